@@ -1,0 +1,71 @@
+"""Streaming speech recognition for asyncio: thousands of live sessions, no transcript silently short.
+
+General layout, top to bottom; a room imports only from rooms above it:
+
+- words: `errors` (the tree), `results` (what comes out), `audio` (what goes in)
+- rules, without sockets or clocks: `vendors/options`, `vendors/codec`, each vendor's `wire`, `models`, `codec`,
+  `errors`; `_pacer`
+- edges: `_transport` (the connection), each vendor's `service` (whom to call), `sources` (files and other audio)
+- one connection: `_outbox`, `session`
+- doors: `client`, this module, `cli`
+- beside the house: `emulator` (the vendors' protocols from the other side), `local` (the emulator as a service)
+"""
+
+from __future__ import annotations
+
+from ._version import __version__
+from .audio import AudioFormat
+from .client import Client, connect, transcribe
+from .errors import (
+    ASRError,
+    AuthenticationError,
+    ConfigurationError,
+    ConnectionLostError,
+    DeadlineError,
+    LocalProtocolError,
+    ProtocolError,
+    RateLimitedError,
+    RemoteProtocolError,
+    VendorError,
+)
+from .local import Local
+from .results import Event, Result, SessionStats, SpeechEnded, SpeechStarted, Transcript, Translation, Word
+from .session import ResultStream, Session, Timeouts
+from .sources import AudioFile, read_audio
+from .vendors.dashscope import ContextMessage, DashScope, FunASR, Paraformer
+
+__all__ = [
+    "ASRError",
+    "AudioFile",
+    "AudioFormat",
+    "AuthenticationError",
+    "Client",
+    "ConfigurationError",
+    "ConnectionLostError",
+    "ContextMessage",
+    "DashScope",
+    "DeadlineError",
+    "Event",
+    "FunASR",
+    "Local",
+    "LocalProtocolError",
+    "Paraformer",
+    "ProtocolError",
+    "RateLimitedError",
+    "RemoteProtocolError",
+    "Result",
+    "ResultStream",
+    "Session",
+    "SessionStats",
+    "SpeechEnded",
+    "SpeechStarted",
+    "Timeouts",
+    "Transcript",
+    "Translation",
+    "VendorError",
+    "Word",
+    "__version__",
+    "connect",
+    "read_audio",
+    "transcribe",
+]

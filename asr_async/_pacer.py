@@ -1,0 +1,82 @@
+"""When the next frame of audio may be sent.
+
+Pure rules: time is an argument, nothing here waits. All instants and lengths are seconds, sizes are bytes.
+
+The rules:
+
+1. *Schedule.* Each frame is due when the audio before it has passed at the chosen pace, counted from the moment the
+   source was first asked; the first goes at once. The schedule counts bytes, so it does not drift, however long the
+   stream.
+2. *Catching up.* A frame whose time has passed goes as soon as it can, but never less than a quarter of its own length
+   after the one before it (`CATCH_UP`): after a stall the stream runs at four times its pace until it is back on
+   schedule, never in one burst.
+3. *Live sources.* A source that sets the time itself (a microphone, a caller's audio) brings each frame when or after
+   it is due, so rule 1 does not hold it back, nor does rule 2 beyond its spacing. Where its clock runs faster than
+   ours, it is known by keeping us waiting for at least half of the time that was left: what it then brings is due at
+   once, and the schedule with it. A source can say what it is with an attribute `live`: True passes everything through,
+   False (a file) is always held to the schedule.
+
+Audio whose bytes say nothing about time (compressed formats) is not paced.
+"""
+
+from __future__ import annotations
+
+__all__ = ["CATCH_UP", "Pacer"]
+
+CATCH_UP = 4.0
+"""How much faster than its pace a stream that fell behind may run. Four keeps the frames of 100 ms at least 25 ms apart
+and makes up a stall of three seconds within one."""
+
+
+class Pacer:
+    """The schedule of one stream of audio."""
+
+    def __init__(self, bytes_per_second: int | None, pace: float | None, *, live: bool | None = None) -> None:
+        """Set the pace: 1.0 is real time, None as fast as the connection takes it.
+
+        `live` is what the source says of itself; None lets rule 3 find out.
+        """
+        self._rate = None if bytes_per_second is None or pace is None or live else bytes_per_second * pace
+        self._live = live
+        self._anchor_at: float | None = None
+        self._sent_bytes = 0
+        self._spaced_at = 0.0
+        self._arrived_at = 0.0
+        self.lateness_max_s = 0.0
+        """How far the worst frame was sent behind its time; what a source brought late does not count."""
+
+    def arrived(self, now: float, waited_s: float) -> None:
+        """Take note of audio that came from the source after a wait."""
+        self._arrived_at = now
+        if self._rate is None:
+            return
+        if self._anchor_at is None:
+            self._anchor_at = now - waited_s
+        if self._live is None and self._sent_bytes:
+            due_at = self._due_at(self._anchor_at, self._rate)
+            left_s = due_at - (now - waited_s)
+            if waited_s >= left_s / 2:
+                self._anchor_at -= max(0.0, due_at - now)
+
+    def delay_s(self, now: float) -> float:
+        """How long to wait before the next frame; 0 when it may go now."""
+        if self._rate is None or self._anchor_at is None:
+            return 0.0
+        return max(0.0, self._planned_at(self._anchor_at, self._rate) - now)
+
+    def sent(self, now: float, size_bytes: int) -> None:
+        """Take note of a frame that was sent."""
+        if self._rate is None:
+            return
+        if self._anchor_at is None:
+            self._anchor_at = now
+        planned_at = max(self._planned_at(self._anchor_at, self._rate), self._arrived_at)
+        self.lateness_max_s = max(self.lateness_max_s, now - planned_at)
+        self._sent_bytes += size_bytes
+        self._spaced_at = now + size_bytes / self._rate / CATCH_UP
+
+    def _due_at(self, anchor_at: float, rate: float) -> float:
+        return anchor_at + self._sent_bytes / rate
+
+    def _planned_at(self, anchor_at: float, rate: float) -> float:
+        return max(self._due_at(anchor_at, rate), self._spaced_at)

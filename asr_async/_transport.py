@@ -1,0 +1,161 @@
+"""One WebSocket connection: the only importer of `websockets`, and where its exceptions and the system's become ours.
+
+It does not know what the messages mean.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from websockets.asyncio.client import ClientConnection
+from websockets.asyncio.client import connect as websocket_connect
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
+
+from .errors import ASRError, ConfigurationError, ConnectionLostError, DeadlineError, RemoteProtocolError
+from .vendors.service import is_loopback
+
+if TYPE_CHECKING:
+    from .vendors.codec import Frame
+    from .vendors.service import Target
+
+__all__ = ["Transport"]
+
+logger = logging.getLogger("asr_async")
+
+MAX_MESSAGE_BYTES = 16 * 1024 * 1024
+"""The vendor's error page (read 2026) advises clients to take at least 16 MiB; the library's default is 1 MiB."""
+
+_FINAL_CLOSE_CODES = frozenset({1002, 1003, 1007, 1008, 1009, 1010})
+"""The other side says that what we sent is at fault: the same again would end the same."""
+
+
+class _WebsocketsLogger(logging.LoggerAdapter[logging.Logger]):
+    """Keeps the library's DEBUG output shut: it prints the handshake's headers, key included, and the audio."""
+
+    def isEnabledFor(self, level: int) -> bool:  # noqa: N802 - the name is the standard library's
+        return level > logging.DEBUG and super().isEnabledFor(level)
+
+
+class Transport:
+    """A connection that carries whole messages."""
+
+    def __init__(self, connection: ClientConnection, host: str) -> None:
+        self._connection = connection
+        self._host = host
+
+    def __repr__(self) -> str:
+        return f"<Transport {self._host} {self._connection.state.name.lower()}>"
+
+    @classmethod
+    async def connect(cls, target: Target, *, connect_s: float, idle_s: float, close_s: float) -> Transport:
+        """Connect and shake hands.
+
+        `idle_s` is how long the other side may stay without any sign of life: it is asked with pings, half of the time
+        apart, and has the other half to answer.
+
+        Raises:
+            ASRError: as the target makes it from an HTTP answer.
+            ConfigurationError: the URL is malformed.
+            ConnectionLostError: nobody is there.
+            DeadlineError: not within `connect_s`.
+        """
+        host = target.host
+        with _our_errors(host, f"no connection to {host} within {connect_s:g} s (Timeouts.connect)"):
+            try:
+                connection = await websocket_connect(
+                    target.url,
+                    additional_headers={name: value for name, value in target.headers.items() if name != "User-Agent"},
+                    user_agent_header=target.headers.get("User-Agent"),
+                    compression=None,  # audio does not shrink, and a deflate window costs memory in every session
+                    max_size=MAX_MESSAGE_BYTES,
+                    open_timeout=connect_s,
+                    ping_interval=idle_s / 2,
+                    ping_timeout=idle_s / 2,
+                    close_timeout=close_s,
+                    # a proxy from the environment is for the network, never for this machine
+                    proxy=None if is_loopback(urlsplit(target.url).hostname) else True,
+                    logger=_WebsocketsLogger(logger),
+                )
+            except InvalidStatus as refusal:
+                response = refusal.response
+                headers = dict(response.headers.raw_items())
+                raise target.refused(response.status_code, headers, bytes(response.body or b"")) from None
+        return cls(connection, host)
+
+    async def send(self, frame: Frame) -> None:
+        """Send one message; returns when the connection has room for more.
+
+        Raises:
+            ConnectionLostError: the connection is gone.
+        """
+        with _our_errors(self._host):
+            await self._connection.send(frame)
+
+    async def receive(self) -> str | bytes:
+        """Wait for the next message.
+
+        Raises:
+            ConnectionLostError: the connection ended, however politely.
+            RemoteProtocolError: the other side broke the WebSocket protocol, or sent more than `MAX_MESSAGE_BYTES`.
+        """
+        with _our_errors(self._host):
+            return await self._connection.recv()
+
+    async def close(self) -> None:
+        """Say goodbye and close; bounded by the connection's `close_s`."""
+        await self._connection.close()
+
+    def abort(self) -> None:
+        """Drop the connection at once."""
+        self._connection.transport.abort()
+
+
+@contextmanager
+def _our_errors(host: str, deadline_text: str = "") -> Iterator[None]:
+    """Turn what `websockets`, TLS and the system raise into ours. The one table of its kind."""
+    try:
+        yield
+    except ASRError:
+        raise
+    except ConnectionClosed as closed:
+        raise _closed_error(closed, host) from None
+    except InvalidURI as error:
+        raise ConfigurationError(f"not a WebSocket URL: {error}") from None
+    except InvalidHandshake as error:
+        raise RemoteProtocolError(f"{host} does not speak WebSocket: {error}") from None
+    except TimeoutError:
+        raise DeadlineError(deadline_text or f"no answer from {host}", retryable=True) from None
+    except ssl.SSLCertVerificationError as error:
+        raise ConnectionLostError(f"the certificate of {host} is not trusted: {error.verify_message}") from None
+    except socket.gaierror:
+        raise ConnectionLostError(
+            f"cannot find the host {host}: check the endpoint and the network", retryable=True
+        ) from None
+    except OSError as error:
+        reason = error.strerror or str(error) or type(error).__name__
+        raise ConnectionLostError(f"cannot reach {host}: {reason}", retryable=True) from None
+
+
+def _closed_error(closed: ConnectionClosed, host: str) -> ASRError:
+    if closed.rcvd is None and closed.sent is not None and closed.sent.code in _FINAL_CLOSE_CODES:
+        # closed from this side, by the library, because of what it received
+        reason = closed.sent.reason or f"close code {closed.sent.code}"
+        if closed.sent.code == 1009:
+            reason = f"a message of more than {MAX_MESSAGE_BYTES // 1024**2} MiB"
+        return RemoteProtocolError(f"{host} broke the WebSocket protocol: {reason}", code=str(closed.sent.code))
+    if closed.rcvd is None:
+        silent = closed.sent is not None and closed.sent.code == 1011
+        reason = "it no longer answers pings (Timeouts.idle)" if silent else "without a closing message"
+        return ConnectionLostError(f"lost the connection to {host}: {reason}", retryable=True, code="1006")
+    code, reason = closed.rcvd.code, closed.rcvd.reason
+    return ConnectionLostError(
+        f"{host} closed the connection before the end of the transcript{': ' + reason if reason else ''}",
+        retryable=code not in _FINAL_CLOSE_CODES,
+        code=str(code),
+    )

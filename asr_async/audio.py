@@ -1,0 +1,145 @@
+"""What goes into a session: the shape of audio, and the cutting of a byte stream into frames.
+
+Arithmetic only: nothing here reads a file, knows a vendor, or knows what time it is.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from .errors import ConfigurationError
+
+__all__ = ["AudioFormat", "Framer"]
+
+FRAME_MS = 100
+"""The frame length all vendors advise: DashScope "about 100 ms per frame, 1-16 KB" (real-time recognition SDK pages,
+2025-10), Huawei "100 ms when live" (RASR WebSocket pages, 2021-10)."""
+
+MAX_COMPRESSED_FRAME_BYTES = 16_384
+"""Where bytes say nothing about time, the upper end of the advised 1-16 KB takes the place of 100 ms."""
+
+_RAW_SAMPLE_BYTES = {"pcm": 2, "wav": 2}
+
+
+class AudioFormat(msgspec.Struct, frozen=True):
+    """The shape of a mono audio stream.
+
+    `encoding` is `pcm` (signed 16-bit little-endian samples), `wav` (the same behind a RIFF header) or the name of a
+    compressed format (`mp3`, `opus`, ...), whose bytes cannot be converted to time.
+    """
+
+    encoding: str = "pcm"
+    sample_rate: int = 16_000
+
+    @property
+    def sample_bytes(self) -> int:
+        """Bytes that belong together and are never sent apart: 2 for 16-bit samples, 1 for compressed formats."""
+        return _RAW_SAMPLE_BYTES.get(self.encoding, 1)
+
+    @property
+    def bytes_per_second(self) -> int | None:
+        """None for compressed formats."""
+        sample_bytes = _RAW_SAMPLE_BYTES.get(self.encoding)
+        return None if sample_bytes is None else self.sample_rate * sample_bytes
+
+    def frame_bytes(self, frame_ms: int = FRAME_MS) -> int:
+        """Size of one frame: whole samples, at least one; a fixed size for compressed formats."""
+        if self.bytes_per_second is None:
+            return MAX_COMPRESSED_FRAME_BYTES
+        return max(1, self.sample_rate * frame_ms // 1000) * self.sample_bytes
+
+    def to_ms(self, size_bytes: int) -> int:
+        """Length of so many bytes in whole milliseconds, rounded down.
+
+        Raises:
+            ConfigurationError: the format is compressed.
+        """
+        if self.bytes_per_second is None:
+            raise ConfigurationError(f"{self.encoding} is compressed: its bytes have no length in time")
+        return size_bytes * 1000 // self.bytes_per_second
+
+    def to_bytes(self, length_ms: int) -> int:
+        """Bytes of so many milliseconds, in whole samples, rounded down.
+
+        Raises:
+            ConfigurationError: the format is compressed.
+        """
+        if self.bytes_per_second is None:
+            raise ConfigurationError(f"{self.encoding} is compressed: a time has no length in bytes")
+        return self.sample_rate * length_ms // 1000 * self.sample_bytes
+
+
+class Framer:
+    """Cuts a stream of chunks of any size into frames of one size.
+
+    Every byte is copied at most once: frames that lie inside an immutable chunk are views of it; a mutable chunk may
+    change as soon as its owner goes on, so its bytes are copied when they arrive. Frames are never empty and never end
+    inside a sample.
+    """
+
+    def __init__(self, audio_format: AudioFormat, frame_ms: int = FRAME_MS) -> None:
+        self._format = audio_format
+        self._frame_bytes = audio_format.frame_bytes(frame_ms)
+        self._pending = bytearray(self._frame_bytes)
+        self._filled_bytes = 0
+
+    def push(self, chunk: bytes | bytearray | memoryview) -> list[memoryview]:
+        """Take in a chunk, give out the frames that are complete; compressed audio is passed on without waiting.
+
+        Raises:
+            ConfigurationError: the chunk is not bytes-like.
+        """
+        view = self._byte_view(chunk)
+        if self._format.bytes_per_second is None:
+            return self._split(view, isinstance(chunk, bytes))
+        frames: list[memoryview] = []
+        if self._filled_bytes:
+            view = self._fill(view)
+            if self._filled_bytes < self._frame_bytes:
+                return frames
+            frames.append(self._take_pending())
+        whole_bytes = len(view) - len(view) % self._frame_bytes
+        frames += self._split(view[:whole_bytes], isinstance(chunk, bytes))
+        self._fill(view[whole_bytes:])
+        return frames
+
+    def flush(self) -> memoryview | None:
+        """Give out what is left at the end of the stream, in whole samples; None if that is nothing.
+
+        A last odd byte is half a sample, not sound, and is left out.
+        """
+        sample_bytes = self._format.sample_bytes
+        size = self._filled_bytes - self._filled_bytes % sample_bytes
+        return self._take_pending()[:size] if size else None
+
+    def _split(self, view: memoryview, immutable: bool) -> list[memoryview]:
+        step = self._frame_bytes
+        starts = range(0, len(view), step)
+        if immutable:
+            return [view[start : start + step] for start in starts]
+        return [memoryview(bytes(view[start : start + step])) for start in starts]
+
+    def _fill(self, view: memoryview) -> memoryview:
+        """Move as much as fits into the pending frame; return the rest."""
+        size = min(len(view), self._frame_bytes - self._filled_bytes)
+        self._pending[self._filled_bytes : self._filled_bytes + size] = view[:size]
+        self._filled_bytes += size
+        return view[size:]
+
+    def _take_pending(self) -> memoryview:
+        frame = memoryview(self._pending)[: self._filled_bytes].toreadonly()
+        self._pending = bytearray(self._frame_bytes)
+        self._filled_bytes = 0
+        return frame
+
+    @staticmethod
+    def _byte_view(chunk: bytes | bytearray | memoryview) -> memoryview:
+        try:
+            view = memoryview(chunk)
+        except TypeError:
+            raise ConfigurationError(
+                f"audio chunks must be bytes, bytearray or memoryview, not {type(chunk).__name__}"
+            ) from None
+        if view.contiguous:
+            return view.cast("B")
+        return memoryview(view.tobytes())

@@ -1,0 +1,143 @@
+"""The doors: a client that makes sessions, and the one-call forms of it.
+
+They decide nothing about recognition: they put a service, options and timeouts together.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Self
+
+from .errors import ASRError, LocalProtocolError
+from .results import Result, Transcript, join_texts
+from .session import Session, Timeouts
+from .sources import AudioSource, preflight, read_audio
+from .vendors import service_for
+
+if TYPE_CHECKING:
+    from .vendors.options import Options
+    from .vendors.service import Service
+
+__all__ = ["Client", "connect", "transcribe"]
+
+
+class Client:
+    """Makes sessions of one service; an async context manager that starts and stops what the service needs.
+
+    Args:
+        service: whom to call and as whom: `DashScope(...)`, `Local()`.
+        timeouts: the deadlines of its sessions.
+    """
+
+    def __init__(self, service: Service, *, timeouts: Timeouts | None = None) -> None:
+        self._service = service
+        self._timeouts = timeouts or Timeouts()
+        self._is_open = False
+
+    def __repr__(self) -> str:
+        return f"<Client {self._service!r} {'open' if self._is_open else 'closed'}>"
+
+    async def __aenter__(self) -> Self:
+        await self._service.__aenter__()
+        self._is_open = True
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        self._is_open = False
+        await self._service.__aexit__(*exc_info)
+
+    def session(self, options: Options) -> Session:
+        """One recognition: `async with client.session(options) as session`.
+
+        Raises:
+            ConfigurationError: the service is not of the options' vendor.
+            LocalProtocolError: the client is not open.
+        """
+        if not self._is_open:
+            raise LocalProtocolError("the client is not open: use it with 'async with Client(...) as client'")
+        return Session(self._service, options, timeouts=self._timeouts)
+
+    async def transcribe(
+        self, source: AudioSource | str | os.PathLike[str], options: Options, *, pace: float | None = None
+    ) -> Transcript:
+        """Recognise a whole source, or the file at a path, and return its final results.
+
+        Args:
+            source: what `Session.stream` takes, or a path.
+            options: what to recognise.
+            pace: None sends as fast as the connection takes it; see `Session.stream`.
+
+        Raises:
+            ASRError: with what had been recognised until then in its attribute `transcript`.
+            OSError: the file cannot be read.
+        """
+        audio = read_audio(source) if isinstance(source, str | os.PathLike) else source
+        await preflight(audio, options.audio_format)
+        finals: list[Result] = []
+        session = self.session(options)
+        try:
+            async with session:
+                async for result in session.stream(audio, pace=pace):
+                    if result.is_final:
+                        finals.append(result)  # noqa: PERF401 - an error must not take the first ones along
+        except ASRError as error:
+            error.transcript = _transcript(finals, session)
+            raise
+        return _transcript(finals, session)
+
+
+def _transcript(finals: list[Result], session: Session) -> Transcript:
+    stats = session.stats
+    return Transcript(
+        text=join_texts([final.text for final in finals]),
+        results=tuple(finals),
+        duration_ms=stats.audio_sent_ms,
+        usage_seconds=stats.usage_seconds,
+        request_id=stats.request_id,
+        stats=stats,
+    )
+
+
+class connect:  # noqa: N801 - read as a verb: `async with connect(options) as session`
+    """One client and one session: `async with connect(Paraformer()) as session`.
+
+    Args:
+        options: what to recognise.
+        service: whom to call; None takes the options' vendor with its credentials from the environment.
+        timeouts: the deadlines.
+
+    Raises:
+        AuthenticationError: there are no credentials, or they were refused.
+        ConfigurationError: service and options do not fit.
+        ConnectionLostError: nobody is there.
+        DeadlineError: not in time.
+    """
+
+    def __init__(self, options: Options, service: Service | None = None, *, timeouts: Timeouts | None = None) -> None:
+        self._options = options
+        self._client = Client(service if service is not None else service_for(options), timeouts=timeouts)
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Session:
+        async with self._stack:
+            client = await self._stack.enter_async_context(self._client)
+            session = await self._stack.enter_async_context(client.session(self._options))
+            self._stack = self._stack.pop_all()
+        return session
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self._stack.aclose()
+
+
+async def transcribe(
+    source: AudioSource | str | os.PathLike[str],
+    options: Options,
+    service: Service | None = None,
+    *,
+    pace: float | None = None,
+    timeouts: Timeouts | None = None,
+) -> Transcript:
+    """Recognise a whole source, or the file at a path; see `Client.transcribe` and `connect`."""
+    async with Client(service if service is not None else service_for(options), timeouts=timeouts) as client:
+        return await client.transcribe(source, options, pace=pace)

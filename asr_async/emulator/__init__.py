@@ -1,0 +1,26 @@
+"""A local service that speaks the vendors' protocols from the other side, with a recogniser or a script behind it.
+
+`serve()` opens it on a loopback port. The client of this library, a vendor's official SDK or any WebSocket client can
+be pointed at it; it is as strict as the vendors' documents. Each vendor has one room (`dashscope.py`); what listens is
+an `Engine` and knows no protocol. Nothing else in the library imports this package, except what starts it.
+"""
+
+from __future__ import annotations
+
+from .engine import Engine, EngineRefusedError, Hypothesis, HypothesisWord, Recognition, Request
+from .pocketsphinx import PocketSphinx
+from .scripted import Scripted
+from .server import Emulator, serve
+
+__all__ = [
+    "Emulator",
+    "Engine",
+    "EngineRefusedError",
+    "Hypothesis",
+    "HypothesisWord",
+    "PocketSphinx",
+    "Recognition",
+    "Request",
+    "Scripted",
+    "serve",
+]

@@ -1,0 +1,125 @@
+"""Everything that can go wrong, as one tree.
+
+```
+ASRError
+├── ConfigurationError (ValueError)        an option, a file or a call that can never work; nothing was sent
+├── AuthenticationError                    no credentials, or the vendor refused them
+├── DeadlineError (TimeoutError)           a wait of `Timeouts` ran out
+├── ConnectionLostError (ConnectionError)  no connection, or it closed before the vendor confirmed the end
+├── VendorError                            the vendor answered with an error code
+│   └── RateLimitedError                   ... because of too many sessions or starts; see `retry_after`
+└── ProtocolError
+    ├── LocalProtocolError                 this side broke the order of the protocol (a bug in the calling code)
+    └── RemoteProtocolError                the other side did (an unreadable or unexpected message)
+```
+
+Each error knows whether the same call may succeed when it is made again (`retryable`), the vendor's own code and
+request id where there is one, and it says in one line what to do. No error text ever holds a credential.
+Errors that the caller's own audio source raises are not wrapped: they reach the caller as they are.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .results import Transcript
+
+__all__ = [
+    "ASRError",
+    "AuthenticationError",
+    "ConfigurationError",
+    "ConnectionLostError",
+    "DeadlineError",
+    "LocalProtocolError",
+    "ProtocolError",
+    "RateLimitedError",
+    "RemoteProtocolError",
+    "VendorError",
+]
+
+
+class ASRError(Exception):
+    """Base of all errors of this library.
+
+    Attributes:
+        message: what happened and what to do, one line.
+        retryable: whether the same call may succeed later, unchanged.
+        code: the vendor's own error code, an HTTP status or a WebSocket close code, where there is one.
+        request_id: what the vendor's support asks for, where there is one.
+        vendor: who reported it; None when it was found on this side.
+        transcript: what had been recognised until then; set by `transcribe()`, which hands out results only at its end.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        retryable: bool = False,
+        code: str | None = None,
+        request_id: str | None = None,
+        vendor: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.retryable = retryable
+        self.code = code
+        self.request_id = request_id
+        self.vendor = vendor
+        self.transcript: Transcript | None = None
+
+    def __str__(self) -> str:
+        about = [f"{name} {value}" for name, value in (("code", self.code), ("request", self.request_id)) if value]
+        return f"{self.message} ({', '.join(about)})" if about else self.message
+
+
+class ConfigurationError(ASRError, ValueError):
+    """An option, a file or a call that can never work as given; nothing was sent."""
+
+
+class AuthenticationError(ASRError):
+    """There are no credentials, or the vendor refused the ones given."""
+
+
+class DeadlineError(ASRError, TimeoutError):
+    """A wait ran into its deadline (`Timeouts`); what had been recognised is still there."""
+
+
+class ConnectionLostError(ASRError, ConnectionError):
+    """No connection could be made, or it ended before the vendor confirmed the end of the transcript."""
+
+
+class VendorError(ASRError):
+    """The vendor answered with an error; `code` is the vendor's own."""
+
+
+class RateLimitedError(VendorError):
+    """The vendor refused because of too many sessions or starts.
+
+    Attributes:
+        retry_after: seconds to wait as the vendor asked for it; None where it did not say.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        retry_after: float | None = None,
+        code: str | None = None,
+        request_id: str | None = None,
+        vendor: str | None = None,
+    ) -> None:
+        super().__init__(message, retryable=True, code=code, request_id=request_id, vendor=vendor)
+        self.retry_after = retry_after
+
+
+class ProtocolError(ASRError):
+    """One of the two sides did not keep to the protocol."""
+
+
+class LocalProtocolError(ProtocolError):
+    """The calling code did things in an order that cannot work, for instance `send` after `finish`."""
+
+
+class RemoteProtocolError(ProtocolError):
+    """The other side sent something that the protocol does not allow."""

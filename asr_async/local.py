@@ -1,0 +1,60 @@
+"""The embedded recogniser as a service: the emulator on a loopback port, started and stopped with the client.
+
+Any model's options are taken, and spoken to over the real protocol of that model's vendor; what recognises is the
+engine, which says in an error what it cannot do.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self
+
+from .errors import LocalProtocolError
+from .vendors import vendor_of
+
+if TYPE_CHECKING:
+    from .emulator import Emulator, Engine
+    from .vendors.codec import Codec
+    from .vendors.options import Options
+    from .vendors.service import Service, Target
+
+__all__ = ["Local"]
+
+
+class Local:
+    """A recogniser on this machine, without any key: `connect(Paraformer(), service=Local())`.
+
+    Args:
+        engine: `"pocketsphinx"` (English, 16 kHz; the extra `local`), or an engine of `asr_async.emulator`.
+    """
+
+    def __init__(self, engine: str | Engine = "pocketsphinx") -> None:
+        self._engine = engine
+        self._emulator: Emulator | None = None
+
+    def __repr__(self) -> str:
+        return f"<Local {self._engine!r}>"
+
+    async def __aenter__(self) -> Self:
+        # not before it is used: a client of the vendors never loads the server side
+        from .emulator import serve  # noqa: PLC0415
+
+        self._emulator = await serve(engine=self._engine).__aenter__()
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        if self._emulator is not None:
+            emulator, self._emulator = self._emulator, None
+            await emulator.__aexit__(*exc_info)
+
+    def codec(self, options: Options, *, task_id: str) -> Codec:
+        """The codec of the options' vendor."""
+        return self._service_for(options).codec(options, task_id=task_id)
+
+    async def target(self, options: Options) -> Target:
+        """The emulator's door for the options' vendor."""
+        return await self._service_for(options).target(options)
+
+    def _service_for(self, options: Options) -> Service:
+        if self._emulator is None:
+            raise LocalProtocolError("Local() is not started: use it with connect(...) or Client(...)")
+        return vendor_of(options).local_service(self._emulator.address)

@@ -1,0 +1,131 @@
+"""What comes out of a session: results, events, and the transcript they add up to.
+
+All times are whole milliseconds from the first byte of the source. Nothing here knows a vendor.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+__all__ = [
+    "Event",
+    "Result",
+    "SessionStats",
+    "SpeechEnded",
+    "SpeechStarted",
+    "Transcript",
+    "Translation",
+    "Word",
+]
+
+
+class Word(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One word (or, in Chinese and Japanese, one character or token) with its place in the audio."""
+
+    text: str
+    start_ms: int
+    end_ms: int
+    punctuation: str = ""
+    """What the vendor puts behind the word; empty where there is none."""
+    confidence: float | None = None
+    """0..1; None where the vendor does not say."""
+
+
+class Translation(msgspec.Struct, frozen=True, kw_only=True):
+    """A segment's text in another language, with a timing and a finality of its own."""
+
+    text: str
+    is_final: bool
+    start_ms: int
+    end_ms: int
+    words: tuple[Word, ...] = ()
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True):
+    """The text of one segment, whole: each interim replaces the one before it, the final replaces them all.
+
+    `segment_id` counts the segments of a session from 0; the interims and the final of one segment share it.
+    `end_ms` of an interim is where its last word ends so far.
+    """
+
+    text: str
+    is_final: bool
+    segment_id: int
+    start_ms: int
+    end_ms: int
+    words: tuple[Word, ...] = ()
+    confidence: float | None = None
+    """0..1 for the whole segment; None where the vendor does not say."""
+    emotion: str | None = None
+    """The vendor's label of the speaker's mood, on finals of models that have it."""
+    emotion_confidence: float | None = None
+    language: str | None = None
+    translations: dict[str, Translation] = {}  # msgspec copies an empty default for each instance
+    request_id: str = ""
+    raw: str = ""
+    """The vendor's message this was read from, as it came: JSON text, with all that has no field here."""
+
+
+class SpeechStarted(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """Somebody began to speak: the first sign of a new segment."""
+
+    segment_id: int
+    start_ms: int
+
+
+class SpeechEnded(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A segment is over; its final result stands directly before this."""
+
+    segment_id: int
+    end_ms: int
+
+
+Event = Result | SpeechStarted | SpeechEnded
+"""What `session.events()` yields."""
+
+
+class SessionStats(msgspec.Struct, frozen=True, kw_only=True):
+    """A snapshot of one session's figures; a figure that is not known yet is None."""
+
+    request_id: str
+    first_result_ms: float | None
+    """First audio sent → first result received."""
+    last_result_ms: float | None
+    """`finish` sent → last result received."""
+    audio_sent_ms: int | None
+    """Audio handed to the connection so far; None for compressed formats, whose bytes say nothing about time."""
+    usage_seconds: float | None
+    """What the vendor says it bills, for the whole session so far."""
+    pacer_lateness_max_ms: float
+    """How far the worst frame was sent behind its time."""
+    interims_conflated: int
+    """Interims that a newer one replaced before the caller took them."""
+    results_received: int
+    finals_received: int
+
+
+class Transcript(msgspec.Struct, frozen=True, kw_only=True):
+    """The final results of a whole source, put together."""
+
+    text: str
+    """The finals' texts, joined by a space where both neighbours are written with spaces."""
+    results: tuple[Result, ...]
+    duration_ms: int | None
+    """Length of the audio that was sent; None for compressed formats."""
+    usage_seconds: float | None
+    request_id: str
+    stats: SessionStats
+
+
+def join_texts(texts: list[str]) -> str:
+    """Join the texts of successive segments: with a space, but none beside Chinese, Japanese or full-width signs."""
+    joined = ""
+    for text in filter(None, (text.strip() for text in texts)):
+        spaced = joined and not (_is_unspaced(joined[-1]) or _is_unspaced(text[0]))
+        joined += f" {text}" if spaced else text
+    return joined
+
+
+def _is_unspaced(character: str) -> bool:
+    """Whether the script of this character sets no spaces between words (CJK, kana, full-width signs)."""
+    return "\u2e80" <= character <= "\u9fff" or "\uf900" <= character <= "\ufaff" or "\uff00" <= character <= "\uffef"

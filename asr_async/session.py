@@ -1,0 +1,582 @@
+"""One session: one codec on one connection.
+
+Theory of operation. `async with session` connects, opens the task and starts two tasks in one group: the *receive
+task* reads every message at once and puts what it means into the outbox; the *send task* takes audio from the source,
+lets the pacer say when, sends it, finishes, and watches that the end comes in time. The caller only iterates the
+outbox. There is one end (`_end`): the vendor's confirmation, or the first error that either task meets; it closes the
+outbox behind what is already in it, so results are never overtaken by an error.
+
+A session does not know any vendor's messages (the codec does) nor WebSocket (the transport does).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from collections import deque
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, cast
+
+import anyio
+import msgspec
+
+from ._outbox import Outbox
+from ._pacer import Pacer
+from ._transport import Transport
+from .audio import Framer
+from .errors import ASRError, ConfigurationError, DeadlineError, LocalProtocolError
+from .results import Event, Result, SessionStats
+from .sources import AudioChunk, AudioSource, ChunkReader, preflight
+from .vendors.codec import Failed, Finished, Started, Unrecognised, Usage
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Sequence
+
+    from .audio import AudioFormat
+    from .vendors.codec import Codec, CodecEvent, Frame
+    from .vendors.options import Options
+    from .vendors.service import Service
+
+__all__ = ["ResultStream", "Session", "Timeouts"]
+
+logger = logging.getLogger("asr_async")
+
+T = TypeVar("T", bound=Event)
+
+PUSHED_AHEAD_BYTES = 64_000
+"""Pushed audio that may wait to be sent: two seconds at 16 kHz. `send` waits beyond that."""
+
+
+class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
+    """Deadlines in seconds; every wait on the other side has one.
+
+    Raises:
+        ConfigurationError: one is not a positive number.
+    """
+
+    connect: float = 10.0
+    """Credentials, name, TCP, TLS and handshake together."""
+    start: float = 10.0
+    """Opening the task → the vendor is ready; the vendors' own samples give up after 10 s."""
+    idle: float = 20.0
+    """No sign of life at all, not even an answer to a ping; also how long a blocked send may take."""
+    finish: float = 10.0
+    """After `finish`: without any progress of the results in the audio. A long backlog that is being worked off
+    takes as long as it takes; a vendor that never confirms the end does not."""
+    close: float = 5.0
+    """The closing handshake."""
+
+    def __post_init__(self) -> None:
+        for name in self.__struct_fields__:
+            value = getattr(self, name)
+            if not isinstance(value, int | float) or not value > 0:
+                raise ConfigurationError(f"Timeouts({name}={value!r}): must be a positive number of seconds")
+
+
+class Session:
+    """One recognition, to be used with `async with`, once: by `stream`, by `events`, or by pushing with `send`.
+
+    Made by `connect(...)` and `Client.session(...)`.
+    """
+
+    def __init__(self, service: Service, options: Options, *, timeouts: Timeouts) -> None:
+        self._service = service
+        self._options = options
+        self._timeouts = timeouts
+        self._codec: Codec = service.codec(options, task_id=uuid.uuid4().hex)
+        # the two ends of the pipe; the transport exists from `__aenter__` on
+        self._transport: Transport | None = None
+        self._outbox = Outbox()
+        # pushed audio on its way to the send task; a session that is given a source never fills it
+        self._inbox = _Inbox(PUSHED_AHEAD_BYTES)
+        self._run = _Run()
+        self._meter = _Meter(self._codec.audio_format)
+
+    def __repr__(self) -> str:
+        return f"<Session {self._options.model} {self._run.phase} request {self._codec.request_id}>"
+
+    # --- the caller's side -------------------------------------------------------------------------------------------
+
+    def stream(self, audio: AudioSource, *, pace: float | None = 1.0) -> ResultStream[Result]:
+        """Send a source and iterate its results: `async for result in session.stream(source)`.
+
+        Args:
+            audio: an async (or plain) iterable of bytes-like chunks of any size, in the format of the options.
+            pace: 1.0 is real time, 4.0 four times as fast, None as fast as the connection takes it. A live source is
+                never held back. Compressed formats are not paced, since their bytes say nothing about time.
+
+        The loop ends when the vendor has confirmed the end, or raises: an `ASRError`, or what the source raised, after
+        everything that was recognised until then. If the source raises, the audio already sent is still recognised.
+
+        Raises:
+            ConfigurationError: a pace that is not positive.
+            LocalProtocolError: at the first step, if the session was used before.
+        """
+        return ResultStream(self, audio, _checked_pace(pace), wants_events=False)
+
+    def events(self, audio: AudioSource, *, pace: float | None = 1.0) -> ResultStream[Event]:
+        """As `stream`, with the events `SpeechStarted` and `SpeechEnded` between the results."""
+        return ResultStream(self, audio, _checked_pace(pace), wants_events=True)
+
+    async def send(self, chunk: AudioChunk) -> None:
+        """Push a chunk of audio; returns when there is room for more. Pushed audio is not paced: the caller is live.
+
+        Raises:
+            ASRError: what ended the session; results that came before it can still be iterated.
+            LocalProtocolError: after `finish`, or beside `stream`.
+        """
+        self._begin_pushing()
+        try:
+            await self._inbox.put(chunk)
+        finally:
+            self._raise_if_ended()
+
+    async def finish(self) -> None:
+        """Say that no more audio comes, and wait until the vendor has confirmed that all results are there.
+
+        The results are in the loop `async for result in session`, then or later. Idempotent.
+
+        Raises:
+            ASRError: what ended the session instead.
+        """
+        self._begin_pushing()
+        self._inbox.close()
+        await self._run.ended.wait()
+        self._raise_if_ended()
+
+    def __aiter__(self) -> ResultStream[Result]:
+        """Iterate the results of pushed audio."""
+        return ResultStream(self, None, None, wants_events=False)
+
+    async def cancel(self) -> None:
+        """Have the vendor drop what is not recognised yet; what is there can still be iterated. Idempotent."""
+        if self._transport is not None and not self._run.ended.is_set():
+            try:
+                async with asyncio.timeout(self._timeouts.close):
+                    await self._send_frames(self._codec.cancel())
+            except (ASRError, TimeoutError):
+                logger.debug("could not tell the vendor about the cancellation", exc_info=True)
+        self._end(None)
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Leave now, whatever is under way. Idempotent; a loop that still waits gets a `LocalProtocolError`."""
+        self._end(LocalProtocolError("the session was closed before the vendor confirmed the end"))
+        await self._run.stop()
+        if self._transport is not None:
+            await _close(self._transport, self._timeouts.close)
+
+    @property
+    def stats(self) -> SessionStats:
+        """A snapshot of this session's figures."""
+        return self._meter.snapshot(self._codec.request_id, self._outbox.conflated)
+
+    # --- opening and closing -----------------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> Self:
+        if self._run.phase != "new":
+            raise LocalProtocolError("a session is opened once: make another with client.session(...)")
+        await self._run.group.__aenter__()
+        self._run.phase = "opening"
+        try:
+            await self._open()
+        except BaseException:
+            await self.__aexit__()
+            raise
+        self._run.phase = "open"
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        # Shielded: under a cancelled scope of the caller's, the goodbye would be cut off at its first await.
+        with anyio.CancelScope(shield=True):
+            try:
+                await self.aclose()
+            finally:
+                # Without the caller's exception: the group would wrap it.
+                await self._run.group.__aexit__(None, None, None)
+
+    async def _open(self) -> None:
+        timeouts = self._timeouts
+        began_at = _now()
+        try:
+            async with asyncio.timeout(timeouts.connect):
+                target = await self._service.target(self._options)
+        except TimeoutError:
+            raise DeadlineError(f"no credentials within {timeouts.connect:g} s (Timeouts.connect)") from None
+        left_s = timeouts.connect - (_now() - began_at)
+        self._transport = await Transport.connect(
+            target, connect_s=left_s, idle_s=timeouts.idle, close_s=timeouts.close
+        )
+        try:
+            async with asyncio.timeout(timeouts.start):
+                await self._send_frames(self._codec.start())
+                while not await self._receive_once(self._transport):
+                    pass
+        except TimeoutError:
+            text = f"{target.host} did not open the task within {timeouts.start:g} s (Timeouts.start)"
+            raise DeadlineError(text, retryable=True, request_id=self._codec.request_id) from None
+        self._raise_if_ended()
+        self._run.start(self._receive_all(self._transport))
+
+    # --- receive task ------------------------------------------------------------------------------------------------
+
+    async def _receive_all(self, transport: Transport) -> None:
+        try:
+            while not self._run.ended.is_set():
+                await self._receive_once(transport)
+        except ASRError as error:
+            self._end(error)
+        finally:
+            # not reached by any known way; a task that stops must never leave the caller waiting
+            self._end(LocalProtocolError("the receiving of results was stopped"))
+        await _close(transport, self._timeouts.close)
+
+    async def _receive_once(self, transport: Transport) -> bool:
+        """Read one message; whether it opened or ended the task."""
+        frame = await transport.receive()
+        decisive = False
+        for event in self._codec.receive(frame):
+            decisive |= self._take(event)
+        return decisive
+
+    def _take(self, event: CodecEvent) -> bool:
+        match event:
+            case Finished():
+                self._end(None)
+            case Failed():
+                self._end(event.error)
+            case Started():
+                return True
+            case Usage():
+                self._meter.usage_seconds = event.seconds
+            case Unrecognised():
+                self._report_once(event)
+            case _:
+                self._deliver(event)
+        return isinstance(event, Finished | Failed)
+
+    def _deliver(self, event: Event) -> None:
+        if isinstance(event, Result):
+            self._meter.received(event, _now())
+            if event.end_ms > self._run.progress_ms:
+                self._run.progress_ms = event.end_ms
+                self._run.progress.set()
+            self._outbox.put(event)
+        elif self._run.wants_events:
+            self._outbox.put(event)
+
+    def _report_once(self, event: Unrecognised) -> None:
+        if event.name not in self._run.reported:
+            self._run.reported.add(event.name)
+            logger.info("%r: unknown to this version: %s: %.200s", self, event.name, event.raw)
+
+    # --- send task ---------------------------------------------------------------------------------------------------
+
+    def _begin(self, source: AudioSource, pace: float | None, *, wants_events: bool) -> None:
+        """Hand a source to the send task; a session takes one."""
+        if self._run.phase != "open":
+            raise LocalProtocolError(f"the session is {self._run.phase}: open it with 'async with', and use it once")
+        self._run.phase = "streaming"
+        self._run.wants_events = wants_events
+        if not self._run.ended.is_set():
+            self._run.start(self._send_all(source, pace))
+
+    def _begin_pushing(self) -> None:
+        if self._run.phase == "open":
+            self._begin(self._inbox, None, wants_events=False)
+            self._run.phase = "pushing"
+        elif self._run.phase != "pushing":
+            raise LocalProtocolError(f"the session is {self._run.phase}: push only into an open one without stream()")
+
+    async def _send_all(self, source: AudioSource, pace: float | None) -> None:
+        transport = self._transport
+        assert transport is not None  # noqa: S101 - there is no send task before the connection
+        try:
+            await self._pump(source, pace)
+            if not self._run.ended.is_set():
+                await self._send_frames(self._codec.finish())
+                self._meter.finished_at = _now()
+                await self._watch_finish()
+        except ASRError as error:
+            await self._let_receiver_speak_first(error)
+        finally:
+            self._end(LocalProtocolError("the audio source was cancelled before its end"))
+
+    async def _pump(self, source: AudioSource, pace: float | None) -> None:
+        """Send the whole source. What the source raises is kept for the end, when its audio has been recognised."""
+        try:
+            await preflight(source, self._codec.audio_format)
+            reader = ChunkReader(source)
+        except Exception as error:  # noqa: BLE001 - the caller's own error, handed on to the caller as it is
+            self._fail_source(error)
+            return
+        framer = Framer(self._codec.audio_format)
+        pacer = Pacer(self._codec.audio_format.bytes_per_second, pace, live=reader.live)
+        self._meter.pacer = pacer
+        try:
+            while (chunk := await self._next_chunk(reader, pacer)) is not None:
+                for frame in framer.push(chunk):
+                    await self._send_audio(frame, pacer)
+        finally:
+            await reader.aclose()
+        if (tail := framer.flush()) is not None:
+            await self._send_audio(tail, pacer)
+
+    async def _next_chunk(self, reader: ChunkReader, pacer: Pacer) -> AudioChunk | None:
+        asked_at = _now()
+        try:
+            chunk = await reader.next_chunk()
+            if chunk is not None:
+                now = _now()
+                pacer.arrived(now, now - asked_at)
+        except Exception as error:  # noqa: BLE001 - the caller's own error, handed on to the caller as it is
+            self._fail_source(error)
+            return None
+        return chunk
+
+    def _fail_source(self, error: Exception) -> None:
+        self._run.source_error = error
+        if self._meter.audio_started_at is None:
+            self._end(error)  # nothing was sent, so there is nothing to wait for
+
+    async def _send_audio(self, frame: memoryview, pacer: Pacer) -> None:
+        if not self._outbox.has_room:
+            await self._wait_for_room()
+        # also when there is nothing to wait for, so that an unpaced source does not keep the loop to itself
+        await asyncio.sleep(pacer.delay_s(_now()))
+        await self._send_frames((self._codec.audio(frame),))
+        now = _now()
+        pacer.sent(now, len(frame))
+        self._meter.sent(len(frame), now)
+
+    async def _wait_for_room(self) -> None:
+        try:
+            async with asyncio.timeout(self._timeouts.idle):
+                await self._outbox.wait_for_room()
+        except TimeoutError:
+            raise DeadlineError(
+                f"{len(self._outbox)} results wait to be taken, for {self._timeouts.idle:g} s now (Timeouts.idle): "
+                "iterate the results while sending"
+            ) from None
+
+    async def _send_frames(self, frames: Sequence[Frame]) -> None:
+        transport = self._transport
+        assert transport is not None  # noqa: S101 - nothing is sent before the connection
+        try:
+            async with asyncio.timeout(self._timeouts.idle):
+                for frame in frames:
+                    await transport.send(frame)
+        except TimeoutError:
+            raise DeadlineError(
+                f"the connection took no audio for {self._timeouts.idle:g} s (Timeouts.idle)", retryable=True
+            ) from None
+
+    async def _watch_finish(self) -> None:
+        """Wait for the end, as long as the results get on."""
+        run = self._run
+        while not run.ended.is_set():
+            run.progress.clear()
+            try:
+                async with asyncio.timeout(self._timeouts.finish):
+                    await run.progress.wait()
+            except TimeoutError:
+                text = f"the vendor did not confirm the end within {self._timeouts.finish:g} s (Timeouts.finish)"
+                self._end(DeadlineError(text, retryable=True, request_id=self._codec.request_id))
+
+    async def _let_receiver_speak_first(self, error: ASRError) -> None:
+        """A send that fails is often the second sign: the vendor's own last word may still be on its way in."""
+        try:
+            async with asyncio.timeout(self._timeouts.close):
+                await self._run.ended.wait()
+        except TimeoutError:
+            self._end(error)
+
+    # --- the end -----------------------------------------------------------------------------------------------------
+
+    def _end(self, error: BaseException | None) -> None:
+        """The one end of the session; the first call counts."""
+        run = self._run
+        if run.ended.is_set():
+            return
+        error = run.source_error or error
+        if isinstance(error, ASRError) and error.request_id is None:
+            error.request_id = self._codec.request_id
+        run.error = error
+        run.ended.set()
+        run.progress.set()
+        self._inbox.close()
+        self._outbox.close(error)
+        run.stop_others()
+
+    def _raise_if_ended(self) -> None:
+        if self._run.error is not None:
+            raise self._run.error
+
+
+class ResultStream(Generic[T]):
+    """The results of one session as an async iterator. Abandoning it is free: the session cleans up."""
+
+    def __init__(self, session: Session, audio: AudioSource | None, pace: float | None, *, wants_events: bool) -> None:
+        self._session = session
+        self._audio = audio
+        self._pace = pace
+        self._wants_events = wants_events
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> T:
+        session = self._session
+        if self._audio is not None:
+            audio, self._audio = self._audio, None
+            session._begin(audio, self._pace, wants_events=self._wants_events)  # noqa: SLF001 - the two are one
+        return cast("T", await session._outbox.get())  # noqa: SLF001 - the outbox holds what `wants_events` lets in
+
+
+class _Run:
+    """What a session's two tasks share: how far it is, and how it ended."""
+
+    def __init__(self) -> None:
+        self.phase = "new"
+        self.group = asyncio.TaskGroup()
+        self.ended = asyncio.Event()
+        self.error: BaseException | None = None
+        self.source_error: Exception | None = None
+        # how far results have got in the audio, for the deadline of `finish`
+        self.progress = asyncio.Event()
+        self.progress_ms = -1
+        self.wants_events = False
+        self.reported: set[str] = set()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        self._tasks.append(self.group.create_task(coroutine))
+
+    def stop_others(self) -> list[asyncio.Task[None]]:
+        """Cancel the tasks but for the one that asks."""
+        others = [task for task in self._tasks if task is not asyncio.current_task()]
+        for task in others:
+            task.cancel()
+        return others
+
+    async def stop(self) -> None:
+        """Cancel the tasks and wait until they are gone."""
+        self.phase = "closed"
+        if others := self.stop_others():
+            await asyncio.wait(others)
+
+
+class _Inbox:
+    """Pushed audio on its way to the send task: bounded in bytes, and itself a source."""
+
+    live = True
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._chunks: deque[bytes] = deque()
+        self._waiting_bytes = 0
+        self._arrived = asyncio.Event()
+        self._taken = asyncio.Event()
+        self._is_closed = False
+
+    async def put(self, chunk: AudioChunk) -> None:
+        if not isinstance(chunk, bytes | bytearray | memoryview):
+            raise ConfigurationError(f"audio chunks must be bytes, bytearray or memoryview, not {type(chunk).__name__}")
+        owned = bytes(chunk)  # its owner may reuse the buffer as soon as `send` returns
+        while not self._is_closed and self._chunks and self._waiting_bytes + len(owned) > self._max_bytes:
+            self._taken.clear()
+            await self._taken.wait()
+        if self._is_closed:
+            raise LocalProtocolError("no audio can be sent any more: finish() was called, or the session has ended")
+        self._chunks.append(owned)
+        self._waiting_bytes += len(owned)
+        self._arrived.set()
+
+    def close(self) -> None:
+        self._is_closed = True
+        self._arrived.set()
+        self._taken.set()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        while not self._chunks:
+            if self._is_closed:
+                raise StopAsyncIteration
+            self._arrived.clear()
+            await self._arrived.wait()
+        chunk = self._chunks.popleft()
+        self._waiting_bytes -= len(chunk)
+        self._taken.set()
+        return chunk
+
+
+class _Meter:
+    """Takes note of what `stats` shows. Instants are the event loop's."""
+
+    def __init__(self, audio_format: AudioFormat) -> None:
+        self._format = audio_format
+        self._sent_bytes = 0
+        self._results = 0
+        self._finals = 0
+        self._first_result_at: float | None = None
+        self._last_result_at: float | None = None
+        self.audio_started_at: float | None = None
+        self.finished_at: float | None = None
+        self.usage_seconds: float | None = None
+        self.pacer: Pacer | None = None
+
+    def sent(self, size_bytes: int, now: float) -> None:
+        if self.audio_started_at is None:
+            self.audio_started_at = now
+        self._sent_bytes += size_bytes
+
+    def received(self, result: Result, now: float) -> None:
+        self._results += 1
+        self._finals += result.is_final
+        self._last_result_at = now
+        if self._first_result_at is None:
+            self._first_result_at = now
+
+    def snapshot(self, request_id: str, conflated: int) -> SessionStats:
+        compressed = self._format.bytes_per_second is None
+        return SessionStats(
+            request_id=request_id,
+            first_result_ms=_elapsed_ms(self.audio_started_at, self._first_result_at),
+            last_result_ms=_elapsed_ms(self.finished_at, self._last_result_at),
+            audio_sent_ms=None if compressed else self._format.to_ms(self._sent_bytes),
+            usage_seconds=self.usage_seconds,
+            pacer_lateness_max_ms=round(1000 * self.pacer.lateness_max_s, 3) if self.pacer else 0.0,
+            interims_conflated=conflated,
+            results_received=self._results,
+            finals_received=self._finals,
+        )
+
+
+def _elapsed_ms(start: float | None, end: float | None) -> float | None:
+    """None when either has not happened, or the end came first."""
+    if start is None or end is None or end < start:
+        return None
+    return round(1000 * (end - start), 3)
+
+
+def _checked_pace(pace: float | None) -> float | None:
+    if pace is not None and not pace > 0:
+        raise ConfigurationError(f"pace={pace!r}: a positive number (1.0 is real time), or None for as fast as it goes")
+    return pace
+
+
+async def _close(transport: Transport, close_s: float) -> None:
+    """Say goodbye in time, or leave without."""
+    try:
+        async with asyncio.timeout(close_s):
+            await transport.close()
+    except TimeoutError:
+        logger.debug("%r: the closing handshake took too long", transport)
+    finally:
+        transport.abort()
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -1,0 +1,8 @@
+"""Where audio comes from: async iterators of bytes, and what they may tell about themselves beforehand."""
+
+from __future__ import annotations
+
+from .file import AudioFile, read_audio
+from .source import AudioChunk, AudioSource, ChunkReader, preflight
+
+__all__ = ["AudioChunk", "AudioFile", "AudioSource", "ChunkReader", "preflight", "read_audio"]

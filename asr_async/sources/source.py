@@ -1,0 +1,67 @@
+"""What may be streamed, and how a session takes it: one chunk at a time, closed whatever happens.
+
+A source is any async or plain iterable of bytes-like chunks of any size. It may also have
+`async def preflight(expected: AudioFormat)`, to refuse audio of another format before any is sent, and an attribute
+`live: bool`, which tells the pacer whether the source sets the time itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from typing import Protocol, runtime_checkable
+
+from ..audio import AudioFormat
+from ..errors import ConfigurationError
+
+__all__ = ["AudioChunk", "AudioSource", "ChunkReader", "preflight"]
+
+AudioChunk = bytes | bytearray | memoryview
+AudioSource = AsyncIterable[AudioChunk] | Iterable[AudioChunk]
+
+
+@runtime_checkable
+class ChecksItself(Protocol):
+    """A source that can be held against the declared format before it is read."""
+
+    async def preflight(self, expected: AudioFormat) -> None:
+        """Raise `ConfigurationError` where the audio is not what was declared."""
+        ...
+
+
+async def preflight(source: AudioSource, expected: AudioFormat) -> None:
+    """Check a source, as far as it can be, against the format that was declared.
+
+    Raises:
+        ConfigurationError: it is no source, or its audio is of another format.
+        OSError: it cannot be read.
+    """
+    if isinstance(source, str):
+        raise ConfigurationError(f"a source is an iterable of bytes: read_audio({source!r}) makes one from a file")
+    if not isinstance(source, AsyncIterable | Iterable):
+        raise ConfigurationError(f"a source is an iterable of bytes, not {type(source).__name__}")
+    if isinstance(source, ChecksItself):
+        await source.preflight(expected)
+
+
+class ChunkReader:
+    """Reads a source once, whatever its kind. A plain iterable runs in the event loop: it must not block."""
+
+    def __init__(self, source: AudioSource) -> None:
+        if isinstance(source, bytes | bytearray | memoryview):
+            source = (source,)
+        self.live: bool | None = getattr(source, "live", None)
+        self._iterator: AsyncIterator[AudioChunk] | Iterator[AudioChunk]
+        self._iterator = aiter(source) if isinstance(source, AsyncIterable) else iter(source)
+
+    async def next_chunk(self) -> AudioChunk | None:
+        """The next chunk; None at the end. What the source raises comes through."""
+        if isinstance(self._iterator, AsyncIterator):
+            return await anext(self._iterator, None)
+        return next(self._iterator, None)
+
+    async def aclose(self) -> None:
+        """Let a source that was not read to its end clean up."""
+        if hasattr(self._iterator, "aclose"):
+            await self._iterator.aclose()
+        elif hasattr(self._iterator, "close"):
+            self._iterator.close()

@@ -1,0 +1,181 @@
+"""What a vendor's codec is: bytes in, bytes and events out, one picture of allowed steps.
+
+A codec speaks one task on one connection, from the client's side. It does not know sockets, tasks, clocks or random
+numbers: ids are given to it, and the session gives it every frame that arrives and sends every frame it returns. So a
+new vendor's wire format is written, read and tested with values alone.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+
+from ..errors import ASRError, LocalProtocolError, RemoteProtocolError
+from ..results import Event
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..audio import AudioFormat
+
+__all__ = [
+    "Codec",
+    "CodecEvent",
+    "Failed",
+    "Finished",
+    "Frame",
+    "Lifecycle",
+    "Started",
+    "State",
+    "Step",
+    "Unrecognised",
+    "Usage",
+]
+
+Frame = str | bytes | memoryview
+"""One WebSocket message: text as str, binary as bytes or memoryview."""
+
+
+class Started(msgspec.Struct, frozen=True):
+    """The vendor is ready for audio."""
+
+    request_id: str
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """What the vendor bills for the task so far: cumulative, the last one counts."""
+
+    seconds: float
+
+
+class Finished(msgspec.Struct, frozen=True):
+    """The vendor confirmed the end: every result has arrived. Nothing else may end a transcript."""
+
+
+class Failed(msgspec.Struct, frozen=True):
+    """The vendor ended the task with an error."""
+
+    error: ASRError
+
+
+class Unrecognised(msgspec.Struct, frozen=True):
+    """A message that this version does not know; kept, reported once, never fatal."""
+
+    name: str
+    raw: str
+
+
+CodecEvent = Event | Started | Usage | Finished | Failed | Unrecognised
+
+
+class Codec(Protocol):
+    """One task of one vendor, seen from the client.
+
+    Every method but `receive` returns the frames to send now, in order. `receive` returns what an incoming frame
+    means; it raises `RemoteProtocolError` for a frame that cannot be read.
+    """
+
+    @property
+    def audio_format(self) -> AudioFormat:
+        """What the vendor was told that the audio is."""
+        ...
+
+    @property
+    def request_id(self) -> str:
+        """What the vendor knows this task by; may change until `Started`."""
+        ...
+
+    def start(self) -> Sequence[Frame]:
+        """Open the task."""
+        ...
+
+    def audio(self, frame: memoryview) -> Frame:
+        """Wrap one piece of audio."""
+        ...
+
+    def finish(self) -> Sequence[Frame]:
+        """Say that no more audio comes; results are still wanted."""
+        ...
+
+    def cancel(self) -> Sequence[Frame]:
+        """Say that the rest is not wanted any more; empty where the vendor knows only the closing of the connection."""
+        ...
+
+    def receive(self, frame: str | bytes) -> list[CodecEvent]:
+        """Read one message of the vendor."""
+        ...
+
+
+class State(enum.Enum):
+    """Where a task stands."""
+
+    IDLE = "idle"
+    STARTING = "starting"
+    STREAMING = "streaming"
+    FINISHING = "finishing"
+    DONE = "done"
+    FAILED = "failed"
+
+
+class Step(enum.Enum):
+    """What moves a task on: the first five are ours, the rest the vendor's."""
+
+    START = "start"
+    AUDIO = "audio"
+    UPDATE = "update"
+    FINISH = "finish"
+    CANCEL = "cancel"
+    STARTED = "started"
+    RESULT = "result"
+    FINISHED = "finished"
+    FINISHED_EARLY = "finished by itself"
+    FAIL = "failed"
+
+
+OUR_STEPS = frozenset({Step.START, Step.AUDIO, Step.UPDATE, Step.FINISH, Step.CANCEL})
+
+TRANSITIONS: dict[tuple[State, Step], State] = {
+    (State.IDLE, Step.START): State.STARTING,
+    (State.STARTING, Step.STARTED): State.STREAMING,
+    (State.STARTING, Step.FAIL): State.FAILED,
+    (State.STARTING, Step.CANCEL): State.DONE,
+    (State.STREAMING, Step.AUDIO): State.STREAMING,
+    (State.STREAMING, Step.UPDATE): State.STREAMING,
+    (State.STREAMING, Step.RESULT): State.STREAMING,
+    (State.STREAMING, Step.FINISH): State.FINISHING,
+    (State.STREAMING, Step.CANCEL): State.DONE,
+    (State.STREAMING, Step.FINISHED_EARLY): State.DONE,
+    (State.STREAMING, Step.FAIL): State.FAILED,
+    (State.FINISHING, Step.RESULT): State.FINISHING,
+    (State.FINISHING, Step.FINISHED): State.DONE,
+    (State.FINISHING, Step.CANCEL): State.DONE,
+    (State.FINISHING, Step.FAIL): State.FAILED,
+}
+"""The whole life of a task, for every vendor. `FINISHED_EARLY` is taken only by codecs of models that end by themselves
+(one sentence, a length limit); for all others a task that ends before `FINISH` is an error, since audio was cut off."""
+
+
+class Lifecycle:
+    """Walks `TRANSITIONS` and refuses what is not in them."""
+
+    def __init__(self) -> None:
+        self.state = State.IDLE
+
+    def __repr__(self) -> str:
+        return f"<Lifecycle {self.state.value}>"
+
+    def take(self, step: Step) -> None:
+        """Go one step.
+
+        Raises:
+            LocalProtocolError: the step is ours and not allowed in this state.
+            RemoteProtocolError: the step is the vendor's and not allowed in this state.
+        """
+        after = TRANSITIONS.get((self.state, step))
+        if after is None:
+            if step in OUR_STEPS:
+                raise LocalProtocolError(f"cannot {step.value} while the task is {self.state.value}")
+            raise RemoteProtocolError(f"the vendor reported {step.value!r} while the task was {self.state.value}")
+        self.state = after

@@ -1,0 +1,135 @@
+"""DashScope's error codes as data, and what a caller should make of each.
+
+Sources: the platform's error code page ("错误信息", read 2026), the questions and answers of its public speech demo
+repository, and third-party reports; whether to try again is this project's judgement. Beware: some billing faults
+arrive as HTTP 429 and never go away by waiting, so the code decides before the status does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from ...errors import ASRError, AuthenticationError, RateLimitedError, VendorError
+
+__all__ = ["error_from_code", "error_from_handshake"]
+
+VENDOR = "dashscope"
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """What a code means: the class to raise, whether to try again, and what to do about it."""
+
+    error_class: type[ASRError]
+    retryable: bool
+    advice: str = ""
+
+
+_BILLING = Verdict(VendorError, False, "see to the account's billing")
+_QUOTA = Verdict(RateLimitedError, True, "slow down, or have the quota raised")
+_DENIED = Verdict(AuthenticationError, False, "the key has no right to this model or workspace")
+_SERVER = Verdict(VendorError, True, "the vendor's side; try again")
+_UNDECODABLE = Verdict(VendorError, False, "make `format` and `sample_rate` say what the audio really is")
+_NO_SPEECH = Verdict(VendorError, False, "only silence was sent, or audio of another format than declared")
+_SILENT = Verdict(VendorError, True, "60 s without speech: set heartbeat=True to stay through silence")
+_NO_DATA = Verdict(VendorError, True, "nothing was sent for 23 s: go on sending, silence if need be")
+
+CODES: dict[str, Verdict] = {
+    "InvalidApiKey": Verdict(AuthenticationError, False, "check the key and that it is of the endpoint's region"),
+    "AccessDenied": _DENIED,
+    "Model.AccessDenied": _DENIED,
+    "Workspace.AccessDenied": _DENIED,
+    "AccessDenied.Unpurchased": Verdict(VendorError, False, "activate the service for this account first"),
+    "Arrearage": _BILLING,
+    "PrepaidBillOverdue": _BILLING,
+    "PostpaidBillOverdue": _BILLING,
+    "CommodityNotPurchased": _BILLING,
+    "AllocationQuota.FreeTierOnly": Verdict(VendorError, False, "the free quota is used up"),
+    "ModelNotFound": Verdict(VendorError, False, "check the model's name and that the region has it"),
+    "Model.NotExist": Verdict(VendorError, False, "check the model's name and that the region has it"),
+    "WorkSpaceNotFound": Verdict(VendorError, False, "check the workspace id"),
+    "NotFound": Verdict(VendorError, False, "check the hot-word list's id"),
+    "InvalidParameter": Verdict(VendorError, False),
+    "CLIENT_ERROR": Verdict(VendorError, False),
+    "DataInspectionFailed": Verdict(VendorError, False, "the vendor's content check refused it"),
+    "Throttling": _QUOTA,
+    "LimitRequests": _QUOTA,
+    "insufficient_quota": _QUOTA,
+    "ResponseTimeout": _SILENT,
+    "RequestTimeOut": _SILENT,
+    "NO_VALID_AUDIO_ERROR": _NO_SPEECH,
+    "NO_INPUT_AUDIO_ERROR": _NO_SPEECH,
+    "UNSUPPORTED_FORMAT": _UNDECODABLE,
+    "DECODE_ERROR": _UNDECODABLE,
+    "SERVER_ERROR": _SERVER,
+    "InternalError": _SERVER,
+    "ServiceUnavailable": _SERVER,
+    "ModelUnavailable": _SERVER,
+}
+
+_BY_STATUS: dict[int, Verdict] = {
+    401: CODES["InvalidApiKey"],
+    403: _DENIED,
+    408: _SERVER,
+    429: _QUOTA,
+    500: _SERVER,
+    502: _SERVER,
+    503: _SERVER,
+    504: _SERVER,
+}
+_UNKNOWN = Verdict(VendorError, False)
+
+
+def error_from_code(
+    code: str,
+    message: str,
+    *,
+    request_id: str | None = None,
+    status: int | None = None,
+    retry_after: float | None = None,
+) -> ASRError:
+    """Make the error for a code of a task-failed event or of a refused handshake."""
+    verdict = _verdict(code, message, status)
+    text = message.strip() or f"DashScope refused with {code or status}"
+    about: dict[str, Any] = {"code": code or str(status), "request_id": request_id, "vendor": VENDOR}
+    if verdict.advice:
+        text = f"{text.rstrip('.')}: {verdict.advice}"
+    if verdict.error_class is RateLimitedError:
+        return RateLimitedError(text, retry_after=retry_after, **about)
+    return verdict.error_class(text, retryable=verdict.retryable, **about)
+
+
+def _verdict(code: str, message: str, status: int | None) -> Verdict:
+    if code == "CLIENT_ERROR" and "timeout after 23 seconds" in message:
+        return _NO_DATA
+    # "InternalError.Algo" and "Throttling.BurstRate" are told apart by the vendor, not by what there is to do
+    verdict = CODES.get(code) or CODES.get(code.partition(".")[0])
+    if verdict is None and status is not None:
+        return _BY_STATUS.get(status, _UNKNOWN)
+    return verdict or _UNKNOWN
+
+
+class _Refusal(msgspec.Struct):
+    """The JSON body of a refused handshake."""
+
+    code: str = ""
+    message: str = ""
+    request_id: str | None = None
+
+
+def error_from_handshake(status: int, headers: Mapping[str, str], body: bytes) -> ASRError:
+    """Make the error for an HTTP answer that was not a switch to WebSocket."""
+    try:
+        refusal = msgspec.json.decode(body, type=_Refusal)
+    except msgspec.DecodeError:
+        refusal = _Refusal()
+    retry_after = headers.get("Retry-After", "")
+    return error_from_code(
+        refusal.code,
+        refusal.message or f"the handshake was refused with HTTP {status}",
+        request_id=refusal.request_id,
+        status=status,
+        retry_after=float(retry_after) if retry_after.isdecimal() else None,
+    )

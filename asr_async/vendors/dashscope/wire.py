@@ -1,0 +1,138 @@
+"""Every message of the DashScope task protocol (`/api-ws/v1/inference`), spelled once for both sides.
+
+Only shapes: which message may follow which is the codec's business here and the emulator's on the other side. Members
+that the vendor documents but nobody reads are left to `raw`; members that are read are lenient wherever the documents
+and what was seen disagree. Sources: the WebSocket API pages of Fun-ASR and Gummy and the client/server event pages of
+the platform (2025-10 to 2026), and frames of the official SDK 2.0.2 and 1.25.0 (`tests/vectors/`).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+# --- client to server ------------------------------------------------------------------------------------------------
+
+
+class ClientHeader(msgspec.Struct, frozen=True):
+    """Which act, on which task."""
+
+    action: Literal["run-task", "continue-task", "finish-task"]
+    task_id: str
+    streaming: str = "duplex"
+
+
+class Resource(msgspec.Struct, frozen=True):
+    """A hot-word list of the first generation; beside the parameters, not inside."""
+
+    resource_id: str
+    resource_type: str = "asr_phrase"
+
+
+class RunPayload(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a task is to do. `input` must be there even when empty, else the server closes with 1007."""
+
+    model: str
+    parameters: dict[str, Any]
+    input: dict[str, Any]
+    task_group: str
+    task: str
+    function: str
+    resources: tuple[Resource, ...] = ()
+
+
+class InputPayload(msgspec.Struct, frozen=True):
+    """The payload of continue-task and finish-task: `input` and nothing else, further members cause a 1007."""
+
+    input: dict[str, Any]
+
+
+class RunTask(msgspec.Struct, frozen=True):
+    """Open a task."""
+
+    header: ClientHeader
+    payload: RunPayload
+
+
+class ContinueTask(msgspec.Struct, frozen=True):
+    """Give a running task more context."""
+
+    header: ClientHeader
+    payload: InputPayload
+
+
+class FinishTask(msgspec.Struct, frozen=True):
+    """No more audio; results are still wanted."""
+
+    header: ClientHeader
+    payload: InputPayload
+
+
+# --- server to client ------------------------------------------------------------------------------------------------
+
+
+class ServerHeader(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Which event, of which task; the error members come with task-failed only."""
+
+    task_id: str = ""
+    event: str = ""
+    error_code: str | None = None
+    error_message: str | None = None
+    attributes: dict[str, Any] | UnsetType = UNSET
+
+
+class WireWord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A word; `punctuation` belongs behind it."""
+
+    text: str | None = None
+    begin_time: int | None = None
+    end_time: int | None = None
+    punctuation: str | None = None
+
+
+class Sentence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A sentence so far. Times in milliseconds from the start of the task's audio.
+
+    `end_time` is null while interim. `sentence_end` and `sentence_id` are in the documents of 2026 but not in those of
+    2025, so a final is `sentence_end` true, or `end_time` present where that member is missing. A heartbeat sentence
+    means nothing but "still here", and may lack its text.
+    """
+
+    sentence_id: int | None = None
+    begin_time: int | None = None
+    end_time: int | UnsetType | None = UNSET
+    text: str | None = None
+    words: tuple[WireWord, ...] | None = None
+    heartbeat: bool | None = None
+    sentence_begin: bool | None = None
+    sentence_end: bool | UnsetType | None = UNSET
+    emo_tag: str | None = None
+    emo_confidence: float | None = None
+
+
+class Output(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What was recognised."""
+
+    sentence: Sentence | None = None
+
+
+class WireUsage(msgspec.Struct, frozen=True, kw_only=True):
+    """Billed seconds of the whole task so far: the last one counts, the sum does not."""
+
+    duration: float | None = None
+
+
+class ServerPayload(msgspec.Struct, frozen=True, kw_only=True):
+    """Empty for task-started and task-failed."""
+
+    output: Output | None = None
+    usage: WireUsage | None = None
+
+
+class ServerMessage(msgspec.Struct, frozen=True, kw_only=True):
+    """Any message of the server."""
+
+    header: ServerHeader
+    payload: ServerPayload | None = None

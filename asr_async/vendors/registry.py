@@ -1,0 +1,76 @@
+"""Which vendors there are.
+
+Ours are named here; others register a `Vendor` under the entry-point group `asr_async.vendors`. Nothing is looked up
+before it is asked for.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.metadata
+from collections.abc import Callable, Mapping
+
+import msgspec
+
+from ..errors import ConfigurationError
+from .options import Options, did_you_mean
+from .service import Service
+
+__all__ = ["Vendor", "options_for_model", "service_for", "vendor_of"]
+
+BUILT_IN = ("dashscope",)
+ENTRY_POINT_GROUP = "asr_async.vendors"
+
+
+class Vendor(msgspec.Struct, frozen=True, kw_only=True):
+    """What a vendor's folder offers to the rest of the library."""
+
+    name: str
+    options: tuple[type[Options], ...]
+    models: Mapping[str, type[Options]]
+    """Model name → the class of its options."""
+    service: Callable[[], Service]
+    """The service with everything from the environment."""
+    local_service: Callable[[str], Service]
+    """The service on the emulator at "host:port"."""
+
+
+@functools.cache
+def vendors() -> dict[str, Vendor]:
+    """All vendors by name; a third party cannot take the name of one of ours."""
+    found = {name: importlib.import_module(f"{__package__}.{name}").VENDOR for name in BUILT_IN}
+    for entry_point in importlib.metadata.entry_points(group=ENTRY_POINT_GROUP):
+        if entry_point.name not in found:
+            found[entry_point.name] = entry_point.load()
+    return found
+
+
+def vendor_of(options: Options) -> Vendor:
+    """The vendor whose options these are.
+
+    Raises:
+        ConfigurationError: these are not the options of any vendor.
+    """
+    name = getattr(options, "vendor", None)
+    vendor = vendors().get(name) if isinstance(name, str) else None
+    if vendor is None:
+        raise ConfigurationError(f"{type(options).__name__} is not the options of a model, such as Paraformer()")
+    return vendor
+
+
+def service_for(options: Options) -> Service:
+    """The service of the options' vendor, with everything from the environment."""
+    return vendor_of(options).service()
+
+
+def options_for_model(model: str) -> type[Options]:
+    """The class of a model's options.
+
+    Raises:
+        ConfigurationError: no vendor has such a model; the text names the nearest.
+    """
+    models = {name: options for vendor in vendors().values() for name, options in vendor.models.items()}
+    if model not in models:
+        raise ConfigurationError(f"unknown model {model!r}: {did_you_mean(model, models)}")
+    return models[model]

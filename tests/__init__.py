@@ -1,0 +1,1 @@
+"""Tests; each module covers the module that it is named after."""

@@ -1,0 +1,111 @@
+"""Framing and the arithmetic of audio."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from asr_async import AudioFormat, ConfigurationError
+from asr_async.audio import MAX_COMPRESSED_FRAME_BYTES, Framer
+
+PCM16K = AudioFormat("pcm", 16_000)
+
+
+@given(st.lists(st.binary(max_size=9_000)), st.sampled_from([8_000, 11_025, 16_000, 48_000]))
+def test_frames_hold_the_stream_in_order_and_only_the_last_is_short(chunks: list[bytes], rate: int) -> None:
+    framer = Framer(AudioFormat("pcm", rate))
+    frames = [frame for chunk in chunks for frame in framer.push(chunk)]
+    tail = framer.flush()
+    everything = b"".join(chunks)
+    size = AudioFormat("pcm", rate).frame_bytes()
+    assert all(len(frame) == size for frame in frames)
+    assert tail is None or 0 < len(tail) < size
+    joined = b"".join(frames) + bytes(tail or b"")
+    assert joined == everything[: len(everything) - len(everything) % 2]
+
+
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+@pytest.mark.parametrize("size", [1, 3, 3_200, 1_000_000])
+def test_any_kind_and_size_of_chunk_gives_the_same_frames(kind: type, size: int) -> None:
+    stream = bytes(range(256)) * 4_000
+    framer = Framer(PCM16K)
+    frames = [
+        bytes(f) for start in range(0, len(stream), size) for f in framer.push(kind(stream[start : start + size]))
+    ]
+    tail = framer.flush()
+    assert frames == [stream[i : i + 3_200] for i in range(0, len(stream) - 3_199, 3_200)]
+    assert tail is None or b"".join([*frames, tail]) == stream
+
+
+def test_whole_frames_of_an_immutable_chunk_are_views_of_it_not_copies() -> None:
+    chunk = bytes(32_000)
+    assert all(frame.obj is chunk for frame in Framer(PCM16K).push(chunk))
+
+
+def test_a_mutable_chunk_may_be_reused_as_soon_as_it_was_pushed() -> None:
+    buffer = bytearray(b"\x01" * 4_000)
+    framer = Framer(PCM16K)
+    frames = framer.push(buffer)
+    buffer[:] = b"\x02" * 4_000
+    buffer.extend(b"grown")  # a view on it would forbid this
+    tail = framer.flush()
+    assert tail is not None
+    assert set(b"".join([*frames, tail])) == {1}
+
+
+def test_an_empty_stream_gives_no_frame() -> None:
+    framer = Framer(PCM16K)
+    assert framer.push(b"") == []
+    assert framer.flush() is None
+
+
+def test_half_a_sample_is_never_sent() -> None:
+    framer = Framer(PCM16K)
+    assert framer.push(b"\x01") == []
+    assert framer.flush() is None
+    framer.push(b"\x02\x03")
+    tail = framer.flush()
+    assert tail is not None
+    assert bytes(tail) == b"\x01\x02"
+
+
+def test_compressed_audio_passes_without_waiting_in_pieces_of_bounded_size() -> None:
+    framer = Framer(AudioFormat("mp3", 16_000))
+    assert [len(frame) for frame in framer.push(b"x" * 100)] == [100]
+    assert [len(frame) for frame in framer.push(b"x" * 20_000)] == [MAX_COMPRESSED_FRAME_BYTES, 3_616]
+    assert framer.flush() is None
+
+
+def test_a_strided_memoryview_is_taken_as_what_it_shows() -> None:
+    framer = Framer(PCM16K)
+    framer.push(memoryview(b"abcdefgh")[::2])
+    tail = framer.flush()
+    assert tail is not None
+    assert bytes(tail) == b"aceg"
+
+
+def test_a_chunk_that_is_not_bytes_is_refused_by_name() -> None:
+    with pytest.raises(ConfigurationError, match="must be bytes, bytearray or memoryview, not str"):
+        Framer(PCM16K).push("text")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("audio_format", "frame_bytes", "second"),
+    [
+        (AudioFormat("pcm", 16_000), 3_200, 32_000),
+        (AudioFormat("wav", 8_000), 1_600, 16_000),
+        (AudioFormat("pcm", 11_025), 2_204, 22_050),  # 1102 whole samples
+    ],
+)
+def test_bytes_and_time(audio_format: AudioFormat, frame_bytes: int, second: int) -> None:
+    assert audio_format.frame_bytes() == frame_bytes
+    assert audio_format.to_ms(second) == 1_000
+    assert audio_format.to_bytes(1_000) == second
+
+
+def test_compressed_bytes_have_no_length_in_time() -> None:
+    with pytest.raises(ConfigurationError, match="mp3 is compressed"):
+        AudioFormat("mp3").to_ms(1)
+    with pytest.raises(ConfigurationError, match="mp3 is compressed"):
+        AudioFormat("mp3").to_bytes(1)
