@@ -5,6 +5,7 @@ It does not know what the messages mean.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import socket
 import ssl
@@ -45,9 +46,10 @@ class _WebsocketsLogger(logging.LoggerAdapter[logging.Logger]):
 class Transport:
     """A connection that carries whole messages."""
 
-    def __init__(self, connection: ClientConnection, host: str) -> None:
+    def __init__(self, connection: ClientConnection, host: str, *, idle_s: float) -> None:
         self._connection = connection
         self._host = host
+        self._idle_s = idle_s
 
     def __repr__(self) -> str:
         return f"<Transport {self._host} {self._connection.state.name.lower()}>"
@@ -56,8 +58,7 @@ class Transport:
     async def connect(cls, target: Target, *, connect_s: float, idle_s: float, close_s: float) -> Transport:
         """Connect and shake hands.
 
-        `idle_s` is how long the other side may stay without any sign of life: it is asked with pings, half of the time
-        apart, and has the other half to answer.
+        `idle_s` is how long the other side may stay without any sign of life before `receive` gives it up.
 
         Raises:
             ASRError: as the target makes it from an HTTP answer.
@@ -75,8 +76,9 @@ class Transport:
                     compression=None,  # audio does not shrink, and a deflate window costs memory in every session
                     max_size=MAX_MESSAGE_BYTES,
                     open_timeout=connect_s,
-                    ping_interval=idle_s / 2,
-                    ping_timeout=idle_s / 2,
+                    # `receive` asks: the library's own keepalive gives up a connection whose pong is late, as it is
+                    # behind audio that waits to be read, although results keep coming
+                    ping_interval=None,
                     close_timeout=close_s,
                     # a proxy from the environment is for the network, never for this machine
                     proxy=None if is_loopback(urlsplit(target.url).hostname) else True,
@@ -86,7 +88,7 @@ class Transport:
                 response = refusal.response
                 headers = dict(response.headers.raw_items())
                 raise target.refused(response.status_code, headers, bytes(response.body or b"")) from None
-        return cls(connection, host)
+        return cls(connection, host, idle_s=idle_s)
 
     async def send(self, frame: Frame) -> None:
         """Send one message; returns when the connection has room for more.
@@ -98,14 +100,33 @@ class Transport:
             await self._connection.send(frame)
 
     async def receive(self) -> str | bytes:
-        """Wait for the next message.
+        """Wait for the next message; after half of `idle_s` without one, ask for a sign of life.
 
         Raises:
             ConnectionLostError: the connection ended, however politely.
             RemoteProtocolError: the other side broke the WebSocket protocol, or sent more than `MAX_MESSAGE_BYTES`.
         """
         with _our_errors(self._host):
-            return await self._connection.recv()
+            pong: asyncio.Future[float] | None = None
+            while True:
+                try:
+                    async with asyncio.timeout(self._idle_s / 2):
+                        return await self._connection.recv()
+                except TimeoutError:
+                    if pong is not None and not pong.done():
+                        raise self._gone() from None
+                pong = await self._ping()
+
+    async def _ping(self) -> asyncio.Future[float]:
+        try:
+            async with asyncio.timeout(self._idle_s / 2):
+                return asyncio.ensure_future(await self._connection.ping())
+        except TimeoutError:  # not even the question gets out
+            raise self._gone() from None
+
+    def _gone(self) -> ConnectionLostError:
+        text = f"lost the connection to {self._host}: no sign of life for {self._idle_s:g} s (Timeouts.idle)"
+        return ConnectionLostError(text, retryable=True)
 
     async def close(self) -> None:
         """Say goodbye and close; bounded by the connection's `close_s`."""
@@ -150,9 +171,9 @@ def _closed_error(closed: ConnectionClosed, host: str) -> ASRError:
             reason = f"a message of more than {MAX_MESSAGE_BYTES // 1024**2} MiB"
         return RemoteProtocolError(f"{host} broke the WebSocket protocol: {reason}", code=str(closed.sent.code))
     if closed.rcvd is None:
-        silent = closed.sent is not None and closed.sent.code == 1011
-        reason = "it no longer answers pings (Timeouts.idle)" if silent else "without a closing message"
-        return ConnectionLostError(f"lost the connection to {host}: {reason}", retryable=True, code="1006")
+        return ConnectionLostError(
+            f"lost the connection to {host}: it ended without a closing message", retryable=True, code="1006"
+        )
     code, reason = closed.rcvd.code, closed.rcvd.reason
     return ConnectionLostError(
         f"{host} closed the connection before the end of the transcript{': ' + reason if reason else ''}",

@@ -24,7 +24,7 @@ from ._outbox import Outbox
 from ._pacer import Pacer
 from ._transport import Transport
 from .audio import Framer
-from .errors import ASRError, ConfigurationError, DeadlineError, LocalProtocolError
+from .errors import ASRError, ConfigurationError, ConnectionLostError, DeadlineError, LocalProtocolError
 from .results import Event, Result, SessionStats
 from .sources import AudioChunk, AudioSource, ChunkReader, preflight
 from .vendors.codec import Failed, Finished, Started, Unrecognised, Usage
@@ -93,7 +93,9 @@ class Session:
         self._meter = _Meter(self._codec.audio_format)
 
     def __repr__(self) -> str:
-        return f"<Session {self._options.model} {self._run.phase} request {self._codec.request_id}>"
+        ended = self._run.ended.is_set() and self._run.phase != "closed"
+        phase = "ended" if ended else self._run.phase
+        return f"<Session {self._options.model} {phase} request {self._codec.request_id}>"
 
     # --- the caller's side -------------------------------------------------------------------------------------------
 
@@ -297,8 +299,10 @@ class Session:
                 await self._send_frames(self._codec.finish())
                 self._meter.finished_at = _now()
                 await self._watch_finish()
-        except ASRError as error:
+        except ConnectionLostError as error:
             await self._let_receiver_speak_first(error)
+        except ASRError as error:
+            self._end(error)
         finally:
             self._end(LocalProtocolError("the audio source was cancelled before its end"))
 
@@ -314,25 +318,25 @@ class Session:
         pacer = Pacer(self._codec.audio_format.bytes_per_second, pace, live=reader.live)
         self._meter.pacer = pacer
         try:
-            while (chunk := await self._next_chunk(reader, pacer)) is not None:
-                for frame in framer.push(chunk):
+            while (frames := await self._next_frames(reader, framer, pacer)) is not None:
+                for frame in frames:
                     await self._send_audio(frame, pacer)
         finally:
             await reader.aclose()
         if (tail := framer.flush()) is not None:
             await self._send_audio(tail, pacer)
 
-    async def _next_chunk(self, reader: ChunkReader, pacer: Pacer) -> AudioChunk | None:
+    async def _next_frames(self, reader: ChunkReader, framer: Framer, pacer: Pacer) -> list[memoryview] | None:
+        """The frames that the next chunk completes; None at the source's end, good or bad."""
         asked_at = _now()
         try:
             chunk = await reader.next_chunk()
-            if chunk is not None:
-                now = _now()
-                pacer.arrived(now, now - asked_at)
+            now = _now()
+            pacer.arrived(now, now - asked_at)
+            return None if chunk is None else framer.push(chunk)
         except Exception as error:  # noqa: BLE001 - the caller's own error, handed on to the caller as it is
             self._fail_source(error)
             return None
-        return chunk
 
     def _fail_source(self, error: Exception) -> None:
         self._run.source_error = error
@@ -460,7 +464,7 @@ class _Run:
         return others
 
     async def stop(self) -> None:
-        """Cancel the tasks and wait until they are gone."""
+        """Cancel the tasks and wait until they are gone; a source may close its own session."""
         self.phase = "closed"
         if others := self.stop_others():
             await asyncio.wait(others)

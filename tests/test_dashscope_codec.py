@@ -22,7 +22,17 @@ from asr_async import (
     SpeechStarted,
     VendorError,
 )
-from asr_async.vendors.codec import TRANSITIONS, CodecEvent, Failed, Finished, Started, State, Unrecognised, Usage
+from asr_async.vendors.codec import (
+    TRANSITIONS,
+    CodecEvent,
+    Failed,
+    Finished,
+    Frame,
+    Started,
+    State,
+    Unrecognised,
+    Usage,
+)
 from asr_async.vendors.dashscope.codec import TaskCodec
 from asr_async.vendors.dashscope.errors import CODES, error_from_code, error_from_handshake
 
@@ -57,6 +67,11 @@ def recorded(sdk: str, scenario: str) -> list[Any]:
     return [line["frame"] for line in lines if (line["sdk"], line["scenario"]) == (sdk, scenario)]
 
 
+def decoded(frame: Frame) -> Any:
+    assert isinstance(frame, str)
+    return json.loads(frame)
+
+
 def without_ids(frames: list[Any]) -> list[Any]:
     for frame in frames:
         if isinstance(frame, dict):
@@ -71,15 +86,15 @@ def run(options: Any, script: str) -> list[Any]:
     for act in script:
         if act == "r":
             codec = TaskCodec(options, task_id="T")
-            sent += [json.loads(frame) for frame in codec.start()]
+            sent += map(decoded, codec.start())
             codec.receive(server("task-started"))
         assert codec is not None
         if act == "a":
             codec.audio(memoryview(b"\0" * 3_200))
         elif act == "u":
-            sent += [json.loads(frame) for frame in codec.update(CONTEXT)]
+            sent += map(decoded, codec.update(CONTEXT))
         elif act == "f":
-            sent += [json.loads(frame) for frame in codec.finish()]
+            sent += map(decoded, codec.finish())
     return sent
 
 
@@ -184,7 +199,8 @@ def test_a_sentence_is_interims_and_a_final_of_one_segment_between_speech_events
 
 
 def test_the_next_sentence_is_the_next_segment_with_and_without_sentence_ids() -> None:
-    for ids in ([{"sentence_id": 1}, {"sentence_id": 2}], [{}, {}]):
+    both: list[list[dict[str, Any]]] = [[{"sentence_id": 1}, {"sentence_id": 2}], [{}, {}]]
+    for ids in both:
         codec = started()
         numbers = [
             result.segment_id
@@ -251,6 +267,7 @@ def test_what_has_no_field_is_kept_in_raw() -> None:
 
 
 def test_the_end_is_the_finished_message_with_and_without_usage() -> None:
+    payload: dict[str, Any]
     for payload in ({"output": {}, "usage": None}, {"output": {}}, {}):
         codec = started()
         codec.finish()

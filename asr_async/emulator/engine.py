@@ -7,7 +7,7 @@ hypotheses in a vendor's messages. An engine sees 16-bit mono samples only.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Protocol, Self
+from typing import Literal, Protocol, Self
 
 import msgspec
 
@@ -104,7 +104,7 @@ class EngineRefusedError(Exception):
         kind: `unsupported` (never), `capacity` (not now) or `broken` (the engine's own fault).
     """
 
-    def __init__(self, reason: str, *, kind: str) -> None:
+    def __init__(self, reason: str, *, kind: Literal["unsupported", "capacity", "broken"]) -> None:
         super().__init__(reason)
         self.reason = reason
         self.kind = kind

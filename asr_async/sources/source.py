@@ -61,7 +61,8 @@ class ChunkReader:
 
     async def aclose(self) -> None:
         """Let a source that was not read to its end clean up."""
-        if hasattr(self._iterator, "aclose"):
-            await self._iterator.aclose()
+        if isinstance(self._iterator, AsyncIterator):
+            if hasattr(self._iterator, "aclose"):
+                await self._iterator.aclose()
         elif hasattr(self._iterator, "close"):
             self._iterator.close()

@@ -7,6 +7,6 @@ vendors there are. A vendor's folder holds `wire` (its messages), `models` (its 
 
 from __future__ import annotations
 
-from .registry import Vendor, options_for_model, service_for, vendor_of
+from .registry import Vendor, options_for_model, service_for, vendor_of, vendors
 
-__all__ = ["Vendor", "options_for_model", "service_for", "vendor_of"]
+__all__ = ["Vendor", "options_for_model", "service_for", "vendor_of", "vendors"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import importlib
 import importlib.metadata
+import os
 from collections.abc import Callable, Mapping
 
 import msgspec
@@ -17,7 +18,7 @@ from ..errors import ConfigurationError
 from .options import Options, did_you_mean
 from .service import Service
 
-__all__ = ["Vendor", "options_for_model", "service_for", "vendor_of"]
+__all__ = ["Vendor", "options_for_model", "service_for", "vendor_of", "vendors"]
 
 BUILT_IN = ("dashscope",)
 ENTRY_POINT_GROUP = "asr_async.vendors"
@@ -32,8 +33,14 @@ class Vendor(msgspec.Struct, frozen=True, kw_only=True):
     """Model name → the class of its options."""
     service: Callable[[], Service]
     """The service with everything from the environment."""
+    key_variables: tuple[str, ...]
+    """The environment variables without which `service` has no credentials."""
     local_service: Callable[[str], Service]
     """The service on the emulator at "host:port"."""
+
+    def missing_variables(self) -> list[str]:
+        """Those of `key_variables` that the environment does not hold."""
+        return [name for name in self.key_variables if not os.environ.get(name, "").strip()]
 
 
 @functools.cache

@@ -15,6 +15,7 @@ VENDOR = Vendor(
         model: next(cls for cls in (Paraformer, FunASR) if model.startswith(cls._family)) for model in CAPABILITIES
     },
     service=DashScope,
+    key_variables=("DASHSCOPE_API_KEY",),
     local_service=lambda address: DashScope("local", endpoint=f"ws://{address}{INFERENCE_PATH}"),
 )
 """How the rest of the library finds this vendor."""

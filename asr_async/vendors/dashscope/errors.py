@@ -95,7 +95,7 @@ def error_from_code(
     text = message.strip() or f"DashScope refused with {code or status}"
     about: dict[str, Any] = {"code": code or str(status), "request_id": request_id, "vendor": VENDOR}
     if verdict.advice:
-        text = f"{text.rstrip('.')}: {verdict.advice}"
+        text = f"{text.rstrip('.!')}: {verdict.advice}"
     if verdict.error_class is RateLimitedError:
         return RateLimitedError(text, retry_after=retry_after, **about)
     return verdict.error_class(text, retryable=verdict.retryable, **about)

@@ -73,13 +73,13 @@ class FinishTask(msgspec.Struct, frozen=True):
 # --- server to client ------------------------------------------------------------------------------------------------
 
 
-class ServerHeader(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class ServerHeader(msgspec.Struct, frozen=True, kw_only=True):
     """Which event, of which task; the error members come with task-failed only."""
 
     task_id: str = ""
     event: str = ""
-    error_code: str | None = None
-    error_message: str | None = None
+    error_code: str | UnsetType | None = UNSET
+    error_message: str | UnsetType | None = UNSET
     attributes: dict[str, Any] | UnsetType = UNSET
 
 

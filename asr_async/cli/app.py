@@ -1,0 +1,24 @@
+"""The group that holds the commands."""
+
+from __future__ import annotations
+
+import click
+
+from .. import __version__
+from .serve import serve
+from .transcribe import transcribe
+
+__all__ = ["app"]
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__)
+def app() -> None:
+    """Streaming speech recognition, with a vendor's models or with the embedded recogniser.
+
+    Exit status: 0 done, 1 recognition failed (what was recognised is still written), 2 wrong use, 130 Ctrl-C.
+    """
+
+
+app.add_command(transcribe)
+app.add_command(serve)

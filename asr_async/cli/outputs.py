@@ -1,0 +1,123 @@
+"""Where a transcript goes: standard output, one file for all, or one file for each source."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Literal, Protocol, Self
+
+import click
+
+from .formats import EXTENSIONS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["FileOutput", "Output", "StandardOutput", "outputs_for"]
+
+_ONE_SOURCE_FORMATS = frozenset({"srt", "vtt"})
+"""Their times and numbers begin anew with each source, so two sources in one file are no valid file."""
+
+
+class Output(Protocol):
+    """Takes text while it is entered, and hands it on at once."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *exc_info: object) -> None: ...
+
+    def write(self, text: str) -> None:
+        """Write and flush."""
+        ...
+
+
+class StandardOutput:
+    """The process's own standard output."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        return None
+
+    def write(self, text: str) -> None:
+        """Write and flush; in UTF-8 whatever the locale, but to a terminal in what it can show."""
+        if text:
+            encoding = sys.stdout.encoding if sys.stdout.isatty() else "utf-8"
+            click.echo(text.encode(encoding, errors="replace"), nl=False)
+
+
+class FileOutput:
+    """A file, written anew the first time it is entered and continued from then on."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._mode: Literal["wb", "ab"] = "wb"
+        self._file: IO[bytes] | None = None
+
+    def __repr__(self) -> str:
+        return f"<FileOutput {self._path}>"
+
+    def __enter__(self) -> Self:
+        self._file = self._path.open(self._mode)
+        self._mode = "ab"
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def write(self, text: str) -> None:
+        """Write and flush."""
+        if self._file is None:
+            raise RuntimeError("an output is entered before it is written to")
+        self._file.write(text.encode())
+        self._file.flush()
+
+
+def outputs_for(sources: Sequence[Path], output: str | None, format_name: str) -> list[Output]:
+    """Decide where each source's transcript goes; a directory that is asked for by a closing `/` is made.
+
+    Raises:
+        click.UsageError: the sources cannot all be written there.
+    """
+    if output is not None and _is_directory(output):
+        return _one_each(sources, Path(output), EXTENSIONS[format_name])
+    if len(sources) > 1 and format_name in _ONE_SOURCE_FORMATS:
+        raise click.UsageError(
+            f"{format_name} holds one recording per file: with several, name a directory, --output subtitles/"
+        )
+    if output is None:
+        return [StandardOutput()] * len(sources)
+    shared = FileOutput(_checked(Path(output), sources))
+    return [shared] * len(sources)
+
+
+def _is_directory(output: str) -> bool:
+    return output.endswith(("/", os.sep)) or Path(output).is_dir()
+
+
+def _one_each(sources: Sequence[Path], directory: Path, extension: str) -> list[Output]:
+    names = [f"{source.stem}.{extension}" for source in sources]
+    name, count = Counter(names).most_common(1)[0]
+    if count > 1:
+        raise click.UsageError(f"--output {directory}: {count} of the files would all be written to {name}")
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise click.UsageError(f"--output {directory}: {error.strerror}") from None
+    return [FileOutput(_checked(directory / name, sources)) for name in names]
+
+
+def _checked(path: Path, sources: Sequence[Path]) -> Path:
+    """Find out before anything is connected what would only fail when the first result is written."""
+    if not path.parent.is_dir():
+        raise click.UsageError(f"--output {path}: there is no directory {path.parent}")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise click.UsageError(f"--output {path}: not writable")
+    if path.exists() and any(source.exists() and path.samefile(source) for source in sources):
+        raise click.UsageError(f"--output {path}: this is one of the files to transcribe")
+    return path

@@ -1,0 +1,264 @@
+"""`asr-async transcribe`: files in, a transcript out.
+
+Everything that can be found wrong without a connection is found before there is one; from then on each file
+stands for itself, and one that fails does not keep the others from being tried.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from .. import ASRError, Client, ConfigurationError, Local, read_audio
+from ..vendors import options_for_model, service_for, vendor_of, vendors
+from .formats import EXTENSIONS, one_line, writer_for
+from .live import display_for, progress_for
+from .options import option_values
+from .outputs import outputs_for
+from .status import Status, report, run, status_of
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Sequence
+
+    from ..results import Result, SessionStats
+    from ..sources import AudioFile
+    from ..vendors.options import Options
+    from ..vendors.service import Service
+    from .formats import Writer
+    from .outputs import Output
+
+__all__ = ["closing_line", "transcribe"]
+
+
+def _pace(_context: click.Context, _parameter: click.Parameter, value: str) -> float | None:
+    """Read a positive number, or `max` for no pacing at all (None)."""
+    if value == "max":
+        return None
+    try:
+        pace = float(value)
+    except ValueError:
+        pace = math.nan
+    if not 0 < pace < math.inf:
+        raise click.BadParameter(f"{value!r} is neither a positive number nor max")
+    return pace
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Job:
+    """What one call of the command asks for."""
+
+    files: Sequence[Path]
+    service: str
+    options: Options
+    format_name: str
+    output: str | None
+    pace: float | None
+    times: bool
+
+
+@click.command()
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--service",
+    type=click.Choice(["auto", "local", *vendors()]),
+    default="auto",
+    show_default=True,
+    help="Who recognises; auto is the model's vendor if its key is in the environment, else local.",
+)
+@click.option("--model", default="paraformer-realtime-v2", show_default=True, help="The vendor's model.")
+@click.option(
+    "--option",
+    "assignments",
+    metavar="KEY=VALUE",
+    multiple=True,
+    help="An option of the model, such as sample_rate=8000 or language_hints=zh,en; may be repeated.",
+)
+@click.option(
+    "--format",
+    "format_name",
+    type=click.Choice(list(EXTENSIONS)),
+    default="text",
+    show_default=True,
+    help="jsonl holds interims and finals, the others finals only.",
+)
+@click.option(
+    "--output",
+    metavar="PATH",
+    help="A file, or a directory (existing, or ending in /) for one file each. [default: standard output]",
+)
+@click.option(
+    "--pace",
+    metavar="N|max",
+    callback=_pace,
+    default="1.0",
+    show_default=True,
+    help="Audio seconds sent per second; max is as fast as the service takes it.",
+)
+@click.option(
+    "--times/--no-times",
+    default=None,
+    help="Begin each line of text with its times. [default: if standard output is a terminal]",
+)
+@click.pass_context
+def transcribe(
+    context: click.Context,
+    *,
+    files: tuple[Path, ...],
+    service: str,
+    model: str,
+    assignments: tuple[str, ...],
+    format_name: str,
+    output: str | None,
+    pace: float | None,
+    times: bool | None,
+) -> None:
+    """Transcribe audio files, one after the other.
+
+    The transcript goes to standard output; what is still being recognised, and at the end a line
+    with figures, to standard error.
+    """
+    if times is not None and format_name != "text":
+        raise click.UsageError(f"--times and --no-times are for text; {format_name} has times of its own")
+    job = _Job(
+        files=files,
+        service=service,
+        options=_options(model, assignments, service),
+        format_name=format_name,
+        output=output,
+        pace=pace,
+        times=_stdout_is_terminal(output) if times is None else times,
+    )
+    context.exit(run(_transcribe(job)))
+
+
+def _options(model: str, assignments: Sequence[str], service: str) -> Options:
+    """Make the model's options, and see that the service knows them.
+
+    Raises:
+        click.UsageError: one line about what cannot be.
+    """
+    try:
+        options_class = options_for_model(model)
+        options = options_class(model=model, **option_values(options_class, assignments))
+    except ConfigurationError as error:
+        raise click.UsageError(str(error)) from None
+    if service not in {"auto", "local", options.vendor}:
+        raise click.UsageError(f"--service {service} has no model {model}: it is a model of {options.vendor}")
+    missing = vendor_of(options).missing_variables()
+    if service == options.vendor and missing:
+        raise click.UsageError(f"--service {service} needs a key: set {' and '.join(missing)}")
+    return options
+
+
+def _stdout_is_terminal(output: str | None) -> bool:
+    return output is None and sys.stdout.isatty()
+
+
+async def _transcribe(job: _Job) -> Status:
+    sources = [read_audio(file) for file in job.files]
+    checks = [
+        await _attempt(_preflight(source, job.options), about=file)
+        for source, file in zip(sources, job.files, strict=True)
+    ]
+    if any(checks):
+        return Status.WRONG_USE
+    outputs = outputs_for(job.files, job.output, job.format_name)
+    return await _attempt(_transcribe_all(job, sources, outputs))
+
+
+async def _attempt(work: Awaitable[Status], *, about: Path | None = None) -> Status:
+    """Turn the errors that can be expected into a line and a status."""
+    try:
+        return await work
+    except BrokenPipeError:
+        raise  # an OSError, but about our own output: nothing can be reported any more
+    except (ASRError, OSError) as error:
+        name = None if about is None else click.format_filename(about)
+        report(_reason(error, name), about=name)
+        return status_of(error)
+
+
+def _reason(error: ASRError | OSError, name: str | None) -> str:
+    """What went wrong, in one line that does not repeat the name of the file it is about."""
+    if isinstance(error, ASRError):
+        return one_line(str(error).removeprefix(f"{name} "))
+    what = error.strerror or str(error) or type(error).__name__
+    return what if error.filename is None or str(error.filename) == name else f"{error.filename}: {what}"
+
+
+async def _preflight(source: AudioFile, options: Options) -> Status:
+    await source.preflight(options.audio_format)
+    return Status.DONE
+
+
+async def _transcribe_all(job: _Job, sources: Sequence[AudioFile], outputs: Sequence[Output]) -> Status:
+    status = Status.DONE
+    async with Client(_service(job)) as client:
+        for source, output, file in zip(sources, outputs, job.files, strict=True):
+            work = _transcribe_one(client, job, source, output, file)
+            status = max(status, await _attempt(work, about=file))
+    return status
+
+
+def _service(job: _Job) -> Service:
+    if job.service == "local":
+        return Local()
+    missing = vendor_of(job.options).missing_variables()
+    if job.service == "auto" and missing:
+        report(f"{missing[0]} is not set: using the embedded recogniser, as with --service local")
+        return Local()
+    return service_for(job.options)
+
+
+async def _transcribe_one(client: Client, job: _Job, source: AudioFile, output: Output, file: Path) -> Status:
+    name = click.format_filename(file)
+    writer = writer_for(job.format_name, source=name, times=job.times)
+    words = 0
+    with output:
+        async with client.session(job.options) as session:
+            started_at = time.monotonic()
+            progress = progress_for(source.duration_ms, lambda: session.stats.audio_sent_ms)
+            with display_for(output, progress, lines=job.format_name == "text") as display:
+                display.show(writer.header(), "")
+                async for result in session.stream(source, pace=job.pace):
+                    display.show(*_rendered(result, writer))
+                    words += _count_words(result)
+            seconds = time.monotonic() - started_at
+    if job.format_name == "text":
+        line = closing_line(words, session.stats, seconds)
+        click.echo(f"{name}: {line}" if len(job.files) > 1 else line, err=True)
+    return Status.DONE
+
+
+def _rendered(result: Result, writer: Writer) -> tuple[str, str]:
+    """The text that a result adds, and the interim that stands below it from then on."""
+    if result.is_final:
+        return writer.final(result), ""
+    return writer.interim(result), one_line(result.text)
+
+
+def _count_words(result: Result) -> int:
+    if not result.is_final:
+        return 0
+    return len(result.words) or len(result.text.split())
+
+
+def closing_line(words: int, stats: SessionStats, seconds: float) -> str:
+    """Say in one line what came out and how long it took.
+
+    Args:
+        words: how many were recognised.
+        stats: the finished session's figures.
+        seconds: from the first audio to the last result.
+    """
+    parts = [f"{words} word" if words == 1 else f"{words} words"]
+    if stats.first_result_ms is not None:
+        parts.append(f"first result after {stats.first_result_ms:.0f} ms")
+    audio = "" if stats.audio_sent_ms is None else f"{stats.audio_sent_ms / 1000:.1f} s of audio in "
+    return " · ".join([*parts, f"{audio}{seconds:.1f} s"])

@@ -1,0 +1,114 @@
+"""Samples out of what a client sends: bare, or behind a WAV header, in pieces of any size. Knows no protocol."""
+
+from __future__ import annotations
+
+import struct
+
+__all__ = ["SAMPLE_BYTES", "Pcm", "UndecodableError", "Wav"]
+
+SAMPLE_BYTES = 2
+
+MAX_WAV_CHUNK_BYTES = 1024 * 1024
+"""No header has so much before its samples; what says it has is not waited for."""
+
+
+class UndecodableError(Exception):
+    """The bytes are not what they were declared to be; the text says why."""
+
+
+class Pcm:
+    """16-bit samples; half a sample at the end of a frame waits for its other half in the next."""
+
+    def __init__(self) -> None:
+        self._half = b""
+
+    def decode(self, data: bytes) -> bytes:
+        """The whole samples that are there by now."""
+        data = self._half + data
+        whole = len(data) - len(data) % SAMPLE_BYTES
+        self._half = data[whole:]
+        return data[:whole]
+
+
+class Wav:
+    """16-bit samples behind a RIFF header, which may come in pieces of any size."""
+
+    def __init__(self, sample_rate: int) -> None:
+        self._sample_rate = sample_rate
+        self._head = bytearray()
+        self._riff_seen = False
+        self._format_seen = False
+        self._audio_left: float | None = None
+        """Bytes until the data chunk ends; None before it begins."""
+        self._samples = Pcm()
+
+    def decode(self, data: bytes) -> bytes:
+        """The whole samples that are there by now.
+
+        Raises:
+            UndecodableError: the header is none, or of audio that an engine cannot take.
+        """
+        if self._audio_left is None:
+            data = self._after_head(data)
+        if self._audio_left is None:
+            return b""
+        audio = data[: int(min(self._audio_left, len(data)))]
+        self._audio_left -= len(audio)
+        return self._samples.decode(audio)
+
+    def _after_head(self, data: bytes) -> bytes:
+        """Read on in the header; once the data chunk has begun, return what there is of it."""
+        self._head += data
+        while self._audio_left is None:
+            size = self._read_chunk() if self._riff_seen else self._read_riff()
+            if not size:
+                return b""
+            del self._head[:size]
+        rest, self._head = bytes(self._head), bytearray()
+        return rest
+
+    def _read_riff(self) -> int:
+        """Check the first 12 bytes; return how many are done with, 0 if more must come first."""
+        if len(self._head) < 12:
+            return 0
+        riff, _, wave = struct.unpack_from("<4sI4s", self._head)
+        if (riff, wave) != (b"RIFF", b"WAVE"):
+            raise UndecodableError("not a wav file: it has no RIFF/WAVE header")
+        self._riff_seen = True
+        return 12
+
+    def _read_chunk(self) -> int:
+        """Look at the chunk in front; return how many bytes are done with, 0 if more must come first."""
+        if len(self._head) < 8:
+            return 0
+        name: bytes
+        size: int
+        name, size = struct.unpack_from("<4sI", self._head)
+        if name == b"data":
+            if not self._format_seen:
+                raise UndecodableError("the wav header has no fmt chunk before its data")
+            # Who writes into a pipe does not know the size: 0 there means "until the end".
+            self._audio_left = size or float("inf")
+            return 8
+        if size > MAX_WAV_CHUNK_BYTES:
+            raise UndecodableError(f"the wav header has a chunk of {size} bytes before its data")
+        padded = 8 + size + size % 2
+        if len(self._head) < padded:
+            return 0
+        if name == b"fmt ":
+            self._check_format(bytes(self._head[8 : 8 + size]))
+            self._format_seen = True
+        return padded
+
+    def _check_format(self, chunk: bytes) -> None:
+        if len(chunk) < 16:
+            raise UndecodableError("the fmt chunk of the wav header is too short")
+        encoding, channels, sample_rate, _, _, bits = struct.unpack_from("<HHIIHH", chunk)
+        if encoding == 0xFFFE and len(chunk) >= 26:  # WAVE_FORMAT_EXTENSIBLE: the encoding is in the sub-format
+            (encoding,) = struct.unpack_from("<H", chunk, 24)
+        if encoding != 1 or bits != 16:
+            raise UndecodableError(f"wav must hold 16-bit PCM, not encoding {encoding} with {bits} bits")
+        if channels != 1:
+            raise UndecodableError(f"wav must be mono, not {channels} channels")
+        if sample_rate != self._sample_rate:
+            raise UndecodableError(f"the wav header says {sample_rate} Hz, was declared as {self._sample_rate}")

@@ -1,0 +1,636 @@
+"""The emulator's DashScope room: the task protocol (`/api-ws/v1/inference`) from the server's side.
+
+Knows no engine: it checks keys, order, models and parameters, takes the samples out of their container, and dresses
+what an engine hears in the vendor's messages. It is as strict as the documents; where they are silent the reason for a
+choice stands beside it. Sources: the WebSocket API pages of Fun-ASR and Gummy, the error page, and the client and
+server event pages of the platform (2025-10 to 2026).
+
+One connection is one task group. The reader lives in it, beside a task that opens the engine or lets it finish while
+reading goes on. Whatever ends the connection is raised as an `_End` by whoever finds it: that stops the others, gives
+the recognition back, and only then is the client told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import functools
+import logging
+import uuid
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
+
+import msgspec
+from aiohttp import WSCloseCode, WSMsgType, web
+
+from ..vendors.dashscope.models import CAPABILITIES, Capability
+from ..vendors.dashscope.wire import (
+    ClientHeader,
+    InputPayload,
+    Output,
+    RunPayload,
+    Sentence,
+    ServerHeader,
+    ServerMessage,
+    ServerPayload,
+    WireUsage,
+    WireWord,
+)
+from .container import SAMPLE_BYTES, Pcm, UndecodableError, Wav
+from .engine import EngineRefusedError, Request
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Collection, Iterator
+
+    from .engine import Engine, Hypothesis, Recognition
+
+__all__ = ["PATH", "mount"]
+
+PATH = "/api-ws/v1/inference"
+
+DATA_TIMEOUT_S = 23
+"""An open task to which nothing is sent for so long fails: "request timeout after 23 seconds." (error page)."""
+
+IDLE_TIMEOUT_S = 60
+"""A connection without a task is closed after so long (Fun-ASR WebSocket API page)."""
+
+SILENCE_LIMIT_MS = 60_000
+"""So much audio in which nothing is heard ends a task without `heartbeat` (real-time recognition SDK page)."""
+
+HEARTBEAT_EVERY_MS = 5_000
+"""With `heartbeat`, so much silent audio brings a heartbeat sentence. The documents give no figure."""
+
+CLOSE_TIMEOUT_S = 1.0
+"""How long a client has for its side of the closing handshake, and for taking what is still on its way to it."""
+
+MAX_MESSAGE_BYTES = 16 * 1024 * 1024
+"""The documents advise 1 to 16 KB a frame and name no limit; the official SDK sends any buffer as one frame."""
+
+PIECE_MS = 1_000
+"""The engine gets longer frames in pieces of this length, so that silence is judged alike however audio is framed."""
+
+_logger = logging.getLogger("asr_async")
+_Shape = TypeVar("_Shape")
+
+
+# --- the order of a conversation -------------------------------------------------------------------------------------
+
+
+class State(enum.Enum):
+    """Where a connection stands."""
+
+    IDLE = "no task"
+    STARTING = "task starting"
+    STREAMING = "task open"
+    FINISHING = "task finishing"
+    FAILED = "task failed"
+
+
+class Step(enum.Enum):
+    """What moves a connection on: the first four are the client's, the rest ours."""
+
+    RUN = "run-task"
+    AUDIO = "audio"
+    CONTINUE = "continue-task"
+    FINISH = "finish-task"
+    STARTED = "task-started"
+    RESULT = "result-generated"
+    FINISHED = "task-finished"
+    FAIL = "task-failed"
+
+
+TRANSITIONS: dict[tuple[State, Step], State] = {
+    (State.IDLE, Step.RUN): State.STARTING,
+    (State.STARTING, Step.STARTED): State.STREAMING,
+    (State.STARTING, Step.FAIL): State.FAILED,
+    (State.STREAMING, Step.AUDIO): State.STREAMING,
+    (State.STREAMING, Step.CONTINUE): State.STREAMING,
+    (State.STREAMING, Step.RESULT): State.STREAMING,
+    (State.STREAMING, Step.FINISH): State.FINISHING,
+    (State.STREAMING, Step.FAIL): State.FAILED,
+    (State.FINISHING, Step.RESULT): State.FINISHING,
+    (State.FINISHING, Step.FINISHED): State.IDLE,
+    (State.FINISHING, Step.FAIL): State.FAILED,
+}
+"""The whole life of a connection. A failed task takes its connection with it (Fun-ASR WebSocket API page)."""
+
+PATIENCE_S = {State.IDLE: IDLE_TIMEOUT_S, State.STREAMING: DATA_TIMEOUT_S}
+"""How long the client may say nothing. Elsewhere it is the engine's turn, and nobody waits for the client."""
+
+
+class _End(Exception):  # noqa: N818 - the end of a connection, not always an error
+    """The connection is over: the client left, or it is to be closed with this code and reason."""
+
+    def __init__(self, reason: str, *, close_code: int) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.close_code = close_code
+
+
+class _InvalidPayloadError(_End):
+    """A message that the documents answer with the closing of the connection."""
+
+    def __init__(self) -> None:
+        super().__init__("Invalid payload data", close_code=WSCloseCode.INVALID_TEXT)
+
+
+class _TaskFailedError(_End):
+    """The task fails; `code` and `message` are told before the connection closes.
+
+    The documents give no close code for this. 1000: what went wrong has been said in the message before.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__("task failed", close_code=WSCloseCode.OK)
+        self.code = code
+        self.message = message
+
+
+def _refusal(state: State, step: Step) -> _End:
+    """What the client gets for a step that is not in the table."""
+    if state is State.IDLE:
+        return _InvalidPayloadError()
+    if step is Step.RUN:
+        return _TaskFailedError("InvalidParameter", "a task is still open on this connection")
+    when = "before task-started" if state is State.STARTING else "after finish-task"
+    return _TaskFailedError("CLIENT_ERROR", f"{step.value} came {when}")
+
+
+_ENGINE_CODES = {
+    "unsupported": "InvalidParameter",
+    "capacity": "Throttling.Concurrency",
+    "broken": "InternalError",
+}
+
+
+@contextmanager
+def _engine_failures() -> Iterator[None]:
+    """Turn an engine's refusal into the failure of the task."""
+    try:
+        yield
+    except EngineRefusedError as error:
+        raise _TaskFailedError(_ENGINE_CODES[error.kind], error.reason) from error
+
+
+# --- what the client says --------------------------------------------------------------------------------------------
+
+
+class _Control(msgspec.Struct, frozen=True):
+    header: ClientHeader
+    payload: dict[str, Any]
+
+
+class _Parameters(msgspec.Struct, frozen=True, kw_only=True):
+    """The documented parameters; null counts as not given. Unknown ones are let pass, as the models seem to do."""
+
+    format: str
+    sample_rate: Annotated[int, msgspec.Meta(gt=0)]
+    language_hints: tuple[str, ...] | None = None
+    vocabulary_id: str | None = None
+    disfluency_removal_enabled: bool | None = None
+    semantic_punctuation_enabled: bool | None = None
+    max_sentence_silence: Annotated[int, msgspec.Meta(ge=200, le=6000)] | None = None
+    multi_threshold_mode_enabled: bool | None = None
+    punctuation_prediction_enabled: bool | None = None
+    inverse_text_normalization_enabled: bool | None = None
+    heartbeat: bool | None = None
+    speech_noise_threshold: Annotated[float, msgspec.Meta(ge=-1.0, le=1.0)] | None = None
+    special_word_filter: str | None = None
+
+
+_control_decoder = msgspec.json.Decoder(_Control)
+
+
+def _read_control(text: str) -> _Control:
+    """Read a text message; what is wrong with a run-task's payload is found later, when its task can fail.
+
+    `streaming` may be missing, as it is in the continue-task of the official SDK 1.25.0, but it cannot be another.
+    """
+    try:
+        control = _control_decoder.decode(text)
+        if control.header.action != "run-task":
+            msgspec.convert(control.payload, InputPayload)
+    except (msgspec.MsgspecError, RecursionError):
+        raise _InvalidPayloadError from None
+    # "custom members such as end_of_stream cause Invalid payload data" (error page)
+    custom_members = control.header.action != "run-task" and len(control.payload) > 1
+    if control.header.streaming != "duplex" or custom_members:
+        raise _InvalidPayloadError
+    return control
+
+
+def _read_run(payload: dict[str, Any]) -> RunPayload:
+    # The error page has both: 1007 for a payload that is malformed, and InvalidParameter "task can not be null" where
+    # `input` is missing. So this is 1007 only if the message cannot be read, or has a member that must not be there.
+    if payload.get("input") is None or payload.get("task") is None:
+        raise _TaskFailedError("InvalidParameter", "task can not be null")
+    run = _checked(payload, RunPayload)
+    if (run.task_group, run.task, run.function) != ("audio", "asr", "recognition"):
+        raise _TaskFailedError("InvalidParameter", f"no such task: {run.task_group}/{run.task}/{run.function}")
+    return run
+
+
+def _read_parameters(given: dict[str, Any], capability: Capability) -> _Parameters:
+    parameters = _checked(given, _Parameters)
+    rates = capability.sample_rates
+    if rates is not None and parameters.sample_rate not in rates:
+        allowed = " or ".join(map(str, rates))
+        raise _TaskFailedError(
+            "InvalidParameter", f"sample_rate {parameters.sample_rate}: {capability.model} takes {allowed} only"
+        )
+    return parameters
+
+
+def _checked(given: dict[str, Any], shape: type[_Shape]) -> _Shape:
+    try:
+        return msgspec.convert(given, shape)
+    except msgspec.ValidationError as error:
+        # "Expected `int`, got `str` - at `$.sample_rate`": names the member
+        raise _TaskFailedError("InvalidParameter", str(error)) from None
+
+
+# --- audio -----------------------------------------------------------------------------------------------------------
+
+
+def _decoder(parameters: _Parameters) -> Pcm | Wav:
+    if parameters.format == "pcm":
+        return Pcm()
+    if parameters.format == "wav":
+        return Wav(parameters.sample_rate)
+    raise _TaskFailedError("UNSUPPORTED_FORMAT", f"the emulator decodes pcm and wav only, not {parameters.format}")
+
+
+# --- what we say -----------------------------------------------------------------------------------------------------
+
+
+class _Bare(msgspec.Struct, frozen=True):
+    """A message with an empty payload: task-started and task-failed."""
+
+    header: ServerHeader
+    payload: dict[str, Any] = {}
+
+
+def _header(task_id: str, step: Step) -> ServerHeader:
+    return ServerHeader(task_id=task_id, event=step.value, attributes={})
+
+
+def _failure(task_id: str, failed: _TaskFailedError) -> _Bare:
+    header = _header(task_id, Step.FAIL)
+    return _Bare(msgspec.structs.replace(header, error_code=failed.code, error_message=failed.message))
+
+
+def _wire_words(hypothesis: Hypothesis) -> tuple[WireWord, ...]:
+    return tuple(
+        WireWord(text=word.text, begin_time=word.start_ms, end_time=word.end_ms, punctuation=word.punctuation)
+        for word in hypothesis.words
+    )
+
+
+class _Sentences:
+    """Numbers the sentences of a task and knows whether one has begun."""
+
+    def __init__(self, *, emotion: bool) -> None:
+        self._emotion = emotion
+        self._number = 1
+        self._begun = False
+
+    def next(self, hypothesis: Hypothesis) -> Sentence:
+        sentence = Sentence(
+            sentence_id=self._number,
+            begin_time=hypothesis.start_ms,
+            end_time=hypothesis.end_ms if hypothesis.is_final else None,
+            text=hypothesis.text,
+            words=_wire_words(hypothesis),
+            heartbeat=False,
+            sentence_begin=not self._begun,
+            sentence_end=hypothesis.is_final,
+        )
+        self._begun = not hypothesis.is_final
+        self._number += hypothesis.is_final
+        if self._emotion and hypothesis.is_final:
+            return msgspec.structs.replace(sentence, emo_tag="neutral", emo_confidence=0.9)
+        return sentence
+
+
+# --- a task ----------------------------------------------------------------------------------------------------------
+
+
+class _Task:
+    """One task: what was asked for, how much audio has come, and what is to be said about it."""
+
+    def __init__(self, task_id: str, payload: dict[str, Any]) -> None:
+        run = _read_run(payload)
+        capability = CAPABILITIES.get(run.model)
+        if capability is None:
+            raise _TaskFailedError("ModelNotFound", f"Model not found: {run.model}")
+        self.id = task_id
+        self.parameters = _read_parameters(run.parameters, capability)
+        self.recognition: Recognition | None = None
+        """None until the engine has opened it."""
+        self._decoder = _decoder(self.parameters)
+        # "VAD mode, final only" (Paraformer SDK page)
+        emotion = capability.emotion and not self.parameters.semantic_punctuation_enabled
+        self._sentences = _Sentences(emotion=emotion)
+        self._audio_bytes = 0
+        self._heartbeats = 0
+        """How many this silence has brought."""
+
+    @property
+    def request(self) -> Request:
+        """The part that concerns the engine."""
+        return Request(
+            sample_rate=self.parameters.sample_rate,
+            languages=self.parameters.language_hints or (),
+        )
+
+    @property
+    def _usage(self) -> WireUsage:
+        bytes_per_second = self.parameters.sample_rate * SAMPLE_BYTES
+        return WireUsage(duration=-(-self._audio_bytes // bytes_per_second))
+
+    def pieces(self, data: bytes) -> Iterator[bytes]:
+        """The samples in a frame, in portions for the engine; each counts as received when it is taken."""
+        try:
+            samples = self._decoder.decode(data)
+        except UndecodableError as error:
+            raise _TaskFailedError("DECODE_ERROR", f"Failed to decode audio: {error}") from None
+        size = max(1, self.parameters.sample_rate * PIECE_MS // 1000) * SAMPLE_BYTES
+        for start in range(0, len(samples), size):
+            piece = samples[start : start + size]
+            self._audio_bytes += len(piece)
+            yield piece
+
+    def started(self) -> _Bare:
+        return _Bare(_header(self.id, Step.STARTED))
+
+    def result(self, hypothesis: Hypothesis) -> ServerMessage:
+        return self._generated(self._sentences.next(hypothesis), self._usage if hypothesis.is_final else None)
+
+    def finished(self) -> ServerMessage:
+        return ServerMessage(
+            header=_header(self.id, Step.FINISHED),
+            payload=ServerPayload(output=Output(), usage=self._usage),
+        )
+
+    def after_silence(self, silent_ms: int) -> ServerMessage | None:
+        """A heartbeat, if one is due; so much silence without `heartbeat` is the end."""
+        if not self.parameters.heartbeat:
+            if silent_ms >= SILENCE_LIMIT_MS:
+                raise _TaskFailedError("ResponseTimeout", "Response timeout!")
+            return None
+        due, self._heartbeats = self._heartbeats, silent_ms // HEARTBEAT_EVERY_MS
+        if self._heartbeats <= due:
+            return None
+        # Without text: clients have seen that, so those that are tried here had better bear it.
+        now_ms = self._audio_bytes * 1000 // (self.parameters.sample_rate * SAMPLE_BYTES)
+        return self._generated(Sentence(begin_time=now_ms, end_time=None, heartbeat=True, sentence_end=False), None)
+
+    def _generated(self, sentence: Sentence, usage: WireUsage | None) -> ServerMessage:
+        return ServerMessage(
+            header=_header(self.id, Step.RESULT),
+            payload=ServerPayload(output=Output(sentence=sentence), usage=usage),
+        )
+
+
+# --- a connection ----------------------------------------------------------------------------------------------------
+
+
+class _Connection:
+    """One client; walks `TRANSITIONS` with it, task after task."""
+
+    def __init__(self, ws: web.WebSocketResponse, transport: asyncio.Transport, engine: Engine) -> None:
+        self._ws = ws
+        self._transport = transport
+        self._engine = engine
+        self._state = State.IDLE
+        self._task: _Task | None = None
+        self._task_id = ""
+        """The task that a failure is about: also one that could not be accepted."""
+        self._used_ids: set[str] = set()
+        self._beside = asyncio.TaskGroup()
+        """What goes on beside the reading."""
+        self._patience = asyncio.timeout(None)
+        """Bounds the present wait for a message."""
+
+    def __repr__(self) -> str:
+        return f"<_Connection {self._state.value}>"
+
+    async def run(self, leaving: asyncio.Event) -> None:
+        """Serve the client until it leaves, is to be sent away, or `leaving` is set."""
+        try:
+            await self._converse(leaving)
+        except* _End as ends:
+            await self._part(_first(ends))
+
+    async def _converse(self, leaving: asyncio.Event) -> None:
+        try:
+            async with self._beside:
+                self._beside.create_task(_end_when(leaving))
+                await self._read()
+        finally:
+            await self._release()
+
+    async def _read(self) -> NoReturn:
+        while True:
+            message = await self._receive()
+            if message.type is WSMsgType.TEXT:
+                self._on_control(_read_control(message.data))
+            elif message.type is WSMsgType.BINARY:
+                await self._on_audio(message.data)
+            else:  # closed from the other side, or lost
+                raise _End("the client left", close_code=WSCloseCode.OK)
+
+    async def _receive(self) -> Any:
+        """Wait for a message; pings are answered on the way and do not count."""
+        try:
+            async with asyncio.timeout(None) as self._patience:
+                self._rearm()
+                return await self._ws.receive()
+        except TimeoutError:
+            if self._state is State.IDLE:
+                raise _End("idle", close_code=WSCloseCode.OK) from None
+            raise _TaskFailedError("CLIENT_ERROR", f"request timeout after {DATA_TIMEOUT_S} seconds.") from None
+
+    def _rearm(self) -> None:
+        patience_s = PATIENCE_S.get(self._state)
+        now = asyncio.get_running_loop().time()
+        self._patience.reschedule(None if patience_s is None else now + patience_s)
+
+    def _on_control(self, control: _Control) -> None:
+        task_id = control.header.task_id
+        match control.header.action:
+            case "run-task":
+                self._on_run(task_id, control.payload)
+            case "continue-task":  # the context it brings is of no use to an engine
+                self._take(Step.CONTINUE)
+                self._check_id(task_id)
+            case "finish-task":
+                self._take(Step.FINISH)
+                self._check_id(task_id)
+                self._beside.create_task(self._finish())
+
+    def _on_run(self, task_id: str, payload: dict[str, Any]) -> None:
+        self._take(Step.RUN)
+        self._task_id = task_id
+        if not task_id or task_id in self._used_ids:
+            fault = "has been used on this connection" if task_id else "can not be empty"
+            raise _TaskFailedError("InvalidParameter", f"task_id {fault}")
+        self._used_ids.add(task_id)
+        self._task = _Task(task_id, payload)
+        self._beside.create_task(self._start(self._task))
+
+    def _check_id(self, task_id: str) -> None:
+        if task_id != self._task_id:
+            raise _TaskFailedError("InvalidParameter", f"task_id {task_id} is not that of the open task")
+
+    async def _on_audio(self, data: bytes) -> None:
+        self._take(Step.AUDIO)
+        task, recognition = self._open_task
+        for piece in task.pieces(data):
+            with _engine_failures():
+                await recognition.feed(piece)
+            if heartbeat := task.after_silence(recognition.silent_ms):
+                await self._send(heartbeat)
+
+    async def _start(self, task: _Task) -> None:
+        with _engine_failures():
+            task.recognition = await self._engine.open(task.request, functools.partial(self._emit, task))
+        self._take(Step.STARTED)
+        self._rearm()
+        await self._send(task.started())
+
+    async def _finish(self) -> None:
+        task, recognition = self._open_task
+        with _engine_failures():
+            await recognition.finish()
+        heard_speech = recognition.heard_speech
+        await self._release()
+        if not heard_speech:
+            raise _TaskFailedError("NO_VALID_AUDIO_ERROR", "no valid audio was received")
+        self._take(Step.FINISHED)
+        self._rearm()
+        await self._send(task.finished())
+
+    async def _emit(self, task: _Task, hypothesis: Hypothesis) -> None:
+        """Tell the client what an engine has heard; an engine that speaks after the end of its task is not heard."""
+        if self._task is task and (self._state, Step.RESULT) in TRANSITIONS:
+            self._take(Step.RESULT)
+            await self._send(task.result(hypothesis))
+
+    @property
+    def _open_task(self) -> tuple[_Task, Recognition]:
+        task = self._task
+        # TRANSITIONS leads to no place that asks without a task
+        assert task is not None and task.recognition is not None  # noqa: S101, PT018
+        return task, task.recognition
+
+    def _take(self, step: Step) -> None:
+        after = TRANSITIONS.get((self._state, step))
+        if after is None:
+            raise _refusal(self._state, step)
+        self._state = after
+
+    async def _release(self) -> None:
+        """Give the recognition back; again, if that was interrupted."""
+        if self._task is not None and self._task.recognition is not None:
+            await self._task.recognition.aclose()
+        self._task = None
+
+    async def _send(self, message: ServerMessage | _Bare) -> None:
+        """Hand a message to the socket, which takes it only as fast as the client reads.
+
+        That the client is gone is for the reader to find: whoever sends may be a task of the engine.
+        """
+        with suppress(ConnectionError):
+            await self._ws.send_frame(msgspec.json.encode(message), WSMsgType.TEXT)
+
+    async def _part(self, end: _End) -> None:
+        """Say why, if a task failed, and close."""
+        closed = False
+        try:
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await self._say_why(end)
+                await self._ws.close(code=end.close_code, message=end.reason.encode())
+            closed = self._ws.close_code != WSCloseCode.ABNORMAL_CLOSURE
+        except TimeoutError:
+            _logger.debug("emulator: %r: the client does not read", self)
+        finally:
+            if not closed:
+                # The client took no part in the closing: what is buffered for it would keep the socket open.
+                self._transport.abort()
+
+    async def _say_why(self, end: _End) -> None:
+        if isinstance(end, _TaskFailedError):
+            self._take(Step.FAIL)
+            _logger.debug("emulator: task %s failed: %s %s", self._task_id, end.code, end.message)
+            await self._send(_failure(self._task_id, end))
+
+
+async def _end_when(leaving: asyncio.Event) -> NoReturn:
+    await leaving.wait()
+    raise _End("the emulator is leaving", close_code=WSCloseCode.GOING_AWAY)
+
+
+def _first(ends: BaseExceptionGroup[_End]) -> _End:
+    first = ends.exceptions[0]
+    return _first(first) if isinstance(first, BaseExceptionGroup) else first
+
+
+# --- the door --------------------------------------------------------------------------------------------------------
+
+
+def mount(
+    application: web.Application, engine: Engine, *, api_keys: Collection[str] | None
+) -> Callable[[], Awaitable[None]]:
+    """Add the routes of the task protocol; return what ends its connections."""
+    door = _Door(engine, api_keys)
+    for path in (PATH, f"{PATH}/"):
+        application.router.add_get(path, door.enter)
+    return door.shut
+
+
+class _Door:
+    """Lets clients in by their keys, and all of them out at the end."""
+
+    def __init__(self, engine: Engine, api_keys: Collection[str] | None) -> None:
+        self._engine = engine
+        self._api_keys = api_keys
+        self._leaving = asyncio.Event()
+        self._handler_tasks: set[asyncio.Task[Any]] = set()
+
+    async def enter(self, request: web.Request) -> web.StreamResponse:
+        """Check the key, open the WebSocket, serve the client."""
+        if refusal := self._refused(request.headers.get("Authorization", "")):
+            return refusal
+        # no compression: the service does not offer permessage-deflate, and the official SDK does not ask for it
+        ws = web.WebSocketResponse(timeout=CLOSE_TIMEOUT_S, compress=False, max_msg_size=MAX_MESSAGE_BYTES)
+        await ws.prepare(request)
+        transport = request.transport
+        handler_task = asyncio.current_task()
+        if transport is None or handler_task is None:  # gone already
+            return ws
+        self._handler_tasks.add(handler_task)
+        handler_task.add_done_callback(self._handler_tasks.discard)
+        await _Connection(ws, transport, self._engine).run(self._leaving)
+        return ws
+
+    async def shut(self) -> None:
+        """End all connections, and wait until they have ended."""
+        self._leaving.set()
+        if self._handler_tasks:
+            await asyncio.wait(self._handler_tasks)
+
+    def _refused(self, authorization: str) -> web.Response | None:
+        scheme, _, key = authorization.partition(" ")
+        key = key.strip()
+        # samples of the documents write "bearer" as well
+        if scheme.lower() != "bearer" or not key:
+            return _unauthorized("No API-key provided.")
+        if self._api_keys is not None and key not in self._api_keys:
+            return _unauthorized("Invalid API-key provided.")
+        return None
+
+
+def _unauthorized(message: str) -> web.Response:
+    body = {"code": "InvalidApiKey", "message": message, "request_id": str(uuid.uuid4())}
+    return web.json_response(body, status=401)

@@ -1,0 +1,280 @@
+"""An engine that answers from a script: what is said when is written down beforehand, the audio only drives the clock.
+
+Knows neither sound nor time of day: the clock is the number of samples taken in, so the same audio gives the same
+hypotheses in the same order, however it is cut into pieces and however fast it comes. Silence is as good as speech.
+
+A segment is read out as the clock passes it: an interim hypothesis every `interim_every_ms`, holding the words begun by
+then, and the final one at its end. If the audio ends inside a segment, the segment is finalised with the words begun
+until then, and ends where the audio ends; segments that the audio never reached are never heard.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from ..errors import ConfigurationError
+from .container import SAMPLE_BYTES
+from .engine import Hypothesis, HypothesisWord
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from typing import Self
+
+    from .engine import Emit, Request
+
+__all__ = ["Scripted", "ScriptedSegment"]
+
+_CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+"""Kana and Han, which are written without spaces: each character counts as a word, as with the vendors."""
+
+_PUNCTUATION = ',.!?;:…"”，。！？；：、'  # noqa: RUF001 - the full-width ones are meant
+_WORD = re.compile(
+    rf"(?P<word>[{_CJK}]|[^\s{_CJK}]+?(?=[{_PUNCTUATION}]*(?:\s|$|[{_CJK}])))(?P<punctuation>[{_PUNCTUATION}]*)"
+)
+
+
+class ScriptedSegment(msgspec.Struct, frozen=True):
+    """One utterance of a script. Without `words` they are taken from the text and spread evenly over the segment."""
+
+    text: str
+    start_ms: int
+    end_ms: int
+    words: tuple[HypothesisWord, ...] | None = None
+
+    @classmethod
+    def of(cls, value: ScriptedSegment | Mapping[str, Any] | Sequence[Any]) -> Self:
+        """Read a segment from a dict or from a tuple (text, start_ms, end_ms).
+
+        Raises:
+            ConfigurationError: that is not a segment.
+        """
+        if isinstance(value, (tuple, list)):
+            if len(value) > len(cls.__struct_fields__):
+                raise ConfigurationError(f"has {len(value)} members, not (text, start_ms, end_ms)")
+            value = dict(zip(cls.__struct_fields__, value, strict=False))
+        try:
+            return msgspec.convert(value, cls)
+        except msgspec.ValidationError as error:
+            raise ConfigurationError(str(error)) from None
+
+
+class Scripted:
+    """Makes recognitions that follow a script; any sample rate, any language, any number at once."""
+
+    def __init__(
+        self,
+        segments: Iterable[ScriptedSegment | Mapping[str, Any] | Sequence[Any]],
+        *,
+        interim_every_ms: int = 200,
+    ) -> None:
+        """Check the script.
+
+        Raises:
+            ConfigurationError: a segment cannot be read, is out of order or overlaps the one before.
+        """
+        if interim_every_ms < 1:
+            raise ConfigurationError(f"interim_every_ms={interim_every_ms}: must be at least 1")
+        self._utterances = _utterances(segments)
+        self._interim_every_ms = interim_every_ms
+
+    @classmethod
+    def from_file(cls, path: str | os.PathLike[str], *, interim_every_ms: int = 200) -> Self:
+        """Read a script: JSON, a list of segments or `{"segments": [...]}`.
+
+        Raises:
+            ConfigurationError: the file cannot be read, or is not a script.
+        """
+        try:
+            script = msgspec.json.decode(Path(path).read_bytes())
+            return cls(_listed(script), interim_every_ms=interim_every_ms)
+        except OSError as error:
+            raise ConfigurationError(f"script {path}: {error.strerror}") from None
+        except msgspec.DecodeError as error:
+            raise ConfigurationError(f"script {path}: not JSON: {error}") from None
+        except ConfigurationError as error:
+            raise ConfigurationError(f"script {path}: {error}") from None
+
+    def __repr__(self) -> str:
+        return f"<Scripted {len(self._utterances)} segments>"
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        pass
+
+    async def open(self, request: Request, emit: Emit) -> _ScriptedRecognition:
+        """Begin to read out the script."""
+        return _ScriptedRecognition(self._utterances, self._interim_every_ms, request.sample_rate, emit)
+
+
+def _listed(script: Any) -> list[Any]:
+    if isinstance(script, dict) and "segments" in script:
+        script = script["segments"]
+    if not isinstance(script, list):
+        raise ConfigurationError('must be a list of segments or {"segments": [...]}')
+    return script
+
+
+def _utterances(segments: Iterable[Any]) -> tuple[_Utterance, ...]:
+    utterances: list[_Utterance] = []
+    for number, segment in enumerate(segments, 1):
+        try:
+            utterances.append(_following(utterances[-1:], segment))
+        except ConfigurationError as error:
+            raise ConfigurationError(f"segment {number}: {error}") from None
+    return tuple(utterances)
+
+
+def _following(before: list[_Utterance], segment: Any) -> _Utterance:
+    utterance = _Utterance(ScriptedSegment.of(segment))
+    if before and utterance.start_ms < before[0].end_ms:
+        raise ConfigurationError(
+            f"starts at {utterance.start_ms} ms, before the one before it ends ({before[0].end_ms} ms)"
+        )
+    return utterance
+
+
+class _Utterance:
+    """A checked segment, ready to be read out up to any moment."""
+
+    def __init__(self, segment: ScriptedSegment) -> None:
+        self.text = segment.text
+        self.start_ms = segment.start_ms
+        self.end_ms = segment.end_ms
+        if not 0 <= self.start_ms < self.end_ms:
+            raise ConfigurationError(
+                f"must start at 0 ms or later and before it ends, not {self.start_ms}..{self.end_ms}"
+            )
+        self._words = _spread(segment) if segment.words is None else segment.words
+        self._check_words()
+        self._ends_in_text = _word_ends(self.text, self._words)
+
+    def _check_words(self) -> None:
+        if not self._words:
+            raise ConfigurationError("has no words")
+        before_ms = self.start_ms
+        for word in self._words:
+            if not before_ms <= word.start_ms <= word.end_ms <= self.end_ms:
+                raise ConfigurationError(f"the times of {word.text!r} are out of order or outside the segment")
+            before_ms = word.end_ms
+
+    def until(self, moment_ms: int, *, is_final: bool) -> Hypothesis | None:
+        """What was said before that moment; None if nothing was."""
+        ended = moment_ms >= self.end_ms
+        begun = len(self._words) if ended else sum(word.start_ms < moment_ms for word in self._words)
+        if not begun:
+            return None
+        words = self._words[:begun]
+        clipped = msgspec.structs.replace(words[-1], end_ms=min(words[-1].end_ms, moment_ms))
+        return Hypothesis(
+            text=self.text[: self._ends_in_text[begun - 1]],
+            is_final=is_final,
+            start_ms=self.start_ms,
+            end_ms=moment_ms,
+            words=(*words[:-1], clipped),
+        )
+
+
+def _spread(segment: ScriptedSegment) -> tuple[HypothesisWord, ...]:
+    found = list(_WORD.finditer(segment.text))
+    length_ms = segment.end_ms - segment.start_ms
+    return tuple(
+        HypothesisWord(
+            text=match["word"],
+            punctuation=match["punctuation"],
+            start_ms=segment.start_ms + length_ms * index // len(found),
+            end_ms=segment.start_ms + length_ms * (index + 1) // len(found),
+        )
+        for index, match in enumerate(found)
+    )
+
+
+def _word_ends(text: str, words: tuple[HypothesisWord, ...]) -> list[int]:
+    """Where to cut the text behind each word: just before the next one, without the space between."""
+    starts, position = [], 0
+    for word in words:
+        start = text.find(word.text, position)
+        if start < 0:
+            raise ConfigurationError(f"the word {word.text!r} is not in its text, or out of order")
+        starts.append(start)
+        position = start + len(word.text)
+    return [len(text[:start].rstrip()) for start in starts[1:]] + [len(text)]
+
+
+def _readings(utterances: tuple[_Utterance, ...], interim_every_ms: int) -> Iterator[Hypothesis]:
+    """Every hypothesis of the whole script in order; each is due at its own `end_ms`."""
+    for utterance in utterances:
+        for tick_ms in range(utterance.start_ms + interim_every_ms, utterance.end_ms, interim_every_ms):
+            if interim := utterance.until(tick_ms, is_final=False):
+                yield interim
+        if final := utterance.until(utterance.end_ms, is_final=True):
+            yield final
+
+
+class _ScriptedRecognition:
+    """One reading of a script."""
+
+    def __init__(
+        self,
+        utterances: tuple[_Utterance, ...],
+        interim_every_ms: int,
+        sample_rate: int,
+        emit: Emit,
+    ) -> None:
+        self._utterances = utterances
+        self._sample_rate = sample_rate
+        self._emit = emit
+        self._samples = 0
+        self._finals = 0
+        self._ahead = _readings(utterances, interim_every_ms)
+        self._next = next(self._ahead, None)
+
+    def __repr__(self) -> str:
+        return f"<_ScriptedRecognition at {self._now_ms} ms, {self._finals} of {len(self._utterances)} segments done>"
+
+    @property
+    def _now_ms(self) -> int:
+        return self._samples * 1000 // self._sample_rate
+
+    @property
+    def _begun(self) -> int:
+        """How many segments the clock has entered."""
+        return bisect_left(self._utterances, self._now_ms, key=lambda utterance: utterance.start_ms)
+
+    @property
+    def silent_ms(self) -> int:
+        """Audio since the last segment ended; 0 inside one."""
+        heard_until_ms = self._utterances[self._begun - 1].end_ms if self._begun else 0
+        return max(0, self._now_ms - heard_until_ms)
+
+    @property
+    def heard_speech(self) -> bool:
+        """Whether the first segment has begun."""
+        return self._begun > 0
+
+    async def feed(self, samples: bytes) -> None:
+        """Move the clock on, and say what has become due."""
+        self._samples += len(samples) // SAMPLE_BYTES
+        while self._next is not None and self._next.end_ms <= self._now_ms:
+            due, self._next = self._next, next(self._ahead, None)
+            self._finals += due.is_final
+            await self._emit(due)
+
+    async def finish(self) -> None:
+        """Finalise the segment that the audio ended in, if it ended in one."""
+        if self._begun > self._finals:
+            last = self._utterances[self._begun - 1].until(self._now_ms, is_final=True)
+            self._finals = self._begun
+            if last is not None:
+                await self._emit(last)
+
+    async def aclose(self) -> None:
+        """Nothing is held; nothing is said any more."""
+        self._next = None

@@ -1,0 +1,149 @@
+"""The emulator as a running service: one port, one engine, one room per vendor.
+
+Knows no protocol: a vendor's room is given the application and mounts its own routes there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from ..errors import ConfigurationError, LocalProtocolError
+from . import dashscope
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from typing import Self
+
+    from .engine import Engine
+
+__all__ = ["Emulator", "serve"]
+
+BACKLOG = 1024
+"""Connections that may wait to be accepted: tests open hundreds at once."""
+
+SHUTDOWN_TIMEOUT_S = 2.0
+"""How long leaving waits for plain HTTP requests; the rooms end their WebSocket connections themselves."""
+
+
+def serve(
+    engine: Engine | str | None = None,
+    *,
+    # where
+    host: str = "127.0.0.1",
+    port: int = 0,
+    # who may come in
+    api_keys: Collection[str] | None = None,
+) -> Emulator:
+    """Make an emulator; it runs inside `async with`.
+
+    Args:
+        engine: what listens, or "pocketsphinx", the embedded recogniser, which is the default.
+        host: loopback unless told otherwise: the service is meant for this machine, and its keys are not secret.
+        port: 0 takes a free one.
+        api_keys: the keys that are let in; None lets every key in, but not a client without one.
+
+    Raises:
+        ConfigurationError: there is no engine of that name.
+    """
+    return Emulator(_engine(engine), host=host, port=port, api_keys=api_keys)
+
+
+def _engine(engine: Engine | str | None) -> Engine:
+    if engine is None or engine == "pocketsphinx":
+        from .pocketsphinx import PocketSphinx  # noqa: PLC0415 - only who asks for it loads it
+
+        return PocketSphinx()
+    if isinstance(engine, str):
+        raise ConfigurationError(f"engine={engine!r}: known by name is 'pocketsphinx', others are given as objects")
+    return engine
+
+
+class Emulator:
+    """A local service in place of the vendors'; `async with` starts and stops it, and the engine with it."""
+
+    def __init__(self, engine: Engine, *, host: str, port: int, api_keys: Collection[str] | None) -> None:
+        self._engine = engine
+        self._host = host
+        self._port = port
+        self._api_keys = api_keys
+        self._address: str | None = None
+        self._running = AsyncExitStack()
+        """What leaving undoes, in this order: the port, the rooms, the server, the engine."""
+
+    def __repr__(self) -> str:
+        return f"<Emulator {self._address or 'not running'} engine={type(self._engine).__name__}>"
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as starting:
+            engine = await starting.enter_async_context(self._engine)
+            application = web.Application()
+            shut_rooms = [dashscope.mount(application, engine, api_keys=self._api_keys)]
+            runner = web.AppRunner(
+                application,
+                access_log=None,
+                handle_signals=False,
+                shutdown_timeout=SHUTDOWN_TIMEOUT_S,
+            )
+            starting.push_async_callback(runner.cleanup)
+            starting.push_async_callback(_let_accepted_connections_arrive)
+            await runner.setup()
+            # Not by `on_shutdown`: there aiohttp reads no more, so that no closing handshake could be completed
+            # (3.14.5, RequestHandler.data_received after BaseRunner.cleanup has begun).
+            for shut in shut_rooms:
+                starting.push_async_callback(shut)
+            listener = await self._listen(runner, starting)
+            self._address = _as_text(*listener.getsockname()[:2])
+            self._running = starting.pop_all()
+        return self
+
+    async def _listen(self, runner: web.AppRunner, starting: AsyncExitStack) -> socket.socket:
+        # Not by a site of aiohttp's: cancelled while it starts, it leaves an open port behind. Here whatever exists
+        # at an await is already in the hands of the stack.
+        loop = asyncio.get_running_loop()
+        family, _, _, _, address = (await loop.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM))[0]
+        listener = starting.enter_context(socket.create_server(address[:2], family=family))
+        assert runner.server is not None  # noqa: S101 - it was set up before
+        server = await loop.create_server(runner.server, sock=listener, backlog=BACKLOG, start_serving=False)
+        starting.callback(server.close)
+        await server.start_serving()
+        return listener
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        self._address = None
+        await self._running.aclose()
+
+    @property
+    def address(self) -> str:
+        """Host and port, "127.0.0.1:54321".
+
+        Raises:
+            LocalProtocolError: the emulator is not running.
+        """
+        if self._address is None:
+            raise LocalProtocolError("the emulator has no address: it runs only inside `async with`")
+        return self._address
+
+    @property
+    def url(self) -> str:
+        """Scheme, host and port."""
+        return f"http://{self.address}"
+
+    @property
+    def dashscope_url(self) -> str:
+        """Where the DashScope task protocol is spoken."""
+        return f"ws://{self.address}{dashscope.PATH}"
+
+
+async def _let_accepted_connections_arrive() -> None:
+    """A connection that was accepted just before the port closed is handed to aiohttp a few turns of the loop later."""
+    for _ in range(3):
+        await asyncio.sleep(0)
+
+
+def _as_text(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

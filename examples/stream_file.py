@@ -1,0 +1,23 @@
+"""Watch a recording turn into words: the seven lines of the README, with the embedded recogniser where there is no key.
+
+python examples/stream_file.py examples/audio/demo.wav
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+
+from asr_async import Local, Paraformer, connect, read_audio
+
+
+async def main(path: str) -> None:
+    """Print interims in place and finals on lines of their own."""
+    service = None if "DASHSCOPE_API_KEY" in os.environ else Local()
+    async with connect(Paraformer(), service) as session:
+        async for result in session.stream(read_audio(path)):
+            print(result.text, end="\n" if result.is_final else "\r")
+
+
+asyncio.run(main(sys.argv[1]))

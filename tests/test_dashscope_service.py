@@ -1,0 +1,108 @@
+"""Whom DashScope calls, as whom, and that the key stays out of every text."""
+
+from __future__ import annotations
+
+import pytest
+
+from asr_async import AuthenticationError, ConfigurationError, DashScope, FunASR, Paraformer
+from asr_async.vendors.options import Options
+
+KEY = "sk-0123456789abcdef"
+
+
+@pytest.fixture(autouse=True)
+def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("DASHSCOPE_API_KEY", "DASHSCOPE_WEBSOCKET_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.parametrize(
+    ("service", "options", "url"),
+    [
+        (DashScope(KEY), Paraformer(), "wss://dashscope.aliyuncs.com/api-ws/v1/inference"),
+        (DashScope(KEY, region="ap-southeast-1"), FunASR(), "wss://dashscope-intl.aliyuncs.com/api-ws/v1/inference"),
+        (
+            DashScope(KEY, workspace="ws-1"),
+            Paraformer(),
+            "wss://ws-1.cn-beijing.maas.aliyuncs.com/api-ws/v1/inference",
+        ),
+        (DashScope(KEY, endpoint="ws://127.0.0.1:1/x"), Paraformer(), "ws://127.0.0.1:1/x"),
+        (DashScope(KEY, endpoint="ws://10.0.0.1/x", insecure=True), Paraformer(), "ws://10.0.0.1/x"),
+    ],
+)
+async def test_where_it_connects(service: DashScope, options: Options, url: str) -> None:
+    assert (await service.target(options)).url == url
+
+
+async def test_what_it_says_at_the_door() -> None:
+    headers = (await DashScope(f" {KEY}\n", workspace="ws-1").target(Paraformer())).headers
+    assert headers["Authorization"] == f"Bearer {KEY}"
+    assert headers["X-DashScope-WorkSpace"] == "ws-1"
+    assert headers["User-Agent"].startswith("asr-async/")
+
+
+async def test_key_and_endpoint_come_from_the_environment_when_it_connects(monkeypatch: pytest.MonkeyPatch) -> None:
+    service = DashScope()
+    monkeypatch.setenv("DASHSCOPE_API_KEY", "sk-env")
+    monkeypatch.setenv("DASHSCOPE_WEBSOCKET_BASE_URL", "wss://proxy.example/inference")
+    target = await service.target(Paraformer())
+    assert (target.headers["Authorization"], target.url) == ("Bearer sk-env", "wss://proxy.example/inference")
+
+
+async def test_no_key_is_an_error_that_names_the_ways_to_give_one() -> None:
+    with pytest.raises(AuthenticationError) as caught:
+        await DashScope().target(Paraformer())
+    assert str(caught.value) == (
+        "no DashScope key: set DASHSCOPE_API_KEY or pass DashScope(api_key=...); service=Local() needs none"
+    )
+
+
+async def test_a_key_with_a_line_break_inside_is_refused_without_showing_it() -> None:
+    with pytest.raises(AuthenticationError, match="holds characters that no key has") as caught:
+        await DashScope("sk-a\r\nX-Evil: 1").target(Paraformer())
+    assert "Evil" not in str(caught.value)
+
+
+async def test_the_key_shows_in_no_repr() -> None:
+    service = DashScope(KEY)
+    target = await service.target(Paraformer())
+    assert KEY not in f"{service!r} {target!r} {target}"
+    assert repr(target) == "<Target dashscope.aliyuncs.com>"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ({"region": "cn-bejing"}, "region='cn-bejing': did you mean 'cn-beijing'?"),
+        ({"region": "us-east-1"}, "region='us-east-1' is reached through a workspace only: pass workspace="),
+        ({"workspace": "a.evil.example/"}, "letters, digits, '_' and '-' only"),
+        ({"endpoint": "https://host/path"}, "must be a whole WebSocket URL, wss://host/path"),
+        ({"endpoint": "ws://host/path"}, "ws:// sends the key unencrypted; use wss://, or pass insecure=True"),
+    ],
+)
+def test_bad_arguments_are_refused_in_one_line(arguments: dict[str, str], text: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        DashScope(KEY, **arguments)  # type: ignore[arg-type]
+    assert text in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+async def test_a_region_without_the_model_is_refused_before_connecting() -> None:
+    with pytest.raises(
+        ConfigurationError, match="'ap-southeast-1' does not have paraformer-realtime-v2: cn-beijing does"
+    ):
+        await DashScope(KEY, region="ap-southeast-1").target(Paraformer())
+
+
+async def test_an_endpoint_from_the_environment_is_checked_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DASHSCOPE_WEBSOCKET_BASE_URL", "ws://far.example/inference")
+    with pytest.raises(ConfigurationError, match="sends the key unencrypted"):
+        await DashScope(KEY).target(Paraformer())
+
+
+def test_options_of_another_vendor_are_refused() -> None:
+    class Other(Options, frozen=True, kw_only=True):
+        vendor = "other"
+
+    with pytest.raises(ConfigurationError, match="Other is not of DashScope"):
+        DashScope(KEY).codec(Other(model="m"), task_id="T")

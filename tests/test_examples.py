@@ -1,0 +1,68 @@
+"""The examples run, and the example recordings hold what their texts say."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import jiwer
+import pytest
+
+from asr_async import Client, Local, Paraformer, read_audio
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+RECORDINGS = sorted((EXAMPLES / "audio").glob("*.wav"))
+README = EXAMPLES.parent / "README.md"
+
+
+def words(text: str) -> str:
+    return " ".join(re.sub(r"[^a-z' ]", " ", text.lower()).split())
+
+
+def spoken(recording: Path) -> str:
+    return words(recording.with_suffix(".txt").read_text())
+
+
+def run_script(script: Path, *arguments: str, cwd: Path) -> list[str]:
+    """Run it without a key; return its lines as they stand on a terminal at the end."""
+    environment = {name: value for name, value in os.environ.items() if name != "DASHSCOPE_API_KEY"}
+    command = [sys.executable, str(script), *arguments]
+    run = subprocess.run(command, capture_output=True, check=True, env=environment, cwd=cwd, timeout=60)
+    return [line.rpartition("\r")[2] for line in run.stdout.decode().replace("\r\n", "\n").split("\n")]
+
+
+@pytest.mark.parametrize("script", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.name)
+def test_an_example_prints_the_words_of_the_recording(script: Path) -> None:
+    lines = run_script(script, "examples/audio/demo.wav", cwd=EXAMPLES.parent)
+    texts = [line.partition(" s: ")[2] or line for line in lines]
+    assert words(" ".join(texts)) == spoken(EXAMPLES / "audio" / "demo.wav")
+
+
+async def test_the_embedded_recogniser_gets_at_most_fifteen_words_in_a_hundred_wrong_over_the_folder() -> None:
+    expected, heard = [], {}
+    async with Client(Local()) as client:
+        for recording in RECORDINGS:
+            expected.append(spoken(recording))
+            heard[recording.stem] = words((await client.transcribe(read_audio(recording), Paraformer())).text)
+    assert jiwer.wer(expected, list(heard.values())) <= 0.15
+    assert heard["demo"] == spoken(EXAMPLES / "audio" / "demo.wav")
+
+
+def test_every_recording_has_its_text_beside_it() -> None:
+    assert len(RECORDINGS) >= 6
+    assert all(spoken(recording) for recording in RECORDINGS)
+
+
+def test_the_seven_lines_of_the_readme_are_code_that_works(tmp_path: Path) -> None:
+    code = re.search(r"```python\n(import asyncio\n.*?)```", README.read_text(), re.DOTALL)
+    assert code is not None
+    local = code[1].replace('"en"]))', '"en"]), Local())').replace("import Paraformer,", "import Local, Paraformer,")
+    local = local.replace("meeting.wav", "demo.wav")
+    assert local != code[1]
+    script = tmp_path / "seven_lines.py"
+    script.write_text(local)
+    finals = run_script(script, cwd=EXAMPLES / "audio")
+    assert words(" ".join(finals)) == spoken(EXAMPLES / "audio" / "demo.wav")

@@ -1,0 +1,215 @@
+"""The vendor's own SDK, unmodified, against the emulator: the witness that the emulator is not our own mistake twice.
+
+The SDK is synchronous and brings its own threads and event loops, so what blocks runs in a thread. Only `start()`,
+which never waits, is called in the emulator's own thread: as long as it lasts the emulator cannot answer. It has a race
+that is never lost over a real network: a worker that gets its answer before `start()` has marked the object as running
+ends the task without its audio, or makes `start()` raise `InvalidTask` (2.0.2).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import wave
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import dashscope
+import pytest
+from dashscope.audio.asr import Recognition, RecognitionCallback, RecognitionResult
+
+from asr_async.emulator import Emulator, Scripted, serve
+
+EXAMPLES = Path(__file__).parent.parent / "examples" / "audio"
+FRAME = bytes(3_200)
+SCRIPT = (("Hello, big world.", 100, 1000), ("Good bye.", 1400, 2000))
+TEXTS = [text for text, _, _ in SCRIPT]
+
+_T = TypeVar("_T")
+
+
+@pytest.fixture(autouse=True)
+def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    # the SDK asks the environment for a proxy, for loopback too
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+
+
+Point = Callable[..., None]
+
+
+@pytest.fixture
+def point(monkeypatch: pytest.MonkeyPatch) -> Point:
+    """Points the SDK at an emulator; monkeypatch puts its globals back."""
+
+    def point_at(emulator: Emulator, *, api_key: str = "sk-test") -> None:
+        monkeypatch.setattr(dashscope, "api_key", api_key)
+        monkeypatch.setattr(dashscope, "base_websocket_api_url", emulator.dashscope_url)
+
+    return point_at
+
+
+async def in_thread(blocking: Callable[..., _T], *args: Any) -> _T:
+    async with asyncio.timeout(30):
+        return await asyncio.to_thread(blocking, *args)
+
+
+class Log(RecognitionCallback):
+    """Writes down what the SDK calls."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+        self.interims: list[str] = []
+        self.finals: list[dict[str, Any]] = []
+        self.errors: list[RecognitionResult] = []
+
+    def on_open(self) -> None:
+        self.calls.append("open")
+
+    def on_event(self, result: RecognitionResult) -> None:
+        sentence: Any = result.get_sentence()
+        if RecognitionResult.is_sentence_end(sentence):
+            self.finals.append(sentence)
+        else:
+            self.interims.append(sentence["text"])
+
+    def on_complete(self) -> None:
+        self.calls.append("complete")
+
+    def on_error(self, result: RecognitionResult) -> None:
+        self.calls.append("error")
+        self.errors.append(result)
+
+    def on_close(self) -> None:
+        self.calls.append("close")
+
+
+def recognition(callback: Any = None, **options: Any) -> Any:
+    return Recognition(
+        model="paraformer-realtime-v2", callback=callback, **{"format": "pcm", "sample_rate": 16_000, **options}
+    )
+
+
+async def stream(recogniser: Any, frames: int = 22, **start: Any) -> None:
+    """The callback form, from start to stop."""
+
+    def send_and_stop() -> None:
+        for _ in range(frames):
+            recogniser.send_audio_frame(FRAME)
+        recogniser.stop()
+
+    recogniser.start(**start)
+    await in_thread(send_and_stop)
+
+
+async def test_a_file_is_recognised(point: Point, tmp_path: Path) -> None:
+    path = tmp_path / "silence.pcm"
+    path.write_bytes(FRAME * 22)
+    async with serve(Scripted(SCRIPT)) as emulator:
+        point(emulator)
+        result = await in_thread(recognition().call, str(path))
+    assert result.status_code == 200
+    sentences = result.get_sentence()
+    assert [sentence["text"] for sentence in sentences] == TEXTS
+    assert [(sentence["begin_time"], sentence["end_time"]) for sentence in sentences] == [(100, 1000), (1400, 2000)]
+    words = [(word["text"], word["punctuation"]) for sentence in sentences for word in sentence["words"]]
+    assert words == [("Hello", ","), ("big", ""), ("world", "."), ("Good", ""), ("bye", ".")]
+    assert [result.get_usage(sentence) for sentence in sentences] == [{"duration": 2}, {"duration": 2}]
+
+
+async def test_a_wav_file_is_recognised(point: Point, tmp_path: Path) -> None:
+    path = tmp_path / "silence.wav"
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(8_000)
+        file.writeframes(bytes(16_000 * 3))
+    async with serve(Scripted(SCRIPT)) as emulator:
+        point(emulator)
+        result = await in_thread(recognition(format="wav", sample_rate=8_000).call, str(path))
+    assert [sentence["text"] for sentence in result.get_sentence()] == TEXTS
+
+
+async def test_the_callback_form_completes(point: Point) -> None:
+    log = Log()
+    recogniser = recognition(log)
+    async with serve(Scripted(SCRIPT)) as emulator:
+        point(emulator)
+        await stream(recogniser, language_hints=["en"], heartbeat=True)
+    assert log.calls == ["open", "complete", "close"]
+    assert [sentence["text"] for sentence in log.finals] == TEXTS
+    assert log.interims[0] == "Hello,"
+    assert len(recogniser.get_last_request_id()) == 32
+
+
+async def test_two_objects_follow_each_other(point: Point) -> None:
+    logs = [Log(), Log()]
+    async with serve(Scripted(SCRIPT)) as emulator:
+        point(emulator)
+        for log in logs:
+            await stream(recognition(log))
+    for log in logs:
+        assert log.calls == ["open", "complete", "close"]
+        assert [sentence["text"] for sentence in log.finals] == TEXTS
+
+
+async def test_one_object_may_be_started_again_with_its_task_id(point: Point) -> None:
+    log = Log()
+    recogniser = recognition(log)
+    async with serve(Scripted(SCRIPT)) as emulator:
+        point(emulator)
+        await stream(recogniser)
+        await stream(recogniser, frames=12)
+    assert log.calls == ["open", "complete", "close"] * 2
+    assert [sentence["text"] for sentence in log.finals] == [*TEXTS, TEXTS[0]]
+
+
+async def test_the_context_of_a_continue_task_is_taken(point: Point) -> None:
+    log = Log()
+    recogniser = recognition(log)
+    async with serve(Scripted(SCRIPT)) as emulator:
+        point(emulator)
+        recogniser.start()
+        recogniser.send_audio_frame(FRAME * 11)
+        recogniser.update_context({"context": [{"role": "user", "content": [{"type": "input_text", "text": "hi"}]}]})
+        recogniser.send_audio_frame(FRAME * 11)
+        await in_thread(recogniser.stop)
+    assert log.calls == ["open", "complete", "close"]
+    assert [sentence["text"] for sentence in log.finals] == TEXTS
+
+
+async def test_a_wrong_key_is_an_error_401(point: Point) -> None:
+    log = Log()
+    recogniser = recognition(log)
+    async with serve(Scripted(SCRIPT), api_keys={"sk-right"}) as emulator:
+        point(emulator, api_key="sk-wrong")
+        recogniser.start()
+        await in_thread(recogniser._worker.join)
+    recogniser._silence_timer.cancel()  # left running after an error, it would hold the process for 23 s
+    assert log.calls == ["open", "error", "close"]
+    assert log.errors[0].status_code == 401
+
+
+async def test_a_task_that_fails_is_an_error_with_code_and_message(point: Point, tmp_path: Path) -> None:
+    path = tmp_path / "silence.pcm"
+    path.write_bytes(FRAME)
+    async with serve(Scripted([("later", 5000, 6000)])) as emulator:
+        point(emulator)
+        result = await in_thread(recognition().call, str(path))
+    assert (result.status_code, result.code) == (44, "NO_VALID_AUDIO_ERROR")
+    assert result.message == "no valid audio was received"
+
+
+async def test_the_embedded_recogniser_hears_what_is_said(point: Point) -> None:
+    pytest.importorskip("pocketsphinx")
+    said = (EXAMPLES / "demo.txt").read_text(encoding="utf-8")
+    async with serve("pocketsphinx") as emulator:
+        point(emulator)
+        result = await in_thread(recognition(format="wav").call, str(EXAMPLES / "demo.wav"))
+    assert result.status_code == 200, result.message
+    heard = " ".join(sentence["text"] for sentence in result.get_sentence())
+    assert _words(heard) == _words(said)
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"[a-z']+", text.lower())

@@ -1,0 +1,177 @@
+"""Files as sources, what is refused before anything is sent, and how a session reads any source."""
+
+from __future__ import annotations
+
+import math
+import struct
+import wave
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from asr_async import AudioFormat, ConfigurationError, read_audio
+from asr_async.sources import ChunkReader, preflight
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+PCM16K = AudioFormat("pcm", 16_000)
+TONE = struct.pack("<16000h", *(int(8_000 * math.sin(n / 10)) for n in range(16_000)))
+
+
+def write_wav(path: Path, *, rate: int = 16_000, width: int = 2, channels: int = 1, samples: bytes = TONE) -> Path:
+    with wave.open(str(path), "wb") as writer:
+        writer.setparams((channels, width, rate, 0, "NONE", ""))
+        writer.writeframes(samples)
+    return path
+
+
+def riff(format_tag: int, bits: int, data: bytes, *, data_size: int | None = None) -> bytes:
+    """A WAV file by hand, for what the standard library does not write."""
+    fmt = struct.pack("<HHIIHH", format_tag, 1, 16_000, 16_000 * bits // 8, bits // 8, bits)
+    size = len(data) if data_size is None else data_size
+    chunks = b"WAVEfmt " + struct.pack("<I", len(fmt)) + fmt + b"data" + struct.pack("<I", size) + data
+    return b"RIFF" + struct.pack("<I", min(len(chunks), 0xFFFFFFFF)) + chunks
+
+
+async def read_all(source: Any) -> bytes:
+    return b"".join([chunk async for chunk in source])
+
+
+async def test_a_wav_file_gives_its_samples(tmp_path: Path) -> None:
+    source = read_audio(write_wav(tmp_path / "a.wav"))
+    await source.preflight(PCM16K)
+    assert source.duration_ms == 1_000
+    assert await read_all(source) == TONE
+    assert await read_all(source) == TONE  # a second reading starts again
+
+
+async def test_a_wav_file_is_sent_whole_where_the_options_declare_wav(tmp_path: Path) -> None:
+    path = write_wav(tmp_path / "a.wav")
+    source = read_audio(path)
+    await source.preflight(AudioFormat("wav", 16_000))
+    assert await read_all(source) == path.read_bytes()
+
+
+@pytest.mark.parametrize("suffix", ["pcm", "raw"])
+async def test_a_raw_file_gives_its_bytes(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a.{suffix}"
+    path.write_bytes(TONE)
+    source = read_audio(path)
+    await source.preflight(AudioFormat("pcm", 8_000))
+    assert source.duration_ms == 2_000
+    assert await read_all(source) == TONE
+
+
+async def test_a_compressed_file_is_sent_as_it_is_and_has_no_known_length(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp3"
+    path.write_bytes(b"\xff\xfb" * 100)
+    source = read_audio(path)
+    await source.preflight(AudioFormat("mp3", 16_000))
+    assert source.duration_ms is None
+    assert await read_all(source) == path.read_bytes()
+
+
+async def test_a_recording_that_was_not_closed_ends_where_the_file_ends(tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    path.write_bytes(riff(1, 16, TONE, data_size=0xFFFFFFFF))
+    source = read_audio(path)
+    await source.preflight(PCM16K)
+    assert source.duration_ms == 1_000
+    assert await read_all(source) == TONE
+
+
+async def refusal(path: Path, expected: AudioFormat = PCM16K) -> str:
+    with pytest.raises(ConfigurationError) as caught:
+        await read_audio(path).preflight(expected)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+async def test_files_that_are_not_what_was_declared_are_refused_with_what_to_do(tmp_path: Path) -> None:
+    fix = "convert it with: ffmpeg -i {} -ar 16000 -ac 1 -c:a pcm_s16le converted.wav"
+    cases: list[tuple[str, bytes | dict[str, Any], str]] = [
+        ("empty.wav", b"", "is empty"),
+        ("song.wav", b"ID3" + b"\0" * 100, f"is not a WAV file: {fix}"),
+        ("cut.wav", b"RIFF", f"is not a WAV file: {fix}"),
+        ("rate.wav", {"rate": 44_100}, f"is 44100 Hz, but sample_rate=16000 was declared: {fix}"),
+        ("stereo.wav", {"channels": 2}, f"has 2 channels, one is needed: {fix}"),
+        ("deep.wav", {"width": 3}, f"has 24-bit samples, 16-bit are needed: {fix}"),
+        ("float.wav", riff(3, 32, TONE), f"holds floating-point samples, 16-bit are needed: {fix}"),
+        ("ulaw.wav", riff(7, 8, TONE), f"is a compressed WAV (unknown format: 7): {fix}"),
+        ("silent.wav", riff(1, 16, b""), "holds no samples"),
+    ]
+    for name, content, text in cases:
+        path = tmp_path / name
+        if isinstance(content, bytes):
+            path.write_bytes(content)
+        else:
+            write_wav(path, **content)
+        assert await refusal(path) == f"{path} {text.format(name)}"
+
+
+async def test_a_wav_file_is_refused_where_the_options_declare_mp3(tmp_path: Path) -> None:
+    path = write_wav(tmp_path / "a.wav")
+    assert await refusal(path, AudioFormat("mp3")) == f"{path} is a WAV file, but format='mp3' was declared"
+
+
+async def test_a_missing_file_is_a_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        await read_audio(tmp_path / "none.wav").preflight(PCM16K)
+
+
+async def test_nothing_is_opened_before_it_is_needed(tmp_path: Path) -> None:
+    assert repr(read_audio(tmp_path / "none.wav")).startswith("<AudioFile ")
+
+
+async def test_a_path_or_a_number_is_not_a_source() -> None:
+    with pytest.raises(ConfigurationError, match=r"read_audio\('a.wav'\) makes one from a file"):
+        await preflight("a.wav", PCM16K)  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match="a source is an iterable of bytes, not int"):
+        await preflight(5, PCM16K)  # type: ignore[arg-type]
+
+
+async def chunks_of(reader: ChunkReader) -> list[bytes]:
+    found = []
+    while (chunk := await reader.next_chunk()) is not None:
+        found.append(bytes(chunk))
+    return found
+
+
+async def test_any_iterable_of_bytes_is_read_and_bytes_alone_are_one_chunk() -> None:
+    async def stream() -> AsyncIterator[bytes]:
+        yield b"a"
+        yield b"b"
+
+    def generator() -> Iterator[bytes]:
+        yield b"a"
+        yield b"b"
+
+    for source in ([b"a", b"b"], generator(), stream()):
+        assert await chunks_of(ChunkReader(source)) == [b"a", b"b"]
+    assert await chunks_of(ChunkReader(b"ab")) == [b"ab"]  # type: ignore[arg-type]
+
+
+async def test_a_source_that_is_left_early_cleans_up() -> None:
+    closed = []
+
+    async def stream() -> AsyncIterator[bytes]:
+        try:
+            while True:
+                yield b"a"
+        finally:
+            closed.append("async")
+
+    def generator() -> Iterator[bytes]:
+        try:
+            while True:
+                yield b"a"
+        finally:
+            closed.append("plain")
+
+    for source in (stream(), generator()):
+        reader = ChunkReader(source)
+        await reader.next_chunk()
+        await reader.aclose()
+    assert closed == ["async", "plain"]
