@@ -7,7 +7,7 @@ import contextlib
 import json
 import struct
 from collections.abc import AsyncIterator
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import aiohttp
 import pytest
