@@ -134,7 +134,7 @@ async def connected(engine: Engine = HELLO) -> AsyncIterator[Client]:
 class Probe:
     """An engine and its one recognition, held and asked by the test."""
 
-    def __init__(self, *, refuse_at: str = "", kind: Literal[unsupported, capacity, broken] = "broken") -> None:
+    def __init__(self, *, refuse_at: str = "", kind: Literal["unsupported", "capacity", "broken"] = "broken") -> None:
         self.refuse_at = refuse_at
         self.kind = kind
         self.may: dict[str, asyncio.Event] = {act: asyncio.Event() for act in ("open", "feed", "finish")}
