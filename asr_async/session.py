@@ -14,25 +14,24 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections import deque
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, cast
 
 import anyio
 import msgspec
 
+from ._meter import Meter
 from ._outbox import Outbox
 from ._pacer import Pacer
 from ._transport import Transport
 from .audio import Framer
 from .errors import ASRError, ConfigurationError, ConnectionLostError, DeadlineError, LocalProtocolError
 from .results import Event, Result, SessionStats
-from .sources import AudioChunk, AudioSource, ChunkReader, preflight
+from .sources import AudioChunk, AudioSource, ChunkReader, PushedAudio, preflight
 from .vendors.codec import Failed, Finished, Started, Unrecognised, Usage
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence
 
-    from .audio import AudioFormat
     from .vendors.codec import Codec, CodecEvent, Frame
     from .vendors.options import Options
     from .vendors.service import Service
@@ -42,9 +41,6 @@ __all__ = ["ResultStream", "Session", "Timeouts"]
 logger = logging.getLogger("asr_async")
 
 T = TypeVar("T", bound=Event)
-
-PUSHED_AHEAD_BYTES = 64_000
-"""Pushed audio that may wait to be sent: two seconds at 16 kHz. `send` waits beyond that."""
 
 
 class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,10 +83,10 @@ class Session:
         # the two ends of the pipe; the transport exists from `__aenter__` on
         self._transport: Transport | None = None
         self._outbox = Outbox()
-        # pushed audio on its way to the send task; a session that is given a source never fills it
-        self._inbox = _Inbox(PUSHED_AHEAD_BYTES)
+        # what `send` fills and the send task empties; never used by a session that is given a source
+        self._inbox = PushedAudio()
         self._run = _Run()
-        self._meter = _Meter(self._codec.audio_format)
+        self._meter = Meter(self._codec.audio_format)
 
     def __repr__(self) -> str:
         ended = self._run.ended.is_set() and self._run.phase != "closed"
@@ -130,8 +126,10 @@ class Session:
         self._begin_pushing()
         try:
             await self._inbox.put(chunk)
-        finally:
+        except LocalProtocolError:  # closed: perhaps because the session has ended
             self._raise_if_ended()
+            raise
+        self._raise_if_ended()
 
     async def finish(self) -> None:
         """Say that no more audio comes, and wait until the vendor has confirmed that all results are there.
@@ -468,101 +466,6 @@ class _Run:
         self.phase = "closed"
         if others := self.stop_others():
             await asyncio.wait(others)
-
-
-class _Inbox:
-    """Pushed audio on its way to the send task: bounded in bytes, and itself a source."""
-
-    live = True
-
-    def __init__(self, max_bytes: int) -> None:
-        self._max_bytes = max_bytes
-        self._chunks: deque[bytes] = deque()
-        self._waiting_bytes = 0
-        self._arrived = asyncio.Event()
-        self._taken = asyncio.Event()
-        self._is_closed = False
-
-    async def put(self, chunk: AudioChunk) -> None:
-        if not isinstance(chunk, bytes | bytearray | memoryview):
-            raise ConfigurationError(f"audio chunks must be bytes, bytearray or memoryview, not {type(chunk).__name__}")
-        owned = bytes(chunk)  # its owner may reuse the buffer as soon as `send` returns
-        while not self._is_closed and self._chunks and self._waiting_bytes + len(owned) > self._max_bytes:
-            self._taken.clear()
-            await self._taken.wait()
-        if self._is_closed:
-            raise LocalProtocolError("no audio can be sent any more: finish() was called, or the session has ended")
-        self._chunks.append(owned)
-        self._waiting_bytes += len(owned)
-        self._arrived.set()
-
-    def close(self) -> None:
-        self._is_closed = True
-        self._arrived.set()
-        self._taken.set()
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> bytes:
-        while not self._chunks:
-            if self._is_closed:
-                raise StopAsyncIteration
-            self._arrived.clear()
-            await self._arrived.wait()
-        chunk = self._chunks.popleft()
-        self._waiting_bytes -= len(chunk)
-        self._taken.set()
-        return chunk
-
-
-class _Meter:
-    """Takes note of what `stats` shows. Instants are the event loop's."""
-
-    def __init__(self, audio_format: AudioFormat) -> None:
-        self._format = audio_format
-        self._sent_bytes = 0
-        self._results = 0
-        self._finals = 0
-        self._first_result_at: float | None = None
-        self._last_result_at: float | None = None
-        self.audio_started_at: float | None = None
-        self.finished_at: float | None = None
-        self.usage_seconds: float | None = None
-        self.pacer: Pacer | None = None
-
-    def sent(self, size_bytes: int, now: float) -> None:
-        if self.audio_started_at is None:
-            self.audio_started_at = now
-        self._sent_bytes += size_bytes
-
-    def received(self, result: Result, now: float) -> None:
-        self._results += 1
-        self._finals += result.is_final
-        self._last_result_at = now
-        if self._first_result_at is None:
-            self._first_result_at = now
-
-    def snapshot(self, request_id: str, conflated: int) -> SessionStats:
-        compressed = self._format.bytes_per_second is None
-        return SessionStats(
-            request_id=request_id,
-            first_result_ms=_elapsed_ms(self.audio_started_at, self._first_result_at),
-            last_result_ms=_elapsed_ms(self.finished_at, self._last_result_at),
-            audio_sent_ms=None if compressed else self._format.to_ms(self._sent_bytes),
-            usage_seconds=self.usage_seconds,
-            pacer_lateness_max_ms=round(1000 * self.pacer.lateness_max_s, 3) if self.pacer else 0.0,
-            interims_conflated=conflated,
-            results_received=self._results,
-            finals_received=self._finals,
-        )
-
-
-def _elapsed_ms(start: float | None, end: float | None) -> float | None:
-    """None when either has not happened, or the end came first."""
-    if start is None or end is None or end < start:
-        return None
-    return round(1000 * (end - start), 3)
 
 
 def _checked_pace(pace: float | None) -> float | None:

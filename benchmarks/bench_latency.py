@@ -86,13 +86,13 @@ async def one_session(client: Client, seconds: int, start_at: float, delays_ms: 
 
 
 async def run_clients(url: str, sessions: int, seconds: int) -> dict[str, Any]:
-    """Run the sessions side by side, their frames spread over 100 ms; return the figures."""
+    """Run the sessions side by side, begun evenly over the 500 ms between two results; return the figures."""
     delays_ms: list[float] = []
     async with Client(DashScope("benchmark", endpoint=url)) as client:
         begin = asyncio.get_running_loop().time() + 1 + sessions / 200
         cpu_before = resource.getrusage(resource.RUSAGE_SELF)
         lateness_ms = await asyncio.gather(
-            *(one_session(client, seconds, begin + 0.1 * n / sessions, delays_ms) for n in range(sessions))
+            *(one_session(client, seconds, begin + 0.5 * n / sessions, delays_ms) for n in range(sessions))
         )
         cpu_after = resource.getrusage(resource.RUSAGE_SELF)
     cpu_s = cpu_after.ru_utime + cpu_after.ru_stime - cpu_before.ru_utime - cpu_before.ru_stime

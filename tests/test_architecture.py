@@ -12,9 +12,31 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "asr_async"
 FLOORS = [
     ("words", ["_version", "errors", "results", "audio"]),
-    ("rules", ["_pacer", "vendors.codec", "vendors.options", "vendors.*.wire", "vendors.*.models", "vendors.*.errors"]),
+    (
+        "rules",
+        [
+            "_pacer",
+            "_meter",
+            "vendors.codec",
+            "vendors.options",
+            "vendors.*.wire",
+            "vendors.*.models",
+            "vendors.*.errors",
+        ],
+    ),
     ("codecs", ["vendors.*.codec"]),
-    ("edges", ["vendors.service", "_transport", "vendors.*.service", "sources.source", "sources.file", "sources"]),
+    (
+        "edges",
+        [
+            "vendors.service",
+            "_transport",
+            "vendors.*.service",
+            "sources.source",
+            "sources.file",
+            "sources.pushed",
+            "sources",
+        ],
+    ),
     ("registry", ["vendors.registry", "vendors", "vendors.*"]),
     ("one connection", ["_outbox", "session"]),
     ("doors", ["local", "client", ""]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .file import AudioFile, read_audio
+from .pushed import PushedAudio
 from .source import AudioChunk, AudioSource, ChunkReader, preflight
 
-__all__ = ["AudioChunk", "AudioFile", "AudioSource", "ChunkReader", "preflight", "read_audio"]
+__all__ = ["AudioChunk", "AudioFile", "AudioSource", "ChunkReader", "PushedAudio", "preflight", "read_audio"]

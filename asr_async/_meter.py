@@ -1,0 +1,61 @@
+"""What `session.stats` shows, counted as it happens. Instants are arguments, in seconds of whatever clock."""
+
+from __future__ import annotations
+
+from ._pacer import Pacer
+from .audio import AudioFormat
+from .results import Result, SessionStats
+
+__all__ = ["Meter"]
+
+
+class Meter:
+    """The figures of one session, as they come about."""
+
+    def __init__(self, audio_format: AudioFormat) -> None:
+        self._format = audio_format
+        self._sent_bytes = 0
+        self._results = 0
+        self._finals = 0
+        self._first_result_at: float | None = None
+        self._last_result_at: float | None = None
+        self.audio_started_at: float | None = None
+        self.finished_at: float | None = None
+        self.usage_seconds: float | None = None
+        self.pacer: Pacer | None = None
+
+    def sent(self, size_bytes: int, now: float) -> None:
+        """Audio was handed to the connection."""
+        if self.audio_started_at is None:
+            self.audio_started_at = now
+        self._sent_bytes += size_bytes
+
+    def received(self, result: Result, now: float) -> None:
+        """A result came in."""
+        self._results += 1
+        self._finals += result.is_final
+        self._last_result_at = now
+        if self._first_result_at is None:
+            self._first_result_at = now
+
+    def snapshot(self, request_id: str, conflated: int) -> SessionStats:
+        """The figures as they stand."""
+        compressed = self._format.bytes_per_second is None
+        return SessionStats(
+            request_id=request_id,
+            first_result_ms=_elapsed_ms(self.audio_started_at, self._first_result_at),
+            last_result_ms=_elapsed_ms(self.finished_at, self._last_result_at),
+            audio_sent_ms=None if compressed else self._format.to_ms(self._sent_bytes),
+            usage_seconds=self.usage_seconds,
+            pacer_lateness_max_ms=round(1000 * self.pacer.lateness_max_s, 3) if self.pacer else 0.0,
+            interims_conflated=conflated,
+            results_received=self._results,
+            finals_received=self._finals,
+        )
+
+
+def _elapsed_ms(start: float | None, end: float | None) -> float | None:
+    """None when either has not happened, or the end came first."""
+    if start is None or end is None or end < start:
+        return None
+    return round(1000 * (end - start), 3)
