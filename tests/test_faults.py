@@ -17,10 +17,12 @@ from asr_async import (
     ASRError,
     AuthenticationError,
     Client,
+    ConfigurationError,
     ConnectionLostError,
     DashScope,
     DeadlineError,
     Local,
+    LocalProtocolError,
     Paraformer,
     RateLimitedError,
     RemoteProtocolError,
@@ -29,7 +31,7 @@ from asr_async import (
     connect,
     transcribe,
 )
-from asr_async.emulator import Scripted, serve
+from asr_async.emulator import EngineRefusedError, Scripted, serve
 
 from .rogue import final, interim, read_until_finish, rogue, say, start
 from .virtual_time import run_virtual
@@ -528,3 +530,35 @@ async def test_a_format_that_the_emulator_cannot_decode_is_named() -> None:
     with pytest.raises(VendorError, match="decodes pcm and wav only, not mp3") as caught:
         await transcribe([SECOND], Paraformer(format="mp3"), Local(engine=Scripted([])))
     assert caught.value.code == "UNSUPPORTED_FORMAT"
+
+
+async def test_the_embedded_recogniser_refuses_eight_kilohertz_with_the_reason() -> None:
+    options = Paraformer(model="paraformer-realtime-8k-v2", sample_rate=8_000)
+    with pytest.raises(VendorError, match="16000 Hz only, not 8000 Hz") as caught:
+        await transcribe([SECOND], options, Local())
+    assert not caught.value.retryable
+
+
+async def test_the_embedded_recogniser_refuses_other_languages_than_english() -> None:
+    with pytest.raises(VendorError, match="English only"):
+        await transcribe([SECOND], Paraformer(language_hints=["zh"]), Local())
+
+
+async def test_no_room_for_another_session_is_a_rate_limit_that_can_be_tried_again() -> None:
+    class Full(Scripted):
+        async def open(self, request: Any, emit: Any) -> Any:
+            raise EngineRefusedError("all 20 sessions are taken", kind="capacity")
+
+    with pytest.raises(RateLimitedError, match="all 20 sessions are taken: slow down") as caught:
+        await transcribe([SECOND], Paraformer(), Local(engine=Full([])))
+    assert (caught.value.code, caught.value.retryable) == ("Throttling.Concurrency", True)
+
+
+async def test_an_unknown_engine_is_refused_by_name() -> None:
+    with pytest.raises(ConfigurationError, match="engine='sphinx': known by name is 'pocketsphinx'"):
+        await transcribe([SECOND], Paraformer(), Local("sphinx"))
+
+
+async def test_the_local_service_works_only_while_it_is_started() -> None:
+    with pytest.raises(LocalProtocolError, match="is not started: use it with connect"):
+        Local().codec(Paraformer(), task_id="T")
