@@ -1,4 +1,10 @@
-"""Streaming speech recognition for asyncio: thousands of live sessions, no transcript silently short.
+"""Streaming speech recognition for asyncio: many live sessions in one event loop, no transcript silently short.
+
+    async with connect(Paraformer()) as session:
+        async for result in session.stream(read_audio("meeting.wav")):
+            print(result.text, end="\\n" if result.is_final else "\\r")
+
+Begin with `connect`, `Session`, `Client` and `Result`; errors are drawn as a tree in `asr_async.errors`.
 
 General layout, top to bottom; a room imports only from rooms above it:
 

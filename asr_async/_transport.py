@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import socket
 import ssl
 from collections.abc import Iterator
@@ -159,7 +160,7 @@ def _our_errors(host: str, deadline_text: str = "") -> Iterator[None]:
             f"cannot find the host {host}: check the endpoint and the network", retryable=True
         ) from None
     except OSError as error:
-        reason = error.strerror or str(error) or type(error).__name__
+        reason = os.strerror(error.errno) if error.errno else str(error) or type(error).__name__
         raise ConnectionLostError(f"cannot reach {host}: {reason}", retryable=True) from None
 
 

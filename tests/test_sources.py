@@ -99,6 +99,11 @@ async def test_files_that_are_not_what_was_declared_are_refused_with_what_to_do(
         ("stereo.wav", {"channels": 2}, f"has 2 channels, one is needed: {fix}"),
         ("deep.wav", {"width": 3}, f"has 24-bit samples, 16-bit are needed: {fix}"),
         ("float.wav", riff(3, 32, TONE), f"holds floating-point samples, 16-bit are needed: {fix}"),
+        (
+            "deep_extensible.wav",
+            riff(0xFFFE, 24, TONE),
+            f"is a WAV of the extensible kind (deep samples or several channels): {fix}",
+        ),
         ("ulaw.wav", riff(7, 8, TONE), f"is a compressed WAV (unknown format: 7): {fix}"),
         ("silent.wav", riff(1, 16, b""), "holds no samples"),
     ]
