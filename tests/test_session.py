@@ -387,6 +387,15 @@ async def test_leaving_the_loop_early_closes_the_source_and_everything_else() ->
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
+async def test_a_session_may_be_opened_in_one_task_and_left_in_another() -> None:
+    # as the fixtures of test frameworks and the dependencies of web frameworks do
+    opening = session()
+    open_session = await asyncio.create_task(opening.__aenter__())
+    assert finals(await collect(open_session, [SECOND, SECOND], pace=None)) == TEXTS
+    await asyncio.create_task(opening.__aexit__())
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
 async def test_what_the_body_raises_comes_bare() -> None:
     with pytest.raises(MicrophoneUnpluggedError):
         async with session() as open_session:

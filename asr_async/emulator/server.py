@@ -110,6 +110,7 @@ class Emulator:
         assert runner.server is not None  # noqa: S101 - it was set up before
         server = await loop.create_server(runner.server, sock=listener, backlog=BACKLOG, start_serving=False)
         starting.callback(server.close)
+        starting.push_async_callback(_let_accepted_connections_arrive)
         await server.start_serving()
         return listener
 
@@ -140,7 +141,11 @@ class Emulator:
 
 
 async def _let_accepted_connections_arrive() -> None:
-    """A connection that was accepted just before the port closed is handed to aiohttp a few turns of the loop later."""
+    """Wait a few turns of the loop: a connection that was accepted just before is on its way to aiohttp.
+
+    It would be lost and stay open if the port closed under it (CPython 3.11, `Server._attach`), or if aiohttp closed
+    its connections before it had this one.
+    """
     for _ in range(3):
         await asyncio.sleep(0)
 
