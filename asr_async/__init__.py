@@ -1,8 +1,8 @@
-"""Streaming speech recognition for asyncio: many live sessions in one event loop, no transcript silently short.
+r"""Streaming speech recognition for asyncio: many live sessions in one event loop, no transcript silently short.
 
     async with connect(Paraformer()) as session:
         async for result in session.stream(read_audio("meeting.wav")):
-            print(result.text, end="\\n" if result.is_final else "\\r")
+            print(result.text, end="\n" if result.is_final else "\r")
 
 Begin with `connect`, `Session`, `Client` and `Result`; errors are drawn as a tree in `asr_async.errors`.
 

@@ -18,14 +18,16 @@ FRAME_MS = 100
 MAX_COMPRESSED_FRAME_BYTES = 16_384
 """Where bytes say nothing about time, the upper end of the advised 1-16 KB takes the place of 100 ms."""
 
-_RAW_SAMPLE_BYTES = {"pcm": 2, "wav": 2}
+_RAW_SAMPLE_BYTES = {"pcm": 2, "wav": 2, "ulaw": 1, "alaw": 1}
+_SILENCE = {"ulaw": b"\xff", "alaw": b"\xd5"}
 
 
 class AudioFormat(msgspec.Struct, frozen=True):
     """The shape of a mono audio stream.
 
-    `encoding` is `pcm` (signed 16-bit little-endian samples), `wav` (the same behind a RIFF header) or the name of a
-    compressed format (`mp3`, `opus`, ...), whose bytes cannot be converted to time.
+    `encoding` is `pcm` (signed 16-bit little-endian samples), `wav` (the same behind a RIFF header), `ulaw` or
+    `alaw` (8-bit samples, G.711), or the name of a compressed format (`mp3`, `opus`, ...), whose bytes cannot be
+    converted to time.
     """
 
     encoding: str = "pcm"
@@ -33,7 +35,7 @@ class AudioFormat(msgspec.Struct, frozen=True):
 
     @property
     def sample_bytes(self) -> int:
-        """Bytes that belong together and are never sent apart: 2 for 16-bit samples, 1 for compressed formats."""
+        """Bytes that belong together and are never sent apart: 2 for 16-bit samples, else 1."""
         return _RAW_SAMPLE_BYTES.get(self.encoding, 1)
 
     @property
@@ -77,8 +79,10 @@ class Framer:
     inside a sample.
     """
 
-    def __init__(self, audio_format: AudioFormat, frame_ms: int = FRAME_MS) -> None:
+    def __init__(self, audio_format: AudioFormat, frame_ms: int = FRAME_MS, *, min_bytes: int = 1) -> None:
+        """Take the format; a last piece below `min_bytes` is filled up with silence."""
         self._format = audio_format
+        self._min_bytes = min_bytes
         self._frame_bytes = audio_format.frame_bytes(frame_ms)
         self._pending = bytearray(self._frame_bytes)
         self._filled_bytes = 0
@@ -110,7 +114,13 @@ class Framer:
         """
         sample_bytes = self._format.sample_bytes
         size = self._filled_bytes - self._filled_bytes % sample_bytes
-        return self._take_pending()[:size] if size else None
+        if not size:
+            return None
+        tail = self._take_pending()[:size]
+        missing = self._min_bytes - size
+        if missing <= 0 or self._format.bytes_per_second is None:
+            return tail
+        return memoryview(bytes(tail) + _SILENCE.get(self._format.encoding, b"\0") * missing)
 
     def _split(self, view: memoryview, immutable: bool) -> list[memoryview]:
         step = self._frame_bytes

@@ -73,7 +73,7 @@ class Client:
             OSError: the file cannot be read.
         """
         audio = read_audio(source) if isinstance(source, str | os.PathLike) else source
-        await preflight(audio, options.audio_format)
+        await preflight(audio, options.audio)
         finals: list[Result] = []
         session = self.session(options)
         try:

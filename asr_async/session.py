@@ -27,7 +27,7 @@ from .audio import Framer
 from .errors import ASRError, ConfigurationError, ConnectionLostError, DeadlineError, LocalProtocolError
 from .results import Event, Result, SessionStats
 from .sources import AudioChunk, AudioSource, ChunkReader, PushedAudio, preflight
-from .vendors.codec import Failed, Finished, Started, Unrecognised, Usage
+from .vendors.codec import EnoughAudio, Failed, Finished, Started, Unrecognised, Usage
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence
@@ -128,7 +128,8 @@ class Session:
             await self._inbox.put(chunk)
         except LocalProtocolError:  # closed: perhaps because the session has ended
             self._raise_if_ended()
-            raise
+            if not self._run.heard_enough:  # else the vendor has heard enough, and wants no more
+                raise
         self._raise_if_ended()
 
     async def finish(self) -> None:
@@ -247,6 +248,9 @@ class Session:
                 self._end(event.error)
             case Started():
                 return True
+            case EnoughAudio():
+                self._run.hear_enough()
+                self._inbox.close()
             case Usage():
                 self._meter.usage_seconds = event.seconds
             case Unrecognised():
@@ -292,7 +296,7 @@ class Session:
         transport = self._transport
         assert transport is not None  # noqa: S101 - there is no send task before the connection
         try:
-            await self._pump(source, pace)
+            await self._pump_until_enough(source, pace)
             if not self._run.ended.is_set():
                 await self._send_frames(self._codec.finish())
                 self._meter.finished_at = _now()
@@ -304,6 +308,21 @@ class Session:
         finally:
             self._end(LocalProtocolError("the audio source was cancelled before its end"))
 
+    async def _pump_until_enough(self, source: AudioSource, pace: float | None) -> None:
+        """Send the source, to its end or until the vendor listens no more."""
+        run = self._run
+        if run.heard_enough:
+            return
+        try:
+            # A timeout that `hear_enough` lets run out: it cancels once, so the source may still clean up.
+            async with asyncio.timeout(None) as run.pumping:
+                await self._pump(source, pace)
+        except TimeoutError as error:
+            if isinstance(error, ASRError) or not run.heard_enough:
+                raise
+        finally:
+            run.pumping = None
+
     async def _pump(self, source: AudioSource, pace: float | None) -> None:
         """Send the whole source. What the source raises is kept for the end, when its audio has been recognised."""
         try:
@@ -312,7 +331,7 @@ class Session:
         except Exception as error:  # noqa: BLE001 - the caller's own error, handed on to the caller as it is
             self._fail_source(error)
             return
-        framer = Framer(self._codec.audio_format)
+        framer = Framer(self._codec.audio_format, min_bytes=self._codec.frame_limits[0])
         pacer = Pacer(self._codec.audio_format.bytes_per_second, pace, live=reader.live)
         self._meter.pacer = pacer
         try:
@@ -448,11 +467,20 @@ class _Run:
         self.progress = asyncio.Event()
         self.progress_ms = -1
         self.wants_events = False
+        # whether the vendor listens no more, and how the sending of the source is told
+        self.heard_enough = False
+        self.pumping: asyncio.Timeout | None = None
         self.reported: set[str] = set()
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self, coroutine: Coroutine[Any, Any, None]) -> None:
         self._tasks.append(self.group.create_task(coroutine))
+
+    def hear_enough(self) -> None:
+        """Let the sending of the source end where it stands. Idempotent."""
+        self.heard_enough = True
+        if self.pumping is not None and not self.pumping.expired():
+            self.pumping.reschedule(_now())
 
     def stop_others(self) -> list[asyncio.Task[None]]:
         """Cancel the tasks but for the one that asks."""

@@ -22,6 +22,7 @@ FLOORS = [
             "vendors.*.wire",
             "vendors.*.models",
             "vendors.*.errors",
+            "vendors.*.signing",
         ],
     ),
     ("codecs", ["vendors.*.codec"]),

@@ -102,7 +102,7 @@ async def test_files_that_are_not_what_was_declared_are_refused_with_what_to_do(
         (
             "deep_extensible.wav",
             riff(0xFFFE, 24, TONE),
-            f"is a WAV of the extensible kind (deep samples or several channels): {fix}",
+            f"is an extensible WAV (deep samples or several channels): {fix}",
         ),
         ("ulaw.wav", riff(7, 8, TONE), f"is a compressed WAV (unknown format: 7): {fix}"),
         ("silent.wav", riff(1, 16, b""), "holds no samples"),

@@ -193,7 +193,7 @@ def _reason(error: ASRError | OSError, name: str | None) -> str:
 
 
 async def _preflight(source: AudioFile, options: Options) -> Status:
-    await source.preflight(options.audio_format)
+    await source.preflight(options.audio)
     return Status.DONE
 
 

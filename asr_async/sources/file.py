@@ -125,7 +125,7 @@ class AudioFile:
         if reason == "unknown format: 3":
             return f"{self.path} holds floating-point samples, 16-bit are needed: {self._conversion()}"
         if reason == "unknown format: 65534":
-            return f"{self.path} is a WAV of the extensible kind (deep samples or several channels): {self._conversion()}"
+            return f"{self.path} is an extensible WAV (deep samples or several channels): {self._conversion()}"
         if reason.startswith("unknown format"):
             return f"{self.path} is a compressed WAV ({reason}): {self._conversion()}"
         return f"{self.path} is not a WAV file: {self._conversion()}"

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Codec",
     "CodecEvent",
+    "EnoughAudio",
     "Failed",
     "Finished",
     "Frame",
@@ -50,6 +51,10 @@ class Usage(msgspec.Struct, frozen=True):
     seconds: float
 
 
+class EnoughAudio(msgspec.Struct, frozen=True):
+    """The vendor listens no more: send no more audio and finish; results may still come."""
+
+
 class Finished(msgspec.Struct, frozen=True):
     """The vendor confirmed the end: every result has arrived. Nothing else may end a transcript."""
 
@@ -67,7 +72,7 @@ class Unrecognised(msgspec.Struct, frozen=True):
     raw: str
 
 
-CodecEvent = Event | Started | Usage | Finished | Failed | Unrecognised
+CodecEvent = Event | Started | Usage | EnoughAudio | Finished | Failed | Unrecognised
 
 
 class Codec(Protocol):
@@ -80,6 +85,11 @@ class Codec(Protocol):
     @property
     def audio_format(self) -> AudioFormat:
         """What the vendor was told that the audio is."""
+        ...
+
+    @property
+    def frame_limits(self) -> tuple[int, int]:
+        """Smallest and largest piece of audio in bytes, the last one included."""
         ...
 
     @property

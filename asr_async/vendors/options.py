@@ -31,7 +31,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     model: str
 
     @property
-    def audio_format(self) -> AudioFormat:
+    def audio(self) -> AudioFormat:
         """The audio that these options declare."""
         raise NotImplementedError
 

@@ -57,7 +57,12 @@ class TaskCodec:
     @property
     def audio_format(self) -> AudioFormat:
         """What the vendor is told that the audio is."""
-        return self._options.audio_format
+        return self._options.audio
+
+    @property
+    def frame_limits(self) -> tuple[int, int]:
+        """Nothing is too small; 16 KB is the upper end of what is advised (SDK pages, 2025-10)."""
+        return 1, 16_384
 
     @property
     def request_id(self) -> str:

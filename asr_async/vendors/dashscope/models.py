@@ -183,7 +183,7 @@ class TaskOptions(Options, frozen=True, kw_only=True):
     """Parameters sent as they are, unchecked: for what the vendor has and this library does not know."""
 
     @property
-    def audio_format(self) -> AudioFormat:
+    def audio(self) -> AudioFormat:
         """The audio that these options declare."""
         return AudioFormat(self.format, self.sample_rate)
 

@@ -1,0 +1,281 @@
+"""The RASR protocol: START, audio, END, and what the server says to it, in all three modes.
+
+One codec is one round of START and END; a connection may carry several, one after the other. It does not know whether
+there were others: the END of an earlier round that comes late is reported and left alone, and whatever comes after this
+round was cancelled or failed (the END that follows an ERROR) is dropped.
+
+The sentence mode stops listening by itself, but no document says that END then comes without being asked for. So the
+codec says `EnoughAudio` and the round goes on to its end as always: END is sent, results are collected, END answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from ...audio import AudioFormat
+from ...errors import ASRError, RemoteProtocolError, VendorError
+from ...results import Result, SpeechEnded, SpeechStarted, Word
+from ..codec import CodecEvent, EnoughAudio, Failed, Finished, Frame, Lifecycle, Started, State, Step, Unrecognised
+from .errors import VENDOR, error_from_code
+from .models import FRAME_LIMITS, Rasr
+from .wire import ClientMessage, End, Segment, ServerMessage, Start, WireResult
+
+__all__ = ["RasrCodec"]
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(ServerMessage).decode
+
+EVENT_NAMES = {
+    "VOICE_START": "VOICE_START",
+    "VOICE_END": "VOICE_END",
+    "EXCEEDED_SILENCE": "EXCEEDED_SILENCE",
+    "EXCEEDED_AUDIO": "EXCEEDED_AUDIO",
+    # as the documents misspell it (event pages, 2021-10)
+    "EXCEEDED_SILCENCE": "EXCEEDED_SILENCE",
+    "EXCEED_SLIENCE": "EXCEEDED_SILENCE",
+}
+"""What the server may call an event → what it is."""
+
+MAX_REMEMBERED = 64
+"""A repeated final comes soon after the first one; a session of five hours has thousands."""
+
+
+Events = list[CodecEvent]
+
+
+class RasrCodec:
+    """One round of recognition; see `Codec` for the methods' contract."""
+
+    def __init__(self, options: Rasr) -> None:
+        self._options = options
+        self._trace_id = ""
+        self._lifecycle = Lifecycle()
+        self._segments = _Segments()
+        # what an event said must come out at the end, after the results that END still brings
+        self._cut_off: ASRError | None = None
+        self._readers: dict[str, Callable[[ServerMessage, str], Events]] = {
+            "START": self._read_start,
+            "RESULT": self._read_result,
+            "EVENT": self._read_event,
+            "END": self._read_end,
+            "ERROR": self._read_error,
+            "FATAL_ERROR": self._read_error,
+        }
+
+    def __repr__(self) -> str:
+        trace_id = self._trace_id or "without a trace id"
+        return f"<RasrCodec {self._options.model} {trace_id} {self._lifecycle.state.value}>"
+
+    @property
+    def audio_format(self) -> AudioFormat:
+        """What the vendor is told that the audio is."""
+        return self._options.audio
+
+    @property
+    def frame_limits(self) -> tuple[int, int]:
+        """Smallest and largest piece of audio in bytes, the last one included."""
+        return FRAME_LIMITS[self.audio_format.sample_rate]
+
+    @property
+    def request_id(self) -> str:
+        """The trace id, which the server gives with its first message; empty until then."""
+        return self._trace_id
+
+    def start(self) -> list[Frame]:
+        """Open the round."""
+        self._lifecycle.take(Step.START)
+        return [_text(Start(self._options.config()))]
+
+    def audio(self, frame: memoryview) -> Frame:
+        """Audio goes as it is."""
+        self._lifecycle.take(Step.AUDIO)
+        return frame
+
+    def finish(self) -> list[Frame]:
+        """Say that no more audio comes."""
+        self._lifecycle.take(Step.FINISH)
+        return [_text(End())]
+
+    def cancel(self) -> list[Frame]:
+        """Have the server drop what is not recognised yet."""
+        self._lifecycle.take(Step.CANCEL)
+        return [_text(End(cancel=True))]
+
+    def receive(self, frame: str | bytes) -> Events:
+        """Read one message.
+
+        Raises:
+            RemoteProtocolError: it is not JSON, not of the documented shape, or comes out of order.
+        """
+        if isinstance(frame, bytes):
+            return [Unrecognised("binary message", f"{len(frame)} bytes")]
+        try:
+            message = _decode(frame)
+        except msgspec.DecodeError as error:
+            raise RemoteProtocolError(
+                f"unreadable message from Huawei ({error}): {frame[:80]!r}",
+                request_id=self._trace_id or None,
+                vendor=VENDOR,
+            ) from None
+        # old gateways leave resp_type out of an error (the official SDK of 2020 looks for error_code first)
+        kind = message.resp_type or ("ERROR" if message.error_code else "")
+        reader = self._readers.get(kind)
+        if reader is None:
+            return [Unrecognised(kind or "message without a resp_type", frame)]
+        state = self._lifecycle.state
+        if state in {State.DONE, State.FAILED}:
+            return []
+        if state is State.STARTING and kind in {"RESULT", "EVENT", "END"}:
+            return [Unrecognised(f"{kind} of an earlier round", frame)]
+        return reader(message, frame)
+
+    def _read_start(self, message: ServerMessage, _raw: str) -> Events:
+        self._lifecycle.take(Step.STARTED)
+        self._trace_id = message.trace_id or ""
+        return [Started(self._trace_id)]
+
+    def _read_result(self, message: ServerMessage, raw: str) -> Events:
+        self._lifecycle.take(Step.RESULT)
+        if message.segments is None:
+            return [Unrecognised("RESULT without segments", raw)]
+        request_id = message.trace_id or self._trace_id
+        events: Events = []
+        for segment in message.segments:
+            events += self._segments.take(segment, request_id=request_id, raw=raw)
+        return events
+
+    def _read_event(self, message: ServerMessage, raw: str) -> Events:
+        self._lifecycle.take(Step.RESULT)
+        name = EVENT_NAMES.get(message.event or "")
+        if name == "VOICE_START":
+            return [*self._segments.announce(message.timestamp or 0)]
+        if name == "EXCEEDED_AUDIO":
+            self._cut_off = error_from_code("SIS.0309", name, request_id=self._id_of(message))
+            return self._hear_enough()
+        if name is not None and self._options.capability.ends_by_itself:
+            return self._hear_enough()
+        return [Unrecognised(f"event {message.event!r} in mode {self._options.mode}", raw)]
+
+    def _hear_enough(self) -> Events:
+        return [EnoughAudio()] if self._lifecycle.state is State.STREAMING else []
+
+    def _read_end(self, message: ServerMessage, _raw: str) -> Events:
+        if message.reason not in {"NORMAL", "", None}:
+            text = f"Huawei ended the round with reason {message.reason} and did not say why"
+            return self._fail(VendorError(text, request_id=self._id_of(message), vendor=VENDOR))
+        if self._cut_off is not None:
+            return self._fail(self._cut_off)
+        is_early = self._lifecycle.state is State.STREAMING and self._options.capability.ends_by_itself
+        self._lifecycle.take(Step.FINISHED_EARLY if is_early else Step.FINISHED)
+        return [Finished()]
+
+    def _read_error(self, message: ServerMessage, _raw: str) -> Events:
+        text = message.error_msg or "Huawei ended the round with an error"
+        return self._fail(error_from_code(message.error_code or "", text, request_id=self._id_of(message)))
+
+    def _fail(self, error: ASRError) -> Events:
+        self._lifecycle.take(Step.FAIL)
+        return [Failed(error)]
+
+    def _id_of(self, message: ServerMessage) -> str | None:
+        """The trace id to name in an error; the message's own may be missing."""
+        return message.trace_id or self._trace_id or None
+
+
+class _Segments:
+    """The sentences of a round, known by where they start and numbered in the order of their first sign."""
+
+    def __init__(self) -> None:
+        self._next_id = 0
+        # the next segment's SpeechStarted was sent when VOICE_START came
+        self._is_announced = False
+        # start → id of those that are open, start → end of the last that were final
+        self._open: dict[int, int] = {}
+        self._finals: dict[int, int] = {}
+
+    def announce(self, start_ms: int) -> list[SpeechStarted]:
+        """Speech was heard, its text is still to come."""
+        if self._is_announced or self._open:
+            return []
+        self._is_announced = True
+        return [SpeechStarted(segment_id=self._next_id, start_ms=start_ms)]
+
+    def take(self, segment: Segment, *, request_id: str, raw: str) -> list[Result | SpeechStarted | SpeechEnded]:
+        """Turn a segment into events; empty for one that says nothing, or nothing new."""
+        wire = segment.result if isinstance(segment.result, WireResult) else WireResult()
+        words = _words(wire)
+        is_final = bool(segment.is_final)
+        start_ms = self._start_ms(segment, words)
+        end_ms = _end_ms(segment, words, start_ms)
+        is_open = start_ms in self._open
+        if not is_open and end_ms <= self._finals.get(start_ms, -1):
+            return []  # a final said twice, or an interim that comes behind it
+        if not wire.text and not (is_final and is_open):
+            return []
+        events: list[Result | SpeechStarted | SpeechEnded] = []
+        if not is_open:
+            events += self._begin(start_ms)
+        segment_id = self._open[start_ms]
+        result = Result(
+            text=wire.text or "",
+            is_final=is_final,
+            segment_id=segment_id,
+            start_ms=start_ms,
+            end_ms=end_ms,
+            words=words,
+            confidence=wire.score if is_final else None,  # 0.0 in interims means "not known yet"
+            request_id=request_id,
+            raw=raw,
+        )
+        events.append(result)
+        if is_final:
+            del self._open[start_ms]
+            _remember(self._finals, start_ms, end_ms)
+            events.append(SpeechEnded(segment_id=segment_id, end_ms=end_ms))
+        return events
+
+    def _start_ms(self, segment: Segment, words: tuple[Word, ...]) -> int:
+        if segment.start_time is not None:
+            return segment.start_time
+        if self._open:  # the newest one goes on
+            return next(reversed(self._open))
+        return words[0].start_ms if words else 0
+
+    def _begin(self, start_ms: int) -> list[SpeechStarted]:
+        _remember(self._open, start_ms, self._next_id)
+        started = [] if self._is_announced else [SpeechStarted(segment_id=self._next_id, start_ms=start_ms)]
+        self._is_announced = False
+        self._next_id += 1
+        return started
+
+
+def _remember(table: dict[int, int], key: int, value: int) -> None:
+    """Keep the newest entries only."""
+    table[key] = value
+    if len(table) > MAX_REMEMBERED:
+        del table[next(iter(table))]
+
+
+def _words(wire: WireResult) -> tuple[Word, ...]:
+    if not isinstance(wire.word_info, tuple):
+        return ()
+    return tuple(
+        Word(
+            text=word.word or "",
+            start_ms=word.start_time or 0,
+            end_ms=word.end_time or word.start_time or 0,
+        )
+        for word in wire.word_info
+    )
+
+
+def _end_ms(segment: Segment, words: tuple[Word, ...], start_ms: int) -> int:
+    if segment.end_time is not None:
+        return segment.end_time
+    return words[-1].end_ms if words else start_ms
+
+
+def _text(message: ClientMessage) -> str:
+    return _encode(message).decode()

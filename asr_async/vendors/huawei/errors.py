@@ -1,0 +1,161 @@
+"""Huawei's error codes as data, and what a caller should make of each.
+
+Sources: the error code page of the SIS API reference (public documentation repository, 2021-10; live page sis_03_0045,
+2025/26), the service's FAQ, and the gateway's signing guide; whether to try again is this project's judgement.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from ...errors import ASRError, AuthenticationError, RateLimitedError, VendorError
+
+__all__ = ["CODES", "STALE_TOKEN_CODES", "VENDOR", "error_from_code", "error_from_handshake"]
+
+VENDOR = "huawei"
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """What a code means: the class to raise, whether to try again, and what to do about it."""
+
+    error_class: type[ASRError]
+    retryable: bool
+    advice: str = ""
+
+
+_OPTION = Verdict(VendorError, False, "check the options")
+_ACCOUNT = Verdict(VendorError, False, "see to the account's purchase and its limits")
+_SERVER = Verdict(VendorError, True, "the vendor's side; try again")
+_VOCABULARY = Verdict(VendorError, False, "check the hot-word table")
+_RECOGNITION = Verdict(VendorError, True, "the recognition failed; try again in a new session")
+_THROTTLED = Verdict(RateLimitedError, True, "slow down and try again")
+_KEYS = Verdict(
+    AuthenticationError,
+    False,
+    "check the keys or the token, the region and the project; 5 wrong signatures lock a key for 5 minutes",
+)
+_CLOCK = Verdict(
+    AuthenticationError, False, "the likely cause is this machine's clock, more than 15 minutes off: set it right"
+)
+_TOKEN = Verdict(AuthenticationError, False, "get a fresh token, for a project (not a domain) of the same region")
+_DENIED = Verdict(AuthenticationError, False, "the account has no right to this service or project")
+_NOT_THERE = Verdict(VendorError, False, "check the endpoint, the region and the project id")
+
+CODES: dict[str, Verdict] = {
+    "SIS.0001": _SERVER,
+    "SIS.0003": Verdict(AuthenticationError, False, "the token does not name a user: get another"),
+    "SIS.0012": Verdict(VendorError, False, "a mandatory member is missing"),
+    "SIS.0022": _ACCOUNT,
+    "SIS.0023": _ACCOUNT,
+    "SIS.0024": _ACCOUNT,
+    "SIS.0031": _OPTION,
+    # also START missing, a second START, or audio that did not come as binary messages
+    "SIS.0032": _OPTION,
+    "SIS.0033": _SERVER,
+    "SIS.0100": _SERVER,
+    "SIS.0101": _TOKEN,
+    "SIS.0102": Verdict(AuthenticationError, False, "the request named no credentials"),
+    "SIS.0103": Verdict(AuthenticationError, False, "have the account's real name verified first"),
+    "SIS.0201": Verdict(VendorError, False, "check vocabulary_id: tables belong to one region and project"),
+    **dict.fromkeys(("SIS.0203", "SIS.0204", "SIS.0205", "SIS.0206", "SIS.0207", "SIS.0208"), _VOCABULARY),
+    "SIS.0301": Verdict(VendorError, False, "audio_format and property must be of one sample rate"),
+    "SIS.0302": _SERVER,
+    "SIS.0303": _SERVER,
+    "SIS.0304": Verdict(VendorError, True, "nothing was sent for 20 s: go on sending, silence if need be"),
+    "SIS.0305": _RECOGNITION,
+    "SIS.0306": _RECOGNITION,
+    "SIS.0307": _RECOGNITION,
+    "SIS.0309": Verdict(
+        VendorError, False, "the audio is longer than the mode allows: send the rest in a new session, or in continue"
+    ),
+    # the 2 to 5 seconds are the FAQ's
+    "SIS.0312": Verdict(RateLimitedError, True, "too many sessions at once: try again after 2 to 5 seconds"),
+    "SIS.30006": Verdict(VendorError, False, "make `audio_format` say what the audio really is"),
+    "SIS.30007": Verdict(VendorError, False, "the hot words could not be loaded: check the table"),
+    "APIGW.0201": _SERVER,
+    "APIGW.0301": _KEYS,
+    "APIGW.0307": _TOKEN,
+    "APIGW.0308": _THROTTLED,
+}
+"""By the vendor's code; the gateway calls itself APIG as well as APIGW."""
+
+STALE_TOKEN_CODES = frozenset({"SIS.0101", "APIGW.0301", "APIG.0301", "APIGW.0307", "APIG.0307"})
+"""With these, a token that was kept may have expired or been withdrawn: worth one try with a fresh one. Not with AK/SK,
+where APIGW.0301 means a wrong signature."""
+
+_BY_STATUS: dict[int, Verdict] = {
+    401: _KEYS,
+    403: _DENIED,
+    404: _NOT_THERE,
+    408: _SERVER,
+    429: _THROTTLED,
+    500: _SERVER,
+    502: _SERVER,
+    503: _SERVER,
+    504: _SERVER,
+}
+"""For answers without a known code. The documents do not say which status a refused handshake has."""
+
+_UNKNOWN = Verdict(VendorError, False)
+
+
+def error_from_code(
+    code: str,
+    message: str,
+    *,
+    request_id: str | None = None,
+    status: int | None = None,
+    retry_after: float | None = None,
+) -> ASRError:
+    """Make the error for a code of an ERROR or FATAL_ERROR message, or of an HTTP answer."""
+    verdict = _verdict(code, message, status)
+    text = " ".join(message.split()) or f"Huawei refused with {code or status}"
+    if status is not None:
+        text = f"HTTP {status}: {text}"
+    about: dict[str, Any] = {
+        "code": code or (None if status is None else str(status)),
+        "request_id": request_id,
+        "vendor": VENDOR,
+    }
+    if verdict.advice:
+        text = f"{text.rstrip('.!')}: {verdict.advice}"
+    if verdict.error_class is RateLimitedError:
+        return RateLimitedError(text, retry_after=retry_after, **about)
+    return verdict.error_class(text, retryable=verdict.retryable, **about)
+
+
+def _verdict(code: str, message: str, status: int | None) -> Verdict:
+    verdict = CODES.get(code) or CODES.get(code.replace("APIG.", "APIGW.", 1))
+    if verdict is _KEYS and "expire" in message.lower():
+        # one code for keys and tokens; only the text tells an old signature from an old token
+        return _TOKEN if "token" in message.lower() else _CLOCK
+    if verdict is None and status is not None:
+        return _BY_STATUS.get(status, _UNKNOWN)
+    return verdict or _UNKNOWN
+
+
+class _Refusal(msgspec.Struct):
+    """The JSON body of a refused request."""
+
+    error_code: str | None = None
+    error_msg: str | None = None
+    request_id: str | None = None
+
+
+def error_from_handshake(status: int, headers: Mapping[str, str], body: bytes) -> ASRError:
+    """Make the error for an HTTP answer that was not a switch to WebSocket."""
+    try:
+        refusal = msgspec.json.decode(body, type=_Refusal)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        refusal = _Refusal()
+    retry_after = headers.get("Retry-After", "")
+    return error_from_code(
+        refusal.error_code or "",
+        refusal.error_msg or "the handshake was refused",
+        request_id=refusal.request_id or headers.get("X-Request-Id"),
+        status=status,
+        retry_after=float(retry_after) if retry_after.isdecimal() else None,
+    )
