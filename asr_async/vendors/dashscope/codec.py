@@ -182,15 +182,7 @@ class _Segment:
         events: list[CodecEvent] = []
         if not self._is_open or sentence.sentence_id != self._sentence_id:
             events.append(self._open(sentence))
-        words = tuple(
-            Word(
-                text=word.text or "",
-                start_ms=word.begin_time or 0,
-                end_ms=word.end_time or word.begin_time or 0,
-                punctuation=word.punctuation or "",
-            )
-            for word in sentence.words or ()
-        )
+        words = _words(sentence)
         start_ms = self._start_ms if sentence.begin_time is None else sentence.begin_time
         end_ms = _end_ms(sentence, words, start_ms)
         result = Result(
@@ -217,6 +209,18 @@ class _Segment:
         self._sentence_id = sentence.sentence_id
         self._start_ms = sentence.begin_time or 0
         return SpeechStarted(segment_id=self._id, start_ms=self._start_ms)
+
+
+def _words(sentence: Sentence) -> tuple[Word, ...]:
+    return tuple(
+        Word(
+            text=word.text or "",
+            start_ms=word.begin_time or 0,
+            end_ms=word.end_time or word.begin_time or 0,
+            punctuation=word.punctuation or "",
+        )
+        for word in sentence.words or ()
+    )
 
 
 def _is_final(sentence: Sentence) -> bool:
