@@ -293,8 +293,6 @@ class Session:
             raise LocalProtocolError(f"the session is {self._run.phase}: push only into an open one without stream()")
 
     async def _send_all(self, source: AudioSource, pace: float | None) -> None:
-        transport = self._transport
-        assert transport is not None  # noqa: S101 - there is no send task before the connection
         try:
             await self._pump_until_enough(source, pace)
             if not self._run.ended.is_set():

@@ -19,6 +19,7 @@ FLOORS = [
             "_meter",
             "vendors.codec",
             "vendors.options",
+            "vendors.verdict",
             "vendors.*.wire",
             "vendors.*.models",
             "vendors.*.errors",

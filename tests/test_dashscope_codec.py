@@ -392,6 +392,15 @@ def test_a_refused_handshake_without_a_body_is_judged_by_its_status() -> None:
     assert not error_from_handshake(404, {}, b"").retryable
 
 
+def test_a_refused_handshake_whose_body_is_no_text_is_judged_by_its_status() -> None:
+    assert error_from_handshake(503, {}, b'{"message": "\xff"}').code == "503"
+
+
+def test_an_error_without_a_code_has_none_and_its_text_stays_one_line() -> None:
+    error = error_from_code("", "first\nsecond")
+    assert (error.code, str(error)) == (None, "first second")
+
+
 def test_a_billing_fault_that_comes_as_429_is_not_worth_another_try() -> None:
     body = b'{"code":"CommodityNotPurchased","message":"buy it","request_id":"r"}'
     error = error_from_handshake(429, {}, body)

@@ -8,23 +8,15 @@ arrive as HTTP 429 and never go away by waiting, so the code decides before the 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import msgspec
 
 from ...errors import ASRError, AuthenticationError, RateLimitedError, VendorError
+from ..verdict import Verdict, seconds_to_wait
 
 __all__ = ["error_from_code", "error_from_handshake"]
 
 VENDOR = "dashscope"
-
-
-class Verdict(msgspec.Struct, frozen=True):
-    """What a code means: the class to raise, whether to try again, and what to do about it."""
-
-    error_class: type[ASRError]
-    retryable: bool
-    advice: str = ""
 
 
 _BILLING = Verdict(VendorError, False, "see to the account's billing")
@@ -92,13 +84,9 @@ def error_from_code(
 ) -> ASRError:
     """Make the error for a code of a task-failed event or of a refused handshake."""
     verdict = _verdict(code, message, status)
-    text = message.strip() or f"DashScope refused with {code or status}"
-    about: dict[str, Any] = {"code": code or str(status), "request_id": request_id, "vendor": VENDOR}
-    if verdict.advice:
-        text = f"{text.rstrip('.!')}: {verdict.advice}"
-    if verdict.error_class is RateLimitedError:
-        return RateLimitedError(text, retry_after=retry_after, **about)
-    return verdict.error_class(text, retryable=verdict.retryable, **about)
+    code = code or ("" if status is None else str(status))
+    text = message.strip() or f"DashScope refused with {code or 'no reason'}"
+    return verdict.error(text, vendor=VENDOR, code=code or None, request_id=request_id, retry_after=retry_after)
 
 
 def _verdict(code: str, message: str, status: int | None) -> Verdict:
@@ -123,13 +111,12 @@ def error_from_handshake(status: int, headers: Mapping[str, str], body: bytes) -
     """Make the error for an HTTP answer that was not a switch to WebSocket."""
     try:
         refusal = msgspec.json.decode(body, type=_Refusal)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         refusal = _Refusal()
-    retry_after = headers.get("Retry-After", "")
     return error_from_code(
         refusal.code,
         refusal.message or f"the handshake was refused with HTTP {status}",
         request_id=refusal.request_id,
         status=status,
-        retry_after=float(retry_after) if retry_after.isdecimal() else None,
+        retry_after=seconds_to_wait(headers),
     )

@@ -7,23 +7,15 @@ Sources: the error code page of the SIS API reference (public documentation repo
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import msgspec
 
 from ...errors import ASRError, AuthenticationError, RateLimitedError, VendorError
+from ..verdict import Verdict, seconds_to_wait
 
 __all__ = ["CODES", "STALE_TOKEN_CODES", "VENDOR", "error_from_code", "error_from_handshake"]
 
 VENDOR = "huawei"
-
-
-class Verdict(msgspec.Struct, frozen=True):
-    """What a code means: the class to raise, whether to try again, and what to do about it."""
-
-    error_class: type[ASRError]
-    retryable: bool
-    advice: str = ""
 
 
 _OPTION = Verdict(VendorError, False, "check the options")
@@ -112,19 +104,11 @@ def error_from_code(
 ) -> ASRError:
     """Make the error for a code of an ERROR or FATAL_ERROR message, or of an HTTP answer."""
     verdict = _verdict(code, message, status)
-    text = " ".join(message.split()) or f"Huawei refused with {code or status}"
+    text = message.strip() or f"Huawei refused with {code or status}"
     if status is not None:
         text = f"HTTP {status}: {text}"
-    about: dict[str, Any] = {
-        "code": code or (None if status is None else str(status)),
-        "request_id": request_id,
-        "vendor": VENDOR,
-    }
-    if verdict.advice:
-        text = f"{text.rstrip('.!')}: {verdict.advice}"
-    if verdict.error_class is RateLimitedError:
-        return RateLimitedError(text, retry_after=retry_after, **about)
-    return verdict.error_class(text, retryable=verdict.retryable, **about)
+        code = code or str(status)
+    return verdict.error(text, vendor=VENDOR, code=code or None, request_id=request_id, retry_after=retry_after)
 
 
 def _verdict(code: str, message: str, status: int | None) -> Verdict:
@@ -151,11 +135,10 @@ def error_from_handshake(status: int, headers: Mapping[str, str], body: bytes) -
         refusal = msgspec.json.decode(body, type=_Refusal)
     except (msgspec.DecodeError, UnicodeDecodeError):
         refusal = _Refusal()
-    retry_after = headers.get("Retry-After", "")
     return error_from_code(
         refusal.error_code or "",
         refusal.error_msg or "the handshake was refused",
         request_id=refusal.request_id or headers.get("X-Request-Id"),
         status=status,
-        retry_after=float(retry_after) if retry_after.isdecimal() else None,
+        retry_after=seconds_to_wait(headers),
     )
