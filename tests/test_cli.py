@@ -882,10 +882,13 @@ class TestServe:
         assert transcript == FINALS
         assert f"DASHSCOPE_WEBSOCKET_BASE_URL={url}" in directions.decode()
         assert f'dashscope.base_websocket_api_url = "{url}"' in directions.decode()
+        endpoint = url.removesuffix("/api-ws/v1/inference")
+        assert f"HUAWEICLOUD_SIS_ENDPOINT={endpoint} HUAWEICLOUD_SIS_AK=any " in directions.decode()
         assert (running.returncode, err) == (130, b"")
 
-    def test_one_key_only(self, script: Path, clip: Path) -> None:
-        arguments = ("serve", "--script", script, "--port", "0", "--api-key", "sk-secret")
+    @pytest.mark.parametrize(("api_key", "sk"), [("sk-secret", "any"), ("sk-secret:sk-secret", "YOUR_SECRET")])
+    def test_one_key_only(self, api_key: str, sk: str, script: Path, clip: Path) -> None:
+        arguments = ("serve", "--script", script, "--port", "0", "--api-key", api_key)
         with process(*arguments, command=INTERRUPTIBLE) as running:
             assert running.stdout is not None
             url = running.stdout.readline().decode().strip()
@@ -894,6 +897,7 @@ class TestServe:
             directions, _ = running.communicate(timeout=60)
         assert refused.exit_code == 1
         assert b"sk-secret" not in directions
+        assert f"HUAWEICLOUD_SIS_AK=YOUR_KEY HUAWEICLOUD_SIS_SK={sk} ".encode() in directions
 
     def test_a_port_that_is_taken(self, script: Path) -> None:
         with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -911,6 +915,9 @@ class TestServe:
             (["--script", "missing.json"], "script missing.json: No such file or directory"),
             (["--engine", "whisper"], "'whisper' is not one of 'pocketsphinx', 'scripted'"),
             (["--port", "70000"], "70000 is not in the range 0<=x<=65535"),
+            (["--api-key", ""], "--api-key takes KEY or KEY:SECRET, none of them empty"),
+            (["--api-key", ":secret"], "--api-key takes KEY or KEY:SECRET, none of them empty"),
+            (["--api-key", "key:"], "--api-key takes KEY or KEY:SECRET, none of them empty"),
         ],
     )
     def test_wrong_use(self, arguments: list[str], message: str) -> None:

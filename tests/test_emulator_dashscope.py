@@ -7,7 +7,7 @@ import contextlib
 import json
 import struct
 from collections.abc import AsyncIterator
-from typing import Any, Literal, Self
+from typing import Any
 
 import aiohttp
 import pytest
@@ -17,7 +17,6 @@ from websockets.asyncio.client import ClientConnection
 from asr_async.emulator import (
     Emulator,
     Engine,
-    EngineRefusedError,
     Hypothesis,
     HypothesisWord,
     PocketSphinx,
@@ -26,10 +25,11 @@ from asr_async.emulator import (
     serve,
 )
 from asr_async.emulator import dashscope as room
-from asr_async.emulator.engine import Emit
+from asr_async.emulator.conversation import CLOSE_TIMEOUT_S
 from asr_async.errors import ConfigurationError, LocalProtocolError
 from asr_async.vendors.dashscope.models import CAPABILITIES
 
+from .probe import Probe, until
 from .virtual_time import run_virtual
 
 HELLO = Scripted([("Hello, world.", 0, 1000)], interim_every_ms=500)
@@ -126,74 +126,6 @@ async def dial(emulator: Emulator) -> AsyncIterator[Client]:
 async def connected(engine: Engine = HELLO) -> AsyncIterator[Client]:
     async with serve(engine) as emulator, dial(emulator) as client:
         yield client
-
-
-# --- the engine's side -----------------------------------------------------------------------------------------------
-
-
-class Probe:
-    """An engine and its one recognition, held and asked by the test."""
-
-    def __init__(self, *, refuse_at: str = "", kind: Literal["unsupported", "capacity", "broken"] = "broken") -> None:
-        self.refuse_at = refuse_at
-        self.kind = kind
-        self.may: dict[str, asyncio.Event] = {act: asyncio.Event() for act in ("open", "feed", "finish")}
-        """A test that clears one of these holds the engine there."""
-        for event in self.may.values():
-            event.set()
-        self.running = 0
-        self.heard = bytearray()
-        self.frames = 0
-        self.finishing = False
-        self.released = asyncio.Event()
-        self.silent_ms = 0
-        self.heard_speech = True
-        self.request: Request | None = None
-        self.emit: Emit | None = None
-
-    async def __aenter__(self) -> Self:
-        self.running += 1
-        return self
-
-    async def __aexit__(self, *exc_info: object) -> None:
-        self.running -= 1
-
-    async def _act(self, act: str) -> None:
-        await self.may[act].wait()
-        if self.refuse_at == act:
-            raise EngineRefusedError(f"cannot {act}", kind=self.kind)
-
-    async def open(self, request: Request, emit: Emit) -> Probe:
-        self.request = request
-        self.emit = emit
-        try:
-            await self._act("open")
-        except asyncio.CancelledError:
-            self.released.set()
-            raise
-        return self
-
-    async def feed(self, samples: bytes) -> None:
-        self.frames += 1
-        await self._act("feed")
-        self.heard += samples
-
-    async def finish(self) -> None:
-        self.finishing = True
-        await self._act("finish")
-
-    async def aclose(self) -> None:
-        self.released.set()
-
-    async def say(self, text: str, *, is_final: bool = True) -> None:
-        assert self.emit is not None
-        await self.emit(Hypothesis(text=text, is_final=is_final, start_ms=0, end_ms=500))
-
-
-async def until(condition: Any) -> None:
-    async with asyncio.timeout(5):
-        while not condition():  # noqa: ASYNC110 - what is waited for has no event of its own
-            await asyncio.sleep(0.005)
 
 
 # --- the door --------------------------------------------------------------------------------------------------------
@@ -839,7 +771,7 @@ async def test_leaving_does_not_wait_for_a_client_that_does_not_answer() -> None
         )
         await reader.readuntil(b"\r\n\r\n")
         started_at = asyncio.get_running_loop().time()
-    assert asyncio.get_running_loop().time() - started_at < room.CLOSE_TIMEOUT_S + 0.5
+    assert asyncio.get_running_loop().time() - started_at < CLOSE_TIMEOUT_S + 0.5
     with contextlib.suppress(ConnectionError):
         await reader.read()
     writer.close()
@@ -860,7 +792,7 @@ async def test_leaving_does_not_wait_for_a_client_that_does_not_read(caplog: pyt
             tasks.create_task(talk())
             await asyncio.sleep(0.2)
             started_at = asyncio.get_running_loop().time()
-        assert asyncio.get_running_loop().time() - started_at < room.CLOSE_TIMEOUT_S + 0.5
+        assert asyncio.get_running_loop().time() - started_at < CLOSE_TIMEOUT_S + 0.5
     assert "<_Connection task open>: the client does not read" in caplog.text
     client.ws.transport.abort()
 

@@ -1,4 +1,4 @@
-"""`asr-async serve`: the emulator as a service of its own, for this client and for the vendor's SDK."""
+"""`asr-async serve`: the emulator as a service of its own, for this client and for the vendors' SDKs."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from ..errors import ConfigurationError
 from .status import Status, report, run
 
 if TYPE_CHECKING:
+    from ..emulator import Emulator
     from ..emulator.engine import Engine
 
 __all__ = ["serve"]
@@ -40,7 +41,11 @@ _DEFAULT_PORT = 8765
     show_default=True,
     help="Port to listen on; 0 takes a free one.",
 )
-@click.option("--api-key", metavar="KEY", help="Accept this key only. [default: any]")
+@click.option(
+    "--api-key",
+    metavar="KEY[:SECRET]",
+    help="Accept this key only; with a secret, signatures and passwords are checked. [default: any]",
+)
 @click.pass_context
 def serve(
     context: click.Context,
@@ -51,9 +56,9 @@ def serve(
     port: int,
     api_key: str | None,
 ) -> None:
-    """Speak a vendor's protocol on this machine, until Ctrl-C."""
+    """Speak the vendors' protocols on this machine, until Ctrl-C."""
     engine = _engine(engine_name, script)
-    context.exit(run(_serve(engine, host, port, api_key)))
+    context.exit(run(_serve(engine, host, port, _api_keys(api_key))))
 
 
 def _engine(name: str | None, script: Path | None) -> Engine:
@@ -72,13 +77,21 @@ def _engine(name: str | None, script: Path | None) -> Engine:
         raise click.UsageError(str(error)) from None
 
 
-async def _serve(engine: Engine, host: str, port: int, api_key: str | None) -> Status:
+def _api_keys(value: str | None) -> set[str] | dict[str, str] | None:
+    if value is None:
+        return None
+    key, colon, secret = value.partition(":")
+    if not key or (colon and not secret):
+        raise click.UsageError("--api-key takes KEY or KEY:SECRET, none of them empty")
+    return {key: secret} if colon else {key}
+
+
+async def _serve(engine: Engine, host: str, port: int, api_keys: set[str] | dict[str, str] | None) -> Status:
     from ..emulator import serve as emulate  # noqa: PLC0415 - only this command knows the emulator
 
-    api_keys = None if api_key is None else {api_key}
     try:
         async with emulate(engine=engine, host=host, port=port, api_keys=api_keys) as emulator:
-            click.echo(_directions(emulator.dashscope_url, "YOUR_KEY" if api_keys else "any"))
+            click.echo(_directions(emulator, api_keys))
             await asyncio.Event().wait()
     except ConfigurationError as error:
         report(str(error))
@@ -87,14 +100,21 @@ async def _serve(engine: Engine, host: str, port: int, api_key: str | None) -> S
     return Status.WRONG_USE
 
 
-def _directions(url: str, key: str) -> str:
-    """How to get here, with the address alone on the first line for scripts to read."""
+def _directions(emulator: Emulator, api_keys: set[str] | dict[str, str] | None) -> str:
+    """How to get here, with the address of DashScope's room alone on the first line for scripts to read."""
+    key = "YOUR_KEY" if api_keys else "any"
+    secret = "YOUR_SECRET" if isinstance(api_keys, dict) else "any"
+    url = emulator.dashscope_url
     return (
         f"{url}\n\n"
-        "This client:\n"
+        "This client, as DashScope:\n"
         f"  DASHSCOPE_API_KEY={key} DASHSCOPE_WEBSOCKET_BASE_URL={url} \\\n"
         "    asr-async transcribe --service dashscope FILE\n"
-        "The official SDK:\n"
+        "This client, as Huawei Cloud:\n"
+        f"  HUAWEICLOUD_SIS_ENDPOINT={emulator.huawei_url} HUAWEICLOUD_SIS_AK={key} HUAWEICLOUD_SIS_SK={secret} \\\n"
+        "  HUAWEICLOUD_SIS_PROJECT_ID=any HUAWEICLOUD_SIS_REGION=cn-north-4 \\\n"
+        "    asr-async transcribe --service huawei --model huawei/continue FILE\n"
+        "DashScope's official SDK:\n"
         f'  dashscope.api_key = "{key}"\n'
         f'  dashscope.base_websocket_api_url = "{url}"\n'
         "Ctrl-C ends the service."

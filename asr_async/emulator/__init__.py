@@ -1,8 +1,9 @@
 """A local service that speaks the vendors' protocols from the other side, with a recogniser or a script behind it.
 
 `serve()` opens it on a loopback port. The client of this library, a vendor's official SDK or any WebSocket client can
-be pointed at it; it is as strict as the vendors' documents. Each vendor has one room (`dashscope.py`); what listens is
-an `Engine` and knows no protocol. Nothing else in the library imports this package, except what starts it.
+be pointed at it; it is as strict as the vendors' documents. Each vendor has one room (`dashscope.py`, `huawei.py`);
+what listens is an `Engine` and knows no protocol. Nothing else in the library imports this package, except what starts
+it.
 """
 
 from __future__ import annotations

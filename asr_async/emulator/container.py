@@ -1,10 +1,17 @@
-"""Samples out of what a client sends: bare, or behind a WAV header, in pieces of any size. Knows no protocol."""
+"""Samples out of what a client sends: bare, companded, or behind a WAV header, in pieces of any size.
+
+Knows no protocol.
+"""
 
 from __future__ import annotations
 
 import struct
+from typing import TYPE_CHECKING, Literal
 
-__all__ = ["SAMPLE_BYTES", "Pcm", "UndecodableError", "Wav"]
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["SAMPLE_BYTES", "Companded", "Pcm", "UndecodableError", "Wav", "portions"]
 
 SAMPLE_BYTES = 2
 
@@ -14,6 +21,13 @@ MAX_WAV_CHUNK_BYTES = 1024 * 1024
 
 class UndecodableError(Exception):
     """The bytes are not what they were declared to be; the text says why."""
+
+
+def portions(samples: bytes, sample_rate: int, length_ms: int) -> Iterator[bytes]:
+    """Cut samples into pieces of this length; the last may be shorter."""
+    size = max(1, sample_rate * length_ms // 1000) * SAMPLE_BYTES
+    for start in range(0, len(samples), size):
+        yield samples[start : start + size]
 
 
 class Pcm:
@@ -28,6 +42,36 @@ class Pcm:
         whole = len(data) - len(data) % SAMPLE_BYTES
         self._half = data[whole:]
         return data[:whole]
+
+
+def _ulaw(code: int) -> int:
+    code ^= 0xFF
+    magnitude = (((code & 0x0F) << 3) + 0x84 << (code >> 4 & 7)) - 0x84
+    return -magnitude if code & 0x80 else magnitude
+
+
+def _alaw(code: int) -> int:
+    code ^= 0x55
+    segment = code >> 4 & 7
+    step = (code & 0x0F) << 4
+    magnitude = step + 0x108 << segment - 1 if segment else step + 8
+    return magnitude if code & 0x80 else -magnitude
+
+
+class Companded:
+    """8-bit samples by ITU-T G.711: sign, segment and step in it; all bits (u-law) or every other (A-law) flipped."""
+
+    def __init__(self, law: Literal["ulaw", "alaw"]) -> None:
+        expand = {"ulaw": _ulaw, "alaw": _alaw}[law]
+        table = b"".join(struct.pack("<h", expand(code)) for code in range(256))
+        self._low, self._high = table[0::2], table[1::2]
+
+    def decode(self, data: bytes) -> bytes:
+        """The samples, 16 bits each."""
+        samples = bytearray(len(data) * SAMPLE_BYTES)
+        samples[0::2] = data.translate(self._low)
+        samples[1::2] = data.translate(self._high)
+        return bytes(samples)
 
 
 class Wav:

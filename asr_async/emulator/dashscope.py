@@ -4,24 +4,18 @@ Knows no engine: it checks keys, order, models and parameters, takes the samples
 what an engine hears in the vendor's messages. It is as strict as the documents; where they are silent the reason for a
 choice stands beside it. Sources: the WebSocket API pages of Fun-ASR and Gummy, the error page, and the client and
 server event pages of the platform (2025-10 to 2026).
-
-One connection is one task group. The reader lives in it, beside a task that opens the engine or lets it finish while
-reading goes on. Whatever ends the connection is raised as an `_End` by whoever finds it: that stops the others, gives
-the recognition back, and only then is the client told.
 """
 
 from __future__ import annotations
 
-import asyncio
 import enum
 import functools
 import logging
 import uuid
-from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import msgspec
-from aiohttp import WSCloseCode, WSMsgType, web
+from aiohttp import WSCloseCode, web
 
 from ..vendors.dashscope.models import CAPABILITIES, Capability
 from ..vendors.dashscope.wire import (
@@ -36,10 +30,12 @@ from ..vendors.dashscope.wire import (
     WireUsage,
     WireWord,
 )
-from .container import SAMPLE_BYTES, Pcm, UndecodableError, Wav
-from .engine import EngineRefusedError, Request
+from .container import SAMPLE_BYTES, Pcm, UndecodableError, Wav, portions
+from .conversation import Conversation, Door, End, engine_refusals
+from .engine import Request
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Awaitable, Callable, Collection, Iterator
 
     from .engine import Engine, Hypothesis, Recognition
@@ -59,12 +55,6 @@ SILENCE_LIMIT_MS = 60_000
 
 HEARTBEAT_EVERY_MS = 5_000
 """With `heartbeat`, so much silent audio brings a heartbeat sentence. The documents give no figure."""
-
-CLOSE_TIMEOUT_S = 1.0
-"""How long a client has for its side of the closing handshake, and for taking what is still on its way to it."""
-
-MAX_MESSAGE_BYTES = 16 * 1024 * 1024
-"""The documents advise 1 to 16 KB a frame and name no limit; the official SDK sends any buffer as one frame."""
 
 PIECE_MS = 1_000
 """The engine gets longer frames in pieces of this length, so that silence is judged alike however audio is framed."""
@@ -118,23 +108,14 @@ PATIENCE_S = {State.IDLE: IDLE_TIMEOUT_S, State.STREAMING: DATA_TIMEOUT_S}
 """How long the client may say nothing. Elsewhere it is the engine's turn, and nobody waits for the client."""
 
 
-class _End(Exception):  # noqa: N818 - the end of a connection, not always an error
-    """The connection is over: the client left, or it is to be closed with this code and reason."""
-
-    def __init__(self, reason: str, *, close_code: int) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.close_code = close_code
-
-
-class _InvalidPayloadError(_End):
+class _InvalidPayloadError(End):
     """A message that the documents answer with the closing of the connection."""
 
     def __init__(self) -> None:
         super().__init__("Invalid payload data", close_code=WSCloseCode.INVALID_TEXT)
 
 
-class _TaskFailedError(_End):
+class _TaskFailedError(End):
     """The task fails; `code` and `message` are told before the connection closes.
 
     The documents give no close code for this. 1000: what went wrong has been said in the message before.
@@ -146,30 +127,11 @@ class _TaskFailedError(_End):
         self.message = message
 
 
-def _refusal(state: State, step: Step) -> _End:
-    """What the client gets for a step that is not in the table."""
-    if state is State.IDLE:
-        return _InvalidPayloadError()
-    if step is Step.RUN:
-        return _TaskFailedError("InvalidParameter", "a task is still open on this connection")
-    when = "before task-started" if state is State.STARTING else "after finish-task"
-    return _TaskFailedError("CLIENT_ERROR", f"{step.value} came {when}")
-
-
 _ENGINE_CODES = {
     "unsupported": "InvalidParameter",
     "capacity": "Throttling.Concurrency",
     "broken": "InternalError",
 }
-
-
-@contextmanager
-def _engine_failures() -> Iterator[None]:
-    """Turn an engine's refusal into the failure of the task."""
-    try:
-        yield
-    except EngineRefusedError as error:
-        raise _TaskFailedError(_ENGINE_CODES[error.kind], error.reason) from error
 
 
 # --- what the client says --------------------------------------------------------------------------------------------
@@ -354,9 +316,7 @@ class _Task:
             samples = self._decoder.decode(data)
         except UndecodableError as error:
             raise _TaskFailedError("DECODE_ERROR", f"Failed to decode audio: {error}") from None
-        size = max(1, self.parameters.sample_rate * PIECE_MS // 1000) * SAMPLE_BYTES
-        for start in range(0, len(samples), size):
-            piece = samples[start : start + size]
+        for piece in portions(samples, self.parameters.sample_rate, PIECE_MS):
             self._audio_bytes += len(piece)
             yield piece
 
@@ -395,68 +355,32 @@ class _Task:
 # --- a connection ----------------------------------------------------------------------------------------------------
 
 
-class _Connection:
-    """One client; walks `TRANSITIONS` with it, task after task."""
+class _Connection(Conversation[State, Step]):
+    """One client; task after task."""
 
     def __init__(self, ws: web.WebSocketResponse, transport: asyncio.Transport, engine: Engine) -> None:
-        self._ws = ws
-        self._transport = transport
+        super().__init__(ws, transport, state=State.IDLE, transitions=TRANSITIONS, patience_s=PATIENCE_S)
         self._engine = engine
-        self._state = State.IDLE
         self._task: _Task | None = None
         self._task_id = ""
         """The task that a failure is about: also one that could not be accepted."""
         self._used_ids: set[str] = set()
-        self._beside = asyncio.TaskGroup()
-        """What goes on beside the reading."""
-        self._patience = asyncio.timeout(None)
-        """Bounds the present wait for a message."""
 
-    def __repr__(self) -> str:
-        return f"<_Connection {self._state.value}>"
+    def _impatience(self) -> End:
+        if self._state is State.IDLE:
+            return End("idle", close_code=WSCloseCode.OK)
+        return _TaskFailedError("CLIENT_ERROR", f"request timeout after {DATA_TIMEOUT_S} seconds.")
 
-    async def run(self, leaving: asyncio.Event) -> None:
-        """Serve the client until it leaves, is to be sent away, or `leaving` is set."""
-        try:
-            await self._converse(leaving)
-        except* _End as ends:
-            await self._part(_first(ends))
+    def _refusal(self, step: Step) -> End:
+        if self._state is State.IDLE:
+            return _InvalidPayloadError()
+        if step is Step.RUN:
+            return _TaskFailedError("InvalidParameter", "a task is still open on this connection")
+        when = "before task-started" if self._state is State.STARTING else "after finish-task"
+        return _TaskFailedError("CLIENT_ERROR", f"{step.value} came {when}")
 
-    async def _converse(self, leaving: asyncio.Event) -> None:
-        try:
-            async with self._beside:
-                self._beside.create_task(_end_when(leaving))
-                await self._read()
-        finally:
-            await self._release()
-
-    async def _read(self) -> NoReturn:
-        while True:
-            message = await self._receive()
-            if message.type is WSMsgType.TEXT:
-                self._on_control(_read_control(message.data))
-            elif message.type is WSMsgType.BINARY:
-                await self._on_audio(message.data)
-            else:  # closed from the other side, or lost
-                raise _End("the client left", close_code=WSCloseCode.OK)
-
-    async def _receive(self) -> Any:
-        """Wait for a message; pings are answered on the way and do not count."""
-        try:
-            async with asyncio.timeout(None) as self._patience:
-                self._rearm()
-                return await self._ws.receive()
-        except TimeoutError:
-            if self._state is State.IDLE:
-                raise _End("idle", close_code=WSCloseCode.OK) from None
-            raise _TaskFailedError("CLIENT_ERROR", f"request timeout after {DATA_TIMEOUT_S} seconds.") from None
-
-    def _rearm(self) -> None:
-        patience_s = PATIENCE_S.get(self._state)
-        now = asyncio.get_running_loop().time()
-        self._patience.reschedule(None if patience_s is None else now + patience_s)
-
-    def _on_control(self, control: _Control) -> None:
+    async def _on_text(self, text: str) -> None:
+        control = _read_control(text)
         task_id = control.header.task_id
         match control.header.action:
             case "run-task":
@@ -487,13 +411,13 @@ class _Connection:
         self._take(Step.AUDIO)
         task, recognition = self._open_task
         for piece in task.pieces(data):
-            with _engine_failures():
+            with engine_refusals(_ENGINE_CODES, _TaskFailedError):
                 await recognition.feed(piece)
             if heartbeat := task.after_silence(recognition.silent_ms):
                 await self._send(heartbeat)
 
     async def _start(self, task: _Task) -> None:
-        with _engine_failures():
+        with engine_refusals(_ENGINE_CODES, _TaskFailedError):
             task.recognition = await self._engine.open(task.request, functools.partial(self._emit, task))
         self._take(Step.STARTED)
         self._rearm()
@@ -501,7 +425,7 @@ class _Connection:
 
     async def _finish(self) -> None:
         task, recognition = self._open_task
-        with _engine_failures():
+        with engine_refusals(_ENGINE_CODES, _TaskFailedError):
             await recognition.finish()
         heard_speech = recognition.heard_speech
         await self._release()
@@ -513,7 +437,7 @@ class _Connection:
 
     async def _emit(self, task: _Task, hypothesis: Hypothesis) -> None:
         """Tell the client what an engine has heard; an engine that speaks after the end of its task is not heard."""
-        if self._task is task and (self._state, Step.RESULT) in TRANSITIONS:
+        if self._task is task and self._may(Step.RESULT):
             self._take(Step.RESULT)
             await self._send(task.result(hypothesis))
 
@@ -524,56 +448,17 @@ class _Connection:
         assert task is not None and task.recognition is not None  # noqa: S101, PT018
         return task, task.recognition
 
-    def _take(self, step: Step) -> None:
-        after = TRANSITIONS.get((self._state, step))
-        if after is None:
-            raise _refusal(self._state, step)
-        self._state = after
-
     async def _release(self) -> None:
         """Give the recognition back; again, if that was interrupted."""
         if self._task is not None and self._task.recognition is not None:
             await self._task.recognition.aclose()
         self._task = None
 
-    async def _send(self, message: ServerMessage | _Bare) -> None:
-        """Hand a message to the socket, which takes it only as fast as the client reads.
-
-        That the client is gone is for the reader to find: whoever sends may be a task of the engine.
-        """
-        with suppress(ConnectionError):
-            await self._ws.send_frame(msgspec.json.encode(message), WSMsgType.TEXT)
-
-    async def _part(self, end: _End) -> None:
-        """Say why, if a task failed, and close."""
-        closed = False
-        try:
-            async with asyncio.timeout(CLOSE_TIMEOUT_S):
-                await self._say_why(end)
-                await self._ws.close(code=end.close_code, message=end.reason.encode())
-            closed = self._ws.close_code != WSCloseCode.ABNORMAL_CLOSURE
-        except TimeoutError:
-            _logger.debug("emulator: %r: the client does not read", self)
-        finally:
-            if not closed:
-                # The client took no part in the closing: what is buffered for it would keep the socket open.
-                self._transport.abort()
-
-    async def _say_why(self, end: _End) -> None:
+    async def _say_why(self, end: End) -> None:
         if isinstance(end, _TaskFailedError):
             self._take(Step.FAIL)
             _logger.debug("emulator: task %s failed: %s %s", self._task_id, end.code, end.message)
             await self._send(_failure(self._task_id, end))
-
-
-async def _end_when(leaving: asyncio.Event) -> NoReturn:
-    await leaving.wait()
-    raise _End("the emulator is leaving", close_code=WSCloseCode.GOING_AWAY)
-
-
-def _first(ends: BaseExceptionGroup[_End]) -> _End:
-    first = ends.exceptions[0]
-    return _first(first) if isinstance(first, BaseExceptionGroup) else first
 
 
 # --- the door --------------------------------------------------------------------------------------------------------
@@ -589,39 +474,15 @@ def mount(
     return door.shut
 
 
-class _Door:
-    """Lets clients in by their keys, and all of them out at the end."""
+class _Door(Door):
+    """Lets clients in by their keys."""
 
     def __init__(self, engine: Engine, api_keys: Collection[str] | None) -> None:
-        self._engine = engine
+        super().__init__(engine)
         self._api_keys = api_keys
-        self._leaving = asyncio.Event()
-        self._handler_tasks: set[asyncio.Task[Any]] = set()
 
-    async def enter(self, request: web.Request) -> web.StreamResponse:
-        """Check the key, open the WebSocket, serve the client."""
-        if refusal := self._refused(request.headers.get("Authorization", "")):
-            return refusal
-        # no compression: the service does not offer permessage-deflate, and the official SDK does not ask for it
-        ws = web.WebSocketResponse(timeout=CLOSE_TIMEOUT_S, compress=False, max_msg_size=MAX_MESSAGE_BYTES)
-        await ws.prepare(request)
-        transport = request.transport
-        handler_task = asyncio.current_task()
-        if transport is None or handler_task is None:  # gone already
-            return ws
-        self._handler_tasks.add(handler_task)
-        handler_task.add_done_callback(self._handler_tasks.discard)
-        await _Connection(ws, transport, self._engine).run(self._leaving)
-        return ws
-
-    async def shut(self) -> None:
-        """End all connections, and wait until they have ended."""
-        self._leaving.set()
-        if self._handler_tasks:
-            await asyncio.wait(self._handler_tasks)
-
-    def _refused(self, authorization: str) -> web.Response | None:
-        scheme, _, key = authorization.partition(" ")
+    def _refused(self, request: web.Request) -> web.Response | None:
+        scheme, _, key = request.headers.get("Authorization", "").partition(" ")
         key = key.strip()
         # samples of the documents write "bearer" as well
         if scheme.lower() != "bearer" or not key:
@@ -629,6 +490,11 @@ class _Door:
         if self._api_keys is not None and key not in self._api_keys:
             return _unauthorized("Invalid API-key provided.")
         return None
+
+    def _welcome(
+        self, _request: web.Request, ws: web.WebSocketResponse, transport: asyncio.Transport
+    ) -> Conversation[State, Step]:
+        return _Connection(ws, transport, self._engine)
 
 
 def _unauthorized(message: str) -> web.Response:

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from ..errors import ConfigurationError, LocalProtocolError
-from . import dashscope
+from . import dashscope, huawei
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
     from typing import Self
 
     from .engine import Engine
@@ -25,6 +25,10 @@ __all__ = ["Emulator", "serve"]
 
 BACKLOG = 1024
 """Connections that may wait to be accepted: tests open hundreds at once."""
+
+MAX_BODY_BYTES = 12 * 1024 * 1024
+"""The longest body of a plain HTTP request: no vendor's gateway checks the signature of a longer one (Huawei Cloud's
+does up to 12 MB)."""
 
 SHUTDOWN_TIMEOUT_S = 2.0
 """How long leaving waits for plain HTTP requests; the rooms end their WebSocket connections themselves."""
@@ -37,7 +41,7 @@ def serve(
     host: str = "127.0.0.1",
     port: int = 0,
     # who may come in
-    api_keys: Collection[str] | None = None,
+    api_keys: Collection[str] | Mapping[str, str] | None = None,
 ) -> Emulator:
     """Make an emulator; it runs inside `async with`.
 
@@ -45,7 +49,9 @@ def serve(
         engine: what listens, or "pocketsphinx", the embedded recogniser, which is the default.
         host: loopback unless told otherwise: the service is meant for this machine, and its keys are not secret.
         port: 0 takes a free one.
-        api_keys: the keys that are let in; None lets every key in, but not a client without one.
+        api_keys: the keys that are let in, DashScope's as well as Huawei Cloud's access keys and IAM users; None lets
+            every key in, but not a client without one. A mapping gives each key its secret (the secret key of an
+            access key, the password of a user), and only then is a signature or a password checked.
 
     Raises:
         ConfigurationError: there is no engine of that name.
@@ -66,7 +72,9 @@ def _engine(engine: Engine | str | None) -> Engine:
 class Emulator:
     """A local service in place of the vendors'; `async with` starts and stops it, and the engine with it."""
 
-    def __init__(self, engine: Engine, *, host: str, port: int, api_keys: Collection[str] | None) -> None:
+    def __init__(
+        self, engine: Engine, *, host: str, port: int, api_keys: Collection[str] | Mapping[str, str] | None
+    ) -> None:
         self._engine = engine
         self._host = host
         self._port = port
@@ -81,8 +89,8 @@ class Emulator:
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as starting:
             engine = await starting.enter_async_context(self._engine)
-            application = web.Application()
-            shut_rooms = [dashscope.mount(application, engine, api_keys=self._api_keys)]
+            application = web.Application(client_max_size=MAX_BODY_BYTES)
+            shut_rooms = [room.mount(application, engine, api_keys=self._api_keys) for room in (dashscope, huawei)]
             runner = web.AppRunner(
                 application,
                 access_log=None,
@@ -138,6 +146,11 @@ class Emulator:
     def dashscope_url(self) -> str:
         """Where the DashScope task protocol is spoken."""
         return f"ws://{self.address}{dashscope.PATH}"
+
+    @property
+    def huawei_url(self) -> str:
+        """Where Huawei Cloud's RASR is spoken: scheme, host and port, what its SDK calls the endpoint."""
+        return f"ws://{self.address}"
 
 
 async def _let_accepted_connections_arrive() -> None:

@@ -18,7 +18,7 @@ from ...errors import ConfigurationError
 from ..options import Options, check_range, did_you_mean
 from .wire import StartConfig
 
-__all__ = ["AUDIO_FORMATS", "FRAME_LIMITS", "MODES", "Mode", "Rasr"]
+__all__ = ["AUDIO_FORMATS", "FRAME_LIMITS", "MODES", "Mode", "Rasr", "rate_of"]
 
 AUDIO_FORMATS: dict[str, AudioFormat] = {
     "pcm16k16bit": AudioFormat("pcm", 16_000),
@@ -95,6 +95,12 @@ MODES: dict[str, Mode] = {
 MODEL_PREFIX = "huawei/"
 
 _PROPERTY_RATE = re.compile(r"_(\d+)k(?:_|$)")
+
+
+def rate_of(model_property: str) -> int | None:
+    """The sample rate that a property names; None if it names none."""
+    named = _PROPERTY_RATE.search(model_property)
+    return None if named is None else int(named[1]) * 1000
 
 
 class Rasr(Options, frozen=True, kw_only=True):
@@ -193,11 +199,11 @@ class Rasr(Options, frozen=True, kw_only=True):
             raise ConfigurationError(
                 f"audio_format={self.audio_format!r}: {did_you_mean(self.audio_format, AUDIO_FORMATS)}"
             )
-        named = _PROPERTY_RATE.search(self.property)
+        named = rate_of(self.property)
         rate = self.audio.sample_rate
-        if named is not None and int(named[1]) * 1000 != rate:
+        if named is not None and named != rate:
             raise ConfigurationError(
-                f"property={self.property!r} is for {named[1]} kHz, audio_format={self.audio_format!r} has "
+                f"property={self.property!r} is for {named // 1000} kHz, audio_format={self.audio_format!r} has "
                 f"{rate // 1000} kHz: change one"
             )
 
