@@ -8,10 +8,11 @@ Begin with `connect`, `Session`, `Client` and `Result`; errors are drawn as a tr
 
 General layout, top to bottom; a room imports only from rooms above it:
 
-- words: `errors` (the tree), `results` (what comes out), `audio` (what goes in)
+- words: `errors` (the tree), `results` (what comes out), `audio` (what goes in), `hotwords` (terms to expect)
 - rules, without sockets or clocks: `vendors/options`, `vendors/codec`, each vendor's `wire`, `models`, `codec`,
   `errors`; `_pacer`
-- edges: `_transport` (the connection), each vendor's `service` (whom to call), `sources` (files and other audio)
+- edges: `_transport` (the connection), `_http` (requests beside it), each vendor's `service` (whom to call), `sources`
+  (files and other audio)
 - one connection: `_outbox`, `session`
 - doors: `client`, this module, `cli`
 - beside the house: `emulator` (the vendors' protocols from the other side), `local` (the emulator as a service)
@@ -34,11 +35,13 @@ from .errors import (
     RemoteProtocolError,
     VendorError,
 )
+from .hotwords import HotWord, Vocabulary
 from .local import Local
 from .results import Event, Result, SessionStats, SpeechEnded, SpeechStarted, Transcript, Translation, Word
 from .session import ResultStream, Session, Timeouts
 from .sources import AudioFile, read_audio
 from .vendors.dashscope import ContextMessage, DashScope, FunASR, Paraformer
+from .vendors.huawei import Huawei, Rasr
 
 __all__ = [
     "ASRError",
@@ -53,10 +56,13 @@ __all__ = [
     "DeadlineError",
     "Event",
     "FunASR",
+    "HotWord",
+    "Huawei",
     "Local",
     "LocalProtocolError",
     "Paraformer",
     "ProtocolError",
+    "Rasr",
     "RateLimitedError",
     "RemoteProtocolError",
     "Result",
@@ -69,6 +75,7 @@ __all__ = [
     "Transcript",
     "Translation",
     "VendorError",
+    "Vocabulary",
     "Word",
     "__version__",
     "connect",

@@ -7,9 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import socket
-import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -19,6 +16,7 @@ from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as websocket_connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
 
+from ._network import unreachable
 from .errors import ASRError, ConfigurationError, ConnectionLostError, DeadlineError, RemoteProtocolError
 from .vendors.service import is_loopback
 
@@ -140,7 +138,7 @@ class Transport:
 
 @contextmanager
 def _our_errors(host: str, deadline_text: str = "") -> Iterator[None]:
-    """Turn what `websockets`, TLS and the system raise into ours. The one table of its kind."""
+    """Turn what `websockets`, TLS and the system raise into ours."""
     try:
         yield
     except ASRError:
@@ -153,15 +151,8 @@ def _our_errors(host: str, deadline_text: str = "") -> Iterator[None]:
         raise RemoteProtocolError(f"{host} does not speak WebSocket: {error}") from None
     except TimeoutError:
         raise DeadlineError(deadline_text or f"no answer from {host}", retryable=True) from None
-    except ssl.SSLCertVerificationError as error:
-        raise ConnectionLostError(f"the certificate of {host} is not trusted: {error.verify_message}") from None
-    except socket.gaierror:
-        raise ConnectionLostError(
-            f"cannot find the host {host}: check the endpoint and the network", retryable=True
-        ) from None
     except OSError as error:
-        reason = os.strerror(error.errno) if error.errno else str(error) or type(error).__name__
-        raise ConnectionLostError(f"cannot reach {host}: {reason}", retryable=True) from None
+        raise unreachable(host, error) from None
 
 
 def _closed_error(closed: ConnectionClosed, host: str) -> ASRError:

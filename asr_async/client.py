@@ -17,7 +17,7 @@ from .vendors import service_for
 
 if TYPE_CHECKING:
     from .vendors.options import Options
-    from .vendors.service import Service
+    from .vendors.service import Service, Vocabularies
 
 __all__ = ["Client", "connect", "transcribe"]
 
@@ -58,6 +58,15 @@ class Client:
             raise LocalProtocolError("the client is not open: use it with 'async with Client(...) as client'")
         return Session(self._service, options, timeouts=self._timeouts)
 
+    @property
+    def vocabularies(self) -> Vocabularies:
+        """The hot-word tables of the service's account: create, update, list, get, delete.
+
+        Raises:
+            ConfigurationError: the service has none.
+        """
+        return self._service.vocabularies
+
     async def transcribe(
         self, source: AudioSource | str | os.PathLike[str], options: Options, *, pace: float | None = None
     ) -> Transcript:
@@ -73,7 +82,7 @@ class Client:
             OSError: the file cannot be read.
         """
         audio = read_audio(source) if isinstance(source, str | os.PathLike) else source
-        await preflight(audio, options.audio)
+        await preflight(audio, options)
         finals: list[Result] = []
         session = self.session(options)
         try:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self
 
-from .errors import LocalProtocolError
+from .errors import ConfigurationError, LocalProtocolError
 from .vendors import vendor_of
 
 if TYPE_CHECKING:
     from .emulator import Emulator, Engine
     from .vendors.codec import Codec
     from .vendors.options import Options
-    from .vendors.service import Service, Target
+    from .vendors.service import Service, Target, Vocabularies
 
 __all__ = ["Local"]
 
@@ -49,6 +49,15 @@ class Local:
     def codec(self, options: Options, *, task_id: str) -> Codec:
         """The codec of the options' vendor."""
         return self._service_for(options).codec(options, task_id=task_id)
+
+    @property
+    def vocabularies(self) -> Vocabularies:
+        """None: tables are a vendor's.
+
+        Raises:
+            ConfigurationError: always.
+        """
+        raise ConfigurationError("Local() keeps no hot-word tables: they are a vendor's, as of DashScope(...)")
 
     async def target(self, options: Options) -> Target:
         """The emulator's door for the options' vendor."""

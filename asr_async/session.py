@@ -24,7 +24,14 @@ from ._outbox import Outbox
 from ._pacer import Pacer
 from ._transport import Transport
 from .audio import Framer
-from .errors import ASRError, ConfigurationError, ConnectionLostError, DeadlineError, LocalProtocolError
+from .errors import (
+    ASRError,
+    AuthenticationError,
+    ConfigurationError,
+    ConnectionLostError,
+    DeadlineError,
+    LocalProtocolError,
+)
 from .results import Event, Result, SessionStats
 from .sources import AudioChunk, AudioSource, ChunkReader, PushedAudio, preflight
 from .vendors.codec import EnoughAudio, Failed, Finished, Started, Unrecognised, Usage
@@ -34,7 +41,7 @@ if TYPE_CHECKING:
 
     from .vendors.codec import Codec, CodecEvent, Frame
     from .vendors.options import Options
-    from .vendors.service import Service
+    from .vendors.service import Service, Target
 
 __all__ = ["ResultStream", "Session", "Timeouts"]
 
@@ -79,7 +86,7 @@ class Session:
         self._service = service
         self._options = options
         self._timeouts = timeouts
-        self._codec: Codec = service.codec(options, task_id=uuid.uuid4().hex)
+        self._codec = self._new_codec()
         # the two ends of the pipe; the transport exists from `__aenter__` on
         self._transport: Transport | None = None
         self._outbox = Outbox()
@@ -164,8 +171,7 @@ class Session:
         """Leave now, whatever is under way. Idempotent; a loop that still waits gets a `LocalProtocolError`."""
         self._end(LocalProtocolError("the session was closed before the vendor confirmed the end"))
         await self._run.stop()
-        if self._transport is not None:
-            await _close(self._transport, self._timeouts.close)
+        await self._drop_connection()
 
     @property
     def stats(self) -> SessionStats:
@@ -197,34 +203,75 @@ class Session:
                 await self._run.group.__aexit__(None, None, None)
 
     async def _open(self) -> None:
-        timeouts = self._timeouts
-        began_at = _now()
+        deadline = _now() + self._timeouts.connect
+        target = await self._find_target(deadline)
         try:
-            async with asyncio.timeout(timeouts.connect):
-                target = await self._service.target(self._options)
+            transport = await self._open_task(target, deadline)
+        except AuthenticationError as error:
+            if not target.renew(error):
+                raise
+            logger.info("%r: kept credentials were refused, once more with new ones: %s", self, error)
+            await self._drop_connection()
+            self._codec = self._new_codec()
+            transport = await self._open_task(await self._find_target(deadline), deadline)
+        self._run.start(self._receive_all(transport))
+
+    def _new_codec(self) -> Codec:
+        return self._service.codec(self._options, task_id=uuid.uuid4().hex)
+
+    async def _find_target(self, deadline: float) -> Target:
+        try:
+            async with asyncio.timeout_at(deadline) as limit:
+                return await self._service.target(self._options)
         except TimeoutError:
-            raise DeadlineError(f"no credentials within {timeouts.connect:g} s (Timeouts.connect)") from None
-        left_s = timeouts.connect - (_now() - began_at)
-        self._transport = await Transport.connect(
-            target, connect_s=left_s, idle_s=timeouts.idle, close_s=timeouts.close
+            if not limit.expired():  # the caller's own, of a function that gives the key
+                raise
+            raise DeadlineError(f"no credentials within {self._timeouts.connect:g} s (Timeouts.connect)") from None
+
+    async def _open_task(self, target: Target, deadline: float) -> Transport:
+        """Connect until `deadline`, open the task and wait until the vendor is ready."""
+        timeouts = self._timeouts
+        self._transport = transport = await Transport.connect(
+            target, connect_s=deadline - _now(), idle_s=timeouts.idle, close_s=timeouts.close
         )
         try:
-            async with asyncio.timeout(timeouts.start):
+            async with asyncio.timeout(timeouts.start) as limit:
                 await self._send_frames(self._codec.start())
-                while not await self._receive_once(self._transport):
+                while not await self._receive_readiness(transport):
                     pass
         except TimeoutError:
+            if not limit.expired():
+                raise
             text = f"{target.host} did not open the task within {timeouts.start:g} s (Timeouts.start)"
             raise DeadlineError(text, retryable=True, request_id=self._codec.request_id) from None
-        self._raise_if_ended()
-        self._run.start(self._receive_all(self._transport))
+        return transport
+
+    async def _receive_readiness(self, transport: Transport) -> bool:
+        """Read one message; whether it opened the task.
+
+        Raises:
+            ASRError: it refused the task.
+        """
+        is_ready = False
+        for event in self._codec.receive(await transport.receive()):
+            if isinstance(event, Failed):
+                raise event.error
+            self._take(event)
+            is_ready |= isinstance(event, Started)
+        return is_ready
+
+    async def _drop_connection(self) -> None:
+        if self._transport is not None:
+            transport, self._transport = self._transport, None
+            await _close(transport, self._timeouts.close)
 
     # --- receive task ------------------------------------------------------------------------------------------------
 
     async def _receive_all(self, transport: Transport) -> None:
         try:
             while not self._run.ended.is_set():
-                await self._receive_once(transport)
+                for event in self._codec.receive(await transport.receive()):
+                    self._take(event)
         except ASRError as error:
             self._end(error)
         finally:
@@ -232,22 +279,14 @@ class Session:
             self._end(LocalProtocolError("the receiving of results was stopped"))
         await _close(transport, self._timeouts.close)
 
-    async def _receive_once(self, transport: Transport) -> bool:
-        """Read one message; whether it opened or ended the task."""
-        frame = await transport.receive()
-        decisive = False
-        for event in self._codec.receive(frame):
-            decisive |= self._take(event)
-        return decisive
-
-    def _take(self, event: CodecEvent) -> bool:
+    def _take(self, event: CodecEvent) -> None:
         match event:
             case Finished():
                 self._end(None)
             case Failed():
                 self._end(event.error)
             case Started():
-                return True
+                pass
             case EnoughAudio():
                 self._run.hear_enough()
                 self._inbox.close()
@@ -257,7 +296,6 @@ class Session:
                 self._report_once(event)
             case _:
                 self._deliver(event)
-        return isinstance(event, Finished | Failed)
 
     def _deliver(self, event: Event) -> None:
         if isinstance(event, Result):
@@ -324,7 +362,7 @@ class Session:
     async def _pump(self, source: AudioSource, pace: float | None) -> None:
         """Send the whole source. What the source raises is kept for the end, when its audio has been recognised."""
         try:
-            await preflight(source, self._codec.audio_format)
+            await preflight(source, self._options)
             reader = ChunkReader(source)
         except Exception as error:  # noqa: BLE001 - the caller's own error, handed on to the caller as it is
             self._fail_source(error)

@@ -11,7 +11,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "asr_async"
 FLOORS = [
-    ("words", ["_version", "errors", "results", "audio"]),
+    ("words", ["_version", "errors", "results", "audio", "hotwords"]),
     (
         "rules",
         [
@@ -21,6 +21,8 @@ FLOORS = [
             "vendors.options",
             "vendors.verdict",
             "vendors.*.wire",
+            "vendors.*.rest_wire",
+            "vendors.*.hotwords",
             "vendors.*.models",
             "vendors.*.errors",
             "vendors.*.signing",
@@ -31,7 +33,13 @@ FLOORS = [
         "edges",
         [
             "vendors.service",
+            "_network",
             "_transport",
+            "_http",
+            "vendors.*.credentials",
+            "vendors.*.tokens",
+            "vendors.*.rest",
+            "vendors.*.vocabularies",
             "vendors.*.service",
             "sources.source",
             "sources.file",
@@ -111,8 +119,8 @@ def test_every_room_of_the_package_stands_on_a_floor() -> None:
     assert homeless == set()
 
 
-def test_only_the_transport_knows_websockets_and_only_the_emulator_aiohttp() -> None:
-    for library, rooms in {"websockets": {"_transport"}, "aiohttp": {"emulator"}, "click": {"cli"}}.items():
+def test_each_network_library_has_one_importer_beside_the_emulator() -> None:
+    for library, rooms in {"websockets": {"_transport"}, "aiohttp": {"_http", "emulator"}, "click": {"cli"}}.items():
         users = {
             module_name(path).split(".")[0]
             for path in PACKAGE.rglob("*.py")
@@ -144,10 +152,10 @@ def test_importing_the_package_reads_no_environment() -> None:
         "import os\n"
         "class Watched(dict):\n"
         "    def get(self, key, default=None):\n"
-        "        assert 'DASHSCOPE' not in str(key), key\n"
+        "        assert not str(key).startswith(('DASHSCOPE', 'HUAWEI')), key\n"
         "        return super().get(key, default)\n"
         "    __getitem__ = lambda self, key: self.get(key)\n"
         "os.environ = Watched(os.environ)\n"
-        "import asr_async; asr_async.DashScope()"
+        "import asr_async; asr_async.DashScope(); asr_async.Huawei()"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -23,7 +23,7 @@ import pytest
 from click.testing import CliRunner
 from click.testing import Result as Outcome
 
-from asr_async import Local, Paraformer, __version__
+from asr_async import Local, __version__
 from asr_async.cli import live, main
 from asr_async.cli import transcribe as transcribe_module
 from asr_async.cli.app import app
@@ -424,14 +424,47 @@ def test_the_vendor_without_a_key(clip: Path) -> None:
     assert "--service dashscope needs a key: set DASHSCOPE_API_KEY" in outcome.stderr
 
 
-def test_a_model_of_another_vendor(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Rasr(Paraformer, frozen=True, kw_only=True):
-        vendor = "huawei"
-
-    monkeypatch.setattr(transcribe_module, "options_for_model", lambda _model: Rasr)
-    outcome = transcribe(clip, "--service", "dashscope")
+def test_a_model_of_another_vendor(clip: Path) -> None:
+    outcome = transcribe(clip, "--service", "huawei", "--model", "paraformer-realtime-v2")
     assert outcome.exit_code == 2
-    assert "--service dashscope has no model paraformer-realtime-v2: it is a model of huawei" in outcome.stderr
+    assert "--service huawei has no model paraformer-realtime-v2: it is a model of dashscope" in outcome.stderr
+
+
+def test_a_vendor_named_alone_has_a_model_of_its_own(clip: Path) -> None:
+    outcome = transcribe(clip, "--service", "huawei")
+    assert outcome.exit_code == 2
+    assert "--service huawei needs a key: set HUAWEICLOUD_SIS_AK and HUAWEICLOUD_SIS_SK and" in outcome.stderr
+
+
+@pytest.mark.parametrize("model", ["continue", "huawei/continue"])
+def test_the_modes_of_huawei_are_models(clip: Path, model: str) -> None:
+    outcome = transcribe(clip, "--service", "local", "--model", model, "--option", "vad_tail=9000")
+    assert outcome.exit_code == 2
+    assert "vad_tail=9000: must be between 0 and 3000 ms" in outcome.stderr
+
+
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        (
+            "property=chinese_8k_general",
+            "property='chinese_8k_general' is for 8 kHz, audio_format='pcm16k16bit' has",
+        ),
+        ("audio_format=mp3", "audio_format='mp3': known are alaw16k8bit"),
+        ("add_punc=maybe", "--option add_punc=maybe: expected true or false"),
+    ],
+)
+def test_options_of_huawei_that_cannot_be(clip: Path, assignment: str, message: str) -> None:
+    outcome = transcribe(clip, "--service", "local", "--model", "short", "--option", assignment)
+    assert outcome.exit_code == 2
+    assert message in outcome.stderr
+
+
+def test_a_recording_longer_than_the_mode_takes(tmp_path: Path) -> None:
+    write_wav(tmp_path / "long.wav", 90)
+    outcome = transcribe(tmp_path / "long.wav", "--service", "local", "--model", "huawei/short")
+    assert outcome.exit_code == 2
+    assert "is 90.0 s long: huawei/short takes 60 s at most" in outcome.stderr
 
 
 def _float_wav(path: Path) -> None:

@@ -12,7 +12,7 @@ KEY = "sk-0123456789abcdef"
 
 @pytest.fixture(autouse=True)
 def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("DASHSCOPE_API_KEY", "DASHSCOPE_WEBSOCKET_BASE_URL"):
+    for name in ("DASHSCOPE_API_KEY", "DASHSCOPE_WEBSOCKET_BASE_URL", "DASHSCOPE_HTTP_BASE_URL"):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -32,6 +32,38 @@ def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 async def test_where_it_connects(service: DashScope, options: Options, url: str) -> None:
     assert (await service.target(options)).url == url
+
+
+@pytest.mark.parametrize(
+    ("service", "base"),
+    [
+        (DashScope(KEY), "https://dashscope.aliyuncs.com/api/v1"),
+        (DashScope(KEY, region="ap-southeast-1"), "https://dashscope-intl.aliyuncs.com/api/v1"),
+        (DashScope(KEY, workspace="ws-1"), "https://ws-1.cn-beijing.maas.aliyuncs.com/api/v1"),
+        (DashScope(KEY, endpoint="ws://127.0.0.1:1/api-ws/v1/inference"), "http://127.0.0.1:1/api/v1"),
+        (DashScope(KEY, endpoint="wss://proxy.example/x"), "https://proxy.example/api/v1"),
+        (DashScope(KEY, endpoint="wss://a/x", http_endpoint="https://b/base/"), "https://b/base"),
+    ],
+)
+def test_where_its_rest_side_is(service: DashScope, base: str) -> None:
+    assert service._http_base() == base
+
+
+def test_the_rest_side_of_the_environment_is_behind_every_argument(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DASHSCOPE_WEBSOCKET_BASE_URL", "wss://a.example/inference")
+    assert DashScope(KEY)._http_base() == "https://a.example/api/v1"
+    monkeypatch.setenv("DASHSCOPE_HTTP_BASE_URL", "https://b.example/api/v1/")
+    assert DashScope(KEY)._http_base() == "https://b.example/api/v1"
+    assert DashScope(KEY, endpoint="wss://c.example/x")._http_base() == "https://c.example/api/v1"
+    monkeypatch.setenv("DASHSCOPE_HTTP_BASE_URL", "http://b.example/api/v1")
+    with pytest.raises(ConfigurationError, match=r"DASHSCOPE_HTTP_BASE_URL=.*: http:// sends the key"):
+        DashScope(KEY)._http_base()
+
+
+@pytest.mark.parametrize(("inspect_data", "header"), [(None, None), (False, None), (True, "enable")])
+async def test_a_content_check_is_asked_for_only_when_wanted(inspect_data: bool | None, header: str | None) -> None:
+    target = await DashScope(KEY, inspect_data=inspect_data).target(Paraformer())
+    assert target.headers.get("X-DashScope-DataInspection") == header
 
 
 async def test_what_it_says_at_the_door() -> None:
@@ -77,6 +109,14 @@ async def test_the_key_shows_in_no_repr() -> None:
         ({"region": "us-east-1"}, "region='us-east-1' is reached through a workspace only: pass workspace="),
         ({"workspace": "a.evil.example/"}, "letters, digits, '_' and '-' only"),
         ({"endpoint": "https://host/path"}, "must be a whole WebSocket URL, wss://host/path"),
+        (
+            {"http_endpoint": "wss://host/path"},
+            "http_endpoint='wss://host/path': must be an HTTP base, https://host/api/v1",
+        ),
+        (
+            {"http_endpoint": "http://host/api/v1"},
+            "http_endpoint='http://host/api/v1': http:// sends the key unencrypted",
+        ),
         ({"endpoint": "ws://host/path"}, "ws:// sends the key unencrypted; use wss://, or pass insecure=True"),
     ],
 )

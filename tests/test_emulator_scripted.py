@@ -19,7 +19,12 @@ TWO = (
 
 
 async def heard(
-    engine: Scripted, audio_ms: int, *, sample_rate: int = 16_000, piece_bytes: int = 3_200
+    engine: Scripted,
+    audio_ms: int,
+    *,
+    sample_rate: int = 16_000,
+    piece_bytes: int = 3_200,
+    hot_words: tuple[str, ...] = (),
 ) -> tuple[list[Hypothesis], Recognition]:
     """Everything emitted over so much audio, and the recognition after it."""
     emitted: list[Hypothesis] = []
@@ -28,7 +33,7 @@ async def heard(
         emitted.append(hypothesis)
 
     async with engine:
-        recognition = await engine.open(Request(sample_rate=sample_rate), emit)
+        recognition = await engine.open(Request(sample_rate=sample_rate, hot_words=hot_words), emit)
         left = sample_rate * audio_ms // 1000 * 2
         while left > 0:
             await recognition.feed(bytes(min(piece_bytes, left)))
@@ -151,6 +156,27 @@ async def test_given_words_keep_their_times() -> None:
     assert [(word.start_ms, word.end_ms) for word in emitted[-1].words] == [(100, 150), (800, 900)]
 
 
+@pytest.mark.parametrize(
+    ("hot_words", "text"),
+    [
+        ((), "seat a bail in the old york times"),
+        (("York",), "seat a bail in the old york times"),
+        (("New York",), "seat a bail in the New York times"),
+        (("Seediq Bale", "New York", "other"), "Seediq Bale in the New York times"),
+    ],
+)
+async def test_a_term_is_heard_right_where_it_is_a_hot_word(hot_words: tuple[str, ...], text: str) -> None:
+    segment = {
+        "text": "Seediq Bale in the New York times",
+        "start_ms": 0,
+        "end_ms": 800,
+        "variants": {"York": "yorck", "Seediq Bale": "seat a bail", "New York": "old york"},
+    }
+    emitted, _ = await heard(Scripted([segment], interim_every_ms=1000), 800, hot_words=hot_words)
+    assert brief(emitted) == [(800, text, True)]
+    assert " ".join(word.text for word in emitted[0].words) == text
+
+
 @pytest.mark.parametrize("wrapped", [False, True])
 async def test_a_script_is_read_from_a_file(tmp_path: Path, wrapped: bool) -> None:
     segments = [{"text": "one", "start_ms": 0, "end_ms": 300}, ["two", 300, 600]]
@@ -174,6 +200,18 @@ async def test_a_script_is_read_from_a_file(tmp_path: Path, wrapped: bool) -> No
         ([("a b", 0, 9, (HypothesisWord(text="c", start_ms=0, end_ms=9),))], "segment 1: the word 'c' is not"),
         ([("a", 0, 9, (HypothesisWord(text="a", start_ms=0, end_ms=10),))], "segment 1: the times of 'a'"),
         ([("a", 0, 9, ())], "segment 1: has no words"),
+        (
+            [{"text": "a", "start_ms": 0, "end_ms": 9, "variants": {"b": "c"}}],
+            "segment 1: variants: 'b' is not in its text",
+        ),
+        (
+            [{"text": "a", "start_ms": 0, "end_ms": 9, "variants": {"a": " "}}],
+            "segment 1: variants: ' ' for 'a' holds no",
+        ),
+        (
+            [ScriptedSegment("a", 0, 9, (HypothesisWord(text="a", start_ms=0, end_ms=9),), {"a": "b"})],
+            "segment 1: has both words and variants: leave out words",
+        ),
     ],
 )
 def test_a_faulty_script_is_refused_by_the_number_of_its_segment(segments: list[Any], fault: str) -> None:

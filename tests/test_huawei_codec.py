@@ -21,7 +21,7 @@ from asr_async import (
 )
 from asr_async.vendors.codec import EnoughAudio, Failed, Finished, Frame, Started, Unrecognised
 from asr_async.vendors.huawei.codec import MAX_REMEMBERED, RasrCodec
-from asr_async.vendors.huawei.errors import CODES, STALE_TOKEN_CODES, error_from_code, error_from_handshake
+from asr_async.vendors.huawei.errors import CODES, STALE_TOKEN_CODES, error_from_code, error_from_refusal
 from asr_async.vendors.huawei.models import AUDIO_FORMATS, MODES, Rasr
 from asr_async.vendors.huawei.wire import ClientMessage, End, Start
 
@@ -539,7 +539,7 @@ def test_every_code_of_the_table_makes_a_one_line_error() -> None:
 
 def refusal(code: str, message: str, status: int = 401, **headers: str) -> ASRError:
     body = json.dumps({"error_msg": message, "error_code": code}).encode()
-    return error_from_handshake(status, {name.replace("_", "-"): value for name, value in headers.items()}, body)
+    return error_from_refusal(status, {name.replace("_", "-"): value for name, value in headers.items()}, body)
 
 
 def test_a_wrong_signature_is_refused_with_status_code_and_text() -> None:
@@ -568,18 +568,18 @@ def test_a_throttled_handshake_says_how_long_to_wait_where_the_vendor_does() -> 
     limited = refusal("APIGW.0308", "The throttling threshold has been reached", 429, Retry_After="3")
     assert isinstance(limited, RateLimitedError)
     assert limited.retry_after == 3.0
-    bare = error_from_handshake(429, {}, b"")
+    bare = error_from_refusal(429, {}, b"")
     assert isinstance(bare, RateLimitedError)
     assert bare.retry_after is None
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"\xff\xfe", b"[]", b'{"error_code": null}'])
 def test_a_refused_handshake_without_a_readable_body_is_judged_by_its_status(body: bytes) -> None:
-    assert isinstance(error_from_handshake(401, {}, body), AuthenticationError)
-    assert isinstance(error_from_handshake(403, {}, body), AuthenticationError)
-    assert error_from_handshake(503, {}, body).retryable
-    missing = error_from_handshake(404, {}, body)
+    assert isinstance(error_from_refusal(401, {}, body), AuthenticationError)
+    assert isinstance(error_from_refusal(403, {}, body), AuthenticationError)
+    assert error_from_refusal(503, {}, body).retryable
+    missing = error_from_refusal(404, {}, body)
     assert not missing.retryable
     assert str(missing) == (
-        "HTTP 404: the handshake was refused: check the endpoint, the region and the project id (code 404)"
+        "HTTP 404: the request was refused: check the endpoint, the region and the project id (code 404)"
     )

@@ -7,8 +7,14 @@ import json
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
+from huaweicloudsdkcore.auth.credentials import BasicCredentials
+from huaweicloudsdkcore.sdk_request import SdkRequest
+from huaweicloudsdkcore.signer.signer import Signer
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from websockets.client import ClientProtocol
 from websockets.uri import parse_uri
 
@@ -161,3 +167,54 @@ def test_what_cannot_be_signed_is_refused_without_showing_the_secret(url: str, a
 
 def test_the_secret_is_in_nothing_that_is_sent() -> None:
     assert SECRET not in repr(sign_handshake())
+
+
+# --- the official signer on requests that nobody chose ---------------------------------------------------------------
+
+TEXT = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), max_size=12)
+HEADER_NAMES = st.from_regex(r"X-[A-Z][a-z0-9]{1,8}", fullmatch=True).filter(lambda name: name != "X-Sdk-Date")
+HEADER_VALUES = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), max_size=20)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    method=st.sampled_from(["GET", "POST", "PUT", "DELETE"]),
+    host=st.from_regex(r"[a-z][a-z0-9-]{0,10}\.example(:[1-9][0-9]{3})?", fullmatch=True),
+    path=st.lists(TEXT, min_size=1, max_size=5),
+    query=st.lists(st.tuples(TEXT.filter(bool), TEXT), max_size=4),
+    headers=st.dictionaries(HEADER_NAMES, HEADER_VALUES, max_size=3),
+    body=st.binary(max_size=40),
+    ak=st.from_regex(r"[A-Z0-9]{20}", fullmatch=True),
+    sk=st.from_regex(r"[A-Za-z0-9]{40}", fullmatch=True),
+    at=st.datetimes(datetime(2000, 1, 1), datetime(2099, 1, 1), timezones=st.just(UTC)),
+)
+def test_the_official_signer_gives_the_same_authorization_for_any_request(
+    *,
+    method: str,
+    host: str,
+    path: list[str],
+    query: list[tuple[str, str]],
+    headers: dict[str, str],
+    body: bytes,
+    ak: str,
+    sk: str,
+    at: datetime,
+) -> None:
+    resource = "/" + "/".join(quote(part, safe="") for part in path)
+    theirs = SdkRequest(
+        method=method,
+        schema="https",
+        host=host,
+        resource_path=resource,
+        query_params=list(query),
+        header_params={**headers, "X-Sdk-Date": f"{at:%Y%m%dT%H%M%SZ}"},
+        body=body,
+    )
+    Signer(BasicCredentials(ak, sk)).sign(theirs)
+
+    url = f"https://{host}{resource}" + "".join(
+        f"{'&' if number else '?'}{quote(key, safe='')}={quote(value, safe='')}"
+        for number, (key, value) in enumerate(query)
+    )
+    ours = sign(method, url, headers, body, ak=ak, sk=sk, at=at)
+    assert ours["Authorization"] == theirs.header_params["Authorization"]

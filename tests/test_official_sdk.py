@@ -17,8 +17,16 @@ from typing import Any, TypeVar
 
 import dashscope
 import pytest
-from dashscope.audio.asr import Recognition, RecognitionCallback, RecognitionResult
+from dashscope.audio.asr import (
+    AsrPhraseManager,
+    Recognition,
+    RecognitionCallback,
+    RecognitionResult,
+    VocabularyService,
+    VocabularyServiceException,
+)
 
+from asr_async import DashScope
 from asr_async.emulator import Emulator, Scripted, serve
 
 EXAMPLES = Path(__file__).parent.parent / "examples" / "audio"
@@ -45,6 +53,7 @@ def point(monkeypatch: pytest.MonkeyPatch) -> Point:
     def point_at(emulator: Emulator, *, api_key: str = "sk-test") -> None:
         monkeypatch.setattr(dashscope, "api_key", api_key)
         monkeypatch.setattr(dashscope, "base_websocket_api_url", emulator.dashscope_url)
+        monkeypatch.setattr(dashscope, "base_http_api_url", emulator.dashscope_http_url)
 
     return point_at
 
@@ -198,6 +207,82 @@ async def test_a_task_that_fails_is_an_error_with_code_and_message(point: Point,
         result = await in_thread(recognition().call, str(path))
     assert (result.status_code, result.code) == (44, "NO_VALID_AUDIO_ERROR")
     assert result.message == "no valid audio was received"
+
+
+# --- hot words and keys ----------------------------------------------------------------------------------------------
+
+
+async def test_a_vocabulary_is_made_read_changed_and_removed(point: Point) -> None:
+    words = [{"text": "Seediq Bale", "weight": 4, "lang": "en"}]
+
+    def use() -> None:
+        service: Any = VocabularyService()
+        made = service.create_vocabulary("paraformer-realtime-v2", "terms", words)
+        assert made.startswith("vocab-terms-")
+        (listed,) = service.list_vocabularies(prefix="terms")
+        assert (listed["vocabulary_id"], listed["status"]) == (made, "OK")
+        assert service.list_vocabularies(page_index=1) == []
+        assert service.list_vocabularies(prefix="other") == []
+        table = service.query_vocabulary(made)
+        assert (table["target_model"], table["vocabulary"]) == ("paraformer-realtime-v2", words)
+        service.update_vocabulary(made, [{"text": "b", "weight": 1}])
+        table = service.query_vocabulary(made)
+        assert table["vocabulary"] == [{"text": "b", "weight": 1}]
+        service.delete_vocabulary(made)
+        assert service.list_vocabularies() == []
+        assert service.get_last_request_id()
+
+    async with serve(Scripted([])) as emulator:
+        point(emulator)
+        await in_thread(use)
+
+
+async def test_what_is_wrong_with_a_vocabulary_is_told_with_status_and_code(point: Point) -> None:
+    async with serve(Scripted([]), api_keys={"sk-test"}) as emulator:
+        point(emulator)
+        service = VocabularyService()
+        with pytest.raises(VocabularyServiceException, match="Status Code: 404, Code: NotFound"):
+            await in_thread(service.query_vocabulary, "vocab-x")
+        with pytest.raises(VocabularyServiceException, match=r"Status Code: 400, Code: InvalidParameter.*weight 9"):
+            await in_thread(
+                service.create_vocabulary, "fun-asr-realtime", "terms", [{"text": "a", "weight": 9, "lang": "en"}]
+            )
+        with pytest.raises(VocabularyServiceException, match="Status Code: 401, Code: InvalidApiKey"):
+            await in_thread(VocabularyService(api_key="sk-wrong").list_vocabularies)
+
+
+async def test_phrases_are_made_read_changed_and_removed(point: Point) -> None:
+    def use() -> None:
+        made = AsrPhraseManager.create_phrases(model="paraformer-realtime-v1", phrases={"通义千问": 5})
+        assert made.status_code == 200, made.message
+        phrase_id = made.output["finetuned_output"]
+        assert made.output["status"] == "SUCCEEDED"
+        changed = AsrPhraseManager.update_phrases("paraformer-realtime-v1", phrase_id, {"下一首": -6})
+        assert changed.output["finetuned_output"] == phrase_id
+        assert AsrPhraseManager.query_phrases(phrase_id).output["model"] == "paraformer-realtime-v1"
+        listed: Any = AsrPhraseManager.list_phrases(page=1, page_size=5).output
+        assert [one["finetuned_output"] for one in listed["finetuned_outputs"]] == [phrase_id]
+        assert (listed["page_no"], listed["page_size"], listed["total"]) == (1, 5, 1)
+        assert AsrPhraseManager.delete_phrases(phrase_id).status_code == 200
+        gone = AsrPhraseManager.query_phrases(phrase_id)
+        assert (gone.status_code, gone.code) == (404, "NotFound")
+
+    async with serve(Scripted([])) as emulator:
+        point(emulator)
+        await in_thread(use)
+
+
+async def test_hot_words_and_a_temporary_key_of_ours_serve_the_official_sdk(point: Point) -> None:
+    segment = {"text": "Seediq Bale.", "start_ms": 0, "end_ms": 1000, "variants": {"Seediq Bale": "seat a bail"}}
+    async with serve(Scripted([segment]), api_keys={"sk-right"}) as emulator:
+        ours = DashScope("sk-right", endpoint=emulator.dashscope_url)
+        made = await ours.vocabularies.create(["Seediq Bale"], name="films", model="paraformer-realtime-v2")
+        point(emulator, api_key=(await ours.temporary_key()).value)
+        with_table, without = Log(), Log()
+        await stream(recognition(with_table), vocabulary_id=made)
+        await stream(recognition(without))
+    assert [sentence["text"] for sentence in with_table.finals] == ["Seediq Bale."]
+    assert [sentence["text"] for sentence in without.finals] == ["seat a bail."]
 
 
 async def test_the_embedded_recogniser_hears_what_is_said(point: Point) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from asr_async import AudioFormat, ConfigurationError, read_audio
+from asr_async import AudioFormat, ConfigurationError, Paraformer, Rasr, read_audio
 from asr_async.sources import ChunkReader, preflight
 
 if TYPE_CHECKING:
@@ -132,9 +132,21 @@ async def test_nothing_is_opened_before_it_is_needed(tmp_path: Path) -> None:
 
 async def test_a_path_or_a_number_is_not_a_source() -> None:
     with pytest.raises(ConfigurationError, match=r"read_audio\('a.wav'\) makes one from a file"):
-        await preflight("a.wav", PCM16K)  # type: ignore[arg-type]
+        await preflight("a.wav", Paraformer())  # type: ignore[arg-type]
     with pytest.raises(ConfigurationError, match="a source is an iterable of bytes, not int"):
-        await preflight(5, PCM16K)  # type: ignore[arg-type]
+        await preflight(5, Paraformer())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("mode", ["short", "sentence"])
+async def test_a_file_longer_than_the_model_takes_is_refused_with_both_lengths(tmp_path: Path, mode: str) -> None:
+    fits = write_wav(tmp_path / "fits.wav", samples=60 * TONE)
+    await preflight(read_audio(fits), Rasr(mode=mode))
+    long = write_wav(tmp_path / "long.wav", samples=90 * TONE)
+    await preflight(read_audio(long), Rasr(mode="continue"))
+    await preflight(read_audio(long), Paraformer())
+    with pytest.raises(ConfigurationError) as caught:
+        await preflight(read_audio(long), Rasr(mode=mode))
+    assert str(caught.value) == f"{long} is 90.0 s long: huawei/{mode} takes 60 s at most"
 
 
 async def chunks_of(reader: ChunkReader) -> list[bytes]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import click
 
 from .. import ASRError, Client, ConfigurationError, Local, read_audio
+from ..sources import preflight
 from ..vendors import options_for_model, service_for, vendor_of, vendors
 from .formats import EXTENSIONS, one_line, writer_for
 from .live import display_for, progress_for
@@ -49,6 +50,16 @@ def _pace(_context: click.Context, _parameter: click.Parameter, value: str) -> f
     return pace
 
 
+def _default_model(service: str) -> str:
+    vendor = vendors().get(service) or next(iter(vendors().values()))
+    return vendor.default_model
+
+
+def _default_models() -> str:
+    first, *others = vendors().values()
+    return ", ".join([first.default_model, *(f"with {vendor.name} {vendor.default_model}" for vendor in others)])
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Job:
     """What one call of the command asks for."""
@@ -71,7 +82,7 @@ class _Job:
     show_default=True,
     help="Who recognises; auto is the model's vendor if its key is in the environment, else local.",
 )
-@click.option("--model", default="paraformer-realtime-v2", show_default=True, help="The vendor's model.")
+@click.option("--model", help=f"The vendor's model. [default: {_default_models()}]")
 @click.option(
     "--option",
     "assignments",
@@ -111,7 +122,7 @@ def transcribe(
     *,
     files: tuple[Path, ...],
     service: str,
-    model: str,
+    model: str | None,
     assignments: tuple[str, ...],
     format_name: str,
     output: str | None,
@@ -128,7 +139,7 @@ def transcribe(
     job = _Job(
         files=files,
         service=service,
-        options=_options(model, assignments, service),
+        options=_options(model or _default_model(service), assignments, service),
         format_name=format_name,
         output=output,
         pace=pace,
@@ -193,7 +204,7 @@ def _reason(error: ASRError | OSError, name: str | None) -> str:
 
 
 async def _preflight(source: AudioFile, options: Options) -> Status:
-    await source.preflight(options.audio)
+    await preflight(source, options)
     return Status.DONE
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import enum
 import functools
 import logging
-import uuid
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import msgspec
@@ -32,13 +31,17 @@ from ..vendors.dashscope.wire import (
 )
 from .container import SAMPLE_BYTES, Pcm, UndecodableError, Wav, portions
 from .conversation import Conversation, Door, End, engine_refusals
+from .dashscope_rest import refusal_at_the_door
+from .dashscope_tables import TableError
 from .engine import Request
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Awaitable, Callable, Collection, Iterator
+    from collections.abc import Awaitable, Callable, Iterator
 
+    from .dashscope_tables import Tables
     from .engine import Engine, Hypothesis, Recognition
+    from .keys import Keys
 
 __all__ = ["PATH", "mount"]
 
@@ -203,6 +206,18 @@ def _read_parameters(given: dict[str, Any], capability: Capability) -> _Paramete
     return parameters
 
 
+def _read_hot_words(run: RunPayload, parameters: _Parameters, tables: Tables) -> tuple[str, ...]:
+    """The words of the vocabulary and of the phrase lists that are named. An unknown vocabulary is `NotFound`."""
+    words = [word for resource in run.resources for word in tables.phrases(resource.resource_id)]
+    if parameters.vocabulary_id is not None:
+        languages = parameters.language_hints or ()
+        try:
+            words += tables.hot_words(parameters.vocabulary_id, model=run.model, languages=languages)
+        except TableError as error:
+            raise _TaskFailedError(error.code, error.message) from None
+    return tuple(words)
+
+
 def _checked(given: dict[str, Any], shape: type[_Shape]) -> _Shape:
     try:
         return msgspec.convert(given, shape)
@@ -280,13 +295,14 @@ class _Sentences:
 class _Task:
     """One task: what was asked for, how much audio has come, and what is to be said about it."""
 
-    def __init__(self, task_id: str, payload: dict[str, Any]) -> None:
+    def __init__(self, task_id: str, payload: dict[str, Any], tables: Tables) -> None:
         run = _read_run(payload)
         capability = CAPABILITIES.get(run.model)
         if capability is None:
             raise _TaskFailedError("ModelNotFound", f"Model not found: {run.model}")
         self.id = task_id
         self.parameters = _read_parameters(run.parameters, capability)
+        self._hot_words = _read_hot_words(run, self.parameters, tables)
         self.recognition: Recognition | None = None
         """None until the engine has opened it."""
         self._decoder = _decoder(self.parameters)
@@ -303,6 +319,7 @@ class _Task:
         return Request(
             sample_rate=self.parameters.sample_rate,
             languages=self.parameters.language_hints or (),
+            hot_words=self._hot_words,
         )
 
     @property
@@ -358,9 +375,10 @@ class _Task:
 class _Connection(Conversation[State, Step]):
     """One client; task after task."""
 
-    def __init__(self, ws: web.WebSocketResponse, transport: asyncio.Transport, engine: Engine) -> None:
+    def __init__(self, ws: web.WebSocketResponse, transport: asyncio.Transport, engine: Engine, tables: Tables) -> None:
         super().__init__(ws, transport, state=State.IDLE, transitions=TRANSITIONS, patience_s=PATIENCE_S)
         self._engine = engine
+        self._tables = tables
         self._task: _Task | None = None
         self._task_id = ""
         """The task that a failure is about: also one that could not be accepted."""
@@ -400,7 +418,7 @@ class _Connection(Conversation[State, Step]):
             fault = "has been used on this connection" if task_id else "can not be empty"
             raise _TaskFailedError("InvalidParameter", f"task_id {fault}")
         self._used_ids.add(task_id)
-        self._task = _Task(task_id, payload)
+        self._task = _Task(task_id, payload, self._tables)
         self._beside.create_task(self._start(self._task))
 
     def _check_id(self, task_id: str) -> None:
@@ -464,11 +482,9 @@ class _Connection(Conversation[State, Step]):
 # --- the door --------------------------------------------------------------------------------------------------------
 
 
-def mount(
-    application: web.Application, engine: Engine, *, api_keys: Collection[str] | None
-) -> Callable[[], Awaitable[None]]:
+def mount(application: web.Application, engine: Engine, *, keys: Keys, tables: Tables) -> Callable[[], Awaitable[None]]:
     """Add the routes of the task protocol; return what ends its connections."""
-    door = _Door(engine, api_keys)
+    door = _Door(engine, keys, tables)
     for path in (PATH, f"{PATH}/"):
         application.router.add_get(path, door.enter)
     return door.shut
@@ -477,26 +493,15 @@ def mount(
 class _Door(Door):
     """Lets clients in by their keys."""
 
-    def __init__(self, engine: Engine, api_keys: Collection[str] | None) -> None:
+    def __init__(self, engine: Engine, keys: Keys, tables: Tables) -> None:
         super().__init__(engine)
-        self._api_keys = api_keys
+        self._keys = keys
+        self._tables = tables
 
     def _refused(self, request: web.Request) -> web.Response | None:
-        scheme, _, key = request.headers.get("Authorization", "").partition(" ")
-        key = key.strip()
-        # samples of the documents write "bearer" as well
-        if scheme.lower() != "bearer" or not key:
-            return _unauthorized("No API-key provided.")
-        if self._api_keys is not None and key not in self._api_keys:
-            return _unauthorized("Invalid API-key provided.")
-        return None
+        return refusal_at_the_door(request, self._keys)
 
     def _welcome(
         self, _request: web.Request, ws: web.WebSocketResponse, transport: asyncio.Transport
     ) -> Conversation[State, Step]:
-        return _Connection(ws, transport, self._engine)
-
-
-def _unauthorized(message: str) -> web.Response:
-    body = {"code": "InvalidApiKey", "message": message, "request_id": str(uuid.uuid4())}
-    return web.json_response(body, status=401)
+        return _Connection(ws, transport, self._engine, self._tables)

@@ -42,6 +42,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     sample_rate: int
     languages: tuple[str, ...] = ()
     """Language hints as the client gave them; empty means any."""
+    hot_words: tuple[str, ...] = ()
+    """Terms to expect, as they are to be written."""
 
 
 Emit = Callable[[Hypothesis], Awaitable[None]]

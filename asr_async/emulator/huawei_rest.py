@@ -10,11 +10,12 @@ from __future__ import annotations
 import re
 import uuid
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from aiohttp import web
 
+from ..vendors.huawei.rest_wire import TokenRequest
 from .huawei_auth import TOKEN_LIFETIME_S, Gate, answer
 
 if TYPE_CHECKING:
@@ -55,40 +56,6 @@ def mount(application: web.Application, gate: Gate, vocabularies: Vocabularies) 
 # --- tokens ----------------------------------------------------------------------------------------------------------
 
 
-class _Named(msgspec.Struct, frozen=True):
-    name: str
-
-
-class _User(msgspec.Struct, frozen=True):
-    name: str
-    password: str
-    domain: _Named
-
-
-class _Password(msgspec.Struct, frozen=True):
-    user: _User
-
-
-class _Identity(msgspec.Struct, frozen=True):
-    methods: tuple[Literal["password"]]
-    password: _Password
-
-
-class _Scope(msgspec.Struct, frozen=True):
-    """A project is given by its name, which is the region's, or by its id; a whole account as a domain."""
-
-    project: dict[str, Any] | None = None
-
-
-class _Auth(msgspec.Struct, frozen=True):
-    identity: _Identity
-    scope: _Scope = _Scope()
-
-
-class _TokenRequest(msgspec.Struct, frozen=True):
-    auth: _Auth
-
-
 class _Iam:
     """Gives out tokens for names and passwords."""
 
@@ -98,22 +65,23 @@ class _Iam:
     async def issue(self, request: web.Request) -> web.Response:
         """Answer a POST: the token is in a header, the body says how long it holds."""
         try:
-            auth = msgspec.json.decode(await request.read(), type=_TokenRequest).auth
+            auth = msgspec.json.decode(await request.read(), type=TokenRequest).auth
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             return _iam_error(400, "Bad Request", f"The request body is invalid: {error}")
         user = auth.identity.password.user
         if not self._gate.knows_user(user.name, user.password):
             return _iam_error(401, "Unauthorized", "The username or password is wrong.")
         now = datetime.now(UTC)
-        token = {
+        token: dict[str, Any] = {
             "issued_at": _iam_time(now),
             "expires_at": _iam_time(now + timedelta(seconds=TOKEN_LIFETIME_S)),
             "methods": auth.identity.methods,
             "user": {"name": user.name, "domain": {"name": user.domain.name}},
         }
-        if auth.scope.project is not None:
-            token["project"] = auth.scope.project
-        secret = self._gate.issue(for_project=auth.scope.project is not None)
+        project = auth.scope.project if auth.scope is not None else None
+        if project is not None:
+            token["project"] = project
+        secret = self._gate.issue(for_project=project is not None)
         return answer({"token": token}, status=201, headers={"X-Subject-Token": secret})
 
 

@@ -23,7 +23,7 @@ from .engine import Hypothesis, HypothesisWord
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
     from typing import Self
 
     from .engine import Emit, Request
@@ -38,6 +38,8 @@ _WORD = re.compile(
     rf"(?P<word>[{_CJK}]|[^\s{_CJK}]+?(?=[{_PUNCTUATION}]*(?:\s|$|[{_CJK}])))(?P<punctuation>[{_PUNCTUATION}]*)"
 )
 
+_TUPLE_FIELDS = ("text", "start_ms", "end_ms", "words")
+
 
 class ScriptedSegment(msgspec.Struct, frozen=True):
     """One utterance of a script. Without `words` they are taken from the text and spread evenly over the segment."""
@@ -46,6 +48,9 @@ class ScriptedSegment(msgspec.Struct, frozen=True):
     start_ms: int
     end_ms: int
     words: tuple[HypothesisWord, ...] | None = None
+    variants: dict[str, str] | None = None
+    """Terms of the text that are heard right only as hot words, and how they are written otherwise:
+    `{"Seediq Bale": "seat a bail"}`. Not beside `words`."""
 
     @classmethod
     def of(cls, value: ScriptedSegment | Mapping[str, Any] | Sequence[Any]) -> Self:
@@ -55,9 +60,9 @@ class ScriptedSegment(msgspec.Struct, frozen=True):
             ConfigurationError: that is not a segment.
         """
         if isinstance(value, (tuple, list)):
-            if len(value) > len(cls.__struct_fields__):
+            if len(value) > len(_TUPLE_FIELDS):
                 raise ConfigurationError(f"has {len(value)} members, not (text, start_ms, end_ms)")
-            value = dict(zip(cls.__struct_fields__, value, strict=False))
+            value = dict(zip(_TUPLE_FIELDS, value, strict=False))
         try:
             return msgspec.convert(value, cls)
         except msgspec.ValidationError as error:
@@ -110,8 +115,9 @@ class Scripted:
         pass
 
     async def open(self, request: Request, emit: Emit) -> _ScriptedRecognition:
-        """Begin to read out the script."""
-        return _ScriptedRecognition(self._utterances, self._interim_every_ms, request.sample_rate, emit)
+        """Begin to read out the script, as it is heard with the hot words of the request."""
+        utterances = tuple(utterance.heard_with(request.hot_words) for utterance in self._utterances)
+        return _ScriptedRecognition(utterances, self._interim_every_ms, request.sample_rate, emit)
 
 
 def _listed(script: Any) -> list[Any]:
@@ -152,8 +158,10 @@ class _Utterance:
             raise ConfigurationError(
                 f"must start at 0 ms or later and before it ends, not {self.start_ms}..{self.end_ms}"
             )
+        self._segment = segment
         self._words = _spread(segment) if segment.words is None else segment.words
         self._check_words()
+        self._check_variants()
         self._ends_in_text = _word_ends(self.text, self._words)
 
     def _check_words(self) -> None:
@@ -164,6 +172,26 @@ class _Utterance:
             if not before_ms <= word.start_ms <= word.end_ms <= self.end_ms:
                 raise ConfigurationError(f"the times of {word.text!r} are out of order or outside the segment")
             before_ms = word.end_ms
+
+    def _check_variants(self) -> None:
+        variants = self._segment.variants or {}
+        if variants and self._segment.words is not None:
+            raise ConfigurationError("has both words and variants: leave out words, they follow from the text")
+        for term, variant in variants.items():
+            if not term or term not in self.text:
+                raise ConfigurationError(f"variants: {term!r} is not in its text")
+            if not _WORD.search(variant):
+                raise ConfigurationError(f"variants: {variant!r} for {term!r} holds no word")
+
+    def heard_with(self, hot_words: Collection[str]) -> _Utterance:
+        """The utterance as it is heard by who knows these words."""
+        variants = self._segment.variants
+        if not variants:
+            return self
+        # the longest first: a shorter one may be part of it
+        terms = "|".join(re.escape(term) for term in sorted(variants, key=len, reverse=True))
+        text = re.sub(terms, lambda match: match[0] if match[0] in hot_words else variants[match[0]], self.text)
+        return _Utterance(msgspec.structs.replace(self._segment, text=text, variants=None))
 
     def until(self, moment_ms: int, *, is_final: bool) -> Hypothesis | None:
         """What was said before that moment; None if nothing was."""

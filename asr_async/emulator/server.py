@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from ..errors import ConfigurationError, LocalProtocolError
-from . import dashscope, huawei
+from . import dashscope, dashscope_rest, huawei
+from .dashscope_tables import Tables
+from .keys import Keys
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -90,7 +92,12 @@ class Emulator:
         async with AsyncExitStack() as starting:
             engine = await starting.enter_async_context(self._engine)
             application = web.Application(client_max_size=MAX_BODY_BYTES)
-            shut_rooms = [room.mount(application, engine, api_keys=self._api_keys) for room in (dashscope, huawei)]
+            keys, tables = Keys(self._api_keys), Tables()
+            dashscope_rest.mount(application, keys=keys, tables=tables)
+            shut_rooms = [
+                dashscope.mount(application, engine, keys=keys, tables=tables),
+                huawei.mount(application, engine, api_keys=self._api_keys),
+            ]
             runner = web.AppRunner(
                 application,
                 access_log=None,
@@ -146,6 +153,11 @@ class Emulator:
     def dashscope_url(self) -> str:
         """Where the DashScope task protocol is spoken."""
         return f"ws://{self.address}{dashscope.PATH}"
+
+    @property
+    def dashscope_http_url(self) -> str:
+        """The base of DashScope's REST side: hot words and temporary keys."""
+        return f"{self.url}{dashscope_rest.PATH}"
 
     @property
     def huawei_url(self) -> str:

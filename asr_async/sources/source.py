@@ -1,17 +1,20 @@
 """What may be streamed, and how a session takes it: one chunk at a time, closed whatever happens.
 
 A source is any async or plain iterable of bytes-like chunks of any size. It may also have
-`async def preflight(expected: AudioFormat)`, to refuse audio of another format before any is sent, and an attribute
-`live: bool`, which tells the pacer whether the source sets the time itself.
+`async def preflight(expected: AudioFormat)`, to refuse audio of another format before any is sent, and the attributes
+`live: bool`, which tells the pacer whether the source sets the time itself, and `duration_ms: int | None`, its length.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from ..audio import AudioFormat
 from ..errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from ..vendors.options import Options
 
 __all__ = ["AudioChunk", "AudioSource", "ChunkReader", "preflight"]
 
@@ -28,11 +31,11 @@ class ChecksItself(Protocol):
         ...
 
 
-async def preflight(source: AudioSource, expected: AudioFormat) -> None:
-    """Check a source, as far as it can be, against the format that was declared.
+async def preflight(source: AudioSource, options: Options) -> None:
+    """Check a source, as far as it can be, against what the options declare and the model takes.
 
     Raises:
-        ConfigurationError: it is no source, or its audio is of another format.
+        ConfigurationError: it is no source, or its audio is of another format or too long.
         OSError: it cannot be read.
     """
     if isinstance(source, str):
@@ -40,7 +43,13 @@ async def preflight(source: AudioSource, expected: AudioFormat) -> None:
     if not isinstance(source, AsyncIterable | Iterable):
         raise ConfigurationError(f"a source is an iterable of bytes, not {type(source).__name__}")
     if isinstance(source, ChecksItself):
-        await source.preflight(expected)
+        await source.preflight(options.audio)
+    duration_ms: int | None = getattr(source, "duration_ms", None)
+    if duration_ms is not None and options.max_audio_ms is not None and duration_ms > options.max_audio_ms:
+        name = getattr(source, "path", "the source")
+        raise ConfigurationError(
+            f"{name} is {duration_ms / 1000:.1f} s long: {options.model} takes {options.max_audio_ms // 1000} s at most"
+        )
 
 
 class ChunkReader:

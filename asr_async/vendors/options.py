@@ -35,6 +35,11 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         """The audio that these options declare."""
         raise NotImplementedError
 
+    @property
+    def max_audio_ms(self) -> int | None:
+        """The longest audio that the model takes; None where it sets no limit, or where nobody needs to know."""
+        return None
+
     def __post_init__(self) -> None:
         for field in _fields(type(self)):
             value = getattr(self, field.name)

@@ -20,7 +20,7 @@ from .service import Service
 
 __all__ = ["Vendor", "options_for_model", "service_for", "vendor_of", "vendors"]
 
-BUILT_IN = ("dashscope",)
+BUILT_IN = ("dashscope", "huawei")
 ENTRY_POINT_GROUP = "asr_async.vendors"
 
 
@@ -31,6 +31,8 @@ class Vendor(msgspec.Struct, frozen=True, kw_only=True):
     options: tuple[type[Options], ...]
     models: Mapping[str, type[Options]]
     """Model name → the class of its options."""
+    default_model: str
+    """The one that is taken where only the vendor is named."""
     service: Callable[[], Service]
     """The service with everything from the environment."""
     key_variables: tuple[str, ...]

@@ -6,17 +6,23 @@ A service knows endpoints and credentials. It does not know sockets: it says whe
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol, Self
 from urllib.parse import urlsplit
 
 import msgspec
 
-from ..errors import ASRError, ConfigurationError
+from ..errors import ASRError, AuthenticationError, ConfigurationError
+from ..hotwords import HotWord, Vocabulary
 from .codec import Codec
 from .options import Options
 
-__all__ = ["Service", "Target", "check_endpoint"]
+__all__ = ["Service", "Target", "Vocabularies", "check_endpoint", "is_loopback"]
+
+
+def _keep(_error: AuthenticationError) -> bool:
+    """There is nothing to renew."""
+    return False
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,6 +32,9 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     headers: dict[str, str]
     refused: Callable[[int, Mapping[str, str], bytes], ASRError]
     """Makes the error for an HTTP answer (status, headers, body) that was not a switch to WebSocket."""
+    renew: Callable[[AuthenticationError], bool] = _keep
+    """Told that the vendor refused these credentials: lets go of what was kept of them, a token that has expired before
+    its time, and says whether another target is worth one more try."""
 
     def __repr__(self) -> str:
         return f"<Target {self.host}>"  # the headers hold credentials
@@ -34,6 +43,48 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     def host(self) -> str:
         """Host and port as written, without credentials or query."""
         return urlsplit(self.url).netloc.rpartition("@")[2]
+
+
+class Vocabularies(Protocol):
+    """The hot-word tables of an account. Each call is one HTTP request, or two, with a deadline.
+
+    What the vendor does not have (a `model`, a `description`) is refused, as are names and words beyond its limits.
+
+    Raises:
+        AuthenticationError: there are no credentials, or they were refused.
+        ConfigurationError: the vendor could not take this; nothing was sent.
+        ConnectionLostError: nobody is there.
+        DeadlineError: no answer in time.
+        VendorError: the vendor refused, with its code.
+    """
+
+    async def create(
+        self,
+        words: Iterable[HotWord | str],
+        *,
+        name: str,
+        model: str | None = None,
+        language: str | None = None,
+        description: str | None = None,
+    ) -> str:
+        """Make a table; its id goes into the `vocabulary_id` of options."""
+        ...
+
+    async def update(self, vocabulary_id: str, words: Iterable[HotWord | str]) -> None:
+        """Replace all words of a table; what else it has stays."""
+        ...
+
+    async def list(self) -> list[Vocabulary]:
+        """All tables, without their words."""
+        ...
+
+    async def get(self, vocabulary_id: str) -> Vocabulary:
+        """One table with its words."""
+        ...
+
+    async def delete(self, vocabulary_id: str) -> None:
+        """Remove a table."""
+        ...
 
 
 class Service(Protocol):
@@ -48,6 +99,15 @@ class Service(Protocol):
 
         Raises:
             ConfigurationError: the options are another vendor's.
+        """
+        ...
+
+    @property
+    def vocabularies(self) -> Vocabularies:
+        """The hot-word tables of this account.
+
+        Raises:
+            ConfigurationError: the service has none.
         """
         ...
 
@@ -71,17 +131,33 @@ def is_loopback(host: str | None) -> bool:
         return False
 
 
-def check_endpoint(endpoint: str, *, insecure: bool) -> str:
-    """Refuse an endpoint that is no WebSocket URL, or that would send the key unencrypted over a network.
+def check_endpoint(
+    endpoint: str,
+    *,
+    insecure: bool,
+    name: str = "endpoint",
+    schemes: tuple[str, str] = ("wss", "ws"),
+    form: str = "a whole WebSocket URL, wss://host/path",
+) -> str:
+    """Refuse an endpoint without scheme or host, or one that would send credentials unencrypted over a network.
+
+    Args:
+        endpoint: the URL.
+        insecure: let the plain scheme pass.
+        name: the argument or variable it came from.
+        schemes: the encrypted and the plain one.
+        form: what it should be, for the text.
 
     Raises:
         ConfigurationError: with what to change.
     """
     parts = urlsplit(endpoint)
-    if parts.scheme not in {"ws", "wss"} or not parts.hostname:
-        raise ConfigurationError(f"endpoint={endpoint!r}: must be a whole WebSocket URL, wss://host/path")
-    if parts.scheme == "ws" and not insecure and not is_loopback(parts.hostname):
+    encrypted, plain = schemes
+    if parts.scheme not in schemes or not parts.hostname:
+        raise ConfigurationError(f"{name}={endpoint!r}: must be {form}")
+    if parts.scheme == plain and not insecure and not is_loopback(parts.hostname):
         raise ConfigurationError(
-            f"endpoint={endpoint!r}: ws:// sends the key unencrypted; use wss://, or pass insecure=True to do it anyway"
+            f"{name}={endpoint!r}: {plain}:// sends the key unencrypted; use {encrypted}://, or pass insecure=True to "
+            "do it anyway"
         )
     return endpoint

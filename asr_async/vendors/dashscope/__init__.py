@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from ..registry import Vendor
 from .models import CAPABILITIES, ContextMessage, FunASR, Paraformer
-from .service import INFERENCE_PATH, DashScope
+from .service import INFERENCE_PATH, DashScope, TemporaryKey
 
-__all__ = ["VENDOR", "ContextMessage", "DashScope", "FunASR", "Paraformer"]
+__all__ = ["VENDOR", "ContextMessage", "DashScope", "FunASR", "Paraformer", "TemporaryKey"]
 
 VENDOR = Vendor(
     name="dashscope",
@@ -14,6 +14,7 @@ VENDOR = Vendor(
     models={
         model: next(cls for cls in (Paraformer, FunASR) if model.startswith(cls._family)) for model in CAPABILITIES
     },
+    default_model="paraformer-realtime-v2",
     service=DashScope,
     key_variables=("DASHSCOPE_API_KEY",),
     local_service=lambda address: DashScope("local", endpoint=f"ws://{address}{INFERENCE_PATH}"),

@@ -13,8 +13,9 @@ import msgspec
 
 from ...errors import ASRError, AuthenticationError, RateLimitedError, VendorError
 from ..verdict import Verdict, seconds_to_wait
+from .rest_wire import Refusal
 
-__all__ = ["error_from_code", "error_from_handshake"]
+__all__ = ["error_from_answer", "error_from_code", "error_from_handshake"]
 
 VENDOR = "dashscope"
 
@@ -72,6 +73,13 @@ _BY_STATUS: dict[int, Verdict] = {
     504: _SERVER,
 }
 _UNKNOWN = Verdict(VendorError, False)
+_EXPIRED = Verdict(
+    AuthenticationError,
+    False,
+    "this temporary key has expired, or is of another region: get another with temporary_key(), "
+    "or give api_key= a function that does",
+)
+"""For InvalidApiKey where the key was a temporary one: the service does not tell an expired key from a wrong one."""
 
 
 def error_from_code(
@@ -81,9 +89,12 @@ def error_from_code(
     request_id: str | None = None,
     status: int | None = None,
     retry_after: float | None = None,
+    temporary_key: bool = False,
 ) -> ASRError:
-    """Make the error for a code of a task-failed event or of a refused handshake."""
+    """Make the error for a code of a task-failed event, of a refused handshake or of a refused REST request."""
     verdict = _verdict(code, message, status)
+    if temporary_key and verdict is CODES["InvalidApiKey"]:
+        verdict = _EXPIRED
     code = code or ("" if status is None else str(status))
     text = message.strip() or f"DashScope refused with {code or 'no reason'}"
     return verdict.error(text, vendor=VENDOR, code=code or None, request_id=request_id, retry_after=retry_after)
@@ -99,24 +110,30 @@ def _verdict(code: str, message: str, status: int | None) -> Verdict:
     return verdict or _UNKNOWN
 
 
-class _Refusal(msgspec.Struct):
-    """The JSON body of a refused handshake."""
-
-    code: str = ""
-    message: str = ""
-    request_id: str | None = None
-
-
-def error_from_handshake(status: int, headers: Mapping[str, str], body: bytes) -> ASRError:
+def error_from_handshake(
+    status: int, headers: Mapping[str, str], body: bytes, *, temporary_key: bool = False
+) -> ASRError:
     """Make the error for an HTTP answer that was not a switch to WebSocket."""
+    return _error_from_http("handshake", status, headers, body, temporary_key=temporary_key)
+
+
+def error_from_answer(status: int, headers: Mapping[str, str], body: bytes, *, temporary_key: bool = False) -> ASRError:
+    """Make the error for a REST answer that was not 200."""
+    return _error_from_http("request", status, headers, body, temporary_key=temporary_key)
+
+
+def _error_from_http(
+    what: str, status: int, headers: Mapping[str, str], body: bytes, *, temporary_key: bool
+) -> ASRError:
     try:
-        refusal = msgspec.json.decode(body, type=_Refusal)
+        refusal = msgspec.json.decode(body, type=Refusal)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        refusal = _Refusal()
+        refusal = Refusal()
     return error_from_code(
         refusal.code,
-        refusal.message or f"the handshake was refused with HTTP {status}",
+        refusal.message or f"the {what} was refused with HTTP {status}",
         request_id=refusal.request_id,
         status=status,
         retry_after=seconds_to_wait(headers),
+        temporary_key=temporary_key,
     )

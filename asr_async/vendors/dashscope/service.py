@@ -1,26 +1,36 @@
 """Whom to call for DashScope, and as whom.
 
-Endpoints: the platform's WebSocket overview page (2026) and the official SDK 2.0.2 (`common/env.py`). Keys belong to a
-region: one from Beijing fails in Singapore.
+Endpoints: the platform's WebSocket overview page (2026), its page on temporary keys and the official SDK 2.0.2
+(`common/env.py`). Keys belong to a region: one from Beijing fails in Singapore.
 """
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from typing import Self
+from urllib.parse import urlsplit
+
+import msgspec
 
 from ..._version import __version__
-from ...errors import AuthenticationError, ConfigurationError
-from ..options import Options, did_you_mean
+from ...errors import ConfigurationError
+from ..options import Options, check_range, did_you_mean
 from ..service import Target, check_endpoint
 from .codec import TaskCodec
-from .errors import VENDOR, error_from_handshake
-from .models import TaskOptions
+from .credentials import ApiKey, KeyFunction, is_temporary
+from .errors import error_from_handshake
+from .hotwords import has_phrases
+from .models import CAPABILITIES, TaskOptions
+from .rest import Rest
+from .rest_wire import TOKENS_PATH, Token
+from .vocabularies import DashScopeVocabularies
 
-__all__ = ["DashScope"]
+__all__ = ["DashScope", "TemporaryKey"]
 
 INFERENCE_PATH = "/api-ws/v1/inference"
+HTTP_PATH = "/api/v1"
 
 SHARED_HOSTS = {
     "cn-beijing": "dashscope.aliyuncs.com",
@@ -34,17 +44,36 @@ WORKSPACE_REGIONS = (*SHARED_HOSTS, "us-east-1", "eu-central-1", "ap-northeast-1
 _WORKSPACE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
+class TemporaryKey(msgspec.Struct, frozen=True, kw_only=True):
+    """A key for some minutes, with the rights of the key that it was made with; it cannot be taken back."""
+
+    value: str
+    """To be used wherever a key is: `DashScope(temporary.value)`."""
+    expires_at: int
+    """Unix time in seconds. Only connecting is checked against it: a session that is open stays open."""
+
+    def __repr__(self) -> str:
+        return f"<TemporaryKey expires_at={self.expires_at}>"
+
+
 class DashScope:
     """Alibaba Cloud Model Studio (DashScope), real-time recognition over WebSocket.
 
     Args:
-        api_key: a key or a temporary token (`st-...`). Default: `DASHSCOPE_API_KEY`, read when a session connects.
+        api_key: a key or a temporary one (`st-...`), or a function, plain or async, that gives one: it is called for
+            each connection and each request, within their deadline, in the event loop, and what it raises reaches the
+            caller. Default: `DASHSCOPE_API_KEY`, read when a session connects.
         region: where the key is from.
         workspace: a workspace id; the connection then goes to the workspace's own host, as the vendor advises since
             2026, and names the workspace in a header.
         endpoint: the whole WebSocket URL, in place of region and workspace host. Default:
             `DASHSCOPE_WEBSOCKET_BASE_URL`, the variable that the official SDK reads, where it is set.
-        insecure: allow an `endpoint` with `ws://` that is not on this machine.
+        http_endpoint: the HTTP base, `https://host/api/v1`, for hot words and temporary keys. Default: that of
+            `endpoint`, same host and encryption with the path `/api/v1`; else `DASHSCOPE_HTTP_BASE_URL`, which the
+            official SDK reads too; else that of `DASHSCOPE_WEBSOCKET_BASE_URL`; else the region's or workspace's.
+        inspect_data: True asks for the vendor's content check of what is said, which may then refuse a session
+            (`DataInspectionFailed`); otherwise nothing is asked for, as the vendor advises since 2025-11.
+        insecure: allow endpoints without encryption that are not on this machine.
 
     Raises:
         ConfigurationError: an unknown region, a malformed workspace id or endpoint.
@@ -52,11 +81,15 @@ class DashScope:
 
     def __init__(
         self,
-        api_key: str | None = None,
+        api_key: str | KeyFunction | None = None,
         *,
+        # whom to call
         region: str = "cn-beijing",
         workspace: str | None = None,
         endpoint: str | None = None,
+        http_endpoint: str | None = None,
+        # how
+        inspect_data: bool | None = None,
         insecure: bool = False,
     ) -> None:
         if region not in WORKSPACE_REGIONS:
@@ -67,11 +100,16 @@ class DashScope:
             raise ConfigurationError(f"workspace={workspace!r}: letters, digits, '_' and '-' only, 64 at most")
         if endpoint is not None:
             check_endpoint(endpoint, insecure=insecure)
-        self._api_key = api_key
+        if http_endpoint is not None:
+            _check_http_endpoint(http_endpoint, "http_endpoint", insecure=insecure)
+        self._key = ApiKey(api_key)
         self._region = region
         self._workspace = workspace
         self._endpoint = endpoint
+        self._http_endpoint = http_endpoint
+        self._inspect_data = inspect_data
         self._insecure = insecure
+        self._rest = Rest(self._http_base, self._key, self._headers)
 
     def __repr__(self) -> str:
         return f"<DashScope {self._endpoint or self._region}>"
@@ -94,6 +132,25 @@ class DashScope:
             )
         return TaskCodec(options, task_id=task_id)
 
+    @property
+    def vocabularies(self) -> DashScopeVocabularies:
+        """The hot-word tables of this account."""
+        v1_regions = {region for row in CAPABILITIES.values() if has_phrases(row.model) for region in row.regions}
+        return DashScopeVocabularies(self._rest, lists_phrases=self._region in v1_regions)
+
+    async def temporary_key(self, *, expires_in_s: int = 60) -> TemporaryKey:
+        """Make a key for a program that should not know this one: a browser, a device.
+
+        Args:
+            expires_in_s: 1 to 1800.
+
+        Raises:
+            ASRError: as `Vocabularies` says.
+        """
+        check_range("expires_in_s", expires_in_s, 1, 1_800, "s")
+        token = await self._rest.call("POST", f"{TOKENS_PATH}?expire_in_seconds={expires_in_s}", Token)
+        return TemporaryKey(value=token.token, expires_at=token.expires_at)
+
     async def target(self, options: Options) -> Target:
         """Say where to connect.
 
@@ -101,34 +158,56 @@ class DashScope:
             AuthenticationError: there is no key.
             ConfigurationError: the region does not have the model, or the environment's endpoint is malformed.
         """
-        headers = {
-            "Authorization": f"Bearer {self._find_key()}",
-            "User-Agent": f"asr-async/{__version__}",
-        }
+        key = await self._key.find()
+        headers = self._headers(key)
+        if self._inspect_data:
+            headers["X-DashScope-DataInspection"] = "enable"
+        return Target(
+            url=self._url(options),
+            headers=headers,
+            refused=functools.partial(error_from_handshake, temporary_key=is_temporary(key)),
+            renew=functools.partial(self._key.renew, key),
+        )
+
+    def _headers(self, key: str) -> dict[str, str]:
+        headers = {"Authorization": f"Bearer {key}", "User-Agent": f"asr-async/{__version__}"}
         if self._workspace is not None:
             headers["X-DashScope-WorkSpace"] = self._workspace
-        return Target(url=self._url(options), headers=headers, refused=error_from_handshake)
-
-    def _find_key(self) -> str:
-        key = self._api_key or os.environ.get("DASHSCOPE_API_KEY", "")
-        if not key.strip():
-            raise AuthenticationError(
-                "no DashScope key: set DASHSCOPE_API_KEY or pass DashScope(api_key=...); service=Local() needs none",
-                vendor=VENDOR,
-            )
-        if not key.strip().isascii() or any(character.isspace() for character in key.strip()):
-            raise AuthenticationError("the DashScope key holds characters that no key has: check it", vendor=VENDOR)
-        return key.strip()
+        return headers
 
     def _url(self, options: Options) -> str:
-        endpoint = self._endpoint
-        if endpoint is None and (endpoint := os.environ.get("DASHSCOPE_WEBSOCKET_BASE_URL")):
-            check_endpoint(endpoint, insecure=self._insecure)
-        if endpoint:
+        if endpoint := self._given_endpoint():
             return endpoint
         if isinstance(options, TaskOptions) and self._region not in options.capability.regions:
             regions = " and ".join(options.capability.regions)
             raise ConfigurationError(f"region={self._region!r} does not have {options.model}: {regions} does")
+        return f"wss://{self._host}{INFERENCE_PATH}"
+
+    def _http_base(self) -> str:
+        if self._http_endpoint is not None:
+            return self._http_endpoint.rstrip("/")
+        if self._endpoint is None and (base := os.environ.get("DASHSCOPE_HTTP_BASE_URL")):
+            return _check_http_endpoint(base, "DASHSCOPE_HTTP_BASE_URL", insecure=self._insecure).rstrip("/")
+        if endpoint := self._given_endpoint():
+            parts = urlsplit(endpoint)
+            return f"{'https' if parts.scheme == 'wss' else 'http'}://{parts.netloc}{HTTP_PATH}"
+        return f"https://{self._host}{HTTP_PATH}"
+
+    def _given_endpoint(self) -> str | None:
+        """The WebSocket URL that stands in place of region and workspace."""
+        endpoint = self._endpoint
+        if endpoint is None and (endpoint := os.environ.get("DASHSCOPE_WEBSOCKET_BASE_URL")):
+            check_endpoint(endpoint, insecure=self._insecure)
+        return endpoint or None
+
+    @property
+    def _host(self) -> str:
         if self._workspace is not None:
-            return f"wss://{self._workspace}.{self._region}.maas.aliyuncs.com{INFERENCE_PATH}"
-        return f"wss://{SHARED_HOSTS[self._region]}{INFERENCE_PATH}"
+            return f"{self._workspace}.{self._region}.maas.aliyuncs.com"
+        return SHARED_HOSTS[self._region]
+
+
+def _check_http_endpoint(endpoint: str, name: str, *, insecure: bool) -> str:
+    return check_endpoint(
+        endpoint, insecure=insecure, name=name, schemes=("https", "http"), form="an HTTP base, https://host/api/v1"
+    )

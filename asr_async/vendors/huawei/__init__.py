@@ -1,1 +1,23 @@
 """Huawei Cloud's Speech Interaction Service (SIS): real-time recognition (RASR) in its three modes."""
+
+from __future__ import annotations
+
+from ..registry import Vendor
+from .credentials import KEY_VARIABLES
+from .models import MODEL_PREFIX, MODES, Rasr
+from .service import PROJECT_VARIABLE, REGION_VARIABLE, Huawei
+
+__all__ = ["VENDOR", "Huawei", "Rasr"]
+
+VENDOR = Vendor(
+    name="huawei",
+    options=(Rasr,),
+    models={name: Rasr for mode in MODES for name in (f"{MODEL_PREFIX}{mode}", mode)},
+    default_model="huawei/continue",
+    service=Huawei,
+    key_variables=(*KEY_VARIABLES, PROJECT_VARIABLE, REGION_VARIABLE),
+    local_service=lambda address: Huawei(
+        ak="local", sk="local", project_id="local", region="local", endpoint=f"ws://{address}"
+    ),
+)
+"""How the rest of the library finds this vendor."""

@@ -7,15 +7,21 @@ Sources: the error code page of the SIS API reference (public documentation repo
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime, timedelta
+from email.utils import parsedate_to_datetime
 
 import msgspec
 
 from ...errors import ASRError, AuthenticationError, RateLimitedError, VendorError
 from ..verdict import Verdict, seconds_to_wait
+from .rest_wire import Refusal
 
-__all__ = ["CODES", "STALE_TOKEN_CODES", "VENDOR", "error_from_code", "error_from_handshake"]
+__all__ = ["CODES", "STALE_TOKEN_CODES", "VENDOR", "error_from_code", "error_from_iam", "error_from_refusal"]
 
 VENDOR = "huawei"
+
+CLOCK_TOLERANCE = timedelta(minutes=15)
+"""How far the instant of a signature may be off (API signing guide, FAQ)."""
 
 
 _OPTION = Verdict(VendorError, False, "check the options")
@@ -33,6 +39,7 @@ _CLOCK = Verdict(
     AuthenticationError, False, "the likely cause is this machine's clock, more than 15 minutes off: set it right"
 )
 _TOKEN = Verdict(AuthenticationError, False, "get a fresh token, for a project (not a domain) of the same region")
+_PASSWORD = Verdict(AuthenticationError, False, "check username, password, domain")
 _DENIED = Verdict(AuthenticationError, False, "the account has no right to this service or project")
 _NOT_THERE = Verdict(VendorError, False, "check the endpoint, the region and the project id")
 
@@ -74,9 +81,9 @@ CODES: dict[str, Verdict] = {
 }
 """By the vendor's code; the gateway calls itself APIG as well as APIGW."""
 
-STALE_TOKEN_CODES = frozenset({"SIS.0101", "APIGW.0301", "APIG.0301", "APIGW.0307", "APIG.0307"})
-"""With these, a token that was kept may have expired or been withdrawn: worth one try with a fresh one. Not with AK/SK,
-where APIGW.0301 means a wrong signature."""
+STALE_TOKEN_CODES = frozenset({"SIS.0101", "APIGW.0301", "APIG.0301", "APIGW.0307", "APIG.0307", "401"})
+"""With these (the last is HTTP's, where there is no other) a token that was kept may have expired or been withdrawn:
+worth one try with a fresh one. Not with AK/SK, where APIGW.0301 means a wrong signature."""
 
 _BY_STATUS: dict[int, Verdict] = {
     401: _KEYS,
@@ -113,7 +120,7 @@ def error_from_code(
 
 def _verdict(code: str, message: str, status: int | None) -> Verdict:
     verdict = CODES.get(code) or CODES.get(code.replace("APIG.", "APIGW.", 1))
-    if verdict is _KEYS and "expire" in message.lower():
+    if verdict is _KEYS and ("expire" in message.lower() or "clock" in message.lower()):
         # one code for keys and tokens; only the text tells an old signature from an old token
         return _TOKEN if "token" in message.lower() else _CLOCK
     if verdict is None and status is not None:
@@ -121,24 +128,58 @@ def _verdict(code: str, message: str, status: int | None) -> Verdict:
     return verdict or _UNKNOWN
 
 
-class _Refusal(msgspec.Struct):
-    """The JSON body of a refused request."""
+def error_from_refusal(
+    status: int, headers: Mapping[str, str], body: bytes, *, signed_at: datetime | None = None
+) -> ASRError:
+    """Make the error for an HTTP answer that refuses: a handshake, or a request.
 
-    error_code: str | None = None
-    error_msg: str | None = None
-    request_id: str | None = None
-
-
-def error_from_handshake(status: int, headers: Mapping[str, str], body: bytes) -> ASRError:
-    """Make the error for an HTTP answer that was not a switch to WebSocket."""
-    try:
-        refusal = msgspec.json.decode(body, type=_Refusal)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        refusal = _Refusal()
+    Args:
+        status: of HTTP.
+        headers: of the answer.
+        body: of the answer, JSON or not.
+        signed_at: when the request was signed, by this machine's clock; None with a token.
+    """
+    refusal = _read_refusal(body)
+    text = refusal.error_msg or "the request was refused"
+    if status in {401, 403} and signed_at is not None:
+        text += _about_clock(headers.get("Date", ""), signed_at)
     return error_from_code(
         refusal.error_code or "",
-        refusal.error_msg or "the handshake was refused",
+        text,
         request_id=refusal.request_id or headers.get("X-Request-Id"),
         status=status,
         retry_after=seconds_to_wait(headers),
     )
+
+
+def error_from_iam(status: int, headers: Mapping[str, str], body: bytes) -> ASRError:
+    """Make the error for an answer of IAM that holds no token."""
+    refusal = _read_refusal(body)
+    reason = (refusal.error.message if refusal.error else None) or refusal.error_msg or "no token was given"
+    verdict = _PASSWORD if status == 401 else _BY_STATUS.get(status, _UNKNOWN)
+    return verdict.error(
+        f"HTTP {status} from IAM: {reason}",
+        vendor=VENDOR,
+        code=refusal.error_code or str(status),
+        request_id=headers.get("X-IAM-Trace-Id") or headers.get("X-Request-Id"),
+        retry_after=seconds_to_wait(headers),
+    )
+
+
+def _read_refusal(body: bytes) -> Refusal:
+    try:
+        return msgspec.json.decode(body, type=Refusal)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return Refusal()  # a gateway's page of HTML, or nothing: the status has to do
+
+
+def _about_clock(date: str, signed_at: datetime) -> str:
+    """What to add when the vendor's clock, in its answer, is further off than it tolerates; else nothing."""
+    try:
+        ahead = signed_at - parsedate_to_datetime(date)
+    except (ValueError, TypeError):  # none, malformed, or without its zone
+        return ""
+    if abs(ahead) <= CLOCK_TOLERANCE:
+        return ""
+    direction = "ahead of" if ahead > timedelta(0) else "behind"
+    return f" (this machine's clock is {abs(ahead) // timedelta(minutes=1)} minutes {direction} the vendor's)"

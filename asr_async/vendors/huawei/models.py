@@ -157,6 +157,11 @@ class Rasr(Options, frozen=True, kw_only=True):
         return AUDIO_FORMATS[self.audio_format]
 
     @builtins.property
+    def max_audio_ms(self) -> int:
+        """The longest audio that the mode takes."""
+        return self.capability.max_audio_s * 1000
+
+    @builtins.property
     def capability(self) -> Mode:
         """What the mode can do."""
         return MODES[self.mode]

@@ -1,0 +1,238 @@
+"""The hot-word tables of a DashScope account, both generations under one face.
+
+Vocabularies (ids "vocab-...") serve the models from v2 on and go into the option `vocabulary_id`. Phrase lists, kept by
+the vendor as outputs of fine-tuning jobs (ids "paraformer-realtime-v1-ft-..."), serve the v1 models and go into
+`phrase_id`. Which of the two is made follows from the model, which of the two is meant from the id. The vendor serves
+tables in an account's default workspace only (custom hot words page, 2026-05-15).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable
+from typing import TypeVar
+from urllib.parse import quote
+
+from msgspec import UNSET, UnsetType
+
+from ...errors import AuthenticationError, ConfigurationError, RemoteProtocolError
+from ...hotwords import HotWord, Vocabulary
+from .credentials import is_invalid_key
+from .hotwords import check_name, has_phrases, hot_word_model, phrase_list, vocabulary_entries
+from .rest import Rest
+from .rest_wire import (
+    FINE_TUNED_PATH,
+    FINE_TUNES_PATH,
+    PHRASE_OUTPUT,
+    VOCABULARY_PATH,
+    Answer,
+    CompilePhrases,
+    CreateVocabulary,
+    Customization,
+    DeleteVocabulary,
+    Entry,
+    FineTuned,
+    FineTunedList,
+    ListVocabulary,
+    Nothing,
+    PhraseParameters,
+    QueryVocabulary,
+    UpdateVocabulary,
+    VocabularyAction,
+    VocabularyId,
+    VocabularyList,
+    WireVocabulary,
+)
+
+__all__ = ["DashScopeVocabularies"]
+
+T = TypeVar("T")
+
+PREFIX = "vocab-"
+PAGE_SIZE = 10
+"""The documented default; an account has ten vocabularies at most."""
+PHRASE_PAGE_SIZE = 100
+"""The most that the official SDK documents."""
+MAX_PAGES = 100
+
+
+class DashScopeVocabularies:
+    """What `DashScope(...).vocabularies` is; see `asr_async.vendors.service.Vocabularies`.
+
+    Args:
+        rest: the account.
+        lists_phrases: whether there are v1 models, and so phrase lists, where the account is.
+    """
+
+    def __init__(self, rest: Rest, *, lists_phrases: bool) -> None:
+        self._vocabularies = _Vocabularies(rest)
+        self._phrases = _Phrases(rest)
+        self._lists_phrases = lists_phrases
+
+    async def create(
+        self,
+        words: Iterable[HotWord | str],
+        *,
+        name: str,
+        model: str | None = None,
+        language: str | None = None,
+        description: str | None = None,
+    ) -> str:
+        """Make a table and return its id: for `vocabulary_id`, with a v1 model for `phrase_id`.
+
+        Args:
+            words: at most 500. A weight is 1 to 5, 4 where none is given; for v1 also -6 to -1. A text with any
+                character beyond ASCII has at most 15 characters, another at most 7 words; for v1 10 and 5.
+            name: 1 to 10 of a-z and 0-9; part of a vocabulary's id, while phrase lists have no names and drop it.
+            model: the model that the table is for, and the only one that can use it.
+            language: of the words that name none; not for v1.
+            description: DashScope has none.
+
+        Raises:
+            ASRError: as `Vocabularies` says.
+        """
+        if description is not None:
+            raise ConfigurationError("description: DashScope keeps none with its tables, leave it out")
+        check_name(name)
+        row = hot_word_model(model)
+        if not has_phrases(row.model):
+            entries = vocabulary_entries(words, model=row.model, language=language)
+            return await self._vocabularies.create(name, row.model, entries)
+        if language is not None:
+            raise ConfigurationError(f"language={language!r}: {row.model} has no language, leave it out")
+        return await self._phrases.compile(row.model, phrase_list(words))
+
+    async def update(self, vocabulary_id: str, words: Iterable[HotWord | str]) -> None:
+        """Replace all words of a table, in two requests: the first asks for its model, which the words are held to."""
+        model = (await self.get(vocabulary_id)).model
+        if _is_vocabulary(vocabulary_id):
+            await self._vocabularies.update(vocabulary_id, vocabulary_entries(words, model=model))
+        elif model is None:
+            raise RemoteProtocolError(
+                f"DashScope does not tell the model of {vocabulary_id}, without which it is fixed"
+            )
+        else:
+            await self._phrases.compile(model, phrase_list(words), phrase_id=vocabulary_id)
+
+    async def list(self) -> list[Vocabulary]:
+        """All vocabularies, then all phrase lists, without their words."""
+        tables = [table async for table in self._vocabularies.list()]
+        if self._lists_phrases:
+            try:
+                tables += [table async for table in self._phrases.list()]
+            except AuthenticationError as error:
+                # A key without the right to fine-tuning can use no phrase lists: what there is for it is there already.
+                if is_invalid_key(error):
+                    raise
+        return tables
+
+    async def get(self, vocabulary_id: str) -> Vocabulary:
+        """One table with its words; those of a phrase list the vendor does not tell."""
+        return await self._side(vocabulary_id).get(vocabulary_id)
+
+    async def delete(self, vocabulary_id: str) -> None:
+        """Remove a table."""
+        await self._side(vocabulary_id).delete(vocabulary_id)
+
+    def _side(self, vocabulary_id: str) -> _Vocabularies | _Phrases:
+        if not vocabulary_id.strip():
+            raise ConfigurationError(f"vocabulary_id={vocabulary_id!r}: must not be empty")
+        return self._vocabularies if _is_vocabulary(vocabulary_id) else self._phrases
+
+
+def _is_vocabulary(vocabulary_id: str) -> bool:
+    return vocabulary_id.startswith(PREFIX)
+
+
+class _Vocabularies:
+    """The tables of the models from v2 on."""
+
+    def __init__(self, rest: Rest) -> None:
+        self._rest = rest
+
+    async def create(self, name: str, model: str, entries: tuple[Entry, ...]) -> str:
+        action = CreateVocabulary(target_model=model, prefix=name, vocabulary=entries)
+        return (await self._ask(action, Answer[VocabularyId])).output.vocabulary_id
+
+    async def update(self, vocabulary_id: str, entries: tuple[Entry, ...]) -> None:
+        await self._ask(UpdateVocabulary(vocabulary_id=vocabulary_id, vocabulary=entries), Answer[Nothing])
+
+    async def list(self) -> AsyncIterator[Vocabulary]:
+        for page in range(MAX_PAGES):
+            action = ListVocabulary(page_index=page, page_size=PAGE_SIZE)
+            tables = (await self._ask(action, Answer[VocabularyList])).output.vocabulary_list
+            for table in tables:
+                yield _from_vocabulary(table.vocabulary_id or "", table)
+            if len(tables) < PAGE_SIZE:
+                return
+        raise _endless("vocabularies")
+
+    async def get(self, vocabulary_id: str) -> Vocabulary:
+        answer = await self._ask(QueryVocabulary(vocabulary_id=vocabulary_id), Answer[WireVocabulary])
+        return _from_vocabulary(vocabulary_id, answer.output)
+
+    async def delete(self, vocabulary_id: str) -> None:
+        await self._ask(DeleteVocabulary(vocabulary_id=vocabulary_id), Answer[Nothing])
+
+    async def _ask(self, action: VocabularyAction, answer: type[T]) -> T:
+        return await self._rest.call("POST", VOCABULARY_PATH, answer, Customization(input=action))
+
+
+class _Phrases:
+    """The tables of the v1 models."""
+
+    def __init__(self, rest: Rest) -> None:
+        self._rest = rest
+
+    async def compile(self, model: str, phrases: dict[str, int], *, phrase_id: str | UnsetType = UNSET) -> str:
+        body = CompilePhrases(model=model, hyper_parameters=PhraseParameters(phrases), finetuned_output=phrase_id)
+        return (await self._rest.call("POST", FINE_TUNES_PATH, Answer[FineTuned], body)).output.finetuned_output
+
+    async def list(self) -> AsyncIterator[Vocabulary]:
+        for page in range(1, MAX_PAGES + 1):
+            path = f"{FINE_TUNED_PATH}?page_no={page}&page_size={PHRASE_PAGE_SIZE}"
+            made = (await self._rest.call("GET", path, Answer[FineTunedList])).output.finetuned_outputs
+            for one in made:
+                if one.output_type == PHRASE_OUTPUT:
+                    yield _from_phrases(one)
+            if len(made) < PHRASE_PAGE_SIZE:
+                return
+        raise _endless("phrase lists")
+
+    async def get(self, phrase_id: str) -> Vocabulary:
+        return _from_phrases((await self._rest.call("GET", _path_of(phrase_id), Answer[FineTuned])).output)
+
+    async def delete(self, phrase_id: str) -> None:
+        await self._rest.call("DELETE", _path_of(phrase_id), Answer[Nothing])
+
+
+def _from_vocabulary(vocabulary_id: str, table: WireVocabulary) -> Vocabulary:
+    name, dash, _ = vocabulary_id.removeprefix(PREFIX).partition("-")
+    return Vocabulary(
+        vocabulary_id=vocabulary_id,
+        name=name if dash else None,
+        model=table.target_model,
+        status=table.status,
+        words=None if table.vocabulary is None else tuple(map(_word, table.vocabulary)),
+    )
+
+
+def _word(entry: Entry) -> HotWord:
+    return HotWord(
+        entry.text,
+        weight=entry.weight,
+        language=entry.lang,
+        translation=entry.translation,
+        target_language=entry.target_lang,
+    )
+
+
+def _from_phrases(made: FineTuned) -> Vocabulary:
+    return Vocabulary(vocabulary_id=made.finetuned_output, model=made.model, status=made.status)
+
+
+def _path_of(phrase_id: str) -> str:
+    return f"{FINE_TUNED_PATH}/{quote(phrase_id, safe='')}"
+
+
+def _endless(what: str) -> RemoteProtocolError:
+    return RemoteProtocolError(f"DashScope lists more than {MAX_PAGES} pages of {what}")
