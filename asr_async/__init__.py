@@ -37,10 +37,30 @@ from .errors import (
 )
 from .hotwords import HotWord, Vocabulary
 from .local import Local
-from .results import Event, Result, SessionStats, SpeechEnded, SpeechStarted, Transcript, Translation, Word
+from .results import (
+    Event,
+    Result,
+    SessionStats,
+    SpeechEnded,
+    SpeechEnding,
+    SpeechStarted,
+    Transcript,
+    Translation,
+    TranslationArrived,
+    Word,
+)
 from .session import ResultStream, Session, Timeouts
 from .sources import AudioFile, read_audio
-from .vendors.dashscope import ContextMessage, DashScope, FunASR, Paraformer
+from .vendors.dashscope import (
+    ContextMessage,
+    DashScope,
+    FunASR,
+    Gummy,
+    GummyChat,
+    Paraformer,
+    QwenAudio,
+    TemporaryKey,
+)
 from .vendors.huawei import Huawei, Rasr
 
 __all__ = [
@@ -56,12 +76,15 @@ __all__ = [
     "DeadlineError",
     "Event",
     "FunASR",
+    "Gummy",
+    "GummyChat",
     "HotWord",
     "Huawei",
     "Local",
     "LocalProtocolError",
     "Paraformer",
     "ProtocolError",
+    "QwenAudio",
     "Rasr",
     "RateLimitedError",
     "RemoteProtocolError",
@@ -70,10 +93,13 @@ __all__ = [
     "Session",
     "SessionStats",
     "SpeechEnded",
+    "SpeechEnding",
     "SpeechStarted",
+    "TemporaryKey",
     "Timeouts",
     "Transcript",
     "Translation",
+    "TranslationArrived",
     "VendorError",
     "Vocabulary",
     "Word",

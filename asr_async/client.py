@@ -9,8 +9,10 @@ import os
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Self
 
+import msgspec
+
 from .errors import ASRError, LocalProtocolError
-from .results import Result, Transcript, join_texts
+from .results import Event, Result, Transcript, TranslationArrived, join_texts
 from .session import Session, Timeouts
 from .sources import AudioSource, preflight, read_audio
 from .vendors import service_for
@@ -83,24 +85,33 @@ class Client:
         """
         audio = read_audio(source) if isinstance(source, str | os.PathLike) else source
         await preflight(audio, options)
-        finals: list[Result] = []
+        finals: dict[int, Result] = {}
         session = self.session(options)
         try:
             async with session:
-                async for result in session.stream(audio, pace=pace):
-                    if result.is_final:
-                        finals.append(result)  # noqa: PERF401 - an error must not take the first ones along
+                async for event in session.events(audio, pace=pace):
+                    _collect(finals, event)
         except ASRError as error:
             error.transcript = _transcript(finals, session)
             raise
         return _transcript(finals, session)
 
 
-def _transcript(finals: list[Result], session: Session) -> Transcript:
+def _collect(finals: dict[int, Result], event: Event) -> None:
+    """Keep a final by its segment, and put a translation that comes later into it."""
+    if isinstance(event, Result) and event.is_final:
+        finals[event.segment_id] = event
+    elif isinstance(event, TranslationArrived) and event.segment_id in finals:
+        final = finals[event.segment_id]
+        translations = {**final.translations, event.language: event.translation}
+        finals[event.segment_id] = msgspec.structs.replace(final, translations=translations)
+
+
+def _transcript(finals: dict[int, Result], session: Session) -> Transcript:
     stats = session.stats
     return Transcript(
-        text=join_texts([final.text for final in finals]),
-        results=tuple(finals),
+        text=join_texts([final.text for final in finals.values()]),
+        results=tuple(finals.values()),
         duration_ms=stats.audio_sent_ms,
         usage_seconds=stats.usage_seconds,
         request_id=stats.request_id,

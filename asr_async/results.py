@@ -12,9 +12,11 @@ __all__ = [
     "Result",
     "SessionStats",
     "SpeechEnded",
+    "SpeechEnding",
     "SpeechStarted",
     "Transcript",
     "Translation",
+    "TranslationArrived",
     "Word",
 ]
 
@@ -29,6 +31,8 @@ class Word(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What the vendor puts behind the word; empty where there is none."""
     confidence: float | None = None
     """0..1; None where the vendor does not say."""
+    is_fixed: bool | None = None
+    """Whether the word will not change any more, also in an interim; None where the vendor does not say."""
 
 
 class Translation(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,6 +65,15 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     emotion_confidence: float | None = None
     language: str | None = None
     translations: dict[str, Translation] = {}  # msgspec copies an empty default for each instance
+    """Language → the newest translation of this segment.
+
+    A translation has a pace of its own. An interim carries what there is. A final result waits for the final
+    translation into every language that was asked for, and is given out at the latest `Timeouts.translation` seconds
+    after it was final, or when the translation of a later segment is final (the translator has moved on), or at the end
+    of the session; then with what there is, and each translation's `is_final` tells. Finals keep their order, interims
+    of later segments are not held back. A translation that comes after its final is the event `TranslationArrived`, and
+    stands in the results of a `Transcript`.
+    """
     request_id: str = ""
     raw: str = ""
     """The vendor's message this was read from, as it came: JSON text, with all that has no field here."""
@@ -73,6 +86,19 @@ class SpeechStarted(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     start_ms: int
 
 
+class SpeechEnding(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """The vendor thinks that a segment is about to end, before the silence that ends it has passed.
+
+    For bots that want to begin with their answer: the text of the newest interim will probably stand.
+    """
+
+    segment_id: int
+    end_ms: int | None = None
+    """Where speech seems to have ended; None where the vendor does not say."""
+    is_withdrawn: bool = False
+    """True takes the guess back: speech went on."""
+
+
 class SpeechEnded(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A segment is over; its final result stands directly before this."""
 
@@ -80,7 +106,16 @@ class SpeechEnded(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     end_ms: int
 
 
-Event = Result | SpeechStarted | SpeechEnded
+class TranslationArrived(msgspec.Struct, frozen=True, kw_only=True):
+    """A translation that came after the final result of its segment; see `Result.translations`."""
+
+    segment_id: int
+    language: str
+    translation: Translation
+    """Replaces the one that the result, or an event before this, had for the language."""
+
+
+Event = Result | SpeechStarted | SpeechEnding | SpeechEnded | TranslationArrived
 """What `session.events()` yields."""
 
 

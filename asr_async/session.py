@@ -32,15 +32,15 @@ from .errors import (
     DeadlineError,
     LocalProtocolError,
 )
-from .results import Event, Result, SessionStats
+from .results import Event, Result, SessionStats, TranslationArrived
 from .sources import AudioChunk, AudioSource, ChunkReader, PushedAudio, preflight
-from .vendors.codec import EnoughAudio, Failed, Finished, Started, Unrecognised, Usage
+from .vendors.codec import EnoughAudio, Failed, Finished, Started, Unrecognised, Usage, Waiting
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence
 
     from .vendors.codec import Codec, CodecEvent, Frame
-    from .vendors.options import Options
+    from .vendors.options import ContextMessage, Options
     from .vendors.service import Service, Target
 
 __all__ = ["ResultStream", "Session", "Timeouts"]
@@ -66,6 +66,10 @@ class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
     finish: float = 10.0
     """After `finish`: without any progress of the results in the audio. A long backlog that is being worked off
     takes as long as it takes; a vendor that never confirms the end does not."""
+    translation: float = 5.0
+    """How long a final result waits for the final translation into each language that was asked for. It is given out
+    earlier when all of them are there, when a later segment's translation is final, or at the end of the session; see
+    `Result.translations`."""
     close: float = 5.0
     """The closing handshake."""
 
@@ -120,7 +124,7 @@ class Session:
         return ResultStream(self, audio, _checked_pace(pace), wants_events=False)
 
     def events(self, audio: AudioSource, *, pace: float | None = 1.0) -> ResultStream[Event]:
-        """As `stream`, with the events `SpeechStarted` and `SpeechEnded` between the results."""
+        """As `stream`, with the other events between the results; see `Event`."""
         return ResultStream(self, audio, _checked_pace(pace), wants_events=True)
 
     async def send(self, chunk: AudioChunk) -> None:
@@ -138,6 +142,17 @@ class Session:
             if not self._run.heard_enough:  # else the vendor has heard enough, and wants no more
                 raise
         self._raise_if_ended()
+
+    async def update_context(self, messages: Sequence[ContextMessage]) -> None:
+        """Tell a running recognition what was said elsewhere, such as the answers of a bot; replaces what it knew.
+
+        Raises:
+            ASRError: what ended the session.
+            ConfigurationError: the model does not take a context, or not so much.
+            LocalProtocolError: before the session is open, or after its audio was finished.
+        """
+        self._raise_if_ended()
+        await self._send_frames(self._codec.update(messages))
 
     async def finish(self) -> None:
         """Say that no more audio comes, and wait until the vendor has confirmed that all results are there.
@@ -290,6 +305,10 @@ class Session:
             case EnoughAudio():
                 self._run.hear_enough()
                 self._inbox.close()
+            case Waiting():
+                self._run.waiting[event.segment_id] = asyncio.get_running_loop().call_later(
+                    self._timeouts.translation, self._give_out, event.segment_id
+                )
             case Usage():
                 self._meter.usage_seconds = event.seconds
             case Unrecognised():
@@ -306,6 +325,14 @@ class Session:
             self._outbox.put(event)
         elif self._run.wants_events:
             self._outbox.put(event)
+        elif isinstance(event, TranslationArrived):
+            logger.warning("%r: a translation came after its final, which session.events() would show", self)
+
+    def _give_out(self, segment_id: int) -> None:
+        """A final has waited long enough for what may still belong to it."""
+        self._run.waiting.pop(segment_id).cancel()
+        for event in self._codec.overdue(segment_id):
+            self._take(event)
 
     def _report_once(self, event: Unrecognised) -> None:
         if event.name not in self._run.reported:
@@ -455,6 +482,8 @@ class Session:
         run = self._run
         if run.ended.is_set():
             return
+        for segment_id in list(run.waiting):
+            self._give_out(segment_id)
         error = run.source_error or error
         if isinstance(error, ASRError) and error.request_id is None:
             error.request_id = self._codec.request_id
@@ -506,6 +535,8 @@ class _Run:
         # whether the vendor listens no more, and how the sending of the source is told
         self.heard_enough = False
         self.pumping: asyncio.Timeout | None = None
+        # finals that wait for a translation, by segment, and until when
+        self.waiting: dict[int, asyncio.TimerHandle] = {}
         self.reported: set[str] = set()
         self._tasks: list[asyncio.Task[None]] = []
 

@@ -28,7 +28,7 @@ FLOORS = [
             "vendors.*.signing",
         ],
     ),
-    ("codecs", ["vendors.*.codec"]),
+    ("codecs", ["vendors.*.codec", "vendors.dashscope.segments", "vendors.dashscope.gummy"]),
     (
         "edges",
         [

@@ -79,6 +79,7 @@ class TestJsonLines:
             "end_ms": HOUR_MS + 10,
             "punctuation": "，",
             "confidence": None,
+            "is_fixed": None,
         }
         assert record["translations"]["en"]["text"] == "okay"
 

@@ -302,7 +302,7 @@ async def test_a_sample_rate_that_the_model_does_not_take_fails(model: str, rate
     async with connected() as client:
         await client.send(run_task(model=model, parameters={"sample_rate": rate}))
         code, text = await client.failure()
-        assert (code, text) == ("InvalidParameter", f"sample_rate {rate}: {model} takes {allowed} only")
+        assert (code, text) == ("InvalidParameter", f"sample_rate {rate}: {model} takes {allowed} Hz only")
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,8 @@ import pytest
 from asr_async import (
     ASRError,
     AuthenticationError,
+    ConfigurationError,
+    ContextMessage,
     LocalProtocolError,
     RateLimitedError,
     RemoteProtocolError,
@@ -130,6 +132,13 @@ def test_what_the_official_sdk_sends_can_be_read_from_the_other_side() -> None:
 def test_audio_goes_as_it_is_without_a_copy() -> None:
     frame = memoryview(bytes(3_200))
     assert started().audio(frame) is frame
+
+
+def test_no_context_is_taken_and_no_final_waits() -> None:
+    codec = started()
+    with pytest.raises(ConfigurationError, match="context: huawei/continue takes none, nor does another model"):
+        codec.update([ContextMessage("user", "x")])
+    assert codec.overdue(0) == []
 
 
 @pytest.mark.parametrize("audio_format", AUDIO_FORMATS)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 import wave
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +23,9 @@ from dashscope.audio.asr import (
     Recognition,
     RecognitionCallback,
     RecognitionResult,
+    TranslationRecognizerCallback,
+    TranslationRecognizerChat,
+    TranslationRecognizerRealtime,
     VocabularyService,
     VocabularyServiceException,
 )
@@ -283,6 +287,104 @@ async def test_hot_words_and_a_temporary_key_of_ours_serve_the_official_sdk(poin
         await stream(recognition(without))
     assert [sentence["text"] for sentence in with_table.finals] == ["Seediq Bale."]
     assert [sentence["text"] for sentence in without.finals] == ["seat a bail."]
+
+
+# --- translation -----------------------------------------------------------------------------------------------------
+
+TRANSLATED = (
+    {"text": "你好世界。", "start_ms": 100, "end_ms": 1000, "translations": {"en": "Hello, big world."}},
+    {"text": "再见。", "start_ms": 1400, "end_ms": 2000, "translations": {"en": "Good bye."}},
+)
+TO_ENGLISH: dict[str, Any] = {"translation_enabled": True, "translation_target_languages": ["en"]}
+
+
+class TranslationLog(TranslationRecognizerCallback):
+    """Writes down what the SDK calls; texts of ended sentences only."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+        self.said: list[str] = []
+        self.translated: list[str] = []
+        self.interims = 0
+
+    def on_open(self) -> None:
+        self.calls.append("open")
+
+    def on_event(self, request_id: str, transcription_result: Any, translation_result: Any, usage: Any) -> None:
+        translation = translation_result and translation_result.get_translation("en")
+        for result, texts in ((transcription_result, self.said), (translation, self.translated)):
+            if result is not None and result.is_sentence_end:
+                texts.append(result.text)
+            elif result is not None:
+                self.interims += 1
+
+    def on_complete(self) -> None:
+        self.calls.append("complete")
+
+    def on_error(self, message: Any) -> None:
+        self.calls.append(f"error {message}")
+
+    def on_close(self) -> None:
+        self.calls.append("close")
+
+
+def translator(kind: Any, model: str, log: TranslationLog | None = None, **options: Any) -> Any:
+    return kind(model=model, callback=log, **{"format": "pcm", "sample_rate": 16_000, **options})
+
+
+async def test_the_translating_form_completes(point: Point) -> None:
+    log = TranslationLog()
+    async with serve(Scripted(TRANSLATED)) as emulator:
+        point(emulator)
+        await stream(translator(TranslationRecognizerRealtime, "gummy-realtime-v1", log, **TO_ENGLISH))
+    assert log.calls == ["open", "complete", "close"]
+    assert log.said == ["你好世界。", "再见。"]
+    assert log.translated == ["Hello, big world.", "Good bye."]
+    assert log.interims > 4
+
+
+async def test_the_translating_form_only_transcribes_by_default(point: Point) -> None:
+    log = TranslationLog()
+    async with serve(Scripted(TRANSLATED)) as emulator:
+        point(emulator)
+        await stream(translator(TranslationRecognizerRealtime, "gummy-realtime-v1", log))
+    assert (log.calls, log.said, log.translated) == (["open", "complete", "close"], ["你好世界。", "再见。"], [])
+
+
+async def test_a_file_is_translated(point: Point, tmp_path: Path) -> None:
+    path = tmp_path / "silence.pcm"
+    path.write_bytes(FRAME * 22)
+    async with serve(Scripted(TRANSLATED)) as emulator:
+        point(emulator)
+        recogniser = translator(TranslationRecognizerRealtime, "gummy-realtime-v1", **TO_ENGLISH)
+        pack = await in_thread(recogniser.call, str(path))
+    assert pack.error_message is None
+    # the SDK puts a None into one list for each message of the other
+    said = [result.text for result in pack.transcription_result_list if result is not None]
+    translated = [result for result in pack.translation_result_list if result is not None]
+    assert said == ["你好世界。", "再见。"]
+    assert [result.get_translation("en").text for result in translated] == ["Hello, big world.", "Good bye."]
+
+
+async def test_the_one_sentence_form_completes_and_takes_no_audio_after_its_sentence(point: Point) -> None:
+    log = TranslationLog()
+    recogniser = translator(TranslationRecognizerChat, "gummy-chat-v1", log, **TO_ENGLISH)
+
+    def send_until_it_has_heard_enough() -> int:
+        sent = 0
+        while sent < 2_000 and recogniser.send_audio_frame(FRAME):
+            sent += 1
+            time.sleep(0.002)  # in a thread of its own; the results need time to come
+        recogniser.stop()
+        return sent
+
+    async with serve(Scripted(TRANSLATED)) as emulator:
+        point(emulator)
+        recogniser.start()
+        sent = await in_thread(send_until_it_has_heard_enough)
+    assert 10 <= sent < 1_000
+    assert log.calls == ["open", "complete", "close"]
+    assert (log.said, log.translated) == (["你好世界。"], ["Hello, big world."])
 
 
 async def test_the_embedded_recogniser_hears_what_is_said(point: Point) -> None:

@@ -34,6 +34,7 @@ from .conversation import Conversation, Door, End, engine_refusals
 from .dashscope_rest import refusal_at_the_door
 from .dashscope_tables import TableError
 from .engine import Request
+from .gummy import GummySentences
 
 if TYPE_CHECKING:
     import asyncio
@@ -161,6 +162,32 @@ class _Parameters(msgspec.Struct, frozen=True, kw_only=True):
     heartbeat: bool | None = None
     speech_noise_threshold: Annotated[float, msgspec.Meta(ge=-1.0, le=1.0)] | None = None
     special_word_filter: str | None = None
+    # Qwen-Audio
+    vocabulary: dict[str, int] | None = None
+    keep_dialect: bool | None = None
+    vad_model: str | None = None
+    intermediate_result_enabled: bool | None = None
+    # Gummy
+    source_language: str | None = None
+    transcription_enabled: bool | None = None
+    translation_enabled: bool | None = None
+    translation_target_languages: tuple[str, ...] | None = None
+    max_end_silence: Annotated[int, msgspec.Meta(ge=200, le=6000)] | None = None
+
+    @property
+    def is_transcribed(self) -> bool:
+        return self.transcription_enabled is not False
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """What may be spoken; empty means any."""
+        spoken = () if self.source_language in {None, "auto"} else (str(self.source_language),)
+        return self.language_hints or spoken
+
+    @property
+    def target_languages(self) -> tuple[str, ...]:
+        """What to translate into."""
+        return (self.translation_target_languages or ()) if self.translation_enabled else ()
 
 
 _control_decoder = msgspec.json.Decoder(_Control)
@@ -197,12 +224,16 @@ def _read_run(payload: dict[str, Any]) -> RunPayload:
 
 def _read_parameters(given: dict[str, Any], capability: Capability) -> _Parameters:
     parameters = _checked(given, _Parameters)
-    rates = capability.sample_rates
-    if rates is not None and parameters.sample_rate not in rates:
-        allowed = " or ".join(map(str, rates))
+    if not capability.takes_rate(parameters.sample_rate):
         raise _TaskFailedError(
-            "InvalidParameter", f"sample_rate {parameters.sample_rate}: {capability.model} takes {allowed} only"
+            "InvalidParameter",
+            f"sample_rate {parameters.sample_rate}: {capability.model} takes {capability.rates}",
         )
+    if parameters.translation_enabled and not parameters.target_languages:
+        raise _TaskFailedError("InvalidParameter", "translation_target_languages can not be empty")
+    # "at least one of the two" (Gummy WebSocket API page)
+    if not parameters.is_transcribed and not parameters.translation_enabled:
+        raise _TaskFailedError("InvalidParameter", "neither transcription nor translation is enabled")
     return parameters
 
 
@@ -271,7 +302,10 @@ class _Sentences:
         self._number = 1
         self._begun = False
 
-    def next(self, hypothesis: Hypothesis) -> Sentence:
+    def outputs(self, hypothesis: Hypothesis) -> Iterator[Output]:
+        yield Output(sentence=self._next(hypothesis))
+
+    def _next(self, hypothesis: Hypothesis) -> Sentence:
         sentence = Sentence(
             sentence_id=self._number,
             begin_time=hypothesis.start_ms,
@@ -306,9 +340,12 @@ class _Task:
         self.recognition: Recognition | None = None
         """None until the engine has opened it."""
         self._decoder = _decoder(self.parameters)
-        # "VAD mode, final only" (Paraformer SDK page)
-        emotion = capability.emotion and not self.parameters.semantic_punctuation_enabled
-        self._sentences = _Sentences(emotion=emotion)
+        self._sentences = _sentences(capability, self.parameters)
+        # "only final results unless intermediate_result_enabled" (client event page)
+        is_message = run.model.endswith("-message")
+        self._says_interims = not is_message or bool(self.parameters.intermediate_result_enabled)
+        self._is_one_sentence = run.model.startswith("gummy-chat-")
+        self._is_over = False
         self._audio_bytes = 0
         self._heartbeats = 0
         """How many this silence has brought."""
@@ -318,7 +355,7 @@ class _Task:
         """The part that concerns the engine."""
         return Request(
             sample_rate=self.parameters.sample_rate,
-            languages=self.parameters.language_hints or (),
+            languages=self.parameters.languages,
             hot_words=self._hot_words,
         )
 
@@ -329,6 +366,8 @@ class _Task:
 
     def pieces(self, data: bytes) -> Iterator[bytes]:
         """The samples in a frame, in portions for the engine; each counts as received when it is taken."""
+        if self._is_over:
+            return  # what comes after the one sentence is not heard
         try:
             samples = self._decoder.decode(data)
         except UndecodableError as error:
@@ -340,8 +379,12 @@ class _Task:
     def started(self) -> _Bare:
         return _Bare(_header(self.id, Step.STARTED))
 
-    def result(self, hypothesis: Hypothesis) -> ServerMessage:
-        return self._generated(self._sentences.next(hypothesis), self._usage if hypothesis.is_final else None)
+    def results(self, hypothesis: Hypothesis) -> Iterator[ServerMessage]:
+        if self._is_over or not (hypothesis.is_final or self._says_interims):
+            return
+        self._is_over = self._is_one_sentence and hypothesis.is_final
+        for output in self._sentences.outputs(hypothesis):
+            yield self._generated(output, self._usage if hypothesis.is_final else None)
 
     def finished(self) -> ServerMessage:
         return ServerMessage(
@@ -360,13 +403,22 @@ class _Task:
             return None
         # Without text: clients have seen that, so those that are tried here had better bear it.
         now_ms = self._audio_bytes * 1000 // (self.parameters.sample_rate * SAMPLE_BYTES)
-        return self._generated(Sentence(begin_time=now_ms, end_time=None, heartbeat=True, sentence_end=False), None)
+        heartbeat = Sentence(begin_time=now_ms, end_time=None, heartbeat=True, sentence_end=False)
+        return self._generated(Output(sentence=heartbeat), None)
 
-    def _generated(self, sentence: Sentence, usage: WireUsage | None) -> ServerMessage:
+    def _generated(self, output: Output, usage: WireUsage | None) -> ServerMessage:
         return ServerMessage(
             header=_header(self.id, Step.RESULT),
-            payload=ServerPayload(output=Output(sentence=sentence), usage=usage),
+            payload=ServerPayload(output=output, usage=usage),
         )
+
+
+def _sentences(capability: Capability, parameters: _Parameters) -> _Sentences | GummySentences:
+    """What dresses hypotheses for the model."""
+    if "translation_enabled" in capability.options:
+        return GummySentences(is_transcribed=parameters.is_transcribed, languages=parameters.target_languages)
+    # "VAD mode, final only" (Paraformer SDK page)
+    return _Sentences(emotion=capability.emotion and not parameters.semantic_punctuation_enabled)
 
 
 # --- a connection ----------------------------------------------------------------------------------------------------
@@ -455,9 +507,10 @@ class _Connection(Conversation[State, Step]):
 
     async def _emit(self, task: _Task, hypothesis: Hypothesis) -> None:
         """Tell the client what an engine has heard; an engine that speaks after the end of its task is not heard."""
-        if self._task is task and self._may(Step.RESULT):
-            self._take(Step.RESULT)
-            await self._send(task.result(hypothesis))
+        for message in task.results(hypothesis):
+            if self._task is task and self._may(Step.RESULT):
+                self._take(Step.RESULT)
+                await self._send(message)
 
     @property
     def _open_task(self) -> tuple[_Task, Recognition]:

@@ -6,7 +6,7 @@ hypotheses in a vendor's messages. An engine sees 16-bit mono samples only.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Literal, Protocol, Self
 
 import msgspec
@@ -34,6 +34,8 @@ class Hypothesis(msgspec.Struct, frozen=True, kw_only=True):
     start_ms: int
     end_ms: int
     words: tuple[HypothesisWord, ...] = ()
+    translations: Mapping[str, str] = {}  # msgspec copies an empty default for each instance
+    """Language → the text in that language, as far as it goes; of engines that translate."""
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):

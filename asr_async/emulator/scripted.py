@@ -38,7 +38,8 @@ _WORD = re.compile(
     rf"(?P<word>[{_CJK}]|[^\s{_CJK}]+?(?=[{_PUNCTUATION}]*(?:\s|$|[{_CJK}])))(?P<punctuation>[{_PUNCTUATION}]*)"
 )
 
-_TUPLE_FIELDS = ("text", "start_ms", "end_ms", "words")
+_TUPLE_MEMBERS = ("text", "start_ms", "end_ms", "words")
+"""What a segment holds that is written as a tuple, in its order; the rest needs its name."""
 
 
 class ScriptedSegment(msgspec.Struct, frozen=True):
@@ -51,6 +52,8 @@ class ScriptedSegment(msgspec.Struct, frozen=True):
     variants: dict[str, str] | None = None
     """Terms of the text that are heard right only as hot words, and how they are written otherwise:
     `{"Seediq Bale": "seat a bail"}`. Not beside `words`."""
+    translations: dict[str, str] | None = None
+    """Language → the whole text in that language, which grows as the words do."""
 
     @classmethod
     def of(cls, value: ScriptedSegment | Mapping[str, Any] | Sequence[Any]) -> Self:
@@ -60,9 +63,9 @@ class ScriptedSegment(msgspec.Struct, frozen=True):
             ConfigurationError: that is not a segment.
         """
         if isinstance(value, (tuple, list)):
-            if len(value) > len(_TUPLE_FIELDS):
+            if len(value) > len(_TUPLE_MEMBERS):
                 raise ConfigurationError(f"has {len(value)} members, not (text, start_ms, end_ms)")
-            value = dict(zip(_TUPLE_FIELDS, value, strict=False))
+            value = dict(zip(_TUPLE_MEMBERS, value, strict=False))
         try:
             return msgspec.convert(value, cls)
         except msgspec.ValidationError as error:
@@ -163,6 +166,9 @@ class _Utterance:
         self._check_words()
         self._check_variants()
         self._ends_in_text = _word_ends(self.text, self._words)
+        self._translations = {
+            language: _beginnings(text, len(self._words)) for language, text in (segment.translations or {}).items()
+        }
 
     def _check_words(self) -> None:
         if not self._words:
@@ -207,6 +213,7 @@ class _Utterance:
             start_ms=self.start_ms,
             end_ms=moment_ms,
             words=(*words[:-1], clipped),
+            translations={language: texts[begun - 1] for language, texts in self._translations.items()},
         )
 
 
@@ -234,6 +241,13 @@ def _word_ends(text: str, words: tuple[HypothesisWord, ...]) -> list[int]:
         starts.append(start)
         position = start + len(word.text)
     return [len(text[:start].rstrip()) for start in starts[1:]] + [len(text)]
+
+
+def _beginnings(text: str, steps: int) -> list[str]:
+    """The text as it grows in so many steps, by whole words and to its end."""
+    ends = [match.end() for match in _WORD.finditer(text)] or [len(text)]
+    cuts = [ends[-(-len(ends) * step // steps) - 1] for step in range(1, steps)]
+    return [*(text[:cut] for cut in cuts), text]
 
 
 def _readings(utterances: tuple[_Utterance, ...], interim_every_ms: int) -> Iterator[Hypothesis]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ..audio import AudioFormat
+    from .options import ContextMessage
 
 __all__ = [
     "Codec",
@@ -33,6 +34,7 @@ __all__ = [
     "Step",
     "Unrecognised",
     "Usage",
+    "Waiting",
 ]
 
 Frame = str | bytes | memoryview
@@ -55,6 +57,12 @@ class EnoughAudio(msgspec.Struct, frozen=True):
     """The vendor listens no more: send no more audio and finish; results may still come."""
 
 
+class Waiting(msgspec.Struct, frozen=True):
+    """A final result is complete but for what may still come; call `Codec.overdue` when it has waited long enough."""
+
+    segment_id: int
+
+
 class Finished(msgspec.Struct, frozen=True):
     """The vendor confirmed the end: every result has arrived. Nothing else may end a transcript."""
 
@@ -72,14 +80,14 @@ class Unrecognised(msgspec.Struct, frozen=True):
     raw: str
 
 
-CodecEvent = Event | Started | Usage | EnoughAudio | Finished | Failed | Unrecognised
+CodecEvent = Event | Started | Usage | EnoughAudio | Waiting | Finished | Failed | Unrecognised
 
 
 class Codec(Protocol):
     """One task of one vendor, seen from the client.
 
-    Every method but `receive` returns the frames to send now, in order. `receive` returns what an incoming frame
-    means; it raises `RemoteProtocolError` for a frame that cannot be read.
+    `receive` returns what an incoming frame means, and raises `RemoteProtocolError` for one that cannot be read;
+    `overdue` returns events too. Every other method returns the frames to send now, in order.
     """
 
     @property
@@ -105,6 +113,14 @@ class Codec(Protocol):
         """Wrap one piece of audio."""
         ...
 
+    def update(self, context: Sequence[ContextMessage]) -> Sequence[Frame]:
+        """Give the running task a new context.
+
+        Raises:
+            ConfigurationError: the model takes none, or not so much.
+        """
+        ...
+
     def finish(self) -> Sequence[Frame]:
         """Say that no more audio comes; results are still wanted."""
         ...
@@ -115,6 +131,13 @@ class Codec(Protocol):
 
     def receive(self, frame: str | bytes) -> list[CodecEvent]:
         """Read one message of the vendor."""
+        ...
+
+    def overdue(self, segment_id: int) -> list[CodecEvent]:
+        """Give out the final of a segment that was `Waiting`, with what there is; empty if it was given out since.
+
+        A codec has no clock, so its session says when. One that never says `Waiting` returns nothing.
+        """
         ...
 
 
@@ -134,7 +157,7 @@ class Step(enum.Enum):
 
     START = "start"
     AUDIO = "audio"
-    UPDATE = "update"
+    UPDATE = "update the context"
     FINISH = "finish"
     CANCEL = "cancel"
     STARTED = "started"

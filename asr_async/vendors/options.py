@@ -8,14 +8,21 @@ from __future__ import annotations
 import difflib
 import functools
 from collections.abc import Iterable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import msgspec
 
 from ..audio import AudioFormat
 from ..errors import ConfigurationError
 
-__all__ = ["Options", "check_range", "did_you_mean"]
+__all__ = ["ContextMessage", "Options", "check_range", "did_you_mean"]
+
+
+class ContextMessage(msgspec.Struct, frozen=True):
+    """One turn of a conversation that the recognition should know of, to get its names and terms right."""
+
+    role: Literal["user", "assistant"]
+    text: str
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,7 +44,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def max_audio_ms(self) -> int | None:
-        """The longest audio that the model takes; None where it sets no limit, or where nobody needs to know."""
+        """The longest audio that one session takes; None where there is no limit."""
         return None
 
     def __post_init__(self) -> None:
@@ -51,6 +58,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
                 raise ConfigurationError(f"{field.name}={value!r}: {reason}") from None
             if isinstance(value, list):  # the caller's list may change later, options never do
                 msgspec.structs.force_setattr(self, field.name, tuple(value))
+            elif isinstance(value, dict):
+                msgspec.structs.force_setattr(self, field.name, dict(value))
         self._check()
 
     def _check(self) -> None:

@@ -1,19 +1,30 @@
-"""Alibaba Cloud's DashScope (Model Studio): Paraformer and Fun-ASR over the task protocol."""
+"""Alibaba Cloud's DashScope (Model Studio): Paraformer, Fun-ASR, Qwen-Audio and Gummy over the task protocol."""
 
 from __future__ import annotations
 
+from ..options import ContextMessage
 from ..registry import Vendor
-from .models import CAPABILITIES, ContextMessage, FunASR, Paraformer
+from .models import CAPABILITIES, FunASR, Gummy, GummyChat, Paraformer, QwenAudio
 from .service import INFERENCE_PATH, DashScope, TemporaryKey
 
-__all__ = ["VENDOR", "ContextMessage", "DashScope", "FunASR", "Paraformer", "TemporaryKey"]
+__all__ = [
+    "VENDOR",
+    "ContextMessage",
+    "DashScope",
+    "FunASR",
+    "Gummy",
+    "GummyChat",
+    "Paraformer",
+    "QwenAudio",
+    "TemporaryKey",
+]
+
+_FAMILIES = (Paraformer, FunASR, QwenAudio, Gummy, GummyChat)
 
 VENDOR = Vendor(
     name="dashscope",
-    options=(Paraformer, FunASR),
-    models={
-        model: next(cls for cls in (Paraformer, FunASR) if model.startswith(cls._family)) for model in CAPABILITIES
-    },
+    options=_FAMILIES,
+    models={model: next(cls for cls in _FAMILIES if model.startswith(cls._family)) for model in CAPABILITIES},
     default_model="paraformer-realtime-v2",
     service=DashScope,
     key_variables=("DASHSCOPE_API_KEY",),

@@ -1,7 +1,10 @@
 """The task protocol of DashScope: run-task, audio, finish-task, and what the server says to it.
 
-One codec is one task. It does not know whether its connection carried other tasks before. Segments are counted here,
-because the vendor's `sentence_id` is missing from the documents of 2025 and not promised to start anywhere.
+One codec is one task. It does not know whether its connection carried other tasks before, nor how sentences become
+segments: `segments` does, and `gummy` where they are translated.
+
+Gummy's chat model listens to one sentence. No document says that its task then finishes without being asked, so the
+codec says `EnoughAudio` and the task goes on to its end as always; a task that finishes by itself is as good.
 """
 
 from __future__ import annotations
@@ -13,19 +16,35 @@ import msgspec
 
 from ...audio import AudioFormat
 from ...errors import RemoteProtocolError
-from ...results import Result, SpeechEnded, SpeechStarted, Word
-from ..codec import CodecEvent, Failed, Finished, Frame, Lifecycle, Started, Step, Unrecognised, Usage
+from ...results import Result
+from ..codec import (
+    CodecEvent,
+    EnoughAudio,
+    Failed,
+    Finished,
+    Frame,
+    Lifecycle,
+    Started,
+    State,
+    Step,
+    Unrecognised,
+    Usage,
+    Waiting,
+)
+from ..options import ContextMessage
 from .errors import VENDOR, error_from_code
-from .models import ContextMessage, FunASR, Paraformer, TaskOptions, check_context
+from .gummy import TranslatedSegments
+from .models import FunASR, Paraformer, QwenAudio, TaskOptions, TranslationOptions
+from .segments import PlainSegments, Segments
 from .wire import (
     ClientHeader,
     ContinueTask,
     FinishTask,
     InputPayload,
+    Output,
     Resource,
     RunPayload,
     RunTask,
-    Sentence,
     ServerMessage,
 )
 
@@ -43,7 +62,7 @@ class TaskCodec:
         self._options = options
         self._task_id = task_id
         self._lifecycle = Lifecycle()
-        self._segment = _Segment()
+        self._segments = _segments(options, task_id)
         self._readers: dict[str, Callable[[ServerMessage, str], list[CodecEvent]]] = {
             "task-started": self._read_started,
             "result-generated": self._read_result,
@@ -74,7 +93,7 @@ class TaskCodec:
         self._lifecycle.take(Step.START)
         options = self._options
         phrase_id = options.phrase_id if isinstance(options, Paraformer) else None
-        context = options.context if isinstance(options, FunASR) else None
+        context = options.context if isinstance(options, FunASR | QwenAudio) else None
         payload = RunPayload(
             model=options.model,
             parameters=options.parameters(),
@@ -95,9 +114,9 @@ class TaskCodec:
         """Give the running task a new context.
 
         Raises:
-            ConfigurationError: more than the server reads.
+            ConfigurationError: the model takes none, or more than the server reads.
         """
-        check_context(context)
+        self._options.check_context(context)
         self._lifecycle.take(Step.UPDATE)
         header = ClientHeader("continue-task", self._task_id)
         return [_text(ContinueTask(header, InputPayload(_context_input(context))))]
@@ -135,13 +154,18 @@ class TaskCodec:
             return [Unrecognised(message.header.event or "message without an event", frame)]
         return reader(message, frame)
 
+    def overdue(self, segment_id: int) -> list[CodecEvent]:
+        """Give out a final whose translations have not come in time."""
+        return self._segments.overdue(segment_id)
+
     def _read_started(self, _message: ServerMessage, _raw: str) -> list[CodecEvent]:
         self._lifecycle.take(Step.STARTED)
         return [Started(self._task_id)]
 
     def _read_finished(self, message: ServerMessage, _raw: str) -> list[CodecEvent]:
-        self._lifecycle.take(Step.FINISHED)
-        return [*_usage(message), Finished()]
+        is_early = self._lifecycle.state is State.STREAMING and self._options.ends_by_itself
+        self._lifecycle.take(Step.FINISHED_EARLY if is_early else Step.FINISHED)
+        return [*self._segments.close(), *_usage(message), Finished()]
 
     def _read_failed(self, message: ServerMessage, _raw: str) -> list[CodecEvent]:
         self._lifecycle.take(Step.FAIL)
@@ -155,85 +179,25 @@ class TaskCodec:
 
     def _read_result(self, message: ServerMessage, raw: str) -> list[CodecEvent]:
         self._lifecycle.take(Step.RESULT)
-        sentence = message.payload.output.sentence if message.payload and message.payload.output else None
-        if sentence is None:
-            return [Unrecognised("result-generated without a sentence", raw)]
-        if sentence.heartbeat:
-            return []
-        return [*self._segment.take(sentence, request_id=self._task_id, raw=raw), *_usage(message)]
+        output = message.payload.output if message.payload else None
+        events = self._segments.take(output or Output(), raw=raw)
+        return [*events, *self._hear_enough(events), *_usage(message)]
+
+    def _hear_enough(self, events: list[CodecEvent]) -> list[EnoughAudio]:
+        """Whether the one sentence is over: its final may already be there, or wait for a translation."""
+        is_over = any(isinstance(event, Waiting) or (isinstance(event, Result) and event.is_final) for event in events)
+        is_listening = self._lifecycle.state is State.STREAMING
+        return [EnoughAudio()] if is_over and is_listening and self._options.ends_by_itself else []
 
 
-class _Segment:
-    """The one sentence that is open, numbered; sentences follow each other."""
-
-    def __init__(self) -> None:
-        self._id = -1
-        self._is_open = False
-        self._sentence_id: int | None = None
-        self._start_ms = 0
-
-    def take(self, sentence: Sentence, *, request_id: str, raw: str) -> list[CodecEvent]:
-        """Turn a sentence message into events; empty for one that says nothing."""
-        is_final = _is_final(sentence)
-        if not sentence.text and not (is_final and self._is_open):
-            return []
-        if not self._is_open and sentence.sentence_id is not None and sentence.sentence_id == self._sentence_id:
-            return []  # a final said twice
-        events: list[CodecEvent] = []
-        if not self._is_open or sentence.sentence_id != self._sentence_id:
-            events.append(self._open(sentence))
-        words = _words(sentence)
-        start_ms = self._start_ms if sentence.begin_time is None else sentence.begin_time
-        end_ms = _end_ms(sentence, words, start_ms)
-        result = Result(
-            text=sentence.text or "",
-            is_final=is_final,
-            segment_id=self._id,
-            start_ms=start_ms,
-            end_ms=end_ms,
-            words=words,
-            emotion=sentence.emo_tag,
-            emotion_confidence=sentence.emo_confidence,
-            request_id=request_id,
-            raw=raw,
-        )
-        events.append(result)
-        if is_final:
-            self._is_open = False
-            events.append(SpeechEnded(segment_id=self._id, end_ms=end_ms))
-        return events
-
-    def _open(self, sentence: Sentence) -> SpeechStarted:
-        self._id += 1
-        self._is_open = True
-        self._sentence_id = sentence.sentence_id
-        self._start_ms = sentence.begin_time or 0
-        return SpeechStarted(segment_id=self._id, start_ms=self._start_ms)
-
-
-def _words(sentence: Sentence) -> tuple[Word, ...]:
-    return tuple(
-        Word(
-            text=word.text or "",
-            start_ms=word.begin_time or 0,
-            end_ms=word.end_time or word.begin_time or 0,
-            punctuation=word.punctuation or "",
-        )
-        for word in sentence.words or ()
+def _segments(options: TaskOptions, request_id: str) -> Segments:
+    if not isinstance(options, TranslationOptions):
+        return PlainSegments(request_id)
+    return TranslatedSegments(
+        request_id,
+        is_transcribed=options.transcription_enabled,
+        languages=options.target_languages,
     )
-
-
-def _is_final(sentence: Sentence) -> bool:
-    """`sentence_end` where there is one; else whether the end is known (documents before 2026 have no such member)."""
-    if isinstance(sentence.sentence_end, bool):
-        return sentence.sentence_end
-    return isinstance(sentence.end_time, int)
-
-
-def _end_ms(sentence: Sentence, words: tuple[Word, ...], start_ms: int) -> int:
-    if isinstance(sentence.end_time, int):
-        return sentence.end_time
-    return words[-1].end_ms if words else start_ms
 
 
 def _usage(message: ServerMessage) -> list[Usage]:

@@ -135,7 +135,7 @@ class DashScope:
     @property
     def vocabularies(self) -> DashScopeVocabularies:
         """The hot-word tables of this account."""
-        v1_regions = {region for row in CAPABILITIES.values() if has_phrases(row.model) for region in row.regions}
+        v1_regions = {region for row in CAPABILITIES.values() if has_phrases(row.model) for region in row.regions or ()}
         return DashScopeVocabularies(self._rest, lists_phrases=self._region in v1_regions)
 
     async def temporary_key(self, *, expires_in_s: int = 60) -> TemporaryKey:
@@ -178,9 +178,11 @@ class DashScope:
     def _url(self, options: Options) -> str:
         if endpoint := self._given_endpoint():
             return endpoint
-        if isinstance(options, TaskOptions) and self._region not in options.capability.regions:
-            regions = " and ".join(options.capability.regions)
-            raise ConfigurationError(f"region={self._region!r} does not have {options.model}: {regions} does")
+        regions = options.capability.regions if isinstance(options, TaskOptions) else None
+        if regions is not None and self._region not in regions:
+            raise ConfigurationError(
+                f"region={self._region!r} does not have {options.model}: {' and '.join(regions)} does"
+            )
         return f"wss://{self._host}{INFERENCE_PATH}"
 
     def _http_base(self) -> str:

@@ -84,12 +84,14 @@ class ServerHeader(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WireWord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """A word; `punctuation` belongs behind it."""
+    """A word; `punctuation` belongs behind it, but Gummy's samples repeat the word in it."""
 
     text: str | None = None
     begin_time: int | None = None
     end_time: int | None = None
     punctuation: str | None = None
+    fixed: bool | UnsetType | None = UNSET
+    """Gummy only: the word will not change any more."""
 
 
 class Sentence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -112,10 +114,35 @@ class Sentence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     emo_confidence: float | None = None
 
 
+class GummySentence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A sentence of Gummy so far, as it was said or, with `lang`, as it was translated.
+
+    The two share a `sentence_id`, which counts from 0. While interim, `end_time` is null or missing and `current_time`
+    says how far it has got. `stash` is the beginning of the next sentence, where the vendor has cut by meaning and not
+    begun to send that one; it has an id, times, text and words only. The `pre_end` members are the guess of an end
+    before the silence that makes it has passed, and its withdrawal (`pre_end_failed`); no document explains them.
+    """
+
+    sentence_id: int | None = None
+    lang: str | None = None
+    begin_time: int | None = None
+    end_time: int | UnsetType | None = UNSET
+    current_time: int | None = None
+    text: str | None = None
+    words: tuple[WireWord, ...] | None = None
+    sentence_end: bool | UnsetType | None = UNSET
+    stash: GummySentence | None = None
+    vad_pre_end: bool | None = None
+    pre_end_failed: bool | None = None
+    pre_end_end_time: int | None = None
+
+
 class Output(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What was recognised."""
+    """What was recognised: of Gummy `transcription`, `translations` or both, of all other models `sentence`."""
 
     sentence: Sentence | None = None
+    transcription: GummySentence | None = None
+    translations: tuple[GummySentence, ...] | None = None
 
 
 class WireUsage(msgspec.Struct, frozen=True, kw_only=True):

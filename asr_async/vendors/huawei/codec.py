@@ -10,14 +10,15 @@ codec says `EnoughAudio` and the round goes on to its end as always: END is sent
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 
 from ...audio import AudioFormat
-from ...errors import ASRError, RemoteProtocolError, VendorError
+from ...errors import ASRError, ConfigurationError, RemoteProtocolError, VendorError
 from ...results import Result, SpeechEnded, SpeechStarted, Word
 from ..codec import CodecEvent, EnoughAudio, Failed, Finished, Frame, Lifecycle, Started, State, Step, Unrecognised
+from ..options import ContextMessage
 from .errors import VENDOR, error_from_code
 from .models import FRAME_LIMITS, Rasr
 from .wire import ClientMessage, End, Segment, ServerMessage, Start, WireResult
@@ -93,6 +94,14 @@ class RasrCodec:
         self._lifecycle.take(Step.AUDIO)
         return frame
 
+    def update(self, context: Sequence[ContextMessage]) -> list[Frame]:  # noqa: ARG002 - the codecs' common face
+        """No model of Huawei takes a context.
+
+        Raises:
+            ConfigurationError: always.
+        """
+        raise ConfigurationError(f"context: {self._options.model} takes none, nor does another model of Huawei")
+
     def finish(self) -> list[Frame]:
         """Say that no more audio comes."""
         self._lifecycle.take(Step.FINISH)
@@ -130,6 +139,10 @@ class RasrCodec:
         if state is State.STARTING and kind in {"RESULT", "EVENT", "END"}:
             return [Unrecognised(f"{kind} of an earlier round", frame)]
         return reader(message, frame)
+
+    def overdue(self, segment_id: int) -> Events:  # noqa: ARG002 - the codecs' common face
+        """Nothing: a final never waits."""
+        return []
 
     def _read_start(self, message: ServerMessage, _raw: str) -> Events:
         self._lifecycle.take(Step.STARTED)
