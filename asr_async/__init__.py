@@ -10,7 +10,7 @@ General layout, top to bottom; a room imports only from rooms above it:
 
 - words: `errors` (the tree), `results` (what comes out), `audio` (what goes in), `hotwords` (terms to expect)
 - rules, without sockets or clocks: `vendors/options`, `vendors/codec`, each vendor's `wire`, `models`, `codec`,
-  `errors`; `_pacer`
+  `errors` (`realtime_wire`, `realtime_models`, `realtime` where a vendor has a second protocol); `_pacer`
 - edges: `_transport` (the connection), `_http` (requests beside it), each vendor's `service` (whom to call), `sources`
   (files and other audio)
 - one connection: `_outbox`, `session`
@@ -59,6 +59,7 @@ from .vendors.dashscope import (
     GummyChat,
     Paraformer,
     QwenAudio,
+    QwenRealtime,
     TemporaryKey,
 )
 from .vendors.huawei import Huawei, Rasr
@@ -85,6 +86,7 @@ __all__ = [
     "Paraformer",
     "ProtocolError",
     "QwenAudio",
+    "QwenRealtime",
     "Rasr",
     "RateLimitedError",
     "RemoteProtocolError",

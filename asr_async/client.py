@@ -109,9 +109,10 @@ def _collect(finals: dict[int, Result], event: Event) -> None:
 
 def _transcript(finals: dict[int, Result], session: Session) -> Transcript:
     stats = session.stats
+    in_order = tuple(final for _, final in sorted(finals.items()))  # not every vendor finalises in the order of speech
     return Transcript(
-        text=join_texts([final.text for final in finals.values()]),
-        results=tuple(finals.values()),
+        text=join_texts([final.text for final in in_order]),
+        results=in_order,
         duration_ms=stats.audio_sent_ms,
         usage_seconds=stats.usage_seconds,
         request_id=stats.request_id,

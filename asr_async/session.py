@@ -33,8 +33,8 @@ from .errors import (
     LocalProtocolError,
 )
 from .results import Event, Result, SessionStats, TranslationArrived
-from .sources import AudioChunk, AudioSource, ChunkReader, PushedAudio, preflight
-from .vendors.codec import EnoughAudio, Failed, Finished, Started, Unrecognised, Usage, Waiting
+from .sources import AudioChunk, AudioSource, ChunkReader, PushedAudio, UtteranceEnd, preflight
+from .vendors.codec import CommittingCodec, EnoughAudio, Failed, Finished, Started, Unrecognised, Usage, Waiting
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence
@@ -153,6 +153,23 @@ class Session:
         """
         self._raise_if_ended()
         await self._send_frames(self._codec.update(messages))
+
+    async def commit(self) -> None:
+        """End an utterance: the vendor recognises what was pushed since the last commit (push-to-talk).
+
+        Returns as `send` does; `finish` commits the rest by itself.
+
+        Raises:
+            ASRError: what ended the session; results that came before it can still be iterated.
+            ConfigurationError: the options leave it to the vendor where an utterance ends.
+            LocalProtocolError: after `finish`, or beside `stream`.
+        """
+        if not (isinstance(self._codec, CommittingCodec) and self._codec.takes_commits):
+            raise ConfigurationError(
+                f"commit(): {self._options.model} finds the ends of utterances by itself; "
+                "use options that have manual_commit=True"
+            )
+        await self.send(UtteranceEnd())
 
     async def finish(self) -> None:
         """Say that no more audio comes, and wait until the vendor has confirmed that all results are there.
@@ -401,10 +418,17 @@ class Session:
             while (frames := await self._next_frames(reader, framer, pacer)) is not None:
                 for frame in frames:
                     await self._send_audio(frame, pacer)
+                if reader.at_utterance_end:
+                    await self._end_utterance(framer, pacer)
         finally:
             await reader.aclose()
         if (tail := framer.flush()) is not None:
             await self._send_audio(tail, pacer)
+
+    async def _end_utterance(self, framer: Framer, pacer: Pacer) -> None:
+        if (tail := framer.flush()) is not None:
+            await self._send_audio(tail, pacer)
+        await self._send_frames(cast("CommittingCodec", self._codec).commit())
 
     async def _next_frames(self, reader: ChunkReader, framer: Framer, pacer: Pacer) -> list[memoryview] | None:
         """The frames that the next chunk completes; None at the source's end, good or bad."""

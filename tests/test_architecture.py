@@ -24,11 +24,13 @@ FLOORS = [
             "vendors.*.rest_wire",
             "vendors.*.hotwords",
             "vendors.*.models",
+            "vendors.*.realtime_wire",
+            "vendors.*.realtime_models",
             "vendors.*.errors",
             "vendors.*.signing",
         ],
     ),
-    ("codecs", ["vendors.*.codec", "vendors.dashscope.segments", "vendors.dashscope.gummy"]),
+    ("codecs", ["vendors.*.codec", "vendors.*.realtime", "vendors.dashscope.segments", "vendors.dashscope.gummy"]),
     (
         "edges",
         [

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from asr_async import AuthenticationError, ConfigurationError, DashScope, FunASR, Paraformer
+from asr_async import AuthenticationError, ConfigurationError, DashScope, FunASR, Paraformer, QwenRealtime
+from asr_async.vendors.dashscope.codec import TaskCodec
+from asr_async.vendors.dashscope.realtime import RealtimeCodec
 from asr_async.vendors.options import Options
 
 KEY = "sk-0123456789abcdef"
@@ -28,6 +30,16 @@ def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         ),
         (DashScope(KEY, endpoint="ws://127.0.0.1:1/x"), Paraformer(), "ws://127.0.0.1:1/x"),
         (DashScope(KEY, endpoint="ws://10.0.0.1/x", insecure=True), Paraformer(), "ws://10.0.0.1/x"),
+        (
+            DashScope(KEY, region="ap-southeast-1"),
+            QwenRealtime(),
+            "wss://dashscope-intl.aliyuncs.com/api-ws/v1/realtime?model=qwen3-asr-flash-realtime",
+        ),
+        (
+            DashScope(KEY, workspace="ws-1"),
+            QwenRealtime(),
+            "wss://ws-1.cn-beijing.maas.aliyuncs.com/api-ws/v1/realtime?model=qwen3-asr-flash-realtime",
+        ),
     ],
 )
 async def test_where_it_connects(service: DashScope, options: Options, url: str) -> None:
@@ -64,6 +76,32 @@ def test_the_rest_side_of_the_environment_is_behind_every_argument(monkeypatch: 
 async def test_a_content_check_is_asked_for_only_when_wanted(inspect_data: bool | None, header: str | None) -> None:
     target = await DashScope(KEY, inspect_data=inspect_data).target(Paraformer())
     assert target.headers.get("X-DashScope-DataInspection") == header
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "realtime"),
+    [
+        ("/api-ws/v1/inference", "/api-ws/v1/realtime?model=qwen3-asr-flash-realtime"),
+        ("/api-ws/v1/inference/", "/api-ws/v1/realtime?model=qwen3-asr-flash-realtime"),
+        ("/proxy/api-ws/v1/inference?tag=a", "/proxy/api-ws/v1/realtime?tag=a&model=qwen3-asr-flash-realtime"),
+        ("/api-ws/v1/realtime", "/api-ws/v1/realtime?model=qwen3-asr-flash-realtime"),
+        ("/api-ws/v1/realtime?model=other", "/api-ws/v1/realtime?model=qwen3-asr-flash-realtime"),
+        ("/elsewhere", "/elsewhere?model=qwen3-asr-flash-realtime"),
+    ],
+)
+async def test_an_endpoint_is_turned_to_the_path_that_the_model_speaks(endpoint: str, realtime: str) -> None:
+    service = DashScope(KEY, endpoint=f"wss://host{endpoint}")
+    assert (await service.target(QwenRealtime())).url == f"wss://host{realtime}"
+
+
+async def test_an_endpoint_of_the_realtime_path_serves_the_task_models_on_theirs() -> None:
+    service = DashScope(KEY, endpoint="wss://host/api-ws/v1/realtime")
+    assert (await service.target(Paraformer())).url == "wss://host/api-ws/v1/inference"
+
+
+def test_each_model_gets_the_codec_of_its_protocol() -> None:
+    assert isinstance(DashScope(KEY).codec(FunASR(), task_id="T"), TaskCodec)
+    assert isinstance(DashScope(KEY).codec(QwenRealtime(), task_id="T"), RealtimeCodec)
 
 
 async def test_what_it_says_at_the_door() -> None:

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from .engine import Engine, Hypothesis, Recognition
     from .keys import Keys
 
-__all__ = ["PATH", "mount"]
+__all__ = ["PATH", "BearerDoor", "mount"]
 
 PATH = "/api-ws/v1/inference"
 
@@ -543,16 +543,21 @@ def mount(application: web.Application, engine: Engine, *, keys: Keys, tables: T
     return door.shut
 
 
-class _Door(Door):
+class BearerDoor(Door):
     """Lets clients in by their keys."""
 
-    def __init__(self, engine: Engine, keys: Keys, tables: Tables) -> None:
+    def __init__(self, engine: Engine, keys: Keys) -> None:
         super().__init__(engine)
         self._keys = keys
-        self._tables = tables
 
     def _refused(self, request: web.Request) -> web.Response | None:
         return refusal_at_the_door(request, self._keys)
+
+
+class _Door(BearerDoor):
+    def __init__(self, engine: Engine, keys: Keys, tables: Tables) -> None:
+        super().__init__(engine, keys)
+        self._tables = tables
 
     def _welcome(
         self, _request: web.Request, ws: web.WebSocketResponse, transport: asyncio.Transport

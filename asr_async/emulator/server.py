@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from ..errors import ConfigurationError, LocalProtocolError
-from . import dashscope, dashscope_rest, huawei
+from . import dashscope, dashscope_realtime, dashscope_rest, huawei
 from .dashscope_tables import Tables
 from .keys import Keys
 
@@ -96,6 +96,7 @@ class Emulator:
             dashscope_rest.mount(application, keys=keys, tables=tables)
             shut_rooms = [
                 dashscope.mount(application, engine, keys=keys, tables=tables),
+                dashscope_realtime.mount(application, engine, keys=keys),
                 huawei.mount(application, engine, api_keys=self._api_keys),
             ]
             runner = web.AppRunner(

@@ -4,6 +4,15 @@ from __future__ import annotations
 
 from .file import AudioFile, read_audio
 from .pushed import PushedAudio
-from .source import AudioChunk, AudioSource, ChunkReader, preflight
+from .source import AudioChunk, AudioSource, ChunkReader, UtteranceEnd, preflight
 
-__all__ = ["AudioChunk", "AudioFile", "AudioSource", "ChunkReader", "PushedAudio", "preflight", "read_audio"]
+__all__ = [
+    "AudioChunk",
+    "AudioFile",
+    "AudioSource",
+    "ChunkReader",
+    "PushedAudio",
+    "UtteranceEnd",
+    "preflight",
+    "read_audio",
+]

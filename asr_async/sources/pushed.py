@@ -37,7 +37,8 @@ class PushedAudio:
         """
         if not isinstance(chunk, bytes | bytearray | memoryview):
             raise ConfigurationError(f"audio chunks must be bytes, bytearray or memoryview, not {type(chunk).__name__}")
-        owned = bytes(chunk)  # its owner may reuse the buffer as soon as `send` returns
+        # its owner may reuse the buffer as soon as `send` returns
+        owned = chunk if isinstance(chunk, bytes) else bytes(chunk)
         while not self._is_closed and self._chunks and self._waiting_bytes + len(owned) > self._max_bytes:
             self._taken.clear()
             await self._taken.wait()

@@ -16,10 +16,14 @@ from ..errors import ConfigurationError
 if TYPE_CHECKING:
     from ..vendors.options import Options
 
-__all__ = ["AudioChunk", "AudioSource", "ChunkReader", "preflight"]
+__all__ = ["AudioChunk", "AudioSource", "ChunkReader", "UtteranceEnd", "preflight"]
 
 AudioChunk = bytes | bytearray | memoryview
 AudioSource = AsyncIterable[AudioChunk] | Iterable[AudioChunk]
+
+
+class UtteranceEnd(bytes):
+    """No audio, but the place between two chunks at which an utterance ends."""
 
 
 @runtime_checkable
@@ -59,14 +63,18 @@ class ChunkReader:
         if isinstance(source, bytes | bytearray | memoryview):
             source = (source,)
         self.live: bool | None = getattr(source, "live", None)
+        self.at_utterance_end = False
         self._iterator: AsyncIterator[AudioChunk] | Iterator[AudioChunk]
         self._iterator = aiter(source) if isinstance(source, AsyncIterable) else iter(source)
 
     async def next_chunk(self) -> AudioChunk | None:
         """The next chunk; None at the end. What the source raises comes through."""
         if isinstance(self._iterator, AsyncIterator):
-            return await anext(self._iterator, None)
-        return next(self._iterator, None)
+            chunk = await anext(self._iterator, None)
+        else:
+            chunk = next(self._iterator, None)
+        self.at_utterance_end = isinstance(chunk, UtteranceEnd)
+        return chunk
 
     async def aclose(self) -> None:
         """Let a source that was not read to its end clean up."""

@@ -8,7 +8,7 @@ new vendor's wire format is written, read and tested with values alone.
 from __future__ import annotations
 
 import enum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import msgspec
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Codec",
     "CodecEvent",
+    "CommittingCodec",
     "EnoughAudio",
     "Failed",
     "Finished",
@@ -141,6 +142,20 @@ class Codec(Protocol):
         ...
 
 
+@runtime_checkable
+class CommittingCodec(Codec, Protocol):
+    """A codec of a protocol in which the caller may say where an utterance ends."""
+
+    @property
+    def takes_commits(self) -> bool:
+        """Whether the options ask for that."""
+        ...
+
+    def commit(self) -> Sequence[Frame]:
+        """Have the audio since the last commit recognised as one utterance."""
+        ...
+
+
 class State(enum.Enum):
     """Where a task stands."""
 
@@ -153,11 +168,12 @@ class State(enum.Enum):
 
 
 class Step(enum.Enum):
-    """What moves a task on: the first five are ours, the rest the vendor's."""
+    """What moves a task on: the first six are ours, the rest the vendor's."""
 
     START = "start"
     AUDIO = "audio"
     UPDATE = "update the context"
+    COMMIT = "commit"
     FINISH = "finish"
     CANCEL = "cancel"
     STARTED = "started"
@@ -167,7 +183,7 @@ class Step(enum.Enum):
     FAIL = "failed"
 
 
-OUR_STEPS = frozenset({Step.START, Step.AUDIO, Step.UPDATE, Step.FINISH, Step.CANCEL})
+OUR_STEPS = frozenset({Step.START, Step.AUDIO, Step.UPDATE, Step.COMMIT, Step.FINISH, Step.CANCEL})
 
 TRANSITIONS: dict[tuple[State, Step], State] = {
     (State.IDLE, Step.START): State.STARTING,
@@ -176,6 +192,7 @@ TRANSITIONS: dict[tuple[State, Step], State] = {
     (State.STARTING, Step.CANCEL): State.DONE,
     (State.STREAMING, Step.AUDIO): State.STREAMING,
     (State.STREAMING, Step.UPDATE): State.STREAMING,
+    (State.STREAMING, Step.COMMIT): State.STREAMING,
     (State.STREAMING, Step.RESULT): State.STREAMING,
     (State.STREAMING, Step.FINISH): State.FINISHING,
     (State.STREAMING, Step.CANCEL): State.DONE,

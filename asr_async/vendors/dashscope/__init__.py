@@ -1,10 +1,11 @@
-"""Alibaba Cloud's DashScope (Model Studio): Paraformer, Fun-ASR, Qwen-Audio and Gummy over the task protocol."""
+"""Alibaba Cloud's DashScope (Model Studio): the models of the task protocol, and Qwen-ASR over the realtime one."""
 
 from __future__ import annotations
 
 from ..options import ContextMessage
 from ..registry import Vendor
 from .models import CAPABILITIES, FunASR, Gummy, GummyChat, Paraformer, QwenAudio
+from .realtime_models import REALTIME_CAPABILITIES, QwenRealtime
 from .service import INFERENCE_PATH, DashScope, TemporaryKey
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "GummyChat",
     "Paraformer",
     "QwenAudio",
+    "QwenRealtime",
     "TemporaryKey",
 ]
 
@@ -23,8 +25,11 @@ _FAMILIES = (Paraformer, FunASR, QwenAudio, Gummy, GummyChat)
 
 VENDOR = Vendor(
     name="dashscope",
-    options=_FAMILIES,
-    models={model: next(cls for cls in _FAMILIES if model.startswith(cls._family)) for model in CAPABILITIES},
+    options=(*_FAMILIES, QwenRealtime),
+    models={
+        **{model: next(cls for cls in _FAMILIES if model.startswith(cls._family)) for model in CAPABILITIES},
+        **dict.fromkeys(REALTIME_CAPABILITIES, QwenRealtime),
+    },
     default_model="paraformer-realtime-v2",
     service=DashScope,
     key_variables=("DASHSCOPE_API_KEY",),

@@ -25,6 +25,7 @@ __all__ = [
     "RecognitionOptions",
     "TaskOptions",
     "TranslationOptions",
+    "unknown_model",
 ]
 
 FORMATS = ("pcm", "wav", "mp3", "opus", "speex", "aac", "amr")
@@ -288,7 +289,7 @@ class TaskOptions(Options, frozen=True, kw_only=True):
     @property
     def capability(self) -> Capability:
         """The row of the capability table; for a model that is not in it, one that allows everything."""
-        return CAPABILITIES.get(self.model) or _anything(self.model, frozenset(self.__struct_fields__))
+        return CAPABILITIES.get(self.model) or unknown_model(self.model, frozenset(self.__struct_fields__))
 
     def check_context(self, messages: Sequence[ContextMessage]) -> None:
         """Refuse a context that the model does not take, or that the server would silently shorten.
@@ -571,7 +572,8 @@ class GummyChat(TranslationOptions, frozen=True, kw_only=True):
         check_range("max_end_silence", self.max_end_silence, 200, 6_000, "ms")
 
 
-def _anything(model: str, options: frozenset[str]) -> Capability:
+def unknown_model(model: str, options: frozenset[str]) -> Capability:
+    """A row for a model that is not in the table: everything is allowed."""
     return Capability(
         model=model,
         sample_rates=None,

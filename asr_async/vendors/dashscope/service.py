@@ -9,13 +9,15 @@ from __future__ import annotations
 import functools
 import os
 import re
+from collections.abc import Callable
 from typing import Self
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import msgspec
 
 from ..._version import __version__
 from ...errors import ConfigurationError
+from ..codec import Codec
 from ..options import Options, check_range, did_you_mean
 from ..service import Target, check_endpoint
 from .codec import TaskCodec
@@ -23,6 +25,8 @@ from .credentials import ApiKey, KeyFunction, is_temporary
 from .errors import error_from_handshake
 from .hotwords import has_phrases
 from .models import CAPABILITIES, TaskOptions
+from .realtime import RealtimeCodec
+from .realtime_models import QwenRealtime
 from .rest import Rest
 from .rest_wire import TOKENS_PATH, Token
 from .vocabularies import DashScopeVocabularies
@@ -31,6 +35,22 @@ __all__ = ["DashScope", "TemporaryKey"]
 
 INFERENCE_PATH = "/api-ws/v1/inference"
 HTTP_PATH = "/api/v1"
+REALTIME_PATH = "/api-ws/v1/realtime"
+
+
+class _Protocol(msgspec.Struct, frozen=True):
+    """One of the two protocols: where it is spoken, and by whom."""
+
+    path: str
+    codec: Callable[..., Codec]
+    names_model_in_url: bool
+
+
+_PROTOCOLS: dict[type[TaskOptions | QwenRealtime], _Protocol] = {
+    TaskOptions: _Protocol(INFERENCE_PATH, TaskCodec, names_model_in_url=False),
+    QwenRealtime: _Protocol(REALTIME_PATH, RealtimeCodec, names_model_in_url=True),
+}
+"""Which protocol the options of a class, or of one derived from it, are spoken over."""
 
 SHARED_HOSTS = {
     "cn-beijing": "dashscope.aliyuncs.com",
@@ -67,7 +87,9 @@ class DashScope:
         workspace: a workspace id; the connection then goes to the workspace's own host, as the vendor advises since
             2026, and names the workspace in a header.
         endpoint: the whole WebSocket URL, in place of region and workspace host. Default:
-            `DASHSCOPE_WEBSOCKET_BASE_URL`, the variable that the official SDK reads, where it is set.
+            `DASHSCOPE_WEBSOCKET_BASE_URL`, the variable that the official SDK reads, where it is set. If its path is
+            that of the other of the two protocols (`/api-ws/v1/inference`, `/api-ws/v1/realtime`), the model's own
+            takes its place; any other path is used as it is.
         http_endpoint: the HTTP base, `https://host/api/v1`, for hot words and temporary keys. Default: that of
             `endpoint`, same host and encryption with the path `/api/v1`; else `DASHSCOPE_HTTP_BASE_URL`, which the
             official SDK reads too; else that of `DASHSCOPE_WEBSOCKET_BASE_URL`; else the region's or workspace's.
@@ -120,17 +142,14 @@ class DashScope:
     async def __aexit__(self, *exc_info: object) -> None:
         return None
 
-    def codec(self, options: Options, *, task_id: str) -> TaskCodec:
+    def codec(self, options: Options, *, task_id: str) -> Codec:
         """Make the codec of one task.
 
         Raises:
             ConfigurationError: the options are another vendor's.
         """
-        if not isinstance(options, TaskOptions):
-            raise ConfigurationError(
-                f"{type(options).__name__} is not of DashScope: leave out the service, or change it"
-            )
-        return TaskCodec(options, task_id=task_id)
+        options, protocol = _with_protocol(options)
+        return protocol.codec(options, task_id=task_id)
 
     @property
     def vocabularies(self) -> DashScopeVocabularies:
@@ -156,7 +175,8 @@ class DashScope:
 
         Raises:
             AuthenticationError: there is no key.
-            ConfigurationError: the region does not have the model, or the environment's endpoint is malformed.
+            ConfigurationError: the options are another vendor's, the region does not have the model, or the
+                environment's endpoint is malformed.
         """
         key = await self._key.find()
         headers = self._headers(key)
@@ -176,14 +196,16 @@ class DashScope:
         return headers
 
     def _url(self, options: Options) -> str:
+        options, protocol = _with_protocol(options)
         if endpoint := self._given_endpoint():
-            return endpoint
-        regions = options.capability.regions if isinstance(options, TaskOptions) else None
-        if regions is not None and self._region not in regions:
-            raise ConfigurationError(
-                f"region={self._region!r} does not have {options.model}: {' and '.join(regions)} does"
-            )
-        return f"wss://{self._host}{INFERENCE_PATH}"
+            url = _on_path(endpoint, protocol.path)
+        else:
+            regions = options.capability.regions
+            if regions is not None and self._region not in regions:
+                names = " and ".join(regions)
+                raise ConfigurationError(f"region={self._region!r} does not have {options.model}: {names} does")
+            url = f"wss://{self._host}{protocol.path}"
+        return _naming_model(url, options.model) if protocol.names_model_in_url else url
 
     def _http_base(self) -> str:
         if self._http_endpoint is not None:
@@ -207,6 +229,29 @@ class DashScope:
         if self._workspace is not None:
             return f"{self._workspace}.{self._region}.maas.aliyuncs.com"
         return SHARED_HOSTS[self._region]
+
+
+def _with_protocol(options: Options) -> tuple[TaskOptions | QwenRealtime, _Protocol]:
+    for options_class, protocol in _PROTOCOLS.items():
+        if isinstance(options, options_class):
+            return options, protocol
+    raise ConfigurationError(f"{type(options).__name__} is not of DashScope: leave out the service, or change it")
+
+
+def _on_path(url: str, path: str) -> str:
+    """The URL with the path of the wanted protocol, if it has that of the other."""
+    parts = urlsplit(url)
+    bare_path = parts.path.rstrip("/")
+    for protocol in _PROTOCOLS.values():
+        if protocol.path != path and bare_path.endswith(protocol.path):
+            return urlunsplit(parts._replace(path=bare_path.removesuffix(protocol.path) + path))
+    return url
+
+
+def _naming_model(url: str, model: str) -> str:
+    parts = urlsplit(url)
+    query = [(name, value) for name, value in parse_qsl(parts.query, keep_blank_values=True) if name != "model"]
+    return urlunsplit(parts._replace(query=urlencode([*query, ("model", model)])))
 
 
 def _check_http_endpoint(endpoint: str, name: str, *, insecure: bool) -> str:

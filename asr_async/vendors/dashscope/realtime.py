@@ -1,0 +1,417 @@
+"""The Qwen realtime protocol of DashScope: session.update, audio as base64 text, session.finish, and the answers.
+
+One codec is one session, which is one connection: the protocol knows no second one. The server speaks first, but
+nothing waits for that: session.created only brings the session's id, before or after our session.update.
+
+A segment is an item of the conversation (an utterance); segments are numbered in the order of their first sign. The
+server detects the speech, or in the manual mode `commit` cuts, and the times of a segment are those of its committed
+audio. The protocol has no times of words, so an interim ends where its segment begins until the end of speech is known.
+Finals are handed on as they come: should the server complete a later item first, `segment_id` tells the order.
+
+What becomes of trouble, so that no transcript ends silently short:
+
+- an item that fails (`...failed`) ends the session with the vendor's error: its audio is in no result;
+- session.finished while an interim waits for its final, or a commit for its answer, is an error too; an utterance that
+  has neither is one in which no speech was detected (client event page);
+- a `server_error` ends the session, as does any error while the session opens or finishes, and one about our audio;
+- an `invalid_request_error` in between, about a commit or about nothing that we sent, is reported and left alone. The
+  audio of a commit that is refused stays in the buffer for the next one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from ...audio import AudioFormat
+from ...errors import ASRError, ConfigurationError, RemoteProtocolError, VendorError
+from ...results import Result, SpeechEnded, SpeechStarted
+from ..codec import CodecEvent, Failed, Finished, Frame, Lifecycle, Started, State, Step, Unrecognised
+from ..options import ContextMessage
+from .errors import VENDOR, error_from_code
+from .realtime_models import QwenRealtime
+from .realtime_wire import (
+    SERVER_EVENT_NAMES,
+    Append,
+    ClientEvent,
+    Commit,
+    Committed,
+    Corpus,
+    ErrorEvent,
+    Fault,
+    Finish,
+    ItemCreated,
+    ServerEvent,
+    SessionConfig,
+    SessionCreated,
+    SessionFinished,
+    SessionUpdate,
+    SessionUpdated,
+    Transcription,
+    TranscriptionCompleted,
+    TranscriptionFailed,
+    TranscriptionText,
+    TurnDetection,
+    WireSpeechStarted,
+    WireSpeechStopped,
+)
+
+__all__ = ["RealtimeCodec"]
+
+MAX_APPEND_BYTES = 15 * 1024 * 1024 // 4 * 3
+"""What makes 15 MiB of base64, the most that one message may hold (client event page, 2026-03-15)."""
+
+MAX_REMEMBERED = 64
+"""Items follow each other closely; a session of hours has thousands."""
+
+_encode = msgspec.json.Encoder().encode
+_decode: Callable[[str], ServerEvent] = msgspec.json.Decoder(ServerEvent).decode
+
+
+class _Kind(msgspec.Struct, frozen=True):
+    type: str = ""
+
+
+_decode_kind = msgspec.json.Decoder(_Kind).decode
+
+Events = list[CodecEvent]
+
+
+class RealtimeCodec:
+    """One session of recognition; see `Codec` for the methods' contract, and `commit` for the manual mode."""
+
+    def __init__(self, options: QwenRealtime, *, task_id: str) -> None:
+        """Take the options and an id that the ids of our events begin with."""
+        self._options = options
+        self._task_id = task_id
+        self._session_id = ""
+        self._event_count = 0
+        self._lifecycle = Lifecycle()
+        self._segments = _Segments()
+        self._sent_bytes = 0
+        # how far the server has confirmed commits, and event id → how far, of those that it has not answered yet
+        self._committed_bytes = 0
+        self._commits: dict[str, int] = {}
+        self._session_readers: dict[type[ServerEvent], Callable[[Any, str], Events]] = {
+            SessionCreated: self._read_created,
+            SessionUpdated: self._read_updated,
+            SessionFinished: self._read_finished,
+            ErrorEvent: self._read_error,
+        }
+
+    def __repr__(self) -> str:
+        return f"<RealtimeCodec {self._options.model} {self._task_id} {self._lifecycle.state.value}>"
+
+    # --- what we say -------------------------------------------------------------------------------------------------
+
+    @property
+    def audio_format(self) -> AudioFormat:
+        """What the vendor is told that the audio is."""
+        return self._options.audio
+
+    @property
+    def frame_limits(self) -> tuple[int, int]:
+        """Smallest and largest piece of audio in bytes, the last one included."""
+        return 1, MAX_APPEND_BYTES
+
+    @property
+    def request_id(self) -> str:
+        """The session's id, which the server gives with its first message; empty until then."""
+        return self._session_id
+
+    @property
+    def takes_commits(self) -> bool:
+        """Whether the caller cuts."""
+        return self._options.manual_commit
+
+    def start(self) -> list[Frame]:
+        """Set the session up."""
+        self._lifecycle.take(Step.START)
+        return [_text(SessionUpdate(event_id=self._next_event_id(), session=_session_config(self._options)))]
+
+    def audio(self, frame: memoryview) -> Frame:
+        """Audio goes as base64."""
+        self._lifecycle.take(Step.AUDIO)
+        self._sent_bytes += len(frame)
+        return _text(Append(event_id=self._next_event_id(), audio=frame))
+
+    def commit(self) -> list[Frame]:
+        """Have the audio since the last commit recognised as one utterance; nothing to send if there is none."""
+        self._lifecycle.take(Step.COMMIT)
+        return self._commit()
+
+    def finish(self) -> list[Frame]:
+        """Say that no more audio comes; in the manual mode, what is not committed yet is the last utterance."""
+        self._lifecycle.take(Step.FINISH)
+        commit = self._commit() if self.takes_commits else []
+        return [*commit, _text(Finish(event_id=self._next_event_id()))]
+
+    def update(self, context: Sequence[ContextMessage]) -> list[Frame]:  # noqa: ARG002 - the codecs' common face
+        """The protocol knows a context from the start only.
+
+        Raises:
+            ConfigurationError: always.
+        """
+        raise ConfigurationError(f"context: {self._options.model} takes it as corpus_text, at the start only")
+
+    def cancel(self) -> list[Frame]:
+        """Nothing to send: the protocol drops what it has committed only with its connection."""
+        self._lifecycle.take(Step.CANCEL)
+        return []
+
+    def _commit(self) -> list[Frame]:
+        if self._sent_bytes == max(self._commits.values(), default=self._committed_bytes):
+            return []  # the server refuses to commit an empty buffer
+        event_id = self._next_event_id()
+        self._commits[event_id] = self._sent_bytes
+        return [_text(Commit(event_id=event_id))]
+
+    def _next_event_id(self) -> str:
+        self._event_count += 1
+        return f"{self._task_id}_{self._event_count}"
+
+    # --- what the server says ----------------------------------------------------------------------------------------
+
+    def overdue(self, segment_id: int) -> Events:  # noqa: ARG002 - the codecs' common face
+        """No final of this protocol waits for anything."""
+        return []
+
+    def receive(self, frame: str | bytes) -> Events:
+        """Read one message.
+
+        Raises:
+            RemoteProtocolError: it is not JSON, not of the documented shape, or comes out of order.
+        """
+        if isinstance(frame, bytes):
+            return [Unrecognised("binary message", f"{len(frame)} bytes")]
+        try:
+            event = _read(frame)
+        except msgspec.DecodeError as error:
+            raise RemoteProtocolError(
+                f"unreadable message from DashScope ({error}): {frame[:80]!r}",
+                request_id=self._session_id or None,
+                vendor=VENDOR,
+            ) from None
+        if isinstance(event, Unrecognised):
+            return [event]
+        if self._lifecycle.state in {State.DONE, State.FAILED}:
+            return []
+        reader = self._session_readers.get(type(event))
+        return reader(event, frame) if reader else self._read_item_event(event, frame)
+
+    def _read_created(self, event: SessionCreated, _raw: str) -> Events:
+        self._session_id = event.session.id or self._session_id
+        return []
+
+    def _read_updated(self, event: SessionUpdated, _raw: str) -> Events:
+        if self._lifecycle.state is State.STREAMING:
+            return []  # said twice
+        self._lifecycle.take(Step.STARTED)
+        self._session_id = self._session_id or event.session.id
+        return [Started(self._session_id)]
+
+    def _read_finished(self, _event: SessionFinished, _raw: str) -> Events:
+        if self._segments.unfinished or self._commits:
+            text = "DashScope finished the session without the final text of all that was said"
+            error = VendorError(text, retryable=True, request_id=self._session_id or None, vendor=VENDOR)
+            return self._fail(error)
+        self._lifecycle.take(Step.FINISHED)
+        return [Finished()]
+
+    def _read_error(self, event: ErrorEvent, raw: str) -> Events:
+        fault = event.error
+        if self._lifecycle.state is State.STREAMING and self._costs_nothing(fault):
+            self._commits.pop(fault.event_id or "", None)
+            return [Unrecognised(f"error {fault.code or fault.type}", raw)]
+        return self._fail(self._error(fault))
+
+    def _costs_nothing(self, fault: Fault) -> bool:
+        """Whether the session goes on and all audio is still to be recognised."""
+        event_id = fault.event_id or ""
+        is_about_ours = event_id.startswith(f"{self._task_id}_") and event_id not in self._commits
+        return fault.type == "invalid_request_error" and not is_about_ours
+
+    def _read_item_event(self, event: ServerEvent, raw: str) -> Events:
+        self._lifecycle.take(Step.RESULT)
+        segments, events = self._segments, Events()
+        match event:
+            case WireSpeechStarted():
+                events += segments.open(event.item_id, start_ms=event.audio_start_ms)
+            case WireSpeechStopped():
+                segments.stop(event.item_id, event.audio_end_ms)
+            case Committed():
+                events += self._read_committed(event)
+            case ItemCreated():
+                events += segments.open(event.item.id)
+            case TranscriptionText():
+                events += segments.interim(event, request_id=self._session_id, raw=raw)
+            case TranscriptionCompleted():
+                events += segments.final(event, request_id=self._session_id, raw=raw)
+            case TranscriptionFailed():
+                events += self._fail(self._error(event.error))
+        return events
+
+    def _read_committed(self, event: Committed) -> list[SpeechStarted]:
+        if not self._commits:
+            return self._segments.open(event.item_id)
+        start_ms = self._to_ms(self._committed_bytes)
+        self._committed_bytes = self._commits.pop(next(iter(self._commits)))
+        started = self._segments.open(event.item_id, start_ms=start_ms)
+        self._segments.stop(event.item_id, self._to_ms(self._committed_bytes))
+        return started
+
+    def _to_ms(self, size_bytes: int) -> int | None:
+        return None if self.audio_format.bytes_per_second is None else self.audio_format.to_ms(size_bytes)
+
+    def _error(self, fault: Fault) -> ASRError:
+        text = fault.message or "DashScope reported an error without a reason"
+        return error_from_code(
+            fault.code or fault.type or "",
+            f"{text} ({fault.param})" if fault.param else text,
+            request_id=self._session_id or None,
+            # so that a code that is in no table is judged by whose fault it was
+            status=500 if fault.type == "server_error" else None,
+        )
+
+    def _fail(self, error: ASRError) -> Events:
+        self._lifecycle.take(Step.FAIL)
+        return [Failed(error)]
+
+
+class _Segment(msgspec.Struct):
+    """An utterance that has no final text yet."""
+
+    id: int
+    start_ms: int
+    end_ms: int
+    has_text: bool = False
+
+
+Said = list[Result | SpeechStarted | SpeechEnded]
+
+
+class _Segments:
+    """The utterances of a session, known by their item and numbered in the order of their first sign."""
+
+    def __init__(self) -> None:
+        self._next_id = 0
+        # where the last one ended, as far as is known: a place for one whose own is not told
+        self._last_ms = 0
+        self._open: dict[str, _Segment] = {}
+        # items that are over: what comes late about them is not a new segment (an ordered set)
+        self._done: dict[str, None] = {}
+        self._was_cut_short = False
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether text was shown that has not become final."""
+        return self._was_cut_short or any(segment.has_text for segment in self._open.values())
+
+    def open(self, item_id: str | None, *, start_ms: int | None = None) -> list[SpeechStarted]:
+        """Note a sign of an item; an event if it is the first."""
+        key = self._key(item_id)
+        if key in self._open or key in self._done:
+            return []
+        start_ms = self._last_ms if start_ms is None else start_ms
+        segment = self._open[key] = _Segment(self._next_id, start_ms, start_ms)
+        self._next_id += 1
+        if len(self._open) > MAX_REMEMBERED:
+            oldest = self._open.pop(next(iter(self._open)))
+            self._was_cut_short |= oldest.has_text
+        return [SpeechStarted(segment_id=segment.id, start_ms=start_ms)]
+
+    def stop(self, item_id: str | None, end_ms: int | None) -> None:
+        """Note where the speech of an item ended."""
+        segment = self._open.get(self._key(item_id))
+        if segment is not None and end_ms is not None:
+            segment.end_ms = self._last_ms = max(end_ms, segment.start_ms)
+
+    def interim(self, event: TranscriptionText, *, request_id: str, raw: str) -> Said:
+        """The present text of an item; empty where it says nothing, or comes behind the final."""
+        text = (event.text or "") + (event.stash or "")
+        key = self._key(event.item_id)
+        if not text or key in self._done:
+            return []
+        started = self.open(key)
+        segment = self._open[key]
+        segment.has_text = True
+        return [
+            *started,
+            Result(
+                text=text,
+                is_final=False,
+                segment_id=segment.id,
+                start_ms=segment.start_ms,
+                end_ms=segment.end_ms,
+                language=event.language,
+                request_id=request_id,
+                raw=raw,
+            ),
+        ]
+
+    def final(self, event: TranscriptionCompleted, *, request_id: str, raw: str) -> Said:
+        """The last text of an item; empty where it was said before, or nothing was heard at all."""
+        key = self._key(event.item_id)
+        if key in self._done or not (event.transcript or key in self._open):
+            return []
+        started = self.open(key)
+        segment = self._open.pop(key)
+        self._forget(key)
+        result = Result(
+            text=event.transcript or "",
+            is_final=True,
+            segment_id=segment.id,
+            start_ms=segment.start_ms,
+            end_ms=segment.end_ms,
+            emotion=event.emotion,
+            language=event.language,
+            request_id=request_id,
+            raw=raw,
+        )
+        return [*started, result, SpeechEnded(segment_id=segment.id, end_ms=segment.end_ms)]
+
+    def _key(self, item_id: str | None) -> str:
+        """The item that is meant: the newest one where the message does not say."""
+        return item_id or next(reversed(self._open), "")
+
+    def _forget(self, key: str) -> None:
+        if key:
+            self._done[key] = None
+        if len(self._done) > MAX_REMEMBERED:
+            del self._done[next(iter(self._done))]
+
+
+def _read(frame: str) -> ServerEvent | Unrecognised:
+    try:
+        return _decode(frame)
+    except msgspec.ValidationError:
+        kind = _decode_kind(frame).type
+        if kind in SERVER_EVENT_NAMES:
+            raise
+        return Unrecognised(kind or "message without a type", frame)
+
+
+def _session_config(options: QwenRealtime) -> SessionConfig:
+    corpus = None if options.corpus_text is None else Corpus(options.corpus_text)
+    return SessionConfig(
+        modalities=("text",),
+        input_audio_format=options.format,
+        sample_rate=options.sample_rate,
+        input_audio_transcription=Transcription(language=options.language, corpus=corpus),
+        turn_detection=None if options.manual_commit else _turn_detection(options),
+    )
+
+
+def _turn_detection(options: QwenRealtime) -> TurnDetection:
+    return TurnDetection(
+        type="server_vad",
+        threshold=options.vad_threshold,
+        prefix_padding_ms=options.prefix_padding_ms,
+        silence_duration_ms=options.silence_duration_ms,
+    )
+
+
+def _text(message: ClientEvent) -> str:
+    return _encode(message).decode()

@@ -1,0 +1,229 @@
+"""Every message of the Qwen realtime protocol (`/api-ws/v1/realtime`), spelled once for both sides.
+
+Only shapes: which message may follow which is the codec's business here and the emulator's on the other side. All
+messages are JSON text frames that say what they are in `type`. Members that are read are lenient; what nobody reads is
+taken as it comes. Sources: the client event and server event pages of Qwen-ASR-Realtime (2026-03-15), and the frames
+of the official SDK 2.0.2 (`audio/qwen_omni`).
+"""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+# --- client to server ------------------------------------------------------------------------------------------------
+
+
+class Corpus(msgspec.Struct, frozen=True):
+    """Text that tells what the talk is about, names and terms included; 10,000 tokens at most."""
+
+    text: str | None = None
+
+
+class Transcription(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What to recognise."""
+
+    language: str | None = None
+    corpus: Corpus | None = None
+
+
+class TurnDetection(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Where the server cuts; `type` is always server_vad. Times in milliseconds."""
+
+    type: str
+    threshold: float | None = None
+    prefix_padding_ms: int | None = None
+    silence_duration_ms: int | None = None
+
+
+class SessionConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """What a session is to do. `turn_detection` null is the manual mode, without it the server's own setting stays."""
+
+    modalities: tuple[str, ...] | None = None
+    input_audio_format: str | None = None
+    sample_rate: int | None = None
+    input_audio_transcription: Transcription | None = None
+    turn_detection: TurnDetection | UnsetType | None = UNSET
+
+
+class _ClientEvent(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
+    event_id: str = ""
+
+
+class SessionUpdate(_ClientEvent, frozen=True, kw_only=True, tag="session.update"):
+    """Set the session up."""
+
+    session: SessionConfig
+
+
+class Append(_ClientEvent, frozen=True, kw_only=True, tag="input_audio_buffer.append"):
+    """A piece of audio, base64 on the wire, 15 MiB of that at most; never answered."""
+
+    audio: memoryview
+
+
+class Commit(_ClientEvent, frozen=True, kw_only=True, tag="input_audio_buffer.commit"):
+    """Manual mode: recognise what is in the buffer as one utterance."""
+
+
+class Clear(_ClientEvent, frozen=True, kw_only=True, tag="input_audio_buffer.clear"):
+    """Drop what is in the buffer."""
+
+
+class Finish(_ClientEvent, frozen=True, kw_only=True, tag="session.finish"):
+    """No more audio; results are still wanted."""
+
+
+ClientEvent = SessionUpdate | Append | Commit | Clear | Finish
+
+# --- server to client ------------------------------------------------------------------------------------------------
+
+
+class SessionInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """The session as the server has it set up."""
+
+    id: str = ""
+    object: Any = "realtime.session"
+    model: Any = None
+    modalities: Any = ("text",)
+    input_audio_format: Any = None
+    sample_rate: Any = None
+    input_audio_transcription: Any = None
+    turn_detection: Any = None
+
+
+class Fault(msgspec.Struct, frozen=True, kw_only=True):
+    """What went wrong; `event_id` names the client's event that it is about.
+
+    `invalid_request_error` leaves the connection open, `server_error` ends it (server event page of the sibling
+    Qwen-Audio-Realtime, 2026-07-14).
+    """
+
+    type: str | None = None
+    code: str | None = None
+    message: str | None = None
+    param: str | None = None
+    event_id: str | None = None
+
+
+class ItemInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """An utterance as an item of the conversation."""
+
+    id: str = ""
+    object: Any = "realtime.item"
+    type: Any = "message"
+    status: Any = "completed"
+    role: Any = "user"
+    content: Any = ()
+
+
+class _ServerEvent(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
+    event_id: str | None = None
+
+
+class _ItemEvent(_ServerEvent, frozen=True, kw_only=True):
+    """About one utterance."""
+
+    item_id: str | None = None
+
+
+class SessionCreated(_ServerEvent, frozen=True, kw_only=True, tag="session.created"):
+    """The first message of all, with the server's defaults."""
+
+    session: SessionInfo = SessionInfo()
+
+
+class SessionUpdated(_ServerEvent, frozen=True, kw_only=True, tag="session.updated"):
+    """session.update was taken."""
+
+    session: SessionInfo = SessionInfo()
+
+
+class SessionFinished(_ServerEvent, frozen=True, kw_only=True, tag="session.finished"):
+    """The end: every result has been sent."""
+
+
+class ErrorEvent(_ServerEvent, frozen=True, kw_only=True, tag="error"):
+    """Something went wrong."""
+
+    error: Fault = Fault()
+
+
+class WireSpeechStarted(_ItemEvent, frozen=True, kw_only=True, tag="input_audio_buffer.speech_started"):
+    """Speech begins, in milliseconds from the start of the session's audio."""
+
+    audio_start_ms: int | None = None
+
+
+class WireSpeechStopped(_ItemEvent, frozen=True, kw_only=True, tag="input_audio_buffer.speech_stopped"):
+    """Speech ends, in milliseconds from the start of the session's audio."""
+
+    audio_end_ms: int | None = None
+
+
+class Committed(_ItemEvent, frozen=True, kw_only=True, tag="input_audio_buffer.committed"):
+    """What was in the buffer becomes an utterance."""
+
+    previous_item_id: str | None = None
+
+
+class Cleared(_ServerEvent, frozen=True, kw_only=True, tag="input_audio_buffer.cleared"):
+    """The buffer is empty."""
+
+
+class ItemCreated(_ServerEvent, frozen=True, kw_only=True, tag="conversation.item.created"):
+    """The utterance is an item of the conversation."""
+
+    previous_item_id: str | None = None
+    item: ItemInfo = ItemInfo()
+
+
+class TranscriptionText(_ItemEvent, frozen=True, kw_only=True, tag="conversation.item.input_audio_transcription.text"):
+    """The utterance so far: `text` will not change any more, `stash` behind it still may."""
+
+    content_index: int | None = None
+    language: str | None = None
+    emotion: str | None = None
+    text: str | None = None
+    stash: str | None = None
+
+
+class TranscriptionCompleted(
+    _ItemEvent, frozen=True, kw_only=True, tag="conversation.item.input_audio_transcription.completed"
+):
+    """The final text of the utterance."""
+
+    content_index: int | None = None
+    language: str | None = None
+    emotion: str | None = None
+    transcript: str | None = None
+
+
+class TranscriptionFailed(
+    _ItemEvent, frozen=True, kw_only=True, tag="conversation.item.input_audio_transcription.failed"
+):
+    """The utterance could not be recognised."""
+
+    content_index: int | None = None
+    error: Fault = Fault()
+
+
+ServerEvent = (
+    SessionCreated
+    | SessionUpdated
+    | SessionFinished
+    | ErrorEvent
+    | WireSpeechStarted
+    | WireSpeechStopped
+    | Committed
+    | Cleared
+    | ItemCreated
+    | TranscriptionText
+    | TranscriptionCompleted
+    | TranscriptionFailed
+)
+
+SERVER_EVENT_NAMES = frozenset(str(event.__struct_config__.tag) for event in get_args(ServerEvent))
+CLIENT_EVENT_NAMES = frozenset(str(event.__struct_config__.tag) for event in get_args(ClientEvent))
