@@ -1,4 +1,4 @@
-"""The project's chores: `nox -s demo`, `tests`, `lint`, `types`, `bench`."""
+"""The project's chores: `nox -s demo`, `tests`, `lint`, `types`, `bench`, `live`."""
 
 from __future__ import annotations
 
@@ -58,3 +58,10 @@ def bench(session: nox.Session) -> None:
     install(session, "local,speed")
     for script in sorted(Path("benchmarks").glob("bench_*.py")):
         session.run("python", str(script), *session.posargs)
+
+
+@nox.session
+def live(session: nox.Session) -> None:
+    """Try every model that the keys in the environment reach; bills some seconds of audio each."""
+    session.install("-e", ".")
+    session.run("python", "benchmarks/live.py", *session.posargs)

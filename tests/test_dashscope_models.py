@@ -95,6 +95,21 @@ def test_a_model_of_the_other_family_is_refused_with_those_of_this_one() -> None
         (Paraformer, {"sample_rate": "16000"}, "sample_rate='16000': expected int, got str"),
         (Paraformer, {"language_hints": "zh"}, "language_hints='zh': expected array | null, got str"),
         (Paraformer, {"heartbeat": "yes"}, "heartbeat='yes': expected bool | null, got str"),
+        (
+            Paraformer,
+            {"model": "paraformer-realtime-v1", "vocabulary_id": "vocab-1"},
+            "vocabulary_id='vocab-1': paraformer-realtime-v1 does not have it (paraformer-realtime-v2, paraformer-",
+        ),
+        (
+            Paraformer,
+            {"phrase_id": "phrase-1"},
+            "phrase_id='phrase-1': paraformer-realtime-v2 does not have it (paraformer-realtime-v1, paraformer-",
+        ),
+        (
+            Paraformer,
+            {"model": "paraformer-realtime-8k-v2", "sample_rate": 8_000, "language_hints": ["zh"]},
+            "language_hints=('zh',): paraformer-realtime-8k-v2 does not have it (paraformer-realtime-v2 do)",
+        ),
         (Paraformer, {"format": "mp4"}, "format='mp4': did you mean 'mp3'?"),
         (Paraformer, {"language_hints": ["zh", "xx"]}, "knows zh, en, ja, yue, ko, de, fr, ru, not 'xx'"),
         (FunASR, {"language_hints": ["zh", "en"]}, "fun-asr-realtime reads only the first; give 1"),
@@ -208,6 +223,10 @@ def test_translation_follows_from_its_target_unless_it_is_set() -> None:
     [
         (
             {"transcription_enabled": False},
+            "transcription_enabled=False without translation_target_languages: nothing is left to do",
+        ),
+        (
+            {"transcription_enabled": False, "translation_enabled": False},
             "transcription_enabled=False without translation_target_languages: nothing is left to do",
         ),
         ({"translation_enabled": True}, "translation_enabled=True: say into what with translation_target_languages"),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,6 +31,7 @@ from asr_async.vendors.dashscope.realtime_models import REALTIME_CAPABILITIES
 
 from .probe import Probe, until
 
+EXAMPLES = Path(__file__).parent.parent / "examples" / "audio"
 SECOND = bytes(32_000)
 SCRIPT = [("hello there my friend", 100, 900), ("and good bye", 1_200, 1_900)]
 TEXTS = [text for text, _, _ in SCRIPT]
@@ -182,3 +185,10 @@ async def test_a_model_that_the_server_does_not_have_is_not_worth_a_second_try(
         async with session(options):
             pass
     assert (caught.value.retryable, caught.value.code) == (False, "1007")
+
+
+async def test_the_embedded_recogniser_hears_what_is_said() -> None:
+    pytest.importorskip("pocketsphinx")
+    transcript = await transcribe(EXAMPLES / "demo.wav", QwenRealtime(language="en"), Local())
+    spoken = (EXAMPLES / "demo.txt").read_text(encoding="utf-8")
+    assert transcript.text.split() == re.findall(r"[a-z']+", spoken.lower())

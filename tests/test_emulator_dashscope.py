@@ -338,6 +338,25 @@ async def test_unknown_parameters_nulls_and_resources_pass() -> None:
         await client.start(parameters={"speaker_count": 2, "vocabulary_id": None, "speech_noise_threshold": 0})
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("language_hints", ["zh"]),
+        ("semantic_punctuation_enabled", False),
+        ("special_word_filter", "{}"),
+        ("speaker_count", 2),
+    ],
+)
+async def test_the_message_model_refuses_what_it_does_not_have(name: str, value: Any) -> None:
+    model = "qwen-audio-3.1-asr-flash-message"
+    async with connected() as client:
+        await client.send(run_task(model=model, parameters={name: value, "heartbeat": True}))
+        assert await client.failure() == ("InvalidParameter", f"{name} is not supported by {model}")
+    async with connected() as client:
+        known = {"vad_model": "near_meeting_16k", "disfluency_removal_enabled": True, "vocabulary": {"云": 5}}
+        await client.start(model=model, parameters={**known, name: None})
+
+
 @pytest.mark.parametrize("task_id", ["", "t1"])
 async def test_a_task_id_must_be_new(task_id: str) -> None:
     async with connected() as client:

@@ -7,7 +7,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from asr_async import AuthenticationError, DashScope, Paraformer, VendorError, connect
+from asr_async import AuthenticationError, DashScope, Paraformer, QwenAudio, VendorError, connect
 from asr_async.emulator import Emulator, Scripted, serve
 from asr_async.emulator.keys import MAX_ISSUED, Keys
 from asr_async.hotwords import HotWord
@@ -169,7 +169,7 @@ async def test_pages_of_a_listing_follow_each_other() -> None:
 # --- what hot words change -------------------------------------------------------------------------------------------
 
 
-async def recognise(emulator: Emulator, options: Paraformer) -> list[str]:
+async def recognise(emulator: Emulator, options: Paraformer | QwenAudio) -> list[str]:
     async with connect(options, DashScope("key", endpoint=emulator.dashscope_url)) as session:
         return [result.text async for result in session.stream([bytes(32_000)], pace=None) if result.is_final]
 
@@ -199,6 +199,14 @@ async def test_a_phrase_list_is_heard_where_its_weight_is_positive(weight: int, 
         service = DashScope("key", endpoint=emulator.dashscope_url)
         made = await service.vocabularies.create([HotWord("Seediq Bale", weight=weight)], name="films", model=V1)
         assert await recognise(emulator, Paraformer(model=V1, phrase_id=made)) == [text]
+
+
+@pytest.mark.parametrize(
+    ("vocabulary", "text"), [({"Seediq Bale": 5}, "Seediq Bale."), ({"Paraformer": 5}, "seat a bail.")]
+)
+async def test_hot_words_that_come_along_are_heard(vocabulary: dict[str, int], text: str) -> None:
+    async with serve(FILMS) as emulator:
+        assert await recognise(emulator, QwenAudio(vocabulary=vocabulary)) == [text]
 
 
 async def test_a_task_with_an_unknown_vocabulary_fails_with_the_documented_code() -> None:

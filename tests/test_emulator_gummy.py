@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from asr_async.emulator import Scripted
+from asr_async.emulator import HypothesisWord, Scripted
 from asr_async.errors import ConfigurationError
 
+from .probe import Probe
 from .test_emulator_dashscope import SECOND, Client, connected, run_task
 
 SCRIPT = Scripted(
@@ -103,6 +104,84 @@ async def test_chat_hears_one_sentence_ignores_what_follows_and_finishes_when_as
         ("translations", 0, "One, two, three.", True),
     ]
     assert {number for _, number, _, _ in brief(found)} == {0}
+
+
+async def transcriptions(script: Scripted, model: str = "gummy-chat-v1") -> list[dict[str, Any]]:
+    async with connected(script) as client:
+        await client.start(model=model)
+        await client.send(SECOND * 2)
+        await client.finish()
+        return [output["transcription"] for output in await outputs(client)]
+
+
+def guesses(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What each message says of the end, with its text and whether it is there."""
+    names = ("vad_pre_end", "pre_end_failed", "pre_end_start_time", "pre_end_end_time", "text", "sentence_end")
+    return [{name: sentence[name] for name in names if name in sentence} for sentence in found]
+
+
+async def test_chat_guesses_the_end_of_its_sentence_before_it_comes() -> None:
+    *_, guess, final = guesses(await transcriptions(SCRIPT))
+    assert guess == {
+        "vad_pre_end": True,
+        "pre_end_start_time": 0,
+        "pre_end_end_time": 900,
+        "text": "一二三。",
+        "sentence_end": False,
+    }
+    assert final == {"text": "一二三。", "sentence_end": True}
+    assert not any("vad_pre_end" in sentence for sentence in await transcriptions(SCRIPT, "gummy-realtime-v1"))
+
+
+async def test_chat_takes_a_pause_for_the_end_until_speech_goes_on() -> None:
+    words = (
+        HypothesisWord(text="一", start_ms=0, end_ms=200),
+        HypothesisWord(text="二", start_ms=700, end_ms=900),
+    )
+    script = Scripted([{"text": "一二", "start_ms": 0, "end_ms": 1_000, "words": words}], interim_every_ms=250)
+    assert guesses(await transcriptions(script)) == [
+        {"text": "一", "sentence_end": False},
+        {
+            "vad_pre_end": True,
+            "pre_end_start_time": 0,
+            "pre_end_end_time": 200,
+            "text": "一",
+            "sentence_end": False,
+        },
+        {"pre_end_failed": True, "text": "一二", "sentence_end": False},
+        {
+            "vad_pre_end": True,
+            "pre_end_start_time": 0,
+            "pre_end_end_time": 900,
+            "text": "一二",
+            "sentence_end": False,
+        },
+        {"text": "一二", "sentence_end": True},
+    ]
+
+
+async def test_chat_fails_when_its_sentence_does_not_end_within_60_seconds() -> None:
+    async with connected(Scripted([("一直说", 0, 70_000)], interim_every_ms=50_000)) as client:
+        await client.start(model="gummy-chat-v1")
+        await client.send(SECOND * 60)
+        assert (await client.receive())["payload"]["output"]["transcription"]["text"] == "一直说"
+        await client.send(SECOND)
+        assert await client.failure() == ("InvalidParameter", "the audio is longer than 60 seconds")
+
+
+async def test_after_the_sentence_of_chat_no_length_is_too_much() -> None:
+    assert brief(await heard(SECOND * 65, model="gummy-chat-v1"))[-1] == ("transcription", 0, "一二三。", True)
+
+
+@pytest.mark.parametrize(("parameters", "languages"), [(TRANSLATING, ("en",)), ({}, ())])
+async def test_the_engine_is_told_what_to_translate_into(
+    parameters: dict[str, Any], languages: tuple[str, ...]
+) -> None:
+    engine = Probe()
+    async with connected(engine) as client:
+        await client.start(model="gummy-realtime-v1", parameters=parameters)
+    assert engine.request is not None
+    assert engine.request.translate_to == languages
 
 
 @pytest.mark.parametrize("translations", ["en", {"en": 1}, ["en"]])

@@ -198,6 +198,12 @@ class TestRefusing:
         assert "English only" in refused.reason
         assert "zh, ja" in refused.reason
 
+    async def test_translation(self) -> None:
+        async with PocketSphinx(workers=1) as engine:
+            refused = await self.refusal(engine, Request(sample_rate=16_000, translate_to=("zh",)))
+        assert refused.kind == "unsupported"
+        assert "cannot translate (into zh)" in refused.reason
+
     async def test_without_pocketsphinx_the_reason_names_the_extra(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, "pocketsphinx", None)
         with pytest.raises(ConfigurationError, match=r"pip install 'asr-async\[local\]'"):

@@ -15,6 +15,7 @@ from asr_async import (
     AuthenticationError,
     Client,
     Event,
+    HotWord,
     Huawei,
     Local,
     Paraformer,
@@ -285,6 +286,36 @@ async def test_a_source_without_a_length_that_is_too_long_is_an_error_with_what_
             results = [result async for result in session.stream((bytes(32_000) for _ in range(80)), pace=None)]
             raise AssertionError(results)
     assert caught.value.code == "SIS.0309"
+
+
+PLACES = Scripted(
+    [{"text": "去WULA和台北", "start_ms": 0, "end_ms": 900, "variants": {"WULA": "呜啦", "台北": "太背"}}]
+)
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        ([], "去呜啦和太背"),
+        (["台北"], "去呜啦和台北"),
+        ([HotWord("WULA", weight=5)], "去WULA和太背"),
+        ([HotWord("WULA", heard_as="呜啦"), "台北"], "去WULA和台北"),
+        ([HotWord("台背", heard_as="台北")], "去呜啦和太背"),
+    ],
+    ids=["none", "plain", "weight", "replacement", "another"],
+)
+async def test_the_words_of_a_table_are_heard_as_they_are_to_be_written(words: list[Any], text: str) -> None:
+    async with serve(PLACES) as emulator, Client(huawei(emulator)) as client:
+        table = await client.vocabularies.create(words, name="places") if words else None
+        assert (await client.transcribe([THREE_SECONDS], Rasr(vocabulary_id=table))).text == text
+
+
+async def test_words_that_come_along_are_heard_beside_those_of_a_table() -> None:
+    async with serve(PLACES) as emulator, Client(huawei(emulator)) as client:
+        table = await client.vocabularies.create(["台北"], name="places")
+        for vocabulary_id, text in ((None, "去WULA和太背"), (table, "去WULA和台北")):
+            options = Rasr(vocabulary_id=vocabulary_id, user_words=["WULA"])
+            assert (await client.transcribe([THREE_SECONDS], options)).text == text
 
 
 async def test_an_unknown_hot_word_table_is_refused_at_the_start() -> None:

@@ -32,6 +32,7 @@ from dashscope.audio.asr import (
 
 from asr_async import DashScope
 from asr_async.emulator import Emulator, Scripted, serve
+from asr_async.vendors.dashscope.models import CAPABILITIES
 
 EXAMPLES = Path(__file__).parent.parent / "examples" / "audio"
 FRAME = bytes(3_200)
@@ -97,10 +98,8 @@ class Log(RecognitionCallback):
         self.calls.append("close")
 
 
-def recognition(callback: Any = None, **options: Any) -> Any:
-    return Recognition(
-        model="paraformer-realtime-v2", callback=callback, **{"format": "pcm", "sample_rate": 16_000, **options}
-    )
+def recognition(callback: Any = None, *, model: str = "paraformer-realtime-v2", **options: Any) -> Any:
+    return Recognition(model=model, callback=callback, **{"format": "pcm", "sample_rate": 16_000, **options})
 
 
 async def stream(recogniser: Any, frames: int = 22, **start: Any) -> None:
@@ -177,9 +176,10 @@ async def test_one_object_may_be_started_again_with_its_task_id(point: Point) ->
     assert [sentence["text"] for sentence in log.finals] == [*TEXTS, TEXTS[0]]
 
 
-async def test_the_context_of_a_continue_task_is_taken(point: Point) -> None:
+@pytest.mark.parametrize("model", [name for name, row in CAPABILITIES.items() if row.context])
+async def test_the_context_of_a_continue_task_is_taken(point: Point, model: str) -> None:
     log = Log()
-    recogniser = recognition(log)
+    recogniser = recognition(log, model=model)
     async with serve(Scripted(SCRIPT)) as emulator:
         point(emulator)
         recogniser.start()
@@ -305,6 +305,7 @@ class TranslationLog(TranslationRecognizerCallback):
         self.calls: list[str] = []
         self.said: list[str] = []
         self.translated: list[str] = []
+        self.expected_ends_ms: list[int] = []
         self.interims = 0
 
     def on_open(self) -> None:
@@ -317,6 +318,8 @@ class TranslationLog(TranslationRecognizerCallback):
                 texts.append(result.text)
             elif result is not None:
                 self.interims += 1
+        if transcription_result is not None and transcription_result.vad_pre_end:
+            self.expected_ends_ms.append(transcription_result.pre_end_end_time)
 
     def on_complete(self) -> None:
         self.calls.append("complete")
@@ -384,7 +387,7 @@ async def test_the_one_sentence_form_completes_and_takes_no_audio_after_its_sent
         sent = await in_thread(send_until_it_has_heard_enough)
     assert 10 <= sent < 1_000
     assert log.calls == ["open", "complete", "close"]
-    assert (log.said, log.translated) == (["你好世界。"], ["Hello, big world."])
+    assert (log.said, log.translated, log.expected_ends_ms) == (["你好世界。"], ["Hello, big world."], [1000])
 
 
 async def test_the_embedded_recogniser_hears_what_is_said(point: Point) -> None:

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from asr_async import AudioFormat, ConfigurationError, Paraformer, Rasr, read_audio
+from asr_async import AudioFormat, ConfigurationError, GummyChat, Paraformer, Rasr, read_audio
 from asr_async.sources import ChunkReader, preflight
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
+
+    from asr_async.vendors.options import Options
 
 PCM16K = AudioFormat("pcm", 16_000)
 TONE = struct.pack("<16000h", *(int(8_000 * math.sin(n / 10)) for n in range(16_000)))
@@ -137,16 +139,18 @@ async def test_a_path_or_a_number_is_not_a_source() -> None:
         await preflight(5, Paraformer())  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("mode", ["short", "sentence"])
-async def test_a_file_longer_than_the_model_takes_is_refused_with_both_lengths(tmp_path: Path, mode: str) -> None:
+@pytest.mark.parametrize("options", [Rasr(mode="short"), Rasr(mode="sentence"), GummyChat()], ids=lambda o: o.model)
+async def test_a_file_longer_than_the_model_takes_is_refused_with_both_lengths(
+    tmp_path: Path, options: Options
+) -> None:
     fits = write_wav(tmp_path / "fits.wav", samples=60 * TONE)
-    await preflight(read_audio(fits), Rasr(mode=mode))
+    await preflight(read_audio(fits), options)
     long = write_wav(tmp_path / "long.wav", samples=90 * TONE)
     await preflight(read_audio(long), Rasr(mode="continue"))
     await preflight(read_audio(long), Paraformer())
     with pytest.raises(ConfigurationError) as caught:
-        await preflight(read_audio(long), Rasr(mode=mode))
-    assert str(caught.value) == f"{long} is 90.0 s long: huawei/{mode} takes 60 s at most"
+        await preflight(read_audio(long), options)
+    assert str(caught.value) == f"{long} is 90.0 s long: {options.model} takes 60 s at most"
 
 
 async def chunks_of(reader: ChunkReader) -> list[bytes]:

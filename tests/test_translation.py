@@ -24,8 +24,10 @@ from asr_async import (
     QwenAudio,
     Result,
     SpeechEnded,
+    SpeechEnding,
     Timeouts,
     TranslationArrived,
+    VendorError,
     connect,
     transcribe,
 )
@@ -191,6 +193,32 @@ async def test_chat_takes_pushed_audio_that_comes_too_late_without_complaint() -
 
 
 # --- a vendor that is out of step further than the emulator ----------------------------------------------------------
+
+
+async def test_chat_says_that_the_end_is_near_before_it_comes() -> None:
+    *_, ending, final, ended = await events_of(GummyChat())
+    assert ending == SpeechEnding(segment_id=0, end_ms=900)
+    assert isinstance(final, Result)
+    assert final.text == "你好世界。"
+    assert ended == SpeechEnded(segment_id=0, end_ms=900)
+
+
+async def test_chat_that_is_spoken_to_for_longer_than_60_seconds_is_an_error_behind_what_was_heard() -> None:
+    script = [("一直说个不停", 58_000, 90_000)]
+    heard: list[str] = []
+    with pytest.raises(VendorError, match="the audio is longer than 60 seconds") as caught:
+        async with connect(GummyChat(), local(script)) as session:
+            async for result in session.stream((SECOND for _ in range(80)), pace=None):
+                heard.append(result.text)
+    assert (caught.value.code, caught.value.retryable) == ("InvalidParameter", False)
+    assert heard[-1] == "一"
+
+
+async def test_an_engine_that_cannot_translate_refuses_the_task() -> None:
+    pytest.importorskip("pocketsphinx")
+    with pytest.raises(VendorError, match=r"the embedded recogniser cannot translate \(into zh\)") as caught:
+        await transcribe([SECOND], Gummy(source_language="en", translation_target_languages=["zh"]), Local())
+    assert caught.value.code == "InvalidParameter"
 
 
 def gummy(sentence_id: int, text: str, *, lang: str | None = None, end: bool = True) -> dict[str, Any]:
@@ -360,6 +388,8 @@ async def test_a_context_that_is_too_long_is_refused() -> None:
     async with connect(FunASR(), local()) as session:
         with pytest.raises(ConfigurationError, match="6 messages of 'user', at most 5 are read"):
             await session.update_context(CONTEXT * 6)
+        with pytest.raises(ConfigurationError, match="a message of 401 characters, at most 400 are read"):
+            await session.update_context([ContextMessage("user", "x" * 401)])
 
 
 async def test_a_context_comes_too_early_before_the_session_is_open_and_too_late_after_its_end() -> None:

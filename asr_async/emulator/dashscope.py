@@ -54,6 +54,9 @@ DATA_TIMEOUT_S = 23
 IDLE_TIMEOUT_S = 60
 """A connection without a task is closed after so long (Fun-ASR WebSocket API page)."""
 
+CHAT_LIMIT_MS = 60_000
+"""So much audio in which the one sentence of the chat model has not ended is an error (one-sentence API page)."""
+
 SILENCE_LIMIT_MS = 60_000
 """So much audio in which nothing is heard ends a task without `heartbeat` (real-time recognition SDK page)."""
 
@@ -224,6 +227,7 @@ def _read_run(payload: dict[str, Any]) -> RunPayload:
 
 def _read_parameters(given: dict[str, Any], capability: Capability) -> _Parameters:
     parameters = _checked(given, _Parameters)
+    _check_names(given, capability)
     if not capability.takes_rate(parameters.sample_rate):
         raise _TaskFailedError(
             "InvalidParameter",
@@ -237,9 +241,23 @@ def _read_parameters(given: dict[str, Any], capability: Capability) -> _Paramete
     return parameters
 
 
+def _check_names(given: dict[str, Any], capability: Capability) -> None:
+    """Refuse what the model does not have. The message model alone is known to do so (reports of clients, 2026)."""
+    if not _is_message(capability.model):
+        return
+    for name, value in given.items():
+        if value is not None and name not in {"format", "sample_rate", *capability.options}:
+            raise _TaskFailedError("InvalidParameter", f"{name} is not supported by {capability.model}")
+
+
+def _is_message(model: str) -> bool:
+    return model.endswith("-message")
+
+
 def _read_hot_words(run: RunPayload, parameters: _Parameters, tables: Tables) -> tuple[str, ...]:
-    """The words of the vocabulary and of the phrase lists that are named. An unknown vocabulary is `NotFound`."""
-    words = [word for resource in run.resources for word in tables.phrases(resource.resource_id)]
+    """The words that came along, of the vocabulary and of the phrase lists. An unknown vocabulary is `NotFound`."""
+    words = [*(parameters.vocabulary or ())]
+    words += [word for resource in run.resources for word in tables.phrases(resource.resource_id)]
     if parameters.vocabulary_id is not None:
         languages = parameters.language_hints or ()
         try:
@@ -342,9 +360,8 @@ class _Task:
         self._decoder = _decoder(self.parameters)
         self._sentences = _sentences(capability, self.parameters)
         # "only final results unless intermediate_result_enabled" (client event page)
-        is_message = run.model.endswith("-message")
-        self._says_interims = not is_message or bool(self.parameters.intermediate_result_enabled)
-        self._is_one_sentence = run.model.startswith("gummy-chat-")
+        self._says_interims = not _is_message(run.model) or bool(self.parameters.intermediate_result_enabled)
+        self._is_one_sentence = _is_chat(run.model)
         self._is_over = False
         self._audio_bytes = 0
         self._heartbeats = 0
@@ -357,7 +374,12 @@ class _Task:
             sample_rate=self.parameters.sample_rate,
             languages=self.parameters.languages,
             hot_words=self._hot_words,
+            translate_to=self.parameters.target_languages,
         )
+
+    @property
+    def _audio_ms(self) -> int:
+        return self._audio_bytes * 1000 // (self.parameters.sample_rate * SAMPLE_BYTES)
 
     @property
     def _usage(self) -> WireUsage:
@@ -366,15 +388,21 @@ class _Task:
 
     def pieces(self, data: bytes) -> Iterator[bytes]:
         """The samples in a frame, in portions for the engine; each counts as received when it is taken."""
-        if self._is_over:
-            return  # what comes after the one sentence is not heard
         try:
             samples = self._decoder.decode(data)
         except UndecodableError as error:
             raise _TaskFailedError("DECODE_ERROR", f"Failed to decode audio: {error}") from None
         for piece in portions(samples, self.parameters.sample_rate, PIECE_MS):
+            if self._is_over:
+                return  # what comes after the one sentence is not heard
             self._audio_bytes += len(piece)
+            self._check_length()
             yield piece
+
+    def _check_length(self) -> None:
+        if self._is_one_sentence and self._audio_ms > CHAT_LIMIT_MS:
+            # the documents give no code
+            raise _TaskFailedError("InvalidParameter", f"the audio is longer than {CHAT_LIMIT_MS // 1000} seconds")
 
     def started(self) -> _Bare:
         return _Bare(_header(self.id, Step.STARTED))
@@ -402,8 +430,7 @@ class _Task:
         if self._heartbeats <= due:
             return None
         # Without text: clients have seen that, so those that are tried here had better bear it.
-        now_ms = self._audio_bytes * 1000 // (self.parameters.sample_rate * SAMPLE_BYTES)
-        heartbeat = Sentence(begin_time=now_ms, end_time=None, heartbeat=True, sentence_end=False)
+        heartbeat = Sentence(begin_time=self._audio_ms, end_time=None, heartbeat=True, sentence_end=False)
         return self._generated(Output(sentence=heartbeat), None)
 
     def _generated(self, output: Output, usage: WireUsage | None) -> ServerMessage:
@@ -413,10 +440,18 @@ class _Task:
         )
 
 
+def _is_chat(model: str) -> bool:
+    return model.startswith("gummy-chat-")
+
+
 def _sentences(capability: Capability, parameters: _Parameters) -> _Sentences | GummySentences:
     """What dresses hypotheses for the model."""
     if "translation_enabled" in capability.options:
-        return GummySentences(is_transcribed=parameters.is_transcribed, languages=parameters.target_languages)
+        return GummySentences(
+            is_transcribed=parameters.is_transcribed,
+            languages=parameters.target_languages,
+            guesses_end=_is_chat(capability.model),
+        )
     # "VAD mode, final only" (Paraformer SDK page)
     return _Sentences(emotion=capability.emotion and not parameters.semantic_punctuation_enabled)
 

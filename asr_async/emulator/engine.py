@@ -46,6 +46,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     """Language hints as the client gave them; empty means any."""
     hot_words: tuple[str, ...] = ()
     """Terms to expect, as they are to be written."""
+    translate_to: tuple[str, ...] = ()
+    """Languages to translate into."""
 
 
 Emit = Callable[[Hypothesis], Awaitable[None]]

@@ -7,7 +7,8 @@ Sources: the API reference of SIS (public documentation repository, 2021-10; liv
 2025/26) and frames of the official Python SDK (1.7/1.8 line).
 
 Where a sentence ends is the engine's own business: `vad_tail`, `max_seconds` and, in mode continue, `vad_head` are
-checked and have no effect, nor have `digit_norm`, `vad_threshold` and hot words.
+checked and have no effect, nor have `digit_norm` and `vad_threshold`. Hot words are handed to the engine without their
+weights.
 
 A failed round does not end its connection: the client is told ERROR, and everything but a new START is ignored. What
 fails is raised as a `_RoundError`, and answered by whoever was at work: the reader, or the task beside it.
@@ -358,12 +359,13 @@ _READINGS: dict[str, type[_Continuous]] = {"continue": _Continuous, "sentence": 
 class _Round:
     """From START to END: what was asked for, how much audio has come, and what is to be said about it."""
 
-    def __init__(self, mode: Mode, config: _Config) -> None:
+    def __init__(self, mode: Mode, config: _Config, hot_words: tuple[str, ...]) -> None:
         audio = AUDIO_FORMATS[config.audio_format]
         self.reading = _READINGS[mode.name](config)
         self.recognition: Recognition | None = None
         """None until the engine has opened it."""
         self._mode = mode
+        self._hot_words = hot_words
         self._sample_rate = audio.sample_rate
         encoding = cast("Literal['pcm', 'ulaw', 'alaw']", audio.encoding)
         self._decoder = Pcm() if encoding == "pcm" else Companded(encoding)
@@ -374,7 +376,7 @@ class _Round:
         """The part that concerns the engine."""
         # The property's language is no hint: a client that leaves the options alone asks for Chinese, and is to get
         # what the embedded recogniser hears all the same.
-        return Request(sample_rate=self._sample_rate)
+        return Request(sample_rate=self._sample_rate, hot_words=self._hot_words)
 
     def pieces(self, data: bytes) -> Iterator[bytes]:
         """The samples in a message, in portions for the engine; each counts as received when it is taken."""
@@ -405,12 +407,13 @@ class _Connection(Conversation[State, Step]):
         transport: asyncio.Transport,
         engine: Engine,
         mode: Mode,
-        has_vocabulary: Callable[[str], bool],
+        words_of: Callable[[str], tuple[str, ...] | None],
     ) -> None:
         super().__init__(ws, transport, state=State.IDLE, transitions=TRANSITIONS, patience_s=PATIENCE_S)
         self._engine = engine
         self._mode = mode
-        self._has_vocabulary = has_vocabulary
+        self._words_of = words_of
+        """The hot words of a table of the client's project; None if it has no such table."""
         self._trace_id = str(uuid.uuid4())
         self._round: _Round | None = None
         self._work: asyncio.Task[None] | None = None
@@ -455,11 +458,19 @@ class _Connection(Conversation[State, Step]):
             raise self._refusal(Step.START)
         self._trace_id = str(uuid.uuid4())
         config = _read_config(message)
-        if config.vocabulary_id is not None and not self._has_vocabulary(config.vocabulary_id):
-            raise _RoundError("SIS.0201", f"vocabulary {config.vocabulary_id} not found")
+        hot_words = self._hot_words(config)
         self._take(Step.START)
-        self._round = _Round(self._mode, config)
+        self._round = _Round(self._mode, config, hot_words)
         self._do_beside(self._open)
+
+    def _hot_words(self, config: _Config) -> tuple[str, ...]:
+        words = config.user_words or ()
+        if config.vocabulary_id is None:
+            return words
+        table = self._words_of(config.vocabulary_id)
+        if table is None:
+            raise _RoundError("SIS.0201", f"vocabulary {config.vocabulary_id} not found")
+        return (*words, *table)
 
     def _end(self) -> None:
         self._take(Step.END)
@@ -597,5 +608,5 @@ class _Door(Door):
         self, request: web.Request, ws: web.WebSocketResponse, transport: asyncio.Transport
     ) -> Conversation[State, Step]:
         mode = _PATHS[request.match_info["path"]]
-        has_vocabulary = functools.partial(self._vocabularies.has, request.match_info["project_id"])
-        return _Connection(ws, transport, self._engine, mode, has_vocabulary)
+        words_of = functools.partial(self._vocabularies.words, request.match_info["project_id"])
+        return _Connection(ws, transport, self._engine, mode, words_of)

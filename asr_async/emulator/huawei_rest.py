@@ -1,8 +1,8 @@
 """What the emulator's Huawei room answers to plain HTTP: tokens of IAM and tables of hot words.
 
-The tables have no effect on what an engine hears; they are kept as strictly as the documents say, so that a START can
-name one. Sources: the authentication and hot-word pages of the SIS API reference (public documentation repository,
-2021-10; live page sis_03_0071, 2025/26), the user guide's page on hot words (sis_09_0005).
+The tables are kept as strictly as the documents say, so that a START can name one. Sources: the authentication and
+hot-word pages of the SIS API reference (public documentation repository, 2021-10; live page sis_03_0071, 2025/26), the
+user guide's page on hot words (sis_09_0005).
 """
 
 from __future__ import annotations
@@ -119,9 +119,10 @@ class Vocabularies:
     def __init__(self) -> None:
         self._projects: dict[str, dict[str, _Content]] = {}
 
-    def has(self, project_id: str, vocabulary_id: str) -> bool:
-        """Whether a project has this table."""
-        return vocabulary_id in self.of(project_id)
+    def words(self, project_id: str, vocabulary_id: str) -> tuple[str, ...] | None:
+        """The words of a table, as they are to be written; None if the project has no such table."""
+        content = self.of(project_id).get(vocabulary_id)
+        return None if content is None else tuple(map(_written, content.contents))
 
     def of(self, project_id: str) -> dict[str, _Content]:
         """The tables of a project by their ids; a copy."""
@@ -250,6 +251,12 @@ def _check(content: _Content) -> None:
         raise _RefusedError("SIS.0203", f"'contents' is invalid: 1 to {MAX_WORDS} words")
     for word in content.contents:
         _check_word(word)
+
+
+def _written(entry: str) -> str:
+    """The word of "word" and of "word/weight", and what stands on the right of "heard=written"."""
+    _, is_replaced, replacement = entry.partition("=")
+    return replacement if is_replaced else entry.partition("/")[0]
 
 
 def _check_word(entry: str) -> None:

@@ -134,6 +134,7 @@ class GummySentence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     stash: GummySentence | None = None
     vad_pre_end: bool | None = None
     pre_end_failed: bool | None = None
+    pre_end_start_time: int | None = None
     pre_end_end_time: int | None = None
 
 
