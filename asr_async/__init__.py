@@ -9,8 +9,9 @@ Begin with `connect`, `Session`, `Client` and `Result`; errors are drawn as a tr
 General layout, top to bottom; a room imports only from rooms above it:
 
 - words: `errors` (the tree), `results` (what comes out), `audio` (what goes in), `hotwords` (terms to expect)
-- rules, without sockets or clocks: `vendors/options`, `vendors/codec`, each vendor's `wire`, `models`, `codec`,
-  `errors` (`realtime_wire`, `realtime_models`, `realtime` where a vendor has a second protocol); `_pacer`
+- rules, without sockets or clocks: `vendors/options`, `vendors/codec`, `vendors/catalogue`, each vendor's `wire`,
+  `models`, `catalogue`, `codec`, `errors` (`realtime_wire`, `realtime_models`, `realtime` where a vendor has a second
+  protocol); `_pacer`
 - edges: `_transport` (the connection), `_http` (requests beside it), each vendor's `service` (whom to call), `sources`
   (files and other audio)
 - one connection: `_outbox`, `session`
@@ -51,6 +52,7 @@ from .results import (
 )
 from .session import ResultStream, Session, Timeouts
 from .sources import AudioFile, read_audio
+from .vendors import ModelInfo, models
 from .vendors.dashscope import (
     ContextMessage,
     DashScope,
@@ -83,6 +85,7 @@ __all__ = [
     "Huawei",
     "Local",
     "LocalProtocolError",
+    "ModelInfo",
     "Paraformer",
     "ProtocolError",
     "QwenAudio",
@@ -107,6 +110,7 @@ __all__ = [
     "Word",
     "__version__",
     "connect",
+    "models",
     "read_audio",
     "transcribe",
 ]

@@ -19,6 +19,8 @@ FLOORS = [
             "_meter",
             "vendors.codec",
             "vendors.options",
+            "vendors.catalogue",
+            "vendors.*.catalogue",
             "vendors.verdict",
             "vendors.*.wire",
             "vendors.*.rest_wire",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 import pytest
@@ -20,6 +20,8 @@ from asr_async import (
 from asr_async.vendors import options_for_model, service_for, vendor_of
 from asr_async.vendors.dashscope.models import CAPABILITIES, TRANSLATIONS, TaskOptions
 from asr_async.vendors.options import Options
+
+from .feature_table import EMOTION, FEATURES, FORMATS, HOT_WORDS, NO_FILLERS, NO_PUNCTUATION, ONE_MINUTE, V1_HOT_WORDS
 
 
 @pytest.mark.parametrize("model", CAPABILITIES)
@@ -153,32 +155,6 @@ def test_the_vendor_and_its_service_are_found_from_the_options() -> None:
 # --- the feature table -----------------------------------------------------------------------------------------------
 
 
-class Column(NamedTuple):
-    """What the table says of one model."""
-
-    takes_hz: int
-    refuses_hz: int | None
-    starts_per_second: int
-    yuan_per_second: float
-    has: set[str]
-
-
-ONE_MINUTE, EMOTION = "one minute at most", "emotion"
-HOT_WORDS, V1_HOT_WORDS = "vocabulary_id", "phrase_id"
-NO_FILLERS, NO_PUNCTUATION = "disfluency_removal_enabled", "punctuation_prediction_enabled"
-FEATURES = {
-    # model selection page, 2026-01
-    "fun-asr-realtime": Column(16_000, 8_000, 20, 0.00033, {HOT_WORDS}),
-    "fun-asr-realtime-2025-09-15": Column(16_000, 8_000, 20, 0.00033, {HOT_WORDS}),
-    "gummy-realtime-v1": Column(48_000, 8_000, 10, 0.00015, {HOT_WORDS}),
-    "gummy-chat-v1": Column(16_000, 48_000, 10, 0.00015, {HOT_WORDS, ONE_MINUTE}),
-    "paraformer-realtime-v2": Column(11_025, None, 20, 0.00024, {HOT_WORDS, NO_FILLERS, NO_PUNCTUATION}),
-    "paraformer-realtime-v1": Column(16_000, 8_000, 20, 0.00024, {V1_HOT_WORDS, NO_FILLERS}),
-    "paraformer-realtime-8k-v2": Column(8_000, 16_000, 20, 0.00024, {HOT_WORDS, NO_FILLERS, NO_PUNCTUATION, EMOTION}),
-    "paraformer-realtime-8k-v1": Column(8_000, 16_000, 20, 0.00024, {V1_HOT_WORDS, NO_FILLERS}),
-}
-
-
 @pytest.mark.parametrize("model", FEATURES)
 def test_the_feature_table_holds(model: str) -> None:
     column, row = FEATURES[model], CAPABILITIES[model]
@@ -192,19 +168,13 @@ def test_the_feature_table_holds(model: str) -> None:
 
     assert accepts()
     assert column.refuses_hz is None or not accepts(sample_rate=column.refuses_hz)
-    assert all(accepts(format=name) for name in ("pcm", "wav", "mp3", "opus", "speex", "aac", "amr"))
+    assert all(accepts(format=name) for name in FORMATS)
     for option, value in ((HOT_WORDS, "v"), (V1_HOT_WORDS, "p"), (NO_FILLERS, True), (NO_PUNCTUATION, False)):
         assert accepts(**{option: value}) == (option in column.has), option
     assert row.emotion == (EMOTION in column.has)
     assert (row.starts_per_second, row.yuan_per_second) == (column.starts_per_second, column.yuan_per_second)
     most_audio_ms = options_for_model(model)(model=model, sample_rate=column.takes_hz).max_audio_ms  # type: ignore[call-arg]
     assert most_audio_ms == (60_000 if ONE_MINUTE in column.has else None)
-
-
-def test_languages_and_regions_are_those_of_the_feature_table() -> None:
-    assert len(CAPABILITIES["gummy-realtime-v1"].languages) == 21
-    assert CAPABILITIES["fun-asr-realtime"].regions == ("cn-beijing", "ap-southeast-1")
-    assert CAPABILITIES["fun-asr-realtime-2025-09-15"].regions == ("cn-beijing",)
 
 
 # --- Gummy -----------------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from .. import __version__
+from .models import models
 from .serve import serve
 from .transcribe import transcribe
 
@@ -21,4 +22,5 @@ def app() -> None:
 
 
 app.add_command(transcribe)
+app.add_command(models)
 app.add_command(serve)

@@ -10,15 +10,16 @@ import functools
 import importlib
 import importlib.metadata
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import msgspec
 
 from ..errors import ConfigurationError
+from .catalogue import ModelInfo
 from .options import Options, did_you_mean
 from .service import Service
 
-__all__ = ["Vendor", "options_for_model", "service_for", "vendor_of", "vendors"]
+__all__ = ["Vendor", "models", "options_for_model", "service_for", "vendor_of", "vendors"]
 
 BUILT_IN = ("dashscope", "huawei")
 ENTRY_POINT_GROUP = "asr_async.vendors"
@@ -29,8 +30,9 @@ class Vendor(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     options: tuple[type[Options], ...]
-    models: Mapping[str, type[Options]]
-    """Model name → the class of its options."""
+    """The classes of options; no two have the same name."""
+    catalogue: tuple[ModelInfo, ...]
+    """What each model can do."""
     default_model: str
     """The one that is taken where only the vendor is named."""
     service: Callable[[], Service]
@@ -39,6 +41,12 @@ class Vendor(msgspec.Struct, frozen=True, kw_only=True):
     """The environment variables without which `service` has no credentials."""
     local_service: Callable[[str], Service]
     """The service on the emulator at "host:port"."""
+
+    @property
+    def models(self) -> dict[str, type[Options]]:
+        """Every name of a model → the class of its options."""
+        classes = {cls.__name__: cls for cls in self.options}
+        return {name: classes[row.options] for row in self.catalogue for name in (row.model, *row.other_names)}
 
     def missing_variables(self) -> list[str]:
         """Those of `key_variables` that the environment does not hold."""
@@ -53,6 +61,11 @@ def vendors() -> dict[str, Vendor]:
         if entry_point.name not in found:
             found[entry_point.name] = entry_point.load()
     return found
+
+
+def models() -> tuple[ModelInfo, ...]:
+    """What each model can do, of all vendors, as far as the vendors' documents say."""
+    return tuple(row for vendor in vendors().values() for row in vendor.catalogue)
 
 
 def vendor_of(options: Options) -> Vendor:
@@ -79,7 +92,7 @@ def options_for_model(model: str) -> type[Options]:
     Raises:
         ConfigurationError: no vendor has such a model; the text names the nearest.
     """
-    models = {name: options for vendor in vendors().values() for name, options in vendor.models.items()}
-    if model not in models:
-        raise ConfigurationError(f"unknown model {model!r}: {did_you_mean(model, models)}")
-    return models[model]
+    known = {name: options for vendor in vendors().values() for name, options in vendor.models.items()}
+    if model not in known:
+        raise ConfigurationError(f"unknown model {model!r}: {did_you_mean(model, known)}")
+    return known[model]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from ..options import ContextMessage
 from ..registry import Vendor
-from .models import CAPABILITIES, FunASR, Gummy, GummyChat, Paraformer, QwenAudio
-from .realtime_models import REALTIME_CAPABILITIES, QwenRealtime
+from .catalogue import CATALOGUE, FAMILIES
+from .models import FunASR, Gummy, GummyChat, Paraformer, QwenAudio
+from .realtime_models import QwenRealtime
 from .service import INFERENCE_PATH, DashScope, TemporaryKey
 
 __all__ = [
@@ -21,15 +22,10 @@ __all__ = [
     "TemporaryKey",
 ]
 
-_FAMILIES = (Paraformer, FunASR, QwenAudio, Gummy, GummyChat)
-
 VENDOR = Vendor(
     name="dashscope",
-    options=(*_FAMILIES, QwenRealtime),
-    models={
-        **{model: next(cls for cls in _FAMILIES if model.startswith(cls._family)) for model in CAPABILITIES},
-        **dict.fromkeys(REALTIME_CAPABILITIES, QwenRealtime),
-    },
+    options=(*FAMILIES, QwenRealtime),
+    catalogue=CATALOGUE,
     default_model="paraformer-realtime-v2",
     service=DashScope,
     key_variables=("DASHSCOPE_API_KEY",),

@@ -32,6 +32,9 @@ FORMATS = ("pcm", "wav", "mp3", "opus", "speex", "aac", "amr")
 """What every task model reads: mono; pcm 16-bit little-endian, wav with PCM inside, opus and speex in Ogg, AMR-NB
 (SDK pages of Paraformer and Fun-ASR, 2025-10)."""
 
+MIN_SAMPLE_RATE = 1_000
+"""In Hz; not from a document: below it, a rate is a slip."""
+
 MAX_CONTEXT_MESSAGES = 5
 MAX_CONTEXT_CHARACTERS = 400
 """Per role and per round; the server drops or cuts what is beyond (client event page, 2026), so it is refused here."""
@@ -53,6 +56,9 @@ TRANSLATIONS: dict[str, tuple[str, ...]] = {
 }
 """Source language → what Gummy translates it into (Gummy WebSocket API page, 2025)."""
 
+TRANSLATION_TARGETS = tuple(dict.fromkeys(target for targets in TRANSLATIONS.values() for target in targets))
+"""All that Gummy translates into, from one language or another."""
+
 
 class Capability(msgspec.Struct, frozen=True, kw_only=True):
     """What one model can do."""
@@ -60,7 +66,7 @@ class Capability(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     sample_rates: tuple[int, ...] | None
     """None: any from `min_sample_rate` on."""
-    min_sample_rate: int = 1_000
+    min_sample_rate: int = MIN_SAMPLE_RATE
     languages: tuple[str, ...]
     options: frozenset[str]
     """Names of the options that have an effect, beside model, format and sample_rate."""
@@ -141,10 +147,12 @@ _GUMMY_LANGUAGES = (
     *("tr", "nl", "ms", "vi"),
 )
 _PARAFORMER_LANGUAGES = ("zh", "en", "ja", "yue", "ko", "de", "fr", "ru")
-_PARAFORMER_PAGE = "Paraformer real-time Python SDK page, 2025-10"
-_FUN_PAGE = "Fun-ASR real-time Python SDK page, 2025-10-30; client event page, 2026"
-_GUMMY_PAGE = "Gummy WebSocket API pages, 2025; feature table of the model selection page, 2026-01"
-_QWEN_PAGE = "client event page and model list, 2026; reports of clients"
+_FEATURE_TABLE = "feature table of the model selection page, 2026-01"
+_PARAFORMER_PAGE = f"Paraformer real-time Python SDK page, 2025-10; {_FEATURE_TABLE}"
+_FUN_PAGE = f"Fun-ASR real-time Python SDK page, 2025-10-30; client event page, 2026; {_FEATURE_TABLE}"
+_GUMMY_PAGE = f"Gummy WebSocket API pages, 2025; {_FEATURE_TABLE}"
+_MODEL_LIST = "Model Studio client event page and model list, 2026"
+_QWEN_PAGE = f"{_MODEL_LIST}; reports of clients"
 _BEIJING_SINGAPORE = ("cn-beijing", "ap-southeast-1")
 
 
@@ -243,7 +251,7 @@ CAPABILITIES: dict[str, Capability] = {
                 language_hints=("zh",),
                 max_language_hints=1,
                 options=_FUN - {"semantic_punctuation_enabled"},
-                source="client event page and model list, 2026",
+                source=_MODEL_LIST,
             )
             for model in ("fun-asr-flash-8k-realtime", "fun-asr-flash-8k-realtime-2026-01-28")
         ),
@@ -264,6 +272,8 @@ class TaskOptions(Options, frozen=True, kw_only=True):
     _family: ClassVar[str] = ""
     ends_by_itself: ClassVar[bool] = False
     """Whether the model listens to one sentence and no more."""
+    max_audio_s: ClassVar[int | None] = None
+    """The longest audio in seconds; None where there is no limit."""
 
     model: str
     # audio
@@ -285,6 +295,11 @@ class TaskOptions(Options, frozen=True, kw_only=True):
     def audio(self) -> AudioFormat:
         """The audio that these options declare."""
         return AudioFormat(self.format, self.sample_rate)
+
+    @property
+    def max_audio_ms(self) -> int | None:
+        """The longest audio that the model takes; None where there is no limit."""
+        return None if self.max_audio_s is None else self.max_audio_s * 1000
 
     @property
     def capability(self) -> Capability:
@@ -340,7 +355,7 @@ class TaskOptions(Options, frozen=True, kw_only=True):
     def _check_audio(self) -> None:
         if self.format not in FORMATS:
             raise ConfigurationError(f"format={self.format!r}: {did_you_mean(self.format, FORMATS)}")
-        check_range("sample_rate", self.sample_rate, 1_000, 384_000, "Hz")
+        check_range("sample_rate", self.sample_rate, MIN_SAMPLE_RATE, 384_000, "Hz")
         if not self.capability.takes_rate(self.sample_rate):
             raise ConfigurationError(f"sample_rate={self.sample_rate}: {self.model} takes {self.capability.rates}")
 
@@ -527,11 +542,10 @@ class TranslationOptions(TaskOptions, frozen=True, kw_only=True):
         source, known = self.source_language, ("auto", *self.capability.languages)
         if source is not None and source not in known:
             raise ConfigurationError(f"source_language={source!r}: {did_you_mean(source, known)}")
-        any_target = tuple(dict.fromkeys(language for into in TRANSLATIONS.values() for language in into))
-        into = any_target if source in {None, "auto"} else TRANSLATIONS.get(str(source), ())
+        into = TRANSLATION_TARGETS if source in {None, "auto"} else TRANSLATIONS.get(str(source), ())
         for target in self.translation_target_languages or ():
             if target not in into:
-                spoken = "" if into is any_target else f" from {source!r}"
+                spoken = "" if into is TRANSLATION_TARGETS else f" from {source!r}"
                 raise ConfigurationError(
                     f"translation_target_languages={[target]}: {self.model} translates{spoken} into "
                     f"{', '.join(into) or 'nothing'}"
@@ -557,15 +571,12 @@ class GummyChat(TranslationOptions, frozen=True, kw_only=True):
 
     _family: ClassVar[str] = "gummy-chat-"
     ends_by_itself: ClassVar[bool] = True
+    max_audio_s: ClassVar[int | None] = 60
+    """Longer audio is an error and ends the connection (one-sentence WebSocket API page, 2025)."""
 
     model: str = "gummy-chat-v1"
     max_end_silence: int | None = None
     """Silence in milliseconds that ends the sentence, 200..6000; vendor's default 700."""
-
-    @property
-    def max_audio_ms(self) -> int | None:
-        """Longer audio is an error and ends the connection (one-sentence WebSocket API page, 2025)."""
-        return 60_000
 
     def _check_values(self) -> None:
         super()._check_values()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from ..registry import Vendor
+from .catalogue import CATALOGUE
 from .credentials import KEY_VARIABLES
-from .models import MODEL_PREFIX, MODES, Rasr
+from .models import Rasr
 from .service import PROJECT_VARIABLE, REGION_VARIABLE, Huawei
 
 __all__ = ["VENDOR", "Huawei", "Rasr"]
@@ -12,7 +13,7 @@ __all__ = ["VENDOR", "Huawei", "Rasr"]
 VENDOR = Vendor(
     name="huawei",
     options=(Rasr,),
-    models={name: Rasr for mode in MODES for name in (f"{MODEL_PREFIX}{mode}", mode)},
+    catalogue=CATALOGUE,
     default_model="huawei/continue",
     service=Huawei,
     key_variables=(*KEY_VARIABLES, PROJECT_VARIABLE, REGION_VARIABLE),

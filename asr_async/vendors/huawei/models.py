@@ -33,6 +33,14 @@ AUDIO_FORMATS: dict[str, AudioFormat] = {
 FRAME_LIMITS: dict[int, tuple[int, int]] = {8_000: (160, 32_768), 16_000: (320, 65_536)}
 """Smallest and largest audio message in bytes, by sample rate; outside is an error (live page sis_03_0031, 2025/26)."""
 
+LANGUAGES = ("zh", "yue", "en", "ar")
+"""What there is a `property` for, in one region or another: Mandarin with dialects and Cantonese (API reference,
+2021-10), English (its change log of 2021-03-16), Arabic (product page of the international site, 2025/26). No property
+is held against this."""
+
+REGIONS = ("cn-north-4", "cn-east-3", "ap-southeast-3", "me-east-1")
+"""Where SIS is known to be (official REST SDK 3.1.219); another one is not refused."""
+
 
 class Mode(msgspec.Struct, frozen=True, kw_only=True):
     """What one mode can do."""
@@ -71,7 +79,7 @@ MODES: dict[str, Mode] = {
             max_audio_s=5 * 3_600,
             # vad_head: in the live pages only, those of 2021 give it to the sentence mode alone
             options=_ALL | {"vad_head", "vad_tail", "max_seconds"},
-            source="API reference, continuous mode (2021-10 and 2025/26)",
+            source="SIS API reference, continuous mode, 2021-10 and 2025/26",
         ),
         Mode(
             name="sentence",
@@ -79,14 +87,14 @@ MODES: dict[str, Mode] = {
             max_audio_s=60,
             options=_ALL | {"vad_head", "vad_tail", "max_seconds"},
             ends_by_itself=True,
-            source="API reference, single sentence mode (2021-10); its 60 s: error code page (2025/26)",
+            source="SIS API reference, single sentence mode, 2021-10; its 60 s: error code page, 2025/26",
         ),
         Mode(
             name="short",
             path="rasr/short-stream",
             max_audio_s=60,
             options=_ALL,
-            source="API reference, streaming one-shot recognition (2021-10)",
+            source="SIS API reference, streaming one-shot recognition, 2021-10",
         ),
     )
 }
