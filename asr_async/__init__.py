@@ -14,18 +14,20 @@ General layout, top to bottom; a room imports only from rooms above it:
   protocol); `_pacer`
 - edges: `_transport` (the connection), `_http` (requests beside it), each vendor's `service` (whom to call), `sources`
   (files and other audio)
-- one connection: `_outbox`, `session`
+- one session: `_link` (a connection), `_timeline`, `_ledger`, `_recovery` (what joins several), `_outbox`, `session`
 - doors: `client`, this module, `cli`
 - beside the house: `emulator` (the vendors' protocols from the other side), `local` (the emulator as a service)
 """
 
 from __future__ import annotations
 
+from ._recovery import Retry
 from ._version import __version__
 from .audio import AudioFormat
 from .client import Client, connect, transcribe
 from .errors import (
     ASRError,
+    AudioLostError,
     AuthenticationError,
     ConfigurationError,
     ConnectionLostError,
@@ -40,6 +42,8 @@ from .hotwords import HotWord, Vocabulary
 from .local import Local
 from .results import (
     Event,
+    Gap,
+    Reconnected,
     Result,
     SessionStats,
     SpeechEnded,
@@ -70,6 +74,7 @@ __all__ = [
     "ASRError",
     "AudioFile",
     "AudioFormat",
+    "AudioLostError",
     "AuthenticationError",
     "Client",
     "ConfigurationError",
@@ -79,6 +84,7 @@ __all__ = [
     "DeadlineError",
     "Event",
     "FunASR",
+    "Gap",
     "Gummy",
     "GummyChat",
     "HotWord",
@@ -92,9 +98,11 @@ __all__ = [
     "QwenRealtime",
     "Rasr",
     "RateLimitedError",
+    "Reconnected",
     "RemoteProtocolError",
     "Result",
     "ResultStream",
+    "Retry",
     "Session",
     "SessionStats",
     "SpeechEnded",

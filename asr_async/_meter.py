@@ -19,16 +19,30 @@ class Meter:
         self._finals = 0
         self._first_result_at: float | None = None
         self._last_result_at: float | None = None
+        self._reconnects = 0
+        self._past_usage_seconds = 0.0
+        self._task_usage_seconds: float | None = None
         self.audio_started_at: float | None = None
         self.finished_at: float | None = None
-        self.usage_seconds: float | None = None
+        self.lost_ms = 0
         self.pacer: Pacer | None = None
 
-    def sent(self, size_bytes: int, now: float) -> None:
-        """Audio was handed to the connection."""
+    def sent(self, until_bytes: int, now: float) -> None:
+        """Audio was handed to the connection, up to here in the source; what is sent again does not count again."""
         if self.audio_started_at is None:
             self.audio_started_at = now
-        self._sent_bytes += size_bytes
+        self._sent_bytes = max(self._sent_bytes, until_bytes)
+
+    def used(self, seconds: float) -> None:
+        """The vendor says what it bills for the task of this connection so far."""
+        self._task_usage_seconds = seconds
+
+    def reconnected(self) -> None:
+        """Another connection, with a task of its own."""
+        self._reconnects += 1
+        if self._task_usage_seconds is not None:
+            self._past_usage_seconds += self._task_usage_seconds
+            self._task_usage_seconds = None
 
     def received(self, result: Result, now: float) -> None:
         """A result came in."""
@@ -46,12 +60,20 @@ class Meter:
             first_result_ms=_elapsed_ms(self.audio_started_at, self._first_result_at),
             last_result_ms=_elapsed_ms(self.finished_at, self._last_result_at),
             audio_sent_ms=None if compressed else self._format.to_ms(self._sent_bytes),
-            usage_seconds=self.usage_seconds,
+            usage_seconds=self._usage_seconds,
             pacer_lateness_max_ms=round(1000 * self.pacer.lateness_max_s, 3) if self.pacer else 0.0,
             interims_conflated=conflated,
             results_received=self._results,
             finals_received=self._finals,
+            reconnects=self._reconnects,
+            lost_ms=self.lost_ms,
         )
+
+    @property
+    def _usage_seconds(self) -> float | None:
+        if self._task_usage_seconds is None:
+            return self._past_usage_seconds or None
+        return self._past_usage_seconds + self._task_usage_seconds
 
 
 def _elapsed_ms(start: float | None, end: float | None) -> float | None:

@@ -16,6 +16,9 @@ The rules:
    once, and the schedule with it. A source can say what it is with an attribute `live`: True passes everything through,
    False (a file) is always held to the schedule.
 
+4. *Again.* What is sent a second time (`rewind`) is behind its schedule, so rule 2 holds for it: it goes at four times
+   the pace. That is so for live sources too, which are otherwise passed through: nobody takes a minute in one burst.
+
 Audio whose bytes say nothing about time (compressed formats) is not paced.
 """
 
@@ -38,6 +41,9 @@ class Pacer:
         """
         self._rate = None if bytes_per_second is None or pace is None or live else bytes_per_second * pace
         self._live = live
+        self._again_rate = bytes_per_second if live else None
+        self._again_bytes = 0
+        self._is_behind = False
         self._anchor_at: float | None = None
         self._sent_bytes = 0
         self._spaced_at = 0.0
@@ -60,6 +66,8 @@ class Pacer:
 
     def delay_s(self, now: float) -> float:
         """How long to wait before the next frame; 0 when it may go now."""
+        if self._again_bytes > 0:
+            return max(0.0, self._spaced_at - now)
         if self._rate is None or self._anchor_at is None:
             return 0.0
         return max(0.0, self._planned_at(self._anchor_at, self._rate) - now)
@@ -67,13 +75,30 @@ class Pacer:
     def sent(self, now: float, size_bytes: int) -> None:
         """Take note of a frame that was sent."""
         if self._rate is None:
+            self._sent_again(now, size_bytes)
             return
         if self._anchor_at is None:
             self._anchor_at = now
         planned_at = max(self._planned_at(self._anchor_at, self._rate), self._arrived_at)
-        self.lateness_max_s = max(self.lateness_max_s, now - planned_at)
+        self._is_behind = self._is_behind and self._due_at(self._anchor_at, self._rate) < now
+        if not self._is_behind:
+            self.lateness_max_s = max(self.lateness_max_s, now - planned_at)
         self._sent_bytes += size_bytes
         self._spaced_at = now + size_bytes / self._rate / CATCH_UP
+
+    def rewind(self, size_bytes: int, now: float) -> None:
+        """The last so many bytes are sent again, from now on; being behind because of that is no lateness."""
+        self._is_behind = True
+        if self._rate is not None:
+            self._sent_bytes -= size_bytes
+        elif self._again_rate is not None:
+            self._again_bytes = size_bytes
+            self._spaced_at = now
+
+    def _sent_again(self, now: float, size_bytes: int) -> None:
+        if self._again_rate is not None and self._again_bytes > 0:
+            self._again_bytes -= size_bytes
+            self._spaced_at = now + size_bytes / self._again_rate / CATCH_UP
 
     def _due_at(self, anchor_at: float, rate: float) -> float:
         return anchor_at + self._sent_bytes / rate

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Self
 
 import msgspec
 
+from ._recovery import Retry
 from .errors import ASRError, LocalProtocolError
-from .results import Event, Result, Transcript, TranslationArrived, join_texts
+from .results import Event, Gap, Result, SessionStats, Transcript, TranslationArrived, join_texts
 from .session import Session, Timeouts
 from .sources import AudioSource, preflight, read_audio
 from .vendors import service_for
@@ -30,11 +31,13 @@ class Client:
     Args:
         service: whom to call and as whom: `DashScope(...)`, `Local()`.
         timeouts: the deadlines of its sessions.
+        retry: what they do when a connection is lost.
     """
 
-    def __init__(self, service: Service, *, timeouts: Timeouts | None = None) -> None:
+    def __init__(self, service: Service, *, timeouts: Timeouts | None = None, retry: Retry | None = None) -> None:
         self._service = service
         self._timeouts = timeouts or Timeouts()
+        self._retry = retry or Retry()
         self._is_open = False
 
     def __repr__(self) -> str:
@@ -58,7 +61,7 @@ class Client:
         """
         if not self._is_open:
             raise LocalProtocolError("the client is not open: use it with 'async with Client(...) as client'")
-        return Session(self._service, options, timeouts=self._timeouts)
+        return Session(self._service, options, timeouts=self._timeouts, retry=self._retry)
 
     @property
     def vocabularies(self) -> Vocabularies:
@@ -85,39 +88,48 @@ class Client:
         """
         audio = read_audio(source) if isinstance(source, str | os.PathLike) else source
         await preflight(audio, options)
-        finals: dict[int, Result] = {}
+        collected = _Collected()
         session = self.session(options)
         try:
             async with session:
                 async for event in session.events(audio, pace=pace):
-                    _collect(finals, event)
+                    collected.take(event)
         except ASRError as error:
-            error.transcript = _transcript(finals, session)
+            error.transcript = collected.transcript(session.stats)
             raise
-        return _transcript(finals, session)
+        return collected.transcript(session.stats)
 
 
-def _collect(finals: dict[int, Result], event: Event) -> None:
-    """Keep a final by its segment, and put a translation that comes later into it."""
-    if isinstance(event, Result) and event.is_final:
-        finals[event.segment_id] = event
-    elif isinstance(event, TranslationArrived) and event.segment_id in finals:
-        final = finals[event.segment_id]
-        translations = {**final.translations, event.language: event.translation}
-        finals[event.segment_id] = msgspec.structs.replace(final, translations=translations)
+class _Collected:
+    """What of a session's events belongs into its transcript."""
 
+    def __init__(self) -> None:
+        self._finals: dict[int, Result] = {}
+        self._gaps: list[Gap] = []
 
-def _transcript(finals: dict[int, Result], session: Session) -> Transcript:
-    stats = session.stats
-    in_order = tuple(final for _, final in sorted(finals.items()))  # not every vendor finalises in the order of speech
-    return Transcript(
-        text=join_texts([final.text for final in in_order]),
-        results=in_order,
-        duration_ms=stats.audio_sent_ms,
-        usage_seconds=stats.usage_seconds,
-        request_id=stats.request_id,
-        stats=stats,
-    )
+    def take(self, event: Event) -> None:
+        """Keep a final by its segment, put a translation that comes later into it, and keep gaps."""
+        if isinstance(event, Result) and event.is_final:
+            self._finals[event.segment_id] = event
+        elif isinstance(event, TranslationArrived) and event.segment_id in self._finals:
+            final = self._finals[event.segment_id]
+            translations = {**final.translations, event.language: event.translation}
+            self._finals[event.segment_id] = msgspec.structs.replace(final, translations=translations)
+        elif isinstance(event, Gap):
+            self._gaps.append(event)
+
+    def transcript(self, stats: SessionStats) -> Transcript:
+        """All of it, in the order of speech: not every vendor finalises in that order."""
+        in_order = tuple(final for _, final in sorted(self._finals.items()))
+        return Transcript(
+            text=join_texts([final.text for final in in_order]),
+            results=in_order,
+            duration_ms=stats.audio_sent_ms,
+            gaps=tuple(self._gaps),
+            usage_seconds=stats.usage_seconds,
+            request_id=stats.request_id,
+            stats=stats,
+        )
 
 
 class connect:  # noqa: N801 - read as a verb: `async with connect(options) as session`
@@ -127,6 +139,7 @@ class connect:  # noqa: N801 - read as a verb: `async with connect(options) as s
         options: what to recognise.
         service: whom to call; None takes the options' vendor with its credentials from the environment.
         timeouts: the deadlines.
+        retry: what the session does when its connection is lost.
 
     Raises:
         AuthenticationError: there are no credentials, or they were refused.
@@ -135,9 +148,17 @@ class connect:  # noqa: N801 - read as a verb: `async with connect(options) as s
         DeadlineError: not in time.
     """
 
-    def __init__(self, options: Options, service: Service | None = None, *, timeouts: Timeouts | None = None) -> None:
+    def __init__(
+        self,
+        options: Options,
+        service: Service | None = None,
+        *,
+        timeouts: Timeouts | None = None,
+        retry: Retry | None = None,
+    ) -> None:
         self._options = options
-        self._client = Client(service if service is not None else service_for(options), timeouts=timeouts)
+        service = service if service is not None else service_for(options)
+        self._client = Client(service, timeouts=timeouts, retry=retry)
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Session:
@@ -158,7 +179,9 @@ async def transcribe(
     *,
     pace: float | None = None,
     timeouts: Timeouts | None = None,
+    retry: Retry | None = None,
 ) -> Transcript:
     """Recognise a whole source, or the file at a path; see `Client.transcribe` and `connect`."""
-    async with Client(service if service is not None else service_for(options), timeouts=timeouts) as client:
+    service = service if service is not None else service_for(options)
+    async with Client(service, timeouts=timeouts, retry=retry) as client:
         return await client.transcribe(source, options, pace=pace)

@@ -6,6 +6,7 @@ ASRError
 ├── AuthenticationError                    no credentials, or the vendor refused them
 ├── DeadlineError (TimeoutError)           a wait of `Timeouts` ran out
 ├── ConnectionLostError (ConnectionError)  no connection, or it closed before the vendor confirmed the end
+├── AudioLostError                         audio had to be given up after a reconnect; see `start_ms` and `end_ms`
 ├── VendorError                            the vendor answered with an error code
 │   └── RateLimitedError                   ... because of too many sessions or starts; see `retry_after`
 └── ProtocolError
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ASRError",
+    "AudioLostError",
     "AuthenticationError",
     "ConfigurationError",
     "ConnectionLostError",
@@ -87,6 +89,31 @@ class DeadlineError(ASRError, TimeoutError):
 
 class ConnectionLostError(ASRError, ConnectionError):
     """No connection could be made, or it ended before the vendor confirmed the end of the transcript."""
+
+
+class AudioLostError(ASRError):
+    """Audio that no final result covers had to be given up: the transcript would have a hole.
+
+    Attributes:
+        start_ms: where it begins in the source.
+        end_ms: where it ends; None for compressed audio, of which nothing more can be recognised.
+    """
+
+    def __init__(self, message: str, *, start_ms: int, end_ms: int | None, request_id: str | None = None) -> None:
+        super().__init__(message, request_id=request_id)
+        self.start_ms = start_ms
+        self.end_ms = end_ms
+
+    @classmethod
+    def between(cls, start_ms: int, end_ms: int | None, cause: ASRError) -> AudioLostError:
+        """Make the error for a place in the source and what took the connection."""
+        where = f"from {start_ms} ms on" if end_ms is None else f"from {start_ms} to {end_ms} ms"
+        advice = (
+            "compressed audio can be sent again only from its start, and that is more than Retry.buffer_s holds"
+            if end_ms is None
+            else "it was longer without a final result than Retry.buffer_s holds; Retry(on_gap='continue') goes on"
+        )
+        return cls(f"audio is lost {where}, after: {cause.message}: {advice}", start_ms=start_ms, end_ms=end_ms)
 
 
 class VendorError(ASRError):

@@ -9,6 +9,8 @@ import msgspec
 
 __all__ = [
     "Event",
+    "Gap",
+    "Reconnected",
     "Result",
     "SessionStats",
     "SpeechEnded",
@@ -115,7 +117,27 @@ class TranslationArrived(msgspec.Struct, frozen=True, kw_only=True):
     """Replaces the one that the result, or an event before this, had for the language."""
 
 
-Event = Result | SpeechStarted | SpeechEnding | SpeechEnded | TranslationArrived
+class Reconnected(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """The connection was lost and another one made: it hears the source from here on again.
+
+    Nothing is missing: what was final before stays so, the interims of an open segment go on under its id.
+    """
+
+    at_ms: int
+    """Where in the source the new connection begins: the end of the last final result."""
+    reason: str
+    """What ended the one before."""
+
+
+class Gap(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """Audio that had to be given up: no final result covers it, and none will."""
+
+    start_ms: int
+    end_ms: int
+    reason: str
+
+
+Event = Result | SpeechStarted | SpeechEnding | SpeechEnded | TranslationArrived | Reconnected | Gap
 """What `session.events()` yields."""
 
 
@@ -137,6 +159,10 @@ class SessionStats(msgspec.Struct, frozen=True, kw_only=True):
     """Interims that a newer one replaced before the caller took them."""
     results_received: int
     finals_received: int
+    reconnects: int
+    """Connections after the first."""
+    lost_ms: int
+    """Audio in gaps."""
 
 
 class Transcript(msgspec.Struct, frozen=True, kw_only=True):
@@ -147,6 +173,8 @@ class Transcript(msgspec.Struct, frozen=True, kw_only=True):
     results: tuple[Result, ...]
     duration_ms: int | None
     """Length of the audio that was sent; None for compressed formats."""
+    gaps: tuple[Gap, ...]
+    """Audio that no result stands for, with `Retry(on_gap="continue")`; empty otherwise."""
     usage_seconds: float | None
     request_id: str
     stats: SessionStats

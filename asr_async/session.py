@@ -1,47 +1,55 @@
-"""One session: one codec on one connection.
+"""One session: a source on one side, results on the other, and in between one connection, or several in a row.
 
-Theory of operation. `async with session` connects, opens the task and starts two tasks in one group: the *receive
-task* reads every message at once and puts what it means into the outbox; the *send task* takes audio from the source,
-lets the pacer say when, sends it, finishes, and watches that the end comes in time. The caller only iterates the
-outbox. There is one end (`_end`): the vendor's confirmation, or the first error that either task meets; it closes the
-outbox behind what is already in it, so results are never overtaken by an error.
+Theory of operation. `async with session` connects, opens the task and starts the *receive task*: it reads every message
+at once and puts what it means into the outbox; when its connection is lost it makes the next one (`_recovery` says
+whether and when). The *send task* takes audio from the source into the ledger, and sends what the ledger holds when the
+pacer says so; after a reconnect a *replay task* does the same with what no final result covers, and whoever is at it
+does it for both. The caller only iterates the outbox. There is one end (`_end`): the vendor's confirmation, or the
+first error that cannot be mended; it closes the outbox behind what is already in it, so results are never overtaken by
+an error.
 
-A session does not know any vendor's messages (the codec does) nor WebSocket (the transport does).
+A session does not know any vendor's messages (the codec does) nor WebSocket (the transport does), nor how a connection
+is opened and closed (the link does).
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import uuid
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, cast
 
 import anyio
 import msgspec
 
+from ._ledger import Ledger, Lost
+from ._link import Link
 from ._meter import Meter
 from ._outbox import Outbox
 from ._pacer import Pacer
-from ._transport import Transport
+from ._recovery import Recovery, Retry
+from ._timeline import Timeline
 from .audio import Framer
 from .errors import (
     ASRError,
-    AuthenticationError,
+    AudioLostError,
     ConfigurationError,
     ConnectionLostError,
     DeadlineError,
     LocalProtocolError,
+    VendorError,
 )
-from .results import Event, Result, SessionStats, TranslationArrived
+from .results import Event, Gap, Reconnected, Result, SessionStats, TranslationArrived
 from .sources import AudioChunk, AudioSource, ChunkReader, PushedAudio, UtteranceEnd, preflight
 from .vendors.codec import CommittingCodec, EnoughAudio, Failed, Finished, Started, Unrecognised, Usage, Waiting
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence
 
-    from .vendors.codec import Codec, CodecEvent, Frame
+    from .vendors.codec import Codec, CodecEvent
     from .vendors.options import ContextMessage, Options
-    from .vendors.service import Service, Target
+    from .vendors.service import Service
 
 __all__ = ["ResultStream", "Session", "Timeouts"]
 
@@ -86,23 +94,36 @@ class Session:
     Made by `connect(...)` and `Client.session(...)`.
     """
 
-    def __init__(self, service: Service, options: Options, *, timeouts: Timeouts) -> None:
+    def __init__(self, service: Service, options: Options, *, timeouts: Timeouts, retry: Retry) -> None:
         self._service = service
         self._options = options
         self._timeouts = timeouts
-        self._codec = self._new_codec()
-        # the two ends of the pipe; the transport exists from `__aenter__` on
-        self._transport: Transport | None = None
+        self._retry = retry
+        # never started: for what is the same on every connection
+        self._prototype = self._new_codec()
+        # the two ends of the pipe; a link exists from `__aenter__` on
+        self._link: Link | None = None
         self._outbox = Outbox()
         # what `send` fills and the send task empties; never used by a session that is given a source
         self._inbox = PushedAudio()
+        self._ledger = Ledger(self._prototype.audio_format, max_s=retry.buffer_s)
+        self._timeline = Timeline()
+        self._stretch = self._timeline.stretch(0)
+        self._recovery = Recovery(retry)
         self._run = _Run()
-        self._meter = Meter(self._codec.audio_format)
+        self._meter = Meter(self._prototype.audio_format)
 
     def __repr__(self) -> str:
         ended = self._run.ended.is_set() and self._run.phase != "closed"
         phase = "ended" if ended else self._run.phase
         return f"<Session {self._options.model} {phase} request {self._codec.request_id}>"
+
+    @property
+    def _codec(self) -> Codec:
+        return self._prototype if self._link is None else self._link.codec
+
+    def _new_codec(self) -> Codec:
+        return self._service.codec(self._options, task_id=uuid.uuid4().hex)
 
     # --- the caller's side -------------------------------------------------------------------------------------------
 
@@ -152,7 +173,13 @@ class Session:
             LocalProtocolError: before the session is open, or after its audio was finished.
         """
         self._raise_if_ended()
-        await self._send_frames(self._codec.update(messages))
+        while self._link is not None and not self._run.is_up and not self._run.ended.is_set():
+            await self._run.next_move()
+        self._raise_if_ended()
+        frames = self._codec.update(messages)
+        self._run.context = tuple(messages)  # a later connection has to know it too
+        if self._link is not None:
+            await self._link.send(frames)
 
     async def commit(self) -> None:
         """End an utterance: the vendor recognises what was pushed since the last commit (push-to-talk).
@@ -164,7 +191,7 @@ class Session:
             ConfigurationError: the options leave it to the vendor where an utterance ends.
             LocalProtocolError: after `finish`, or beside `stream`.
         """
-        if not (isinstance(self._codec, CommittingCodec) and self._codec.takes_commits):
+        if not (isinstance(self._prototype, CommittingCodec) and self._prototype.takes_commits):
             raise ConfigurationError(
                 f"commit(): {self._options.model} finds the ends of utterances by itself; "
                 "use options that have manual_commit=True"
@@ -190,10 +217,10 @@ class Session:
 
     async def cancel(self) -> None:
         """Have the vendor drop what is not recognised yet; what is there can still be iterated. Idempotent."""
-        if self._transport is not None and not self._run.ended.is_set():
+        if self._link is not None and self._run.is_up and not self._run.ended.is_set():
             try:
                 async with asyncio.timeout(self._timeouts.close):
-                    await self._send_frames(self._codec.cancel())
+                    await self._link.cancel()
             except (ASRError, TimeoutError):
                 logger.debug("could not tell the vendor about the cancellation", exc_info=True)
         self._end(None)
@@ -203,7 +230,8 @@ class Session:
         """Leave now, whatever is under way. Idempotent; a loop that still waits gets a `LocalProtocolError`."""
         self._end(LocalProtocolError("the session was closed before the vendor confirmed the end"))
         await self._run.stop()
-        await self._drop_connection()
+        if self._link is not None:
+            await self._link.close()
 
     @property
     def stats(self) -> SessionStats:
@@ -235,89 +263,46 @@ class Session:
                 await self._run.group.__aexit__(None, None, None)
 
     async def _open(self) -> None:
-        deadline = _now() + self._timeouts.connect
-        target = await self._find_target(deadline)
-        try:
-            transport = await self._open_task(target, deadline)
-        except AuthenticationError as error:
-            if not target.renew(error):
-                raise
-            logger.info("%r: kept credentials were refused, once more with new ones: %s", self, error)
-            await self._drop_connection()
-            self._codec = self._new_codec()
-            transport = await self._open_task(await self._find_target(deadline), deadline)
-        self._run.start(self._receive_all(transport))
-
-    def _new_codec(self) -> Codec:
-        return self._service.codec(self._options, task_id=uuid.uuid4().hex)
-
-    async def _find_target(self, deadline: float) -> Target:
-        try:
-            async with asyncio.timeout_at(deadline) as limit:
-                return await self._service.target(self._options)
-        except TimeoutError:
-            if not limit.expired():  # the caller's own, of a function that gives the key
-                raise
-            raise DeadlineError(f"no credentials within {self._timeouts.connect:g} s (Timeouts.connect)") from None
-
-    async def _open_task(self, target: Target, deadline: float) -> Transport:
-        """Connect until `deadline`, open the task and wait until the vendor is ready."""
-        timeouts = self._timeouts
-        self._transport = transport = await Transport.connect(
-            target, connect_s=deadline - _now(), idle_s=timeouts.idle, close_s=timeouts.close
-        )
-        try:
-            async with asyncio.timeout(timeouts.start) as limit:
-                await self._send_frames(self._codec.start())
-                while not await self._receive_readiness(transport):
-                    pass
-        except TimeoutError:
-            if not limit.expired():
-                raise
-            text = f"{target.host} did not open the task within {timeouts.start:g} s (Timeouts.start)"
-            raise DeadlineError(text, retryable=True, request_id=self._codec.request_id) from None
-        return transport
-
-    async def _receive_readiness(self, transport: Transport) -> bool:
-        """Read one message; whether it opened the task.
-
-        Raises:
-            ASRError: it refused the task.
-        """
-        is_ready = False
-        for event in self._codec.receive(await transport.receive()):
-            if isinstance(event, Failed):
-                raise event.error
+        link, events = await Link.open(self._service, self._options, self._timeouts, self._new_codec)
+        self._link = link
+        for event in events:
             self._take(event)
-            is_ready |= isinstance(event, Started)
-        return is_ready
-
-    async def _drop_connection(self) -> None:
-        if self._transport is not None:
-            transport, self._transport = self._transport, None
-            await _close(transport, self._timeouts.close)
+        self._raise_if_ended()
+        self._run.is_up = True
+        self._run.start(self._receive_all(link))
 
     # --- receive task ------------------------------------------------------------------------------------------------
 
-    async def _receive_all(self, transport: Transport) -> None:
+    async def _receive_all(self, link: Link) -> None:
+        """Read connection after connection, until the session has ended."""
         try:
-            while not self._run.ended.is_set():
-                for event in self._codec.receive(await transport.receive()):
-                    self._take(event)
+            while (error := await self._receive_until_lost(link)) is not None:
+                error = self._go_down(error)
+                link = await self._reconnect(link, error)
         except ASRError as error:
             self._end(error)
         finally:
             # not reached by any known way; a task that stops must never leave the caller waiting
             self._end(LocalProtocolError("the receiving of results was stopped"))
-        await _close(transport, self._timeouts.close)
+        await link.close()
+
+    async def _receive_until_lost(self, link: Link) -> ASRError | None:
+        """Read a connection until it fails, and say how; None when the session has ended."""
+        try:
+            while not self._run.ended.is_set():
+                for event in await link.receive():
+                    if isinstance(event, Failed):
+                        return event.error
+                    self._take(event)
+        except ASRError as error:
+            return error
+        return None
 
     def _take(self, event: CodecEvent) -> None:
         match event:
             case Finished():
                 self._end(None)
-            case Failed():
-                self._end(event.error)
-            case Started():
+            case Started() | Failed():
                 pass
             case EnoughAudio():
                 self._run.hear_enough()
@@ -327,15 +312,19 @@ class Session:
                     self._timeouts.translation, self._give_out, event.segment_id
                 )
             case Usage():
-                self._meter.usage_seconds = event.seconds
+                self._meter.used(event.seconds)
             case Unrecognised():
                 self._report_once(event)
             case _:
-                self._deliver(event)
+                if (placed := self._stretch.place(event)) is not None:
+                    self._deliver(placed)
 
     def _deliver(self, event: Event) -> None:
         if isinstance(event, Result):
             self._meter.received(event, _now())
+            if event.is_final:
+                self._ledger.cover(self._timeline.covered_ms)
+                self._recovery.made_progress()
             if event.end_ms > self._run.progress_ms:
                 self._run.progress_ms = event.end_ms
                 self._run.progress.set()
@@ -355,6 +344,102 @@ class Session:
         if event.name not in self._run.reported:
             self._run.reported.add(event.name)
             logger.info("%r: unknown to this version: %s: %.200s", self, event.name, event.raw)
+
+    # --- the next connection -----------------------------------------------------------------------------------------
+
+    def _go_down(self, error: ASRError) -> ASRError:
+        """The connection is lost: what no final result covers is to be sent again.
+
+        What waits for a translation goes on waiting, for a connection on which it will be heard again, or the end.
+        """
+        run = self._run
+        run.is_up = False
+        sent_bytes = self._ledger.cursor_bytes
+        if (lost := self._ledger.rewind(min_bytes=self._prototype.frame_limits[0])) is not None:
+            run.lost.append(lost)
+        run.pacer.rewind(sent_bytes - self._ledger.cursor_bytes, _now())
+        for timer in run.waiting.values():
+            timer.cancel()
+        # where sending failed first, and the receiver had nothing better to say than that it was cut off
+        first, run.send_error = run.send_error, None
+        return first if first is not None and isinstance(error, ConnectionLostError) else error
+
+    async def _reconnect(self, link: Link, error: ASRError) -> Link:
+        """Make the next connection and begin where the last final result ended.
+
+        Raises:
+            ASRError: it is not to be mended, or not any more.
+        """
+        # who has heard one sentence to its end is not asked for another
+        while not self._run.heard_enough and (delay_s := self._recovery.delay_s(error, random.random())) is not None:  # noqa: S311
+            link.abort()
+            logger.info("%r: attempt %d in %.2f s after: %s", self, self._recovery.attempt, delay_s, error)
+            await self._wait_out_silence(error)
+            await asyncio.sleep(delay_s)
+            try:
+                link, events = await Link.open(self._service, self._options, self._timeouts, self._new_codec)
+            except ASRError as refusal:
+                error = refusal
+                continue
+            try:
+                await self._resume(link, events, error)
+            except ConnectionLostError as lost:
+                error = lost
+                continue
+            except BaseException:
+                await link.close()
+                raise
+            return link
+        raise error
+
+    async def _wait_out_silence(self, error: ASRError) -> None:
+        """A vendor that gave up a source with nothing to say is not asked again before there is something to say."""
+        run = self._run
+        is_quiet = self._timeline.is_between_segments
+        if isinstance(error, VendorError) and is_quiet and not run.source_ended:
+            run.audio_came.clear()
+            await run.audio_came.wait()
+            self._recovery.made_progress()
+
+    async def _resume(self, link: Link, events: list[CodecEvent], error: ASRError) -> None:
+        while self._run.lost:
+            self._report_loss(self._run.lost.pop(0), error)
+        self._link = link
+        self._stretch = self._timeline.stretch(self._ledger.cursor_ms)
+        self._run.waiting.clear()
+        self._meter.reconnected()
+        if self._run.wants_events:
+            self._outbox.put(Reconnected(at_ms=self._ledger.cursor_ms, reason=str(error)))
+        if self._run.context is not None:
+            await link.update(self._run.context)
+        for event in events:
+            self._take(event)
+        self._run.is_up = True
+        self._run.moved.set()
+        self._run.progress.set()
+        self._run.start(self._replay())
+
+    def _report_loss(self, lost: Lost, error: ASRError) -> None:
+        """Say which audio is given up, by an error or an event.
+
+        Raises:
+            AudioLostError: the caller wants no transcript with a gap, or nothing more can be sent.
+        """
+        if lost.end_ms is None or self._retry.on_gap == "raise":
+            raise AudioLostError.between(lost.start_ms, lost.end_ms, error)
+        gap = Gap(start_ms=lost.start_ms, end_ms=lost.end_ms, reason=str(error))
+        self._meter.lost_ms += gap.end_ms - gap.start_ms
+        if self._run.wants_events:
+            self._outbox.put(gap)
+        else:
+            logger.warning("%r: %r, which session.events() would show", self, gap)
+
+    async def _replay(self) -> None:
+        """Send what was kept, beside a send task that may be waiting for its source."""
+        try:
+            await self._drain()
+        except ASRError as error:
+            self._end(error)
 
     # --- send task ---------------------------------------------------------------------------------------------------
 
@@ -377,12 +462,11 @@ class Session:
     async def _send_all(self, source: AudioSource, pace: float | None) -> None:
         try:
             await self._pump_until_enough(source, pace)
+            self._run.source_ended = True
+            self._run.audio_came.set()
             if not self._run.ended.is_set():
-                await self._send_frames(self._codec.finish())
-                self._meter.finished_at = _now()
+                await self._drain()
                 await self._watch_finish()
-        except ConnectionLostError as error:
-            await self._let_receiver_speak_first(error)
         except ASRError as error:
             self._end(error)
         finally:
@@ -411,32 +495,29 @@ class Session:
         except Exception as error:  # noqa: BLE001 - the caller's own error, handed on to the caller as it is
             self._fail_source(error)
             return
-        framer = Framer(self._codec.audio_format, min_bytes=self._codec.frame_limits[0])
-        pacer = Pacer(self._codec.audio_format.bytes_per_second, pace, live=reader.live)
-        self._meter.pacer = pacer
+        audio_format = self._prototype.audio_format
+        framer = Framer(audio_format, min_bytes=self._prototype.frame_limits[0])
+        self._meter.pacer = self._run.pacer = Pacer(audio_format.bytes_per_second, pace, live=reader.live)
         try:
-            while (frames := await self._next_frames(reader, framer, pacer)) is not None:
+            while (frames := await self._next_frames(reader, framer)) is not None:
                 for frame in frames:
-                    await self._send_audio(frame, pacer)
+                    await self._take_in(frame, reader)
                 if reader.at_utterance_end:
-                    await self._end_utterance(framer, pacer)
+                    if (tail := framer.flush()) is not None:
+                        await self._take_in(tail, reader)
+                    await self._take_in(memoryview(b""), reader)
         finally:
             await reader.aclose()
         if (tail := framer.flush()) is not None:
-            await self._send_audio(tail, pacer)
+            await self._take_in(tail, reader)
 
-    async def _end_utterance(self, framer: Framer, pacer: Pacer) -> None:
-        if (tail := framer.flush()) is not None:
-            await self._send_audio(tail, pacer)
-        await self._send_frames(cast("CommittingCodec", self._codec).commit())
-
-    async def _next_frames(self, reader: ChunkReader, framer: Framer, pacer: Pacer) -> list[memoryview] | None:
+    async def _next_frames(self, reader: ChunkReader, framer: Framer) -> list[memoryview] | None:
         """The frames that the next chunk completes; None at the source's end, good or bad."""
         asked_at = _now()
         try:
             chunk = await reader.next_chunk()
             now = _now()
-            pacer.arrived(now, now - asked_at)
+            self._run.pacer.arrived(now, now - asked_at)
             return None if chunk is None else framer.push(chunk)
         except Exception as error:  # noqa: BLE001 - the caller's own error, handed on to the caller as it is
             self._fail_source(error)
@@ -447,15 +528,58 @@ class Session:
         if self._meter.audio_started_at is None:
             self._end(error)  # nothing was sent, so there is nothing to wait for
 
-    async def _send_audio(self, frame: memoryview, pacer: Pacer) -> None:
+    async def _take_in(self, frame: memoryview, reader: ChunkReader) -> None:
+        """Put a frame into the ledger, and send what can be sent.
+
+        While there is no connection a file waits; other sources go on, since their audio would be lost at their end, as
+        far as the ledger has room.
+        """
         if not self._outbox.has_room:
             await self._wait_for_room()
-        # also when there is nothing to wait for, so that an unpaced source does not keep the loop to itself
-        await asyncio.sleep(pacer.delay_s(_now()))
-        await self._send_frames((self._codec.audio(frame),))
+        while not (self._ledger.has_room and (self._run.is_up or reader.live is not False)):
+            await self._run.next_move()
+        self._ledger.add(frame)
+        self._run.audio_came.set()
+        if not self._run.is_sending:
+            await asyncio.sleep(0)  # a source that never waits must not keep the loop to itself
+        await self._drain()
+
+    async def _drain(self) -> None:
+        """Send what the ledger holds, in order, as far as there is a connection; at the source's end say so."""
+        run = self._run
+        async with run.sending:
+            while run.is_sending and not self._ledger.is_drained:
+                # also when there is nothing to wait for, so that an unpaced source does not keep the loop to itself
+                await asyncio.sleep(run.pacer.delay_s(_now()))
+                if run.is_sending and not await self._send_next():
+                    return
+            if run.is_up and run.source_ended and not run.ended.is_set():
+                await self._finish_link()
+
+    async def _send_next(self) -> bool:
+        """Send the ledger's next frame; whether the connection took it."""
+        link, frame = self._link, self._ledger.take()
+        assert link is not None and frame is not None  # noqa: S101, PT018 - `_drain` asked
+        try:
+            await link.send_audio(frame)
+        except (ConnectionLostError, DeadlineError) as error:
+            self._let_receiver_speak_first(link, error)
+            return False
         now = _now()
-        pacer.sent(now, len(frame))
-        self._meter.sent(len(frame), now)
+        self._run.pacer.sent(now, len(frame))
+        self._run.moved.set()
+        self._meter.sent(self._ledger.cursor_bytes, now)
+        return True
+
+    async def _finish_link(self) -> None:
+        link = self._link
+        assert link is not None  # noqa: S101 - `_drain` asked
+        try:
+            await link.finish()
+        except (ConnectionLostError, DeadlineError) as error:
+            self._let_receiver_speak_first(link, error)
+        else:
+            self._meter.finished_at = _now()
 
     async def _wait_for_room(self) -> None:
         try:
@@ -467,37 +591,30 @@ class Session:
                 "iterate the results while sending"
             ) from None
 
-    async def _send_frames(self, frames: Sequence[Frame]) -> None:
-        transport = self._transport
-        assert transport is not None  # noqa: S101 - nothing is sent before the connection
-        try:
-            async with asyncio.timeout(self._timeouts.idle):
-                for frame in frames:
-                    await transport.send(frame)
-        except TimeoutError:
-            raise DeadlineError(
-                f"the connection took no audio for {self._timeouts.idle:g} s (Timeouts.idle)", retryable=True
-            ) from None
-
     async def _watch_finish(self) -> None:
-        """Wait for the end, as long as the results get on."""
+        """Wait for the end, as long as the results get on; while there is no connection, recovery has its own end."""
         run = self._run
         while not run.ended.is_set():
             run.progress.clear()
             try:
-                async with asyncio.timeout(self._timeouts.finish):
+                async with asyncio.timeout(self._timeouts.finish if run.is_up else None):
                     await run.progress.wait()
             except TimeoutError:
-                text = f"the vendor did not confirm the end within {self._timeouts.finish:g} s (Timeouts.finish)"
-                self._end(DeadlineError(text, retryable=True, request_id=self._codec.request_id))
+                if run.is_up:
+                    text = f"the vendor did not confirm the end within {self._timeouts.finish:g} s (Timeouts.finish)"
+                    self._end(DeadlineError(text, retryable=True, request_id=self._codec.request_id))
 
-    async def _let_receiver_speak_first(self, error: ASRError) -> None:
-        """A send that fails is often the second sign: the vendor's own last word may still be on its way in."""
-        try:
-            async with asyncio.timeout(self._timeouts.close):
-                await self._run.ended.wait()
-        except TimeoutError:
-            self._end(error)
+    def _let_receiver_speak_first(self, link: Link, error: ASRError) -> None:
+        """A send that fails is often the second sign: the vendor's own last word may still be on its way in.
+
+        The receive task decides: when it has heard it, or found the connection lost, or had it cut under its feet.
+        """
+        self._run.is_up = False
+        self._run.send_error = error
+        if isinstance(error, DeadlineError):  # nothing moves on this connection any more
+            link.abort()
+        else:
+            self._run.last_word = asyncio.get_running_loop().call_later(self._timeouts.close, link.abort)
 
     # --- the end -----------------------------------------------------------------------------------------------------
 
@@ -508,11 +625,14 @@ class Session:
             return
         for segment_id in list(run.waiting):
             self._give_out(segment_id)
+        if run.last_word is not None:
+            run.last_word.cancel()
         error = run.source_error or error
         if isinstance(error, ASRError) and error.request_id is None:
             error.request_id = self._codec.request_id
         run.error = error
         run.ended.set()
+        run.moved.set()
         run.progress.set()
         self._inbox.close()
         self._outbox.close(error)
@@ -552,6 +672,20 @@ class _Run:
         self.ended = asyncio.Event()
         self.error: BaseException | None = None
         self.source_error: Exception | None = None
+        # the sending side: what paces it, whether there is a connection to send on, and whose turn it is
+        self.pacer = Pacer(None, None)
+        self.is_up = False
+        self.sending = asyncio.Lock()
+        self.source_ended = False
+        self.context: tuple[ContextMessage, ...] | None = None
+        # something was sent, can be again, or never will; something arrived that can be sent
+        self.moved = asyncio.Event()
+        self.audio_came = asyncio.Event()
+        # audio that is not to be had any more, not told yet
+        self.lost: list[Lost] = []
+        # what sending failed with, and until when the receiver may have heard more
+        self.send_error: ASRError | None = None
+        self.last_word: asyncio.TimerHandle | None = None
         # how far results have got in the audio, for the deadline of `finish`
         self.progress = asyncio.Event()
         self.progress_ms = -1
@@ -563,6 +697,16 @@ class _Run:
         self.waiting: dict[int, asyncio.TimerHandle] = {}
         self.reported: set[str] = set()
         self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def is_sending(self) -> bool:
+        """Whether audio has somewhere to go."""
+        return self.is_up and not self.heard_enough
+
+    async def next_move(self) -> None:
+        """Wait until something is sent, can be sent again, or never will be."""
+        self.moved.clear()
+        await self.moved.wait()
 
     def start(self, coroutine: Coroutine[Any, Any, None]) -> None:
         self._tasks.append(self.group.create_task(coroutine))
@@ -591,17 +735,6 @@ def _checked_pace(pace: float | None) -> float | None:
     if pace is not None and not pace > 0:
         raise ConfigurationError(f"pace={pace!r}: a positive number (1.0 is real time), or None for as fast as it goes")
     return pace
-
-
-async def _close(transport: Transport, close_s: float) -> None:
-    """Say goodbye in time, or leave without."""
-    try:
-        async with asyncio.timeout(close_s):
-            await transport.close()
-    except TimeoutError:
-        logger.debug("%r: the closing handshake took too long", transport)
-    finally:
-        transport.abort()
 
 
 def _now() -> float:

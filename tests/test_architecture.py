@@ -16,6 +16,9 @@ FLOORS = [
         "rules",
         [
             "_pacer",
+            "_ledger",
+            "_timeline",
+            "_recovery",
             "_meter",
             "vendors.codec",
             "vendors.options",
@@ -52,7 +55,7 @@ FLOORS = [
         ],
     ),
     ("registry", ["vendors.registry", "vendors", "vendors.*"]),
-    ("one connection", ["_outbox", "session"]),
+    ("one connection", ["_link", "_outbox", "session"]),
     ("doors", ["local", "client", ""]),
 ]
 IMPURE = {"asyncio", "websockets", "time", "aiohttp", "anyio", "socket", "random", "uuid", "os", "logging"}

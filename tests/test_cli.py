@@ -107,7 +107,7 @@ class _Breaking:
     async def feed(self, samples: bytes) -> None:
         self._fed_bytes += len(samples)
         if self._fed_bytes > 2 * 32_000:
-            raise EngineRefusedError("the engine stumbled", kind="broken")
+            raise EngineRefusedError("the engine stumbled", kind="unsupported")  # an error that means never
         await self._recognition.feed(samples)
 
 
@@ -785,6 +785,8 @@ def test_closing_line() -> None:
         interims_conflated=0,
         results_received=0,
         finals_received=0,
+        reconnects=0,
+        lost_ms=0,
     )
     assert closing_line(1, stats, 5.64) == "1 word · first result after 430 ms · 5.2 s of audio in 5.6 s"
 
@@ -800,6 +802,8 @@ def test_compressed_audio_has_no_length() -> None:
         interims_conflated=0,
         results_received=0,
         finals_received=0,
+        reconnects=0,
+        lost_ms=0,
     )
     assert closing_line(0, stats, 5.64) == "0 words · 5.6 s"
 

@@ -22,7 +22,7 @@ def test_an_error_is_also_the_builtin_that_people_catch(name: str, builtin: type
 
 def test_all_errors_are_of_one_tree() -> None:
     errors = [getattr(asr_async, name) for name in asr_async.__all__ if name.endswith("Error")]
-    assert len(errors) == 10
+    assert len(errors) == 11
     assert all(issubclass(error, ASRError) for error in errors)
 
 

@@ -26,6 +26,7 @@ from asr_async import (
     Paraformer,
     RateLimitedError,
     RemoteProtocolError,
+    Retry,
     Timeouts,
     VendorError,
     connect,
@@ -49,7 +50,7 @@ async def stream(service: DashScope, *, timeouts: Timeouts | None = None, audio:
     """Stream two seconds; return the texts that came and what ended it."""
     texts: list[str] = []
     try:
-        async with connect(Paraformer(), service, timeouts=timeouts) as session:
+        async with connect(Paraformer(), service, timeouts=timeouts, retry=Retry(attempts=0)) as session:
             async for result in session.stream([SECOND, SECOND] if audio is None else audio, pace=None):
                 texts.append(result.text)
     except ASRError as error:
@@ -509,7 +510,7 @@ async def test_no_key_and_no_audio_stands_in_any_log_or_repr(everything_logged: 
         service = DashScope(KEY, endpoint=emulator.dashscope_url)
         async with Client(service) as client, client.session(Paraformer()) as session:
             texts = [result.text async for result in session.stream([audio], pace=None)]
-            seen = f"{client!r} {session!r} {service!r} {session._transport!r}"
+            seen = f"{client!r} {session!r} {service!r} {session._link!r}"
     assert texts[-1] == "one"
     logged = "\n".join(record.getMessage() for record in everything_logged.records)
     for text in (logged, seen):

@@ -22,6 +22,7 @@ from asr_async import (
     Rasr,
     RateLimitedError,
     Result,
+    Retry,
     SpeechEnded,
     SpeechStarted,
     VendorError,
@@ -263,7 +264,7 @@ class BreaksAfter:
 
 async def test_an_error_in_mid_stream_is_typed_and_keeps_what_was_recognised() -> None:
     with pytest.raises(VendorError, match="the engine broke down: the vendor's side; try again") as caught:
-        await transcribe([THREE_SECONDS], Rasr(), Local(BreaksAfter("broken", at_once=False)))
+        await transcribe([THREE_SECONDS], Rasr(), Local(BreaksAfter("broken", at_once=False)), retry=Retry(attempts=0))
     error = caught.value
     assert (error.code, error.vendor, error.retryable) == ("SIS.0302", "huawei", True)
     assert re.fullmatch(r"[0-9a-f-]{32,36}", error.request_id or "")
@@ -326,7 +327,7 @@ async def test_an_unknown_hot_word_table_is_refused_at_the_start() -> None:
 
 def test_a_source_that_falls_silent_for_20_seconds_is_a_retryable_error() -> None:
     async def scenario() -> None:
-        async with connect(Rasr(), Local(TWO_SENTENCES)) as session:
+        async with connect(Rasr(), Local(TWO_SENTENCES), retry=Retry(attempts=0)) as session:
             await session.send(bytes(2 * 32_000))
             with pytest.raises(VendorError, match="nothing was sent for 20 s: go on sending") as caught:
                 async for _ in session:

@@ -1,0 +1,140 @@
+"""Which audio no final result covers yet, so that it can be sent again: pure bookkeeping by position in the source.
+
+Frames are kept as they came, never copied. There are three marks in the source, each behind the one before it or at it:
+
+    kept_from            covered                 cursor                    end
+       │ may be forgotten │ sent, not yet final    │ taken in, not yet sent  │
+
+A final result moves `covered` on, sending moves the cursor, the source moves the end. A new connection moves the cursor
+back to `covered` (`rewind`). What is kept is bounded in seconds: beyond that the oldest audio *that was sent* is
+forgotten, and if a rewind would need it, it is lost (`Lost`). Audio that is to be sent is never forgotten; the source
+has to wait (`has_room`). An empty frame marks a place between two others: the end of an utterance.
+
+It does not know connections, results or clocks. The bytes of compressed audio say nothing about time: it is sent again
+from the start of its container, as long as all of it is still here.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+import msgspec
+
+from .audio import AudioFormat
+
+__all__ = ["Ledger", "Lost"]
+
+COMPRESSED_BYTES_PER_SECOND = 16_000
+"""How much of compressed audio counts as a second for the bound: 128 kbit/s."""
+
+
+class Lost(msgspec.Struct, frozen=True):
+    """Audio that no final result covers and that cannot be sent again."""
+
+    start_ms: int
+    end_ms: int | None
+    """None for compressed audio, of which nothing can be sent any more."""
+
+
+class Ledger:
+    """The audio of one source, from the last final result to its newest frame."""
+
+    def __init__(self, audio_format: AudioFormat, *, max_s: float) -> None:
+        """Keep at most so many seconds."""
+        self._format = audio_format
+        self._is_compressed = audio_format.bytes_per_second is None
+        self._max_bytes = round(max_s * (audio_format.bytes_per_second or COMPRESSED_BYTES_PER_SECOND))
+        self._frames: deque[memoryview] = deque()
+        self._kept_from = 0
+        self._covered = 0
+        self._covered_ms = 0
+        self._end = 0
+        self._cursor = 0
+        # the first frame of which something is to be sent, and where it begins
+        self._next_index = 0
+        self._next_from = 0
+
+    def __repr__(self) -> str:
+        return f"<Ledger {self.kept_bytes} bytes, {self._end - self._cursor} of them to be sent>"
+
+    @property
+    def kept_bytes(self) -> int:
+        """How much audio is held."""
+        return self._end - self._kept_from
+
+    @property
+    def cursor_bytes(self) -> int:
+        """How much of the source has been sent."""
+        return self._cursor
+
+    @property
+    def cursor_ms(self) -> int:
+        """Where in the source the next piece begins; 0 for compressed audio, which is begun anew each time."""
+        return 0 if self._is_compressed else self._format.to_ms(self._cursor)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether the source may bring more: there is room, or all was sent, so that the oldest can be forgotten.
+
+        What is to be sent again makes no room for what is new.
+        """
+        return self.is_drained or self.kept_bytes < self._max_bytes
+
+    @property
+    def is_drained(self) -> bool:
+        """Whether everything taken in has been sent."""
+        return self._next_index == len(self._frames)
+
+    def add(self, frame: memoryview) -> None:
+        """Take in the next frame of the source."""
+        self._frames.append(frame)
+        self._end += len(frame)
+        while self._end - self._kept_from > self._max_bytes and self._next_index > 0:
+            self._forget_first()
+
+    def take(self) -> memoryview | None:
+        """The next frame to send, or what is left of it behind the cursor; None when all was sent."""
+        if self._next_index == len(self._frames):
+            return None
+        frame = self._frames[self._next_index]
+        piece = frame[self._cursor - self._next_from :]
+        self._next_index += 1
+        self._next_from += len(frame)
+        self._cursor = self._next_from
+        return piece
+
+    def cover(self, end_ms: int) -> None:
+        """Final results cover the source up to here: what lies before need not be sent again."""
+        self._covered_ms = max(self._covered_ms, end_ms)
+        if self._is_compressed:
+            return
+        self._covered = max(self._covered, min(self._format.to_bytes(end_ms), self._cursor))
+        while self._next_index > 0 and self._kept_from + len(self._frames[0]) <= self._covered:
+            self._forget_first()
+
+    def rewind(self, *, min_bytes: int = 1) -> Lost | None:
+        """Begin again behind the last final result.
+
+        Args:
+            min_bytes: the smallest piece that may be sent; a smaller rest of a frame is begun a little earlier.
+
+        Returns:
+            What is lost because it was forgotten.
+        """
+        self._next_index, self._next_from = 0, self._kept_from
+        self._cursor = max(self._covered, self._kept_from)
+        if self._is_compressed:
+            return Lost(self._covered_ms, None) if self._kept_from > 0 else None
+        if self._frames:
+            first_bytes = len(self._frames[0])
+            rest_bytes = self._kept_from + first_bytes - self._cursor
+            self._cursor -= max(0, min(min_bytes, first_bytes) - rest_bytes)
+        if self._kept_from <= self._covered:
+            return None
+        lost = Lost(self._format.to_ms(self._covered), self._format.to_ms(self._kept_from))
+        self._covered = self._kept_from
+        return lost
+
+    def _forget_first(self) -> None:
+        self._kept_from += len(self._frames.popleft())
+        self._next_index -= 1

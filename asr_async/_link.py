@@ -1,0 +1,166 @@
+"""One codec on one connection: opened, fed, finished, read to its end. A session may have several, one after another.
+
+It does not know the source, the pace or the caller; what comes out are the codec's events, with the connection's own
+times and segments.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from ._transport import Transport
+from .errors import AuthenticationError, DeadlineError
+from .vendors.codec import CodecEvent, CommittingCodec, Failed, Started
+
+if TYPE_CHECKING:
+    from .session import Timeouts
+    from .vendors.codec import Codec, Frame
+    from .vendors.options import ContextMessage, Options
+    from .vendors.service import Service, Target
+
+__all__ = ["Link"]
+
+logger = logging.getLogger("asr_async")
+
+
+class Link:
+    """An open task on an open connection."""
+
+    def __init__(self, codec: Codec, transport: Transport, timeouts: Timeouts) -> None:
+        self.codec = codec
+        self._transport = transport
+        self._timeouts = timeouts
+        self.is_finishing = False
+
+    def __repr__(self) -> str:
+        return f"<Link {self.codec!r} {self._transport!r}>"
+
+    @classmethod
+    async def open(
+        cls, service: Service, options: Options, timeouts: Timeouts, new_codec: Callable[[], Codec]
+    ) -> tuple[Link, list[CodecEvent]]:
+        """Connect, open the task and wait until the vendor is ready; what it said on the way comes along.
+
+        Credentials that the service had kept, and that are refused, are renewed once.
+
+        Raises:
+            ASRError: it could not be done, or not in time.
+        """
+        deadline = _now() + timeouts.connect
+        target = await _find_target(service, options, deadline, timeouts)
+        try:
+            return await cls._open(target, deadline, timeouts, new_codec())
+        except AuthenticationError as error:
+            if not target.renew(error):
+                raise
+            logger.info("kept credentials of %s were refused, once more with new ones: %s", target.host, error)
+        target = await _find_target(service, options, deadline, timeouts)
+        return await cls._open(target, deadline, timeouts, new_codec())
+
+    @classmethod
+    async def _open(
+        cls, target: Target, deadline: float, timeouts: Timeouts, codec: Codec
+    ) -> tuple[Link, list[CodecEvent]]:
+        transport = await Transport.connect(
+            target, connect_s=deadline - _now(), idle_s=timeouts.idle, close_s=timeouts.close
+        )
+        link = cls(codec, transport, timeouts)
+        try:
+            async with asyncio.timeout(timeouts.start) as limit:
+                return link, await link._start()
+        except TimeoutError:
+            await link.close()
+            if not limit.expired():
+                raise
+            text = f"{target.host} did not open the task within {timeouts.start:g} s (Timeouts.start)"
+            raise DeadlineError(text, retryable=True, request_id=link.codec.request_id) from None
+        except BaseException:
+            await link.close()
+            raise
+
+    async def _start(self) -> list[CodecEvent]:
+        await self.send(self.codec.start())
+        events: list[CodecEvent] = []
+        while not any(isinstance(event, Started) for event in events):
+            for event in await self.receive():
+                if isinstance(event, Failed):
+                    raise event.error
+                events.append(event)
+        return events
+
+    async def send_audio(self, frame: memoryview) -> None:
+        """Send one piece of audio; an empty one is the end of an utterance."""
+        if frame:
+            await self.send((self.codec.audio(frame),))
+        elif isinstance(self.codec, CommittingCodec):
+            await self.send(self.codec.commit())
+
+    async def update(self, context: Sequence[ContextMessage]) -> None:
+        """Give the task a new context."""
+        await self.send(self.codec.update(context))
+
+    async def finish(self) -> None:
+        """Say that no more audio comes. Idempotent."""
+        if not self.is_finishing:
+            self.is_finishing = True
+            await self.send(self.codec.finish())
+
+    async def cancel(self) -> None:
+        """Have the vendor drop what is not recognised yet."""
+        await self.send(self.codec.cancel())
+
+    async def send(self, frames: Sequence[Frame]) -> None:
+        """Send messages; returns when the connection has room for more.
+
+        Raises:
+            ConnectionLostError: the connection is gone.
+            DeadlineError: it took nothing for `Timeouts.idle`.
+        """
+        try:
+            async with asyncio.timeout(self._timeouts.idle):
+                for frame in frames:
+                    await self._transport.send(frame)
+        except TimeoutError:
+            raise DeadlineError(
+                f"the connection took no audio for {self._timeouts.idle:g} s (Timeouts.idle)", retryable=True
+            ) from None
+
+    async def receive(self) -> list[CodecEvent]:
+        """Wait for the next message; what it means.
+
+        Raises:
+            ConnectionLostError: the connection is gone.
+            RemoteProtocolError: the message cannot be read.
+        """
+        return self.codec.receive(await self._transport.receive())
+
+    async def close(self) -> None:
+        """Say goodbye in time, or leave without."""
+        try:
+            async with asyncio.timeout(self._timeouts.close):
+                await self._transport.close()
+        except TimeoutError:
+            logger.debug("%r: the closing handshake took too long", self)
+        finally:
+            self._transport.abort()
+
+    def abort(self) -> None:
+        """Leave at once."""
+        self._transport.abort()
+
+
+async def _find_target(service: Service, options: Options, deadline: float, timeouts: Timeouts) -> Target:
+    try:
+        async with asyncio.timeout_at(deadline) as limit:
+            return await service.target(options)
+    except TimeoutError:
+        if not limit.expired():  # the caller's own, of a function that gives the key
+            raise
+        raise DeadlineError(f"no credentials within {timeouts.connect:g} s (Timeouts.connect)") from None
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

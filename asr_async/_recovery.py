@@ -1,0 +1,91 @@
+"""When a lost connection is worth another one, and how long to wait before it.
+
+Pure rules: the dice are an argument, nothing here waits or connects.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from .errors import ASRError, ConfigurationError, RateLimitedError
+
+__all__ = ["Recovery", "Retry"]
+
+FIRST_DELAY_S = 0.25
+GROWTH = 2.0
+"""The longest wait before the first attempt, and what it is multiplied by before each next one."""
+
+
+MAX_ASKED_S = 60.0
+"""A vendor that asks for more is not waited for: the caller would rather know."""
+
+
+class Retry(msgspec.Struct, frozen=True, kw_only=True):
+    """What a session does when its connection is lost.
+
+    A lost connection, one without a sign of life, and an error that the vendor means for the moment are answered with a
+    new connection: it begins behind the last final result, with the audio that was kept, faster than real time until it
+    has caught up. What was final is not told again, times go on as if nothing had happened. The first connection of a
+    session is not repeated: who opens one learns at once what is wrong.
+
+    Raises:
+        ConfigurationError: a value out of range.
+    """
+
+    attempts: int = 5
+    """Connections that are tried in a row without any new final result; 0 never reconnects."""
+    max_delay_s: float = 10.0
+    """The longest wait before an attempt, but for what the vendor asks for. Each wait is a random part of a longest one
+    that begins at a quarter of a second and doubles (full jitter: many sessions lost at once do not come back at once).
+    """
+    buffer_s: float = 60.0
+    """How much audio without a final result is kept to be sent again: at 16 kHz 1.9 MB a minute, in use only where
+    somebody speaks, or nobody, for so long. More than that is a gap."""
+    on_gap: Literal["raise", "continue"] = "raise"
+    """What audio means that had to be given up: an `AudioLostError`, or a `Gap` in `events()` and the rest."""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.attempts, int) or self.attempts < 0:
+            raise ConfigurationError(f"Retry(attempts={self.attempts!r}): must be a whole number, 0 or more")
+        for name in ("max_delay_s", "buffer_s"):
+            value = getattr(self, name)
+            if not isinstance(value, int | float) or not value > 0:
+                raise ConfigurationError(f"Retry({name}={value!r}): must be a positive number of seconds")
+        if self.on_gap not in {"raise", "continue"}:
+            raise ConfigurationError(f"Retry(on_gap={self.on_gap!r}): 'raise' or 'continue'")
+
+
+class Recovery:
+    """How many attempts are left in this session."""
+
+    def __init__(self, retry: Retry) -> None:
+        self._retry = retry
+        self._attempt = 0
+
+    def __repr__(self) -> str:
+        return f"<Recovery {self._attempt} of {self._retry.attempts} attempts>"
+
+    @property
+    def attempt(self) -> int:
+        """How many were made since there was progress."""
+        return self._attempt
+
+    def made_progress(self) -> None:
+        """Something is final that was not: the attempts count from 0 again."""
+        self._attempt = 0
+
+    def delay_s(self, error: ASRError, roll: float) -> float | None:
+        """How long to wait before the next attempt; None gives up.
+
+        Args:
+            error: what ended the connection, or the last attempt.
+            roll: a random number from 0 to 1.
+        """
+        if not error.retryable or self._attempt >= self._retry.attempts:
+            return None
+        longest_s = min(self._retry.max_delay_s, FIRST_DELAY_S * GROWTH**self._attempt)
+        self._attempt += 1
+        asked_s = (error.retry_after if isinstance(error, RateLimitedError) else None) or 0.0
+        return max(roll * longest_s, asked_s) if asked_s <= MAX_ASKED_S else None
