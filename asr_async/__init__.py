@@ -14,13 +14,15 @@ General layout, top to bottom; a room imports only from rooms above it:
   protocol); `_pacer`
 - edges: `_transport` (the connection), `_http` (requests beside it), each vendor's `service` (whom to call), `sources`
   (files and other audio)
-- one session: `_link` (a connection), `_timeline`, `_ledger`, `_recovery` (what joins several), `_outbox`, `session`
+- one session: `_link` (a connection), `_pool` (those that wait), `_timeline`, `_ledger`, `_recovery` (what joins
+  several), `_outbox`, `session`
 - doors: `client`, this module, `cli`
 - beside the house: `emulator` (the vendors' protocols from the other side), `local` (the emulator as a service)
 """
 
 from __future__ import annotations
 
+from ._pool import Pool
 from ._recovery import Retry
 from ._version import __version__
 from .audio import AudioFormat
@@ -93,6 +95,7 @@ __all__ = [
     "LocalProtocolError",
     "ModelInfo",
     "Paraformer",
+    "Pool",
     "ProtocolError",
     "QwenAudio",
     "QwenRealtime",

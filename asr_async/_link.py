@@ -12,10 +12,11 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from ._transport import Transport
-from .errors import AuthenticationError, DeadlineError
+from .errors import AuthenticationError, ConnectionLostError, DeadlineError
 from .vendors.codec import CodecEvent, CommittingCodec, Failed, Started
 
 if TYPE_CHECKING:
+    from ._pool import Idle
     from .session import Timeouts
     from .vendors.codec import Codec, Frame
     from .vendors.options import ContextMessage, Options
@@ -29,45 +30,53 @@ logger = logging.getLogger("asr_async")
 class Link:
     """An open task on an open connection."""
 
-    def __init__(self, codec: Codec, transport: Transport, timeouts: Timeouts) -> None:
+    def __init__(self, codec: Codec, transport: Transport, target: Target, timeouts: Timeouts) -> None:
         self.codec = codec
         self._transport = transport
+        self._target = target
         self._timeouts = timeouts
         self.is_finishing = False
+        self._is_kept = False
 
     def __repr__(self) -> str:
         return f"<Link {self.codec!r} {self._transport!r}>"
 
     @classmethod
     async def open(
-        cls, service: Service, options: Options, timeouts: Timeouts, new_codec: Callable[[], Codec]
+        cls, service: Service, options: Options, timeouts: Timeouts, new_codec: Callable[[], Codec], idle: Idle
     ) -> tuple[Link, list[CodecEvent]]:
-        """Connect, open the task and wait until the vendor is ready; what it said on the way comes along.
+        """Connect, or take a connection that waits; open the task and wait until the vendor is ready.
 
         Credentials that the service had kept, and that are refused, are renewed once.
+
+        Returns:
+            The link, and what the vendor said on the way.
 
         Raises:
             ASRError: it could not be done, or not in time.
         """
         deadline = _now() + timeouts.connect
         target = await _find_target(service, options, deadline, timeouts)
+        if (transport := idle.take(target)) is not None:
+            try:
+                return await cls._open(transport, target, timeouts, new_codec())
+            except ConnectionLostError as error:
+                logger.debug("a connection that waited was lost meanwhile: %s", error)
         try:
-            return await cls._open(target, deadline, timeouts, new_codec())
+            transport = await _connect(target, deadline, timeouts)
+            return await cls._open(transport, target, timeouts, new_codec())
         except AuthenticationError as error:
             if not target.renew(error):
                 raise
             logger.info("kept credentials of %s were refused, once more with new ones: %s", target.host, error)
         target = await _find_target(service, options, deadline, timeouts)
-        return await cls._open(target, deadline, timeouts, new_codec())
+        return await cls._open(await _connect(target, deadline, timeouts), target, timeouts, new_codec())
 
     @classmethod
     async def _open(
-        cls, target: Target, deadline: float, timeouts: Timeouts, codec: Codec
+        cls, transport: Transport, target: Target, timeouts: Timeouts, codec: Codec
     ) -> tuple[Link, list[CodecEvent]]:
-        transport = await Transport.connect(
-            target, connect_s=deadline - _now(), idle_s=timeouts.idle, close_s=timeouts.close
-        )
-        link = cls(codec, transport, timeouts)
+        link = cls(codec, transport, target, timeouts)
         try:
             async with asyncio.timeout(timeouts.start) as limit:
                 return link, await link._start()
@@ -76,7 +85,7 @@ class Link:
             if not limit.expired():
                 raise
             text = f"{target.host} did not open the task within {timeouts.start:g} s (Timeouts.start)"
-            raise DeadlineError(text, retryable=True, request_id=link.codec.request_id) from None
+            raise DeadlineError(text, retryable=True, request_id=codec.request_id) from None
         except BaseException:
             await link.close()
             raise
@@ -137,8 +146,15 @@ class Link:
         """
         return self.codec.receive(await self._transport.receive())
 
+    async def release(self, idle: Idle) -> None:
+        """The vendor has confirmed the end of the task: the connection may carry another."""
+        self._is_kept = idle.keep(self._target, self._transport)
+        await self.close()
+
     async def close(self) -> None:
-        """Say goodbye in time, or leave without."""
+        """Say goodbye in time, or leave without; not to a connection that waits for its next task."""
+        if self._is_kept:
+            return
         try:
             async with asyncio.timeout(self._timeouts.close):
                 await self._transport.close()
@@ -149,7 +165,12 @@ class Link:
 
     def abort(self) -> None:
         """Leave at once."""
-        self._transport.abort()
+        if not self._is_kept:
+            self._transport.abort()
+
+
+async def _connect(target: Target, deadline: float, timeouts: Timeouts) -> Transport:
+    return await Transport.connect(target, connect_s=deadline - _now(), idle_s=timeouts.idle, close_s=timeouts.close)
 
 
 async def _find_target(service: Service, options: Options, deadline: float, timeouts: Timeouts) -> Target:

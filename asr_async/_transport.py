@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as websocket_connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
+from websockets.protocol import State
 
 from ._network import unreachable
 from .errors import ASRError, ConfigurationError, ConnectionLostError, DeadlineError, RemoteProtocolError
@@ -126,6 +127,11 @@ class Transport:
     def _gone(self) -> ConnectionLostError:
         text = f"lost the connection to {self._host}: no sign of life for {self._idle_s:g} s (Timeouts.idle)"
         return ConnectionLostError(text, retryable=True)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether nothing is known that would keep a message from being sent."""
+        return self._connection.state is State.OPEN
 
     async def close(self) -> None:
         """Say goodbye and close; bounded by the connection's `close_s`."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Self
 
 import msgspec
 
+from ._pool import Idle, Pool
 from ._recovery import Retry
 from .errors import ASRError, LocalProtocolError
 from .results import Event, Gap, Result, SessionStats, Transcript, TranslationArrived, join_texts
@@ -32,12 +33,21 @@ class Client:
         service: whom to call and as whom: `DashScope(...)`, `Local()`.
         timeouts: the deadlines of its sessions.
         retry: what they do when a connection is lost.
+        pool: how many connections are kept for the next session, where the vendor takes several tasks on one.
     """
 
-    def __init__(self, service: Service, *, timeouts: Timeouts | None = None, retry: Retry | None = None) -> None:
+    def __init__(
+        self,
+        service: Service,
+        *,
+        timeouts: Timeouts | None = None,
+        retry: Retry | None = None,
+        pool: Pool | None = None,
+    ) -> None:
         self._service = service
         self._timeouts = timeouts or Timeouts()
         self._retry = retry or Retry()
+        self._idle = Idle(pool or Pool())
         self._is_open = False
 
     def __repr__(self) -> str:
@@ -50,7 +60,10 @@ class Client:
 
     async def __aexit__(self, *exc_info: object) -> None:
         self._is_open = False
-        await self._service.__aexit__(*exc_info)
+        try:
+            await self._idle.aclose()
+        finally:
+            await self._service.__aexit__(*exc_info)
 
     def session(self, options: Options) -> Session:
         """One recognition: `async with client.session(options) as session`.
@@ -61,7 +74,7 @@ class Client:
         """
         if not self._is_open:
             raise LocalProtocolError("the client is not open: use it with 'async with Client(...) as client'")
-        return Session(self._service, options, timeouts=self._timeouts, retry=self._retry)
+        return Session(self._service, options, timeouts=self._timeouts, retry=self._retry, idle=self._idle)
 
     @property
     def vocabularies(self) -> Vocabularies:

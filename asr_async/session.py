@@ -47,6 +47,7 @@ from .vendors.codec import CommittingCodec, EnoughAudio, Failed, Finished, Start
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence
 
+    from ._pool import Idle
     from .vendors.codec import Codec, CodecEvent
     from .vendors.options import ContextMessage, Options
     from .vendors.service import Service
@@ -94,11 +95,12 @@ class Session:
     Made by `connect(...)` and `Client.session(...)`.
     """
 
-    def __init__(self, service: Service, options: Options, *, timeouts: Timeouts, retry: Retry) -> None:
+    def __init__(self, service: Service, options: Options, *, timeouts: Timeouts, retry: Retry, idle: Idle) -> None:
         self._service = service
         self._options = options
         self._timeouts = timeouts
         self._retry = retry
+        self._idle = idle
         # never started: for what is the same on every connection
         self._prototype = self._new_codec()
         # the two ends of the pipe; a link exists from `__aenter__` on
@@ -121,6 +123,9 @@ class Session:
     @property
     def _codec(self) -> Codec:
         return self._prototype if self._link is None else self._link.codec
+
+    async def _open_link(self) -> tuple[Link, list[CodecEvent]]:
+        return await Link.open(self._service, self._options, self._timeouts, self._new_codec, self._idle)
 
     def _new_codec(self) -> Codec:
         return self._service.codec(self._options, task_id=uuid.uuid4().hex)
@@ -263,7 +268,7 @@ class Session:
                 await self._run.group.__aexit__(None, None, None)
 
     async def _open(self) -> None:
-        link, events = await Link.open(self._service, self._options, self._timeouts, self._new_codec)
+        link, events = await self._open_link()
         self._link = link
         for event in events:
             self._take(event)
@@ -284,7 +289,7 @@ class Session:
         finally:
             # not reached by any known way; a task that stops must never leave the caller waiting
             self._end(LocalProtocolError("the receiving of results was stopped"))
-        await link.close()
+        await (link.release(self._idle) if self._run.is_confirmed else link.close())
 
     async def _receive_until_lost(self, link: Link) -> ASRError | None:
         """Read a connection until it fails, and say how; None when the session has ended."""
@@ -301,6 +306,7 @@ class Session:
     def _take(self, event: CodecEvent) -> None:
         match event:
             case Finished():
+                self._run.is_confirmed = not self._run.ended.is_set()
                 self._end(None)
             case Started() | Failed():
                 pass
@@ -377,7 +383,7 @@ class Session:
             await self._wait_out_silence(error)
             await asyncio.sleep(delay_s)
             try:
-                link, events = await Link.open(self._service, self._options, self._timeouts, self._new_codec)
+                link, events = await self._open_link()
             except ASRError as refusal:
                 error = refusal
                 continue
@@ -671,6 +677,8 @@ class _Run:
         self.group = asyncio.TaskGroup()
         self.ended = asyncio.Event()
         self.error: BaseException | None = None
+        # whether the vendor itself said that this is the end
+        self.is_confirmed = False
         self.source_error: Exception | None = None
         # the sending side: what paces it, whether there is a connection to send on, and whose turn it is
         self.pacer = Pacer(None, None)

@@ -55,7 +55,7 @@ FLOORS = [
         ],
     ),
     ("registry", ["vendors.registry", "vendors", "vendors.*"]),
-    ("one connection", ["_link", "_outbox", "session"]),
+    ("one connection", ["_pool", "_link", "_outbox", "session"]),
     ("doors", ["local", "client", ""]),
 ]
 IMPURE = {"asyncio", "websockets", "time", "aiohttp", "anyio", "socket", "random", "uuid", "os", "logging"}

@@ -38,17 +38,23 @@ HTTP_PATH = "/api/v1"
 REALTIME_PATH = "/api-ws/v1/realtime"
 
 
+REUSE_S = 55.0
+"""The server closes a connection that has no task for 60 s (Fun-ASR WebSocket API page, 2025-10)."""
+
+
 class _Protocol(msgspec.Struct, frozen=True):
     """One of the two protocols: where it is spoken, and by whom."""
 
     path: str
     codec: Callable[..., Codec]
     names_model_in_url: bool
+    reuse_s: float | None
+    """See `Target.reuse_s`."""
 
 
 _PROTOCOLS: dict[type[TaskOptions | QwenRealtime], _Protocol] = {
-    TaskOptions: _Protocol(INFERENCE_PATH, TaskCodec, names_model_in_url=False),
-    QwenRealtime: _Protocol(REALTIME_PATH, RealtimeCodec, names_model_in_url=True),
+    TaskOptions: _Protocol(INFERENCE_PATH, TaskCodec, names_model_in_url=False, reuse_s=REUSE_S),
+    QwenRealtime: _Protocol(REALTIME_PATH, RealtimeCodec, names_model_in_url=True, reuse_s=None),
 }
 """Which protocol the options of a class, or of one derived from it, are spoken over."""
 
@@ -186,6 +192,7 @@ class DashScope:
             url=self._url(options),
             headers=headers,
             refused=functools.partial(error_from_handshake, temporary_key=is_temporary(key)),
+            reuse_s=_with_protocol(options)[1].reuse_s,
             renew=functools.partial(self._key.renew, key),
         )
 

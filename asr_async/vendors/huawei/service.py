@@ -37,6 +37,9 @@ PROJECT_VARIABLE = "HUAWEICLOUD_SIS_PROJECT_ID"
 REGION_VARIABLE = "HUAWEICLOUD_SIS_REGION"
 ENDPOINT_VARIABLE = "HUAWEICLOUD_SIS_ENDPOINT"
 
+REUSE_S = 15.0
+"""The server closes a connection on which nothing comes for 20 s (RASR pages, 2021-10)."""
+
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
@@ -146,6 +149,7 @@ class Huawei:
             # not signed: a client library may write it in its own way
             headers={**entry.headers, "User-Agent": USER_AGENT},
             refused=functools.partial(error_from_refusal, signed_at=entry.signed_at),
+            reuse_s=REUSE_S,
             renew=entry.renew,
         )
 

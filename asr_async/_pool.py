@@ -1,0 +1,91 @@
+"""Connections that wait for their next task, where the vendor takes several on one: the handshake is saved.
+
+A connection comes here only when the vendor has confirmed the end of its task, and never stays as long as the vendor
+would let it. It does not know what tasks are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from .errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from ._transport import Transport
+    from .vendors.service import Target
+
+__all__ = ["Idle", "Pool"]
+
+
+class Pool(msgspec.Struct, frozen=True, kw_only=True):
+    """How many connections a client keeps between sessions.
+
+    Raises:
+        ConfigurationError: a value out of range.
+    """
+
+    max_idle: int = 8
+    """0 closes each connection behind its session. What is beyond closes the one that has waited longest."""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.max_idle, int) or self.max_idle < 0:
+            raise ConfigurationError(f"Pool(max_idle={self.max_idle!r}): must be a whole number, 0 or more")
+
+
+class Idle:
+    """The waiting connections of one client."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._max_idle = pool.max_idle
+        self._waiting: dict[str, deque[tuple[Transport, asyncio.TimerHandle]]] = {}
+
+    def __repr__(self) -> str:
+        return f"<Idle {len(self)} connections>"
+
+    def __len__(self) -> int:
+        return sum(len(transports) for transports in self._waiting.values())
+
+    def take(self, target: Target) -> Transport | None:
+        """A connection to where the target is, the freshest there is; None if there is none."""
+        waiting = self._waiting.get(target.url, deque())
+        while waiting:
+            transport, timer = waiting.pop()
+            timer.cancel()
+            if transport.is_open:
+                return transport
+        return None
+
+    def keep(self, target: Target, transport: Transport) -> bool:
+        """Let a connection wait for the next task; False if it should rather be closed."""
+        if target.reuse_s is None or not transport.is_open or self._max_idle == 0:
+            return False
+        if len(self) >= self._max_idle:
+            self._drop_oldest()
+        timer = asyncio.get_running_loop().call_later(target.reuse_s, self._drop, target.url, transport)
+        self._waiting.setdefault(target.url, deque()).append((transport, timer))
+        return True
+
+    async def aclose(self) -> None:
+        """Say goodbye to all of them."""
+        transports = [transport for waiting in self._waiting.values() for transport, _ in waiting]
+        for waiting in self._waiting.values():
+            for _, timer in waiting:
+                timer.cancel()
+        self._waiting.clear()
+        await asyncio.gather(*(transport.close() for transport in transports), return_exceptions=True)
+
+    def _drop_oldest(self) -> None:
+        url = min((timer.when(), url) for url, waiting in self._waiting.items() for _, timer in list(waiting)[:1])[1]
+        transport, timer = self._waiting[url].popleft()
+        timer.cancel()
+        transport.abort()
+
+    def _drop(self, url: str, transport: Transport) -> None:
+        """It has waited as long as it may."""
+        waiting = self._waiting[url]
+        self._waiting[url] = deque(entry for entry in waiting if entry[0] is not transport)
+        transport.abort()
