@@ -38,8 +38,12 @@ class Meter:
         self._task_usage_seconds = seconds
 
     def reconnected(self) -> None:
-        """Another connection, with a task of its own."""
+        """A lost connection was replaced."""
         self._reconnects += 1
+        self.next_task()
+
+    def next_task(self) -> None:
+        """What the vendor bills from now on is for another task."""
         if self._task_usage_seconds is not None:
             self._past_usage_seconds += self._task_usage_seconds
             self._task_usage_seconds = None

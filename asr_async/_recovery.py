@@ -5,13 +5,16 @@ Pure rules: the dice are an argument, nothing here waits or connects.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
 from .errors import ASRError, ConfigurationError, RateLimitedError
 
-__all__ = ["Recovery", "Retry"]
+if TYPE_CHECKING:
+    from .vendors.options import Options
+
+__all__ = ["Recovery", "Retry", "rotation_s"]
 
 FIRST_DELAY_S = 0.25
 GROWTH = 2.0
@@ -20,6 +23,11 @@ GROWTH = 2.0
 
 MAX_ASKED_S = 60.0
 """A vendor that asks for more is not waited for: the caller would rather know."""
+
+
+LONG_S = 3_600.0
+ROTATION_MARGIN_S = 300.0
+"""Models that take hours are left five minutes before their limit; those of a minute are meant to end there."""
 
 
 class Retry(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,16 +53,44 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True):
     somebody speaks, or nobody, for so long. More than that is a gap."""
     on_gap: Literal["raise", "continue"] = "raise"
     """What audio means that had to be given up: an `AudioLostError`, or a `Gap` in `events()` and the rest."""
+    rotate_after: float | None = None
+    """Seconds, of the connection or of its audio, after which it is replaced before anything happens to it: the next
+    one is opened first and taken at the end of a segment, no audio is lost or sent twice. None does so five minutes
+    before the model's own limit, if that is one of hours. Compressed audio cannot be cut."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.attempts, int) or self.attempts < 0:
             raise ConfigurationError(f"Retry(attempts={self.attempts!r}): must be a whole number, 0 or more")
-        for name in ("max_delay_s", "buffer_s"):
+        for name in ("max_delay_s", "buffer_s", "rotate_after"):
             value = getattr(self, name)
+            if name == "rotate_after" and value is None:
+                continue
             if not isinstance(value, int | float) or not value > 0:
                 raise ConfigurationError(f"Retry({name}={value!r}): must be a positive number of seconds")
         if self.on_gap not in {"raise", "continue"}:
             raise ConfigurationError(f"Retry(on_gap={self.on_gap!r}): 'raise' or 'continue'")
+
+
+def rotation_s(retry: Retry, options: Options) -> float | None:
+    """How old a connection may get, and how much audio it may carry, in seconds; None for any.
+
+    Raises:
+        ConfigurationError: the model's own limit comes first.
+    """
+    limit_s = None if options.max_audio_ms is None else options.max_audio_ms / 1000
+    if options.audio.bytes_per_second is None:
+        if retry.rotate_after is not None:
+            raise ConfigurationError(
+                f"Retry(rotate_after={retry.rotate_after!r}): {options.audio.encoding} cannot be cut; send pcm"
+            )
+        return None
+    if retry.rotate_after is not None:
+        if limit_s is not None and retry.rotate_after > limit_s:
+            raise ConfigurationError(
+                f"Retry(rotate_after={retry.rotate_after!r}): {options.model} takes {limit_s:g} s at most"
+            )
+        return retry.rotate_after
+    return None if limit_s is None or limit_s < LONG_S else limit_s - ROTATION_MARGIN_S
 
 
 class Recovery:

@@ -18,6 +18,7 @@ import asyncio
 import logging
 import random
 import uuid
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, cast
 
 import anyio
@@ -28,7 +29,7 @@ from ._link import Link
 from ._meter import Meter
 from ._outbox import Outbox
 from ._pacer import Pacer
-from ._recovery import Recovery, Retry
+from ._recovery import Recovery, Retry, rotation_s
 from ._timeline import Timeline
 from .audio import Framer
 from .errors import (
@@ -55,6 +56,12 @@ if TYPE_CHECKING:
 __all__ = ["ResultStream", "Session", "Timeouts"]
 
 logger = logging.getLogger("asr_async")
+
+SEGMENT_PATIENCE_S = 30.0
+"""How long an old connection is kept because somebody goes on speaking; the vendors cut a segment at 60 s."""
+
+ROTATION_RETRY_S = 5.0
+"""Between attempts to open the next connection ahead; the present one is still good."""
 
 T = TypeVar("T", bound=Event)
 
@@ -105,13 +112,18 @@ class Session:
         self._prototype = self._new_codec()
         # the two ends of the pipe; a link exists from `__aenter__` on
         self._link: Link | None = None
+        # the link that is read, which is the other one while that retires
+        self._heard: Link | None = None
         self._outbox = Outbox()
         # what `send` fills and the send task empties; never used by a session that is given a source
         self._inbox = PushedAudio()
         self._ledger = Ledger(self._prototype.audio_format, max_s=retry.buffer_s)
         self._timeline = Timeline()
         self._stretch = self._timeline.stretch(0)
+        # where in the source the connection took over that a retiring one made room for
+        self._boundary_ms = 0
         self._recovery = Recovery(retry)
+        self._rotation_s = rotation_s(retry, options)
         self._run = _Run()
         self._meter = Meter(self._prototype.audio_format)
 
@@ -235,8 +247,9 @@ class Session:
         """Leave now, whatever is under way. Idempotent; a loop that still waits gets a `LocalProtocolError`."""
         self._end(LocalProtocolError("the session was closed before the vendor confirmed the end"))
         await self._run.stop()
-        if self._link is not None:
-            await self._link.close()
+        for link in (self._link, self._run.retiring):
+            if link is not None:
+                await link.close()
 
     @property
     def stats(self) -> SessionStats:
@@ -275,15 +288,20 @@ class Session:
         self._raise_if_ended()
         self._run.is_up = True
         self._run.start(self._receive_all(link))
+        self._plan_rotation(link)
 
     # --- receive task ------------------------------------------------------------------------------------------------
 
     async def _receive_all(self, link: Link) -> None:
         """Read connection after connection, until the session has ended."""
         try:
-            while (error := await self._receive_until_lost(link)) is not None:
-                error = self._go_down(error)
-                link = await self._reconnect(link, error)
+            while not self._run.ended.is_set():
+                error = await self._receive_until_lost(link)
+                if error is not None:
+                    error = self._go_down(error)
+                    link = await self._reconnect(link, error)
+                elif self._link is not None and self._link is not link:
+                    link = await self._follow(link, self._link)
         except ASRError as error:
             self._end(error)
         finally:
@@ -292,12 +310,15 @@ class Session:
         await (link.release(self._idle) if self._run.is_confirmed else link.close())
 
     async def _receive_until_lost(self, link: Link) -> ASRError | None:
-        """Read a connection until it fails, and say how; None when the session has ended."""
+        """Read a connection until it fails, and say how; None when the session has ended, or the connection retired."""
+        self._heard = link
         try:
             while not self._run.ended.is_set():
                 for event in await link.receive():
                     if isinstance(event, Failed):
                         return event.error
+                    if isinstance(event, Finished) and link is self._run.retiring:
+                        return None
                     self._take(event)
         except ASRError as error:
             return error
@@ -331,6 +352,8 @@ class Session:
             if event.is_final:
                 self._ledger.cover(self._timeline.covered_ms)
                 self._recovery.made_progress()
+                if self._timeline.is_between_segments:
+                    self._run.segment_ended.set()
             if event.end_ms > self._run.progress_ms:
                 self._run.progress_ms = event.end_ms
                 self._run.progress.set()
@@ -343,7 +366,7 @@ class Session:
     def _give_out(self, segment_id: int) -> None:
         """A final has waited long enough for what may still belong to it."""
         self._run.waiting.pop(segment_id).cancel()
-        for event in self._codec.overdue(segment_id):
+        for event in self._heard.codec.overdue(segment_id) if self._heard is not None else ():
             self._take(event)
 
     def _report_once(self, event: Unrecognised) -> None:
@@ -360,6 +383,9 @@ class Session:
         """
         run = self._run
         run.is_up = False
+        if run.retiring is not None and self._link is not None:
+            self._link.abort()  # what it heard came behind what is now to be heard again
+            run.retire(None)
         sent_bytes = self._ledger.cursor_bytes
         if (lost := self._ledger.rewind(min_bytes=self._prototype.frame_limits[0])) is not None:
             run.lost.append(lost)
@@ -424,6 +450,7 @@ class Session:
         self._run.moved.set()
         self._run.progress.set()
         self._run.start(self._replay())
+        self._plan_rotation(link)
 
     def _report_loss(self, lost: Lost, error: ASRError) -> None:
         """Say which audio is given up, by an error or an event.
@@ -446,6 +473,67 @@ class Session:
             await self._drain()
         except ASRError as error:
             self._end(error)
+
+    # --- a connection that is replaced before it is lost -------------------------------------------------------------
+
+    def _plan_rotation(self, link: Link) -> None:
+        if self._rotation_s is not None:
+            limit_bytes = self._prototype.audio_format.to_bytes(round(self._rotation_s * 1000))
+            self._run.rotate_at_bytes = self._ledger.cursor_bytes + limit_bytes
+            self._run.start(self._rotate(link, self._rotation_s))
+
+    async def _rotate(self, link: Link, after_s: float) -> None:
+        """When the connection is old, open the next one, and send on that from the end of a segment on."""
+        run = self._run
+        run.is_due.clear()
+        await _wait(run.is_due, after_s)
+        following = await self._open_following(link)
+        if following is None:
+            return
+        run.segment_ended.clear()
+        await _wait(run.segment_ended, SEGMENT_PATIENCE_S)
+        async with run.sending:
+            if self._link is not link or not run.is_up or run.source_ended:
+                await following.close()
+                return
+            self._link = following
+            run.retire(link, asyncio.get_running_loop().call_later(self._timeouts.finish, link.abort))
+            self._boundary_ms = self._ledger.cursor_ms
+            try:
+                await link.finish()
+            except (ConnectionLostError, DeadlineError):
+                link.abort()
+        self._plan_rotation(following)
+
+    async def _open_following(self, link: Link) -> Link | None:
+        """The next connection; None when there is none to be had, or none needed any more."""
+        while self._link is link and not self._run.source_ended:
+            try:
+                following, _ = await self._open_link()
+                if self._run.context is not None:
+                    await following.update(self._run.context)
+            except ASRError as error:
+                logger.warning("%r: the next connection could not be opened ahead: %s", self, error)
+                if not error.retryable:
+                    return None
+                await asyncio.sleep(ROTATION_RETRY_S)
+            else:
+                return following
+        return None
+
+    async def _follow(self, retired: Link, link: Link) -> Link:
+        """The retired connection has told everything: what comes next is the other one's."""
+        run = self._run
+        run.retire(None)
+        run.progress.set()
+        for timer in run.waiting.values():
+            timer.cancel()
+        run.waiting.clear()
+        self._ledger.cover(self._boundary_ms)
+        self._stretch = self._timeline.stretch(self._boundary_ms)
+        self._meter.next_task()
+        await retired.close()
+        return link
 
     # --- send task ---------------------------------------------------------------------------------------------------
 
@@ -574,6 +662,8 @@ class Session:
         now = _now()
         self._run.pacer.sent(now, len(frame))
         self._run.moved.set()
+        if self._run.rotate_at_bytes is not None and self._ledger.cursor_bytes >= self._run.rotate_at_bytes:
+            self._run.is_due.set()
         self._meter.sent(self._ledger.cursor_bytes, now)
         return True
 
@@ -633,6 +723,7 @@ class Session:
             self._give_out(segment_id)
         if run.last_word is not None:
             run.last_word.cancel()
+        run.retire(run.retiring)
         error = run.source_error or error
         if isinstance(error, ASRError) and error.request_id is None:
             error.request_id = self._codec.request_id
@@ -689,6 +780,12 @@ class _Run:
         # something was sent, can be again, or never will; something arrived that can be sent
         self.moved = asyncio.Event()
         self.audio_came = asyncio.Event()
+        # rotation: that it is time, that a segment has ended, and the connection that is told no more
+        self.rotate_at_bytes: int | None = None
+        self.is_due = asyncio.Event()
+        self.segment_ended = asyncio.Event()
+        self.retiring: Link | None = None
+        self._patience: asyncio.TimerHandle | None = None
         # audio that is not to be had any more, not told yet
         self.lost: list[Lost] = []
         # what sending failed with, and until when the receiver may have heard more
@@ -711,12 +808,19 @@ class _Run:
         """Whether audio has somewhere to go."""
         return self.is_up and not self.heard_enough
 
+    def retire(self, link: Link | None, patience: asyncio.TimerHandle | None = None) -> None:
+        """This connection has got its last audio, and so long to tell the rest; None when it has."""
+        if self._patience is not None:
+            self._patience.cancel()
+        self.retiring, self._patience = link, patience
+
     async def next_move(self) -> None:
         """Wait until something is sent, can be sent again, or never will be."""
         self.moved.clear()
         await self.moved.wait()
 
     def start(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        self._tasks = [task for task in self._tasks if not task.done()]
         self._tasks.append(self.group.create_task(coroutine))
 
     def hear_enough(self) -> None:
@@ -743,6 +847,13 @@ def _checked_pace(pace: float | None) -> float | None:
     if pace is not None and not pace > 0:
         raise ConfigurationError(f"pace={pace!r}: a positive number (1.0 is real time), or None for as fast as it goes")
     return pace
+
+
+async def _wait(event: asyncio.Event, at_most_s: float) -> None:
+    """Wait for an event, but not for ever."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(at_most_s):
+            await event.wait()
 
 
 def _now() -> float:

@@ -14,11 +14,17 @@ from asr_async import (
     ASRError,
     AudioLostError,
     AuthenticationError,
+    Client,
     ConfigurationError,
     ConnectionLostError,
+    ContextMessage,
+    DashScope,
     Event,
+    FunASR,
     Gap,
+    Huawei,
     Paraformer,
+    Rasr,
     RateLimitedError,
     Reconnected,
     Result,
@@ -28,7 +34,7 @@ from asr_async import (
     connect,
     transcribe,
 )
-from asr_async._recovery import Recovery
+from asr_async._recovery import Recovery, rotation_s
 from asr_async._timeline import Timeline
 from asr_async.results import SpeechEnded, SpeechStarted, Translation, TranslationArrived, Word
 
@@ -169,7 +175,7 @@ def test_what_was_final_behind_an_open_segment_is_heard_again_but_told_once() ->
 
 
 class Source:
-    """Numbered audio: each sample holds the number of its millisecond, modulo 2**15."""
+    """Numbered audio: each sample holds the number of its millisecond, modulo 2**16."""
 
     def __init__(self, seconds: float, *, chunk_ms: int = 100, every_s: float = 0.0) -> None:
         self.total_ms = round(seconds * 1_000)
@@ -184,7 +190,7 @@ class Source:
 
 
 def numbered(millisecond: int) -> bytes:
-    return (millisecond % 2**15).to_bytes(2, "little") * 16
+    return (millisecond % 2**16).to_bytes(2, "little") * 16
 
 
 class Listener:
@@ -194,12 +200,12 @@ class Listener:
         self.fates = list(fates)
         self.after_ms = after_ms
         self.began_at: list[int] = []
-        self.heard: list[int] = []
+        self.heard_ms: list[int] = []
 
     async def __call__(self, connection: ServerConnection) -> None:
         task_id = await start(connection)
         fate = self.fates.pop(0) if self.fates else None
-        got, began_ms, told_ms = 0, None, 0
+        got, began_ms, told_ms, number = 0, None, 0, 0
         async for message in connection:
             if isinstance(message, str):
                 await self._tell_rest(connection, task_id, began_ms or 0, told_ms, got // BYTES_PER_MS)
@@ -208,7 +214,10 @@ class Listener:
             if began_ms is None:
                 began_ms = int.from_bytes(message[:2], "little")
                 self.began_at.append(began_ms)
+                self.heard_ms.append(0)
+                number = len(self.heard_ms) - 1
             got += len(message)
+            self.heard_ms[number] = got // BYTES_PER_MS
             told_ms = await self._tell_seconds(connection, task_id, began_ms, told_ms, got // BYTES_PER_MS)
             if fate is not None and got // BYTES_PER_MS >= self.after_ms:
                 await fate(connection, task_id)
@@ -511,5 +520,124 @@ def test_a_vendor_that_gave_up_a_quiet_source_is_asked_again_when_there_is_somet
             await session.finish()
             assert [event.text async for event in session if event.is_final] == ["there"]
         assert connections == 2
+
+    run_virtual(scenario)
+
+
+# --- rotation --------------------------------------------------------------------------------------------------------
+
+
+def assert_seamless(finals: list[tuple[int, str, int, int]], total_ms: int) -> None:
+    """Each segment begins where the one before it ended."""
+    assert [start for _, _, start, _ in finals] == [0, *(end for _, _, _, end in finals[:-1])]
+    assert finals[-1][3] == total_ms
+    assert [number for number, _, _, _ in finals] == list(range(len(finals)))
+    assert all(text == f"to {end}" for _, text, _, end in finals)
+
+
+@pytest.mark.parametrize("pace", [1.0, 4.0])
+def test_an_old_connection_is_replaced_at_a_segments_end_and_no_audio_is_lost_or_sent_twice(pace: float) -> None:
+    async def scenario() -> None:
+        listener = Listener()
+        events, stats = await run(listener, Source(12), pace=pace, retry=Retry(rotate_after=2.0))
+        assert_seamless(finals_of(events), 12_000)
+        assert len(listener.began_at) >= 4
+        ends = [began + heard for began, heard in zip(listener.began_at, listener.heard_ms, strict=True)]
+        assert listener.began_at == [0, *ends[:-1]]
+        assert all(began % 1_000 <= 200 for began in listener.began_at), "behind the end of a segment"
+        assert not [event for event in events if isinstance(event, Reconnected)]
+        assert (stats.reconnects, stats.audio_sent_ms) == (0, 12_000)
+
+    run_virtual(scenario)
+
+
+def test_results_of_the_old_connection_come_before_those_of_the_next() -> None:
+    async def scenario() -> None:
+        class SlowToFinish(Listener):
+            async def _tell_rest(self, *args: Any) -> None:
+                await asyncio.sleep(3)
+                await super()._tell_rest(*args)
+
+        events, _ = await run(SlowToFinish(), Source(8), retry=Retry(rotate_after=2.0))
+        assert_seamless(finals_of(events), 8_000)
+
+    run_virtual(scenario)
+
+
+@pytest.mark.parametrize("fails", ["cut", "mute"])
+def test_an_old_connection_that_is_lost_while_it_retires_loses_nothing(fails: str) -> None:
+    async def scenario() -> None:
+        class Fails(Listener):
+            async def _tell_rest(self, connection: ServerConnection, *args: Any) -> None:
+                if len(self.began_at) == 1:
+                    if fails == "mute":
+                        await asyncio.sleep(60)
+                    connection.transport.abort()
+                    raise asyncio.CancelledError
+                await super()._tell_rest(connection, *args)
+
+        events, stats = await run(Fails(), Source(40), retry=Retry(rotate_after=5.0))
+        assert_seamless(finals_of(events), 40_000)
+        assert stats.reconnects == 1
+
+    run_virtual(scenario)
+
+
+def test_somebody_who_never_pauses_is_cut_in_the_end() -> None:
+    async def scenario() -> None:
+        listener = NeverFinal()
+        events, _ = await run(listener, Source(60), retry=Retry(rotate_after=10.0))
+        assert_seamless(finals_of(events), 60_000)
+        assert listener.began_at[1] in range(40_000, 40_400), "after 10 s, and 30 s of patience"
+
+    run_virtual(scenario)
+
+
+def test_a_model_with_a_limit_of_hours_is_rotated_before_it() -> None:
+    assert rotation_s(Retry(), Rasr()) == 5 * 3_600 - 300
+    assert rotation_s(Retry(), Rasr(mode="short")) is None
+    assert rotation_s(Retry(), Paraformer()) is None
+    assert rotation_s(Retry(rotate_after=50), Rasr(mode="short")) == 50
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (Rasr(), r"Retry\(rotate_after=20000\): huawei/continue takes 18000 s at most"),
+        (Paraformer(format="mp3"), r"Retry\(rotate_after=20000\): mp3 cannot be cut; send pcm"),
+    ],
+    ids=lambda value: "",
+)
+async def test_a_rotation_that_cannot_be_is_refused_before_connecting(options: Any, text: str) -> None:
+    async with Client(
+        DashScope("key") if isinstance(options, Paraformer) else Huawei(), retry=Retry(rotate_after=20_000)
+    ) as client:
+        with pytest.raises(ConfigurationError, match=text):
+            client.session(options)
+
+
+def test_a_context_is_known_to_the_next_connection_too() -> None:
+    async def scenario() -> None:
+        contexts: list[int] = []
+
+        class Reads(Listener):
+            async def __call__(self, connection: ServerConnection) -> None:
+                receive = connection.recv
+
+                async def counting(*args: Any, **options: Any) -> Any:
+                    message = await receive(*args, **options)
+                    if isinstance(message, str) and "continue-task" in message:
+                        contexts.append(len(self.began_at))
+                        return await counting()
+                    return message
+
+                connection.recv = counting  # type: ignore[method-assign]
+                await super().__call__(connection)
+
+        async with rogue(Reads(cut, after_ms=1_500)) as service, connect(FunASR(), service) as session:
+            await session.update_context([ContextMessage("user", "names")])
+            events = [event async for event in session.events(Source(3))]
+        assert contexts == [0, 1]
+        assert finals_of(events) == seconds(3)
 
     run_virtual(scenario)
