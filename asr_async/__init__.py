@@ -68,9 +68,9 @@ from .vendors.dashscope import (
     Paraformer,
     QwenAudio,
     QwenRealtime,
-    TemporaryKey,
 )
 from .vendors.huawei import Huawei, Rasr
+from .vendors.service import TemporaryKey
 
 __all__ = [
     "ASRError",

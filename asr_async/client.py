@@ -13,15 +13,16 @@ import msgspec
 
 from ._pool import Idle, Pool
 from ._recovery import Retry
-from .errors import ASRError, LocalProtocolError
+from .errors import ASRError, ConfigurationError, LocalProtocolError
 from .results import Event, Gap, Result, SessionStats, Transcript, TranslationArrived, join_texts
 from .session import Session, Timeouts
 from .sources import AudioSource, preflight, read_audio
 from .vendors import service_for
+from .vendors.service import LendsKeys
 
 if TYPE_CHECKING:
     from .vendors.options import Options
-    from .vendors.service import Service, Vocabularies
+    from .vendors.service import Service, TemporaryKey, Vocabularies
 
 __all__ = ["Client", "connect", "transcribe"]
 
@@ -84,6 +85,20 @@ class Client:
             ConfigurationError: the service has none.
         """
         return self._service.vocabularies
+
+    async def temporary_key(self, *, expires_in: int = 60) -> TemporaryKey:
+        """Make a key for a program that should not know this one: a browser, a device.
+
+        Args:
+            expires_in: seconds; DashScope takes 1 to 1800.
+
+        Raises:
+            ASRError: the vendor was not reached, or refused.
+            ConfigurationError: the vendor has no temporary keys, or not for so long.
+        """
+        if not isinstance(self._service, LendsKeys):
+            raise ConfigurationError(f"{self._service!r} makes no temporary keys; DashScope does")
+        return await self._service.temporary_key(expires_in=expires_in)
 
     async def transcribe(
         self, source: AudioSource | str | os.PathLike[str], options: Options, *, pace: float | None = None

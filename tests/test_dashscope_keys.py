@@ -8,9 +8,19 @@ from typing import Any
 
 import pytest
 
-from asr_async import AuthenticationError, ConfigurationError, DashScope, DeadlineError, Paraformer, Timeouts, connect
+from asr_async import (
+    AuthenticationError,
+    Client,
+    ConfigurationError,
+    DashScope,
+    DeadlineError,
+    Huawei,
+    Paraformer,
+    TemporaryKey,
+    Timeouts,
+    connect,
+)
 from asr_async.emulator import Emulator, Scripted, serve
-from asr_async.vendors.dashscope import TemporaryKey
 from asr_async.vendors.dashscope.rest_wire import Token
 
 from .virtual_time import run_virtual
@@ -33,7 +43,7 @@ def calling(emulator: Emulator, api_key: Any = KEY) -> DashScope:
 
 async def test_a_temporary_key_is_used_exactly_like_a_key() -> None:
     async with serve(Scripted(HELLO), api_keys={KEY}) as emulator:
-        temporary = await calling(emulator).temporary_key(expires_in_s=120)
+        temporary = await calling(emulator).temporary_key(expires_in=120)
         assert temporary.value.startswith("st-")
         service = calling(emulator, temporary.value)
         assert await recognise(service) == ["Hello."]
@@ -43,7 +53,7 @@ async def test_a_temporary_key_is_used_exactly_like_a_key() -> None:
 def test_an_expired_temporary_key_is_refused_with_what_to_do_and_an_open_session_goes_on() -> None:
     async def scenario() -> None:
         async with serve(Scripted(HELLO), api_keys={KEY}) as emulator:
-            temporary = await calling(emulator).temporary_key(expires_in_s=20)
+            temporary = await calling(emulator).temporary_key(expires_in=20)
             service = calling(emulator, temporary.value)
             async with connect(Paraformer(), service) as session:
                 await asyncio.sleep(19)
@@ -76,10 +86,10 @@ def test_a_temporary_key_lasts_a_minute_unless_told_otherwise() -> None:
     run_virtual(scenario)
 
 
-@pytest.mark.parametrize("expires_in_s", [0, 1_801])
-async def test_a_life_out_of_range_is_refused(expires_in_s: int) -> None:
-    with pytest.raises(ConfigurationError, match=f"expires_in_s={expires_in_s}: must be between 1 and 1800 s"):
-        await DashScope(KEY).temporary_key(expires_in_s=expires_in_s)
+@pytest.mark.parametrize("expires_in", [0, 1_801])
+async def test_a_life_out_of_range_is_refused(expires_in: int) -> None:
+    with pytest.raises(ConfigurationError, match=f"expires_in={expires_in}: must be between 1 and 1800 s"):
+        await DashScope(KEY).temporary_key(expires_in=expires_in)
 
 
 def test_a_temporary_key_shows_in_no_repr() -> None:
@@ -192,3 +202,16 @@ async def test_a_refused_key_is_worth_another_try_once_and_only_where_a_function
     assert target.renew(refused)
     assert not target.renew(refused)
     assert not (await service.target(Paraformer())).renew(refused)  # the function gave the same again
+
+
+async def test_a_client_makes_temporary_keys_where_its_vendor_has_them() -> None:
+    async with serve(Scripted(HELLO), api_keys={KEY}) as emulator:
+        async with Client(calling(emulator)) as client:
+            temporary = await client.temporary_key(expires_in=120)
+        assert await recognise(calling(emulator, temporary.value)) == ["Hello."]
+    async with Client(Huawei()) as client:
+        with pytest.raises(ConfigurationError, match=r"<Huawei .*> makes no temporary keys; DashScope does"):
+            await client.temporary_key()
+    async with Client(DashScope(KEY)) as client:
+        with pytest.raises(ConfigurationError, match="expires_in=1801: must be between 1 and 1800 s"):
+            await client.temporary_key(expires_in=1_801)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable, Iterable, Mapping
-from typing import Protocol, Self
+from typing import Protocol, Self, runtime_checkable
 from urllib.parse import urlsplit
 
 import msgspec
@@ -17,7 +17,7 @@ from ..hotwords import HotWord, Vocabulary
 from .codec import Codec
 from .options import Options
 
-__all__ = ["Service", "Target", "Vocabularies", "check_endpoint", "is_loopback"]
+__all__ = ["LendsKeys", "Service", "Target", "TemporaryKey", "Vocabularies", "check_endpoint", "is_loopback"]
 
 
 def _keep(_error: AuthenticationError) -> bool:
@@ -87,6 +87,27 @@ class Vocabularies(Protocol):
 
     async def delete(self, vocabulary_id: str) -> None:
         """Remove a table."""
+        ...
+
+
+class TemporaryKey(msgspec.Struct, frozen=True, kw_only=True):
+    """A key for some minutes, with the rights of the key that it was made with; it cannot be taken back."""
+
+    value: str
+    """To be used wherever a key is: `DashScope(temporary.value)`."""
+    expires_at: int
+    """Unix time in seconds. Only connecting is checked against it: a session that is open stays open."""
+
+    def __repr__(self) -> str:
+        return f"<TemporaryKey expires_at={self.expires_at}>"
+
+
+@runtime_checkable
+class LendsKeys(Protocol):
+    """A service that makes temporary keys of its own."""
+
+    async def temporary_key(self, *, expires_in: int = 60) -> TemporaryKey:
+        """Make a key for a program that should not know this one, for so many seconds."""
         ...
 
 

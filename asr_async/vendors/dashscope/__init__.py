@@ -7,7 +7,7 @@ from ..registry import Vendor
 from .catalogue import CATALOGUE, FAMILIES
 from .models import FunASR, Gummy, GummyChat, Paraformer, QwenAudio
 from .realtime_models import QwenRealtime
-from .service import INFERENCE_PATH, DashScope, TemporaryKey
+from .service import INFERENCE_PATH, DashScope
 
 __all__ = [
     "VENDOR",
@@ -19,7 +19,6 @@ __all__ = [
     "Paraformer",
     "QwenAudio",
     "QwenRealtime",
-    "TemporaryKey",
 ]
 
 VENDOR = Vendor(

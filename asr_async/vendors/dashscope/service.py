@@ -19,7 +19,7 @@ from ..._version import __version__
 from ...errors import ConfigurationError
 from ..codec import Codec
 from ..options import Options, check_range, did_you_mean
-from ..service import Target, check_endpoint
+from ..service import Target, TemporaryKey, check_endpoint
 from .codec import TaskCodec
 from .credentials import ApiKey, KeyFunction, is_temporary
 from .errors import error_from_handshake
@@ -31,7 +31,7 @@ from .rest import Rest
 from .rest_wire import TOKENS_PATH, Token
 from .vocabularies import DashScopeVocabularies
 
-__all__ = ["DashScope", "TemporaryKey"]
+__all__ = ["DashScope"]
 
 INFERENCE_PATH = "/api-ws/v1/inference"
 HTTP_PATH = "/api/v1"
@@ -68,18 +68,6 @@ SHARED_HOSTS = {
 WORKSPACE_REGIONS = (*SHARED_HOSTS, "us-east-1", "eu-central-1", "ap-northeast-1")
 
 _WORKSPACE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
-
-
-class TemporaryKey(msgspec.Struct, frozen=True, kw_only=True):
-    """A key for some minutes, with the rights of the key that it was made with; it cannot be taken back."""
-
-    value: str
-    """To be used wherever a key is: `DashScope(temporary.value)`."""
-    expires_at: int
-    """Unix time in seconds. Only connecting is checked against it: a session that is open stays open."""
-
-    def __repr__(self) -> str:
-        return f"<TemporaryKey expires_at={self.expires_at}>"
 
 
 class DashScope:
@@ -163,17 +151,17 @@ class DashScope:
         v1_regions = {region for row in CAPABILITIES.values() if has_phrases(row.model) for region in row.regions or ()}
         return DashScopeVocabularies(self._rest, lists_phrases=self._region in v1_regions)
 
-    async def temporary_key(self, *, expires_in_s: int = 60) -> TemporaryKey:
+    async def temporary_key(self, *, expires_in: int = 60) -> TemporaryKey:
         """Make a key for a program that should not know this one: a browser, a device.
 
         Args:
-            expires_in_s: 1 to 1800.
+            expires_in: seconds, 1 to 1800.
 
         Raises:
             ASRError: as `Vocabularies` says.
         """
-        check_range("expires_in_s", expires_in_s, 1, 1_800, "s")
-        token = await self._rest.call("POST", f"{TOKENS_PATH}?expire_in_seconds={expires_in_s}", Token)
+        check_range("expires_in", expires_in, 1, 1_800, "s")
+        token = await self._rest.call("POST", f"{TOKENS_PATH}?expire_in_seconds={expires_in}", Token)
         return TemporaryKey(value=token.token, expires_at=token.expires_at)
 
     async def target(self, options: Options) -> Target:
