@@ -43,6 +43,7 @@ FLOORS = [
             "_network",
             "_transport",
             "_http",
+            "_tape",
             "vendors.*.credentials",
             "vendors.*.tokens",
             "vendors.*.rest",

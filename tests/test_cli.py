@@ -936,6 +936,29 @@ class TestServe:
         assert b"sk-secret" not in directions
         assert f"HUAWEICLOUD_SIS_AK=YOUR_KEY HUAWEICLOUD_SIS_SK={sk} ".encode() in directions
 
+    def test_with_faults(self, script: Path, clip: Path, tmp_path: Path) -> None:
+        faults = tmp_path / "faults.json"
+        faults.write_text('[{"kind": "refuse", "status": 403, "code": "AccessDenied", "message": "closed today"}]')
+        arguments = ("serve", "--script", script, "--port", "0", "--faults", faults)
+        with process(*arguments, command=INTERRUPTIBLE) as running:
+            assert running.stdout is not None
+            url = running.stdout.readline().decode().strip()
+            refused = transcribe(clip, "--service", "dashscope", url=url)
+            running.send_signal(signal.SIGINT)
+            running.communicate(timeout=60)
+        assert refused.exit_code == 1
+        assert "closed today" in refused.stderr
+
+    @pytest.mark.parametrize(
+        ("content", "message"), [("nonsense", "not JSON"), ('[{"kind": "cut"}]', "fault 1: cut: say where: one of at")]
+    )
+    def test_a_malformed_plan_of_faults(self, content: str, message: str, script: Path, tmp_path: Path) -> None:
+        path = tmp_path / "bad.json"
+        path.write_text(content, encoding="utf-8")
+        outcome = invoke("serve", "--script", script, "--faults", path)
+        assert (outcome.exit_code, outcome.stdout) == (2, "")
+        assert f"faults {path}: {message}" in outcome.stderr
+
     def test_a_port_that_is_taken(self, script: Path) -> None:
         with socket.create_server(("127.0.0.1", 0)) as taken:
             port = taken.getsockname()[1]
@@ -950,6 +973,7 @@ class TestServe:
             (["--engine", "scripted"], "--engine scripted needs --script FILE: what it answers"),
             (["--engine", "pocketsphinx", "--script", "x.json"], "--script is for --engine scripted"),
             (["--script", "missing.json"], "script missing.json: No such file or directory"),
+            (["--faults", "missing.json"], "faults missing.json: No such file or directory"),
             (["--engine", "whisper"], "'whisper' is not one of 'pocketsphinx', 'scripted'"),
             (["--port", "70000"], "70000 is not in the range 0<=x<=65535"),
             (["--api-key", ""], "--api-key takes KEY or KEY:SECRET, none of them empty"),

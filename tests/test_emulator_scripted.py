@@ -8,7 +8,15 @@ from typing import Any
 
 import pytest
 
-from asr_async.emulator import Hypothesis, HypothesisWord, Recognition, Request, Scripted
+from asr_async.emulator import (
+    Hypothesis,
+    HypothesisWord,
+    Recognition,
+    Request,
+    Scripted,
+    position_audio,
+    position_of,
+)
 from asr_async.emulator.scripted import ScriptedSegment
 from asr_async.errors import ConfigurationError
 
@@ -244,3 +252,141 @@ def test_a_faulty_file_is_named_with_its_fault_in_one_line(tmp_path: Path, conte
         Scripted.from_file(path)
     assert str(caught.value).startswith(f"script {path}: {fault}")
     assert "\n" not in str(caught.value)
+
+
+# --- a source in several recognitions --------------------------------------------------------------------------------
+
+PLACED = Scripted(TWO, position=position_of)
+
+
+async def heard_in(
+    *audio: bytes, engine: Scripted = PLACED, sample_rate: int = 16_000
+) -> list[tuple[int, int, str, bool]]:
+    """What one recognition hears in this audio, with its times."""
+    emitted: list[Hypothesis] = []
+
+    async def emit(hypothesis: Hypothesis) -> None:
+        emitted.append(hypothesis)
+
+    recognition = await engine.open(Request(sample_rate=sample_rate), emit)
+    frame_bytes = sample_rate // 10 * 2
+    for part in audio:
+        for start in range(0, len(part), frame_bytes):
+            await recognition.feed(part[start : start + frame_bytes])
+    await recognition.finish()
+    return [(one.start_ms, one.end_ms, one.text, one.is_final) for one in emitted]
+
+
+async def finals_in(*audio: bytes, **options: Any) -> list[tuple[int, int, str]]:
+    return [found[:3] for found in await heard_in(*audio, **options) if found[3]]
+
+
+@pytest.mark.parametrize("first", [0, 1, 2, 3, 4, 5, 6, 7, 160_000, 5 * 3_600 * 16_000 + 3])
+def test_seven_samples_from_anywhere_tell_their_position(first: int) -> None:
+    start_ms = first // 16
+    audio = position_audio(start_ms, start_ms + 5)
+    skipped = first % 16
+    assert position_of(audio[2 * skipped :][:14]) == first
+
+
+def test_audio_with_positions_is_as_long_as_its_time_and_goes_on_seamlessly() -> None:
+    whole = position_audio(0, 1_000, 11_025)
+    assert len(whole) == 22_050
+    assert position_audio(0, 333, 11_025) + position_audio(333, 1_000, 11_025) == whole
+
+
+@pytest.mark.parametrize("samples", [b"", bytes(3_200), b"\xff\xff" * 100, position_audio(0, 1)[2:12]])
+def test_what_holds_no_position_says_so(samples: bytes) -> None:
+    assert position_of(samples) is None
+
+
+async def test_audio_from_the_beginning_is_read_as_ever() -> None:
+    emitted, _ = await heard(Scripted(TWO), 2_000)
+    plain = [(one.start_ms, one.end_ms, one.text, one.is_final) for one in emitted]
+    assert await heard_in(position_audio(0, 2_000)) == plain
+
+
+@pytest.mark.parametrize("sample_rate", [8_000, 11_025, 16_000, 48_000])
+async def test_audio_from_the_middle_is_read_from_there_with_its_own_times(sample_rate: int) -> None:
+    audio = position_audio(1_200, 2_000, sample_rate)
+    assert await finals_in(audio, sample_rate=sample_rate) == [(300, 600, "Bye.")]
+
+
+async def test_a_part_that_is_sent_again_is_heard_again() -> None:
+    parts = [position_audio(0, 700), position_audio(0, 1_200), position_audio(1_000, 2_000)]
+    assert [await finals_in(part) for part in parts] == [
+        [(100, 700, "Hello, big")],
+        [(100, 1_000, "Hello, big world.")],
+        [(500, 800, "Bye.")],
+    ]
+
+
+async def test_a_segment_that_began_before_is_read_from_its_first_whole_word() -> None:
+    assert await finals_in(position_audio(300, 1_200)) == [(100, 700, "big world.")]
+    assert await finals_in(position_audio(400, 1_200)) == [(0, 600, "big world.")]
+    assert await finals_in(position_audio(401, 1_200)) == [(299, 599, "world.")]
+    assert await finals_in(position_audio(701, 1_200)) == []
+
+
+async def test_a_translation_loses_the_words_that_were_not_heard() -> None:
+    segment = ScriptedSegment("one two three", 0, 900, translations={"de": "eins zwei drei"})
+    engine = Scripted([segment], position=position_of)
+    emitted: list[Hypothesis] = []
+
+    async def emit(hypothesis: Hypothesis) -> None:
+        emitted.append(hypothesis)
+
+    recognition = await engine.open(Request(sample_rate=16_000), emit)
+    await recognition.feed(position_audio(300, 900))
+    assert (emitted[-1].text, emitted[-1].translations) == ("two three", {"de": "zwei drei"})
+
+
+async def test_a_leap_ends_the_segment_where_it_is_and_goes_on_elsewhere() -> None:
+    audio = (position_audio(0, 500), position_audio(1_400, 2_000))
+    assert await finals_in(*audio) == [(100, 500, "Hello, big"), (600, 900, "Bye.")]
+
+
+async def test_a_leap_back_reads_again() -> None:
+    audio = (position_audio(0, 1_000), position_audio(0, 1_000))
+    assert await finals_in(*audio) == [(100, 1_000, "Hello, big world."), (1_100, 2_000, "Hello, big world.")]
+
+
+async def test_silence_that_was_filled_in_takes_time_and_says_nothing() -> None:
+    silence = bytes(2 * 16_000 * 5)
+    found = await heard_in(position_audio(0, 1_200), silence, position_audio(1_200, 2_000))
+    assert [one[:3] for one in found if one[3]] == [(100, 1_000, "Hello, big world."), (6_500, 6_800, "Bye.")]
+
+
+async def test_silence_inside_a_segment_moves_what_comes_behind_it() -> None:
+    emitted: list[Hypothesis] = []
+
+    async def emit(hypothesis: Hypothesis) -> None:
+        emitted.append(hypothesis)
+
+    recognition = await PLACED.open(Request(sample_rate=16_000), emit)
+    for part in (position_audio(0, 700), bytes(32_000), position_audio(700, 1_000)):
+        await recognition.feed(part)
+    assert [(word.text, word.start_ms, word.end_ms) for word in emitted[-1].words] == [
+        ("Hello", 100, 400),
+        ("big", 400, 700),
+        ("world", 1_700, 2_000),
+    ]
+    assert (emitted[-1].start_ms, emitted[-1].end_ms) == (100, 2_000)
+
+
+async def test_silence_is_counted_in_the_recognitions_own_audio() -> None:
+    async def emit(_hypothesis: Hypothesis) -> None:
+        pass
+
+    recognition = await PLACED.open(Request(sample_rate=16_000), emit)
+    assert not recognition.heard_speech
+    await recognition.feed(position_audio(1_400, 2_000))
+    assert (recognition.silent_ms, recognition.heard_speech) == (200, True)
+    await recognition.feed(bytes(32_000))
+    assert recognition.silent_ms == 1_200
+    await recognition.feed(position_audio(0, 50))
+    assert recognition.heard_speech
+
+
+async def test_audio_without_positions_is_silence_to_an_engine_that_reads_them() -> None:
+    assert await heard_in(bytes(64_000)) == []

@@ -12,7 +12,7 @@ from ..errors import ConfigurationError
 from .status import Status, report, run
 
 if TYPE_CHECKING:
-    from ..emulator import Emulator
+    from ..emulator import Emulator, Faults
     from ..emulator.engine import Engine
 
 __all__ = ["serve"]
@@ -46,6 +46,12 @@ _DEFAULT_PORT = 8765
     metavar="KEY[:SECRET]",
     help="Accept this key only; with a secret, signatures and passwords are checked. [default: any]",
 )
+@click.option(
+    "--faults",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="What is to go wrong with which connections, as JSON.",
+)
 @click.pass_context
 def serve(
     context: click.Context,
@@ -55,10 +61,11 @@ def serve(
     host: str,
     port: int,
     api_key: str | None,
+    faults: Path | None,
 ) -> None:
     """Speak the vendors' protocols on this machine, until Ctrl-C."""
-    engine = _engine(engine_name, script)
-    context.exit(run(_serve(engine, host, port, _api_keys(api_key))))
+    engine, plan = _engine(engine_name, script), _faults(faults)
+    context.exit(run(_serve(engine, host, port, _api_keys(api_key), plan)))
 
 
 def _engine(name: str | None, script: Path | None) -> Engine:
@@ -77,6 +84,15 @@ def _engine(name: str | None, script: Path | None) -> Engine:
         raise click.UsageError(str(error)) from None
 
 
+def _faults(path: Path | None) -> Faults:
+    from ..emulator import Faults  # noqa: PLC0415 - only this command knows the emulator
+
+    try:
+        return Faults([]) if path is None else Faults.from_file(path)
+    except ConfigurationError as error:
+        raise click.UsageError(str(error)) from None
+
+
 def _api_keys(value: str | None) -> set[str] | dict[str, str] | None:
     if value is None:
         return None
@@ -86,11 +102,13 @@ def _api_keys(value: str | None) -> set[str] | dict[str, str] | None:
     return {key: secret} if colon else {key}
 
 
-async def _serve(engine: Engine, host: str, port: int, api_keys: set[str] | dict[str, str] | None) -> Status:
+async def _serve(
+    engine: Engine, host: str, port: int, api_keys: set[str] | dict[str, str] | None, faults: Faults
+) -> Status:
     from ..emulator import serve as emulate  # noqa: PLC0415 - only this command knows the emulator
 
     try:
-        async with emulate(engine=engine, host=host, port=port, api_keys=api_keys) as emulator:
+        async with emulate(engine=engine, host=host, port=port, api_keys=api_keys, faults=faults) as emulator:
             click.echo(_directions(emulator, api_keys))
             await asyncio.Event().wait()
     except ConfigurationError as error:

@@ -2,14 +2,17 @@
 
 `serve()` opens it on a loopback port. The client of this library, a vendor's official SDK or any WebSocket client can
 be pointed at it; it is as strict as the vendors' documents. Each vendor has one room (`dashscope.py`, `huawei.py`);
-what listens is an `Engine` and knows no protocol. Nothing else in the library imports this package, except what starts
-it.
+what listens is an `Engine` and knows no protocol. `serve(faults=[...])` lets things go wrong on demand (`faults.py`);
+`replay()` plays a recorded session back. Nothing else in the library imports this package, except what starts it.
 """
 
 from __future__ import annotations
 
 from .engine import Engine, EngineRefusedError, Hypothesis, HypothesisWord, Recognition, Request
+from .faults import Fault, Faults
 from .pocketsphinx import PocketSphinx
+from .positions import position_audio, position_of
+from .replay import Replay, replay
 from .scripted import Scripted
 from .server import Emulator, serve
 
@@ -17,11 +20,17 @@ __all__ = [
     "Emulator",
     "Engine",
     "EngineRefusedError",
+    "Fault",
+    "Faults",
     "Hypothesis",
     "HypothesisWord",
     "PocketSphinx",
     "Recognition",
+    "Replay",
     "Request",
     "Scripted",
+    "position_audio",
+    "position_of",
+    "replay",
     "serve",
 ]

@@ -1,41 +1,48 @@
-"""What every room does with a connection: read, wait, work beside the reading, and part.
+"""What every room does with a connection: read, wait, work beside the reading, suffer faults on demand, and part.
 
 Knows no protocol. A vendor's room says in `TRANSITIONS` what may follow what, and in its hooks what a message means.
 
 One connection is one task group. The reader lives in it, beside a task that opens the engine or lets it finish while
 reading goes on. Whatever ends the connection is raised as an `End` by whoever finds it: that stops the others, gives
-the recognition back, and only then is the client told.
+the recognition back, and only then is the client told. Faults strike in the reader, or in a task that waits for their
+time; those that end the connection are such an `End` too.
 """
 
 from __future__ import annotations
 
 import asyncio
 import enum
+import functools
 import logging
 from abc import ABC, abstractmethod
-from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, TypeVar
 
 import msgspec
-from aiohttp import WSCloseCode, WSMsgType, web
+from aiohttp import WSCloseCode, WSMsgType
 
+from .container import SAMPLE_BYTES
 from .engine import EngineRefusedError
+from .faults import Close, Cut, Delay, Fail, Garbage, HalfOpen, MuteFinish, SlowReader, Throttle
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Awaitable, Callable, Iterator, Mapping
 
-    from .engine import Engine
+    from .faults import Fault, FaultScript, Moment
+    from .line import Line
 
-__all__ = ["Conversation", "Door", "End", "engine_refusals"]
-
-CLOSE_TIMEOUT_S = 1.0
-"""How long a client has for its side of the closing handshake, and for taking what is still on its way to it."""
-
-MAX_MESSAGE_BYTES = 16 * 1024 * 1024
-"""What is longer closes the connection. More than any room allows, so that it can say what it allows; and where a
-vendor names no limit, its SDK sends any buffer as one message."""
+__all__ = [
+    "Conversation",
+    "CutEnd",
+    "End",
+    "Link",
+    "end_when",
+    "engine_refusals",
+    "first_end",
+]
 
 _logger = logging.getLogger("asr_async")
+_GARBAGE = {WSMsgType.TEXT: b'{"header": {"event": "resul', WSMsgType.BINARY: b"\x00\xff\x13\x37" * 8}
 _State = TypeVar("_State", bound=enum.Enum)
 _Step = TypeVar("_Step", bound=enum.Enum)
 
@@ -49,20 +56,43 @@ class End(Exception):  # noqa: N818 - the end of a connection, not always an err
         self.close_code = close_code
 
 
+class CutEnd(End):
+    """The connection breaks, on demand."""
+
+    def __init__(self) -> None:
+        super().__init__("cut on demand", close_code=WSCloseCode.ABNORMAL_CLOSURE)
+
+
+class _HalfOpenEnd(End):
+    """The connection is dead from now on, but stays open, on demand."""
+
+    def __init__(self) -> None:
+        super().__init__("half open on demand", close_code=WSCloseCode.ABNORMAL_CLOSURE)
+
+
+class Link(msgspec.Struct, frozen=True):
+    """A connection as the door hands it over: the line, and what is to go wrong."""
+
+    line: Line
+    script: FaultScript
+
+
 class Conversation(ABC, Generic[_State, _Step]):
     """One client; a room's subclass walks its table of steps with it."""
 
+    engine_codes: ClassVar[Mapping[str, str]]
+    """The vendor's error codes for what an engine cannot do, by its kind."""
+
     def __init__(
         self,
-        ws: web.WebSocketResponse,
-        transport: asyncio.Transport,
+        link: Link,
         *,
         state: _State,
         transitions: Mapping[tuple[_State, _Step], _State],
         patience_s: Mapping[_State, float],
     ) -> None:
-        self._ws = ws
-        self._transport = transport
+        self._line = link.line
+        self._script = link.script
         self._state = state
         self._transitions = transitions
         self._patience_s = patience_s
@@ -71,6 +101,10 @@ class Conversation(ABC, Generic[_State, _Step]):
         """What goes on beside the reading."""
         self._patience: asyncio.Timeout | None = None
         """Bounds the present wait for a message; None while there is none."""
+        self._is_begun = asyncio.Event()
+        """Set once the client has started something."""
+        self._is_mute = False
+        """The end of the audio is not answered, on demand."""
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._state.value}>"
@@ -92,6 +126,10 @@ class Conversation(ABC, Generic[_State, _Step]):
         """What the client gets when it has said nothing for too long."""
 
     @abstractmethod
+    def _failure(self, code: str, message: str) -> Exception | None:
+        """What to raise for a failure on demand; None where nothing runs that could fail."""
+
+    @abstractmethod
     async def _release(self) -> None:
         """Give the recognition back; again, if that was interrupted."""
 
@@ -104,12 +142,17 @@ class Conversation(ABC, Generic[_State, _Step]):
         try:
             await self._converse(leaving)
         except* End as ends:
-            await self._part(_first(ends))
+            await self._part(first_end(ends), leaving)
 
     async def _converse(self, leaving: asyncio.Event) -> None:
         try:
             async with self._beside:
-                self._beside.create_task(_end_when(leaving))
+                self._beside.create_task(end_when(leaving))
+                if self._line.is_delayed or not self._script.is_empty:
+                    self._beside.create_task(self._line.carry())
+                for fault in self._script.timed:
+                    self._beside.create_task(self._strike_in_time(fault))
+                await self._reach("handshake")
                 await self._read()
         finally:
             await self._release()
@@ -129,11 +172,13 @@ class Conversation(ABC, Generic[_State, _Step]):
         try:
             async with asyncio.timeout(None) as self._patience:
                 self._rearm()
-                return await self._ws.receive()
+                message = await self._line.receive()
         except TimeoutError:
             raise self._impatience() from None
         finally:
             self._patience = None
+        await self._line.read_through(message)
+        return message
 
     def _rearm(self) -> None:
         """Begin to wait afresh: it is the client's turn, or nobody's."""
@@ -151,37 +196,83 @@ class Conversation(ABC, Generic[_State, _Step]):
         self._state = self._transitions[self._state, step]
 
     async def _send(self, message: msgspec.Struct) -> None:
-        """Hand a message to the socket, which takes it only as fast as the client reads.
+        await self._line.send(msgspec.json.encode(message))
 
-        That the client is gone is for the reader to find: whoever sends may be a task of the engine.
-        """
-        with suppress(ConnectionError):
-            await self._ws.send_frame(msgspec.json.encode(message), WSMsgType.TEXT)
+    # --- faults on demand --------------------------------------------------------------------------------------------
 
-    async def _part(self, end: End) -> None:
-        """Say why, and close."""
-        closed = False
-        try:
-            async with asyncio.timeout(CLOSE_TIMEOUT_S):
-                await self._say_why(end)
-                await self._ws.close(code=end.close_code, message=end.reason.encode())
-            closed = self._ws.close_code != WSCloseCode.ABNORMAL_CLOSURE
-        except TimeoutError:
-            _logger.debug("emulator: %r: the client does not read", self)
-        finally:
-            if not closed:
-                # The client took no part in the closing: what is buffered for it would keep the socket open.
-                self._transport.abort()
+    async def _reach(self, moment: Moment) -> None:
+        """Let the faults strike that wait for this moment."""
+        if moment == "start":
+            self._is_begun.set()
+        for fault in self._script.at(moment):
+            await self._suffer(fault)
+
+    async def _reach_after_audio(self, samples_bytes: int, sample_rate: int) -> None:
+        """Let the faults strike that are due when so much audio more has been listened to."""
+        self._is_begun.set()
+        for fault in self._script.after_audio(samples_bytes * 1000 / (sample_rate * SAMPLE_BYTES)):
+            await self._suffer(fault)
+
+    async def _strike_in_time(self, fault: Fault) -> None:
+        assert fault.place.after_s is not None  # noqa: S101 - the script says so
+        await asyncio.sleep(fault.place.after_s)
+        if isinstance(fault, Fail):
+            await self._is_begun.wait()
+        for due in self._script.take(fault):
+            await self._answering_failure(functools.partial(self._suffer, due))
+
+    async def _answering_failure(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Do something beside the reading; a room whose connections outlive a failure answers it here."""
+        await work()
+
+    async def _suffer(self, fault: Fault) -> None:
+        match fault:
+            case Cut():
+                raise CutEnd
+            case HalfOpen():
+                raise _HalfOpenEnd
+            case Close():
+                raise End(fault.reason, close_code=fault.code)
+            case Fail():
+                self._fail(fault.code or self.engine_codes["broken"], fault.message)
+            case Throttle():
+                self._fail(self.engine_codes["capacity"], "throttled on demand")
+            case Garbage():
+                kind = WSMsgType.BINARY if fault.binary else WSMsgType.TEXT
+                await self._line.send(_GARBAGE[kind], kind)
+            case MuteFinish():
+                self._is_mute = True
+            case Delay():
+                self._line.delay(fault.by_ms / 1000)
+            case SlowReader():
+                self._line.slow_down(fault.bytes_per_second)
+
+    def _fail(self, code: str, message: str) -> None:
+        if failure := self._failure(code, message):
+            raise failure
+
+    # --- the end -----------------------------------------------------------------------------------------------------
+
+    async def _part(self, end: End, leaving: asyncio.Event) -> None:
+        match end:
+            case CutEnd():
+                self._line.cut()
+            case _HalfOpenEnd():
+                await self._line.play_dead(leaving)
+            case _:
+                await self._line.part(end.close_code, end.reason, lambda: self._say_why(end))
 
 
-async def _end_when(leaving: asyncio.Event) -> NoReturn:
+async def end_when(leaving: asyncio.Event) -> NoReturn:
+    """End the connection when the emulator leaves."""
     await leaving.wait()
     raise End("the emulator is leaving", close_code=WSCloseCode.GOING_AWAY)
 
 
-def _first(ends: BaseExceptionGroup[End]) -> End:
+def first_end(ends: BaseExceptionGroup[End]) -> End:
+    """The end that was found first."""
     first = ends.exceptions[0]
-    return _first(first) if isinstance(first, BaseExceptionGroup) else first
+    return first_end(first) if isinstance(first, BaseExceptionGroup) else first
 
 
 @contextmanager
@@ -191,44 +282,3 @@ def engine_refusals(codes: Mapping[str, str], failure: Callable[[str, str], Exce
         yield
     except EngineRefusedError as error:
         raise failure(codes[error.kind], error.reason) from error
-
-
-class Door(ABC):
-    """Lets clients into a room, and all of them out at the end."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self._leaving = asyncio.Event()
-        self._handler_tasks: set[asyncio.Task[Any]] = set()
-
-    @abstractmethod
-    def _refused(self, request: web.Request) -> web.Response | None:
-        """What a client gets that may not come in; None for one that may."""
-
-    @abstractmethod
-    def _welcome(
-        self, request: web.Request, ws: web.WebSocketResponse, transport: asyncio.Transport
-    ) -> Conversation[Any, Any]:
-        """Begin the conversation with a client that came in."""
-
-    async def enter(self, request: web.Request) -> web.StreamResponse:
-        """Check who comes, open the WebSocket, serve the client."""
-        if refusal := self._refused(request):
-            return refusal
-        # no compression: none of the services is known to offer permessage-deflate, no official SDK asks for it
-        ws = web.WebSocketResponse(timeout=CLOSE_TIMEOUT_S, compress=False, max_msg_size=MAX_MESSAGE_BYTES)
-        await ws.prepare(request)
-        transport = request.transport
-        handler_task = asyncio.current_task()
-        if transport is None or handler_task is None:  # gone already
-            return ws
-        self._handler_tasks.add(handler_task)
-        handler_task.add_done_callback(self._handler_tasks.discard)
-        await self._welcome(request, ws, transport).run(self._leaving)
-        return ws
-
-    async def shut(self) -> None:
-        """End all connections, and wait until they have ended."""
-        self._leaving.set()
-        if self._handler_tasks:
-            await asyncio.wait(self._handler_tasks)

@@ -30,18 +30,20 @@ from ..vendors.dashscope.wire import (
     WireWord,
 )
 from .container import SAMPLE_BYTES, Pcm, UndecodableError, Wav, portions
-from .conversation import Conversation, Door, End, engine_refusals
-from .dashscope_rest import refusal_at_the_door
+from .conversation import Conversation, End, engine_refusals
+from .dashscope_rest import refusal_at_the_door, refusal_of
 from .dashscope_tables import TableError
+from .door import FaultyDoor
 from .engine import Request
 from .gummy import GummySentences
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Awaitable, Callable, Iterator
 
+    from .conversation import Link
     from .dashscope_tables import Tables
     from .engine import Engine, Hypothesis, Recognition
+    from .faults import FaultRun
     from .keys import Keys
 
 __all__ = ["PATH", "BearerDoor", "mount"]
@@ -462,8 +464,10 @@ def _sentences(capability: Capability, parameters: _Parameters) -> _Sentences | 
 class _Connection(Conversation[State, Step]):
     """One client; task after task."""
 
-    def __init__(self, ws: web.WebSocketResponse, transport: asyncio.Transport, engine: Engine, tables: Tables) -> None:
-        super().__init__(ws, transport, state=State.IDLE, transitions=TRANSITIONS, patience_s=PATIENCE_S)
+    engine_codes = _ENGINE_CODES
+
+    def __init__(self, link: Link, engine: Engine, tables: Tables) -> None:
+        super().__init__(link, state=State.IDLE, transitions=TRANSITIONS, patience_s=PATIENCE_S)
         self._engine = engine
         self._tables = tables
         self._task: _Task | None = None
@@ -484,21 +488,26 @@ class _Connection(Conversation[State, Step]):
         when = "before task-started" if self._state is State.STARTING else "after finish-task"
         return _TaskFailedError("CLIENT_ERROR", f"{step.value} came {when}")
 
+    def _failure(self, code: str, message: str) -> End | None:
+        return _TaskFailedError(code, message) if self._may(Step.FAIL) else None
+
     async def _on_text(self, text: str) -> None:
         control = _read_control(text)
         task_id = control.header.task_id
         match control.header.action:
             case "run-task":
-                self._on_run(task_id, control.payload)
+                await self._on_run(task_id, control.payload)
             case "continue-task":  # the context it brings is of no use to an engine
                 self._take(Step.CONTINUE)
                 self._check_id(task_id)
             case "finish-task":
                 self._take(Step.FINISH)
                 self._check_id(task_id)
-                self._beside.create_task(self._finish())
+                await self._reach("finish")
+                if not self._is_mute:
+                    self._beside.create_task(self._finish())
 
-    def _on_run(self, task_id: str, payload: dict[str, Any]) -> None:
+    async def _on_run(self, task_id: str, payload: dict[str, Any]) -> None:
         self._take(Step.RUN)
         self._task_id = task_id
         if not task_id or task_id in self._used_ids:
@@ -506,6 +515,7 @@ class _Connection(Conversation[State, Step]):
             raise _TaskFailedError("InvalidParameter", f"task_id {fault}")
         self._used_ids.add(task_id)
         self._task = _Task(task_id, payload, self._tables)
+        await self._reach("start")
         self._beside.create_task(self._start(self._task))
 
     def _check_id(self, task_id: str) -> None:
@@ -515,11 +525,14 @@ class _Connection(Conversation[State, Step]):
     async def _on_audio(self, data: bytes) -> None:
         self._take(Step.AUDIO)
         task, recognition = self._open_task
+        heard_bytes = 0
         for piece in task.pieces(data):
+            heard_bytes += len(piece)
             with engine_refusals(_ENGINE_CODES, _TaskFailedError):
                 await recognition.feed(piece)
             if heartbeat := task.after_silence(recognition.silent_ms):
                 await self._send(heartbeat)
+        await self._reach_after_audio(heard_bytes, task.parameters.sample_rate)
 
     async def _start(self, task: _Task) -> None:
         with engine_refusals(_ENGINE_CODES, _TaskFailedError):
@@ -532,6 +545,7 @@ class _Connection(Conversation[State, Step]):
         task, recognition = self._open_task
         with engine_refusals(_ENGINE_CODES, _TaskFailedError):
             await recognition.finish()
+        await self._reach("result")
         heard_speech = recognition.heard_speech
         await self._release()
         if not heard_speech:
@@ -546,6 +560,7 @@ class _Connection(Conversation[State, Step]):
             if self._task is task and self._may(Step.RESULT):
                 self._take(Step.RESULT)
                 await self._send(message)
+                self._script.hear_of_result()
 
     @property
     def _open_task(self) -> tuple[_Task, Recognition]:
@@ -570,31 +585,35 @@ class _Connection(Conversation[State, Step]):
 # --- the door --------------------------------------------------------------------------------------------------------
 
 
-def mount(application: web.Application, engine: Engine, *, keys: Keys, tables: Tables) -> Callable[[], Awaitable[None]]:
+def mount(
+    application: web.Application, engine: Engine, *, keys: Keys, tables: Tables, faults: FaultRun
+) -> Callable[[], Awaitable[None]]:
     """Add the routes of the task protocol; return what ends its connections."""
-    door = _Door(engine, keys, tables)
+    door = _Door(engine, keys, faults, tables)
     for path in (PATH, f"{PATH}/"):
         application.router.add_get(path, door.enter)
     return door.shut
 
 
-class BearerDoor(Door):
+class BearerDoor(FaultyDoor):
     """Lets clients in by their keys."""
 
-    def __init__(self, engine: Engine, keys: Keys) -> None:
-        super().__init__(engine)
+    def __init__(self, engine: Engine, keys: Keys, faults: FaultRun) -> None:
+        super().__init__(faults)
+        self._engine = engine
         self._keys = keys
 
     def _refused(self, request: web.Request) -> web.Response | None:
         return refusal_at_the_door(request, self._keys)
 
+    def _error_body(self, code: str, message: str) -> Any:
+        return refusal_of(code, message)
+
 
 class _Door(BearerDoor):
-    def __init__(self, engine: Engine, keys: Keys, tables: Tables) -> None:
-        super().__init__(engine, keys)
+    def __init__(self, engine: Engine, keys: Keys, faults: FaultRun, tables: Tables) -> None:
+        super().__init__(engine, keys, faults)
         self._tables = tables
 
-    def _welcome(
-        self, _request: web.Request, ws: web.WebSocketResponse, transport: asyncio.Transport
-    ) -> Conversation[State, Step]:
-        return _Connection(ws, transport, self._engine, self._tables)
+    def _welcome(self, _request: web.Request, link: Link) -> Conversation[State, Step]:
+        return _Connection(link, self._engine, self._tables)

@@ -49,10 +49,11 @@ from .dashscope import BearerDoor
 from .engine import Request
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Awaitable, Callable
 
+    from .conversation import Link
     from .engine import Engine, Hypothesis, Recognition
+    from .faults import FaultRun
     from .keys import Keys
 
 __all__ = ["PATH", "mount"]
@@ -225,8 +226,10 @@ def _read_settings(config: SessionConfig) -> _Settings:
 class _Connection(Conversation[State, Step]):
     """One client, one session."""
 
-    def __init__(self, ws: web.WebSocketResponse, transport: asyncio.Transport, engine: Engine, model: str) -> None:
-        super().__init__(ws, transport, state=State.READY, transitions=TRANSITIONS, patience_s=PATIENCE_S)
+    engine_codes = _ENGINE_CODES
+
+    def __init__(self, link: Link, engine: Engine, model: str) -> None:
+        super().__init__(link, state=State.READY, transitions=TRANSITIONS, patience_s=PATIENCE_S)
         self._engine = engine
         self._model = model
         self._session_id = _new_id("sess")
@@ -270,10 +273,13 @@ class _Connection(Conversation[State, Step]):
                 await self._send(Cleared(event_id=_new_id("event")))
             case Finish():
                 self._take(Step.FINISH)
-                self._beside.create_task(self._finish())
+                await self._reach("finish")
+                if not self._is_mute:
+                    self._beside.create_task(self._finish())
 
     async def _on_update(self, event: SessionUpdate) -> None:
         self._take(Step.UPDATE)
+        await self._reach("start")
         settings = _read_settings(event.session)
         await self._release()
         # Before it is confirmed: what the engine cannot do is refused here, not when audio is on its way.
@@ -285,9 +291,11 @@ class _Connection(Conversation[State, Step]):
         self._take(Step.AUDIO)
         if self._recognition is None:
             self._recognition = await self._open(self._settings)
-        for piece in portions(self._samples.decode(data), self._settings.sample_rate, PIECE_MS):
+        samples = self._samples.decode(data)
+        for piece in portions(samples, self._settings.sample_rate, PIECE_MS):
             with _engine_refusals():
                 await self._recognition.feed(piece)
+        await self._reach_after_audio(len(samples), self._settings.sample_rate)
 
     async def _on_commit(self) -> None:
         self._take(Step.COMMIT)
@@ -307,6 +315,7 @@ class _Connection(Conversation[State, Step]):
         if self._recognition is not None and not self._settings.is_manual:
             with engine_refusals(_ENGINE_CODES, _ServerError):
                 await self._recognition.finish()
+            await self._reach("result")
         await self._release()
         self._take(Step.FINISHED)
         self._rearm()
@@ -327,6 +336,7 @@ class _Connection(Conversation[State, Step]):
             self._uncommitted.append(hypothesis.text)
 
     async def _tell(self, hypothesis: Hypothesis) -> None:
+        self._script.hear_of_result()
         items = self._items
         if items.open_id is None:
             items.begin()
@@ -399,6 +409,9 @@ class _Connection(Conversation[State, Step]):
     def _impatience(self) -> End:
         return End("idle", close_code=WSCloseCode.OK)
 
+    def _failure(self, code: str, message: str) -> End:
+        return _ServerError(code, message)
+
     async def _release(self) -> None:
         """Give the recognition back, with what it heard; again, if that was interrupted."""
         if self._recognition is not None:
@@ -447,16 +460,16 @@ def _new_id(kind: str) -> str:
 # --- the door --------------------------------------------------------------------------------------------------------
 
 
-def mount(application: web.Application, engine: Engine, *, keys: Keys) -> Callable[[], Awaitable[None]]:
+def mount(
+    application: web.Application, engine: Engine, *, keys: Keys, faults: FaultRun
+) -> Callable[[], Awaitable[None]]:
     """Add the routes of the realtime protocol; return what ends its connections."""
-    door = _Door(engine, keys)
+    door = _Door(engine, keys, faults)
     for path in (PATH, f"{PATH}/"):
         application.router.add_get(path, door.enter)
     return door.shut
 
 
 class _Door(BearerDoor):
-    def _welcome(
-        self, request: web.Request, ws: web.WebSocketResponse, transport: asyncio.Transport
-    ) -> Conversation[State, Step]:
-        return _Connection(ws, transport, self._engine, request.query.get("model", ""))
+    def _welcome(self, request: web.Request, link: Link) -> Conversation[State, Step]:
+        return _Connection(link, self._engine, request.query.get("model", ""))

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from .dashscope_tables import Tables
     from .keys import Keys
 
-__all__ = ["PATH", "mount", "refusal_at_the_door"]
+__all__ = ["PATH", "mount", "refusal_at_the_door", "refusal_of"]
 
 PATH = "/api/v1"
 
@@ -181,8 +181,12 @@ def _answer(output: msgspec.Struct | dict[str, Any]) -> dict[str, Any]:
 
 
 def _refused(code: str, message: str) -> web.Response:
-    refusal = Refusal(code=code, message=message, request_id=str(uuid.uuid4()))
-    return _json(refusal, status=HTTPStatus(_STATUS[code]))
+    return _json(refusal_of(code, message), status=HTTPStatus(_STATUS[code]))
+
+
+def refusal_of(code: str, message: str) -> Refusal:
+    """What the platform says in plain HTTP when it refuses."""
+    return Refusal(code=code, message=message, request_id=str(uuid.uuid4()))
 
 
 def _json(content: msgspec.Struct | dict[str, Any], *, status: int = HTTPStatus.OK) -> web.Response:

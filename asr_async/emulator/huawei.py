@@ -34,14 +34,17 @@ from ..vendors.huawei.wire import End as EndCommand
 from ..vendors.huawei.wire import Segment, ServerMessage, StartConfig, WireResult, WireWord
 from . import huawei_rest
 from .container import SAMPLE_BYTES, Companded, Pcm, portions
-from .conversation import Conversation, Door, End, engine_refusals
+from .conversation import Conversation, End, engine_refusals
+from .door import FaultyDoor
 from .engine import Hypothesis, Request
 from .huawei_auth import Gate
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 
+    from .conversation import Link
     from .engine import Engine, Recognition
+    from .faults import FaultRun
 
 __all__ = ["mount"]
 
@@ -401,15 +404,12 @@ class _Round:
 class _Connection(Conversation[State, Step]):
     """One client; round after round."""
 
+    engine_codes = _ENGINE_CODES
+
     def __init__(
-        self,
-        ws: web.WebSocketResponse,
-        transport: asyncio.Transport,
-        engine: Engine,
-        mode: Mode,
-        words_of: Callable[[str], tuple[str, ...] | None],
+        self, link: Link, engine: Engine, mode: Mode, words_of: Callable[[str], tuple[str, ...] | None]
     ) -> None:
-        super().__init__(ws, transport, state=State.IDLE, transitions=TRANSITIONS, patience_s=PATIENCE_S)
+        super().__init__(link, state=State.IDLE, transitions=TRANSITIONS, patience_s=PATIENCE_S)
         self._engine = engine
         self._mode = mode
         self._words_of = words_of
@@ -427,11 +427,14 @@ class _Connection(Conversation[State, Step]):
     def _impatience(self) -> End:
         return _VoiceTimeoutError()
 
+    def _failure(self, code: str, message: str) -> _RoundError:
+        return _RoundError(code, message)
+
     async def _on_text(self, text: str) -> None:
         try:
             await self._obey(_read_message(text))
         except _RoundError as error:
-            await self._fail(error)
+            await self._answer(error)
 
     async def _on_audio(self, data: bytes) -> None:
         try:
@@ -439,27 +442,28 @@ class _Connection(Conversation[State, Step]):
             if self._state is State.STREAMING:
                 await self._feed(data)
         except _RoundError as error:
-            await self._fail(error)
+            await self._answer(error)
 
     async def _obey(self, message: dict[str, Any]) -> None:
         match _required(message, "command"):
             case "START":
-                self._start(message)
+                await self._start(message)
             case "END":
                 if _read_cancel(message):
                     await self._cancel()
                 else:
-                    self._end()
+                    await self._end()
             case _:
                 raise _invalid("command")
 
-    def _start(self, message: dict[str, Any]) -> None:
+    async def _start(self, message: dict[str, Any]) -> None:
         if not self._may(Step.START):
             raise self._refusal(Step.START)
         self._trace_id = str(uuid.uuid4())
         config = _read_config(message)
         hot_words = self._hot_words(config)
         self._take(Step.START)
+        await self._reach("start")
         self._round = _Round(self._mode, config, hot_words)
         self._do_beside(self._open)
 
@@ -472,10 +476,12 @@ class _Connection(Conversation[State, Step]):
             raise _RoundError("SIS.0201", f"vocabulary {config.vocabulary_id} not found")
         return (*words, *table)
 
-    def _end(self) -> None:
+    async def _end(self) -> None:
         self._take(Step.END)
         if self._state is State.FINISHING:
-            self._do_beside(self._finish)
+            await self._reach("finish")
+            if not self._is_mute:
+                self._do_beside(self._finish)
 
     async def _cancel(self) -> None:
         self._take(Step.CANCEL)
@@ -485,13 +491,16 @@ class _Connection(Conversation[State, Step]):
 
     async def _feed(self, data: bytes) -> None:
         round_, recognition = self._open_round
+        heard_bytes = 0
         for piece in round_.pieces(data):
+            heard_bytes += len(piece)
             with _engine_refusals():
                 await recognition.feed(piece)
             if not recognition.heard_speech:
                 await self._say(round_, round_.reading.after_silence(recognition.silent_ms))
             if round_.reading.is_over:
-                return
+                break
+        await self._reach_after_audio(heard_bytes, round_.request.sample_rate)
 
     async def _open(self) -> None:
         round_ = self._round
@@ -507,6 +516,7 @@ class _Connection(Conversation[State, Step]):
         if not round_.reading.is_over:
             with _engine_refusals():
                 await recognition.finish()
+            await self._reach("result")
         await self._release()
         self._take(Step.FINISHED)
         self._rearm()
@@ -524,6 +534,8 @@ class _Connection(Conversation[State, Step]):
             self._take(Step.ENOUGH)
         for message in messages:
             await self._tell(message)
+            if message.resp_type == "RESULT":
+                self._script.hear_of_result()
 
     @property
     def _open_round(self) -> tuple[_Round, Recognition]:
@@ -539,9 +551,9 @@ class _Connection(Conversation[State, Step]):
         try:
             await work()
         except _RoundError as error:
-            await self._fail(error)
+            await self._answer(error)
 
-    async def _fail(self, error: _RoundError) -> None:
+    async def _answer(self, error: _RoundError) -> None:
         """Tell the client ERROR, and END behind it if a round was running."""
         await self._give_up()
         was_running = self._state in ANSWERED
@@ -581,32 +593,35 @@ def mount(
     engine: Engine,
     *,
     api_keys: Collection[str] | Mapping[str, str] | None,
+    faults: FaultRun,
 ) -> Callable[[], Awaitable[None]]:
     """Add the routes of recognition, tokens and hot-word tables; return what ends the connections."""
     gate = Gate(api_keys)
     vocabularies = huawei_rest.Vocabularies()
     huawei_rest.mount(application, gate, vocabularies)
-    door = _Door(engine, gate, vocabularies)
+    door = _Door(engine, gate, vocabularies, faults)
     path = f"/v1/{{project_id}}/{{path:{'|'.join(map(re.escape, _PATHS))}}}"
     for end in ("", "/"):
         application.router.add_get(path + end, door.enter)
     return door.shut
 
 
-class _Door(Door):
+class _Door(FaultyDoor):
     """Lets clients in by their tokens and signatures."""
 
-    def __init__(self, engine: Engine, gate: Gate, vocabularies: huawei_rest.Vocabularies) -> None:
-        super().__init__(engine)
+    def __init__(self, engine: Engine, gate: Gate, vocabularies: huawei_rest.Vocabularies, faults: FaultRun) -> None:
+        super().__init__(faults)
+        self._engine = engine
         self._gate = gate
         self._vocabularies = vocabularies
 
     def _refused(self, request: web.Request) -> web.Response | None:
         return self._gate.refusal(request)
 
-    def _welcome(
-        self, request: web.Request, ws: web.WebSocketResponse, transport: asyncio.Transport
-    ) -> Conversation[State, Step]:
+    def _error_body(self, code: str, message: str) -> Any:
+        return {"error_code": code, "error_msg": message}
+
+    def _welcome(self, request: web.Request, link: Link) -> Conversation[State, Step]:
         mode = _PATHS[request.match_info["path"]]
         words_of = functools.partial(self._vocabularies.words, request.match_info["project_id"])
-        return _Connection(ws, transport, self._engine, mode, words_of)
+        return _Connection(link, self._engine, mode, words_of)

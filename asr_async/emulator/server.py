@@ -15,15 +15,17 @@ from aiohttp import web
 from ..errors import ConfigurationError, LocalProtocolError
 from . import dashscope, dashscope_realtime, dashscope_rest, huawei
 from .dashscope_tables import Tables
+from .faults import FaultRun, Faults
 from .keys import Keys
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
-    from typing import Self
+    from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+    from typing import Any, Self
 
     from .engine import Engine
+    from .faults import Fault
 
-__all__ = ["Emulator", "serve"]
+__all__ = ["Emulator", "listen", "serve"]
 
 BACKLOG = 1024
 """Connections that may wait to be accepted: tests open hundreds at once."""
@@ -44,6 +46,8 @@ def serve(
     port: int = 0,
     # who may come in
     api_keys: Collection[str] | Mapping[str, str] | None = None,
+    # what goes wrong
+    faults: Faults | Iterable[Fault | Mapping[str, Any]] = (),
 ) -> Emulator:
     """Make an emulator; it runs inside `async with`.
 
@@ -54,11 +58,13 @@ def serve(
         api_keys: the keys that are let in, DashScope's as well as Huawei Cloud's access keys and IAM users; None lets
             every key in, but not a client without one. A mapping gives each key its secret (the secret key of an
             access key, the password of a user), and only then is a signature or a password checked.
+        faults: what is to go wrong with which connections, see `asr_async.emulator.faults`.
 
     Raises:
-        ConfigurationError: there is no engine of that name.
+        ConfigurationError: there is no engine of that name, or a fault cannot be read.
     """
-    return Emulator(_engine(engine), host=host, port=port, api_keys=api_keys)
+    plan = faults if isinstance(faults, Faults) else Faults(faults)
+    return Emulator(_engine(engine), host=host, port=port, api_keys=api_keys, faults=plan)
 
 
 def _engine(engine: Engine | str | None) -> Engine:
@@ -75,12 +81,19 @@ class Emulator:
     """A local service in place of the vendors'; `async with` starts and stops it, and the engine with it."""
 
     def __init__(
-        self, engine: Engine, *, host: str, port: int, api_keys: Collection[str] | Mapping[str, str] | None
+        self,
+        engine: Engine,
+        *,
+        host: str,
+        port: int,
+        api_keys: Collection[str] | Mapping[str, str] | None,
+        faults: Faults,
     ) -> None:
         self._engine = engine
         self._host = host
         self._port = port
         self._api_keys = api_keys
+        self._faults = FaultRun(faults)
         self._address: str | None = None
         self._running = AsyncExitStack()
         """What leaving undoes, in this order: the port, the rooms, the server, the engine."""
@@ -92,43 +105,16 @@ class Emulator:
         async with AsyncExitStack() as starting:
             engine = await starting.enter_async_context(self._engine)
             application = web.Application(client_max_size=MAX_BODY_BYTES)
-            keys, tables = Keys(self._api_keys), Tables()
+            keys, tables, faults = Keys(self._api_keys), Tables(), self._faults
             dashscope_rest.mount(application, keys=keys, tables=tables)
             shut_rooms = [
-                dashscope.mount(application, engine, keys=keys, tables=tables),
-                dashscope_realtime.mount(application, engine, keys=keys),
-                huawei.mount(application, engine, api_keys=self._api_keys),
+                dashscope.mount(application, engine, keys=keys, tables=tables, faults=faults),
+                dashscope_realtime.mount(application, engine, keys=keys, faults=faults),
+                huawei.mount(application, engine, api_keys=self._api_keys, faults=faults),
             ]
-            runner = web.AppRunner(
-                application,
-                access_log=None,
-                handle_signals=False,
-                shutdown_timeout=SHUTDOWN_TIMEOUT_S,
-            )
-            starting.push_async_callback(runner.cleanup)
-            starting.push_async_callback(_let_accepted_connections_arrive)
-            await runner.setup()
-            # Not by `on_shutdown`: there aiohttp reads no more, so that no closing handshake could be completed
-            # (3.14.5, RequestHandler.data_received after BaseRunner.cleanup has begun).
-            for shut in shut_rooms:
-                starting.push_async_callback(shut)
-            listener = await self._listen(runner, starting)
-            self._address = _as_text(*listener.getsockname()[:2])
+            self._address = await listen(application, shut_rooms, starting, host=self._host, port=self._port)
             self._running = starting.pop_all()
         return self
-
-    async def _listen(self, runner: web.AppRunner, starting: AsyncExitStack) -> socket.socket:
-        # Not by a site of aiohttp's: cancelled while it starts, it leaves an open port behind. Here whatever exists
-        # at an await is already in the hands of the stack.
-        loop = asyncio.get_running_loop()
-        family, _, _, _, address = (await loop.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM))[0]
-        listener = starting.enter_context(socket.create_server(address[:2], family=family))
-        assert runner.server is not None  # noqa: S101 - it was set up before
-        server = await loop.create_server(runner.server, sock=listener, backlog=BACKLOG, start_serving=False)
-        starting.callback(server.close)
-        starting.push_async_callback(_let_accepted_connections_arrive)
-        await server.start_serving()
-        return listener
 
     async def __aexit__(self, *exc_info: object) -> None:
         self._address = None
@@ -144,6 +130,11 @@ class Emulator:
         if self._address is None:
             raise LocalProtocolError("the emulator has no address: it runs only inside `async with`")
         return self._address
+
+    @property
+    def faults_struck(self) -> dict[str, int]:
+        """How many connections each kind of fault has struck since the emulator was made."""
+        return self._faults.struck
 
     @property
     def url(self) -> str:
@@ -164,6 +155,36 @@ class Emulator:
     def huawei_url(self) -> str:
         """Where Huawei Cloud's RASR is spoken: scheme, host and port, what its SDK calls the endpoint."""
         return f"ws://{self.address}"
+
+
+async def listen(
+    application: web.Application,
+    shut_rooms: Iterable[Callable[[], Awaitable[None]]],
+    running: AsyncExitStack,
+    *,
+    host: str,
+    port: int,
+) -> str:
+    """Serve an application until `running` is closed, which ends the rooms' connections; return host and port."""
+    runner = web.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=SHUTDOWN_TIMEOUT_S)
+    running.push_async_callback(runner.cleanup)
+    running.push_async_callback(_let_accepted_connections_arrive)
+    await runner.setup()
+    # Not by `on_shutdown`: there aiohttp reads no more, so that no closing handshake could be completed
+    # (3.14.5, RequestHandler.data_received after BaseRunner.cleanup has begun).
+    for shut in shut_rooms:
+        running.push_async_callback(shut)
+    # Not by a site of aiohttp's: cancelled while it starts, it leaves an open port behind. Here whatever exists
+    # at an await is already in the hands of the stack.
+    loop = asyncio.get_running_loop()
+    family, _, _, _, address = (await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM))[0]
+    listener = running.enter_context(socket.create_server(address[:2], family=family))
+    assert runner.server is not None  # noqa: S101 - it was set up before
+    server = await loop.create_server(runner.server, sock=listener, backlog=BACKLOG, start_serving=False)
+    running.callback(server.close)
+    running.push_async_callback(_let_accepted_connections_arrive)
+    await server.start_serving()
+    return _as_text(*listener.getsockname()[:2])
 
 
 async def _let_accepted_connections_arrive() -> None:
