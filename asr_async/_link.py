@@ -11,12 +11,12 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from ._transport import Transport
 from .errors import AuthenticationError, ConnectionLostError, DeadlineError
 from .vendors.codec import CodecEvent, CommittingCodec, Failed, Started
 
 if TYPE_CHECKING:
-    from ._pool import Idle
+    from ._pool import Connections
+    from ._transport import Transport
     from .session import Timeouts
     from .vendors.codec import Codec, Frame
     from .vendors.options import ContextMessage, Options
@@ -43,7 +43,12 @@ class Link:
 
     @classmethod
     async def open(
-        cls, service: Service, options: Options, timeouts: Timeouts, new_codec: Callable[[], Codec], idle: Idle
+        cls,
+        service: Service,
+        options: Options,
+        timeouts: Timeouts,
+        new_codec: Callable[[], Codec],
+        connections: Connections,
     ) -> tuple[Link, list[CodecEvent]]:
         """Connect, or take a connection that waits; open the task and wait until the vendor is ready.
 
@@ -57,20 +62,20 @@ class Link:
         """
         deadline = _now() + timeouts.connect
         target = await _find_target(service, options, deadline, timeouts)
-        if (transport := idle.take(target)) is not None:
+        if (transport := connections.take(target)) is not None:
             try:
                 return await cls._open(transport, target, timeouts, new_codec())
             except ConnectionLostError as error:
                 logger.debug("a connection that waited was lost meanwhile: %s", error)
         try:
-            transport = await _connect(target, deadline, timeouts)
+            transport = await _connect(connections, target, deadline, timeouts)
             return await cls._open(transport, target, timeouts, new_codec())
         except AuthenticationError as error:
             if not target.renew(error):
                 raise
             logger.info("kept credentials of %s were refused, once more with new ones: %s", target.host, error)
         target = await _find_target(service, options, deadline, timeouts)
-        return await cls._open(await _connect(target, deadline, timeouts), target, timeouts, new_codec())
+        return await cls._open(await _connect(connections, target, deadline, timeouts), target, timeouts, new_codec())
 
     @classmethod
     async def _open(
@@ -146,9 +151,9 @@ class Link:
         """
         return self.codec.receive(await self._transport.receive())
 
-    async def release(self, idle: Idle) -> None:
+    async def release(self, connections: Connections) -> None:
         """The vendor has confirmed the end of the task: the connection may carry another."""
-        self._is_kept = idle.keep(self._target, self._transport)
+        self._is_kept = connections.keep(self._target, self._transport)
         await self.close()
 
     async def close(self) -> None:
@@ -169,8 +174,8 @@ class Link:
             self._transport.abort()
 
 
-async def _connect(target: Target, deadline: float, timeouts: Timeouts) -> Transport:
-    return await Transport.connect(target, connect_s=deadline - _now(), idle_s=timeouts.idle, close_s=timeouts.close)
+async def _connect(connections: Connections, target: Target, deadline: float, timeouts: Timeouts) -> Transport:
+    return await connections.connect(target, connect_s=deadline - _now(), idle_s=timeouts.idle, close_s=timeouts.close)
 
 
 async def _find_target(service: Service, options: Options, deadline: float, timeouts: Timeouts) -> Target:

@@ -1,7 +1,7 @@
-"""Connections that wait for their next task, where the vendor takes several on one: the handshake is saved.
+"""The connections of one client: new ones, and those that wait for their next task where a vendor takes several on one.
 
-A connection comes here only when the vendor has confirmed the end of its task, and never stays as long as the vendor
-would let it. It does not know what tasks are.
+A connection waits only when the vendor has confirmed the end of its task, and never as long as the vendor would let it.
+Nothing here knows what tasks are.
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from ._transport import Transport
 from .errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from ._transport import Transport
+    from ._tape import Tape
     from .vendors.service import Target
 
-__all__ = ["Idle", "Pool"]
+__all__ = ["Connections", "Pool"]
 
 
 class Pool(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,21 +37,27 @@ class Pool(msgspec.Struct, frozen=True, kw_only=True):
             raise ConfigurationError(f"Pool(max_idle={self.max_idle!r}): must be a whole number, 0 or more")
 
 
-class Idle:
-    """The waiting connections of one client."""
+class Connections:
+    """Makes a client's connections, and keeps those that wait."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, tape: Tape | None = None) -> None:
         self._max_idle = pool.max_idle
+        self._tape = tape
         self._waiting: dict[str, deque[tuple[Transport, asyncio.TimerHandle]]] = {}
 
     def __repr__(self) -> str:
-        return f"<Idle {len(self)} connections>"
+        return f"<Connections {len(self)} waiting>"
 
     def __len__(self) -> int:
         return sum(len(transports) for transports in self._waiting.values())
 
+    async def connect(self, target: Target, *, connect_s: float, idle_s: float, close_s: float) -> Transport:
+        """Make a new one; see `Transport.connect`."""
+        track = None if self._tape is None else self._tape.connecting(target)
+        return await Transport.connect(target, connect_s=connect_s, idle_s=idle_s, close_s=close_s, track=track)
+
     def take(self, target: Target) -> Transport | None:
-        """A connection to where the target is, the freshest there is; None if there is none."""
+        """One that waits to go where the target is, the freshest there is; None if there is none."""
         waiting = self._waiting.get(target.url, deque())
         while waiting:
             transport, timer = waiting.pop()
@@ -70,13 +77,17 @@ class Idle:
         return True
 
     async def aclose(self) -> None:
-        """Say goodbye to all of them."""
+        """Say goodbye to all that wait, and end the recording."""
         transports = [transport for waiting in self._waiting.values() for transport, _ in waiting]
         for waiting in self._waiting.values():
             for _, timer in waiting:
                 timer.cancel()
         self._waiting.clear()
-        await asyncio.gather(*(transport.close() for transport in transports), return_exceptions=True)
+        try:
+            await asyncio.gather(*(transport.close() for transport in transports), return_exceptions=True)
+        finally:
+            if self._tape is not None:
+                self._tape.close()
 
     def _drop_oldest(self) -> None:
         url = min((timer.when(), url) for url, waiting in self._waiting.items() for _, timer in list(waiting)[:1])[1]

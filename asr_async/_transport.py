@@ -22,6 +22,7 @@ from .errors import ASRError, ConfigurationError, ConnectionLostError, DeadlineE
 from .vendors.service import is_loopback
 
 if TYPE_CHECKING:
+    from ._tape import Track
     from .vendors.codec import Frame
     from .vendors.service import Target
 
@@ -46,19 +47,24 @@ class _WebsocketsLogger(logging.LoggerAdapter[logging.Logger]):
 class Transport:
     """A connection that carries whole messages."""
 
-    def __init__(self, connection: ClientConnection, host: str, *, idle_s: float) -> None:
+    def __init__(self, connection: ClientConnection, host: str, *, idle_s: float, track: Track | None) -> None:
         self._connection = connection
         self._host = host
         self._idle_s = idle_s
+        # where what goes over the connection is recorded
+        self._track = track
 
     def __repr__(self) -> str:
         return f"<Transport {self._host} {self._connection.state.name.lower()}>"
 
     @classmethod
-    async def connect(cls, target: Target, *, connect_s: float, idle_s: float, close_s: float) -> Transport:
+    async def connect(
+        cls, target: Target, *, connect_s: float, idle_s: float, close_s: float, track: Track | None = None
+    ) -> Transport:
         """Connect and shake hands.
 
-        `idle_s` is how long the other side may stay without any sign of life before `receive` gives it up.
+        `idle_s` is how long the other side may stay without any sign of life before `receive` gives it up; `track`
+        records everything.
 
         Raises:
             ASRError: as the target makes it from an HTTP answer.
@@ -87,8 +93,11 @@ class Transport:
             except InvalidStatus as refusal:
                 response = refusal.response
                 headers = dict(response.headers.raw_items())
-                raise target.refused(response.status_code, headers, bytes(response.body or b"")) from None
-        return cls(connection, host, idle_s=idle_s)
+                body = bytes(response.body or b"")
+                if track is not None:
+                    track.refused(response.status_code, headers, body)
+                raise target.refused(response.status_code, headers, body) from None
+        return cls(connection, host, idle_s=idle_s, track=track)
 
     async def send(self, frame: Frame) -> None:
         """Send one message; returns when the connection has room for more.
@@ -96,7 +105,9 @@ class Transport:
         Raises:
             ConnectionLostError: the connection is gone.
         """
-        with _our_errors(self._host):
+        if self._track is not None:
+            self._track.sent(frame)  # before it goes: its answer must not stand in front of it
+        with _our_errors(self._host, track=self._track):
             await self._connection.send(frame)
 
     async def receive(self) -> str | bytes:
@@ -106,16 +117,20 @@ class Transport:
             ConnectionLostError: the connection ended, however politely.
             RemoteProtocolError: the other side broke the WebSocket protocol, or sent more than `MAX_MESSAGE_BYTES`.
         """
-        with _our_errors(self._host):
+        with _our_errors(self._host, track=self._track):
             pong: asyncio.Future[float] | None = None
             while True:
                 try:
                     async with asyncio.timeout(self._idle_s / 2):
-                        return await self._connection.recv()
+                        message = await self._connection.recv()
                 except TimeoutError:
                     if pong is not None and not pong.done():
                         raise self._gone() from None
-                pong = await self._ping()
+                    pong = await self._ping()
+                else:
+                    if self._track is not None:
+                        self._track.received(message)
+                    return message
 
     async def _ping(self) -> asyncio.Future[float]:
         try:
@@ -135,21 +150,27 @@ class Transport:
 
     async def close(self) -> None:
         """Say goodbye and close; bounded by the connection's `close_s`."""
+        if self._track is not None:
+            self._track.closed(1000, "", by="client")
         await self._connection.close()
 
     def abort(self) -> None:
         """Drop the connection at once."""
+        if self._track is not None:
+            self._track.closed(1006, "", by="client")
         self._connection.transport.abort()
 
 
 @contextmanager
-def _our_errors(host: str, deadline_text: str = "") -> Iterator[None]:
+def _our_errors(host: str, deadline_text: str = "", *, track: Track | None = None) -> Iterator[None]:
     """Turn what `websockets`, TLS and the system raise into ours."""
     try:
         yield
     except ASRError:
         raise
     except ConnectionClosed as closed:
+        if track is not None:
+            _record_end(track, closed)
         raise _closed_error(closed, host) from None
     except InvalidURI as error:
         raise ConfigurationError(f"not a WebSocket URL: {error}") from None
@@ -159,6 +180,13 @@ def _our_errors(host: str, deadline_text: str = "") -> Iterator[None]:
         raise DeadlineError(deadline_text or f"no answer from {host}", retryable=True) from None
     except OSError as error:
         raise unreachable(host, error) from None
+
+
+def _record_end(track: Track, closed: ConnectionClosed) -> None:
+    if closed.rcvd is None:
+        track.closed(1006, "", by="server")
+    else:
+        track.closed(closed.rcvd.code, closed.rcvd.reason, by="server")
 
 
 def _closed_error(closed: ConnectionClosed, host: str) -> ASRError:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Self
 
 import msgspec
 
-from ._pool import Idle, Pool
+from ._pool import Connections, Pool
 from ._recovery import Retry
+from ._tape import Tape
 from .errors import ASRError, ConfigurationError, LocalProtocolError
 from .results import Event, Gap, Result, SessionStats, Transcript, TranslationArrived, join_texts
 from .session import Session, Timeouts
@@ -35,6 +36,8 @@ class Client:
         timeouts: the deadlines of its sessions.
         retry: what they do when a connection is lost.
         pool: how many connections are kept for the next session, where the vendor takes several tasks on one.
+        tape: a file to record every message in, with times and without credentials and audio, until the client closes;
+            `asr_async.emulator.replay` plays it back. Opened with the client: a `ConfigurationError` if it cannot be.
     """
 
     def __init__(
@@ -44,25 +47,34 @@ class Client:
         timeouts: Timeouts | None = None,
         retry: Retry | None = None,
         pool: Pool | None = None,
+        tape: str | os.PathLike[str] | None = None,
     ) -> None:
         self._service = service
         self._timeouts = timeouts or Timeouts()
         self._retry = retry or Retry()
-        self._idle = Idle(pool or Pool())
-        self._is_open = False
+        self._pool = pool or Pool()
+        self._tape = tape
+        # while it is open
+        self._connections: Connections | None = None
 
     def __repr__(self) -> str:
-        return f"<Client {self._service!r} {'open' if self._is_open else 'closed'}>"
+        return f"<Client {self._service!r} {'closed' if self._connections is None else 'open'}>"
 
     async def __aenter__(self) -> Self:
-        await self._service.__aenter__()
-        self._is_open = True
+        connections = Connections(self._pool, None if self._tape is None else Tape(self._tape))
+        try:
+            await self._service.__aenter__()
+        except BaseException:
+            await connections.aclose()
+            raise
+        self._connections = connections
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
-        self._is_open = False
+        connections, self._connections = self._connections, None
         try:
-            await self._idle.aclose()
+            if connections is not None:
+                await connections.aclose()
         finally:
             await self._service.__aexit__(*exc_info)
 
@@ -73,9 +85,11 @@ class Client:
             ConfigurationError: the service is not of the options' vendor.
             LocalProtocolError: the client is not open.
         """
-        if not self._is_open:
+        if self._connections is None:
             raise LocalProtocolError("the client is not open: use it with 'async with Client(...) as client'")
-        return Session(self._service, options, timeouts=self._timeouts, retry=self._retry, idle=self._idle)
+        return Session(
+            self._service, options, timeouts=self._timeouts, retry=self._retry, connections=self._connections
+        )
 
     @property
     def vocabularies(self) -> Vocabularies:

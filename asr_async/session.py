@@ -48,7 +48,7 @@ from .vendors.codec import CommittingCodec, EnoughAudio, Failed, Finished, Start
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence
 
-    from ._pool import Idle
+    from ._pool import Connections
     from .vendors.codec import Codec, CodecEvent
     from .vendors.options import ContextMessage, Options
     from .vendors.service import Service
@@ -102,12 +102,14 @@ class Session:
     Made by `connect(...)` and `Client.session(...)`.
     """
 
-    def __init__(self, service: Service, options: Options, *, timeouts: Timeouts, retry: Retry, idle: Idle) -> None:
+    def __init__(
+        self, service: Service, options: Options, *, timeouts: Timeouts, retry: Retry, connections: Connections
+    ) -> None:
         self._service = service
         self._options = options
         self._timeouts = timeouts
         self._retry = retry
-        self._idle = idle
+        self._connections = connections
         # never started: for what is the same on every connection
         self._prototype = self._new_codec()
         # the two ends of the pipe; a link exists from `__aenter__` on
@@ -137,7 +139,7 @@ class Session:
         return self._prototype if self._link is None else self._link.codec
 
     async def _open_link(self) -> tuple[Link, list[CodecEvent]]:
-        return await Link.open(self._service, self._options, self._timeouts, self._new_codec, self._idle)
+        return await Link.open(self._service, self._options, self._timeouts, self._new_codec, self._connections)
 
     def _new_codec(self) -> Codec:
         return self._service.codec(self._options, task_id=uuid.uuid4().hex)
@@ -307,7 +309,7 @@ class Session:
         finally:
             # not reached by any known way; a task that stops must never leave the caller waiting
             self._end(LocalProtocolError("the receiving of results was stopped"))
-        await (link.release(self._idle) if self._run.is_confirmed else link.close())
+        await (link.release(self._connections) if self._run.is_confirmed else link.close())
 
     async def _receive_until_lost(self, link: Link) -> ASRError | None:
         """Read a connection until it fails, and say how; None when the session has ended, or the connection retired."""

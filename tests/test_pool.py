@@ -152,7 +152,8 @@ async def test_a_connection_is_not_kept_when_its_session_is_left_early() -> None
         async with client.session(Paraformer()) as session:
             async for _ in session.stream(endless(), pace=None):
                 break
-        assert len(client._idle) == 0
+        assert client._connections is not None
+        assert len(client._connections) == 0
 
 
 async def test_more_than_are_wanted_are_closed_the_oldest_first() -> None:
@@ -160,7 +161,8 @@ async def test_more_than_are_wanted_are_closed_the_oldest_first() -> None:
         service = DashScope("key", endpoint=emulator.dashscope_url)
         async with Client(service, pool=Pool(max_idle=2)) as client:
             await asyncio.gather(*(client.transcribe([SECOND], Paraformer()) for _ in range(4)))
-            assert len(client._idle) == 2
+            assert client._connections is not None
+            assert len(client._connections) == 2
 
 
 async def test_closing_the_client_closes_what_waits() -> None:

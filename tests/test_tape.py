@@ -14,8 +14,18 @@ from typing import Any
 
 import pytest
 
-from asr_async._tape import Tape, audio_bytes, read_tape, secrets_of
-from asr_async.errors import ASRError, ConfigurationError
+from asr_async import (
+    ASRError,
+    AuthenticationError,
+    Client,
+    ConfigurationError,
+    DashScope,
+    Paraformer,
+    transcribe,
+)
+from asr_async._tape import Closed, Tape, audio_bytes, read_tape, secrets_of
+from asr_async.emulator import Scripted, replay, serve
+from asr_async.emulator.faults import Cut, Fault
 from asr_async.vendors.service import Target
 
 from .virtual_time import run_virtual
@@ -237,3 +247,41 @@ def test_a_file_that_is_no_tape_is_named_with_the_line(content: str, message: st
         read_tape(path)
     assert str(caught.value).startswith(f"tape {path}: {message}")
     assert "\n" not in str(caught.value)
+
+
+# --- a session and its replay ----------------------------------------------------------------------------------------
+
+HELLO = Scripted([("Good morning.", 100, 900)])
+
+
+async def test_what_a_client_recorded_is_played_back_with_the_same_words(tmp_path: Path) -> None:
+    path = tmp_path / "session.jsonl"
+    async with serve(HELLO, api_keys={KEY}) as emulator:
+        service = DashScope(KEY, endpoint=emulator.dashscope_url)
+        async with Client(service, tape=path) as client:
+            recorded = await client.transcribe([bytes(64_000)], Paraformer())
+    assert KEY not in path.read_text()
+    assert [type(record).__name__ for record in read_tape(path)][:2] == ["Connect", "FrameRecord"]
+    async with replay(path) as replayed:
+        again = await transcribe([bytes(64_000)], Paraformer(), DashScope("other", endpoint=replayed.dashscope_url))
+    assert again.text == recorded.text == "Good morning."
+
+
+async def test_a_refused_handshake_and_a_lost_connection_are_on_the_tape(tmp_path: Path) -> None:
+    path = tmp_path / "session.jsonl"
+    faults: list[Fault] = [Cut(after_audio_ms=500, connection=1)]
+    async with serve(HELLO, api_keys={KEY}, faults=faults) as emulator:
+        async with Client(DashScope("wrong", endpoint=emulator.dashscope_url), tape=path) as client:
+            with pytest.raises(AuthenticationError):
+                await client.transcribe([bytes(64_000)], Paraformer())
+        assert [type(record).__name__ for record in read_tape(path)] == ["Connect", "Refused"]
+        async with Client(DashScope(KEY, endpoint=emulator.dashscope_url), tape=path) as client:
+            await client.transcribe([bytes(64_000)], Paraformer())
+    ends = [record for record in read_tape(path) if isinstance(record, Closed)]
+    assert [(end.connection, end.code, end.by) for end in ends] == [(1, 1006, "server"), (2, 1000, "client")]
+
+
+async def test_a_tape_that_cannot_be_written_is_refused_before_connecting(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="cannot be written: No such file or directory"):
+        async with Client(DashScope(KEY, endpoint="ws://127.0.0.1:9/"), tape=tmp_path / "none" / "tape.jsonl"):
+            pass

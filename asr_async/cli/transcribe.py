@@ -71,6 +71,7 @@ class _Job:
     output: str | None
     pace: float | None
     times: bool
+    tape: str | None
 
 
 @click.command()
@@ -116,6 +117,9 @@ class _Job:
     default=None,
     help="Begin each line of text with its times. [default: if standard output is a terminal]",
 )
+@click.option(
+    "--tape", metavar="PATH", help="Record what goes over the wire, without keys and audio, for a bug report."
+)
 @click.pass_context
 def transcribe(
     context: click.Context,
@@ -128,6 +132,7 @@ def transcribe(
     output: str | None,
     pace: float | None,
     times: bool | None,
+    tape: str | None,
 ) -> None:
     """Transcribe audio files, one after the other.
 
@@ -144,6 +149,7 @@ def transcribe(
         output=output,
         pace=pace,
         times=_stdout_is_terminal(output) if times is None else times,
+        tape=tape,
     )
     context.exit(run(_transcribe(job)))
 
@@ -210,7 +216,7 @@ async def _preflight(source: AudioFile, options: Options) -> Status:
 
 async def _transcribe_all(job: _Job, sources: Sequence[AudioFile], outputs: Sequence[Output]) -> Status:
     status = Status.DONE
-    async with Client(_service(job)) as client:
+    async with Client(_service(job), tape=job.tape) as client:
         for source, output, file in zip(sources, outputs, job.files, strict=True):
             work = _transcribe_one(client, job, source, output, file)
             status = max(status, await _attempt(work, about=file))
