@@ -48,6 +48,11 @@ class Timeline:
         return min([self._finals_end_ms, *self._open.values()])
 
     @property
+    def has_finals(self) -> bool:
+        """Whether anything is final."""
+        return bool(self._finals)
+
+    @property
     def is_between_segments(self) -> bool:
         """Whether everything that was begun is final."""
         return not self._open

@@ -43,7 +43,17 @@ from .errors import (
 )
 from .results import Event, Gap, Reconnected, Result, SessionStats, TranslationArrived
 from .sources import AudioChunk, AudioSource, ChunkReader, PushedAudio, UtteranceEnd, preflight
-from .vendors.codec import CommittingCodec, EnoughAudio, Failed, Finished, Started, Unrecognised, Usage, Waiting
+from .vendors.codec import (
+    CommittingCodec,
+    EnoughAudio,
+    Failed,
+    Finished,
+    NothingHeard,
+    Started,
+    Unrecognised,
+    Usage,
+    Waiting,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence
@@ -319,6 +329,8 @@ class Session:
                 for event in await link.receive():
                     if isinstance(event, Failed):
                         return event.error
+                    if isinstance(event, NothingHeard):
+                        return self._hear_nothing(link, event)
                     if isinstance(event, Finished) and link is self._run.retiring:
                         return None
                     self._take(event)
@@ -326,12 +338,20 @@ class Session:
             return error
         return None
 
+    def _hear_nothing(self, link: Link, event: NothingHeard) -> ASRError | None:
+        """The vendor heard nobody: an error, but for the rest of a source of which there are words already."""
+        if not self._timeline.has_finals:
+            return event.error
+        if link is not self._run.retiring:
+            self._end(None)
+        return None
+
     def _take(self, event: CodecEvent) -> None:
         match event:
             case Finished():
                 self._run.is_confirmed = not self._run.ended.is_set()
                 self._end(None)
-            case Started() | Failed():
+            case Started() | Failed() | NothingHeard():
                 pass
             case EnoughAudio():
                 self._run.hear_enough()

@@ -641,3 +641,34 @@ def test_a_context_is_known_to_the_next_connection_too() -> None:
         assert finals_of(events) == seconds(3)
 
     run_virtual(scenario)
+
+
+# --- nobody speaks any more ------------------------------------------------------------------------------------------
+
+
+class HearsNobodyAtTheEnd(Listener):
+    """Has the vendor's way with silence: a task that heard nothing ends with an error."""
+
+    async def _tell_rest(self, connection: ServerConnection, task_id: str, began: int, told: int, now: int) -> None:
+        if told == 0:
+            text = "no valid audio was received"
+            await say(connection, "task-failed", task_id, error_code="NO_VALID_AUDIO_ERROR", error_message=text)
+            await connection.close()
+
+
+@pytest.mark.parametrize("retry", [Retry(), Retry(rotate_after=1.95)], ids=["reconnect", "rotation"])
+def test_silence_behind_the_last_word_is_an_end_like_any_other(retry: Retry) -> None:
+    async def scenario() -> None:
+        fates = [] if retry.rotate_after else [cut]
+        events, _ = await run(HearsNobodyAtTheEnd(*fates, after_ms=2_050), Source(2.9), retry=retry)
+        assert finals_of(events) == seconds(2)
+
+    run_virtual(scenario)
+
+
+def test_nothing_but_silence_is_still_an_error_on_whichever_connection() -> None:
+    async def scenario() -> None:
+        with pytest.raises(VendorError, match="no valid audio was received"):
+            await run(HearsNobodyAtTheEnd(cut, after_ms=300), Source(0.9))
+
+    run_virtual(scenario)

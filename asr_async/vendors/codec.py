@@ -30,6 +30,7 @@ __all__ = [
     "Finished",
     "Frame",
     "Lifecycle",
+    "NothingHeard",
     "Started",
     "State",
     "Step",
@@ -68,6 +69,16 @@ class Finished(msgspec.Struct, frozen=True):
     """The vendor confirmed the end: every result has arrived. Nothing else may end a transcript."""
 
 
+class NothingHeard(msgspec.Struct, frozen=True):
+    """The vendor ended the task after `finish` with an error that says no more than that nobody spoke.
+
+    An error for a caller who sent nothing else, but not for the rest of a source of which a connection before has heard
+    the words.
+    """
+
+    error: ASRError
+
+
 class Failed(msgspec.Struct, frozen=True):
     """The vendor ended the task with an error."""
 
@@ -81,7 +92,7 @@ class Unrecognised(msgspec.Struct, frozen=True):
     raw: str
 
 
-CodecEvent = Event | Started | Usage | EnoughAudio | Waiting | Finished | Failed | Unrecognised
+CodecEvent = Event | Started | Usage | EnoughAudio | Waiting | Finished | NothingHeard | Failed | Unrecognised
 
 
 class Codec(Protocol):

@@ -24,6 +24,7 @@ from ..codec import (
     Finished,
     Frame,
     Lifecycle,
+    NothingHeard,
     Started,
     State,
     Step,
@@ -32,7 +33,7 @@ from ..codec import (
     Waiting,
 )
 from ..options import ContextMessage
-from .errors import VENDOR, error_from_code
+from .errors import NOTHING_HEARD_CODES, VENDOR, error_from_code
 from .gummy import TranslatedSegments
 from .models import FunASR, Paraformer, QwenAudio, TaskOptions, TranslationOptions
 from .segments import PlainSegments, Segments
@@ -168,6 +169,7 @@ class TaskCodec:
         return [*self._segments.close(), *_usage(message), Finished()]
 
     def _read_failed(self, message: ServerMessage, _raw: str) -> list[CodecEvent]:
+        is_finishing = self._lifecycle.state is State.FINISHING
         self._lifecycle.take(Step.FAIL)
         header = message.header
         error = error_from_code(
@@ -175,7 +177,7 @@ class TaskCodec:
             header.error_message or "DashScope ended the task",
             request_id=self._task_id,
         )
-        return [Failed(error)]
+        return [NothingHeard(error) if is_finishing and error.code in NOTHING_HEARD_CODES else Failed(error)]
 
     def _read_result(self, message: ServerMessage, raw: str) -> list[CodecEvent]:
         self._lifecycle.take(Step.RESULT)

@@ -15,7 +15,7 @@ from ...errors import ASRError, AuthenticationError, RateLimitedError, VendorErr
 from ..verdict import Verdict, seconds_to_wait
 from .rest_wire import Refusal
 
-__all__ = ["error_from_answer", "error_from_code", "error_from_handshake"]
+__all__ = ["NOTHING_HEARD_CODES", "error_from_answer", "error_from_code", "error_from_handshake"]
 
 VENDOR = "dashscope"
 
@@ -80,6 +80,10 @@ _EXPIRED = Verdict(
     "or give api_key= a function that does",
 )
 """For InvalidApiKey where the key was a temporary one: the service does not tell an expired key from a wrong one."""
+
+
+NOTHING_HEARD_CODES = frozenset({"NO_VALID_AUDIO_ERROR", "NO_INPUT_AUDIO_ERROR"})
+"""After finish-task: silence, or nothing at all, was sent (error page, 2026)."""
 
 
 def error_from_code(
