@@ -70,6 +70,9 @@ logger = logging.getLogger("asr_async")
 SEGMENT_PATIENCE_S = 30.0
 """How long an old connection is kept because somebody goes on speaking; the vendors cut a segment at 60 s."""
 
+QUIET_S = 10.0
+"""A source that brought nothing for so long has nothing to say. The vendors' own timers are 20 s and more."""
+
 ROTATION_RETRY_S = 5.0
 """Between attempts to open the next connection ahead; the present one is still good."""
 
@@ -424,11 +427,12 @@ class Session:
         Raises:
             ASRError: it is not to be mended, or not any more.
         """
+        if error.retryable and self._retry.attempts:
+            await self._wait_out_silence(error)
         # who has heard one sentence to its end is not asked for another
         while not self._run.heard_enough and (delay_s := self._recovery.delay_s(error, random.random())) is not None:  # noqa: S311
             link.abort()
             logger.info("%r: attempt %d in %.2f s after: %s", self, self._recovery.attempt, delay_s, error)
-            await self._wait_out_silence(error)
             await asyncio.sleep(delay_s)
             try:
                 link, events = await self._open_link()
@@ -449,11 +453,10 @@ class Session:
     async def _wait_out_silence(self, error: ASRError) -> None:
         """A vendor that gave up a source with nothing to say is not asked again before there is something to say."""
         run = self._run
-        is_quiet = self._timeline.is_between_segments
+        is_quiet = _now() - run.audio_at >= QUIET_S and self._timeline.is_between_segments
         if isinstance(error, VendorError) and is_quiet and not run.source_ended:
             run.audio_came.clear()
             await run.audio_came.wait()
-            self._recovery.made_progress()
 
     async def _resume(self, link: Link, events: list[CodecEvent], error: ASRError) -> None:
         while self._run.lost:
@@ -650,12 +653,13 @@ class Session:
         While there is no connection a file waits; other sources go on, since their audio would be lost at their end, as
         far as the ledger has room.
         """
+        self._run.audio_at = _now()
+        self._run.audio_came.set()
         if not self._outbox.has_room:
             await self._wait_for_room()
         while not (self._ledger.has_room and (self._run.is_up or reader.live is not False)):
             await self._run.next_move()
         self._ledger.add(frame)
-        self._run.audio_came.set()
         if not self._run.is_sending:
             await asyncio.sleep(0)  # a source that never waits must not keep the loop to itself
         await self._drain()
@@ -802,6 +806,7 @@ class _Run:
         # something was sent, can be again, or never will; something arrived that can be sent
         self.moved = asyncio.Event()
         self.audio_came = asyncio.Event()
+        self.audio_at = -QUIET_S
         # rotation: that it is time, that a segment has ended, and the connection that is told no more
         self.rotate_at_bytes: int | None = None
         self.is_due = asyncio.Event()

@@ -672,3 +672,46 @@ def test_nothing_but_silence_is_still_an_error_on_whichever_connection() -> None
             await run(HearsNobodyAtTheEnd(cut, after_ms=300), Source(0.9))
 
     run_virtual(scenario)
+
+
+@pytest.mark.parametrize("live", [False, None, True])
+def test_a_vendors_error_while_nobody_speaks_keeps_no_source_waiting(live: bool | None) -> None:
+    async def scenario() -> None:
+        source = Source(4)
+        source.live = live  # type: ignore[attr-defined]
+        events, _ = await run(Listener(say_busy, after_ms=1_000), source)
+        assert finals_of(events) == seconds(4)
+
+    run_virtual(scenario)
+
+
+def test_a_vendors_error_before_the_first_interim_of_what_was_pushed_is_mended_at_once() -> None:
+    async def scenario() -> None:
+        async with rogue(NeverFinal(say_busy, after_ms=900)) as service, connect(Paraformer(), service) as session:
+            async for chunk in Source(1):
+                await session.send(chunk)
+            await asyncio.sleep(3)
+            assert session.stats.reconnects == 1
+            await session.finish()
+            assert [event.text async for event in session if event.is_final] == ["to 1000"]
+
+    run_virtual(scenario)
+
+
+def test_a_vendor_that_stays_away_for_longer_than_anybody_is_quiet_is_asked_until_it_is_back() -> None:
+    async def scenario() -> None:
+        class Away(Listener):
+            async def __call__(self, connection: ServerConnection) -> None:
+                if self.began_at and asyncio.get_running_loop().time() < 30:
+                    await say_busy(connection, await start(connection))
+                else:
+                    await super().__call__(connection)
+
+        retry = Retry(attempts=50)
+        async with rogue(Away(cut, after_ms=1_000)) as service, connect(Paraformer(), service, retry=retry) as session:
+            async for chunk in Source(1.5):
+                await session.send(chunk)
+            await session.finish()
+            assert [event.text async for event in session if event.is_final][-1] == "to 1500"
+
+    run_virtual(scenario)
