@@ -65,8 +65,9 @@ class Link:
         if (transport := connections.take(target)) is not None:
             try:
                 return await cls._open(transport, target, timeouts, new_codec())
-            except ConnectionLostError as error:
+            except (ConnectionLostError, DeadlineError) as error:
                 logger.debug("a connection that waited was lost meanwhile: %s", error)
+                deadline = _now() + timeouts.connect
         try:
             transport = await _connect(connections, target, deadline, timeouts)
             return await cls._open(transport, target, timeouts, new_codec())

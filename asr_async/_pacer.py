@@ -75,6 +75,7 @@ class Pacer:
     def sent(self, now: float, size_bytes: int) -> None:
         """Take note of a frame that was sent."""
         if self._rate is None:
+            self._sent_bytes += size_bytes
             self._sent_again(now, size_bytes)
             return
         if self._anchor_at is None:
@@ -86,13 +87,13 @@ class Pacer:
         self._sent_bytes += size_bytes
         self._spaced_at = now + size_bytes / self._rate / CATCH_UP
 
-    def rewind(self, size_bytes: int, now: float) -> None:
-        """The last so many bytes are sent again, from now on; being behind because of that is no lateness."""
+    def rewind(self, to_bytes: int, now: float) -> None:
+        """The audio is sent again from here in the source on; being behind because of that is no lateness."""
+        again_bytes = max(0, self._sent_bytes - to_bytes)
+        self._sent_bytes = to_bytes
         self._is_behind = True
-        if self._rate is not None:
-            self._sent_bytes -= size_bytes
-        elif self._again_rate is not None:
-            self._again_bytes = size_bytes
+        if self._rate is None and self._again_rate is not None:
+            self._again_bytes = again_bytes
             self._spaced_at = now
 
     def _sent_again(self, now: float, size_bytes: int) -> None:

@@ -36,6 +36,8 @@ class Timeline:
         self._next_id = 0
         # open segments, and where they begin
         self._open: dict[int, int] = {}
+        # those that an earlier connection left open and none has heard again, the first first
+        self._orphans: deque[int] = deque()
         self._finals: deque[_Span] = deque(maxlen=MAX_REMEMBERED)
         self._finals_end_ms = 0
 
@@ -63,10 +65,10 @@ class Timeline:
         What an earlier one left open, or made final behind this place, will be heard again: it counts as covered when
         it was.
         """
-        orphans = deque(sorted(self._open))
+        self._orphans = deque(sorted([*self._orphans, *self._open]))
         self._open.clear()
         self._finals_end_ms = offset_ms
-        return Stretch(self, offset_ms, orphans, [span for span in self._finals if span.end_ms > offset_ms])
+        return Stretch(self, offset_ms, self._orphans, [span for span in self._finals if span.end_ms > offset_ms])
 
     def new_id(self) -> int:
         """The next segment of the session."""

@@ -175,6 +175,9 @@ def _our_errors(host: str, deadline_text: str = "", *, track: Track | None = Non
     except InvalidURI as error:
         raise ConfigurationError(f"not a WebSocket URL: {error}") from None
     except InvalidHandshake as error:
+        if isinstance(error.__cause__, EOFError):  # how the library says that the answer broke off
+            text = f"lost the connection to {host}: it ended during the handshake"
+            raise ConnectionLostError(text, retryable=True) from None
         raise RemoteProtocolError(f"{host} does not speak WebSocket: {error}") from None
     except TimeoutError:
         raise DeadlineError(deadline_text or f"no answer from {host}", retryable=True) from None

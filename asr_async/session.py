@@ -151,6 +151,10 @@ class Session:
     def _codec(self) -> Codec:
         return self._prototype if self._link is None else self._link.codec
 
+    @property
+    def _links(self) -> list[Link]:
+        return [link for link in (self._link, self._run.retiring) if link is not None]
+
     async def _open_link(self) -> tuple[Link, list[CodecEvent]]:
         return await Link.open(self._service, self._options, self._timeouts, self._new_codec, self._connections)
 
@@ -261,10 +265,14 @@ class Session:
     async def aclose(self) -> None:
         """Leave now, whatever is under way. Idempotent; a loop that still waits gets a `LocalProtocolError`."""
         self._end(LocalProtocolError("the session was closed before the vendor confirmed the end"))
-        await self._run.stop()
-        for link in (self._link, self._run.retiring):
-            if link is not None:
+        try:
+            await self._run.stop()
+            for link in self._links:
                 await link.close()
+        except BaseException:  # cancelled on the way: without a goodbye then
+            for link in self._links:
+                link.abort()
+            raise
 
     @property
     def stats(self) -> SessionStats:
@@ -411,10 +419,9 @@ class Session:
         if run.retiring is not None and self._link is not None:
             self._link.abort()  # what it heard came behind what is now to be heard again
             run.retire(None)
-        sent_bytes = self._ledger.cursor_bytes
         if (lost := self._ledger.rewind(min_bytes=self._prototype.frame_limits[0])) is not None:
             run.lost.append(lost)
-        run.pacer.rewind(sent_bytes - self._ledger.cursor_bytes, _now())
+        run.pacer.rewind(self._ledger.cursor_bytes, _now())
         for timer in run.waiting.values():
             timer.cancel()
         # where sending failed first, and the receiver had nothing better to say than that it was cut off
@@ -441,7 +448,7 @@ class Session:
                 continue
             try:
                 await self._resume(link, events, error)
-            except ConnectionLostError as lost:
+            except (ConnectionLostError, DeadlineError) as lost:
                 error = lost
                 continue
             except BaseException:
@@ -702,6 +709,12 @@ class Session:
             self._let_receiver_speak_first(link, error)
         else:
             self._meter.finished_at = _now()
+            self._run.progress.set()
+
+    @property
+    def _has_finished(self) -> bool:
+        """Whether the vendor was told that no more audio comes."""
+        return self._run.is_up and self._link is not None and self._link.is_finishing
 
     async def _wait_for_room(self) -> None:
         try:
@@ -714,15 +727,18 @@ class Session:
             ) from None
 
     async def _watch_finish(self) -> None:
-        """Wait for the end, as long as the results get on; while there is no connection, recovery has its own end."""
+        """Wait for the end, as long as the results get on, from when the vendor was told that no more audio comes.
+
+        Before that sending has its own deadline, and recovery where there is no connection.
+        """
         run = self._run
         while not run.ended.is_set():
             run.progress.clear()
             try:
-                async with asyncio.timeout(self._timeouts.finish if run.is_up else None):
+                async with asyncio.timeout(self._timeouts.finish if self._has_finished else None):
                     await run.progress.wait()
             except TimeoutError:
-                if run.is_up:
+                if self._has_finished:
                     text = f"the vendor did not confirm the end within {self._timeouts.finish:g} s (Timeouts.finish)"
                     self._end(DeadlineError(text, retryable=True, request_id=self._codec.request_id))
 
@@ -731,6 +747,8 @@ class Session:
 
         The receive task decides: when it has heard it, or found the connection lost, or had it cut under its feet.
         """
+        if link is not self._link or not self._run.is_up:
+            return  # it has found out already
         self._run.is_up = False
         self._run.send_error = error
         if isinstance(error, DeadlineError):  # nothing moves on this connection any more

@@ -136,3 +136,37 @@ def test_a_file_whose_blocks_take_a_moment_keeps_the_schedule() -> None:
     ]  # read 4 ms after it was asked for
     sent_at = play(Pacer(RATE, 1.0), arrivals)
     assert sent_at[-1] == pytest.approx((len(sent_at) - 1) * FRAME_S)
+
+
+# --- again -----------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_sent_again_goes_at_four_times_the_pace_until_it_is_on_schedule() -> None:
+    pacer = Pacer(32_000, 1.0, live=False)
+    pacer.arrived(0.0, 0.0)
+    now = 0.0
+    for _ in range(20):
+        now += pacer.delay_s(now)
+        pacer.sent(now, 3_200)
+    pacer.rewind(32_000, now)
+    delays = []
+    for _ in range(20):
+        delay = pacer.delay_s(now)
+        delays.append(round(delay, 3))
+        now += delay
+        pacer.sent(now, 3_200)
+    assert delays[:12] == [0.025] * 12
+    assert delays[-1] == 0.1
+    assert pacer.lateness_max_s == 0.0
+
+
+def test_a_live_source_is_spaced_only_while_it_is_sent_again() -> None:
+    pacer = Pacer(32_000, None, live=True)
+    for now in (0.0, 0.1, 0.2):
+        pacer.sent(now, 3_200)
+    pacer.rewind(3_200, 0.25)
+    assert pacer.delay_s(0.25) == 0.0
+    pacer.sent(0.25, 3_200)
+    assert round(pacer.delay_s(0.25), 3) == 0.025
+    pacer.sent(0.275, 3_200)
+    assert pacer.delay_s(0.275) == 0.0

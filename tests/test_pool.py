@@ -192,3 +192,18 @@ async def test_a_first_connection_that_cannot_be_made_is_still_an_error() -> Non
 def test_a_pool_of_less_than_nothing_is_refused() -> None:
     with pytest.raises(ConfigurationError, match=r"Pool\(max_idle=-1\): must be a whole number, 0 or more"):
         Pool(max_idle=-1)
+
+
+def test_a_connection_that_plays_dead_at_the_next_start_is_replaced_within_its_deadlines() -> None:
+    async def scenario() -> None:
+        async def plays_dead(connection: ServerConnection) -> None:
+            await one_task(connection)
+            await connection.recv()  # the next run-task
+            connection.transport.pause_reading()
+            await asyncio.sleep(600)
+
+        async with rogue(plays_dead) as service, Client(service, retry=Retry(attempts=0)) as client:
+            for _ in range(2):
+                assert (await client.transcribe([SECOND], Paraformer())).text == "there"
+
+    run_virtual(scenario)

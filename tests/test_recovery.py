@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -38,11 +37,11 @@ from asr_async._recovery import Recovery, rotation_s
 from asr_async._timeline import Timeline
 from asr_async.results import SpeechEnded, SpeechStarted, Translation, TranslationArrived, Word
 
-from .rogue import final, interim, read_until_finish, rogue, say, start
+from .numbered import Listener, Source, cut, fall_silent, finals_of, seconds
+from .rogue import final, read_until_finish, rogue, say, start
 from .virtual_time import run_virtual
 
 SECOND = bytes(32_000)
-BYTES_PER_MS = 32
 
 # --- whether and when ------------------------------------------------------------------------------------------------
 
@@ -174,73 +173,6 @@ def test_what_was_final_behind_an_open_segment_is_heard_again_but_told_once() ->
 # --- sessions --------------------------------------------------------------------------------------------------------
 
 
-class Source:
-    """Numbered audio: each sample holds the number of its millisecond, modulo 2**16."""
-
-    def __init__(self, seconds: float, *, chunk_ms: int = 100, every_s: float = 0.0) -> None:
-        self.total_ms = round(seconds * 1_000)
-        self.chunk_ms = chunk_ms
-        self.every_s = every_s
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        for first in range(0, self.total_ms, self.chunk_ms):
-            if self.every_s:
-                await asyncio.sleep(self.every_s)
-            yield b"".join(numbered(n) for n in range(first, min(first + self.chunk_ms, self.total_ms)))
-
-
-def numbered(millisecond: int) -> bytes:
-    return (millisecond % 2**16).to_bytes(2, "little") * 16
-
-
-class Listener:
-    """A vendor that finalises each second of the numbered audio; `fate` says what happens to a connection, and when."""
-
-    def __init__(self, *fates: Callable[[ServerConnection, str], Awaitable[None]] | None, after_ms: int = 0) -> None:
-        self.fates = list(fates)
-        self.after_ms = after_ms
-        self.began_at: list[int] = []
-        self.heard_ms: list[int] = []
-
-    async def __call__(self, connection: ServerConnection) -> None:
-        task_id = await start(connection)
-        fate = self.fates.pop(0) if self.fates else None
-        got, began_ms, told_ms, number = 0, None, 0, 0
-        async for message in connection:
-            if isinstance(message, str):
-                await self._tell_rest(connection, task_id, began_ms or 0, told_ms, got // BYTES_PER_MS)
-                await say(connection, "task-finished", task_id, {"output": {}})
-                return
-            if began_ms is None:
-                began_ms = int.from_bytes(message[:2], "little")
-                self.began_at.append(began_ms)
-                self.heard_ms.append(0)
-                number = len(self.heard_ms) - 1
-            got += len(message)
-            self.heard_ms[number] = got // BYTES_PER_MS
-            told_ms = await self._tell_seconds(connection, task_id, began_ms, told_ms, got // BYTES_PER_MS)
-            if fate is not None and got // BYTES_PER_MS >= self.after_ms:
-                await fate(connection, task_id)
-                return
-
-    async def _tell_seconds(self, connection: ServerConnection, task_id: str, began: int, told: int, now: int) -> int:
-        """Sentences end at whole seconds of the source."""
-        while (end := (began + told) // 1_000 * 1_000 + 1_000 - began) <= now:
-            await final(connection, task_id, f"to {began + end}", told, end)
-            told = end
-        if now > told:
-            await interim(connection, task_id, "…", told)
-        return told
-
-    async def _tell_rest(self, connection: ServerConnection, task_id: str, began: int, told: int, now: int) -> None:
-        if now > told:
-            await final(connection, task_id, f"to {began + now}", told, now)
-
-
-async def cut(connection: ServerConnection, _task_id: str) -> None:
-    connection.transport.abort()
-
-
 async def say_busy(connection: ServerConnection, task_id: str) -> None:
     await say(connection, "task-failed", task_id, error_code="InternalError", error_message="oops")
     await connection.close()
@@ -249,23 +181,6 @@ async def say_busy(connection: ServerConnection, task_id: str) -> None:
 async def say_never(connection: ServerConnection, task_id: str) -> None:
     await say(connection, "task-failed", task_id, error_code="InvalidParameter", error_message="never")
     await connection.close()
-
-
-async def fall_silent(connection: ServerConnection, _task_id: str) -> None:
-    connection.transport.pause_reading()  # no pong either: the library never sees the ping
-    await asyncio.sleep(600)
-
-
-def finals_of(events: list[Any]) -> list[tuple[int, str, int, int]]:
-    return [
-        (event.segment_id, event.text, event.start_ms, event.end_ms)
-        for event in events
-        if isinstance(event, Result) and event.is_final
-    ]
-
-
-def seconds(count: int) -> list[tuple[int, str, int, int]]:
-    return [(n, f"to {1_000 * (n + 1)}", 1_000 * n, 1_000 * (n + 1)) for n in range(count)]
 
 
 async def run(listener: Listener, source: Any, *, pace: float | None = 1.0, **options: Any) -> tuple[list[Any], Any]:
@@ -316,6 +231,26 @@ def test_an_interim_of_the_lost_connection_is_replaced_by_results_of_the_same_se
         before = [event for event in events[:at] if isinstance(event, Result) and not event.is_final]
         assert before[-1].segment_id == 1
         assert finals_of(events)[1][0] == 1
+
+    run_virtual(scenario)
+
+
+def test_a_segment_keeps_its_id_over_a_connection_that_heard_nothing() -> None:
+    async def scenario() -> None:
+        class DeafOnce(Listener):
+            is_deaf = True
+
+            async def __call__(self, connection: ServerConnection) -> None:
+                if self.began_at and self.is_deaf:
+                    self.is_deaf = False
+                    await start(connection)
+                    connection.transport.abort()
+                else:
+                    await super().__call__(connection)
+
+        events, stats = await run(DeafOnce(cut, after_ms=1_700), Source(3))
+        assert finals_of(events) == seconds(3)
+        assert stats.reconnects == 2
 
     run_virtual(scenario)
 
@@ -488,6 +423,23 @@ def test_compressed_audio_that_does_not_fit_is_a_loss_whatever_is_wanted() -> No
             with pytest.raises(AudioLostError, match=r"from 1000 ms on.*compressed audio can be sent again"):
                 async for _ in session.events(Source(4, every_s=0.1)):
                     pass
+
+    run_virtual(scenario)
+
+
+def test_finish_is_waited_for_from_when_it_was_said_again() -> None:
+    """Fifty seconds without a final result take longer to be sent again than the deadline of `finish`."""
+
+    async def scenario() -> None:
+        class LostAtTheEnd(NeverFinal):
+            async def _tell_rest(self, connection: ServerConnection, *args: Any) -> None:
+                if len(self.began_at) == 1:
+                    connection.transport.abort()
+                else:
+                    await super()._tell_rest(connection, *args)
+
+        events, _ = await run(LostAtTheEnd(), Source(50), timeouts=Timeouts(finish=10))
+        assert finals_of(events) == [(0, "to 50000", 0, 50_000)]
 
     run_virtual(scenario)
 

@@ -30,10 +30,10 @@ _T = TypeVar("_T")
 class VirtualLoop(asyncio.SelectorEventLoop):
     """A selector event loop with a clock of its own, which starts at 0."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, quiet_polls: int = QUIET_POLLS) -> None:
         self._now_s = 0.0
         self._in_executor = 0
-        super().__init__(_JumpingSelector(self))
+        super().__init__(_JumpingSelector(self, quiet_polls))
 
     def time(self) -> float:
         """Seconds of virtual time."""
@@ -64,8 +64,9 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 class _JumpingSelector(selectors.BaseSelector):
     """A real selector that moves its loop's clock on instead of sleeping."""
 
-    def __init__(self, loop: VirtualLoop) -> None:
+    def __init__(self, loop: VirtualLoop, quiet_polls: int) -> None:
         self._loop = loop
+        self._quiet_polls = quiet_polls
         self._real = selectors.DefaultSelector()
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
@@ -77,7 +78,7 @@ class _JumpingSelector(selectors.BaseSelector):
             return ready
         if self._loop.busy:
             return self._real.select(BUSY_POLL_S)
-        for _ in range(QUIET_POLLS):
+        for _ in range(self._quiet_polls):
             if ready := self._real.select(QUIET_POLL_S):
                 return ready
         self._loop.jump(timeout)
