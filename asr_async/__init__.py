@@ -16,6 +16,7 @@ General layout, top to bottom; a room imports only from rooms above it:
   (files and other audio)
 - one session: `_link` (a connection), `_pool` (those that wait), `_timeline`, `_ledger`, `_recovery` (what joins
   several), `_outbox`, `session`
+- several services: `fallback`, with `_circuit`
 - doors: `client`, this module, `cli`
 - beside the house: `emulator` (the vendors' protocols from the other side), `local` (the emulator as a service)
 """
@@ -40,6 +41,7 @@ from .errors import (
     RemoteProtocolError,
     VendorError,
 )
+from .fallback import Difference, Fallback
 from .hotwords import HotWord, Vocabulary
 from .local import Local
 from .results import (
@@ -84,7 +86,9 @@ __all__ = [
     "ContextMessage",
     "DashScope",
     "DeadlineError",
+    "Difference",
     "Event",
+    "Fallback",
     "FunASR",
     "Gap",
     "Gummy",

@@ -7,11 +7,12 @@ times and segments.
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
-from .errors import AuthenticationError, ConnectionLostError, DeadlineError
+from .errors import ASRError, AuthenticationError, ConnectionLostError, DeadlineError
 from .vendors.codec import CodecEvent, CommittingCodec, Failed, Started
 
 if TYPE_CHECKING:
@@ -34,9 +35,11 @@ class Link:
         self.codec = codec
         self._transport = transport
         self._target = target
+        self._choice = target.choice
         self._timeouts = timeouts
         self.is_finishing = False
         self._is_kept = False
+        self._is_proved = False
 
     def __repr__(self) -> str:
         return f"<Link {self.codec!r} {self._transport!r}>"
@@ -47,12 +50,13 @@ class Link:
         service: Service,
         options: Options,
         timeouts: Timeouts,
-        new_codec: Callable[[], Codec],
+        new_codec: Callable[[Target], Codec],
         connections: Connections,
     ) -> tuple[Link, list[CodecEvent]]:
         """Connect, or take a connection that waits; open the task and wait until the vendor is ready.
 
-        Credentials that the service had kept, and that are refused, are renewed once.
+        Credentials that the service had kept, and that are refused, are renewed once. Of a service with several members
+        each is asked once, with deadlines of its own.
 
         Returns:
             The link, and what the vendor said on the way.
@@ -60,23 +64,73 @@ class Link:
         Raises:
             ASRError: it could not be done, or not in time.
         """
+        ask: Callable[[], Awaitable[Target]] = functools.partial(service.target, options)
+        while True:
+            deadline = _now() + timeouts.connect
+            target = await _find_target(ask, deadline, timeouts)
+            try:
+                return await cls._open_at(
+                    target, ask, deadline, timeouts=timeouts, new_codec=new_codec, connections=connections
+                )
+            except ASRError as error:
+                if target.choice is None:
+                    raise
+                target.choice.refused(error)
+            ask = target.choice.following
+
+    async def open_better(
+        self,
+        service: Service,
+        options: Options,
+        timeouts: Timeouts,
+        new_codec: Callable[[Target], Codec],
+        connections: Connections,
+    ) -> Link | None:
+        """A link to a better member of the service than this one's; None if none answers."""
+        ask = functools.partial(service.target, options)
         deadline = _now() + timeouts.connect
-        target = await _find_target(service, options, deadline, timeouts)
+        try:
+            target = await _find_target(ask, deadline, timeouts)
+        except ASRError:
+            return None
+        if target.choice is None or self._choice is None or target.choice.rank >= self._choice.rank:
+            return None
+        try:
+            link, _ = await self._open_at(
+                target, ask, deadline, timeouts=timeouts, new_codec=new_codec, connections=connections
+            )
+        except ASRError as error:
+            target.choice.refused(error)
+            return None
+        return link
+
+    @classmethod
+    async def _open_at(
+        cls,
+        target: Target,
+        ask: Callable[[], Awaitable[Target]],
+        deadline: float,
+        *,
+        timeouts: Timeouts,
+        new_codec: Callable[[Target], Codec],
+        connections: Connections,
+    ) -> tuple[Link, list[CodecEvent]]:
         if (transport := connections.take(target)) is not None:
             try:
-                return await cls._open(transport, target, timeouts, new_codec())
+                return await cls._open(transport, target, timeouts, new_codec(target))
             except (ConnectionLostError, DeadlineError) as error:
                 logger.debug("a connection that waited was lost meanwhile: %s", error)
                 deadline = _now() + timeouts.connect
         try:
             transport = await _connect(connections, target, deadline, timeouts)
-            return await cls._open(transport, target, timeouts, new_codec())
+            return await cls._open(transport, target, timeouts, new_codec(target))
         except AuthenticationError as error:
             if not target.renew(error):
                 raise
             logger.info("kept credentials of %s were refused, once more with new ones: %s", target.host, error)
-        target = await _find_target(service, options, deadline, timeouts)
-        return await cls._open(await _connect(connections, target, deadline, timeouts), target, timeouts, new_codec())
+        target = await _find_target(ask if target.choice is None else target.choice.again, deadline, timeouts)
+        transport = await _connect(connections, target, deadline, timeouts)
+        return await cls._open(transport, target, timeouts, new_codec(target))
 
     @classmethod
     async def _open(
@@ -105,6 +159,35 @@ class Link:
                     raise event.error
                 events.append(event)
         return events
+
+    @property
+    def member(self) -> str | None:
+        """Which of the service's members this goes to, if it has several."""
+        return None if self._choice is None else self._choice.name
+
+    @property
+    def is_substitute(self) -> bool:
+        """Whether this stands in for a better member."""
+        return self._choice is not None and self._choice.rank > 0
+
+    @property
+    def rotation_s(self) -> float | None:
+        """How old this may get, where its member has an age limit of its own."""
+        return None if self._choice is None else self._choice.rotation_s
+
+    def better_in_s(self) -> float | None:
+        """How long to wait before asking for a better member; None where there is none."""
+        return None if self._choice is None else self._choice.better_in_s()
+
+    def lost(self, error: ASRError) -> bool:
+        """It is lost; whether another member should have its audio at once."""
+        return self._choice is not None and self._choice.lost(error)
+
+    def made_progress(self) -> None:
+        """It gave a final result."""
+        if self._choice is not None and not self._is_proved:
+            self._is_proved = True
+            self._choice.proved()
 
     async def send_audio(self, frame: memoryview) -> None:
         """Send one piece of audio; an empty one is the end of an utterance."""
@@ -179,10 +262,10 @@ async def _connect(connections: Connections, target: Target, deadline: float, ti
     return await connections.connect(target, connect_s=deadline - _now(), idle_s=timeouts.idle, close_s=timeouts.close)
 
 
-async def _find_target(service: Service, options: Options, deadline: float, timeouts: Timeouts) -> Target:
+async def _find_target(ask: Callable[[], Awaitable[Target]], deadline: float, timeouts: Timeouts) -> Target:
     try:
         async with asyncio.timeout_at(deadline) as limit:
-            return await service.target(options)
+            return await ask()
     except TimeoutError:
         if not limit.expired():  # the caller's own, of a function that gives the key
             raise

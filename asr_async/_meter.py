@@ -56,7 +56,7 @@ class Meter:
         if self._first_result_at is None:
             self._first_result_at = now
 
-    def snapshot(self, request_id: str, conflated: int) -> SessionStats:
+    def snapshot(self, request_id: str, conflated: int, member: str | None = None) -> SessionStats:
         """The figures as they stand."""
         compressed = self._format.bytes_per_second is None
         return SessionStats(
@@ -71,6 +71,7 @@ class Meter:
             finals_received=self._finals,
             reconnects=self._reconnects,
             lost_ms=self.lost_ms,
+            member=member,
         )
 
     @property

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Connections", "Pool"]
 
+_Place = tuple[str, int]
+"""Where a connection goes: the URL, and as which of several members, which may have the same URL and other keys."""
+
 
 class Pool(msgspec.Struct, frozen=True, kw_only=True):
     """How many connections a client keeps between sessions.
@@ -43,7 +46,7 @@ class Connections:
     def __init__(self, pool: Pool, tape: Tape | None = None) -> None:
         self._max_idle = pool.max_idle
         self._tape = tape
-        self._waiting: dict[str, deque[tuple[Transport, asyncio.TimerHandle]]] = {}
+        self._waiting: dict[_Place, deque[tuple[Transport, asyncio.TimerHandle]]] = {}
 
     def __repr__(self) -> str:
         return f"<Connections {len(self)} waiting>"
@@ -58,7 +61,7 @@ class Connections:
 
     def take(self, target: Target) -> Transport | None:
         """One that waits to go where the target is, the freshest there is; None if there is none."""
-        waiting = self._waiting.get(target.url, deque())
+        waiting = self._waiting.get(_place(target), deque())
         while waiting:
             transport, timer = waiting.pop()
             timer.cancel()
@@ -72,8 +75,9 @@ class Connections:
             return False
         if len(self) >= self._max_idle:
             self._drop_oldest()
-        timer = asyncio.get_running_loop().call_later(target.reuse_s, self._drop, target.url, transport)
-        self._waiting.setdefault(target.url, deque()).append((transport, timer))
+        place = _place(target)
+        timer = asyncio.get_running_loop().call_later(target.reuse_s, self._drop, place, transport)
+        self._waiting.setdefault(place, deque()).append((transport, timer))
         return True
 
     async def aclose(self) -> None:
@@ -90,13 +94,17 @@ class Connections:
                 self._tape.close()
 
     def _drop_oldest(self) -> None:
-        url = min((timer.when(), url) for url, waiting in self._waiting.items() for _, timer in list(waiting)[:1])[1]
-        transport, timer = self._waiting[url].popleft()
+        place = min((timer.when(), at) for at, waiting in self._waiting.items() for _, timer in list(waiting)[:1])[1]
+        transport, timer = self._waiting[place].popleft()
         timer.cancel()
         transport.abort()
 
-    def _drop(self, url: str, transport: Transport) -> None:
+    def _drop(self, place: _Place, transport: Transport) -> None:
         """It has waited as long as it may."""
-        waiting = self._waiting[url]
-        self._waiting[url] = deque(entry for entry in waiting if entry[0] is not transport)
+        waiting = self._waiting[place]
+        self._waiting[place] = deque(entry for entry in waiting if entry[0] is not transport)
         transport.abort()
+
+
+def _place(target: Target) -> _Place:
+    return target.url, 0 if target.choice is None else target.choice.rank

@@ -112,15 +112,19 @@ class Recovery:
         """Something is final that was not: the attempts count from 0 again."""
         self._attempt = 0
 
-    def delay_s(self, error: ASRError, roll: float) -> float | None:
+    def delay_s(self, error: ASRError, roll: float, *, elsewhere: bool = False) -> float | None:
         """How long to wait before the next attempt; None gives up.
 
         Args:
             error: what ended the connection, or the last attempt.
             roll: a random number from 0 to 1.
+            elsewhere: the next attempt goes to somebody else: at once, whatever the error was.
         """
-        if not error.retryable or self._attempt >= self._retry.attempts:
+        if not (error.retryable or elsewhere) or self._attempt >= self._retry.attempts:
             return None
+        if elsewhere:
+            self._attempt += 1
+            return 0.0
         longest_s = min(self._retry.max_delay_s, FIRST_DELAY_S * GROWTH**self._attempt)
         self._attempt += 1
         asked_s = (error.retry_after if isinstance(error, RateLimitedError) else None) or 0.0

@@ -47,8 +47,8 @@ class Local:
             await emulator.__aexit__(*exc_info)
 
     def codec(self, options: Options, *, task_id: str) -> Codec:
-        """The codec of the options' vendor."""
-        return self._service_for(options).codec(options, task_id=task_id)
+        """The codec of the options' vendor; it knows no address, so it is there before the emulator is."""
+        return vendor_of(options).service().codec(options, task_id=task_id)
 
     @property
     def vocabularies(self) -> Vocabularies:

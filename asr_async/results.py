@@ -163,6 +163,8 @@ class SessionStats(msgspec.Struct, frozen=True, kw_only=True):
     """Connections after the first."""
     lost_ms: int
     """Audio in gaps."""
+    member: str | None = None
+    """Who of a `Fallback` recognises at present; None with any other service."""
 
 
 class Transcript(msgspec.Struct, frozen=True, kw_only=True):

@@ -59,9 +59,9 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence
 
     from ._pool import Connections
-    from .vendors.codec import Codec, CodecEvent
+    from .vendors.codec import Codec, CodecEvent, Frame
     from .vendors.options import ContextMessage, Options
-    from .vendors.service import Service
+    from .vendors.service import Service, Target
 
 __all__ = ["ResultStream", "Session", "Timeouts"]
 
@@ -158,8 +158,11 @@ class Session:
     async def _open_link(self) -> tuple[Link, list[CodecEvent]]:
         return await Link.open(self._service, self._options, self._timeouts, self._new_codec, self._connections)
 
-    def _new_codec(self) -> Codec:
-        return self._service.codec(self._options, task_id=uuid.uuid4().hex)
+    def _new_codec(self, target: Target | None = None) -> Codec:
+        task_id = uuid.uuid4().hex
+        if target is not None and target.choice is not None:
+            return target.choice.codec(task_id=task_id)
+        return self._service.codec(self._options, task_id=task_id)
 
     # --- the caller's side -------------------------------------------------------------------------------------------
 
@@ -212,10 +215,19 @@ class Session:
         while self._link is not None and not self._run.is_up and not self._run.ended.is_set():
             await self._run.next_move()
         self._raise_if_ended()
-        frames = self._codec.update(messages)
+        frames = self._update_frames(messages)
         self._run.context = tuple(messages)  # a later connection has to know it too
         if self._link is not None:
             await self._link.send(frames)
+
+    def _update_frames(self, messages: Sequence[ContextMessage]) -> Sequence[Frame]:
+        try:
+            return self._codec.update(messages)
+        except ConfigurationError as error:
+            if self._link is None or not self._link.is_substitute:
+                raise
+            logger.info("%r: %s takes no context while it stands in: %s", self, self._link.member, error)
+            return ()
 
     async def commit(self) -> None:
         """End an utterance: the vendor recognises what was pushed since the last commit (push-to-talk).
@@ -277,7 +289,8 @@ class Session:
     @property
     def stats(self) -> SessionStats:
         """A snapshot of this session's figures."""
-        return self._meter.snapshot(self._codec.request_id, self._outbox.conflated)
+        member = None if self._link is None else self._link.member
+        return self._meter.snapshot(self._codec.request_id, self._outbox.conflated, member)
 
     # --- opening and closing -----------------------------------------------------------------------------------------
 
@@ -385,6 +398,8 @@ class Session:
             if event.is_final:
                 self._ledger.cover(self._timeline.covered_ms)
                 self._recovery.made_progress()
+                if self._heard is not None:
+                    self._heard.made_progress()
                 if self._timeline.is_between_segments:
                     self._run.segment_ended.set()
             if event.end_ms > self._run.progress_ms:
@@ -436,20 +451,24 @@ class Session:
         """
         if error.retryable and self._retry.attempts:
             await self._wait_out_silence(error)
+        elsewhere = link.lost(error)
         # who has heard one sentence to its end is not asked for another
-        while not self._run.heard_enough and (delay_s := self._recovery.delay_s(error, random.random())) is not None:  # noqa: S311
+        while not self._run.heard_enough:
+            delay_s = self._recovery.delay_s(error, random.random(), elsewhere=elsewhere)  # noqa: S311
+            if delay_s is None:
+                break
             link.abort()
             logger.info("%r: attempt %d in %.2f s after: %s", self, self._recovery.attempt, delay_s, error)
             await asyncio.sleep(delay_s)
             try:
                 link, events = await self._open_link()
             except ASRError as refusal:
-                error = refusal
+                error, elsewhere = refusal, False
                 continue
             try:
                 await self._resume(link, events, error)
             except (ConnectionLostError, DeadlineError) as lost:
-                error = lost
+                error, elsewhere = lost, link.lost(lost)
                 continue
             except BaseException:
                 await link.close()
@@ -474,8 +493,7 @@ class Session:
         self._meter.reconnected()
         if self._run.wants_events:
             self._outbox.put(Reconnected(at_ms=self._ledger.cursor_ms, reason=str(error)))
-        if self._run.context is not None:
-            await link.update(self._run.context)
+        await self._pass_on_context(link)
         for event in events:
             self._take(event)
         self._run.is_up = True
@@ -483,6 +501,14 @@ class Session:
         self._run.progress.set()
         self._run.start(self._replay())
         self._plan_rotation(link)
+
+    async def _pass_on_context(self, link: Link) -> None:
+        if self._run.context is None:
+            return
+        try:
+            await link.update(self._run.context)
+        except ConfigurationError as error:  # it was taken before, so this is another member
+            logger.info("%r: goes on without its context: %s", self, error)
 
     def _report_loss(self, lost: Lost, error: ASRError) -> None:
         """Say which audio is given up, by an error or an event.
@@ -509,10 +535,14 @@ class Session:
     # --- a connection that is replaced before it is lost -------------------------------------------------------------
 
     def _plan_rotation(self, link: Link) -> None:
-        if self._rotation_s is not None:
-            limit_bytes = self._prototype.audio_format.to_bytes(round(self._rotation_s * 1000))
+        if link.better_in_s() is not None:
+            self._run.start(self._return(link))
+        rotation_s = min((s for s in (self._rotation_s, link.rotation_s) if s is not None), default=None)
+        self._run.rotate_at_bytes = None
+        if rotation_s is not None:
+            limit_bytes = self._prototype.audio_format.to_bytes(round(rotation_s * 1000))
             self._run.rotate_at_bytes = self._ledger.cursor_bytes + limit_bytes
-            self._run.start(self._rotate(link, self._rotation_s))
+            self._run.start(self._rotate(link, rotation_s))
 
     async def _rotate(self, link: Link, after_s: float) -> None:
         """When the connection is old, open the next one, and send on that from the end of a segment on."""
@@ -520,8 +550,28 @@ class Session:
         run.is_due.clear()
         await _wait(run.is_due, after_s)
         following = await self._open_following(link)
-        if following is None:
-            return
+        if following is not None:
+            await self._hand_over(link, following)
+
+    async def _return(self, link: Link) -> None:
+        """While another member stands in: when a better one answers again, go on there from the end of a segment on."""
+        while self._link is link and not self._run.source_ended and (wait_s := link.better_in_s()) is not None:
+            await asyncio.sleep(wait_s)
+            better = await self._open_better(link)
+            if better is not None:
+                logger.info("%r: %s answers again, %s has stood in", self, better.member, link.member)
+                await self._hand_over(link, better)
+
+    async def _hand_over(self, link: Link, following: Link) -> None:
+        """Send on the next connection from the end of a segment on, if the present one still lives by then."""
+        try:
+            await self._hand_over_at_segment_end(link, following)
+        finally:
+            if self._link is not following:
+                following.abort()
+
+    async def _hand_over_at_segment_end(self, link: Link, following: Link) -> None:
+        run = self._run
         run.segment_ended.clear()
         await _wait(run.segment_ended, SEGMENT_PATIENCE_S)
         async with run.sending:
@@ -542,8 +592,7 @@ class Session:
         while self._link is link and not self._run.source_ended:
             try:
                 following, _ = await self._open_link()
-                if self._run.context is not None:
-                    await following.update(self._run.context)
+                await self._pass_on_context(following)
             except ASRError as error:
                 logger.warning("%r: the next connection could not be opened ahead: %s", self, error)
                 if not error.retryable:
@@ -552,6 +601,21 @@ class Session:
             else:
                 return following
         return None
+
+    async def _open_better(self, link: Link) -> Link | None:
+        """A connection to a better member than the one that stands in; None when there is none yet, or none needed."""
+        if self._link is not link or self._run.source_ended:
+            return None
+        better = await link.open_better(
+            self._service, self._options, self._timeouts, self._new_codec, self._connections
+        )
+        if better is not None:
+            try:
+                await self._pass_on_context(better)
+            except (ConnectionLostError, DeadlineError):
+                better.abort()
+                return None
+        return better
 
     async def _follow(self, retired: Link, link: Link) -> Link:
         """The retired connection has told everything: what comes next is the other one's."""

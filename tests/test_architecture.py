@@ -19,6 +19,7 @@ FLOORS = [
             "_ledger",
             "_timeline",
             "_recovery",
+            "_circuit",
             "_meter",
             "vendors.codec",
             "vendors.options",
@@ -57,6 +58,7 @@ FLOORS = [
     ),
     ("registry", ["vendors.registry", "vendors", "vendors.*"]),
     ("one connection", ["_pool", "_link", "_outbox", "session"]),
+    ("several services", ["fallback"]),
     ("doors", ["local", "client", ""]),
 ]
 IMPURE = {"asyncio", "websockets", "time", "aiohttp", "anyio", "socket", "random", "uuid", "os", "logging"}

@@ -8,6 +8,6 @@ options and what each model can do), `catalogue` (the same for users), `codec`, 
 from __future__ import annotations
 
 from .catalogue import ModelInfo
-from .registry import Vendor, models, options_for_model, service_for, vendor_of, vendors
+from .registry import Vendor, model_info, models, options_for_model, service_for, vendor_of, vendors
 
-__all__ = ["ModelInfo", "Vendor", "models", "options_for_model", "service_for", "vendor_of", "vendors"]
+__all__ = ["ModelInfo", "Vendor", "model_info", "models", "options_for_model", "service_for", "vendor_of", "vendors"]

@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-__all__ = ["ModelInfo", "Segmentation"]
+__all__ = ["ModelInfo", "Segmentation", "missing_from"]
 
 Segmentation: TypeAlias = Literal["silence", "meaning", "one sentence", "caller"]
 """What ends a sentence: a pause; its meaning; nothing, since only one is listened to; `Session.commit()`."""
@@ -63,3 +63,23 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
 
     source: str
     """The documents that say so, with their dates."""
+
+
+def missing_from(other: ModelInfo, first: ModelInfo) -> dict[str, tuple[str | int, ...]]:
+    """What the first model can do and the other cannot: fields, and which of their values.
+
+    No values stand beside what a model has or has not; beside `max_audio_s`, the other's. Lists of languages are
+    compared where both are known.
+    """
+    missing: dict[str, tuple[str | int, ...]] = {}
+    for name in ("languages", "segmentation", "translation"):
+        ours, theirs = getattr(first, name), getattr(other, name)
+        values = tuple(value for value in ours if value not in theirs)
+        if values and (theirs or name != "languages"):
+            missing[name] = values
+    for name in ("hot_words", "context", "emotion"):
+        if getattr(first, name) and not getattr(other, name):
+            missing[name] = ()
+    if other.max_audio_s is not None and (first.max_audio_s is None or first.max_audio_s > other.max_audio_s):
+        missing["max_audio_s"] = (other.max_audio_s,)
+    return missing

@@ -19,7 +19,7 @@ from .catalogue import ModelInfo
 from .options import Options, did_you_mean
 from .service import Service
 
-__all__ = ["Vendor", "models", "options_for_model", "service_for", "vendor_of", "vendors"]
+__all__ = ["Vendor", "model_info", "models", "options_for_model", "service_for", "vendor_of", "vendors"]
 
 BUILT_IN = ("dashscope", "huawei")
 ENTRY_POINT_GROUP = "asr_async.vendors"
@@ -66,6 +66,17 @@ def vendors() -> dict[str, Vendor]:
 def models() -> tuple[ModelInfo, ...]:
     """What each model can do, of all vendors, as far as the vendors' documents say."""
     return tuple(row for vendor in vendors().values() for row in vendor.catalogue)
+
+
+def model_info(options: Options) -> ModelInfo | None:
+    """What the model of these options can do; of one that the catalogue does not have, what its class says.
+
+    None where nothing is known: a vendor that is not registered, or a new model of a class with several.
+    """
+    vendor = vendors().get(options.vendor)
+    rows = [row for row in vendor.catalogue if row.options == type(options).__name__] if vendor is not None else []
+    named = [row for row in rows if options.model in (row.model, *row.other_names)]
+    return named[0] if named else (rows[0] if len(rows) == 1 else None)
 
 
 def vendor_of(options: Options) -> Vendor:

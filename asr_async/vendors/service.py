@@ -17,7 +17,7 @@ from ..hotwords import HotWord, Vocabulary
 from .codec import Codec
 from .options import Options
 
-__all__ = ["LendsKeys", "Service", "Target", "TemporaryKey", "Vocabularies", "check_endpoint", "is_loopback"]
+__all__ = ["Choice", "LendsKeys", "Service", "Target", "TemporaryKey", "Vocabularies", "check_endpoint", "is_loopback"]
 
 
 def _keep(_error: AuthenticationError) -> bool:
@@ -38,6 +38,8 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     renew: Callable[[AuthenticationError], bool] = _keep
     """Told that the vendor refused these credentials: lets go of what was kept of them, a token that has expired before
     its time, and says whether another target is worth one more try."""
+    choice: Choice | None = None
+    """Which of several members this is, of a service that has some; None for all others."""
 
     def __repr__(self) -> str:
         return f"<Target {self.host}>"  # the headers hold credentials
@@ -46,6 +48,64 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     def host(self) -> str:
         """Host and port as written, without credentials or query."""
         return urlsplit(self.url).netloc.rpartition("@")[2]
+
+
+class Choice(Protocol):
+    """One of several members that a service chooses from, chosen for one connection.
+
+    It is told how that goes, and knows the others: who is next when it refuses, and when a better one may be back.
+    """
+
+    @property
+    def name(self) -> str:
+        """For texts and statistics."""
+        ...
+
+    @property
+    def rank(self) -> int:
+        """0 is the member to be preferred to all others."""
+        ...
+
+    @property
+    def rotation_s(self) -> float | None:
+        """How old a connection to this member may get, as `_recovery.rotation_s` says."""
+        ...
+
+    def codec(self, *, task_id: str) -> Codec:
+        """Make the codec of one task: a member has options of its own."""
+        ...
+
+    async def again(self) -> Target:
+        """The same member's target once more, with new credentials.
+
+        Raises:
+            ASRError: as `Service.target`.
+        """
+        ...
+
+    async def following(self) -> Target:
+        """The next member's target, after this one refused.
+
+        Raises:
+            ASRError: each was tried once; the text names all of them, each with what it said.
+        """
+        ...
+
+    def better_in_s(self) -> float | None:
+        """How long to wait before asking for a target of a better member; None where there is none."""
+        ...
+
+    def refused(self, error: ASRError) -> None:
+        """No task could be opened."""
+        ...
+
+    def lost(self, error: ASRError) -> bool:
+        """The open connection came to this end; whether another member should have its audio at once."""
+        ...
+
+    def proved(self) -> None:
+        """The connection gave its first final result."""
+        ...
 
 
 class Vocabularies(Protocol):
