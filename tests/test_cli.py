@@ -851,6 +851,7 @@ class TestProcess:
             url = f"ws://127.0.0.1:{silent.getsockname()[1]}/"
             with process("transcribe", clip, url=url, command=INTERRUPTIBLE) as running:
                 connection, _ = silent.accept()
+                connection.recv(1)  # connected on its side too: asyncio itself complains about a signal in between
                 running.send_signal(signal.SIGINT)
                 out, err = running.communicate(timeout=60)
                 connection.close()
