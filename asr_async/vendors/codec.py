@@ -8,7 +8,7 @@ new vendor's wire format is written, read and tested with values alone.
 from __future__ import annotations
 
 import enum
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
 
 import msgspec
 
@@ -16,7 +16,7 @@ from ..errors import ASRError, LocalProtocolError, RemoteProtocolError
 from ..results import Event
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from ..audio import AudioFormat
     from .options import ContextMessage
@@ -37,7 +37,10 @@ __all__ = [
     "Unrecognised",
     "Usage",
     "Waiting",
+    "read_message",
 ]
+
+_Message = TypeVar("_Message")
 
 Frame = str | bytes | memoryview
 """One WebSocket message: text as str, binary as bytes or memoryview."""
@@ -151,6 +154,30 @@ class Codec(Protocol):
         A codec has no clock, so its session says when. One that never says `Waiting` returns nothing.
         """
         ...
+
+
+def read_message(
+    frame: str | bytes, decode: Callable[[str], _Message], *, of: str, vendor: str, request_id: str | None
+) -> _Message | Unrecognised:
+    """Decode a text message; a binary one is not known to any vendor so far.
+
+    Args:
+        frame: as it came.
+        decode: the vendor's decoder.
+        of: the vendor as a reader of error texts knows it.
+        vendor: its name here.
+        request_id: what the vendor knows the task by, where that is known.
+
+    Raises:
+        RemoteProtocolError: it cannot be decoded.
+    """
+    if isinstance(frame, bytes):
+        return Unrecognised("binary message", f"{len(frame)} bytes")
+    try:
+        return decode(frame)
+    except msgspec.DecodeError as error:
+        text = f"unreadable message from {of} ({error}): {frame[:80]!r}"
+        raise RemoteProtocolError(text, request_id=request_id, vendor=vendor) from None
 
 
 @runtime_checkable

@@ -15,7 +15,6 @@ from typing import Any
 import msgspec
 
 from ...audio import AudioFormat
-from ...errors import RemoteProtocolError
 from ...results import Result
 from ..codec import (
     CodecEvent,
@@ -31,6 +30,7 @@ from ..codec import (
     Unrecognised,
     Usage,
     Waiting,
+    read_message,
 )
 from ..options import ContextMessage
 from .errors import NOTHING_HEARD_CODES, VENDOR, error_from_code
@@ -138,16 +138,10 @@ class TaskCodec:
         Raises:
             RemoteProtocolError: it is not JSON, not of the documented shape, or comes out of order.
         """
-        if isinstance(frame, bytes):
-            return [Unrecognised("binary message", f"{len(frame)} bytes")]
-        try:
-            message = _decode(frame)
-        except msgspec.DecodeError as error:
-            raise RemoteProtocolError(
-                f"unreadable message from DashScope ({error}): {frame[:80]!r}",
-                request_id=self._task_id,
-                vendor=VENDOR,
-            ) from None
+        message = read_message(frame, _decode, of="DashScope", vendor=VENDOR, request_id=self._task_id)
+        if isinstance(message, Unrecognised):
+            return [message]
+        frame = str(frame)  # the other kind is told above
         if message.header.task_id not in {self._task_id, ""}:
             return [Unrecognised("message of another task", frame)]
         reader = self._readers.get(message.header.event)

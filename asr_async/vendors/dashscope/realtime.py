@@ -26,9 +26,20 @@ from typing import Any
 import msgspec
 
 from ...audio import AudioFormat
-from ...errors import ASRError, ConfigurationError, RemoteProtocolError, VendorError
+from ...errors import ASRError, ConfigurationError, VendorError
 from ...results import Result, SpeechEnded, SpeechStarted
-from ..codec import CodecEvent, Failed, Finished, Frame, Lifecycle, Started, State, Step, Unrecognised
+from ..codec import (
+    CodecEvent,
+    Failed,
+    Finished,
+    Frame,
+    Lifecycle,
+    Started,
+    State,
+    Step,
+    Unrecognised,
+    read_message,
+)
 from ..options import ContextMessage
 from .errors import VENDOR, error_from_code
 from .realtime_models import QwenRealtime
@@ -184,18 +195,10 @@ class RealtimeCodec:
         Raises:
             RemoteProtocolError: it is not JSON, not of the documented shape, or comes out of order.
         """
-        if isinstance(frame, bytes):
-            return [Unrecognised("binary message", f"{len(frame)} bytes")]
-        try:
-            event = _read(frame)
-        except msgspec.DecodeError as error:
-            raise RemoteProtocolError(
-                f"unreadable message from DashScope ({error}): {frame[:80]!r}",
-                request_id=self._session_id or None,
-                vendor=VENDOR,
-            ) from None
+        event = read_message(frame, _read, of="DashScope", vendor=VENDOR, request_id=self._session_id or None)
         if isinstance(event, Unrecognised):
             return [event]
+        frame = str(frame)  # the other kind is told above
         if self._lifecycle.state in {State.DONE, State.FAILED}:
             return []
         reader = self._session_readers.get(type(event))

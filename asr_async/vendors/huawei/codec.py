@@ -15,9 +15,21 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from ...audio import AudioFormat
-from ...errors import ASRError, ConfigurationError, RemoteProtocolError, VendorError
+from ...errors import ASRError, ConfigurationError, VendorError
 from ...results import Result, SpeechEnded, SpeechStarted, Word
-from ..codec import CodecEvent, EnoughAudio, Failed, Finished, Frame, Lifecycle, Started, State, Step, Unrecognised
+from ..codec import (
+    CodecEvent,
+    EnoughAudio,
+    Failed,
+    Finished,
+    Frame,
+    Lifecycle,
+    Started,
+    State,
+    Step,
+    Unrecognised,
+    read_message,
+)
 from ..options import ContextMessage
 from .errors import VENDOR, error_from_code
 from .models import FRAME_LIMITS, Rasr
@@ -118,16 +130,10 @@ class RasrCodec:
         Raises:
             RemoteProtocolError: it is not JSON, not of the documented shape, or comes out of order.
         """
-        if isinstance(frame, bytes):
-            return [Unrecognised("binary message", f"{len(frame)} bytes")]
-        try:
-            message = _decode(frame)
-        except msgspec.DecodeError as error:
-            raise RemoteProtocolError(
-                f"unreadable message from Huawei ({error}): {frame[:80]!r}",
-                request_id=self._trace_id or None,
-                vendor=VENDOR,
-            ) from None
+        message = read_message(frame, _decode, of="Huawei", vendor=VENDOR, request_id=self._trace_id or None)
+        if isinstance(message, Unrecognised):
+            return [message]
+        frame = str(frame)  # the other kind is told above
         # old gateways leave resp_type out of an error (the official SDK of 2020 looks for error_code first)
         kind = message.resp_type or ("ERROR" if message.error_code else "")
         reader = self._readers.get(kind)
