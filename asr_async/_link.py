@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
 from .errors import ASRError, AuthenticationError, ConnectionLostError, DeadlineError
-from .vendors.codec import CodecEvent, CommittingCodec, Failed, Started
+from .vendors.codec import CodecEvent, CommittingCodec, Ending, Failed, Started
 
 if TYPE_CHECKING:
     from ._pool import Connections
@@ -189,12 +189,36 @@ class Link:
             self._is_proved = True
             self._choice.proved()
 
-    async def send_audio(self, frame: memoryview) -> None:
-        """Send one piece of audio; an empty one is the end of an utterance."""
+    def send_audio(self, frame: memoryview) -> None:
+        """Send one piece of audio; an empty one is the end of an utterance. Who sends much waits for room.
+
+        Raises:
+            ConnectionLostError: the connection is gone.
+        """
         if frame:
-            await self.send((self.codec.audio(frame),))
+            self._transport.send(self.codec.audio(frame))
         elif isinstance(self.codec, CommittingCodec):
-            await self.send(self.codec.commit())
+            for message in self.codec.commit():
+                self._transport.send(message)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether the connection keeps up with what is sent."""
+        return self._transport.has_room
+
+    async def wait_for_room(self) -> None:
+        """Return when the connection has caught up, or is gone.
+
+        Raises:
+            DeadlineError: it took nothing for `Timeouts.idle`.
+        """
+        try:
+            async with asyncio.timeout(self._timeouts.idle):
+                await self._transport.wait_for_room()
+        except TimeoutError:
+            raise DeadlineError(
+                f"the connection took no audio for {self._timeouts.idle:g} s (Timeouts.idle)", retryable=True
+            ) from None
 
     async def update(self, context: Sequence[ContextMessage]) -> None:
         """Give the task a new context."""
@@ -217,14 +241,10 @@ class Link:
             ConnectionLostError: the connection is gone.
             DeadlineError: it took nothing for `Timeouts.idle`.
         """
-        try:
-            async with asyncio.timeout(self._timeouts.idle):
-                for frame in frames:
-                    await self._transport.send(frame)
-        except TimeoutError:
-            raise DeadlineError(
-                f"the connection took no audio for {self._timeouts.idle:g} s (Timeouts.idle)", retryable=True
-            ) from None
+        for frame in frames:
+            self._transport.send(frame)
+        if not self.has_room:
+            await self.wait_for_room()
 
     async def receive(self) -> list[CodecEvent]:
         """Wait for the next message; what it means.
@@ -234,6 +254,27 @@ class Link:
             RemoteProtocolError: the message cannot be read.
         """
         return self.codec.receive(await self._transport.receive())
+
+    async def listen(self, take: Callable[[CodecEvent], None]) -> Ending:
+        """Call with each event as it comes in, up to the one that ends the task, which is returned too.
+
+        Raises:
+            ASRError: as `receive`.
+        """
+        ending: Ending | None = None
+
+        def take_all(message: str | bytes) -> bool:
+            nonlocal ending
+            for event in self.codec.receive(message):
+                take(event)
+                if isinstance(event, Ending):
+                    ending = event
+                    return True
+            return False
+
+        await self._transport.listen(take_all)
+        assert ending is not None  # noqa: S101 - `take_all` has said so
+        return ending
 
     async def release(self, connections: Connections) -> None:
         """The vendor has confirmed the end of the task: the connection may carry another."""

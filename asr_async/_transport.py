@@ -1,29 +1,40 @@
 """One WebSocket connection: the only importer of `websockets`, and where its exceptions and the system's become ours.
 
-It does not know what the messages mean.
+The library's protocol decides what goes over the wire; this moves the bytes, with nothing in between: a message is
+framed and written in one go, what comes in is parsed as it arrives. Thousands of connections cost little more than
+their sockets then. It does not know what the messages mean.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator
+import os
+import ssl
+from collections import deque
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, cast
 
-from websockets.asyncio.client import ClientConnection
-from websockets.asyncio.client import connect as websocket_connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
+from websockets.client import ClientProtocol
+from websockets.exceptions import InvalidHandshake, InvalidStatus, InvalidURI
+from websockets.frames import CloseCode, Frame, Opcode
 from websockets.protocol import State
+from websockets.proxy import get_proxy, parse_proxy
+from websockets.uri import WebSocketURI, parse_uri
 
+from ._framing import binary_frame
 from ._network import unreachable
+from ._tls import Tls
 from .errors import ASRError, ConfigurationError, ConnectionLostError, DeadlineError, RemoteProtocolError
 from .vendors.service import is_loopback
 
 if TYPE_CHECKING:
+    from websockets.frames import Close
+    from websockets.http11 import Response
+
     from ._tape import Track
-    from .vendors.codec import Frame
+    from .vendors.codec import Frame as Message
     from .vendors.service import Target
 
 __all__ = ["Transport"]
@@ -32,6 +43,13 @@ logger = logging.getLogger("asr_async")
 
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 """The vendor's error page (read 2026) advises clients to take at least 16 MiB; the library's default is 1 MiB."""
+
+MAX_UNSENT_BYTES = 32 * 1024
+"""How much may wait for the network before `send` is to pause: a second of audio."""
+
+MAX_UNREAD = 64
+"""Messages that may wait to be read before no more are taken from the network. The reader takes each at once; they wait
+only on a connection that nobody reads."""
 
 _FINAL_CLOSE_CODES = frozenset({1002, 1003, 1007, 1008, 1009, 1010})
 """The other side says that what we sent is at fault: the same again would end the same."""
@@ -44,18 +62,49 @@ class _WebsocketsLogger(logging.LoggerAdapter[logging.Logger]):
         return level > logging.DEBUG and super().isEnabledFor(level)
 
 
-class Transport:
+class Transport(asyncio.Protocol):
     """A connection that carries whole messages."""
 
-    def __init__(self, connection: ClientConnection, host: str, *, idle_s: float, track: Track | None) -> None:
-        self._connection = connection
+    def __init__(self, uri: WebSocketURI, host: str, *, idle_s: float, close_s: float, track: Track | None) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._uri = uri
         self._host = host
         self._idle_s = idle_s
+        self._close_s = close_s
         # where what goes over the connection is recorded
         self._track = track
+        self._websocket = ClientProtocol(uri, max_size=MAX_MESSAGE_BYTES, logger=_WebsocketsLogger(logger))
+        # exists from `connection_made` on
+        self._stream: asyncio.Transport | None = None
+        self._tls: Tls | None = None
+        self._gone: asyncio.Future[None] = self._loop.create_future()
+        self.is_open = False
+        """Whether nothing is known that would keep a message from being sent."""
+        # whole messages, and the pieces of one that is not complete
+        self._unread: deque[str | bytes] = deque()
+        self._pieces: list[Frame] = []
+        self._is_reading = True
+        # who takes messages as they come in, and is told when it is over
+        self._listener: Callable[[str | bytes], bool] | None = None
+        self._heard_enough: asyncio.Future[None] = self._gone
+        # who waits: for anything to come in, for room to send, for the connection to be gone
+        self._arrival: asyncio.Future[None] | None = None
+        self._room: asyncio.Future[None] | None = None
+        # why TLS failed, that nothing is heard any more, since when, and what happens if that stays so
+        self._failure: ssl.SSLError | None = None
+        self._is_mute = False
+        self._heard_at = 0.0
+        self._timer: asyncio.TimerHandle | None = None
 
     def __repr__(self) -> str:
-        return f"<Transport {self._host} {self._connection.state.name.lower()}>"
+        return f"<Transport {self._host} {self._websocket.state.name.lower()}>"
+
+    @property
+    def local_address(self) -> tuple[str, int] | None:
+        """This end's host and port, which tell one connection from another."""
+        return None if self._stream is None else self._stream.get_extra_info("sockname")[:2]
+
+    # --- opening -----------------------------------------------------------------------------------------------------
 
     @classmethod
     async def connect(
@@ -63,8 +112,8 @@ class Transport:
     ) -> Transport:
         """Connect and shake hands.
 
-        `idle_s` is how long the other side may stay without any sign of life before `receive` gives it up; `track`
-        records everything.
+        `idle_s` is how long the other side may stay without any sign of life before it is given up, `close_s` how long
+        it may take to close; `track` records everything.
 
         Raises:
             ASRError: as the target makes it from an HTTP answer.
@@ -74,104 +123,359 @@ class Transport:
         """
         host = target.host
         with _our_errors(host, f"no connection to {host} within {connect_s:g} s (Timeouts.connect)"):
+            self = cls(parse_uri(target.url), host, idle_s=idle_s, close_s=close_s, track=track)
             try:
-                connection = await websocket_connect(
-                    target.url,
-                    additional_headers={name: value for name, value in target.headers.items() if name != "User-Agent"},
-                    user_agent_header=target.headers.get("User-Agent"),
-                    compression=None,  # audio does not shrink, and a deflate window costs memory in every session
-                    max_size=MAX_MESSAGE_BYTES,
-                    open_timeout=connect_s,
-                    # `receive` asks: the library's own keepalive gives up a connection whose pong is late, as it is
-                    # behind audio that waits to be read, although results keep coming
-                    ping_interval=None,
-                    close_timeout=close_s,
-                    # a proxy from the environment is for the network, never for this machine
-                    proxy=None if is_loopback(urlsplit(target.url).hostname) else True,
-                    logger=_WebsocketsLogger(logger),
-                )
+                async with asyncio.timeout(connect_s):
+                    await self._open_stream(target.headers.get("User-Agent"))
+                    await self._shake_hands(target.headers)
             except InvalidStatus as refusal:
-                response = refusal.response
-                headers = dict(response.headers.raw_items())
-                body = bytes(response.body or b"")
-                if track is not None:
-                    track.refused(response.status_code, headers, body)
-                raise target.refused(response.status_code, headers, body) from None
-        return cls(connection, host, idle_s=idle_s, track=track)
+                self._drop()
+                raise self._refused(target, refusal.response) from None
+            except BaseException:
+                self._drop()
+                raise
+        if self.is_open:  # not closed again at once
+            self._watch_for_life()
+        return self
 
-    async def send(self, frame: Frame) -> None:
-        """Send one message; returns when the connection has room for more.
+    async def _open_stream(self, user_agent: str | None) -> None:
+        """Connect, by way of a proxy that the environment names; never where it goes to this machine."""
+        uri = self._uri
+        proxy_url = None if is_loopback(uri.host) else get_proxy(uri)
+        if proxy_url is None:
+            await self._loop.create_connection(lambda: self, uri.host, uri.port)
+            return
+        from websockets.asyncio.client import connect_http_proxy, connect_socks_proxy  # noqa: PLC0415 - rarely needed
+
+        proxy = parse_proxy(proxy_url)
+        if proxy.scheme.startswith("socks"):
+            await self._loop.create_connection(lambda: self, sock=await connect_socks_proxy(proxy, uri))
+            return
+        tls = {"ssl": True} if proxy.scheme == "https" else {}
+        stream = await connect_http_proxy(proxy, uri, user_agent_header=user_agent, **tls)
+        stream.set_protocol(self)
+        self.connection_made(stream)
+
+    async def _shake_hands(self, headers: dict[str, str]) -> None:
+        request = self._websocket.connect()
+        request.headers.update(headers)
+        self._websocket.send_request(request)
+        self._write()
+        while self._websocket.state is State.CONNECTING:
+            error = self._failure or self._websocket.handshake_exc
+            if error is not None:
+                raise error
+            await self._something_new()
+        if self._websocket.handshake_exc is not None:
+            raise self._websocket.handshake_exc
+
+    def _refused(self, target: Target, response: Response) -> ASRError:
+        headers = dict(response.headers.raw_items())
+        body = bytes(response.body or b"")
+        if self._track is not None:
+            self._track.refused(response.status_code, headers, body)
+        return target.refused(response.status_code, headers, body)
+
+    # --- sending -----------------------------------------------------------------------------------------------------
+
+    def send(self, message: Message) -> None:
+        """Send one message, at once; who sends much waits while there is no `has_room`.
 
         Raises:
             ConnectionLostError: the connection is gone.
+            RemoteProtocolError: the other side broke the WebSocket protocol.
         """
+        if not self.is_open:
+            raise self._end()
         if self._track is not None:
-            self._track.sent(frame)  # before it goes: its answer must not stand in front of it
-        with _our_errors(self._host, track=self._track):
-            await self._connection.send(frame)
-
-    async def receive(self) -> str | bytes:
-        """Wait for the next message; after half of `idle_s` without one, ask for a sign of life.
-
-        Raises:
-            ConnectionLostError: the connection ended, however politely.
-            RemoteProtocolError: the other side broke the WebSocket protocol, or sent more than `MAX_MESSAGE_BYTES`.
-        """
-        with _our_errors(self._host, track=self._track):
-            pong: asyncio.Future[float] | None = None
-            while True:
-                try:
-                    async with asyncio.timeout(self._idle_s / 2):
-                        message = await self._connection.recv()
-                except TimeoutError:
-                    if pong is not None and not pong.done():
-                        raise self._gone() from None
-                    pong = await self._ping()
-                else:
-                    if self._track is not None:
-                        self._track.received(message)
-                    return message
-
-    async def _ping(self) -> asyncio.Future[float]:
-        try:
-            async with asyncio.timeout(self._idle_s / 2):
-                return asyncio.ensure_future(await self._connection.ping())
-        except TimeoutError:  # not even the question gets out
-            raise self._gone() from None
-
-    def _gone(self) -> ConnectionLostError:
-        text = f"lost the connection to {self._host}: no sign of life for {self._idle_s:g} s (Timeouts.idle)"
-        return ConnectionLostError(text, retryable=True)
+            self._track.sent(message)  # before it goes: its answer must not stand in front of it
+        if isinstance(message, str):
+            self._websocket.send_text(message.encode())
+            self._write()
+            return
+        assert self._stream is not None  # noqa: S101 - it is open
+        if self._tls is None:
+            self._stream.write(binary_frame(message))
+        else:
+            self._tls.encrypt(binary_frame(message))
+            self._stream.write(self._tls.to_send())
 
     @property
-    def is_open(self) -> bool:
-        """Whether nothing is known that would keep a message from being sent."""
-        return self._connection.state is State.OPEN
+    def has_room(self) -> bool:
+        """Whether the network keeps up with what is sent."""
+        return self._room is None
+
+    async def wait_for_room(self) -> None:
+        """Return when the network has caught up, or never will."""
+        if self._room is not None:
+            await asyncio.shield(self._room)
+
+    def _write(self) -> None:
+        """Hand to the network what the protocol has to say."""
+        stream, tls = self._stream, self._tls
+        if stream is None or stream.is_closing():
+            return
+        if tls is None:
+            for data in self._websocket.data_to_send():
+                if data:
+                    stream.write(data)
+                elif stream.can_write_eof():
+                    stream.write_eof()
+            return
+        if tls.is_open:
+            for data in self._websocket.data_to_send():
+                if data:
+                    tls.encrypt(data)
+                else:
+                    tls.say_goodbye()
+        if encrypted := tls.to_send():
+            stream.write(encrypted)
+
+    # --- receiving ---------------------------------------------------------------------------------------------------
+
+    async def receive(self) -> str | bytes:
+        """Wait for the next message.
+
+        Raises:
+            ConnectionLostError: the connection ended, however politely, or gave no sign of life for `idle_s`.
+            RemoteProtocolError: the other side broke the WebSocket protocol, or sent more than `MAX_MESSAGE_BYTES`.
+        """
+        while not self._unread:
+            if not self.is_open:
+                raise self._end()
+            await self._something_new()
+        return self._next_unread()
+
+    async def listen(self, take: Callable[[str | bytes], bool]) -> None:
+        """Have each message taken at once, as it comes in, until `take` has heard enough and returns True.
+
+        Raises:
+            ASRError: as `receive`.
+            Exception: what `take` raised.
+        """
+        while self._unread:
+            if take(self._next_unread()):
+                return
+        if not self.is_open:
+            raise self._end()
+        self._listener = take
+        self._heard_enough = self._loop.create_future()
+        try:
+            await self._heard_enough
+        finally:
+            self._listener = None
+
+    def _tell(self, listener: Callable[[str | bytes], bool], message: str | bytes) -> None:
+        try:
+            if listener(message):
+                self._stop_telling(None)
+        except Exception as error:  # noqa: BLE001 - it belongs to the one who listens, not to the event loop
+            self._stop_telling(error)
+
+    def _stop_telling(self, error: Exception | None) -> None:
+        self._listener = None
+        if self._heard_enough.done():
+            return
+        if error is None:
+            self._heard_enough.set_result(None)
+        else:
+            self._heard_enough.set_exception(error)
+
+    def _next_unread(self) -> str | bytes:
+        message = self._unread.popleft()
+        if not self._is_reading and len(self._unread) < MAX_UNREAD:
+            self._is_reading = True
+            self._heard_at = self._loop.time()
+            if self._stream is not None:
+                self._stream.resume_reading()
+        return message
+
+    async def _something_new(self) -> None:
+        """Wait until something has come in, or the connection has ended; one at a time."""
+        self._arrival = self._loop.create_future()
+        try:
+            await self._arrival
+        finally:
+            self._arrival = None
+
+    def _take(self, frame: Frame) -> None:
+        """Put the pieces of a message together."""
+        if frame.opcode is Opcode.CLOSE or frame.opcode is Opcode.PING or frame.opcode is Opcode.PONG:
+            return
+        if not frame.fin or self._pieces:
+            self._pieces.append(frame)
+            if not frame.fin:
+                return
+        pieces, self._pieces = self._pieces or [frame], []
+        data = bytes(frame.data) if len(pieces) == 1 else b"".join(piece.data for piece in pieces)
+        try:
+            message = data.decode() if pieces[0].opcode is Opcode.TEXT else data
+        except UnicodeDecodeError as error:
+            self._websocket.fail(CloseCode.INVALID_DATA, f"{error.reason} at position {error.start}")
+            return
+        if self._track is not None:
+            self._track.received(message)
+        if self._listener is None:
+            self._unread.append(message)
+        else:
+            self._tell(self._listener, message)
+
+    # --- what the event loop calls -----------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The bytes have a way."""
+        self._stream = cast("asyncio.Transport", transport)
+        self._stream.set_write_buffer_limits(high=MAX_UNSENT_BYTES)
+        if self._uri.secure:
+            self._tls = Tls(self._uri.host)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes came in."""
+        self._heard_at = self._loop.time()
+        if self._tls is not None:
+            try:
+                data = self._tls.receive(data)
+            except ssl.SSLError as error:
+                self._fail(error)
+                return
+        if data:
+            self._websocket.receive_data(data)
+        self._write()
+        for event in self._websocket.events_received():
+            if isinstance(event, Frame):
+                self._take(event)
+        if self._websocket.close_expected():
+            self._write()
+            self._leave_in_time()
+        if len(self._unread) >= MAX_UNREAD and self._is_reading and self._stream is not None:
+            self._is_reading = False
+            self._stream.pause_reading()
+        self._wake()
+
+    def eof_received(self) -> None:
+        """No more bytes come; the stream closes itself then."""
+        self._websocket.receive_eof()
+        self._write()
+        self._wake()
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - that it is over says all
+        """The bytes have no way any more."""
+        self._websocket.receive_eof()
+        self._stop_timer()
+        self.resume_writing()
+        if not self._gone.done():
+            self._gone.set_result(None)
+        self._wake()
+
+    def pause_writing(self) -> None:
+        """The network does not keep up."""
+        self._room = self._loop.create_future()
+
+    def resume_writing(self) -> None:
+        """It has caught up."""
+        room, self._room = self._room, None
+        if room is not None and not room.done():
+            room.set_result(None)
+
+    def _wake(self) -> None:
+        """Something has happened: let the one who waits see what."""
+        self.is_open = self._websocket.state is State.OPEN and not self._is_mute
+        if self._arrival is not None and not self._arrival.done():
+            self._arrival.set_result(None)
+        if not self.is_open and self._listener is not None:
+            self._stop_telling(self._end())
+
+    # --- signs of life -----------------------------------------------------------------------------------------------
+
+    def _watch_for_life(self) -> None:
+        self._stop_timer()
+        self._timer = self._loop.call_at(self._heard_at + self._idle_s / 2, self._look, self._heard_at)
+
+    def _look(self, heard_at: float) -> None:
+        """Half the time has passed: if there was nothing since, ask.
+
+        A connection that is not read has no way to answer.
+        """
+        if not self._is_reading:
+            self._heard_at = self._loop.time()
+        if self._heard_at != heard_at:
+            self._watch_for_life()
+            return
+        self._websocket.send_ping(os.urandom(4))
+        self._write()
+        self._timer = self._loop.call_at(heard_at + self._idle_s, self._look_again, heard_at)
+
+    def _look_again(self, heard_at: float) -> None:
+        """All of it has passed: if there was no answer either, it is lost."""
+        if self._heard_at == heard_at and self._is_reading:
+            self._is_mute = True
+            self._drop()
+            self._wake()
+        else:
+            self._watch_for_life()
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    # --- the end -----------------------------------------------------------------------------------------------------
 
     async def close(self) -> None:
         """Say goodbye and close; bounded by the connection's `close_s`."""
         if self._track is not None:
             self._track.closed(1000, "", by="client")
-        await self._connection.close()
+        if self._websocket.state is State.OPEN:
+            self._websocket.send_close(CloseCode.NORMAL_CLOSURE)
+            self.is_open = False
+            self._write()
+            self._leave_in_time()
+        if self._stream is not None:
+            await asyncio.shield(self._gone)
 
     def abort(self) -> None:
         """Drop the connection at once."""
         if self._track is not None:
             self._track.closed(1006, "", by="client")
-        self._connection.transport.abort()
+        self._drop()
+
+    def _drop(self) -> None:
+        self._stop_timer()
+        if self._stream is not None:
+            self._stream.abort()
+
+    def _leave_in_time(self) -> None:
+        """The goodbye is said: it is the server that closes, if it does so in time."""
+        self._stop_timer()
+        self._timer = self._loop.call_later(self._close_s, self._drop)
+
+    def _fail(self, error: ssl.SSLError) -> None:
+        """Give up a connection that cannot be trusted, and say so to the other side."""
+        self._failure = error
+        self._write()
+        self._drop()
+        self._wake()
+
+    def _end(self) -> ASRError:
+        """Make the error that says how it ended, and record that."""
+        close = self._websocket.close_rcvd
+        if self._track is not None:
+            self._track.closed(
+                1006 if close is None else close.code, "" if close is None else close.reason, by="server"
+            )
+        if self._is_mute:
+            text = f"lost the connection to {self._host}: no sign of life for {self._idle_s:g} s (Timeouts.idle)"
+            return ConnectionLostError(text, retryable=True)
+        return _closed_error(close, self._websocket.close_sent, self._host)
 
 
 @contextmanager
-def _our_errors(host: str, deadline_text: str = "", *, track: Track | None = None) -> Iterator[None]:
-    """Turn what `websockets`, TLS and the system raise into ours."""
+def _our_errors(host: str, deadline_text: str) -> Iterator[None]:
+    """Turn what `websockets`, TLS and the system raise while connecting into ours."""
     try:
         yield
     except ASRError:
         raise
-    except ConnectionClosed as closed:
-        if track is not None:
-            _record_end(track, closed)
-        raise _closed_error(closed, host) from None
     except InvalidURI as error:
         raise ConfigurationError(f"not a WebSocket URL: {error}") from None
     except InvalidHandshake as error:
@@ -180,32 +484,25 @@ def _our_errors(host: str, deadline_text: str = "", *, track: Track | None = Non
             raise ConnectionLostError(text, retryable=True) from None
         raise RemoteProtocolError(f"{host} does not speak WebSocket: {error}") from None
     except TimeoutError:
-        raise DeadlineError(deadline_text or f"no answer from {host}", retryable=True) from None
+        raise DeadlineError(deadline_text, retryable=True) from None
     except OSError as error:
         raise unreachable(host, error) from None
 
 
-def _record_end(track: Track, closed: ConnectionClosed) -> None:
-    if closed.rcvd is None:
-        track.closed(1006, "", by="server")
-    else:
-        track.closed(closed.rcvd.code, closed.rcvd.reason, by="server")
-
-
-def _closed_error(closed: ConnectionClosed, host: str) -> ASRError:
-    if closed.rcvd is None and closed.sent is not None and closed.sent.code in _FINAL_CLOSE_CODES:
+def _closed_error(received: Close | None, sent: Close | None, host: str) -> ASRError:
+    if received is None and sent is not None and sent.code in _FINAL_CLOSE_CODES:
         # closed from this side, by the library, because of what it received
-        reason = closed.sent.reason or f"close code {closed.sent.code}"
-        if closed.sent.code == 1009:
+        reason = sent.reason or f"close code {sent.code}"
+        if sent.code == CloseCode.MESSAGE_TOO_BIG:
             reason = f"a message of more than {MAX_MESSAGE_BYTES // 1024**2} MiB"
-        return RemoteProtocolError(f"{host} broke the WebSocket protocol: {reason}", code=str(closed.sent.code))
-    if closed.rcvd is None:
+        return RemoteProtocolError(f"{host} broke the WebSocket protocol: {reason}", code=str(int(sent.code)))
+    if received is None:
         return ConnectionLostError(
             f"lost the connection to {host}: it ended without a closing message", retryable=True, code="1006"
         )
-    code, reason = closed.rcvd.code, closed.rcvd.reason
+    code, reason = received.code, received.reason
     return ConnectionLostError(
         f"{host} closed the connection before the end of the transcript{': ' + reason if reason else ''}",
         retryable=code not in _FINAL_CLOSE_CODES,
-        code=str(code),
+        code=str(int(code)),
     )

@@ -30,6 +30,7 @@ from ._meter import Meter
 from ._outbox import Outbox
 from ._pacer import Pacer
 from ._recovery import Recovery, Retry, rotation_s
+from ._ticker import Ticker
 from ._timeline import Timeline
 from .audio import Framer
 from .errors import (
@@ -349,17 +350,17 @@ class Session:
         """Read a connection until it fails, and say how; None when the session has ended, or the connection retired."""
         self._heard = link
         try:
-            while not self._run.ended.is_set():
-                for event in await link.receive():
-                    if isinstance(event, Failed):
-                        return event.error
-                    if isinstance(event, NothingHeard):
-                        return self._hear_nothing(link, event)
-                    if isinstance(event, Finished) and link is self._run.retiring:
-                        return None
-                    self._take(event)
+            ending = await link.listen(self._take)
         except ASRError as error:
             return error
+        match ending:
+            case Failed():
+                return ending.error
+            case NothingHeard():
+                return self._hear_nothing(link, ending)
+            case Finished() if link is not self._run.retiring:
+                self._run.is_confirmed = not self._run.ended.is_set()
+                self._end(None)
         return None
 
     def _hear_nothing(self, link: Link, event: NothingHeard) -> ASRError | None:
@@ -372,10 +373,10 @@ class Session:
 
     def _take(self, event: CodecEvent) -> None:
         match event:
-            case Finished():
-                self._run.is_confirmed = not self._run.ended.is_set()
-                self._end(None)
-            case Started() | Failed() | NothingHeard():
+            case Finished() | Failed() | NothingHeard():
+                if self._heard is self._link:  # and not one that retires
+                    self._run.is_up = False
+            case Started():
                 pass
             case EnoughAudio():
                 self._run.hear_enough()
@@ -706,7 +707,8 @@ class Session:
         asked_at = _now()
         try:
             chunk = await reader.next_chunk()
-            now = _now()
+            self._run.audio_at = now = _now()
+            self._run.audio_came.set()
             self._run.pacer.arrived(now, now - asked_at)
             return None if chunk is None else framer.push(chunk)
         except Exception as error:  # noqa: BLE001 - the caller's own error, handed on to the caller as it is
@@ -724,8 +726,6 @@ class Session:
         While there is no connection a file waits; other sources go on, since their audio would be lost at their end, as
         far as the ledger has room.
         """
-        self._run.audio_at = _now()
-        self._run.audio_came.set()
         if not self._outbox.has_room:
             await self._wait_for_room()
         while not (self._ledger.has_room and (self._run.is_up or reader.live is not False)):
@@ -741,7 +741,7 @@ class Session:
         async with run.sending:
             while run.is_sending and not self._ledger.is_drained:
                 # also when there is nothing to wait for, so that an unpaced source does not keep the loop to itself
-                await asyncio.sleep(run.pacer.delay_s(_now()))
+                await run.ticker.after(run.pacer.delay_s(_now()))
                 if run.is_sending and not await self._send_next():
                     return
             if run.is_up and run.source_ended and not run.ended.is_set():
@@ -749,19 +749,22 @@ class Session:
 
     async def _send_next(self) -> bool:
         """Send the ledger's next frame; whether the connection took it."""
-        link, frame = self._link, self._ledger.take()
+        run, link, frame = self._run, self._link, self._ledger.take()
         assert link is not None and frame is not None  # noqa: S101, PT018 - `_drain` asked
         try:
-            await link.send_audio(frame)
+            link.send_audio(frame)
+            if not link.has_room:
+                await link.wait_for_room()
         except (ConnectionLostError, DeadlineError) as error:
             self._let_receiver_speak_first(link, error)
             return False
-        now = _now()
-        self._run.pacer.sent(now, len(frame))
-        self._run.moved.set()
-        if self._run.rotate_at_bytes is not None and self._ledger.cursor_bytes >= self._run.rotate_at_bytes:
-            self._run.is_due.set()
-        self._meter.sent(self._ledger.cursor_bytes, now)
+        sent_bytes = self._ledger.cursor_bytes
+        run.audio_at = now = _now()
+        run.pacer.sent(now, len(frame))
+        run.moved.set()
+        if run.rotate_at_bytes is not None and sent_bytes >= run.rotate_at_bytes:
+            run.is_due.set()
+        self._meter.sent(sent_bytes, now)
         return True
 
     async def _finish_link(self) -> None:
@@ -881,6 +884,7 @@ class _Run:
         self.source_error: Exception | None = None
         # the sending side: what paces it, whether there is a connection to send on, and whose turn it is
         self.pacer = Pacer(None, None)
+        self.ticker = Ticker.of_running_loop()
         self.is_up = False
         self.sending = asyncio.Lock()
         self.source_ended = False

@@ -42,6 +42,8 @@ FLOORS = [
         [
             "vendors.service",
             "_network",
+            "_framing",
+            "_tls",
             "_transport",
             "_http",
             "_tape",
@@ -57,7 +59,7 @@ FLOORS = [
         ],
     ),
     ("registry", ["vendors.registry", "vendors", "vendors.*"]),
-    ("one connection", ["_pool", "_link", "_outbox", "session"]),
+    ("one connection", ["_pool", "_ticker", "_link", "_outbox", "session"]),
     ("several services", ["fallback"]),
     ("doors", ["local", "client", ""]),
 ]
@@ -129,8 +131,12 @@ def test_every_room_of_the_package_stands_on_a_floor() -> None:
     assert homeless == set()
 
 
-def test_each_network_library_has_one_importer_beside_the_emulator() -> None:
-    for library, rooms in {"websockets": {"_transport"}, "aiohttp": {"_http", "emulator"}, "click": {"cli"}}.items():
+def test_each_network_library_stays_where_it_belongs() -> None:
+    for library, rooms in {
+        "websockets": {"_transport", "_framing"},
+        "aiohttp": {"_http", "emulator"},
+        "click": {"cli"},
+    }.items():
         users = {
             module_name(path).split(".")[0]
             for path in PACKAGE.rglob("*.py")

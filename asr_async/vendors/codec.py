@@ -25,6 +25,7 @@ __all__ = [
     "Codec",
     "CodecEvent",
     "CommittingCodec",
+    "Ending",
     "EnoughAudio",
     "Failed",
     "Finished",
@@ -95,7 +96,10 @@ class Unrecognised(msgspec.Struct, frozen=True):
     raw: str
 
 
-CodecEvent = Event | Started | Usage | EnoughAudio | Waiting | Finished | NothingHeard | Failed | Unrecognised
+Ending = Finished | NothingHeard | Failed
+"""What nothing comes behind."""
+
+CodecEvent = Event | Started | Usage | EnoughAudio | Waiting | Unrecognised | Ending
 
 
 class Codec(Protocol):
