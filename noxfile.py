@@ -28,8 +28,8 @@ def demo(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the tests, with coverage."""
-    install(session, "local,cli", "tests")
+    """Run the tests, with coverage; those of sessions in both event loops (tests/conftest.py says which)."""
+    install(session, "local,cli,speed", "tests")
     session.run("coverage", "erase")
     session.run("coverage", "run", "-m", "pytest", *session.posargs)
     session.run("coverage", "combine", "--quiet")

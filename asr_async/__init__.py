@@ -17,12 +17,13 @@ General layout, top to bottom; a room imports only from rooms above it:
 - one session: `_link` (a connection), `_pool` (those that wait), `_timeline`, `_ledger`, `_recovery` (what joins
   several), `_outbox`, `session`
 - several services: `fallback`, with `_circuit`
-- doors: `client`, this module, `cli`
+- doors: `client`, with `_fanout` (many sources), this module, `cli`
 - beside the house: `emulator` (the vendors' protocols from the other side), `local` (the emulator as a service)
 """
 
 from __future__ import annotations
 
+from ._fanout import FanOut
 from ._pool import Pool
 from ._recovery import Retry
 from ._version import __version__
@@ -53,6 +54,7 @@ from .results import (
     SpeechEnded,
     SpeechEnding,
     SpeechStarted,
+    Transcribed,
     Transcript,
     Translation,
     TranslationArrived,
@@ -89,6 +91,7 @@ __all__ = [
     "Difference",
     "Event",
     "Fallback",
+    "FanOut",
     "FunASR",
     "Gap",
     "Gummy",
@@ -117,6 +120,7 @@ __all__ = [
     "SpeechStarted",
     "TemporaryKey",
     "Timeouts",
+    "Transcribed",
     "Transcript",
     "Translation",
     "TranslationArrived",

@@ -69,13 +69,16 @@ class Link:
             deadline = _now() + timeouts.connect
             target = await _find_target(ask, deadline, timeouts)
             try:
-                return await cls._open_at(
+                opened = await cls._open_at(
                     target, ask, deadline, timeouts=timeouts, new_codec=new_codec, connections=connections
                 )
             except ASRError as error:
                 if target.choice is None:
                     raise
                 target.choice.refused(error)
+            else:
+                connections.keep_warm(target, ask)
+                return opened
             ask = target.choice.following
 
     async def open_better(
@@ -102,6 +105,7 @@ class Link:
         except ASRError as error:
             target.choice.refused(error)
             return None
+        connections.keep_warm(target, ask)
         return link
 
     @classmethod

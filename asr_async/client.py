@@ -5,27 +5,37 @@ They decide nothing about recognition: they put a service, options and timeouts 
 
 from __future__ import annotations
 
+import functools
 import os
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeVar
 
 import msgspec
 
+from ._fanout import Closes, FanOut
 from ._pool import Connections, Pool
 from ._recovery import Retry
 from ._tape import Tape
 from .errors import ASRError, ConfigurationError, LocalProtocolError
-from .results import Event, Gap, Result, SessionStats, Transcript, TranslationArrived, join_texts
+from .results import Event, Gap, Result, SessionStats, Transcribed, Transcript, TranslationArrived, join_texts
 from .session import Session, Timeouts
-from .sources import AudioSource, preflight, read_audio
+from .sources import AudioFile, AudioSource, preflight, read_audio
 from .vendors import service_for
 from .vendors.service import LendsKeys
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterable, Iterable
+
     from .vendors.options import Options
     from .vendors.service import Service, TemporaryKey, Vocabularies
 
 __all__ = ["Client", "connect", "transcribe"]
+
+CONCURRENCY = 8
+"""As many connections as `Pool` keeps by default, so that a long list is worked off on the same eight; and fewer
+sessions than any vendor lets start in one second (10 to 20)."""
+
+S = TypeVar("S", bound=AudioSource | str | os.PathLike[str])
 
 
 class Client:
@@ -56,12 +66,15 @@ class Client:
         self._tape = tape
         # while it is open
         self._connections: Connections | None = None
+        self._fan_outs: set[Closes] = set()
 
     def __repr__(self) -> str:
         return f"<Client {self._service!r} {'closed' if self._connections is None else 'open'}>"
 
     async def __aenter__(self) -> Self:
-        connections = Connections(self._pool, None if self._tape is None else Tape(self._tape))
+        tape = None if self._tape is None else Tape(self._tape)
+        connections = Connections(self._pool, self._timeouts, tape)
+        await connections.open()
         try:
             await self._service.__aenter__()
         except BaseException:
@@ -73,10 +86,14 @@ class Client:
     async def __aexit__(self, *exc_info: object) -> None:
         connections, self._connections = self._connections, None
         try:
-            if connections is not None:
-                await connections.aclose()
+            for fan_out in list(self._fan_outs):
+                await fan_out.aclose()
         finally:
-            await self._service.__aexit__(*exc_info)
+            try:
+                if connections is not None:
+                    await connections.aclose()
+            finally:
+                await self._service.__aexit__(*exc_info)
 
     def session(self, options: Options) -> Session:
         """One recognition: `async with client.session(options) as session`.
@@ -90,6 +107,22 @@ class Client:
         return Session(
             self._service, options, timeouts=self._timeouts, retry=self._retry, connections=self._connections
         )
+
+    async def warm(self, options: Options) -> None:
+        """Open the connections that `Pool(warm=...)` keeps ready, ahead of the first session.
+
+        Returns when the first of them is open; the others follow in the background. Of a service with several members
+        it is the one that a session would be opened with now.
+
+        Raises:
+            ASRError: it could not be opened.
+            ConfigurationError: nothing is to be kept warm, the model takes one session on a connection, or the service
+                is not of the options' vendor.
+            LocalProtocolError: the client is not open.
+        """
+        self.session(options)  # refuses what a session would
+        assert self._connections is not None  # noqa: S101 - `session` asked
+        await self._connections.warm(functools.partial(self._service.target, options))
 
     @property
     def vocabularies(self) -> Vocabularies:
@@ -140,6 +173,51 @@ class Client:
             error.transcript = collected.transcript(session.stats)
             raise
         return collected.transcript(session.stats)
+
+    def transcribe_many(
+        self,
+        sources: Iterable[S] | AsyncIterable[S],
+        options: Options,
+        *,
+        concurrency: int = CONCURRENCY,
+        pace: float | None = None,
+    ) -> FanOut[S, Transcribed[S]]:
+        """Recognise many sources, some at once, and iterate what comes of each as it is done.
+
+            async with client.transcribe_many(Path("calls").glob("*.wav"), Paraformer()) as many:
+                async for item in many:
+                    print(item.source, item.error or item.transcript.text)
+
+        One that fails stops no other: its `error` says why. The iterable is read no further than sessions need it, and
+        a caller who takes no results stops that: at most `concurrency` results wait, and as many in the hands of those
+        who made them. What the iterable itself raises comes when all that was begun has been taken.
+
+        Without `async with` a loop that is left early leaves what is under way to go on to its end, or to that of the
+        client; nothing more is begun.
+
+        Args:
+            sources: an (async) iterable of what `transcribe` takes; thousands are as good as two.
+            options: what to recognise, the same for all.
+            concurrency: sessions at once.
+            pace: see `transcribe`.
+
+        Raises:
+            ConfigurationError: one source where many are expected, options of another vendor, no concurrency.
+            LocalProtocolError: the client is not open.
+        """
+        if isinstance(sources, str | os.PathLike | AudioFile):
+            raise ConfigurationError(f"transcribe_many: a list of sources, as [{sources!r}]; transcribe() takes one")
+        self.session(options)  # refuses now what would be refused for each
+
+        async def attempt(index: int, source: S) -> Transcribed[S]:
+            try:
+                transcript = await self.transcribe(source, options, pace=pace)
+            except Exception as error:  # noqa: BLE001 - of this source, and told with it
+                so_far = error.transcript if isinstance(error, ASRError) else None
+                return Transcribed(index=index, source=source, transcript=so_far, error=error)
+            return Transcribed(index=index, source=source, transcript=transcript)
+
+        return FanOut(attempt, sources, concurrency=concurrency, open_ones=self._fan_outs)
 
 
 class _Collected:

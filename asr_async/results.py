@@ -5,6 +5,8 @@ All times are whole milliseconds from the first byte of the source. Nothing here
 
 from __future__ import annotations
 
+from typing import Generic, TypeVar
+
 import msgspec
 
 __all__ = [
@@ -16,11 +18,14 @@ __all__ = [
     "SpeechEnded",
     "SpeechEnding",
     "SpeechStarted",
+    "Transcribed",
     "Transcript",
     "Translation",
     "TranslationArrived",
     "Word",
 ]
+
+S = TypeVar("S")
 
 
 class Word(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -180,6 +185,20 @@ class Transcript(msgspec.Struct, frozen=True, kw_only=True):
     usage_seconds: float | None
     request_id: str
     stats: SessionStats
+
+
+class Transcribed(msgspec.Struct, Generic[S], frozen=True, kw_only=True):
+    """What came of one of many sources; see `Client.transcribe_many`."""
+
+    index: int
+    """Its place among the sources, from 0."""
+    source: S
+    """As it was given."""
+    transcript: Transcript | None
+    """The whole of it. With an `ASRError` what had been recognised until then; None where no session was begun, or the
+    source itself failed."""
+    error: Exception | None = None
+    """What kept it from being whole: an `ASRError`, an `OSError` of its file, or what the source raised."""
 
 
 def join_texts(texts: list[str]) -> str:

@@ -61,7 +61,7 @@ FLOORS = [
     ("registry", ["vendors.registry", "vendors", "vendors.*"]),
     ("one connection", ["_pool", "_ticker", "_link", "_outbox", "session"]),
     ("several services", ["fallback"]),
-    ("doors", ["local", "client", ""]),
+    ("doors", ["_fanout", "local", "client", ""]),
 ]
 IMPURE = {"asyncio", "websockets", "time", "aiohttp", "anyio", "socket", "random", "uuid", "os", "logging"}
 PURE_FLOORS = {"words", "rules", "codecs"}

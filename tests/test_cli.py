@@ -29,7 +29,8 @@ from asr_async.cli import transcribe as transcribe_module
 from asr_async.cli.app import app
 from asr_async.cli.live import display_for, end_of_line
 from asr_async.cli.options import option_values
-from asr_async.cli.outputs import FileOutput, StandardOutput
+from asr_async.cli.outputs import FileOutput, Share, StandardOutput
+from asr_async.cli.status import Status, run
 from asr_async.cli.transcribe import closing_line
 from asr_async.emulator import EngineRefusedError, Scripted, serve
 from asr_async.results import Result, SessionStats
@@ -111,6 +112,30 @@ class _Breaking:
         await self._recognition.feed(samples)
 
 
+BAD = b"\x07\x00"
+"""A sample that `BadAudioEngine` refuses."""
+
+
+class BadAudioEngine(Scripted):
+    """Breaks down behind audio with such a sample."""
+
+    async def open(self, request: Request, emit: Emit) -> Any:
+        return _Refusing(await super().open(request, emit))
+
+
+class _Refusing:
+    def __init__(self, recognition: Recognition) -> None:
+        self._recognition = recognition
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._recognition, name)
+
+    async def feed(self, samples: bytes) -> None:
+        await self._recognition.feed(samples)
+        if BAD in samples:
+            raise EngineRefusedError("the engine stumbled", kind="unsupported")
+
+
 @contextlib.contextmanager
 def emulator_thread(engine: Engine, **settings: Any) -> Iterator[str]:
     """An emulator in a thread of its own, as its URL."""
@@ -175,6 +200,9 @@ INTERRUPTIBLE = (
     "-c",
     "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from asr_async.cli import main; main()",
 )
+
+
+WITHOUT_UVLOOP = (*INTERRUPTIBLE[:2], f"import sys; sys.modules['uvloop'] = None; {INTERRUPTIBLE[2]}")
 
 
 def process(
@@ -263,25 +291,97 @@ class TestFormats:
         assert outcome.stderr == ""
 
 
+class SlowestFirst(CountingEngine):
+    """Says how many recognitions were begun by the time that the longest one had heard everything."""
+
+    begun_beside_the_longest = 0
+
+    async def open(self, request: Request, emit: Emit) -> Any:
+        return _Longest(self, await super().open(request, emit))
+
+
+class _Longest:
+    def __init__(self, engine: SlowestFirst, recognition: Recognition) -> None:
+        self._engine = engine
+        self._recognition = recognition
+        self._fed_bytes = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._recognition, name)
+
+    async def feed(self, samples: bytes) -> None:
+        self._fed_bytes += len(samples)
+        await self._recognition.feed(samples)
+
+    async def finish(self) -> None:
+        if self._fed_bytes > 5 * 32_000:
+            self._engine.begun_beside_the_longest = self._engine.opened
+        await self._recognition.finish()
+
+
 class TestSeveralFiles:
-    def test_one_after_the_other(self, clip: Path, tmp_path: Path, url: str) -> None:
+    def test_in_their_order_whichever_is_done_first(self, clip: Path, tmp_path: Path, url: str) -> None:
+        short = [write_wav(tmp_path / f"{number}.wav", 1.5) for number in range(12)]
+        outcome = transcribe(*short[:3], clip, *short[3:], "--pace", "20", url=url)
+        *begin, figures = [line.partition(": ") for line in outcome.stderr.splitlines()]
+        assert outcome.exit_code == 0
+        assert outcome.stdout == 3 * "go forward ten meters\n" + FINALS + 9 * "go forward ten meters\n"
+        assert {name for name, _, _ in [*begin, figures]} == {str(clip), *map(str, short)}
+        assert all(" words · " in line for _, _, line in [*begin, figures])
+
+    @pytest.mark.parametrize("concurrency", ["1", "2"])
+    def test_interims_are_shown_only_where_one_is_heard_at_a_time(
+        self, concurrency: str, clip: Path, tmp_path: Path, url: str
+    ) -> None:
         second = write_wav(tmp_path / "second.wav", 1.5)
-        outcome = transcribe(clip, second, url=url)
-        figures = [line for line in outcome.stderr.splitlines() if " words · " in line]
+        outcome = transcribe(clip, second, "-j", concurrency, "--pace", PACED, url=url)
+        lines = outcome.stderr.splitlines()
+        figures = [line.partition(": ")[0] for line in lines if " words · " in line]
         assert outcome.stdout == FINALS + "go forward ten meters\n"
-        assert [line.partition(": ")[0] for line in figures] == [str(clip), str(second)]
+        assert sorted(figures) == [str(clip), str(second)]
+        assert any(line.startswith("… ") for line in lines) == (concurrency == "1")
+
+    def test_none_is_begun_so_far_ahead_that_what_waits_for_its_turn_could_grow_without_bound(
+        self, tmp_path: Path
+    ) -> None:
+        engine = SlowestFirst(SCRIPT)
+        long = write_wav(tmp_path / "long.wav", 6)
+        short = [write_wav(tmp_path / f"{number}.wav", 0.5) for number in range(16)]
+        with emulator_thread(engine) as url:
+            outcome = transcribe(long, *short, "--pace", "4", "--concurrency", "2", url=url)
+        assert outcome.stdout.startswith(FINALS)
+        assert engine.begun_beside_the_longest == 1 + 2 * transcribe_module.REACH
+        assert engine.opened == 17
+
+    def test_one_that_fails_among_many_at_once_is_named(self, clip: Path, tmp_path: Path) -> None:
+        others = [write_wav(tmp_path / f"{number}.wav") for number in range(4)]
+        bad = tmp_path / "bad.wav"
+        bad.write_bytes(clip.read_bytes()[:-2] + BAD)
+        with emulator_thread(BadAudioEngine(SCRIPT)) as url:
+            outcome = transcribe(*others[:2], bad, *others[2:], url=url)
+        assert outcome.exit_code == 1
+        assert outcome.stdout == 5 * FINALS
+        assert f"asr-async: {bad}: the engine stumbled" in outcome.stderr
+        assert outcome.stderr.count("asr-async: ") == 1
 
     def test_jsonl_says_which(self, clip: Path, tmp_path: Path, url: str) -> None:
         second = write_wav(tmp_path / "second.wav", 1.5)
         outcome = transcribe(clip, second, "--format", "jsonl", url=url)
-        files = [json.loads(line)["file"] for line in outcome.stdout.splitlines()]
+        records = [json.loads(line) for line in outcome.stdout.splitlines()]
+        files = [record["file"] for record in records]
         assert files == sorted(files)
         assert set(files) == {str(clip), str(second)}
+
+    def test_interims_stand_in_jsonl_also_of_several(self, clip: Path, tmp_path: Path, url: str) -> None:
+        second = write_wav(tmp_path / "second.wav", 1.5)
+        outcome = transcribe(clip, second, "--format", "jsonl", "--pace", PACED, url=url)
+        records = [json.loads(line) for line in outcome.stdout.splitlines()]
+        assert {record["file"] for record in records if not record["is_final"]} == {str(clip), str(second)}
 
     def test_one_that_fails_does_not_keep_the_others(self, clip: Path, tmp_path: Path) -> None:
         second = write_wav(tmp_path / "second.wav")
         with emulator_thread(BreakingEngine(SCRIPT)) as url:
-            outcome = transcribe(clip, second, url=url)
+            outcome = transcribe(clip, second, "--concurrency", "1", url=url)
         assert outcome.exit_code == 1
         assert outcome.stdout == "go forward ten meters\n" + FINALS
         assert f"asr-async: {clip}: the engine stumbled" in outcome.stderr
@@ -336,6 +436,52 @@ class TestOutput:
         assert outcome.stderr == f"asr-async: {clip}: out.txt: Permission denied\n"
 
 
+class BrokenOutput(StandardOutput):
+    """Takes so many texts, and nothing more."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self.taken: list[str] = []
+
+    def write(self, text: str) -> None:
+        if len(self.taken) == self._count:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        self.taken.append(text)
+
+
+class TestShares:
+    def test_each_writes_in_its_turn_and_is_kept_until_then(self) -> None:
+        output = BrokenOutput(99)
+        third = Share(output, None, is_first=False)
+        second = Share(output, third, is_first=False)
+        first = Share(output, second, is_first=True)
+        with third:
+            third.write("5")
+            with first:
+                with second:
+                    second.write("3")
+                    assert "2 texts kept" not in repr(second)
+                    second.write("4")
+                    assert "2 texts kept" in repr(second)
+                first.write("1")
+                first.write("2")
+            assert "in turn" in repr(third)
+            third.write("6")
+        assert output.taken == ["", "1", "2", "34", "5", "6"]
+
+    async def test_an_output_that_takes_no_more_lets_nobody_wait(self) -> None:
+        output = BrokenOutput(1)
+        third = Share(output, None, is_first=False)
+        second = Share(output, third, is_first=False)
+        first = Share(output, second, is_first=True)
+        with second:
+            second.write("kept")
+        with pytest.raises(OSError, match="No space left"), first:
+            pass
+        async with asyncio.timeout(1):
+            await third.wait_for_turn()
+
+
 # --- transcribe: what is refused, before anything is connected ------------------------------------------------------
 
 USAGE_ERRORS = {
@@ -365,6 +511,7 @@ USAGE_ERRORS = {
     "pace zero": (["--pace", "0"], "'0' is neither a positive number nor max"),
     "pace word": (["--pace", "fast"], "'fast' is neither a positive number nor max"),
     "pace not a number": (["--pace", "nan"], "'nan' is neither a positive number nor max"),
+    "concurrency": (["--concurrency", "0"], "0 is not in the range x>=1"),
     "pace infinite": (["--pace", "inf"], "'inf' is neither a positive number nor max"),
     "format": (["--format", "docx"], "'docx' is not one of 'text', 'jsonl', 'srt', 'vtt'"),
     "service": (["--service", "acme"], "'acme' is not one of 'auto', 'local', 'dashscope'"),
@@ -846,10 +993,22 @@ class TestProcess:
         assert FINALS.startswith((first + rest).decode())
         assert all(line.startswith("… ") for line in err.decode().splitlines())
 
-    def test_interrupt_while_nobody_answers(self, clip: Path) -> None:
+    def test_interrupt_with_several_files_at_once(self, tmp_path: Path, url: str) -> None:
+        files = [write_wav(tmp_path / f"{number}.wav", 60) for number in range(3)]
+        with process("transcribe", *files, "--pace", "4", url=url, command=INTERRUPTIBLE) as running:
+            assert running.stdout is not None
+            first = running.stdout.readline()
+            running.send_signal(signal.SIGINT)
+            rest, err = running.communicate(timeout=60)
+        assert (running.returncode, err) == (130, b"")
+        assert set((first + rest).decode().splitlines()) <= set(FINALS.splitlines())
+
+    @pytest.mark.parametrize("has_uvloop", [True, False])
+    def test_interrupt_while_nobody_answers(self, clip: Path, has_uvloop: bool) -> None:
         with socket.create_server(("127.0.0.1", 0)) as silent:
             url = f"ws://127.0.0.1:{silent.getsockname()[1]}/"
-            with process("transcribe", clip, url=url, command=INTERRUPTIBLE) as running:
+            command = INTERRUPTIBLE if has_uvloop else WITHOUT_UVLOOP
+            with process("transcribe", clip, url=url, command=command) as running:
                 connection, _ = silent.accept()
                 connection.recv(1)  # connected on its side too: asyncio itself complains about a signal in between
                 running.send_signal(signal.SIGINT)
@@ -867,6 +1026,19 @@ class TestProcess:
             err = running.stderr.read().decode()
         assert running.returncode == 141
         assert all(line.startswith("… ") for line in err.splitlines())
+
+    @pytest.mark.skipif(sys.platform == "win32", reason="there is no uvloop for Windows")
+    def test_the_loop_is_uvloops_where_that_is_installed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        loops = []
+
+        async def note() -> Status:
+            loops.append(type(asyncio.get_running_loop()).__module__)
+            return Status.DONE
+
+        assert run(note()) is Status.DONE
+        monkeypatch.setitem(sys.modules, "uvloop", None)
+        assert run(note()) is Status.DONE
+        assert loops == ["uvloop", "asyncio.unix_events"]
 
     def test_text_is_utf8_whatever_the_locale(self, clip: Path, url: str) -> None:
         env = environment(url) | {"PYTHONIOENCODING": "ascii", "LC_ALL": "C"}

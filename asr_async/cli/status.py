@@ -13,7 +13,7 @@ import click
 from ..errors import ASRError, ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
 
 __all__ = ["Status", "report", "run", "status_of"]
 
@@ -33,12 +33,23 @@ class Status(enum.IntEnum):
 def run(work: Coroutine[object, object, Status]) -> Status:
     """Run to the end, to Ctrl-C, or until nobody reads the output any more."""
     try:
-        return asyncio.run(work)
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            return runner.run(work)
     except KeyboardInterrupt:
         return Status.INTERRUPTED
     except BrokenPipeError:
         _discard_output()
         return Status.PIPE_CLOSED
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop's, where the extra `speed` is installed; None takes the standard one."""
+    try:
+        import uvloop  # noqa: PLC0415 - not before it is used, and not everywhere there
+    except ImportError:
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory
 
 
 def report(message: str, *, about: str | None = None) -> None:

@@ -1,11 +1,12 @@
 """`asr-async transcribe`: files in, a transcript out.
 
 Everything that can be found wrong without a connection is found before there is one; from then on each file
-stands for itself, and one that fails does not keep the others from being tried.
+stands for itself, several at once, and one that fails does not keep the others from being tried.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 import sys
 import time
@@ -15,26 +16,33 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .. import ASRError, Client, ConfigurationError, Local, read_audio
+from .. import ASRError, Client, ConfigurationError, FanOut, Local, read_audio
+from ..client import CONCURRENCY
 from ..sources import preflight
 from ..vendors import options_for_model, service_for, vendor_of, vendors
 from .formats import EXTENSIONS, one_line, writer_for
-from .live import display_for, progress_for
+from .live import SilentDisplay, display_for, progress_for
 from .options import option_values
 from .outputs import outputs_for
 from .status import Status, report, run, status_of
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Sequence
 
     from ..results import Result, SessionStats
+    from ..session import Session
     from ..sources import AudioFile
     from ..vendors.options import Options
     from ..vendors.service import Service
     from .formats import Writer
+    from .live import Display
     from .outputs import Output
 
 __all__ = ["closing_line", "transcribe"]
+
+REACH = 4
+"""How many times as many files as there are at once may be begun before the first of them is done, where they share an
+output: what is recognised of the later ones is kept in memory until it is their turn."""
 
 
 def _pace(_context: click.Context, _parameter: click.Parameter, value: str) -> float | None:
@@ -70,8 +78,23 @@ class _Job:
     format_name: str
     output: str | None
     pace: float | None
+    concurrency: int
     times: bool
     tape: str | None
+
+    @property
+    def is_one_by_one(self) -> bool:
+        """Whether there is one growing transcript to be shown at a time."""
+        return len(self.files) == 1 or self.concurrency == 1
+
+
+@dataclass(frozen=True)
+class _Task:
+    """One of the files."""
+
+    file: Path
+    source: AudioFile
+    output: Output
 
 
 @click.command()
@@ -113,6 +136,15 @@ class _Job:
     help="Audio seconds sent per second; max is as fast as the service takes it.",
 )
 @click.option(
+    "-j",
+    "--concurrency",
+    metavar="N",
+    type=click.IntRange(min=1),
+    default=CONCURRENCY,
+    show_default=True,
+    help="Files at once. With 1, or one file, what is being recognised is shown.",
+)
+@click.option(
     "--times/--no-times",
     default=None,
     help="Begin each line of text with its times. [default: if standard output is a terminal]",
@@ -131,13 +163,14 @@ def transcribe(
     format_name: str,
     output: str | None,
     pace: float | None,
+    concurrency: int,
     times: bool | None,
     tape: str | None,
 ) -> None:
-    """Transcribe audio files, one after the other.
+    """Transcribe audio files, several at once.
 
-    The transcript goes to standard output; what is still being recognised, and at the end a line
-    with figures, to standard error.
+    The transcripts go to standard output, in the order of the files; what is still being recognised,
+    and a line with figures when a file is done, to standard error.
     """
     if times is not None and format_name != "text":
         raise click.UsageError(f"--times and --no-times are for text; {format_name} has times of its own")
@@ -148,6 +181,7 @@ def transcribe(
         format_name=format_name,
         output=output,
         pace=pace,
+        concurrency=concurrency,
         times=_stdout_is_terminal(output) if times is None else times,
         tape=tape,
     )
@@ -186,7 +220,8 @@ async def _transcribe(job: _Job) -> Status:
     if any(checks):
         return Status.WRONG_USE
     outputs = outputs_for(job.files, job.output, job.format_name)
-    return await _attempt(_transcribe_all(job, sources, outputs))
+    tasks = [_Task(*parts) for parts in zip(job.files, sources, outputs, strict=True)]
+    return await _attempt(_transcribe_all(job, tasks))
 
 
 async def _attempt(work: Awaitable[Status], *, about: Path | None = None) -> Status:
@@ -214,13 +249,27 @@ async def _preflight(source: AudioFile, options: Options) -> Status:
     return Status.DONE
 
 
-async def _transcribe_all(job: _Job, sources: Sequence[AudioFile], outputs: Sequence[Output]) -> Status:
+async def _transcribe_all(job: _Job, tasks: Sequence[_Task]) -> Status:
     status = Status.DONE
     async with Client(_service(job), tape=job.tape) as client:
-        for source, output, file in zip(sources, outputs, job.files, strict=True):
-            work = _transcribe_one(client, job, source, output, file)
-            status = max(status, await _attempt(work, about=file))
+        work = functools.partial(_transcribe_or_report, client, job)
+        in_reach = _in_reach(tasks, REACH * job.concurrency)
+        async with FanOut(work, in_reach, concurrency=job.concurrency) as statuses:
+            async for one in statuses:
+                status = max(status, one)
     return status
+
+
+async def _in_reach(tasks: Sequence[_Task], reach: int) -> AsyncIterator[_Task]:
+    """The tasks in order, none so far ahead that what waits for its turn could grow without bound."""
+    for number, task in enumerate(tasks):
+        if number >= reach:
+            await tasks[number - reach].output.wait_for_turn()
+        yield task
+
+
+async def _transcribe_or_report(client: Client, job: _Job, _number: int, task: _Task) -> Status:
+    return await _attempt(_transcribe_one(client, job, task), about=task.file)
 
 
 def _service(job: _Job) -> Service:
@@ -233,17 +282,16 @@ def _service(job: _Job) -> Service:
     return service_for(job.options)
 
 
-async def _transcribe_one(client: Client, job: _Job, source: AudioFile, output: Output, file: Path) -> Status:
-    name = click.format_filename(file)
+async def _transcribe_one(client: Client, job: _Job, task: _Task) -> Status:
+    name = click.format_filename(task.file)
     writer = writer_for(job.format_name, source=name, times=job.times)
     words = 0
-    with output:
+    with task.output:
         async with client.session(job.options) as session:
             started_at = time.monotonic()
-            progress = progress_for(source.duration_ms, lambda: session.stats.audio_sent_ms)
-            with display_for(output, progress, lines=job.format_name == "text") as display:
+            with _display(job, task, session) as display:
                 display.show(writer.header(), "")
-                async for result in session.stream(source, pace=job.pace):
+                async for result in session.stream(task.source, pace=job.pace):
                     display.show(*_rendered(result, writer))
                     words += _count_words(result)
             seconds = time.monotonic() - started_at
@@ -251,6 +299,13 @@ async def _transcribe_one(client: Client, job: _Job, source: AudioFile, output: 
         line = closing_line(words, session.stats, seconds)
         click.echo(f"{name}: {line}" if len(job.files) > 1 else line, err=True)
     return Status.DONE
+
+
+def _display(job: _Job, task: _Task, session: Session) -> Display:
+    if not job.is_one_by_one:
+        return SilentDisplay(task.output)
+    progress = progress_for(task.source.duration_ms, lambda: session.stats.audio_sent_ms)
+    return display_for(task.output, progress, lines=job.format_name == "text")
 
 
 def _rendered(result: Result, writer: Writer) -> tuple[str, str]:

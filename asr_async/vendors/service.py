@@ -33,8 +33,8 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     refused: Callable[[int, Mapping[str, str], bytes], ASRError]
     """Makes the error for an HTTP answer (status, headers, body) that was not a switch to WebSocket."""
     reuse_s: float | None = None
-    """How long a connection may wait for its next task after one that ended well, less than the vendor lets it; None
-    where each task has a connection of its own."""
+    """How long a connection may wait for a task, after one that ended well or after the handshake, less than the vendor
+    lets it; None where each task has a connection of its own."""
     renew: Callable[[AuthenticationError], bool] = _keep
     """Told that the vendor refused these credentials: lets go of what was kept of them, a token that has expired before
     its time, and says whether another target is worth one more try."""

@@ -39,7 +39,8 @@ REALTIME_PATH = "/api-ws/v1/realtime"
 
 
 REUSE_S = 55.0
-"""The server closes a connection that has no task for 60 s (Fun-ASR WebSocket API page, 2025-10)."""
+"""The server closes a connection that has no task for 60 s (Fun-ASR WebSocket API page, 2025-10). It speaks of the
+time between two tasks; for one that has not carried any yet nothing else is known, so it waits no longer."""
 
 
 class _Protocol(msgspec.Struct, frozen=True):

@@ -38,7 +38,8 @@ REGION_VARIABLE = "HUAWEICLOUD_SIS_REGION"
 ENDPOINT_VARIABLE = "HUAWEICLOUD_SIS_ENDPOINT"
 
 REUSE_S = 15.0
-"""The server closes a connection on which nothing comes for 20 s (RASR pages, 2021-10)."""
+"""The server closes a connection on which nothing comes for 20 s (RASR pages, 2021-10). That it does so before the
+first START too is not said, and assumed."""
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
