@@ -9,7 +9,10 @@ from __future__ import annotations
 import os
 import struct
 
-from websockets.frames import apply_mask
+try:
+    from websockets.speedups import apply_mask
+except ImportError:  # not compiled for this system
+    from websockets.utils import apply_mask
 
 __all__ = ["binary_frame"]
 
