@@ -7,9 +7,9 @@ nothing and costs bounded memory.
 
 from __future__ import annotations
 
-import asyncio
 from collections import OrderedDict
 
+from ._signal import Signal
 from .results import Event, Result
 
 __all__ = ["Outbox"]
@@ -25,8 +25,8 @@ class Outbox:
         self._max_waiting = max_waiting
         self._waiting: OrderedDict[tuple[str, int], Event] = OrderedDict()
         self._put_count = 0
-        self._wake = asyncio.Event()
-        self._room = asyncio.Event()
+        self._wake = Signal()
+        self._room = Signal()
         self._room.set()
         self._is_closed = False
         self._error: BaseException | None = None

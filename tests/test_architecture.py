@@ -59,7 +59,7 @@ FLOORS = [
         ],
     ),
     ("registry", ["vendors.registry", "vendors", "vendors.*"]),
-    ("one connection", ["_pool", "_ticker", "_link", "_outbox", "session"]),
+    ("one connection", ["_pool", "_signal", "_ticker", "_link", "_outbox", "session"]),
     ("several services", ["fallback"]),
     ("doors", ["_fanout", "local", "client", ""]),
 ]

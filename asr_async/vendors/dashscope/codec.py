@@ -181,9 +181,10 @@ class TaskCodec:
 
     def _hear_enough(self, events: list[CodecEvent]) -> list[EnoughAudio]:
         """Whether the one sentence is over: its final may already be there, or wait for a translation."""
+        if not (self._options.ends_by_itself and self._lifecycle.state is State.STREAMING):
+            return []
         is_over = any(isinstance(event, Waiting) or (isinstance(event, Result) and event.is_final) for event in events)
-        is_listening = self._lifecycle.state is State.STREAMING
-        return [EnoughAudio()] if is_over and is_listening and self._options.ends_by_itself else []
+        return [EnoughAudio()] if is_over else []
 
 
 def _segments(options: TaskOptions, request_id: str) -> Segments:

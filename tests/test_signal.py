@@ -1,0 +1,59 @@
+"""The flag that can be waited for: what `asyncio.Event` promises, and nothing held while nobody waits."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from asr_async._signal import Signal
+
+
+async def test_waiting_ends_when_it_is_set_for_all_that_wait() -> None:
+    signal = Signal()
+    waiting = [asyncio.create_task(signal.wait()) for _ in range(3)]
+    await asyncio.sleep(0)
+    assert not any(task.done() for task in waiting)
+    signal.set()
+    await asyncio.gather(*waiting)
+
+
+async def test_waiting_for_one_that_is_set_does_not_wait() -> None:
+    signal = Signal()
+    signal.set()
+    assert signal.is_set()
+    with pytest.raises(StopIteration):  # at its end without a single pause
+        signal.wait().send(None)
+
+
+async def test_set_and_cleared_at_once_still_wakes_those_who_waited() -> None:
+    signal = Signal()
+    waiting = asyncio.create_task(signal.wait())
+    await asyncio.sleep(0)
+    signal.set()
+    signal.clear()
+    await waiting
+    assert not signal.is_set()
+
+
+async def test_one_that_gave_up_is_forgotten_and_keeps_no_other_from_going_on() -> None:
+    signal = Signal()
+    gives_up, stays = asyncio.create_task(signal.wait()), asyncio.create_task(signal.wait())
+    await asyncio.sleep(0)
+    gives_up.cancel()
+    await asyncio.wait([gives_up])
+    assert len(signal._waiters or ()) == 1
+    signal.set()
+    await stays
+    assert gives_up.cancelled()
+    assert signal._waiters is None
+
+
+async def test_one_that_is_cancelled_in_the_turn_of_the_setting_is_cancelled() -> None:
+    signal = Signal()
+    waiting = asyncio.create_task(signal.wait())
+    await asyncio.sleep(0)
+    signal.set()
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    assert waiting.cancelled()
