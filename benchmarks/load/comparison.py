@@ -1,0 +1,58 @@
+"""Peers against each other: which cases a script measures, in which order, and the row that each makes."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from .figures import medians
+from .harness import PeerFailedError
+from .peers import MOST_SESSIONS, PEERS
+from .report import argument_parser
+
+Row = dict[str, Any]
+
+
+class Case(msgspec.Struct, frozen=True):
+    """One peer under one load."""
+
+    scheme: str
+    sessions: int
+    peer: str
+
+
+def comparison_parser(
+    description: str | None, *, peers: Sequence[str], sessions: Sequence[int], schemes: Sequence[str] = ("ws",)
+) -> argparse.ArgumentParser:
+    """The options of a script that compares peers, with its defaults."""
+    parser = argument_parser(description)
+    parser.add_argument("--peers", nargs="+", choices=PEERS, default=peers, help="default: %(default)s")
+    parser.add_argument("--sessions", type=int, nargs="+", default=sessions, metavar="N", help="default: %(default)s")
+    parser.add_argument("--schemes", nargs="+", choices=["ws", "wss"], default=schemes, help="default: %(default)s")
+    parser.add_argument("--tls", dest="schemes", action="store_const", const=["wss"], help="the same as --schemes wss")
+    parser.add_argument("--loop", choices=["asyncio", "uvloop"], default="asyncio", help="the clients' event loop")
+    parser.add_argument("--plot", action="store_true", help="draw into benchmarks/plots (needs matplotlib)")
+    return parser
+
+
+def compare(arguments: argparse.Namespace, measure: Callable[[Case], Row], *, worst: Sequence[str] = ()) -> list[Row]:
+    """A row for each case: the medians over the runs, in each of which every case has its turn; see `medians`."""
+    cases = dict.fromkeys(
+        Case(scheme, min(sessions, MOST_SESSIONS.get(peer, sessions)), peer)
+        for scheme in arguments.schemes
+        for sessions in sorted(arguments.sessions)
+        for peer in arguments.peers
+    )
+    runs = [[_row_of(case, measure) for case in cases] for _ in range(arguments.runs)]
+    return [medians(rows, worst=worst) for rows in zip(*runs, strict=True)]
+
+
+def _row_of(case: Case, measure: Callable[[Case], Row]) -> Row:
+    identity = {"peer": case.peer, "scheme": case.scheme, "sessions": case.sessions}
+    try:
+        return {**identity, **measure(case)}
+    except PeerFailedError as error:
+        return {**identity, "failed": str(error)}
