@@ -14,8 +14,9 @@ General layout, top to bottom; a room imports only from rooms above it:
   protocol); `_pacer`
 - edges: `_transport` (the connection), `_http` (requests beside it), each vendor's `service` (whom to call), `sources`
   (files and other audio)
-- one session: `_link` (a connection), `_pool` (those that wait), `_timeline`, `_ledger`, `_recovery` (what joins
-  several), `_outbox`, `session`
+- one connection: `_link` (a task on it), `_dialer` (how it is opened), `_pool` (those that wait)
+- one session: `_timeline`, `_ledger`, `_recovery` (the rules that join several connections), `_relay` (the next one),
+  `_delivery` and `_outbox` (on the way to the caller), `_run` (what its tasks share), `session`
 - several services: `fallback`, with `_circuit`
 - doors: `client`, with `_fanout` (many sources), this module, `cli`
 - beside the house: `emulator` (the vendors' protocols from the other side), `local` (the emulator as a service)
@@ -26,6 +27,7 @@ from __future__ import annotations
 from ._fanout import FanOut
 from ._pool import Pool
 from ._recovery import Retry
+from ._timeouts import Timeouts
 from ._version import __version__
 from .audio import AudioFormat
 from .client import Client, connect, transcribe
@@ -60,7 +62,7 @@ from .results import (
     TranslationArrived,
     Word,
 )
-from .session import ResultStream, Session, Timeouts
+from .session import ResultStream, Session
 from .sources import AudioFile, read_audio
 from .vendors import ModelInfo, models
 from .vendors.dashscope import (

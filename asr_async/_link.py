@@ -7,21 +7,21 @@ times and segments.
 from __future__ import annotations
 
 import asyncio
-import functools
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from .errors import ASRError, AuthenticationError, ConnectionLostError, DeadlineError
+from ._timeline import Silence
+from .errors import ASRError, DeadlineError
 from .vendors.codec import CodecEvent, CommittingCodec, Ending, Failed, Started
 
 if TYPE_CHECKING:
     from ._pool import Connections
+    from ._timeouts import Timeouts
     from ._transport import Transport
-    from .session import Timeouts
     from .vendors.codec import Codec, Frame
-    from .vendors.options import ContextMessage, Options
-    from .vendors.service import Service, Target
+    from .vendors.options import ContextMessage
+    from .vendors.service import Choice, Target
 
 __all__ = ["Link"]
 
@@ -37,6 +37,10 @@ class Link:
         self._target = target
         self._choice = target.choice
         self._timeouts = timeouts
+        # what the vendor said until it was ready
+        self.opening: list[CodecEvent] = []
+        # what it is sent beside the source
+        self.silence = Silence(codec.audio_format)
         self.is_finishing = False
         self._is_kept = False
         self._is_proved = False
@@ -44,125 +48,32 @@ class Link:
     def __repr__(self) -> str:
         return f"<Link {self.codec!r} {self._transport!r}>"
 
-    @classmethod
-    async def open(
-        cls,
-        service: Service,
-        options: Options,
-        timeouts: Timeouts,
-        new_codec: Callable[[Target], Codec],
-        connections: Connections,
-    ) -> tuple[Link, list[CodecEvent]]:
-        """Connect, or take a connection that waits; open the task and wait until the vendor is ready.
-
-        Credentials that the service had kept, and that are refused, are renewed once. Of a service with several members
-        each is asked once, with deadlines of its own.
-
-        Returns:
-            The link, and what the vendor said on the way.
+    async def start(self) -> None:
+        """Open the task and wait until the vendor is ready; the connection is closed if that fails.
 
         Raises:
-            ASRError: it could not be done, or not in time.
+            ASRError: the vendor refused, or not in time.
         """
-        ask: Callable[[], Awaitable[Target]] = functools.partial(service.target, options)
-        while True:
-            deadline = _now() + timeouts.connect
-            target = await _find_target(ask, deadline, timeouts)
-            try:
-                opened = await cls._open_at(
-                    target, ask, deadline, timeouts=timeouts, new_codec=new_codec, connections=connections
-                )
-            except ASRError as error:
-                if target.choice is None:
-                    raise
-                target.choice.refused(error)
-            else:
-                connections.keep_warm(target, ask)
-                return opened
-            ask = target.choice.following
-
-    async def open_better(
-        self,
-        service: Service,
-        options: Options,
-        timeouts: Timeouts,
-        new_codec: Callable[[Target], Codec],
-        connections: Connections,
-    ) -> Link | None:
-        """A link to a better member of the service than this one's; None if none answers."""
-        ask = functools.partial(service.target, options)
-        deadline = _now() + timeouts.connect
         try:
-            target = await _find_target(ask, deadline, timeouts)
-        except ASRError:
-            return None
-        if target.choice is None or self._choice is None or target.choice.rank >= self._choice.rank:
-            return None
-        try:
-            link, _ = await self._open_at(
-                target, ask, deadline, timeouts=timeouts, new_codec=new_codec, connections=connections
-            )
-        except ASRError as error:
-            target.choice.refused(error)
-            return None
-        connections.keep_warm(target, ask)
-        return link
-
-    @classmethod
-    async def _open_at(
-        cls,
-        target: Target,
-        ask: Callable[[], Awaitable[Target]],
-        deadline: float,
-        *,
-        timeouts: Timeouts,
-        new_codec: Callable[[Target], Codec],
-        connections: Connections,
-    ) -> tuple[Link, list[CodecEvent]]:
-        if (transport := connections.take(target)) is not None:
-            try:
-                return await cls._open(transport, target, timeouts, new_codec(target))
-            except (ConnectionLostError, DeadlineError) as error:
-                logger.debug("a connection that waited was lost meanwhile: %s", error)
-                deadline = _now() + timeouts.connect
-        try:
-            transport = await _connect(connections, target, deadline, timeouts)
-            return await cls._open(transport, target, timeouts, new_codec(target))
-        except AuthenticationError as error:
-            if not target.renew(error):
-                raise
-            logger.info("kept credentials of %s were refused, once more with new ones: %s", target.host, error)
-        target = await _find_target(ask if target.choice is None else target.choice.again, deadline, timeouts)
-        transport = await _connect(connections, target, deadline, timeouts)
-        return await cls._open(transport, target, timeouts, new_codec(target))
-
-    @classmethod
-    async def _open(
-        cls, transport: Transport, target: Target, timeouts: Timeouts, codec: Codec
-    ) -> tuple[Link, list[CodecEvent]]:
-        link = cls(codec, transport, target, timeouts)
-        try:
-            async with asyncio.timeout(timeouts.start) as limit:
-                return link, await link._start()
+            async with asyncio.timeout(self._timeouts.start) as limit:
+                await self._start()
         except TimeoutError:
-            await link.close()
+            await self.close()
             if not limit.expired():
                 raise
-            text = f"{target.host} did not open the task within {timeouts.start:g} s (Timeouts.start)"
-            raise DeadlineError(text, retryable=True, request_id=codec.request_id) from None
+            text = f"{self._target.host} did not open the task within {self._timeouts.start:g} s (Timeouts.start)"
+            raise DeadlineError(text, retryable=True, request_id=self.codec.request_id) from None
         except BaseException:
-            await link.close()
+            await self.close()
             raise
 
-    async def _start(self) -> list[CodecEvent]:
+    async def _start(self) -> None:
         await self.send(self.codec.start())
-        events: list[CodecEvent] = []
-        while not any(isinstance(event, Started) for event in events):
+        while not any(isinstance(event, Started) for event in self.opening):
             for event in await self.receive():
                 if isinstance(event, Failed):
                     raise event.error
-                events.append(event)
-        return events
+                self.opening.append(event)
 
     @property
     def member(self) -> str | None:
@@ -173,6 +84,10 @@ class Link:
     def is_substitute(self) -> bool:
         """Whether this stands in for a better member."""
         return self._choice is not None and self._choice.rank > 0
+
+    def yields_to(self, other: Choice) -> bool:
+        """Whether that is a better member."""
+        return self._choice is not None and other.rank < self._choice.rank
 
     @property
     def rotation_s(self) -> float | None:
@@ -210,6 +125,10 @@ class Link:
         """Whether the connection keeps up with what is sent."""
         return self._transport.has_room
 
+    def when_room(self, callback: Callable[[], None]) -> None:
+        """Call once when the connection has caught up, or is gone."""
+        self._transport.when_room(callback)
+
     async def wait_for_room(self) -> None:
         """Return when the connection has caught up, or is gone.
 
@@ -228,11 +147,16 @@ class Link:
         """Give the task a new context."""
         await self.send(self.codec.update(context))
 
-    async def finish(self) -> None:
-        """Say that no more audio comes. Idempotent."""
+    def finish(self) -> None:
+        """Say that no more audio comes. Idempotent.
+
+        Raises:
+            ConnectionLostError: the connection is gone.
+        """
         if not self.is_finishing:
             self.is_finishing = True
-            await self.send(self.codec.finish())
+            for message in self.codec.finish():
+                self._transport.send(message)
 
     async def cancel(self) -> None:
         """Have the vendor drop what is not recognised yet."""
@@ -301,21 +225,3 @@ class Link:
         """Leave at once."""
         if not self._is_kept:
             self._transport.abort()
-
-
-async def _connect(connections: Connections, target: Target, deadline: float, timeouts: Timeouts) -> Transport:
-    return await connections.connect(target, connect_s=deadline - _now(), idle_s=timeouts.idle, close_s=timeouts.close)
-
-
-async def _find_target(ask: Callable[[], Awaitable[Target]], deadline: float, timeouts: Timeouts) -> Target:
-    try:
-        async with asyncio.timeout_at(deadline) as limit:
-            return await ask()
-    except TimeoutError:
-        if not limit.expired():  # the caller's own, of a function that gives the key
-            raise
-        raise DeadlineError(f"no credentials within {timeouts.connect:g} s (Timeouts.connect)") from None
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()

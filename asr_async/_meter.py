@@ -25,6 +25,7 @@ class Meter:
         self.audio_started_at: float | None = None
         self.finished_at: float | None = None
         self.lost_ms = 0
+        self._silence_bytes = 0
         self.pacer: Pacer | None = None
 
     def sent(self, until_bytes: int, now: float) -> None:
@@ -32,6 +33,10 @@ class Meter:
         if self.audio_started_at is None:
             self.audio_started_at = now
         self._sent_bytes = max(self._sent_bytes, until_bytes)
+
+    def sent_silence(self, size_bytes: int) -> None:
+        """Silence was handed to the connection in place of audio."""
+        self._silence_bytes += size_bytes
 
     def used(self, seconds: float) -> None:
         """The vendor says what it bills for the task of this connection so far."""
@@ -72,6 +77,7 @@ class Meter:
             reconnects=self._reconnects,
             lost_ms=self.lost_ms,
             member=member,
+            silence_sent_ms=0 if compressed else self._format.to_ms(self._silence_bytes),
         )
 
     @property

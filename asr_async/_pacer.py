@@ -51,6 +51,11 @@ class Pacer:
         self.lateness_max_s = 0.0
         """How far the worst frame was sent behind its time; what a source brought late does not count."""
 
+    @property
+    def is_paced(self) -> bool:
+        """Whether there is a schedule."""
+        return self._rate is not None
+
     def arrived(self, now: float, waited_s: float) -> None:
         """Take note of audio that came from the source after a wait."""
         self._arrived_at = now

@@ -26,7 +26,7 @@ from .errors import ASRError, AuthenticationError, ConfigurationError, DeadlineE
 
 if TYPE_CHECKING:
     from ._tape import Tape
-    from .session import Timeouts
+    from ._timeouts import Timeouts
     from .vendors.service import Target
 
 __all__ = ["Connections", "Pool"]

@@ -14,7 +14,7 @@ from .errors import ASRError, ConfigurationError, RateLimitedError
 if TYPE_CHECKING:
     from .vendors.options import Options
 
-__all__ = ["Recovery", "Retry", "rotation_s"]
+__all__ = ["Recovery", "Retry", "check_silence", "rotation_s"]
 
 FIRST_DELAY_S = 0.25
 GROWTH = 2.0
@@ -38,6 +38,10 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True):
     has caught up. What was final is not told again, times go on as if nothing had happened. The first connection of a
     session is not repeated: who opens one learns at once what is wrong.
 
+    Compressed audio (mp3, opus, aac, amr, speex) cannot be cut: it is sent again from the start of its container, while
+    all of it fits into `buffer_s` (a second counts as 16,000 bytes); after that a lost connection is an
+    `AudioLostError`, whatever `on_gap` says.
+
     Raises:
         ConfigurationError: a value out of range.
     """
@@ -50,9 +54,18 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True):
     """
     buffer_s: float = 60.0
     """How much audio without a final result is kept to be sent again: at 16 kHz 1.9 MB a minute, in use only where
-    somebody speaks, or nobody, for so long. More than that is a gap."""
+    somebody speaks, or nobody, for so long. More than that is a gap. With `pace=None` the network alone may hold a
+    minute that the vendor has not read: keep more, or give a pace, where a vendor is known to stall."""
     on_gap: Literal["raise", "continue"] = "raise"
     """What audio means that had to be given up: an `AudioLostError`, or a `Gap` in `events()` and the rest."""
+    silence: Literal["resume", "fill"] = "resume"
+    """What is done for a source that pauses, since vendors end a task to which nothing is sent (Huawei after 20 s,
+    DashScope after 23 or 60 s): "resume" lets them, and connects again when the source has something to say; "fill"
+    sends silence in its place, in real time, from the fifth second on. So the end of what was said is recognised while
+    nobody speaks, and the next word finds an open connection; but *silence is billed as audio is*
+    (`SessionStats.silence_sent_ms`). Times stay those of the source. Refused where it cannot help: compressed audio,
+    `manual_commit`, models that take a minute, and tasks that end in silence too (DashScope without `heartbeat=True`).
+    """
     rotate_after: float | None = None
     """Seconds, of the connection or of its audio, after which it is replaced before anything happens to it: the next
     one is opened first and taken at the end of a segment, no audio is lost or sent twice. None does so five minutes
@@ -69,6 +82,8 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True):
                 raise ConfigurationError(f"Retry({name}={value!r}): must be a positive number of seconds")
         if self.on_gap not in {"raise", "continue"}:
             raise ConfigurationError(f"Retry(on_gap={self.on_gap!r}): 'raise' or 'continue'")
+        if self.silence not in {"resume", "fill"}:
+            raise ConfigurationError(f"Retry(silence={self.silence!r}): 'resume' or 'fill'")
 
 
 def rotation_s(retry: Retry, options: Options) -> float | None:
@@ -93,15 +108,36 @@ def rotation_s(retry: Retry, options: Options) -> float | None:
     return None if limit_s is None or limit_s < LONG_S else limit_s - ROTATION_MARGIN_S
 
 
+def check_silence(retry: Retry, options: Options, *, takes_commits: bool) -> None:
+    """Refuse to fill the pauses of a source where that cannot help.
+
+    Raises:
+        ConfigurationError: says why not, and what to do.
+    """
+    if retry.silence == "resume":
+        return
+    if options.audio.bytes_per_second is None:
+        reason = f"silence cannot be put into {options.audio.encoding}; send pcm"
+    elif takes_commits:
+        reason = "with manual_commit=True silence would be part of the utterance"
+    elif options.max_audio_ms is not None and options.max_audio_ms / 1000 < LONG_S:
+        reason = f"{options.model} takes {options.max_audio_ms / 1000:g} s at most, and silence counts"
+    elif options.silence_limit is not None:
+        reason = f"{options.model} {options.silence_limit}"
+    else:
+        return
+    raise ConfigurationError(f"Retry(silence='fill'): {reason}")
+
+
 class Recovery:
     """How many attempts are left in this session."""
 
     def __init__(self, retry: Retry) -> None:
-        self._retry = retry
+        self.retry = retry
         self._attempt = 0
 
     def __repr__(self) -> str:
-        return f"<Recovery {self._attempt} of {self._retry.attempts} attempts>"
+        return f"<Recovery {self._attempt} of {self.retry.attempts} attempts>"
 
     @property
     def attempt(self) -> int:
@@ -109,7 +145,7 @@ class Recovery:
         return self._attempt
 
     def made_progress(self) -> None:
-        """Something is final that was not: the attempts count from 0 again."""
+        """Something is final that was not, or the source only paused: the attempts count from 0 again."""
         self._attempt = 0
 
     def delay_s(self, error: ASRError, roll: float, *, elsewhere: bool = False) -> float | None:
@@ -120,12 +156,12 @@ class Recovery:
             roll: a random number from 0 to 1.
             elsewhere: the next attempt goes to somebody else: at once, whatever the error was.
         """
-        if not (error.retryable or elsewhere) or self._attempt >= self._retry.attempts:
+        if not (error.retryable or elsewhere) or self._attempt >= self.retry.attempts:
             return None
         if elsewhere:
             self._attempt += 1
             return 0.0
-        longest_s = min(self._retry.max_delay_s, FIRST_DELAY_S * GROWTH**self._attempt)
+        longest_s = min(self.retry.max_delay_s, FIRST_DELAY_S * GROWTH**self._attempt)
         self._attempt += 1
         asked_s = (error.retry_after if isinstance(error, RateLimitedError) else None) or 0.0
         return max(roll * longest_s, asked_s) if asked_s <= MAX_ASKED_S else None

@@ -9,16 +9,17 @@ from __future__ import annotations
 import asyncio
 import math
 import weakref
-from collections.abc import Awaitable
+from collections.abc import Callable
 
-__all__ = ["Ticker"]
+__all__ = ["EARLY_S", "TICK_S", "Ticker"]
 
 TICK_S = 0.005
-"""How late a waiter may be woken. A twentieth of a frame: nobody hears it, and it is well below what a busy loop or a
+"""How late somebody may be called. A twentieth of a frame: nobody hears it, and it is well below what a busy loop or a
 network adds; the wake-ups of a loop are bounded by 200 a second for any number of sessions."""
 
-ROUNDING = 0.001
-"""Of a tick: a moment that is the end of a tick but for the rounding of floats is not moved to the next one."""
+EARLY_S = 0.00001
+"""How early somebody may be called: a moment that is the end of a tick but for the rounding of floats is not moved to
+the next one. Who asks the clock again takes so much for nothing."""
 
 _tickers: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Ticker] = weakref.WeakKeyDictionary()
 
@@ -27,8 +28,8 @@ class Ticker:
     """The timer of one event loop."""
 
     def __init__(self) -> None:
-        # by tick, those who are woken at its end
-        self._waiting: dict[int, list[asyncio.Future[None]]] = {}
+        # by tick, who is called at its end
+        self._due: dict[int, list[Callable[[], None]]] = {}
 
     @classmethod
     def of_running_loop(cls) -> Ticker:
@@ -39,21 +40,16 @@ class Ticker:
             ticker = _tickers[loop] = cls()
         return ticker
 
-    def after(self, delay_s: float) -> Awaitable[None]:
-        """Wait at least so long, and at most a tick longer; without a delay for the others' turn only."""
-        if delay_s <= 0:
-            return asyncio.sleep(0)
+    def call_after(self, delay_s: float, callback: Callable[[], None]) -> None:
+        """Call so much later, at most `EARLY_S` less and a tick more. It is not to raise."""
         loop = asyncio.get_running_loop()
-        tick = math.ceil((loop.time() + delay_s) / TICK_S - ROUNDING)
-        woken = loop.create_future()
-        if tick in self._waiting:
-            self._waiting[tick].append(woken)
+        tick = math.ceil((loop.time() + delay_s - EARLY_S) / TICK_S)
+        if tick in self._due:
+            self._due[tick].append(callback)
         else:
-            self._waiting[tick] = [woken]
-            loop.call_at(tick * TICK_S, self._wake, tick)
-        return woken
+            self._due[tick] = [callback]
+            loop.call_at(tick * TICK_S, self._end_of, tick)
 
-    def _wake(self, tick: int) -> None:
-        for waiter in self._waiting.pop(tick):
-            if not waiter.done():  # not given up meanwhile
-                waiter.set_result(None)
+    def _end_of(self, tick: int) -> None:
+        for callback in self._due.pop(tick):
+            callback()

@@ -1,9 +1,10 @@
 """One line of results out of several connections: where their audio stands in the source, and what is told already.
 
 Each connection counts its own milliseconds and segments from 0. A `Stretch` is what one connection recognises: it moves
-times to the source's clock and gives segments the session's ids. A segment that was open when its connection was lost
-is recognised again and keeps its id, so that its interims go on where they stopped; one that was final is not told
-again. The `Timeline` knows how far the source is covered by final results without a hole.
+times to the source's clock, leaves out the silence that only the connection was sent, and gives segments the session's
+ids. A segment that was open when its connection was lost is recognised again and keeps its id, so that its interims go
+on where they stopped; one that was final is not told again. The `Timeline` knows how far the source is covered by final
+results without a hole.
 
 Pure rules: no connections, no clock.
 """
@@ -14,9 +15,10 @@ from collections import deque
 
 import msgspec
 
+from .audio import AudioFormat
 from .results import Event, Result, SpeechEnded, SpeechEnding, SpeechStarted, Translation, TranslationArrived, Word
 
-__all__ = ["Stretch", "Timeline"]
+__all__ = ["Silence", "Stretch", "Timeline"]
 
 MAX_REMEMBERED = 1_000
 """Segments of which something may still be said, or said again; a session of hours has many more."""
@@ -59,16 +61,17 @@ class Timeline:
         """Whether everything that was begun is final."""
         return not self._open
 
-    def stretch(self, offset_ms: int) -> Stretch:
+    def stretch(self, offset_ms: int, silence: Silence | None = None) -> Stretch:
         """What the next connection recognises, whose audio begins here in the source.
 
-        What an earlier one left open, or made final behind this place, will be heard again: it counts as covered when
-        it was.
+        `silence` is what it is sent beside the source. What an earlier connection left open, or made final behind this
+        place, will be heard again: it counts as covered when it was.
         """
         self._orphans = deque(sorted([*self._orphans, *self._open]))
         self._open.clear()
         self._finals_end_ms = offset_ms
-        return Stretch(self, offset_ms, self._orphans, [span for span in self._finals if span.end_ms > offset_ms])
+        told = [span for span in self._finals if span.end_ms > offset_ms]
+        return Stretch(self, offset_ms, silence, self._orphans, told)
 
     def new_id(self) -> int:
         """The next segment of the session."""
@@ -89,12 +92,60 @@ class Timeline:
         self._finals_end_ms = max(self._finals_end_ms, end_ms)
 
 
+class _Pause(msgspec.Struct, frozen=True):
+    """A place in the source at which silence was sent, and how much of it the connection had before and behind it."""
+
+    at_ms: int
+    before_ms: int
+    behind_ms: int
+
+
+class Silence:
+    """What one connection was sent beside the source: its vendor counts it, the source's clock does not.
+
+    Counted in bytes, so that nothing adds up however often the source pauses.
+    """
+
+    def __init__(self, audio_format: AudioFormat) -> None:
+        self._format = audio_format
+        self._bytes = 0
+        self._pauses: deque[_Pause] = deque(maxlen=MAX_REMEMBERED)
+
+    def __repr__(self) -> str:
+        return f"<Silence {self._bytes} bytes, {len(self._pauses)} pauses>"
+
+    def __bool__(self) -> bool:
+        return self._bytes > 0
+
+    def put(self, at_ms: int, size_bytes: int) -> None:
+        """More silence is sent, at this place in the source: the one where it was before, or a later one."""
+        before_ms = self._format.to_ms(self._bytes)
+        self._bytes += size_bytes
+        if self._pauses and self._pauses[-1].at_ms == at_ms:
+            before_ms = self._pauses.pop().before_ms
+        self._pauses.append(_Pause(at_ms, before_ms, self._format.to_ms(self._bytes)))
+
+    def left_out(self, time_ms: int) -> int:
+        """The time of the source, of one that counts the silence too; all of a pause is where it stands."""
+        before_ms = 0
+        for pause in reversed(self._pauses):
+            if time_ms >= pause.at_ms + pause.behind_ms:
+                return time_ms - pause.behind_ms
+            if time_ms >= pause.at_ms + pause.before_ms:
+                return pause.at_ms
+            before_ms = pause.before_ms
+        return time_ms - before_ms
+
+
 class Stretch:
     """What one connection recognises."""
 
-    def __init__(self, timeline: Timeline, offset_ms: int, orphans: deque[int], told: list[_Span]) -> None:
+    def __init__(
+        self, timeline: Timeline, offset_ms: int, silence: Silence | None, orphans: deque[int], told: list[_Span]
+    ) -> None:
         self._timeline = timeline
         self._offset_ms = offset_ms
+        self._silence = silence
         # ids of segments that an earlier connection left open, the first first
         self._orphans = orphans
         # final segments of earlier connections that this one will hear again
@@ -122,8 +173,7 @@ class Stretch:
                 return event
 
     def _place_result(self, result: Result) -> Result | None:
-        offset_ms = self._offset_ms
-        start_ms, end_ms = result.start_ms + offset_ms, result.end_ms + offset_ms
+        start_ms, end_ms = self._in_source(result.start_ms), self._in_source(result.end_ms)
         if self._was_told(start_ms, end_ms):
             if result.is_final:
                 self._timeline.finalised(start_ms, end_ms)
@@ -133,7 +183,7 @@ class Stretch:
         if result.is_final:
             self._timeline.closed(segment_id)
             self._timeline.finalised(start_ms, end_ms)
-        if not offset_ms and segment_id == result.segment_id:
+        if not self._offset_ms and not self._silence and segment_id == result.segment_id:
             return result
         return msgspec.structs.replace(
             result,
@@ -145,7 +195,7 @@ class Stretch:
         )
 
     def _place_start(self, event: SpeechStarted) -> SpeechStarted | None:
-        start_ms = event.start_ms + self._offset_ms
+        start_ms = self._in_source(event.start_ms)
         if self._was_told(start_ms, start_ms + 1):
             return None
         segment_id = self._id_of(event.segment_id)
@@ -157,13 +207,13 @@ class Stretch:
         if segment_id is None:
             return None
         self._timeline.closed(segment_id)
-        return SpeechEnded(segment_id=segment_id, end_ms=event.end_ms + self._offset_ms)
+        return SpeechEnded(segment_id=segment_id, end_ms=self._in_source(event.end_ms))
 
     def _place_ending(self, event: SpeechEnding) -> SpeechEnding | None:
         segment_id = self._ids.get(event.segment_id)
         if segment_id is None:
             return None
-        end_ms = None if event.end_ms is None else event.end_ms + self._offset_ms
+        end_ms = None if event.end_ms is None else self._in_source(event.end_ms)
         return msgspec.structs.replace(event, segment_id=segment_id, end_ms=end_ms)
 
     def _place_translation(self, event: TranslationArrived) -> TranslationArrived | None:
@@ -171,6 +221,10 @@ class Stretch:
         if segment_id is None:
             return None
         return msgspec.structs.replace(event, segment_id=segment_id, translation=self._moved(event.translation))
+
+    def _in_source(self, own_ms: int) -> int:
+        time_ms = own_ms + self._offset_ms
+        return self._silence.left_out(time_ms) if self._silence else time_ms
 
     def _was_told(self, start_ms: int, end_ms: int) -> bool:
         """Whether this lies in a segment that is final: with its middle, since times differ by some milliseconds."""
@@ -187,14 +241,13 @@ class Stretch:
     def _moved(self, translation: Translation) -> Translation:
         return msgspec.structs.replace(
             translation,
-            start_ms=translation.start_ms + self._offset_ms,
-            end_ms=translation.end_ms + self._offset_ms,
+            start_ms=self._in_source(translation.start_ms),
+            end_ms=self._in_source(translation.end_ms),
             words=self._moved_words(translation.words),
         )
 
     def _moved_words(self, words: tuple[Word, ...]) -> tuple[Word, ...]:
-        offset_ms = self._offset_ms
+        place = self._in_source
         return tuple(
-            msgspec.structs.replace(word, start_ms=word.start_ms + offset_ms, end_ms=word.end_ms + offset_ms)
-            for word in words
+            msgspec.structs.replace(word, start_ms=place(word.start_ms), end_ms=place(word.end_ms)) for word in words
         )

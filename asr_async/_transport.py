@@ -205,6 +205,13 @@ class Transport(asyncio.Protocol):
         """Whether the network keeps up with what is sent."""
         return self._room is None
 
+    def when_room(self, callback: Callable[[], None]) -> None:
+        """Call once when the network has caught up, or never will; at once if it has."""
+        if self._room is None:
+            callback()
+        else:
+            self._room.add_done_callback(lambda _room: callback())
+
     async def wait_for_room(self) -> None:
         """Return when the network has caught up, or never will."""
         if self._room is not None:

@@ -5,6 +5,8 @@ Arithmetic only: nothing here reads a file, knows a vendor, or knows what time i
 
 from __future__ import annotations
 
+import struct
+
 import msgspec
 
 from .errors import ConfigurationError
@@ -20,6 +22,7 @@ MAX_COMPRESSED_FRAME_BYTES = 16_384
 
 _RAW_SAMPLE_BYTES = {"pcm": 2, "wav": 2, "ulaw": 1, "alaw": 1}
 _SILENCE = {"ulaw": b"\xff", "alaw": b"\xd5"}
+_UNKNOWN_LENGTH = 0xFFFFFFFF
 
 
 class AudioFormat(msgspec.Struct, frozen=True):
@@ -49,6 +52,29 @@ class AudioFormat(msgspec.Struct, frozen=True):
         if self.bytes_per_second is None:
             return MAX_COMPRESSED_FRAME_BYTES
         return max(1, self.sample_rate * frame_ms // 1000) * self.sample_bytes
+
+    def silence(self, size_bytes: int) -> bytes:
+        """Digital silence of so many bytes.
+
+        Raises:
+            ConfigurationError: the format is compressed.
+        """
+        if self.bytes_per_second is None:
+            raise ConfigurationError(f"{self.encoding} is compressed: silence cannot be put into its bytes")
+        return _SILENCE.get(self.encoding, b"\0") * size_bytes
+
+    @property
+    def header(self) -> bytes:
+        """What has to stand in front of samples from the middle of a stream: a RIFF header for `wav`, else nothing."""
+        if self.encoding != "wav":
+            return b""
+        rate, size = self.sample_rate, self.sample_bytes
+        # the lengths are not known: the largest, as live sources write it
+        return struct.pack(
+            "<4sI4s4sIHHIIHH4sI",
+            *(b"RIFF", _UNKNOWN_LENGTH, b"WAVE", b"fmt ", 16, 1, 1, rate, rate * size, size, 8 * size),
+            *(b"data", _UNKNOWN_LENGTH),
+        )
 
     def to_ms(self, size_bytes: int) -> int:
         """Length of so many bytes in whole milliseconds, rounded down.
@@ -120,7 +146,19 @@ class Framer:
         missing = self._min_bytes - size
         if missing <= 0 or self._format.bytes_per_second is None:
             return tail
-        return memoryview(bytes(tail) + _SILENCE.get(self._format.encoding, b"\0") * missing)
+        return memoryview(bytes(tail) + self._format.silence(missing))
+
+    def cut(self) -> memoryview | None:
+        """Give out what is pending although more will come: the source pauses here. None if it is too little to send.
+
+        What is not a whole sample yet stays.
+        """
+        size = self._filled_bytes - self._filled_bytes % self._format.sample_bytes
+        if not size or size < self._min_bytes:
+            return None
+        pending = self._take_pending()
+        self._fill(pending[size:])
+        return pending[:size]
 
     def _split(self, view: memoryview, immutable: bool) -> list[memoryview]:
         step = self._frame_bytes

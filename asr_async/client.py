@@ -16,9 +16,10 @@ from ._fanout import Closes, FanOut
 from ._pool import Connections, Pool
 from ._recovery import Retry
 from ._tape import Tape
+from ._timeouts import Timeouts
 from .errors import ASRError, ConfigurationError, LocalProtocolError
 from .results import Event, Gap, Result, SessionStats, Transcribed, Transcript, TranslationArrived, join_texts
-from .session import Session, Timeouts
+from .session import Session
 from .sources import AudioFile, AudioSource, preflight, read_audio
 from .vendors import service_for
 from .vendors.service import LendsKeys

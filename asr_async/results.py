@@ -170,6 +170,8 @@ class SessionStats(msgspec.Struct, frozen=True, kw_only=True):
     """Audio in gaps."""
     member: str | None = None
     """Who of a `Fallback` recognises at present; None with any other service."""
+    silence_sent_ms: int = 0
+    """Silence that filled pauses of the source (`Retry(silence="fill")`): no part of `audio_sent_ms`, but billed."""
 
 
 class Transcript(msgspec.Struct, frozen=True, kw_only=True):

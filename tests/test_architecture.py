@@ -11,7 +11,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "asr_async"
 FLOORS = [
-    ("words", ["_version", "errors", "results", "audio", "hotwords"]),
+    ("words", ["_version", "errors", "results", "audio", "hotwords", "_timeouts"]),
     (
         "rules",
         [
@@ -59,7 +59,8 @@ FLOORS = [
         ],
     ),
     ("registry", ["vendors.registry", "vendors", "vendors.*"]),
-    ("one connection", ["_pool", "_signal", "_ticker", "_link", "_outbox", "session"]),
+    ("one connection", ["_pool", "_signal", "_ticker", "_link", "_dialer"]),
+    ("one session", ["_outbox", "_run", "_feed", "_delivery", "_relay", "session"]),
     ("several services", ["fallback"]),
     ("doors", ["_fanout", "local", "client", ""]),
 ]

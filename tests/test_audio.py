@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import wave
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -109,3 +112,46 @@ def test_compressed_bytes_have_no_length_in_time() -> None:
         AudioFormat("mp3").to_ms(1)
     with pytest.raises(ConfigurationError, match="mp3 is compressed"):
         AudioFormat("mp3").to_bytes(1)
+
+
+# --- a source that pauses --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("encoding", "sample"), [("pcm", b"\0"), ("wav", b"\0"), ("ulaw", b"\xff"), ("alaw", b"\xd5")])
+def test_silence_is_what_the_encoding_has_for_it(encoding: str, sample: bytes) -> None:
+    assert AudioFormat(encoding, 8_000).silence(800) == sample * 800
+
+
+def test_compressed_audio_has_no_silence_that_could_be_put_into_it() -> None:
+    with pytest.raises(ConfigurationError, match="opus is compressed: silence cannot be put into its bytes"):
+        AudioFormat("opus").silence(1)
+
+
+def test_what_is_pending_is_given_out_at_a_pause_in_whole_samples_and_the_stream_goes_on() -> None:
+    framer = Framer(PCM16K, min_bytes=320)
+    stream = bytes(range(256)) * 20
+    assert framer.push(stream[:1_001]) == []
+    first = framer.cut()
+    assert first is not None
+    assert bytes(first) == stream[:1_000]
+    (frame,) = framer.push(stream[1_001:4_300])
+    assert bytes(frame) == stream[1_000:4_200]
+    assert framer.cut() is None, "100 bytes are too little to be sent"
+    tail = framer.flush()
+    assert tail is not None
+    assert bytes(tail) == stream[4_200:4_300] + bytes(220)
+
+
+def test_nothing_pending_is_nothing_to_give_out() -> None:
+    framer = Framer(PCM16K)
+    assert framer.cut() is None
+    framer.push(b"\x01")
+    assert framer.cut() is None, "half a sample"
+
+
+def test_the_header_of_a_wav_says_what_follows_and_not_how_much() -> None:
+    header = AudioFormat("wav", 8_000).header
+    with wave.open(io.BytesIO(header + bytes(1_600))) as reader:
+        assert (reader.getnchannels(), reader.getsampwidth(), reader.getframerate()) == (1, 2, 8_000)
+    assert len(header) == 44
+    assert AudioFormat("pcm").header == AudioFormat("mp3").header == b""

@@ -23,17 +23,19 @@ import pytest
 from websockets.asyncio.server import ServerConnection
 from websockets.http11 import Request
 
-from asr_async import Client, Retry, Timeouts, connect, transcribe
+from asr_async import Client, DashScope, Fallback, Paraformer, Retry, Timeouts, connect, transcribe
 
-from .numbered import DASHSCOPE, Listener, Source, cut
+from .numbered import DASHSCOPE, Listener, Source, cut, numbered
+from .rogue import say
 from .virtual_time import VirtualLoop
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Generator
+    from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
 
     from asr_async.vendors.service import Service
 
     Scenario = Callable[[Service], Coroutine[Any, Any, None]]
+    Fate = Callable[[ServerConnection, str], Awaitable[None]]
 
 STRIDE = 7
 OPTIONS = DASHSCOPE.options
@@ -87,6 +89,85 @@ async def paced(service: Service) -> None:
         async for _ in session.events(Source(2.5), pace=1.0):
             pass
         assert session.stats.reconnects == 1
+
+
+async def rotate(service: Service) -> None:
+    """The next connection is opened ahead, taken at the end of a segment, and the old one is read to its end."""
+    retry = Retry(rotate_after=1)
+    async with connect(OPTIONS, service, timeouts=TIMEOUTS, retry=retry) as session:
+        first = session._link
+        async for _ in session.stream(Source(3.5)):
+            pass
+        assert session._link is not first
+        assert session.stats.reconnects == 0
+
+
+async def come_back(service: Service) -> None:
+    """The first member refuses once, another stands in, and the first is taken back."""
+    assert isinstance(service, Fallback)
+    async with connect(service.options, service, timeouts=TIMEOUTS) as session:
+        assert session._link is not None
+        assert session._link.is_substitute
+        async for _ in session.stream(Source(4)):
+            pass
+        assert not session._link.is_substitute
+
+
+async def pause(service: Service) -> None:
+    """Silence is sent while nobody speaks."""
+    options = Paraformer(heartbeat=True)
+    async with connect(options, service, timeouts=TIMEOUTS, retry=Retry(silence="fill")) as session:
+        await session.send(numbered(1) * 500)
+        await asyncio.sleep(7)
+        await session.send(numbered(1) * 500)
+        await session.finish()
+        async for _ in session:
+            pass
+        assert session.stats.silence_sent_ms > 1_500
+
+
+async def rest(service: Service) -> None:
+    """The vendor gives up a source that says nothing, and is asked again when it does."""
+    async with connect(OPTIONS, service, timeouts=TIMEOUTS) as session:
+        await session.send(numbered(1) * 2_000)
+        await asyncio.sleep(60)
+        assert session.stats.reconnects == 0
+        await session.send(numbered(1) * 500)
+        await session.finish()
+        async for _ in session:
+            pass
+        assert session.stats.reconnects == 1
+
+
+async def give_up(connection: ServerConnection, task_id: str) -> None:
+    await asyncio.sleep(23)
+    message = "request timeout after 23 seconds."
+    await say(connection, "task-failed", task_id, error_code="CLIENT_ERROR", error_message=message)
+
+
+class SlowToPart(Listener):
+    """Lets nobody in at once, and takes its time to finish: there are two connections for a while."""
+
+    async def let_in(self, connection: ServerConnection, request: Request) -> None:
+        await asyncio.sleep(0.3)
+
+    async def _tell_rest(self, *args: Any) -> None:
+        await asyncio.sleep(0.5)
+        await super()._tell_rest(*args)
+
+
+class RefusesOnce(SlowToPart):
+    """Loses whoever comes with the first key, as long as there is a fate left."""
+
+    async def let_in(self, connection: ServerConnection, request: Request) -> None:
+        if self.fates and request.headers["Authorization"].endswith("sk-numbered"):
+            await self.fates.pop(0)(connection, "")  # type: ignore[misc]
+        await super().let_in(connection, request)
+
+
+def with_another(port: int) -> Service:
+    second = DashScope("sk-second", endpoint=f"ws://127.0.0.1:{port}/")
+    return Fallback([(DASHSCOPE.service(port), OPTIONS), (second, OPTIONS)])
 
 
 # --- moments ---------------------------------------------------------------------------------------------------------
@@ -165,16 +246,19 @@ class WatchedLoop(VirtualLoop):
 class Rig:
     """A vendor, a loop that watches, and callers to be stopped."""
 
-    def __init__(self, loop: WatchedLoop, vendor: Listener, service: Service) -> None:
+    def __init__(
+        self, loop: WatchedLoop, vendor: Listener, new_service: Callable[[], Service], fates: Sequence[Fate]
+    ) -> None:
         self.loop = loop
         self._vendor = vendor
-        self._service = service
+        self._new_service = new_service
+        self._fates = fates
 
     async def run(
         self, scenario: Scenario, caller: Callable[[Coroutine[Any, Any, None]], Awaitable[None]]
     ) -> BaseException | None:
         """Have a scenario called once and hold what is left against what was there; what came out of it."""
-        self._vendor.fates = [cut]
+        self._vendor.fates = list(self._fates)
         random.seed(1)  # how long the session waits before it connects again
         sockets = self.loop.open_sockets()
         self.loop.callers.clear()
@@ -189,17 +273,25 @@ class Rig:
 
     async def _call(self, caller: Callable[[Coroutine[Any, Any, None]], Awaitable[None]], scenario: Scenario) -> None:
         _is_callers.set(True)
-        await caller(scenario(self._service))
+        await caller(scenario(self._new_service()))
 
 
-def with_rig(prove: Callable[[Rig], Coroutine[Any, Any, None]], vendor: Listener | None = None) -> None:
-    vendor = vendor or Listener(after_ms=1_700)
+def with_rig(
+    prove: Callable[[Rig], Coroutine[Any, Any, None]],
+    scenario: Scenario | None = None,
+    *,
+    vendor: Listener | None = None,
+) -> None:
+    """Prove it with the vendor that a scenario needs; most lose the first connection."""
+    fates = FATES.get(scenario, (cut,))
+    service_at = with_another if scenario is come_back else DASHSCOPE.service
+    vendor = vendor or VENDORS.get(scenario, Listener)(after_ms=1_700)
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
         assert isinstance(loop, WatchedLoop)
         async with vendor.serving() as port:
-            await prove(Rig(loop, vendor, DASHSCOPE.service(port)))
+            await prove(Rig(loop, vendor, lambda: service_at(port), fates))
 
     gc.collect()
     gc.freeze()  # what is there stays out of the way of the collector, which is asked some hundred times
@@ -210,11 +302,15 @@ def with_rig(prove: Callable[[Rig], Coroutine[Any, Any, None]], vendor: Listener
         gc.unfreeze()
 
 
+VENDORS: dict[Scenario | None, type[Listener]] = {rotate: SlowToPart, come_back: RefusesOnce}
+FATES: dict[Scenario | None, Sequence[Fate]] = {rotate: (), pause: (), rest: (give_up,)}
+
+
 # --- at every await --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("is_late", [False, True], ids=["as-the-wait-begins", "as-it-ends"])
-@pytest.mark.parametrize("scenario", [stream, push, in_one_call, drop, leave])
+@pytest.mark.parametrize("scenario", [stream, push, in_one_call, drop, leave, rotate, come_back, pause, rest])
 def test_cancelled_at_any_await_a_session_leaves_nothing_behind(scenario: Scenario, is_late: bool) -> None:
     async def prove(rig: Rig) -> None:
         count = await count_suspensions(rig, scenario)
@@ -227,7 +323,7 @@ def test_cancelled_at_any_await_a_session_leaves_nothing_behind(scenario: Scenar
             outcome = await rig.run(scenario, caller)
             assert isinstance(outcome, asyncio.CancelledError), f"suspension {at}: {outcome!r}"
 
-    with_rig(prove)
+    with_rig(prove, scenario)
 
 
 async def count_suspensions(rig: Rig, scenario: Scenario) -> int:
@@ -250,7 +346,7 @@ def current_task() -> asyncio.Task[Any]:
 # --- at any turn of the loop -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("scenario", [stream, push, paced])
+@pytest.mark.parametrize("scenario", [stream, push, paced, rotate, come_back, pause, rest])
 def test_cancelled_whatever_its_tasks_are_at_a_session_leaves_nothing_behind(scenario: Scenario) -> None:
     async def prove(rig: Rig) -> None:
         for turn in await some_turns(rig, scenario):
@@ -262,10 +358,10 @@ def test_cancelled_whatever_its_tasks_are_at_a_session_leaves_nothing_behind(sce
             outcome = await rig.run(scenario, caller)
             assert isinstance(outcome, asyncio.CancelledError), f"turn {turn}: {outcome!r}"
 
-    with_rig(prove)
+    with_rig(prove, scenario)
 
 
-@pytest.mark.parametrize("scenario", [stream, paced])
+@pytest.mark.parametrize("scenario", [stream, paced, rotate])
 def test_left_by_a_scope_of_anyio_a_session_leaves_nothing_behind(scenario: Scenario) -> None:
     """Such a scope cancels at each turn anew until it is left; the goodbye is shielded, and may come to its end."""
 
@@ -280,7 +376,7 @@ def test_left_by_a_scope_of_anyio_a_session_leaves_nothing_behind(scenario: Scen
 
             assert await rig.run(scenario, caller) is None
 
-    with_rig(prove)
+    with_rig(prove, scenario)
 
 
 @pytest.mark.parametrize("scenario", [stream, paced])
@@ -365,4 +461,4 @@ def test_cancelled_while_it_connects_again_a_session_ends_within_the_closing_dea
         assert isinstance(await rig.run(paced, caller), asyncio.CancelledError)
         assert len(vendor.began_at) == (2 if where == "the replay" else 1)
 
-    with_rig(prove, vendor)
+    with_rig(prove, vendor=vendor)

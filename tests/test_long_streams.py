@@ -17,9 +17,19 @@ import msgspec
 import pytest
 from websockets.asyncio.server import ServerConnection
 
-from asr_async import DeadlineError, Paraformer, Reconnected, Retry, Session, Timeouts, connect, transcribe
+from asr_async import (
+    ConfigurationError,
+    DeadlineError,
+    Paraformer,
+    Reconnected,
+    Retry,
+    Session,
+    Timeouts,
+    connect,
+    transcribe,
+)
 
-from .numbered import Listener, Source, fall_silent, finals_of
+from .numbered import Listener, Source, fall_silent, finals_of, seconds
 from .rogue import final, interim, rogue, start
 from .virtual_time import VirtualLoop, run_virtual
 
@@ -251,3 +261,116 @@ def test_a_vendor_that_reads_no_more_is_noticed_within_the_idle_deadline_and_a_s
         ]
 
     run_virtual(scenario)
+
+
+# --- the first result ------------------------------------------------------------------------------------------------
+
+
+class Deaf(Listener):
+    """Takes audio on so many connections and tells nothing, not even when it should finish; then it listens."""
+
+    def __init__(self, connections: float) -> None:
+        super().__init__()
+        self._deaf = connections
+        self.heard_from: list[float] = []
+
+    async def __call__(self, connection: ServerConnection) -> None:
+        if len(self.heard_from) >= self._deaf:
+            await super().__call__(connection)
+            return
+        await start(connection)
+        self.heard_from.append(0.0)
+        async for _ in connection:
+            self.heard_from[-1] = self.heard_from[-1] or now()
+
+
+async def talk(
+    vendor: Deaf, source: Any, *, retry: Retry | None = None, timeouts: Timeouts | None = None
+) -> tuple[list[Any], int]:
+    """The events of a session, and how often it connected again."""
+    events = []
+    async with rogue(vendor) as service, connect(Paraformer(), service, retry=retry, timeouts=timeouts) as session:
+        async for event in session.events(source):
+            events.append(event)
+        return events, session.stats.reconnects
+
+
+def test_a_vendor_that_takes_audio_and_tells_nothing_is_an_error_at_the_deadline_of_the_first_result() -> None:
+    async def scenario() -> None:
+        vendor = Deaf(connections=1)
+        with pytest.raises(DeadlineError) as caught:
+            await talk(vendor, Microphone(), retry=Retry(attempts=0), timeouts=Timeouts(first_result=6))
+        assert now() - vendor.heard_from[0] == pytest.approx(6, abs=0.1)
+        assert "no result within 6 s of the first audio (Timeouts.first_result)" in str(caught.value)
+        assert caught.value.retryable
+
+    run_virtual(scenario)
+
+
+def test_another_connection_hears_all_that_the_deaf_one_was_told() -> None:
+    async def scenario() -> None:
+        vendor = Deaf(connections=2)
+        events, reconnects = await talk(vendor, Source(20), timeouts=Timeouts(first_result=6))
+        assert finals_of(events) == seconds(20)
+        assert reconnects == 2
+        reasons = {event.reason for event in events if isinstance(event, Reconnected)}
+        assert reasons == {"no result within 6 s of the first audio (Timeouts.first_result)"}
+
+    run_virtual(scenario)
+
+
+def test_a_vendor_that_stays_deaf_is_an_error_after_as_many_connections_as_retry_has() -> None:
+    async def scenario() -> None:
+        vendor = Deaf(connections=float("inf"))
+        with pytest.raises(DeadlineError, match="no result within 6 s"):
+            await talk(vendor, Microphone(), retry=Retry(attempts=2), timeouts=Timeouts(first_result=6))
+        assert len(vendor.heard_from) == 3
+        assert now() == pytest.approx(18, abs=2.0)
+
+    run_virtual(scenario)
+
+
+def test_after_the_first_result_a_vendor_may_be_quiet_as_long_as_nobody_speaks() -> None:
+    async def scenario() -> None:
+        class OneWord(Listener):
+            async def _tell_seconds(self, *args: Any) -> int:
+                return await super()._tell_seconds(*args) if args[3] == 0 else args[3]
+
+        events, reconnects = await talk(OneWord(), Source(60), timeouts=Timeouts(first_result=2, finish=10))  # type: ignore[arg-type]
+        assert finals_of(events)[0] == (0, "to 1000", 0, 1_000)
+        assert reconnects == 0
+
+    run_virtual(scenario)
+
+
+def test_before_there_is_audio_and_after_its_end_other_deadlines_hold() -> None:
+    async def scenario() -> None:
+        timeouts = Timeouts(first_result=2, finish=7)
+        async with rogue(Deaf(connections=1)) as service, connect(Paraformer(), service, timeouts=timeouts) as session:
+            await asyncio.sleep(15)
+            began_at = now()
+            await session.send(bytes(3_200))
+            with pytest.raises(DeadlineError, match=r"did not confirm the end within 7 s \(Timeouts.finish\)"):
+                await session.finish()
+            assert now() - began_at == pytest.approx(7, abs=0.1)
+
+    run_virtual(scenario)
+
+
+def test_nobody_has_to_speak_unless_the_caller_says_so() -> None:
+    async def scenario() -> None:
+        async with rogue(Deaf(connections=1)) as service, connect(Paraformer(), service) as session:
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(1_200):
+                    async for _ in session.stream(Microphone()):
+                        pass
+            assert session.stats.reconnects == 0
+
+    with asyncio.Runner(loop_factory=lambda: VirtualLoop(quiet_polls=0)) as runner:
+        runner.run(scenario())
+
+
+@pytest.mark.parametrize("value", [0, -1, "soon"])
+def test_a_deadline_that_is_no_positive_number_is_refused(value: Any) -> None:
+    with pytest.raises(ConfigurationError, match=rf"Timeouts\(first_result={value!r}\): must be a positive number"):
+        Timeouts(first_result=value)

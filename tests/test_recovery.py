@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from websockets.asyncio.server import ServerConnection
 
 from asr_async import (
     ASRError,
+    AudioFormat,
     AudioLostError,
     AuthenticationError,
     Client,
@@ -36,6 +38,9 @@ from asr_async import (
 from asr_async._recovery import Recovery, rotation_s
 from asr_async._ticker import TICK_S
 from asr_async._timeline import Timeline
+from asr_async.emulator import Scripted, serve
+from asr_async.emulator.faults import Cut
+from asr_async.emulator.positions import position_audio, position_of
 from asr_async.results import SpeechEnded, SpeechStarted, Translation, TranslationArrived, Word
 
 from .numbered import Listener, Source, cut, fall_silent, finals_of, seconds
@@ -424,6 +429,41 @@ def test_compressed_audio_that_does_not_fit_is_a_loss_whatever_is_wanted() -> No
             with pytest.raises(AudioLostError, match=r"from 1000 ms on.*compressed audio can be sent again"):
                 async for _ in session.events(Source(4, every_s=0.1)):
                     pass
+
+    run_virtual(scenario)
+
+
+@pytest.mark.parametrize("encoding", ["mp3", "opus", "speex", "aac", "amr"])
+def test_that_compressed_audio_cannot_be_cut_is_said_when_its_session_begins(encoding: str, caplog: Any) -> None:
+    async def scenario() -> None:
+        async with rogue(Listener()) as service, connect(Paraformer(format=encoding), service) as session:
+            await session.send(b"frame")
+            await session.finish()
+
+    with caplog.at_level(logging.INFO, "asr_async"):
+        run_virtual(scenario)
+    text = f"{encoding} cannot be cut: a lost connection is mended while all of the audio fits into Retry.buffer_s=60"
+    assert caplog.text.count(text) == 1
+
+
+@pytest.mark.parametrize("retry", [Retry(), Retry(rotate_after=3.0)], ids=["reconnect", "rotation"])
+def test_a_wav_goes_on_behind_a_header_of_its_own(retry: Retry) -> None:
+    async def scenario() -> None:
+        script = [("One.", 200, 1_500), ("Two.", 2_200, 3_500), ("Three.", 4_200, 5_500), ("Four.", 6_200, 7_500)]
+        faults = [] if retry.rotate_after else [Cut(after_audio_ms=2_600, connection=1)]
+        wav = AudioFormat("wav", 16_000).header + position_audio(0, 8_000)
+        async with serve(Scripted(script, position=position_of), faults=faults) as emulator:
+            service = DashScope("key", endpoint=emulator.dashscope_url)
+            async with connect(Paraformer(format="wav"), service, retry=retry) as session:
+                first = session._link
+                events = [event async for event in session.events([wav])]
+                assert session._link is not first
+        finals = finals_of(events)
+        assert [text for _, text, _, _ in finals] == [text for text, _, _ in script]
+        assert all(
+            abs(start_ms - start) <= 2 and abs(end_ms - end) <= 2
+            for (_, _, start_ms, end_ms), (_, start, end) in zip(finals, script, strict=True)
+        ), "the header of the source counts as 1.4 ms"
 
     run_virtual(scenario)
 

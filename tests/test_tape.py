@@ -191,6 +191,13 @@ def test_a_path_that_cannot_be_written_is_refused_at_once(name: str, reason: str
     assert str(caught.value) == f"tape='{path}': cannot be written: {reason}"
 
 
+async def test_a_client_says_so_before_it_connects(tmp_path: Path) -> None:
+    path = tmp_path / "none" / "tape.jsonl"
+    with pytest.raises(ConfigurationError, match=f"^tape='{path}': cannot be written: No such file or directory$"):
+        async with Client(DashScope("key", endpoint="ws://127.0.0.1:9/"), tape=path):
+            pass
+
+
 def test_what_was_recorded_is_there_after_a_crash(tmp_path: Path) -> None:
     path = tmp_path / "tape.jsonl"
     code = (

@@ -337,8 +337,8 @@ def test_leaving_a_session_leaves_no_timer_behind() -> None:
             async for result in session.stream(lasting(9), pace=None):
                 assert result.text == "你好"
                 break
-            waiting = list(session._run.waiting.values())
-        assert [timer.cancelled() for timer in waiting] == [True]
+            waiting = list(session._delivery._waiting.values())
+        assert [timer.cancelled() for timer, _ in waiting] == [True]
 
     run_against(Vendor(gummy(0, "你好")), scenario)
 

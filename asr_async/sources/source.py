@@ -67,6 +67,11 @@ class ChunkReader:
         self._iterator: AsyncIterator[AudioChunk] | Iterator[AudioChunk]
         self._iterator = aiter(source) if isinstance(source, AsyncIterable) else iter(source)
 
+    @property
+    def never_waits(self) -> bool:
+        """Whether the next chunk is always there: a plain iterable that has to wait would stop the event loop."""
+        return not isinstance(self._iterator, AsyncIterator)
+
     async def next_chunk(self) -> AudioChunk | None:
         """The next chunk; None at the end. What the source raises comes through."""
         if isinstance(self._iterator, AsyncIterator):

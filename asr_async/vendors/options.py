@@ -47,6 +47,11 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         """The longest audio that one session takes; None where there is no limit."""
         return None
 
+    @property
+    def silence_limit(self) -> str | None:
+        """How a session ends in silence, however much of it is sent, in words for an error; None where it does not."""
+        return None
+
     def __post_init__(self) -> None:
         for field in _fields(type(self)):
             value = getattr(self, field.name)

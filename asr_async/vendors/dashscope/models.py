@@ -32,6 +32,9 @@ FORMATS = ("pcm", "wav", "mp3", "opus", "speex", "aac", "amr")
 """What every task model reads: mono; pcm 16-bit little-endian, wav with PCM inside, opus and speex in Ogg, AMR-NB
 (SDK pages of Paraformer and Fun-ASR, 2025-10)."""
 
+SILENCE_LIMIT_S = 60
+"""So much silence ends a task without `heartbeat`, also while it is sent (real-time recognition SDK page, 2025-10)."""
+
 MIN_SAMPLE_RATE = 1_000
 """In Hz; not from a document: below it, a rate is a slip."""
 
@@ -302,6 +305,11 @@ class TaskOptions(Options, frozen=True, kw_only=True):
         return None if self.max_audio_s is None else self.max_audio_s * 1000
 
     @property
+    def silence_limit(self) -> str | None:
+        """A task of a model without `heartbeat` ends in silence."""
+        return f"ends after {SILENCE_LIMIT_S} s of silence even so; leave silence='resume'"
+
+    @property
     def capability(self) -> Capability:
         """The row of the capability table; for a model that is not in it, one that allows everything."""
         return CAPABILITIES.get(self.model) or unknown_model(self.model, frozenset(self.__struct_fields__))
@@ -384,6 +392,15 @@ class RecognitionOptions(TaskOptions, frozen=True, kw_only=True):
     # connection
     heartbeat: bool | None = None
     """True keeps the task open through more than 60 s of silent audio."""
+
+    @property
+    def silence_limit(self) -> str | None:
+        """None with `heartbeat`, which keeps a task open while silence is sent."""
+        if self.heartbeat:
+            return None
+        if "heartbeat" not in self.capability.options:
+            return super().silence_limit
+        return f"ends after {SILENCE_LIMIT_S} s of silence even so, without heartbeat=True"
 
     def _check_values(self) -> None:
         super()._check_values()

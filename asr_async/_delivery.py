@@ -1,0 +1,153 @@
+"""From what the connections of a session say to the one line of events that its caller sees.
+
+Each event is placed on the session's time line, a final result waits here for translations that still belong to it, and
+the rest of the session learns from here how far the results have got. It does not know sockets, audio or the caller.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from ._signal import Signal
+from ._timeline import Timeline
+from .results import Event, Gap, Reconnected, Result, TranslationArrived
+from .vendors.codec import EnoughAudio, Failed, Finished, NothingHeard, Started, Unrecognised, Usage, Waiting
+
+if TYPE_CHECKING:
+    from ._ledger import Ledger
+    from ._link import Link
+    from ._meter import Meter
+    from ._outbox import Outbox
+    from ._recovery import Recovery
+    from .vendors.codec import CodecEvent
+
+__all__ = ["Delivery"]
+
+logger = logging.getLogger("asr_async")
+
+
+class Delivery:
+    """Takes in what the codecs say, puts into the outbox what the caller should have."""
+
+    def __init__(
+        self, outbox: Outbox, meter: Meter, ledger: Ledger, recovery: Recovery, *, translation_s: float
+    ) -> None:
+        self._outbox = outbox
+        self._meter = meter
+        self._ledger = ledger
+        self._recovery = recovery
+        self._translation_s = translation_s
+        self._timeline = Timeline()
+        self._stretch = self._timeline.stretch(0)
+        self.wants_events = False
+        # results have got further in the audio, or might now; a segment has ended
+        self.progress = Signal()
+        self.segment_ended = Signal()
+        # the vendor heard something, for the first time in this session
+        self.something_heard = Signal()
+        self._progress_ms = -1
+        # finals that wait for a translation, by segment: until when, and who has them
+        self._waiting: dict[int, tuple[asyncio.TimerHandle, Link]] = {}
+        self._reported: set[str] = set()
+
+    def __repr__(self) -> str:
+        return f"<Delivery {self._timeline!r}, {len(self._waiting)} waiting>"
+
+    @property
+    def has_finals(self) -> bool:
+        """Whether anything is final."""
+        return self._timeline.has_finals
+
+    def take(self, event: CodecEvent, link: Link) -> None:
+        """Take in what the link says."""
+        match event:
+            case Waiting():
+                timer = asyncio.get_running_loop().call_later(self._translation_s, self._give_out, event.segment_id)
+                self._waiting[event.segment_id] = timer, link
+            case Usage():
+                self._meter.used(event.seconds)
+            case Unrecognised():
+                self._report_once(event, link)
+            case Started() | EnoughAudio() | Finished() | NothingHeard() | Failed():
+                pass  # what they mean for the task is the session's affair
+            case _:
+                self.something_heard.set()
+                if (placed := self._stretch.place(event)) is not None:
+                    self._deliver(placed, link)
+
+    def _deliver(self, event: Event, link: Link) -> None:
+        if isinstance(event, Result):
+            self._meter.received(event, asyncio.get_running_loop().time())
+            if event.is_final:
+                self._note_final(link)
+            if event.end_ms > self._progress_ms:
+                self._progress_ms = event.end_ms
+                self.progress.set()
+            self._outbox.put(event)
+        elif self.wants_events:
+            self._outbox.put(event)
+        elif isinstance(event, TranslationArrived):
+            logger.warning("%r: a translation came after its final, which session.events() would show", link)
+
+    def _note_final(self, link: Link) -> None:
+        self._ledger.cover(self._timeline.covered_ms)
+        self._recovery.made_progress()
+        link.made_progress()
+        if self._timeline.is_between_segments:
+            self.segment_ended.set()
+
+    def _report_once(self, event: Unrecognised, link: Link) -> None:
+        if event.name not in self._reported:
+            self._reported.add(event.name)
+            logger.info("%r: unknown to this version: %s: %.200s", link, event.name, event.raw)
+
+    # --- finals that wait --------------------------------------------------------------------------------------------
+
+    def _give_out(self, segment_id: int) -> None:
+        """A final has waited long enough for what may still belong to it."""
+        timer, link = self._waiting.pop(segment_id)
+        timer.cancel()
+        for event in link.codec.overdue(segment_id):
+            self.take(event, link)
+
+    def give_out_all(self) -> None:
+        """Nothing more comes that could belong to a final."""
+        for segment_id in list(self._waiting):
+            self._give_out(segment_id)
+
+    def suspend(self) -> None:
+        """The connection is lost: what waits goes on waiting, for one on which it will be heard again, or the end."""
+        for timer, _ in self._waiting.values():
+            timer.cancel()
+
+    # --- from one connection to the next -----------------------------------------------------------------------------
+
+    def begin(self, link: Link, at_ms: int = 0) -> None:
+        """What is taken in from now on is of a connection that hears the source from here on."""
+        self._stretch = self._timeline.stretch(at_ms, link.silence)
+        self.suspend()
+        self._waiting.clear()
+        self.progress.set()
+
+    def begin_again(self, link: Link, at_ms: int, reason: str) -> None:
+        """This connection takes the place of one that was lost."""
+        self.begin(link, at_ms)
+        self._meter.reconnected()
+        if self.wants_events:
+            self._outbox.put(Reconnected(at_ms=at_ms, reason=reason))
+
+    def go_on(self, link: Link, at_ms: int) -> None:
+        """The connection before this one has told everything up to here."""
+        self.begin(link, at_ms)
+        self._ledger.cover(at_ms)
+        self._meter.next_task()
+
+    def tell_gap(self, gap: Gap, link: Link) -> None:
+        """Audio had to be given up before this connection, which goes on behind it."""
+        self._meter.lost_ms += gap.end_ms - gap.start_ms
+        if self.wants_events:
+            self._outbox.put(gap)
+        else:
+            logger.warning("%r: %r, which session.events() would show", link, gap)

@@ -1,0 +1,141 @@
+"""How a session comes by a connection: find out where to, connect or take one that waits, open the task.
+
+It does not know audio, results or recovery: each call opens one link, or says in an error why not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+import uuid
+from typing import TYPE_CHECKING
+
+from ._link import Link
+from .errors import ASRError, AuthenticationError, ConnectionLostError, DeadlineError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from ._pool import Connections
+    from ._timeouts import Timeouts
+    from ._transport import Transport
+    from .vendors.options import Options
+    from .vendors.service import Service, Target
+
+__all__ = ["Dialer"]
+
+logger = logging.getLogger("asr_async")
+
+
+class Dialer:
+    """Opens the links of one session."""
+
+    def __init__(self, service: Service, options: Options, timeouts: Timeouts, connections: Connections) -> None:
+        """Take all that a connection needs.
+
+        Raises:
+            ConfigurationError: the service is not of the options' vendor.
+        """
+        self._service = service
+        self._connections = connections
+        self.options = options
+        self.timeouts = timeouts
+        self.prototype = service.codec(options, task_id=uuid.uuid4().hex)
+        """A codec that is never started: for what is the same on every connection."""
+
+    def __repr__(self) -> str:
+        return f"<Dialer {self.options.model} {self._service!r}>"
+
+    async def open(self) -> Link:
+        """Connect, or take a connection that waits; open the task and wait until the vendor is ready.
+
+        Credentials that the service had kept, and that are refused, are renewed once. Of a service with several members
+        each is asked once, with deadlines of its own.
+
+        Raises:
+            ASRError: it could not be done, or not in time.
+        """
+        ask = self._ask
+        while True:
+            deadline = self._connect_deadline()
+            target = await self._find_target(ask, deadline)
+            try:
+                link = await self._open_at(target, deadline)
+            except ASRError as error:
+                if target.choice is None:
+                    raise
+                target.choice.refused(error)
+            else:
+                self._connections.keep_warm(target, ask)
+                return link
+            ask = target.choice.following
+
+    async def open_better(self, than: Link) -> Link | None:
+        """A link to a better member of the service than this one's; None if none answers."""
+        deadline = self._connect_deadline()
+        try:
+            target = await self._find_target(self._ask, deadline)
+        except ASRError:
+            return None
+        if target.choice is None or not than.yields_to(target.choice):
+            return None
+        try:
+            link = await self._open_at(target, deadline)
+        except ASRError as error:
+            target.choice.refused(error)
+            return None
+        self._connections.keep_warm(target, self._ask)
+        return link
+
+    @property
+    def _ask(self) -> Callable[[], Awaitable[Target]]:
+        return functools.partial(self._service.target, self.options)
+
+    def _connect_deadline(self) -> float:
+        return asyncio.get_running_loop().time() + self.timeouts.connect
+
+    async def _open_at(self, target: Target, deadline: float) -> Link:
+        if (waiting := self._connections.take(target)) is not None:
+            try:
+                return await self._start(waiting, target)
+            except (ConnectionLostError, DeadlineError) as error:
+                logger.debug("a connection that waited was lost meanwhile: %s", error)
+                deadline = self._connect_deadline()
+        try:
+            return await self._start(await self._connect(target, deadline), target)
+        except AuthenticationError as error:
+            if not target.renew(error):
+                raise
+            logger.info("kept credentials of %s were refused, once more with new ones: %s", target.host, error)
+        again = self._ask if target.choice is None else target.choice.again
+        target = await self._find_target(again, deadline)
+        return await self._start(await self._connect(target, deadline), target)
+
+    async def _find_target(self, ask: Callable[[], Awaitable[Target]], deadline: float) -> Target:
+        try:
+            async with asyncio.timeout_at(deadline) as limit:
+                return await ask()
+        except TimeoutError:
+            if not limit.expired():  # the caller's own, of a function that gives the key
+                raise
+            text = f"no credentials within {self.timeouts.connect:g} s (Timeouts.connect)"
+            raise DeadlineError(text) from None
+
+    async def _connect(self, target: Target, deadline: float) -> Transport:
+        return await self._connections.connect(
+            target,
+            connect_s=deadline - asyncio.get_running_loop().time(),
+            idle_s=self.timeouts.idle,
+            close_s=self.timeouts.close,
+        )
+
+    async def _start(self, transport: Transport, target: Target) -> Link:
+        task_id = uuid.uuid4().hex
+        if target.choice is None:
+            codec = self._service.codec(self.options, task_id=task_id)
+        else:  # a member has options of its own
+            codec = target.choice.codec(task_id=task_id)
+        link = Link(codec, transport, target, self.timeouts)
+        await link.start()
+        return link

@@ -1,0 +1,116 @@
+"""What the tasks of one session share: how far it is, who is told and who is read, and how it ended.
+
+Plain state and the tasks themselves. Whoever changes something here wakes those who wait for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from ._pacer import Pacer
+from ._signal import Signal
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from ._link import Link
+    from .errors import ASRError
+
+__all__ = ["Run", "Tasks"]
+
+
+class Tasks:
+    """The tasks of a session, which the session's `async with` opens and closes."""
+
+    def __init__(self) -> None:
+        self.group = asyncio.TaskGroup()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Have it done beside the others, until it returns or the session ends."""
+        self._tasks = [task for task in self._tasks if not task.done()]
+        self._tasks.append(self.group.create_task(coroutine))
+
+    def stop_others(self) -> list[asyncio.Task[None]]:
+        """Cancel the tasks but for the one that asks."""
+        others = [task for task in self._tasks if task is not asyncio.current_task()]
+        for task in others:
+            task.cancel()
+        return others
+
+    async def stop(self) -> None:
+        """Cancel the tasks and wait until they are gone; a source may close its own session."""
+        if others := self.stop_others():
+            await asyncio.wait(others)
+
+
+class Run:
+    """How far a session is."""
+
+    def __init__(self) -> None:
+        self.phase = "new"
+        self.tasks = Tasks()
+        # the connection that is told, once there is one, and whether it can be; one that retires is only read
+        self.link: Link | None = None
+        self.is_up = False
+        self.retiring: Link | None = None
+        # what sending failed with; the receiver may have heard more
+        self.send_error: ASRError | None = None
+        # when to send; whether something was sent, can be again, or never will
+        self.pacer = Pacer(None, None)
+        self.moved = Signal()
+        # the source: whether it has come to its end, and since when nothing has come from it
+        self.source_ended = False
+        self.source_error: Exception | None = None
+        self.quiet_since: float | None = None
+        # somebody has something to say, for which a connection that was given up is needed again
+        self.is_needed = Signal()
+        # whether the vendor listens no more, and how the reading of the source is told
+        self.heard_enough = False
+        self.pumping: asyncio.Timeout | None = None
+        # the connection is so old that it should be replaced, or has so much audio
+        self.is_due = Signal()
+        self.rotate_at_bytes: int | None = None
+        # the end, with what ended it, and whether the vendor itself said so
+        self.ended = Signal()
+        self.error: BaseException | None = None
+        self.is_confirmed = False
+
+    def __repr__(self) -> str:
+        return f"<Run {'ended' if self.ended.is_set() and self.phase != 'closed' else self.phase}>"
+
+    @property
+    def is_sending(self) -> bool:
+        """Whether audio has somewhere to go."""
+        return self.is_up and not self.heard_enough
+
+    @property
+    def links(self) -> list[Link]:
+        """All connections that are open for this session."""
+        return [link for link in (self.link, self.retiring) if link is not None]
+
+    async def next_move(self) -> None:
+        """Wait until something is sent, can be sent again, or never will be."""
+        self.moved.clear()
+        await self.moved.wait()
+
+    def hear_enough(self) -> None:
+        """Let the reading of the source end where it stands. Idempotent."""
+        self.heard_enough = True
+        if self.pumping is not None and not self.pumping.expired():
+            self.pumping.reschedule(asyncio.get_running_loop().time())
+
+    def source_waits(self, now: float) -> None:
+        """The source is asked for more."""
+        if self.quiet_since is None:
+            self.quiet_since = now
+
+    def source_spoke(self) -> None:
+        """The source brought audio, or its end."""
+        self.quiet_since = None
+        self.is_needed.set()
+
+    def quiet_s(self, now: float) -> float:
+        """How long the source has had nothing to say; 0 while it has."""
+        return 0.0 if self.quiet_since is None else now - self.quiet_since
