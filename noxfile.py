@@ -29,7 +29,7 @@ def demo(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run the tests, with coverage; those of sessions in both event loops (tests/conftest.py says which)."""
-    install(session, "local,cli,speed", "tests")
+    install(session, "local,cli,speed,redis", "tests")
     session.run("coverage", "erase")
     session.run("coverage", "run", "-m", "pytest", *session.posargs)
     session.run("coverage", "combine", "--quiet")
@@ -47,7 +47,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Check the types, strictly."""
-    install(session, "local,cli", "tests", "types")
+    install(session, "local,cli,redis", "tests", "types")
     session.install("nox")
     session.run("mypy")
 

@@ -11,12 +11,13 @@ General layout, top to bottom; a room imports only from rooms above it:
 - words: `errors` (the tree), `results` (what comes out), `audio` (what goes in), `hotwords` (terms to expect)
 - rules, without sockets or clocks: `vendors/options`, `vendors/codec`, `vendors/catalogue`, each vendor's `wire`,
   `models`, `catalogue`, `codec`, `errors` (`realtime_wire`, `realtime_models`, `realtime` where a vendor has a second
-  protocol); `_pacer`
+  protocol); `_pacer`, `_quota`
 - edges: `_transport` (the connection), `_http` (requests beside it), each vendor's `service` (whom to call), `sources`
   (files and other audio)
+- limits: `_counts` (in this event loop), `_redis_counts` (for several processes), `limits`
 - one connection: `_link` (a task on it), `_dialer` (how it is opened), `_pool` (those that wait)
 - one session: `_timeline`, `_ledger`, `_recovery` (the rules that join several connections), `_relay` (the next one),
-  `_delivery` and `_outbox` (on the way to the caller), `_run` (what its tasks share), `session`
+  `_feed` (what is sent), `_delivery` and `_outbox` (on the way to the caller), `_run` (what its tasks share), `session`
 - several services: `fallback`, with `_circuit`
 - doors: `client`, with `_fanout` (many sources), this module, `cli`
 - beside the house: `emulator` (the vendors' protocols from the other side), `local` (the emulator as a service)
@@ -46,6 +47,7 @@ from .errors import (
 )
 from .fallback import Difference, Fallback
 from .hotwords import HotWord, Vocabulary
+from .limits import Limits
 from .local import Local
 from .results import (
     Event,
@@ -100,6 +102,7 @@ __all__ = [
     "GummyChat",
     "HotWord",
     "Huawei",
+    "Limits",
     "Local",
     "LocalProtocolError",
     "ModelInfo",

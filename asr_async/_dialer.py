@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ._pool import Connections
     from ._timeouts import Timeouts
     from ._transport import Transport
+    from .limits import Seat
     from .vendors.options import Options
     from .vendors.service import Service, Target
 
@@ -31,7 +32,9 @@ logger = logging.getLogger("asr_async")
 class Dialer:
     """Opens the links of one session."""
 
-    def __init__(self, service: Service, options: Options, timeouts: Timeouts, connections: Connections) -> None:
+    def __init__(
+        self, service: Service, options: Options, timeouts: Timeouts, connections: Connections, seat: Seat
+    ) -> None:
         """Take all that a connection needs.
 
         Raises:
@@ -39,6 +42,7 @@ class Dialer:
         """
         self._service = service
         self._connections = connections
+        self._seat = seat
         self.options = options
         self.timeouts = timeouts
         self.prototype = service.codec(options, task_id=uuid.uuid4().hex)
@@ -67,7 +71,7 @@ class Dialer:
                     raise
                 target.choice.refused(error)
             else:
-                self._connections.keep_warm(target, ask)
+                self._connections.keep_warm(target, ask, self._seat.connect)
                 return link
             ask = target.choice.following
 
@@ -85,7 +89,7 @@ class Dialer:
         except ASRError as error:
             target.choice.refused(error)
             return None
-        self._connections.keep_warm(target, self._ask)
+        self._connections.keep_warm(target, self._ask, self._seat.connect)
         return link
 
     @property
@@ -96,7 +100,20 @@ class Dialer:
         return asyncio.get_running_loop().time() + self.timeouts.connect
 
     async def _open_at(self, target: Target, deadline: float) -> Link:
+        """Open a link there, as the limits allow; the deadline stands still while they let nobody in."""
+        left_s = deadline - asyncio.get_running_loop().time()
+        await self._seat.enter(target)
+        try:
+            link = await self._open_there(target, asyncio.get_running_loop().time() + left_s)
+        except ASRError as error:
+            self._seat.refused(target, error)
+            raise
+        self._seat.started(target)
+        return link
+
+    async def _open_there(self, target: Target, deadline: float) -> Link:
         if (waiting := self._connections.take(target)) is not None:
+            await self._take_turn(target, waiting)
             try:
                 return await self._start(waiting, target)
             except (ConnectionLostError, DeadlineError) as error:
@@ -123,12 +140,20 @@ class Dialer:
             raise DeadlineError(text) from None
 
     async def _connect(self, target: Target, deadline: float) -> Transport:
-        return await self._connections.connect(
-            target,
-            connect_s=deadline - asyncio.get_running_loop().time(),
-            idle_s=self.timeouts.idle,
-            close_s=self.timeouts.close,
-        )
+        """Make a connection that may start a task now; the deadline stands still as in `_open_at`."""
+        times = self.timeouts
+        connect_s = deadline - asyncio.get_running_loop().time()
+        await self._seat.connect(target)
+        transport = await self._connections.connect(target, connect_s=connect_s, idle_s=times.idle, close_s=times.close)
+        await self._take_turn(target, transport)
+        return transport
+
+    async def _take_turn(self, target: Target, transport: Transport) -> None:
+        try:
+            await self._seat.start(target)
+        except BaseException:
+            transport.abort()
+            raise
 
     async def _start(self, transport: Transport, target: Target) -> Link:
         task_id = uuid.uuid4().hex
@@ -136,6 +161,6 @@ class Dialer:
             codec = self._service.codec(self.options, task_id=task_id)
         else:  # a member has options of its own
             codec = target.choice.codec(task_id=task_id)
-        link = Link(codec, transport, target, self.timeouts)
+        link = Link(codec, transport, target, self.timeouts, self._seat)
         await link.start()
         return link

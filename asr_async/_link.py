@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ._pool import Connections
     from ._timeouts import Timeouts
     from ._transport import Transport
+    from .limits import Seat
     from .vendors.codec import Codec, Frame
     from .vendors.options import ContextMessage
     from .vendors.service import Choice, Target
@@ -31,8 +32,9 @@ logger = logging.getLogger("asr_async")
 class Link:
     """An open task on an open connection."""
 
-    def __init__(self, codec: Codec, transport: Transport, target: Target, timeouts: Timeouts) -> None:
+    def __init__(self, codec: Codec, transport: Transport, target: Target, timeouts: Timeouts, seat: Seat) -> None:
         self.codec = codec
+        self._seat = seat
         self._transport = transport
         self._target = target
         self._choice = target.choice
@@ -100,6 +102,7 @@ class Link:
 
     def lost(self, error: ASRError) -> bool:
         """It is lost; whether another member should have its audio at once."""
+        self._seat.refused(self._target, error)
         return self._choice is not None and self._choice.lost(error)
 
     def made_progress(self) -> None:

@@ -48,6 +48,10 @@ _Place = tuple[str, int]
 """Where a connection goes: the URL, and as which of several members, which may have the same URL and other keys."""
 
 
+Ask = Callable[[], Awaitable["Target"]]
+Admit = Callable[["Target"], Awaitable[None]]
+
+
 class Pool(msgspec.Struct, frozen=True, kw_only=True):
     """How many connections a client keeps between sessions.
 
@@ -126,12 +130,13 @@ class Connections:
 
     # --- warming -----------------------------------------------------------------------------------------------------
 
-    def keep_warm(self, target: Target, ask: Callable[[], Awaitable[Target]]) -> None:
+    def keep_warm(self, target: Target, ask: Ask, admit: Admit) -> None:
         """Hold as many ready as are wanted where a session was opened, or will be.
 
         Args:
             target: where.
             ask: gives it again, with the credentials of the day; not needed where the target has a `choice`.
+            admit: returns when the limits allow another connection there.
         """
         if target.reuse_s is None or self._pool.warm == 0:
             return
@@ -140,10 +145,10 @@ class Connections:
         if place in self._warmers:
             self._warmers[place].encourage(ask)
         else:
-            self._warmers[place] = warmer = _Warmer(self, place, ask)
+            self._warmers[place] = warmer = _Warmer(self, place, ask, admit)
             warmer.task = self._group.create_task(warmer.run())
 
-    async def warm(self, ask: Callable[[], Awaitable[Target]]) -> None:
+    async def warm(self, ask: Ask, admit: Admit) -> None:
         """Open one where a session would be opened now, unless one waits; the others follow in the background.
 
         Raises:
@@ -156,8 +161,8 @@ class Connections:
         if target.reuse_s is None:
             raise ConfigurationError(f"warm(): {target.host} takes one session of this model on a connection")
         if not self.fresh_at(_place(target)):
-            await self.open_ahead(ask if target.choice is None else target.choice.again)
-        self.keep_warm(target, ask)
+            await self.open_ahead(ask if target.choice is None else target.choice.again, admit)
+        self.keep_warm(target, ask, admit)
 
     def lacks_warmth(self, place: _Place) -> bool:
         """Whether one more should be opened, and may be."""
@@ -169,18 +174,19 @@ class Connections:
         fresh_s = (waiting.lasts_s() - RENEWAL_S for waiting in self._waiting.get(place, ()))
         return [seconds for seconds in fresh_s if seconds > 0]
 
-    async def open_ahead(self, ask: Callable[[], Awaitable[Target]]) -> None:
+    async def open_ahead(self, ask: Ask, admit: Admit) -> None:
         """Make one and let it wait. Credentials that were kept, and are refused, are renewed once.
 
         Raises:
             ASRError: it could not be made.
         """
-        target, transport = await self._in_time(self._open_and_renew(ask))
+        target, transport = await self._in_time(self._open_and_renew(ask, admit))
         if not self.keep(target, transport):
             transport.abort()
 
-    async def _open_and_renew(self, ask: Callable[[], Awaitable[Target]]) -> tuple[Target, Transport]:
+    async def _open_and_renew(self, ask: Ask, admit: Admit) -> tuple[Target, Transport]:
         target = await ask()
+        await admit(target)
         try:
             return target, await self._connect_ahead(target)
         except AuthenticationError as error:
@@ -256,10 +262,11 @@ class _Waiting(msgspec.Struct, frozen=True):
 class _Warmer:
     """Holds connections ready at one place."""
 
-    def __init__(self, connections: Connections, place: _Place, ask: Callable[[], Awaitable[Target]]) -> None:
+    def __init__(self, connections: Connections, place: _Place, ask: Ask, admit: Admit) -> None:
         self._connections = connections
         self._place = place
         self._ask = ask
+        self._admit = admit
         self._circuit = Circuit(LONGEST_REST_S)
         self._is_refused = False
         self._woken = asyncio.Event()
@@ -269,7 +276,7 @@ class _Warmer:
         """Something was taken."""
         self._woken.set()
 
-    def encourage(self, ask: Callable[[], Awaitable[Target]]) -> None:
+    def encourage(self, ask: Ask) -> None:
         """A session got in: so would a warmer, with the same credentials."""
         self._ask = ask
         if self._is_refused:
@@ -293,7 +300,7 @@ class _Warmer:
 
     async def _open_one(self) -> None:
         try:
-            await self._connections.open_ahead(self._ask)
+            await self._connections.open_ahead(self._ask, self._admit)
         except ASRError as error:
             self._fail(error)
         except Exception as error:  # noqa: BLE001 - of the caller's own function for the key; sessions raise it

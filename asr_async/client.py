@@ -18,6 +18,7 @@ from ._recovery import Retry
 from ._tape import Tape
 from ._timeouts import Timeouts
 from .errors import ASRError, ConfigurationError, LocalProtocolError
+from .limits import Limiter, Limits
 from .results import Event, Gap, Result, SessionStats, Transcribed, Transcript, TranslationArrived, join_texts
 from .session import Session
 from .sources import AudioFile, AudioSource, preflight, read_audio
@@ -46,6 +47,7 @@ class Client:
         service: whom to call and as whom: `DashScope(...)`, `Local()`.
         timeouts: the deadlines of its sessions.
         retry: what they do when a connection is lost.
+        limits: how many sessions and starts per second it allows itself.
         pool: how many connections are kept for the next session, where the vendor takes several tasks on one.
         tape: a file to record every message in, with times and without credentials and audio, until the client closes;
             `asr_async.emulator.replay` plays it back. Opened with the client: a `ConfigurationError` if it cannot be.
@@ -57,17 +59,20 @@ class Client:
         *,
         timeouts: Timeouts | None = None,
         retry: Retry | None = None,
+        limits: Limits | None = None,
         pool: Pool | None = None,
         tape: str | os.PathLike[str] | None = None,
     ) -> None:
         self._service = service
         self._timeouts = timeouts or Timeouts()
         self._retry = retry or Retry()
+        self._limiter = Limiter(limits or Limits())
         self._pool = pool or Pool()
         self._tape = tape
         # while it is open
         self._connections: Connections | None = None
         self._fan_outs: set[Closes] = set()
+        self._stack = AsyncExitStack()
 
     def __repr__(self) -> str:
         return f"<Client {self._service!r} {'closed' if self._connections is None else 'open'}>"
@@ -77,7 +82,11 @@ class Client:
         connections = Connections(self._pool, self._timeouts, tape)
         await connections.open()
         try:
-            await self._service.__aenter__()
+            async with AsyncExitStack() as stack:
+                await stack.enter_async_context(self._limiter)
+                await stack.enter_async_context(self._service)
+                stack.push_async_callback(connections.aclose)
+                self._stack = stack.pop_all()
         except BaseException:
             await connections.aclose()
             raise
@@ -85,16 +94,12 @@ class Client:
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
-        connections, self._connections = self._connections, None
+        self._connections = None
         try:
             for fan_out in list(self._fan_outs):
                 await fan_out.aclose()
         finally:
-            try:
-                if connections is not None:
-                    await connections.aclose()
-            finally:
-                await self._service.__aexit__(*exc_info)
+            await self._stack.aclose()
 
     def session(self, options: Options) -> Session:
         """One recognition: `async with client.session(options) as session`.
@@ -106,7 +111,12 @@ class Client:
         if self._connections is None:
             raise LocalProtocolError("the client is not open: use it with 'async with Client(...) as client'")
         return Session(
-            self._service, options, timeouts=self._timeouts, retry=self._retry, connections=self._connections
+            self._service,
+            options,
+            timeouts=self._timeouts,
+            retry=self._retry,
+            connections=self._connections,
+            limiter=self._limiter,
         )
 
     async def warm(self, options: Options) -> None:
@@ -123,7 +133,8 @@ class Client:
         """
         self.session(options)  # refuses what a session would
         assert self._connections is not None  # noqa: S101 - `session` asked
-        await self._connections.warm(functools.partial(self._service.target, options))
+        admit = self._limiter.seat(options).connect
+        await self._connections.warm(functools.partial(self._service.target, options), admit)
 
     @property
     def vocabularies(self) -> Vocabularies:
@@ -261,6 +272,7 @@ class connect:  # noqa: N801 - read as a verb: `async with connect(options) as s
         service: whom to call; None takes the options' vendor with its credentials from the environment.
         timeouts: the deadlines.
         retry: what the session does when its connection is lost.
+        limits: how many sessions and starts per second there may be; clients of one event loop count together.
 
     Raises:
         AuthenticationError: there are no credentials, or they were refused.
@@ -276,10 +288,11 @@ class connect:  # noqa: N801 - read as a verb: `async with connect(options) as s
         *,
         timeouts: Timeouts | None = None,
         retry: Retry | None = None,
+        limits: Limits | None = None,
     ) -> None:
         self._options = options
         service = service if service is not None else service_for(options)
-        self._client = Client(service, timeouts=timeouts, retry=retry)
+        self._client = Client(service, timeouts=timeouts, retry=retry, limits=limits)
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Session:
@@ -301,8 +314,9 @@ async def transcribe(
     pace: float | None = None,
     timeouts: Timeouts | None = None,
     retry: Retry | None = None,
+    limits: Limits | None = None,
 ) -> Transcript:
     """Recognise a whole source, or the file at a path; see `Client.transcribe` and `connect`."""
     service = service if service is not None else service_for(options)
-    async with Client(service, timeouts=timeouts, retry=retry) as client:
+    async with Client(service, timeouts=timeouts, retry=retry, limits=limits) as client:
         return await client.transcribe(source, options, pace=pace)

@@ -236,6 +236,7 @@ class _Choice:
         self._refusals = refusals
         self.name = member.name
         self.rank = member.rank
+        self.options = member.options
         self.rotation_s = member.rotation_s
 
     def __repr__(self) -> str:

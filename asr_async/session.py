@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from ._link import Link
     from ._pool import Connections
     from ._timeouts import Timeouts
+    from .limits import Limiter
     from .vendors.codec import Codec, CodecEvent, Frame
     from .vendors.options import ContextMessage, Options
     from .vendors.service import Service
@@ -68,12 +69,20 @@ class Session:
     """
 
     def __init__(
-        self, service: Service, options: Options, *, timeouts: Timeouts, retry: Retry, connections: Connections
+        self,
+        service: Service,
+        options: Options,
+        *,
+        timeouts: Timeouts,
+        retry: Retry,
+        connections: Connections,
+        limiter: Limiter,
     ) -> None:
         self._options = options
         self._timeouts = timeouts
         self._connections = connections
-        dialer = Dialer(service, options, timeouts, connections)
+        self._seat = limiter.seat(options)
+        dialer = Dialer(service, options, timeouts, connections, self._seat)
         self._dialer = dialer
         self._retry = retry
         check_silence(retry, options, takes_commits=self._takes_commits)
@@ -271,6 +280,7 @@ class Session:
             try:
                 await self.aclose()
             finally:
+                self._seat.leave()
                 # Without the caller's exception: the group would wrap it.
                 await self._run.tasks.group.__aexit__(None, None, None)
 
@@ -322,6 +332,7 @@ class Session:
             # not reached by any known way; a task that stops must never leave the caller waiting
             self._end(LocalProtocolError("the receiving of results was stopped"))
         await (link.release(self._connections) if run.is_confirmed else link.close())
+        self._seat.leave()  # the caller may stay in the session for long yet
 
     async def _receive_until_lost(self, link: Link) -> ASRError | None:
         """Read a connection until it fails, and say how; None when the session has ended, or the connection retired."""

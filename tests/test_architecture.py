@@ -20,6 +20,7 @@ FLOORS = [
             "_timeline",
             "_recovery",
             "_circuit",
+            "_quota",
             "_meter",
             "vendors.codec",
             "vendors.options",
@@ -41,6 +42,9 @@ FLOORS = [
         "edges",
         [
             "vendors.service",
+            "_counts",
+            "_redis_counts",
+            "limits",
             "_network",
             "_framing",
             "_tls",
@@ -64,7 +68,7 @@ FLOORS = [
     ("several services", ["fallback"]),
     ("doors", ["_fanout", "local", "client", ""]),
 ]
-IMPURE = {"asyncio", "websockets", "time", "aiohttp", "anyio", "socket", "random", "uuid", "os", "logging"}
+IMPURE = {"asyncio", "websockets", "time", "aiohttp", "anyio", "redis", "socket", "random", "uuid", "os", "logging"}
 PURE_FLOORS = {"words", "rules", "codecs"}
 
 
@@ -136,6 +140,7 @@ def test_each_network_library_stays_where_it_belongs() -> None:
     for library, rooms in {
         "websockets": {"_transport", "_framing"},
         "aiohttp": {"_http", "emulator"},
+        "redis": {"_redis_counts"},
         "click": {"cli"},
     }.items():
         users = {
@@ -157,8 +162,8 @@ def test_nothing_outside_a_vendors_folder_asks_for_its_name() -> None:
 def test_importing_the_package_loads_nothing_optional_and_no_server_side() -> None:
     code = (
         "import sys, asr_async\n"
-        "print(' '.join(n for n in ('aiohttp', 'click', 'rich', 'pocketsphinx', 'uvloop', 'asr_async.emulator')"
-        " if n in sys.modules))"
+        "optional = ('aiohttp', 'redis', 'click', 'rich', 'pocketsphinx', 'uvloop', 'asr_async.emulator')\n"
+        "print(' '.join(n for n in optional if n in sys.modules))"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == ""

@@ -52,6 +52,11 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         """How a session ends in silence, however much of it is sent, in words for an error; None where it does not."""
         return None
 
+    @property
+    def starts_per_second(self) -> int | None:
+        """How many tasks one account may start in a second with the model, as published; None: not known."""
+        return None
+
     def __post_init__(self) -> None:
         for field in _fields(type(self)):
             value = getattr(self, field.name)

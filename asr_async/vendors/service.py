@@ -5,6 +5,8 @@ A service knows endpoints and credentials. It does not know sockets: it says whe
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import ipaddress
 from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol, Self, runtime_checkable
@@ -17,7 +19,17 @@ from ..hotwords import HotWord, Vocabulary
 from .codec import Codec
 from .options import Options
 
-__all__ = ["Choice", "LendsKeys", "Service", "Target", "TemporaryKey", "Vocabularies", "check_endpoint", "is_loopback"]
+__all__ = [
+    "Choice",
+    "LendsKeys",
+    "Service",
+    "Target",
+    "TemporaryKey",
+    "Vocabularies",
+    "check_endpoint",
+    "fingerprint",
+    "is_loopback",
+]
 
 
 def _keep(_error: AuthenticationError) -> bool:
@@ -38,6 +50,8 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     renew: Callable[[AuthenticationError], bool] = _keep
     """Told that the vendor refused these credentials: lets go of what was kept of them, a token that has expired before
     its time, and says whether another target is worth one more try."""
+    account: str = ""
+    """Whose limits a connection counts towards: `fingerprint` of what names the account; empty where nothing does."""
     choice: Choice | None = None
     """Which of several members this is, of a service that has some; None for all others."""
 
@@ -48,6 +62,11 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     def host(self) -> str:
         """Host and port as written, without credentials or query."""
         return urlsplit(self.url).netloc.rpartition("@")[2]
+
+    @property
+    def is_local(self) -> bool:
+        """Whether this can only be on the same machine: an emulator, with none of a vendor's limits."""
+        return is_loopback(urlsplit(self.url).hostname)
 
 
 class Choice(Protocol):
@@ -64,6 +83,11 @@ class Choice(Protocol):
     @property
     def rank(self) -> int:
         """0 is the member to be preferred to all others."""
+        ...
+
+    @property
+    def options(self) -> Options:
+        """The member's own."""
         ...
 
     @property
@@ -205,6 +229,12 @@ class Service(Protocol):
         ...
 
 
+def fingerprint(credential: str) -> str:
+    """A name for an account by its key that tells nothing of the key: 48 bits of its SHA-256, in hexadecimal."""
+    return hashlib.sha256(credential.encode()).hexdigest()[:12]
+
+
+@functools.lru_cache(maxsize=64)
 def is_loopback(host: str | None) -> bool:
     """Whether a host name can only be this machine."""
     if host is None or host == "localhost":

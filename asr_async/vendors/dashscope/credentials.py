@@ -10,9 +10,10 @@ import os
 from collections.abc import Awaitable, Callable
 
 from ...errors import AuthenticationError
+from ..service import fingerprint
 from .errors import VENDOR
 
-__all__ = ["ApiKey", "KeyFunction", "is_invalid_key", "is_temporary"]
+__all__ = ["ApiKey", "KeyFunction", "account_of", "is_invalid_key", "is_temporary"]
 
 KeyFunction = Callable[[], str | Awaitable[str]]
 """Gives a key that is good now; called in the event loop, for each connection and each REST request."""
@@ -23,6 +24,11 @@ TEMPORARY_PREFIX = "st-"
 def is_temporary(key: str) -> bool:
     """Whether this key expires within minutes."""
     return key.startswith(TEMPORARY_PREFIX)
+
+
+def account_of(key: str) -> str:
+    """A name for whom this key counts towards. Temporary ones, which say nothing, count as one account's."""
+    return TEMPORARY_PREFIX.rstrip("-") if is_temporary(key) else fingerprint(key)
 
 
 def is_invalid_key(error: AuthenticationError) -> bool:

@@ -310,6 +310,11 @@ class TaskOptions(Options, frozen=True, kw_only=True):
         return f"ends after {SILENCE_LIMIT_S} s of silence even so; leave silence='resume'"
 
     @property
+    def starts_per_second(self) -> int | None:
+        """How many tasks one account may start in a second with the model, as published; None: not known."""
+        return self.capability.starts_per_second
+
+    @property
     def capability(self) -> Capability:
         """The row of the capability table; for a model that is not in it, one that allows everything."""
         return CAPABILITIES.get(self.model) or unknown_model(self.model, frozenset(self.__struct_fields__))

@@ -21,7 +21,7 @@ from ..codec import Codec
 from ..options import Options, check_range, did_you_mean
 from ..service import Target, TemporaryKey, check_endpoint
 from .codec import TaskCodec
-from .credentials import ApiKey, KeyFunction, is_temporary
+from .credentials import ApiKey, KeyFunction, account_of, is_temporary
 from .errors import error_from_handshake
 from .hotwords import has_phrases
 from .models import CAPABILITIES, TaskOptions
@@ -183,6 +183,7 @@ class DashScope:
             refused=functools.partial(error_from_handshake, temporary_key=is_temporary(key)),
             reuse_s=_with_protocol(options)[1].reuse_s,
             renew=functools.partial(self._key.renew, key),
+            account=account_of(key),
         )
 
     def _headers(self, key: str) -> dict[str, str]:

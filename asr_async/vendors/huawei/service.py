@@ -20,7 +20,7 @@ from ..._http import Answer, request
 from ..._version import __version__
 from ...errors import ASRError, AuthenticationError, ConfigurationError
 from ..options import Options
-from ..service import Target, check_endpoint
+from ..service import Target, check_endpoint, fingerprint
 from .codec import RasrCodec
 from .credentials import Account, Credentials, GivenToken, Keys, from_arguments, from_environment
 from .errors import STALE_TOKEN_CODES, error_from_refusal
@@ -152,14 +152,17 @@ class Huawei:
             refused=functools.partial(error_from_refusal, signed_at=entry.signed_at),
             reuse_s=REUSE_S,
             renew=entry.renew,
+            account=fingerprint(self._find_project()),
         )
 
     # --- where -------------------------------------------------------------------------------------------------------
 
     def _base_url(self) -> str:
         """Up to the project."""
-        project_id = self._project_id or _from_environment("project_id", PROJECT_VARIABLE)
-        return f"{self._host_url()}/v1/{project_id}"
+        return f"{self._host_url()}/v1/{self._find_project()}"
+
+    def _find_project(self) -> str:
+        return self._project_id or _from_environment("project_id", PROJECT_VARIABLE)
 
     def _host_url(self) -> str:
         endpoint = self._endpoint
