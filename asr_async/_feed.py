@@ -54,6 +54,7 @@ class Feed:
         self._idle_s = idle_s
         self._on_failure = on_failure
         self._on_finished = on_finished
+        self._now = asyncio.get_running_loop().time
         self._ticker = Ticker.of_running_loop()
         # a turn is planned, or will be when a connection has room again
         self._is_waiting = False
@@ -85,17 +86,17 @@ class Feed:
 
     def _send_due(self) -> None:
         """Send a frame if one is due, and plan the next: an unpaced source is not to keep the loop to itself."""
-        run, loop = self._run, asyncio.get_running_loop()
+        run = self._run
         has_sent = False
         while run.link is not None and not self._is_done:
-            delay_s = run.pacer.delay_s(loop.time())
+            delay_s = run.pacer.delay_s(self._now())
             if delay_s > EARLY_S:
                 self._is_waiting = True
                 self._ticker.call_after(min(delay_s, LONGEST_NAP_S), self._take_turn)
                 return
             if has_sent:
                 self._is_waiting = True
-                loop.call_soon(self._take_turn)
+                asyncio.get_running_loop().call_soon(self._take_turn)
                 return
             has_sent = self._send_next(run.link)
             if has_sent and not run.link.has_room:
@@ -114,7 +115,7 @@ class Feed:
         except ASRError as error:
             self._on_failure(link, error)
             return False
-        run, now, until_bytes = self._run, asyncio.get_running_loop().time(), self._ledger.cursor_bytes
+        run, now, until_bytes = self._run, self._now(), self._ledger.cursor_bytes
         run.pacer.sent(now, len(frame))
         run.moved.set()
         if run.rotate_at_bytes is not None and until_bytes >= run.rotate_at_bytes:
@@ -145,5 +146,5 @@ class Feed:
         except ASRError as error:
             self._on_failure(link, error)
         else:
-            self._meter.finished_at = asyncio.get_running_loop().time()
+            self._meter.finished_at = self._now()
             self._on_finished()

@@ -487,6 +487,9 @@ class Session:
 
         The receive task decides: when it has heard it, or found the connection lost, or had it cut under its feet.
         """
+        if isinstance(error, LocalProtocolError):  # a defect on this side, which no other connection mends
+            self._end(error)
+            return
         if link is not self._link or not self._run.is_up:
             return  # it has found out already
         self._run.is_up = False
