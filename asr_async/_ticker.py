@@ -1,7 +1,7 @@
 """One timer for everybody who waits for a moment in an event loop, instead of one each.
 
 Thousands of paced sessions would wake the loop for each frame of each; here those whose moment falls into the same tick
-are woken together, at its end. It does not know what they wait for.
+are called together, at its end. It does not know what they wait for.
 """
 
 from __future__ import annotations
@@ -24,12 +24,19 @@ the next one. Who asks the clock again takes so much for nothing."""
 _tickers: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Ticker] = weakref.WeakKeyDictionary()
 
 
+class _Due(list[Callable[[], None]]):
+    """Those who are called together; unlike a plain list, this can be held weakly."""
+
+    __slots__ = ("__weakref__",)
+
+
 class Ticker:
     """The timer of one event loop."""
 
     def __init__(self) -> None:
-        # by tick, who is called at its end
-        self._due: dict[int, list[Callable[[], None]]] = {}
+        # by tick, those who are called at its end. Held by the loop's timer: a loop that is closed before its end would
+        # otherwise be held by its own callbacks for good
+        self._due: weakref.WeakValueDictionary[int, _Due] = weakref.WeakValueDictionary()
 
     @classmethod
     def of_running_loop(cls) -> Ticker:
@@ -41,15 +48,20 @@ class Ticker:
         return ticker
 
     def call_after(self, delay_s: float, callback: Callable[[], None]) -> None:
-        """Call so much later, at most `EARLY_S` less and a tick more. It is not to raise."""
+        """Call so much later, at most `EARLY_S` less and a tick more."""
         loop = asyncio.get_running_loop()
         tick = math.ceil((loop.time() + delay_s - EARLY_S) / TICK_S)
-        if tick in self._due:
-            self._due[tick].append(callback)
-        else:
-            self._due[tick] = [callback]
-            loop.call_at(tick * TICK_S, self._end_of, tick)
+        due = self._due.get(tick)
+        if due is None:
+            due = self._due[tick] = _Due()
+            loop.call_at(tick * TICK_S, self._end, tick, due)
+        due.append(callback)
 
-    def _end_of(self, tick: int) -> None:
-        for callback in self._due.pop(tick):
-            callback()
+    def _end(self, tick: int, due: _Due) -> None:
+        del self._due[tick]  # whoever comes now has a timer of its own
+        for callback in due:
+            try:
+                callback()
+            except Exception as error:  # noqa: BLE001 - as the loop does: one defect is not the others' loss
+                context = {"message": f"Exception in callback {callback!r}", "exception": error}
+                asyncio.get_running_loop().call_exception_handler(context)

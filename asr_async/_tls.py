@@ -12,6 +12,8 @@ import os
 import ssl
 from contextlib import suppress
 
+from .errors import ConfigurationError
+
 __all__ = ["Tls"]
 
 MAX_RECORD_BYTES = 16_384
@@ -25,29 +27,30 @@ class Tls:
         """Begin; `to_send` has the first bytes.
 
         Raises:
-            ssl.SSLError: a certificate that the environment names cannot be read.
+            ConfigurationError: a file that the environment names cannot be used.
         """
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._object = _context().wrap_bio(self._incoming, self._outgoing, server_hostname=hostname)
         self.is_open = False
         """Whether the other side has proved who it is."""
+        self.is_over = False
+        """Whether nothing more can come: the other side said so, or there was a `failure`."""
+        self.failure: ssl.SSLError | None = None
+        """Why the other side cannot be trusted, or does not speak TLS."""
         self._shake_hands()
 
     def receive(self, data: bytes) -> bytes:
-        """Take what came in and return what it says; there may be something to send then.
-
-        Raises:
-            ssl.SSLError: the other side cannot be trusted, or does not speak TLS.
-        """
+        """Take what came in and return what it says; it may be over then, and there may be something to send."""
         self._incoming.write(data)
         if not self.is_open:
             self._shake_hands()
         return b"".join(iter(self._read, b"")) if self.is_open else b""
 
     def encrypt(self, data: bytes) -> None:
-        """Put something behind what is to be sent."""
-        self._object.write(data)
+        """Put something behind what is to be sent; nothing more after a failure."""
+        if self.failure is None:
+            self._object.write(data)
 
     def to_send(self) -> bytes:
         """What is to be sent, once."""
@@ -59,15 +62,28 @@ class Tls:
             self._object.unwrap()
 
     def _shake_hands(self) -> None:
-        with suppress(ssl.SSLWantReadError):
+        try:
             self._object.do_handshake()
             self.is_open = True
+        except ssl.SSLWantReadError:
+            pass
+        except ssl.SSLError as error:
+            self._fail(error)
 
     def _read(self) -> bytes:
         try:
-            return self._object.read(MAX_RECORD_BYTES)
-        except (ssl.SSLWantReadError, ssl.SSLZeroReturnError):  # no more yet; no more at all, as the transport says too
+            data = self._object.read(MAX_RECORD_BYTES)
+        except ssl.SSLWantReadError:
             return b""
+        except ssl.SSLError as error:
+            self._fail(error)
+            return b""
+        self.is_over = not data  # nothing is how it tells the other side's goodbye
+        return data
+
+    def _fail(self, error: ssl.SSLError) -> None:
+        self.is_over = True
+        self.failure = error
 
 
 def _context() -> ssl.SSLContext:
@@ -77,4 +93,12 @@ def _context() -> ssl.SSLContext:
 @functools.lru_cache(maxsize=4)
 def _context_for(_file: str | None, _directory: str | None) -> ssl.SSLContext:
     """What the environment names is what OpenSSL reads; the arguments only tell one reading from another."""
-    return ssl.create_default_context()
+    try:
+        context = ssl.create_default_context()
+    except OSError as error:
+        raise ConfigurationError(
+            f"TLS cannot be used: {error}: check SSL_CERT_FILE, SSL_CERT_DIR, SSLKEYLOGFILE"
+        ) from None
+    # TLS 1.2 would let the other side ask for a new handshake in the middle, and what is sent would have to wait for it
+    context.options |= ssl.OP_NO_RENEGOTIATION
+    return context

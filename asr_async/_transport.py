@@ -10,21 +10,28 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import ssl
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
 from typing import TYPE_CHECKING, cast
 
 from websockets.client import ClientProtocol
-from websockets.exceptions import InvalidHandshake, InvalidStatus, InvalidURI
+from websockets.exceptions import (
+    InvalidHandshake,
+    InvalidProxy,
+    InvalidProxyStatus,
+    InvalidStatus,
+    InvalidURI,
+    ProxyError,
+)
 from websockets.frames import CloseCode, Frame, Opcode
 from websockets.protocol import State
-from websockets.proxy import get_proxy, parse_proxy
+from websockets.proxy import Proxy, get_proxy, parse_proxy
 from websockets.uri import WebSocketURI, parse_uri
 
 from ._framing import binary_frame
-from ._network import unreachable
+from ._network import tls_reason, unreachable
 from ._tls import Tls
 from .errors import ASRError, ConfigurationError, ConnectionLostError, DeadlineError, RemoteProtocolError
 from .vendors.service import is_loopback
@@ -32,6 +39,7 @@ from .vendors.service import is_loopback
 if TYPE_CHECKING:
     from websockets.frames import Close
     from websockets.http11 import Response
+    from websockets.protocol import Event
 
     from ._tape import Track
     from .vendors.codec import Frame as Message
@@ -74,15 +82,16 @@ class Transport(asyncio.Protocol):
         # where what goes over the connection is recorded
         self._track = track
         self._websocket = ClientProtocol(uri, max_size=MAX_MESSAGE_BYTES, logger=_WebsocketsLogger(logger))
-        # exists from `connection_made` on
+        # exists from `connection_made` on; what encrypts exists before, so that nothing ever goes out without
         self._stream: asyncio.Transport | None = None
-        self._tls: Tls | None = None
+        self._tls = Tls(uri.host) if uri.secure else None
         self._gone: asyncio.Future[None] = self._loop.create_future()
         self.is_open = False
         """Whether nothing is known that would keep a message from being sent."""
-        # whole messages, and the pieces of one that is not complete
+        # whole messages, and the beginning of one that is not complete
         self._unread: deque[str | bytes] = deque()
-        self._pieces: list[Frame] = []
+        self._beginning = bytearray()
+        self._is_text = False
         self._is_reading = True
         # who takes messages as they come in, and is told when it is over
         self._listener: Callable[[str | bytes], bool] | None = None
@@ -90,10 +99,10 @@ class Transport(asyncio.Protocol):
         # who waits: for anything to come in, for room to send, for the connection to be gone
         self._arrival: asyncio.Future[None] | None = None
         self._room: asyncio.Future[None] | None = None
-        # why TLS failed, that nothing is heard any more, since when, and what happens if that stays so
-        self._failure: ssl.SSLError | None = None
+        # that nothing is heard any more, since when, that the goodbye is said, and what happens if that stays so
         self._is_mute = False
         self._heard_at = 0.0
+        self._is_leaving = False
         self._timer: asyncio.TimerHandle | None = None
 
     def __repr__(self) -> str:
@@ -117,13 +126,16 @@ class Transport(asyncio.Protocol):
 
         Raises:
             ASRError: as the target makes it from an HTTP answer.
-            ConfigurationError: the URL is malformed.
+            ConfigurationError: the URL is malformed, or a header, or the proxy that the environment names.
             ConnectionLostError: nobody is there.
             DeadlineError: not within `connect_s`.
+            RemoteProtocolError: somebody is there who does not speak WebSocket.
         """
+        uri = _parse_url(target.url)
+        _check_headers(target.headers)
         host = target.host
         with _our_errors(host, f"no connection to {host} within {connect_s:g} s (Timeouts.connect)"):
-            self = cls(parse_uri(target.url), host, idle_s=idle_s, close_s=close_s, track=track)
+            self = cls(uri, host, idle_s=idle_s, close_s=close_s, track=track)
             try:
                 async with asyncio.timeout(connect_s):
                     await self._open_stream(target.headers.get("User-Agent"))
@@ -145,27 +157,35 @@ class Transport(asyncio.Protocol):
         if proxy_url is None:
             await self._loop.create_connection(lambda: self, uri.host, uri.port)
             return
-        from websockets.asyncio.client import connect_http_proxy, connect_socks_proxy  # noqa: PLC0415 - rarely needed
+        from websockets.asyncio.client import HTTPProxyConnection, connect_socks_proxy  # noqa: PLC0415 - rarely needed
 
-        proxy = parse_proxy(proxy_url)
-        if proxy.scheme.startswith("socks"):
-            await self._loop.create_connection(lambda: self, sock=await connect_socks_proxy(proxy, uri))
-            return
-        tls = {"ssl": True} if proxy.scheme == "https" else {}
-        stream = await connect_http_proxy(proxy, uri, user_agent_header=user_agent, **tls)
+        proxy = _parse_proxy_url(proxy_url)
+        with _proxy_errors(f"{proxy.host}:{proxy.port}", self._host):
+            if proxy.scheme.startswith("socks"):
+                await self._loop.create_connection(lambda: self, sock=await connect_socks_proxy(proxy, uri))
+                return
+            stream, way = await self._loop.create_connection(
+                lambda: HTTPProxyConnection(uri, proxy, user_agent),
+                proxy.host,
+                proxy.port,
+                ssl=True if proxy.scheme == "https" else None,
+            )
+            self._stream = stream  # dropped if this is given up, which the library's own function leaves open in 16.0
+            await way.response
         stream.set_protocol(self)
         self.connection_made(stream)
 
     async def _shake_hands(self, headers: dict[str, str]) -> None:
         request = self._websocket.connect()
+        if "Authorization" in headers and "Authorization" in request.headers:
+            del request.headers["Authorization"]  # the URL's; a header of two credentials says nothing
         request.headers.update(headers)
         self._websocket.send_request(request)
         self._write()
-        while self._websocket.state is State.CONNECTING:
-            error = self._failure or self._websocket.handshake_exc
-            if error is not None:
-                raise error
+        while self._websocket.state is State.CONNECTING and self._websocket.handshake_exc is None:
             await self._something_new()
+        if self._tls is not None and self._tls.failure is not None:
+            raise self._tls.failure
         if self._websocket.handshake_exc is not None:
             raise self._websocket.handshake_exc
 
@@ -290,12 +310,17 @@ class Transport(asyncio.Protocol):
 
     def _next_unread(self) -> str | bytes:
         message = self._unread.popleft()
-        if not self._is_reading and len(self._unread) < MAX_UNREAD:
-            self._is_reading = True
-            self._heard_at = self._loop.time()
-            if self._stream is not None:
-                self._stream.resume_reading()
+        if len(self._unread) < MAX_UNREAD:
+            self._read_on()
         return message
+
+    def _read_on(self) -> None:
+        if self._is_reading:
+            return
+        self._is_reading = True
+        self._heard_at = self._loop.time()
+        if self._stream is not None:
+            self._stream.resume_reading()
 
     async def _something_new(self) -> None:
         """Wait until something has come in, or the connection has ended; one at a time."""
@@ -305,21 +330,30 @@ class Transport(asyncio.Protocol):
         finally:
             self._arrival = None
 
-    def _take(self, frame: Frame) -> None:
-        """Put the pieces of a message together."""
-        if frame.opcode is Opcode.CLOSE or frame.opcode is Opcode.PING or frame.opcode is Opcode.PONG:
-            return
-        if not frame.fin or self._pieces:
-            self._pieces.append(frame)
-            if not frame.fin:
-                return
-        pieces, self._pieces = self._pieces or [frame], []
-        data = bytes(frame.data) if len(pieces) == 1 else b"".join(piece.data for piece in pieces)
+    def _take(self, events: list[Event]) -> None:
+        """Hand on the messages that are whole now, up to one that is none."""
         try:
-            message = data.decode() if pieces[0].opcode is Opcode.TEXT else data
+            for event in events:
+                if isinstance(event, Frame) and event.opcode < Opcode.CLOSE:  # from there on it is control frames
+                    message = self._put_together(event)
+                    if message is not None:
+                        self._hand_on(message)
         except UnicodeDecodeError as error:
             self._websocket.fail(CloseCode.INVALID_DATA, f"{error.reason} at position {error.start}")
-            return
+
+    def _put_together(self, frame: Frame) -> str | bytes | None:
+        """Put the pieces of a message together; None while it is not complete."""
+        if frame.opcode is not Opcode.CONT:
+            self._is_text = frame.opcode is Opcode.TEXT
+        data = frame.data
+        if not frame.fin or self._beginning:
+            self._beginning += data
+            if not frame.fin:
+                return None
+            data, self._beginning = self._beginning, bytearray()
+        return str(data, "utf-8") if self._is_text else bytes(data)
+
+    def _hand_on(self, message: str | bytes) -> None:
         if self._track is not None:
             self._track.received(message)
         if self._listener is None:
@@ -333,43 +367,45 @@ class Transport(asyncio.Protocol):
         """The bytes have a way."""
         self._stream = cast("asyncio.Transport", transport)
         self._stream.set_write_buffer_limits(high=MAX_UNSENT_BYTES)
-        if self._uri.secure:
-            self._tls = Tls(self._uri.host)
 
     def data_received(self, data: bytes) -> None:
         """Bytes came in."""
         self._heard_at = self._loop.time()
-        if self._tls is not None:
-            try:
-                data = self._tls.receive(data)
-            except ssl.SSLError as error:
-                self._fail(error)
-                return
+        tls = self._tls
+        if tls is not None:
+            data = tls.receive(data)
         if data:
             self._websocket.receive_data(data)
         self._write()
-        for event in self._websocket.events_received():
-            if isinstance(event, Frame):
-                self._take(event)
+        self._see_state()
+        self._take(self._websocket.events_received())
         if self._websocket.close_expected():
             self._write()
             self._leave_in_time()
         if len(self._unread) >= MAX_UNREAD and self._is_reading and self._stream is not None:
             self._is_reading = False
             self._stream.pause_reading()
+        if tls is not None and tls.is_over:
+            self._end_tls()
         self._wake()
 
+    def _end_tls(self) -> None:
+        """Nothing more can be read, whether the other side said so or broke TLS: the end of the bytes says no more."""
+        self.eof_received()
+        if self._stream is not None:
+            self._stream.close()
+
     def eof_received(self) -> None:
-        """No more bytes come; the stream closes itself then."""
+        """No more bytes come; the stream closes itself then, when it has sent what it has, if it can in time."""
         self._websocket.receive_eof()
         self._write()
+        self._leave_in_time()
         self._wake()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - that it is over says all
         """The bytes have no way any more."""
         self._websocket.receive_eof()
         self._stop_timer()
-        self.resume_writing()
         if not self._gone.done():
             self._gone.set_result(None)
         self._wake()
@@ -386,11 +422,17 @@ class Transport(asyncio.Protocol):
 
     def _wake(self) -> None:
         """Something has happened: let the one who waits see what."""
-        self.is_open = self._websocket.state is State.OPEN and not self._is_mute
+        self._see_state()
         if self._arrival is not None and not self._arrival.done():
             self._arrival.set_result(None)
-        if not self.is_open and self._listener is not None:
+        if self.is_open:
+            return
+        self.resume_writing()  # there never will be room
+        if self._listener is not None:
             self._stop_telling(self._end())
+
+    def _see_state(self) -> None:
+        self.is_open = self._websocket.state is State.OPEN and not self._is_mute
 
     # --- signs of life -----------------------------------------------------------------------------------------------
 
@@ -410,10 +452,11 @@ class Transport(asyncio.Protocol):
             return
         self._websocket.send_ping(os.urandom(4))
         self._write()
-        self._timer = self._loop.call_at(heard_at + self._idle_s, self._look_again, heard_at)
+        # from now on, not from what was heard: this may come late, after the machine was asleep
+        self._timer = self._loop.call_later(self._idle_s / 2, self._look_again, heard_at)
 
     def _look_again(self, heard_at: float) -> None:
-        """All of it has passed: if there was no answer either, it is lost."""
+        """The other half has passed: if there was no answer either, it is lost."""
         if self._heard_at == heard_at and self._is_reading:
             self._is_mute = True
             self._drop()
@@ -432,6 +475,9 @@ class Transport(asyncio.Protocol):
         """Say goodbye and close; bounded by the connection's `close_s`."""
         if self._track is not None:
             self._track.closed(1000, "", by="client")
+        # what still comes is for nobody, but the other side's goodbye is behind it
+        self._unread = deque(maxlen=0)
+        self._read_on()
         if self._websocket.state is State.OPEN:
             self._websocket.send_close(CloseCode.NORMAL_CLOSURE)
             self.is_open = False
@@ -453,15 +499,10 @@ class Transport(asyncio.Protocol):
 
     def _leave_in_time(self) -> None:
         """The goodbye is said: it is the server that closes, if it does so in time."""
-        self._stop_timer()
-        self._timer = self._loop.call_later(self._close_s, self._drop)
-
-    def _fail(self, error: ssl.SSLError) -> None:
-        """Give up a connection that cannot be trusted, and say so to the other side."""
-        self._failure = error
-        self._write()
-        self._drop()
-        self._wake()
+        if not self._is_leaving:
+            self._is_leaving = True
+            self._stop_timer()
+            self._timer = self._loop.call_later(self._close_s, self._drop)
 
     def _end(self) -> ASRError:
         """Make the error that says how it ended, and record that."""
@@ -473,7 +514,71 @@ class Transport(asyncio.Protocol):
         if self._is_mute:
             text = f"lost the connection to {self._host}: no sign of life for {self._idle_s:g} s (Timeouts.idle)"
             return ConnectionLostError(text, retryable=True)
+        if close is None and self._tls is not None and self._tls.failure is not None:
+            text = f"lost the connection to {self._host}: TLS failed: {tls_reason(self._tls.failure)}"
+            return ConnectionLostError(text, retryable=True, code="1006")
         return _closed_error(close, self._websocket.close_sent, self._host)
+
+
+def _parse_url(url: str) -> WebSocketURI:
+    """Take the URL apart. What is wrong is told without showing it: it may hold a password."""
+    try:
+        uri = parse_uri(url)
+        uri.host.encode("idna")  # as the system does it later on, with an error of its own
+    except InvalidURI as error:
+        raise ConfigurationError(f"not a WebSocket URL: {error.msg}") from None
+    except ValueError:
+        raise ConfigurationError("not a WebSocket URL: its host, port or credentials are malformed") from None
+    return uri
+
+
+def _check_headers(headers: dict[str, str]) -> None:
+    """Refuse what would break the request apart, a line end behind a key for instance; the library would show it."""
+    for name, value in headers.items():
+        if not (value.isascii() and value.isprintable()):
+            raise ConfigurationError(
+                f"the header {name} can only be of printable ASCII characters: look for a line end, a blank or a "
+                "letter that is not ASCII in what it is made of, such as the key"
+            )
+
+
+def _parse_proxy_url(url: str) -> Proxy:
+    """As `_parse_url`, for the proxy that the environment names."""
+    form = "http://host:port or http://user:password@host:port"
+    try:
+        return parse_proxy(url)
+    except InvalidProxy as error:
+        raise ConfigurationError(f"the proxy in the environment must be {form}: {error.msg}") from None
+    except ValueError:
+        raise ConfigurationError(f"the proxy in the environment must be {form}: it is malformed") from None
+
+
+@contextmanager
+def _proxy_errors(proxy: str, host: str) -> Iterator[None]:
+    """Turn what goes wrong between here and the proxy into errors that name it."""
+    try:
+        yield
+    except ImportError:
+        raise ConfigurationError(
+            f"the proxy {proxy} speaks SOCKS, which needs python-socks: pip install python-socks[asyncio]"
+        ) from None
+    except InvalidProxyStatus as error:
+        status = error.response.status_code
+        what_to_do = (
+            ": it takes http://user:password@host:port" if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED else ""
+        )
+        raise ConnectionLostError(
+            f"the proxy {proxy} refused to connect to {host} with HTTP {status}{what_to_do}",
+            retryable=status >= HTTPStatus.INTERNAL_SERVER_ERROR,
+        ) from None
+    except ProxyError as error:
+        if isinstance(error.__cause__, EOFError):
+            raise ConnectionLostError(f"the proxy {proxy} closed the connection to {host}", retryable=True) from None
+        raise RemoteProtocolError(f"the proxy {proxy} cannot be used: {error}") from None
+    except TimeoutError:
+        raise
+    except OSError as error:
+        raise unreachable(f"{proxy} (the proxy to {host})", error) from None
 
 
 @contextmanager
@@ -483,8 +588,6 @@ def _our_errors(host: str, deadline_text: str) -> Iterator[None]:
         yield
     except ASRError:
         raise
-    except InvalidURI as error:
-        raise ConfigurationError(f"not a WebSocket URL: {error}") from None
     except InvalidHandshake as error:
         if isinstance(error.__cause__, EOFError):  # how the library says that the answer broke off
             text = f"lost the connection to {host}: it ended during the handshake"

@@ -23,11 +23,14 @@ IN_BOTH_LOOPS = {
     "test_huawei_session",
     "test_pool",
     "test_pool_warm",
+    "test_proxies",
     "test_recovery",
     "test_session",
     "test_tape",
     "test_tcp_path",
+    "test_tls",
     "test_translation",
+    "test_transport",
 }
 
 

@@ -186,9 +186,9 @@ class Listener:
         """Take part in the handshake."""
 
     @asynccontextmanager
-    async def serving(self) -> AsyncIterator[int]:
+    async def serving(self, **options: Any) -> AsyncIterator[int]:
         """Listen; yields the port."""
-        options: dict[str, Any] = {"compression": None, "max_size": None, "close_timeout": 1}
+        options = {"compression": None, "max_size": None, "close_timeout": 1, **options}
         async with serve(self, "127.0.0.1", 0, process_request=self.let_in, **options) as server:
             yield next(iter(server.sockets)).getsockname()[1]
 

@@ -20,11 +20,12 @@ Behaviour = "Callable[[ServerConnection], Awaitable[None]]"
 
 @asynccontextmanager
 async def rogue(behaviour: Callable[[ServerConnection], Awaitable[None]], **options: Any) -> AsyncIterator[DashScope]:
-    """Run a server with this behaviour; yields the service that calls it."""
+    """Run a server with this behaviour; yields the service that calls it, over TLS if the options have `ssl`."""
     options = {"compression": None, "max_size": None, "close_timeout": 1, **options}
     async with serve(behaviour, "127.0.0.1", 0, **options) as server:
         port = next(iter(server.sockets)).getsockname()[1]
-        yield DashScope("sk-rogue", endpoint=f"ws://127.0.0.1:{port}/")
+        scheme = "wss" if "ssl" in options else "ws"
+        yield DashScope("sk-rogue", endpoint=f"{scheme}://127.0.0.1:{port}/")
 
 
 async def start(connection: ServerConnection) -> str:
