@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from ._signal import Signal
 from ._timeline import Timeline
-from .results import Event, Gap, Reconnected, Result, TranslationArrived
-from .vendors.codec import EnoughAudio, Failed, Finished, NothingHeard, Started, Unrecognised, Usage, Waiting
+from .results import Event, Gap, Reconnected, Result, SpeechEnded, SpeechEnding, SpeechStarted, TranslationArrived
+from .vendors.codec import Unrecognised, Usage, Waiting
 
 if TYPE_CHECKING:
     from ._ledger import Ledger
@@ -63,19 +63,19 @@ class Delivery:
     def take(self, event: CodecEvent, link: Link) -> None:
         """Take in what the link says."""
         match event:
-            case Waiting():
-                timer = asyncio.get_running_loop().call_later(self._translation_s, self._give_out, event.segment_id)
-                self._waiting[event.segment_id] = timer, link
-            case Usage():
-                self._meter.used(event.seconds)
-            case Unrecognised():
-                self._report_once(event, link)
-            case Started() | EnoughAudio() | Finished() | NothingHeard() | Failed():
-                pass  # what they mean for the task is the session's affair
-            case _:
+            case Result() | SpeechStarted() | SpeechEnded() | SpeechEnding() | TranslationArrived():
                 self.something_heard.set()
                 if (placed := self._stretch.place(event)) is not None:
                     self._deliver(placed, link)
+            case Usage():
+                self._meter.used(event.seconds)
+            case Waiting():
+                timer = asyncio.get_running_loop().call_later(self._translation_s, self._give_out, event.segment_id)
+                self._waiting[event.segment_id] = timer, link
+            case Unrecognised():
+                self._report_once(event, link)
+            case _:
+                pass  # what the others mean for the task is the session's affair
 
     def _deliver(self, event: Event, link: Link) -> None:
         if isinstance(event, Result):

@@ -78,7 +78,8 @@ class Feed:
 
     @property
     def _is_done(self) -> bool:
-        return self._ledger.is_drained or not self._run.is_sending
+        run = self._run
+        return self._ledger.is_drained or not run.is_up or run.heard_enough
 
     def _take_turn(self) -> None:
         self._is_waiting = False
@@ -86,13 +87,13 @@ class Feed:
 
     def _send_due(self) -> None:
         """Send a frame if one is due, and plan the next: an unpaced source is not to keep the loop to itself."""
-        run = self._run
+        run, now = self._run, self._now()
         has_sent = False
         while run.link is not None and not self._is_done:
-            delay_s = run.pacer.delay_s(self._now())
+            delay_s = run.pacer.delay_s(now)
             if delay_s > EARLY_S:
                 self._is_waiting = True
-                self._ticker.call_after(min(delay_s, LONGEST_NAP_S), self._take_turn)
+                self._ticker.call_at(now + min(delay_s, LONGEST_NAP_S), self._take_turn)
                 return
             if has_sent:
                 self._is_waiting = True
@@ -102,6 +103,7 @@ class Feed:
             if has_sent and not run.link.has_room:
                 self._wait_for_room(run.link)
                 return
+            now = self._now()
         self._has_rested.set()
         if run.source_ended and run.is_up and run.link is not None:
             self._finish(run.link)

@@ -48,13 +48,12 @@ class Pacer:
         self._sent_bytes = 0
         self._spaced_at = 0.0
         self._arrived_at = 0.0
+        # rule 1 for the next frame, once the schedule is anchored
+        self._due_at = 0.0
+        self.is_paced = self._rate is not None
+        """Whether there is a schedule."""
         self.lateness_max_s = 0.0
         """How far the worst frame was sent behind its time; what a source brought late does not count."""
-
-    @property
-    def is_paced(self) -> bool:
-        """Whether there is a schedule."""
-        return self._rate is not None
 
     def arrived(self, now: float, waited_s: float) -> None:
         """Take note of audio that came from the source after a wait."""
@@ -62,12 +61,11 @@ class Pacer:
         if self._rate is None:
             return
         if self._anchor_at is None:
-            self._anchor_at = now - waited_s
-        if self._live is None and self._sent_bytes:
-            due_at = self._due_at(self._anchor_at, self._rate)
-            left_s = due_at - (now - waited_s)
-            if waited_s >= left_s / 2:
-                self._anchor_at -= max(0.0, due_at - now)
+            self._anchor(now - waited_s)
+        if self._live is None and self._sent_bytes and now < self._due_at:
+            left_s = self._due_at - (now - waited_s)
+            if waited_s >= left_s / 2 and self._anchor_at is not None:
+                self._anchor(self._anchor_at - (self._due_at - now))
 
     def delay_s(self, now: float) -> float:
         """How long to wait before the next frame; 0 when it may go now."""
@@ -75,21 +73,22 @@ class Pacer:
             return max(0.0, self._spaced_at - now)
         if self._rate is None or self._anchor_at is None:
             return 0.0
-        return max(0.0, self._planned_at(self._anchor_at, self._rate) - now)
+        return max(0.0, self._due_at - now, self._spaced_at - now)
 
     def sent(self, now: float, size_bytes: int) -> None:
         """Take note of a frame that was sent."""
+        self._sent_bytes += size_bytes
         if self._rate is None:
-            self._sent_bytes += size_bytes
             self._sent_again(now, size_bytes)
             return
         if self._anchor_at is None:
             self._anchor_at = now
-        planned_at = max(self._planned_at(self._anchor_at, self._rate), self._arrived_at)
-        self._is_behind = self._is_behind and self._due_at(self._anchor_at, self._rate) < now
+            self._due_at = now
+        self._is_behind = self._is_behind and self._due_at < now
         if not self._is_behind:
-            self.lateness_max_s = max(self.lateness_max_s, now - planned_at)
-        self._sent_bytes += size_bytes
+            lateness_s = now - max(self._due_at, self._spaced_at, self._arrived_at)
+            self.lateness_max_s = max(self.lateness_max_s, lateness_s)
+        self._due_at = self._anchor_at + self._sent_bytes / self._rate
         self._spaced_at = now + size_bytes / self._rate / CATCH_UP
 
     def rewind(self, to_bytes: int, now: float) -> None:
@@ -97,17 +96,18 @@ class Pacer:
         again_bytes = max(0, self._sent_bytes - to_bytes)
         self._sent_bytes = to_bytes
         self._is_behind = True
+        if self._anchor_at is not None:
+            self._anchor(self._anchor_at)
         if self._rate is None and self._again_rate is not None:
             self._again_bytes = again_bytes
             self._spaced_at = now
+
+    def _anchor(self, at: float) -> None:
+        """The schedule counts from here."""
+        self._anchor_at = at
+        self._due_at = at if self._rate is None else at + self._sent_bytes / self._rate
 
     def _sent_again(self, now: float, size_bytes: int) -> None:
         if self._again_rate is not None and self._again_bytes > 0:
             self._again_bytes -= size_bytes
             self._spaced_at = now + size_bytes / self._again_rate / CATCH_UP
-
-    def _due_at(self, anchor_at: float, rate: float) -> float:
-        return anchor_at + self._sent_bytes / rate
-
-    def _planned_at(self, anchor_at: float, rate: float) -> float:
-        return max(self._due_at(anchor_at, rate), self._spaced_at)

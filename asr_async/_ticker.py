@@ -47,14 +47,13 @@ class Ticker:
             ticker = _tickers[loop] = cls()
         return ticker
 
-    def call_after(self, delay_s: float, callback: Callable[[], None]) -> None:
-        """Call so much later, at most `EARLY_S` less and a tick more."""
-        loop = asyncio.get_running_loop()
-        tick = math.ceil((loop.time() + delay_s - EARLY_S) / TICK_S)
+    def call_at(self, when: float, callback: Callable[[], None]) -> None:
+        """Call at an instant of the loop's clock, at most `EARLY_S` before it and a tick after it."""
+        tick = math.ceil((when - EARLY_S) / TICK_S)
         due = self._due.get(tick)
         if due is None:
             due = self._due[tick] = _Due()
-            loop.call_at(tick * TICK_S, self._end, tick, due)
+            asyncio.get_running_loop().call_at(tick * TICK_S, self._end, tick, due)
         due.append(callback)
 
     def _end(self, tick: int, due: _Due) -> None:

@@ -119,6 +119,8 @@ class Framer:
         Raises:
             ConfigurationError: the chunk is not bytes-like.
         """
+        if not self._filled_bytes and isinstance(chunk, bytes) and len(chunk) == self._frame_bytes:
+            return [memoryview(chunk)]  # the common case of a source that knows what is wanted
         view = self._byte_view(chunk)
         if self._format.bytes_per_second is None:
             return self._split(view, isinstance(chunk, bytes))

@@ -429,18 +429,17 @@ class Session:
         self._meter.pacer = self._run.pacer = Pacer(bytes_per_second, pace, live=reader.live)
         try:
             while (frames := await self._next_frames(reader, framer)) is not None:
-                for frame in frames:
-                    await self._take_in(frame, reader)
-                if not reader.never_waits:
-                    await self._catch_up()
                 if reader.at_utterance_end:
-                    if (tail := framer.flush()) is not None:
-                        await self._take_in(tail, reader)
-                    await self._take_in(memoryview(b""), reader)
+                    frames = [*frames, *self._rest(), memoryview(b"")]
+                await self._take_in(frames, reader)
         finally:
             await reader.aclose()
-        if (tail := framer.flush()) is not None:
-            await self._take_in(tail, reader)
+        await self._take_in(self._rest(), reader)
+
+    def _rest(self) -> list[memoryview]:
+        """What of the source fills no frame, if anything."""
+        tail = self._framer.flush()
+        return [] if tail is None else [tail]
 
     async def _next_frames(self, reader: ChunkReader, framer: Framer) -> list[memoryview] | None:
         """The frames that the next chunk completes; None at the source's end, good or bad."""
@@ -461,20 +460,24 @@ class Session:
         if self._meter.audio_started_at is None:
             self._end(error)  # nothing was sent, so there is nothing to wait for
 
-    async def _take_in(self, frame: memoryview, reader: ChunkReader) -> None:
-        """Put a frame into the ledger, and have it sent.
+    async def _take_in(self, frames: Sequence[memoryview], reader: ChunkReader) -> None:
+        """Put frames into the ledger, and have them sent.
 
         While there is no connection a file waits; other sources go on, since their audio would be lost at their end, as
         far as the ledger has room.
         """
-        if not self._outbox.has_room:
-            await self._wait_for_room()
-        while not (self._ledger.has_room and (self._run.is_up or reader.live is not False)):
-            await self._run.next_move()
-        self._ledger.add(frame)
-        self._feed.go_on()
-        self._ahead_frames += 1
-        if self._ahead_frames >= LOOK_AHEAD_FRAMES or not self._run.pacer.is_paced:
+        run, ledger = self._run, self._ledger
+        for frame in frames:
+            if not self._outbox.has_room:
+                await self._wait_for_room()
+            while not (ledger.has_room and (run.is_up or reader.live is not False)):
+                await run.next_move()
+            ledger.add(frame)
+            self._feed.go_on()
+            self._ahead_frames += 1
+            if self._ahead_frames >= LOOK_AHEAD_FRAMES or not run.pacer.is_paced:
+                await self._catch_up()
+        if not reader.never_waits:
             await self._catch_up()
 
     async def _catch_up(self) -> None:

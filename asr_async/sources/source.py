@@ -8,7 +8,7 @@ A source is any async or plain iterable of bytes-like chunks of any size. It may
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, cast, runtime_checkable
 
 from ..audio import AudioFormat
 from ..errors import ConfigurationError
@@ -66,18 +66,15 @@ class ChunkReader:
         self.at_utterance_end = False
         self._iterator: AsyncIterator[AudioChunk] | Iterator[AudioChunk]
         self._iterator = aiter(source) if isinstance(source, AsyncIterable) else iter(source)
-
-    @property
-    def never_waits(self) -> bool:
+        self.never_waits = not isinstance(source, AsyncIterable)
         """Whether the next chunk is always there: a plain iterable that has to wait would stop the event loop."""
-        return not isinstance(self._iterator, AsyncIterator)
 
     async def next_chunk(self) -> AudioChunk | None:
         """The next chunk; None at the end. What the source raises comes through."""
-        if isinstance(self._iterator, AsyncIterator):
-            chunk = await anext(self._iterator, None)
+        if self.never_waits:
+            chunk = next(cast("Iterator[AudioChunk]", self._iterator), None)
         else:
-            chunk = next(self._iterator, None)
+            chunk = await anext(cast("AsyncIterator[AudioChunk]", self._iterator), None)
         self.at_utterance_end = isinstance(chunk, UtteranceEnd)
         return chunk
 
