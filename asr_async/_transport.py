@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import sys
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -55,6 +57,9 @@ MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 MAX_UNSENT_BYTES = 32 * 1024
 """How much may wait for the network before `send` is to pause: a second of audio."""
 
+READ_BYTES = 64 * 1024
+"""What is read at once at most: a dozen of results, or four records of TLS."""
+
 MAX_UNREAD = 64
 """Messages that may wait to be read before no more are taken from the network. The reader takes each at once; they wait
 only on a connection that nobody reads."""
@@ -70,7 +75,7 @@ class _WebsocketsLogger(logging.LoggerAdapter[logging.Logger]):
         return level > logging.DEBUG and super().isEnabledFor(level)
 
 
-class Transport(asyncio.Protocol):
+class Transport(asyncio.BufferedProtocol):
     """A connection that carries whole messages."""
 
     def __init__(self, uri: WebSocketURI, host: str, *, idle_s: float, close_s: float, track: Track | None) -> None:
@@ -82,6 +87,8 @@ class Transport(asyncio.Protocol):
         # where what goes over the connection is recorded
         self._track = track
         self._websocket = ClientProtocol(uri, max_size=MAX_MESSAGE_BYTES, logger=_WebsocketsLogger(logger))
+        # where bytes come in, shared with others: what is left there is gone
+        self._buffer = _read_buffer(self._loop)
         # exists from `connection_made` on; what encrypts exists before, so that nothing ever goes out without
         self._stream: asyncio.Transport | None = None
         self._tls = Tls(uri.host) if uri.secure else None
@@ -368,10 +375,14 @@ class Transport(asyncio.Protocol):
         self._stream = cast("asyncio.Transport", transport)
         self._stream.set_write_buffer_limits(high=MAX_UNSENT_BYTES)
 
-    def data_received(self, data: bytes) -> None:
-        """Bytes came in."""
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - the size is ours to choose
+        """Where bytes may be put."""
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """So many bytes came in."""
         self._heard_at = self._loop.time()
-        tls = self._tls
+        tls, data = self._tls, bytes(self._buffer[:nbytes])
         if tls is not None:
             data = tls.receive(data)
         if data:
@@ -579,6 +590,23 @@ def _proxy_errors(proxy: str, host: str) -> Iterator[None]:
         raise
     except OSError as error:
         raise unreachable(f"{proxy} (the proxy to {host})", error) from None
+
+
+_read_buffers: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, memoryview] = weakref.WeakKeyDictionary()
+
+
+def _read_buffer(loop: asyncio.AbstractEventLoop) -> memoryview:
+    """Where all connections of a loop read into: each takes what came in before the next one reads.
+
+    Without it asyncio takes 256 KiB from the system for each read, and gives it back. The loops of Windows read in the
+    background, so there each connection needs its own.
+    """
+    if sys.platform == "win32":
+        return memoryview(bytearray(READ_BYTES))
+    buffer = _read_buffers.get(loop)
+    if buffer is None:
+        buffer = _read_buffers[loop] = memoryview(bytearray(READ_BYTES))
+    return buffer
 
 
 @contextmanager
