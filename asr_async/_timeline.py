@@ -39,7 +39,7 @@ class Timeline:
         # open segments, and where they begin
         self._open: dict[int, int] = {}
         # those that an earlier connection left open and none has heard again, the first first
-        self._orphans: deque[int] = deque()
+        self._orphans: list[int] = []
         self._finals: deque[_Span] = deque(maxlen=MAX_REMEMBERED)
         self._finals_end_ms = 0
 
@@ -67,7 +67,7 @@ class Timeline:
         `silence` is what it is sent beside the source. What an earlier connection left open, or made final behind this
         place, will be heard again: it counts as covered when it was.
         """
-        self._orphans = deque(sorted([*self._orphans, *self._open]))
+        self._orphans = sorted([*self._orphans, *self._open])
         self._open.clear()
         self._finals_end_ms = offset_ms
         told = [span for span in self._finals if span.end_ms > offset_ms]
@@ -109,7 +109,7 @@ class Silence:
     def __init__(self, audio_format: AudioFormat) -> None:
         self._format = audio_format
         self._bytes = 0
-        self._pauses: deque[_Pause] = deque(maxlen=MAX_REMEMBERED)
+        self._pauses: list[_Pause] = []
 
     def __repr__(self) -> str:
         return f"<Silence {self._bytes} bytes, {len(self._pauses)} pauses>"
@@ -124,6 +124,7 @@ class Silence:
         if self._pauses and self._pauses[-1].at_ms == at_ms:
             before_ms = self._pauses.pop().before_ms
         self._pauses.append(_Pause(at_ms, before_ms, self._format.to_ms(self._bytes)))
+        del self._pauses[:-MAX_REMEMBERED]
 
     def left_out(self, time_ms: int) -> int:
         """The time of the source, of one that counts the silence too; all of a pause is where it stands."""
@@ -141,7 +142,7 @@ class Stretch:
     """What one connection recognises."""
 
     def __init__(
-        self, timeline: Timeline, offset_ms: int, silence: Silence | None, orphans: deque[int], told: list[_Span]
+        self, timeline: Timeline, offset_ms: int, silence: Silence | None, orphans: list[int], told: list[_Span]
     ) -> None:
         self._timeline = timeline
         self._offset_ms = offset_ms
@@ -233,7 +234,7 @@ class Stretch:
 
     def _id_of(self, own_id: int) -> int:
         if own_id not in self._ids:
-            self._ids[own_id] = self._orphans.popleft() if self._orphans else self._timeline.new_id()
+            self._ids[own_id] = self._orphans.pop(0) if self._orphans else self._timeline.new_id()
             if len(self._ids) > MAX_REMEMBERED:
                 del self._ids[next(iter(self._ids))]
         return self._ids[own_id]

@@ -12,7 +12,6 @@ import logging
 import os
 import sys
 import weakref
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
@@ -96,7 +95,8 @@ class Transport(asyncio.BufferedProtocol):
         self.is_open = False
         """Whether nothing is known that would keep a message from being sent."""
         # whole messages, and the beginning of one that is not complete
-        self._unread: deque[str | bytes] = deque()
+        self._unread: list[str | bytes] = []
+        self._wants_no_more = False
         self._beginning = bytearray()
         self._is_text = False
         self._is_reading = True
@@ -316,7 +316,7 @@ class Transport(asyncio.BufferedProtocol):
             self._heard_enough.set_exception(error)
 
     def _next_unread(self) -> str | bytes:
-        message = self._unread.popleft()
+        message = self._unread.pop(0)
         if len(self._unread) < MAX_UNREAD:
             self._read_on()
         return message
@@ -363,10 +363,10 @@ class Transport(asyncio.BufferedProtocol):
     def _hand_on(self, message: str | bytes) -> None:
         if self._track is not None:
             self._track.received(message)
-        if self._listener is None:
-            self._unread.append(message)
-        else:
+        if self._listener is not None:
             self._tell(self._listener, message)
+        elif not self._wants_no_more:
+            self._unread.append(message)
 
     # --- what the event loop calls -----------------------------------------------------------------------------------
 
@@ -487,7 +487,8 @@ class Transport(asyncio.BufferedProtocol):
         if self._track is not None:
             self._track.closed(1000, "", by="client")
         # what still comes is for nobody, but the other side's goodbye is behind it
-        self._unread = deque(maxlen=0)
+        self._wants_no_more = True
+        self._unread.clear()
         self._read_on()
         if self._websocket.state is State.OPEN:
             self._websocket.send_close(CloseCode.NORMAL_CLOSURE)

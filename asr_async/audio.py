@@ -110,7 +110,8 @@ class Framer:
         self._format = audio_format
         self._min_bytes = min_bytes
         self._frame_bytes = audio_format.frame_bytes(frame_ms)
-        self._pending = bytearray(self._frame_bytes)
+        # the beginning of a frame whose rest has not come; there is room when something is put in
+        self._pending = bytearray()
         self._filled_bytes = 0
 
     def push(self, chunk: bytes | bytearray | memoryview) -> list[memoryview]:
@@ -172,13 +173,15 @@ class Framer:
     def _fill(self, view: memoryview) -> memoryview:
         """Move as much as fits into the pending frame; return the rest."""
         size = min(len(view), self._frame_bytes - self._filled_bytes)
+        if size and not self._pending:
+            self._pending = bytearray(self._frame_bytes)
         self._pending[self._filled_bytes : self._filled_bytes + size] = view[:size]
         self._filled_bytes += size
         return view[size:]
 
     def _take_pending(self) -> memoryview:
         frame = memoryview(self._pending)[: self._filled_bytes].toreadonly()
-        self._pending = bytearray(self._frame_bytes)
+        self._pending = bytearray()
         self._filled_bytes = 0
         return frame
 

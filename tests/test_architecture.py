@@ -42,6 +42,7 @@ FLOORS = [
         "edges",
         [
             "vendors.service",
+            "_signal",
             "_counts",
             "_redis_counts",
             "limits",
@@ -63,7 +64,7 @@ FLOORS = [
         ],
     ),
     ("registry", ["vendors.registry", "vendors", "vendors.*"]),
-    ("one connection", ["_pool", "_signal", "_ticker", "_link", "_dialer"]),
+    ("one connection", ["_pool", "_ticker", "_link", "_dialer"]),
     ("one session", ["_outbox", "_run", "_feed", "_delivery", "_relay", "session"]),
     ("several services", ["fallback"]),
     ("doors", ["_fanout", "local", "client", ""]),

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections import deque
 from typing import Self
 
+from .._signal import Signal
 from ..errors import ConfigurationError, LocalProtocolError
 from .source import AudioChunk
 
@@ -22,10 +21,10 @@ class PushedAudio:
 
     def __init__(self, max_bytes: int = AHEAD_BYTES) -> None:
         self._max_bytes = max_bytes
-        self._chunks: deque[bytes] = deque()
+        self._chunks: list[bytes] = []  # few; every session has one of these, and a deque is never small
         self._waiting_bytes = 0
-        self._arrived = asyncio.Event()
-        self._taken = asyncio.Event()
+        self._arrived = Signal()
+        self._taken = Signal()
         self._is_closed = False
 
     async def put(self, chunk: AudioChunk) -> None:
@@ -63,7 +62,7 @@ class PushedAudio:
                 raise StopAsyncIteration
             self._arrived.clear()
             await self._arrived.wait()
-        chunk = self._chunks.popleft()
+        chunk = self._chunks.pop(0)
         self._waiting_bytes -= len(chunk)
         self._taken.set()
         return chunk
