@@ -11,8 +11,6 @@ Pure rules: no connections, no clock.
 
 from __future__ import annotations
 
-from collections import deque
-
 import msgspec
 
 from .audio import AudioFormat
@@ -40,7 +38,7 @@ class Timeline:
         self._open: dict[int, int] = {}
         # those that an earlier connection left open and none has heard again, the first first
         self._orphans: list[int] = []
-        self._finals: deque[_Span] = deque(maxlen=MAX_REMEMBERED)
+        self._finals: list[_Span] = []
         self._finals_end_ms = 0
 
     def __repr__(self) -> str:
@@ -89,6 +87,7 @@ class Timeline:
     def finalised(self, start_ms: int, end_ms: int) -> None:
         """A segment is final, or was already and was heard again."""
         self._finals.append(_Span(start_ms, end_ms))
+        del self._finals[:-MAX_REMEMBERED]
         self._finals_end_ms = max(self._finals_end_ms, end_ms)
 
 

@@ -9,7 +9,7 @@ codec says `EnoughAudio` and the task goes on to its end as always; a task that 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -64,12 +64,6 @@ class TaskCodec:
         self._task_id = task_id
         self._lifecycle = Lifecycle()
         self._segments = _segments(options, task_id)
-        self._readers: dict[str, Callable[[ServerMessage, str], list[CodecEvent]]] = {
-            "task-started": self._read_started,
-            "result-generated": self._read_result,
-            "task-finished": self._read_finished,
-            "task-failed": self._read_failed,
-        }
 
     def __repr__(self) -> str:
         return f"<TaskCodec {self._options.model} {self._task_id} {self._lifecycle.state.value}>"
@@ -144,25 +138,35 @@ class TaskCodec:
         frame = str(frame)  # the other kind is told above
         if message.header.task_id not in {self._task_id, ""}:
             return [Unrecognised("message of another task", frame)]
-        reader = self._readers.get(message.header.event)
-        if reader is None:
-            return [Unrecognised(message.header.event or "message without an event", frame)]
-        return reader(message, frame)
+        return self._read(message, frame)
+
+    def _read(self, message: ServerMessage, frame: str) -> list[CodecEvent]:
+        match message.header.event:
+            case "task-started":
+                return self._read_started()
+            case "result-generated":
+                return self._read_result(message, frame)
+            case "task-finished":
+                return self._read_finished(message)
+            case "task-failed":
+                return self._read_failed(message)
+            case event:
+                return [Unrecognised(event or "message without an event", frame)]
 
     def overdue(self, segment_id: int) -> list[CodecEvent]:
         """Give out a final whose translations have not come in time."""
         return self._segments.overdue(segment_id)
 
-    def _read_started(self, _message: ServerMessage, _raw: str) -> list[CodecEvent]:
+    def _read_started(self) -> list[CodecEvent]:
         self._lifecycle.take(Step.STARTED)
         return [Started(self._task_id)]
 
-    def _read_finished(self, message: ServerMessage, _raw: str) -> list[CodecEvent]:
+    def _read_finished(self, message: ServerMessage) -> list[CodecEvent]:
         is_early = self._lifecycle.state is State.STREAMING and self._options.ends_by_itself
         self._lifecycle.take(Step.FINISHED_EARLY if is_early else Step.FINISHED)
         return [*self._segments.close(), *_usage(message), Finished()]
 
-    def _read_failed(self, message: ServerMessage, _raw: str) -> list[CodecEvent]:
+    def _read_failed(self, message: ServerMessage) -> list[CodecEvent]:
         is_finishing = self._lifecycle.state is State.FINISHING
         self._lifecycle.take(Step.FAIL)
         header = message.header
