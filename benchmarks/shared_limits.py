@@ -154,9 +154,17 @@ async def hold(url: str, redis: str) -> None:
         await asyncio.Event().wait()
 
 
-async def worker(*arguments: str, **options: Any) -> asyncio.subprocess.Process:
+async def worker(*arguments: str) -> asyncio.subprocess.Process:
     """Another process of this program."""
-    return await asyncio.create_subprocess_exec(sys.executable, __file__, *arguments, **options)
+    return await asyncio.create_subprocess_exec(sys.executable, __file__, *arguments, stdout=asyncio.subprocess.PIPE)
+
+
+async def said_by(process: asyncio.subprocess.Process) -> bytes:
+    """What a worker says until it ends; what it complains of is on the terminal."""
+    said, _ = await process.communicate()
+    if process.returncode:
+        raise SystemExit(f"a worker ended with status {process.returncode}")
+    return said
 
 
 # --- what is measured ------------------------------------------------------------------------------------------------
@@ -169,11 +177,10 @@ async def measure_starts(redis: str, processes: int, per_second: int, seconds: f
         url = f"ws://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}/"
         watching = group.create_task(spy.watch())
         numbers = (str(per_second), str(seconds))
-        pipe = asyncio.subprocess.PIPE
-        workers = [await worker("--press", url, redis, *numbers, stdout=pipe) for _ in range(processes)]
+        workers = [await worker("--press", url, redis, *numbers) for _ in range(processes)]
         with suppress(PermissionError):  # who looks at the clock must not be kept from it by those who press
             os.setpriority(os.PRIO_PROCESS, 0, -10)
-        counts = [int((await each.communicate())[0] or 0) for each in workers]
+        counts = [int(await said_by(each)) for each in workers]
         watching.cancel()
     # on one machine the two clocks are one
     ways_s = sorted(at - stamp for at, stamp in zip(sorted(door.started_at), sorted(spy.stamped_at), strict=False))
@@ -196,9 +203,10 @@ async def measure_return(redis: str) -> dict[str, Any]:
     door = Door()
     async with serve(door.serve_one, "127.0.0.1", 0, compression=None) as server:
         url = f"ws://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}/"
-        holder = await worker("--hold", url, redis, stdout=asyncio.subprocess.PIPE)
+        holder = await worker("--hold", url, redis)
         assert holder.stdout is not None
-        await holder.stdout.readline()
+        if not await holder.stdout.readline():
+            raise SystemExit("the worker that was to take all places ended before it had them")
         holder.kill()
         killed_at = time.monotonic()
         await holder.wait()

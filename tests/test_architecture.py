@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from .children import child_environment
+
 PACKAGE = Path(__file__).parent.parent / "asr_async"
 FLOORS = [
     ("words", ["_version", "errors", "results", "audio", "hotwords", "_timeouts"]),
@@ -166,7 +168,9 @@ def test_importing_the_package_loads_nothing_optional_and_no_server_side() -> No
         "optional = ('aiohttp', 'redis', 'click', 'rich', 'pocketsphinx', 'uvloop', 'asr_async.emulator')\n"
         "print(' '.join(n for n in optional if n in sys.modules))"
     )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    run = subprocess.run(
+        [sys.executable, "-c", code], env=child_environment(), capture_output=True, text=True, check=True
+    )
     assert run.stdout.strip() == ""
 
 
@@ -181,4 +185,4 @@ def test_importing_the_package_reads_no_environment() -> None:
         "os.environ = Watched(os.environ)\n"
         "import asr_async; asr_async.DashScope(); asr_async.Huawei()"
     )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    subprocess.run([sys.executable, "-c", code], env=child_environment(), check=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from contextlib import ExitStack
@@ -15,6 +14,8 @@ import pytest
 from load import messages, wire
 from load.figures import medians, quantiles_ms
 from load.report import Target
+
+from .children import child_environment
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 
@@ -33,14 +34,13 @@ Reports = dict[str, dict[str, Any]]
 @pytest.fixture(scope="module")
 def reports() -> Reports:
     """What the scripts print, by their names; they run side by side, since most of their time they wait."""
-    path = os.pathsep.join(filter(None, (str(BENCHMARKS.parent), os.environ.get("PYTHONPATH"))))
     with ExitStack() as stack:
         processes = {
             name: stack.enter_context(
                 subprocess.Popen(
                     [sys.executable, BENCHMARKS / f"{name}.py", "--json", "--runs", "1", *arguments.split()],
                     stdout=subprocess.PIPE,
-                    env={**os.environ, "PYTHONPATH": path},
+                    env=child_environment(),
                 )
             )
             for name, arguments in ARGUMENTS.items()

@@ -21,6 +21,8 @@ from asr_async.emulator import pocketsphinx
 from asr_async.emulator.engine import EngineRefusedError, Hypothesis, Request
 from asr_async.emulator.pocketsphinx import PocketSphinx
 
+from .children import child_environment
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine, Iterable
 
@@ -348,8 +350,7 @@ class TestLeaving:
             "import sys, asr_async.emulator.pocketsphinx, asr_async.emulator._pocketsphinx_worker; "
             "sys.exit('pocketsphinx' in sys.modules)"
         )
-        path = os.pathsep.join(entry or os.curdir for entry in sys.path)
-        subprocess.run([sys.executable, "-c", program], check=True, env={**os.environ, "PYTHONPATH": path})
+        subprocess.run([sys.executable, "-c", program], check=True, env=child_environment())
 
 
 class TestPrinting:
@@ -362,9 +363,8 @@ class TestPrinting:
             "print('chatter', flush=True)\n"
             "answers.write(b'answer')\n"
         )
-        path = os.pathsep.join(entry or os.curdir for entry in sys.path)
         process = subprocess.run(
-            [sys.executable, "-c", program], check=True, capture_output=True, env={**os.environ, "PYTHONPATH": path}
+            [sys.executable, "-c", program], check=True, capture_output=True, env=child_environment()
         )
         assert process.stdout == b"answer"
         assert b"chatter" in process.stderr

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
@@ -12,6 +11,8 @@ import jiwer
 import pytest
 
 from asr_async import Client, Local, Paraformer, read_audio
+
+from .children import child_environment
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 RECORDINGS = sorted((EXAMPLES / "audio").glob("*.wav"))
@@ -28,7 +29,7 @@ def spoken(recording: Path) -> str:
 
 def run_script(script: Path, *arguments: str, cwd: Path) -> list[str]:
     """Run it without a key; return its lines as they stand on a terminal at the end."""
-    environment = {name: value for name, value in os.environ.items() if name != "DASHSCOPE_API_KEY"}
+    environment = {name: value for name, value in child_environment().items() if name != "DASHSCOPE_API_KEY"}
     command = [sys.executable, str(script), *arguments]
     run = subprocess.run(command, capture_output=True, check=True, env=environment, cwd=cwd, timeout=60)
     return [line.rpartition("\r")[2] for line in run.stdout.decode().replace("\r\n", "\n").split("\n")]

@@ -27,6 +27,7 @@ from asr_async import (
     Limits,
     Local,
     Paraformer,
+    Pool,
     QwenAudio,
     QwenRealtime,
     Rasr,
@@ -487,6 +488,21 @@ def test_a_connection_that_is_used_again_takes_a_start() -> None:
                 for _ in range(4):
                     await client.transcribe([SECOND], Paraformer())
                 assert asyncio.get_running_loop().time() >= 3 * WINDOW_S
+
+    run_virtual(scenario)
+
+
+@pytest.mark.parametrize(("warm", "apart_s"), [(2, 0), (5, 2 * WINDOW_S)])
+def test_connections_that_are_opened_ahead_are_held_to_the_starts_of_a_second(warm: int, apart_s: float) -> None:
+    async def scenario() -> None:
+        starts = Starts()
+        async with rogue(starts.behave) as service:
+            limits = Limits(starts_per_second=2)
+            async with Client(service, limits=limits, pool=Pool(warm=warm)) as client:
+                await client.warm(Paraformer())
+                await asyncio.sleep(10)
+        assert len(starts.connected_at) == warm
+        assert starts.connected_at[-1] - starts.connected_at[0] == pytest.approx(apart_s, abs=0.1)
 
     run_virtual(scenario)
 

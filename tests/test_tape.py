@@ -28,6 +28,7 @@ from asr_async.emulator import Scripted, replay, serve
 from asr_async.emulator.faults import Cut, Fault
 from asr_async.vendors.service import Target
 
+from .children import child_environment
 from .virtual_time import run_virtual
 
 KEY = "sk-0123456789abcdef"
@@ -208,10 +209,11 @@ def test_what_was_recorded_is_there_after_a_crash(tmp_path: Path) -> None:
         "async def main():\n"
         f"    track = Tape({str(path)!r}).connecting(Target(url='ws://h/', headers={{}}, refused=ASRError))\n"
         "    for number in range(1000): track.sent(str(number))\n"
-        "    os._exit(1)\n"
+        "    os._exit(7)\n"
         "asyncio.run(main())"
     )
-    subprocess.run([sys.executable, "-c", code], check=False)
+    run = subprocess.run([sys.executable, "-c", code], env=child_environment(), capture_output=True, check=False)
+    assert run.returncode == 7, run.stderr.decode()
     assert [line["text"] for line in lines(path)[1:]] == [str(number) for number in range(1_000)]
 
 
