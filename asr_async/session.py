@@ -477,7 +477,7 @@ class Session:
             self._ahead_frames += 1
             if self._ahead_frames >= LOOK_AHEAD_FRAMES or not run.pacer.is_paced:
                 await self._catch_up()
-        if not reader.never_waits:
+        if self._ahead_frames and not reader.never_waits:
             await self._catch_up()
 
     async def _catch_up(self) -> None:
