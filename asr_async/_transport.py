@@ -8,6 +8,7 @@ their sockets then. It does not know what the messages mean.
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import os
 import sys
@@ -532,6 +533,7 @@ class Transport(asyncio.BufferedProtocol):
         return _closed_error(close, self._websocket.close_sent, self._host)
 
 
+@functools.lru_cache(maxsize=64)  # thousands of connections go to the same few places
 def _parse_url(url: str) -> WebSocketURI:
     """Take the URL apart. What is wrong is told without showing it: it may hold a password."""
     try:
