@@ -20,6 +20,7 @@ import anyio
 import msgspec
 
 from .errors import ConfigurationError, LocalProtocolError
+from .sources.source import close_iterator
 
 __all__ = ["Closes", "FanOut"]
 
@@ -193,8 +194,4 @@ class _Sources(Generic[S]):
 
     async def aclose(self) -> None:
         """Let an iterable that was not read to its end clean up."""
-        if isinstance(self._iterator, AsyncIterator):
-            if hasattr(self._iterator, "aclose"):
-                await self._iterator.aclose()
-        elif hasattr(self._iterator, "close"):
-            self._iterator.close()
+        await close_iterator(self._iterator)

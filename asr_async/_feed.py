@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from ._signal import Signal
 from ._ticker import EARLY_S, Ticker
-from .errors import ASRError, DeadlineError
+from .errors import ASRError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,19 +39,17 @@ class Feed:
         ledger: Ledger,
         meter: Meter,
         *,
-        idle_s: float,
         on_failure: Callable[[Link, ASRError], None],
         on_finished: Callable[[], None],
     ) -> None:
         """Share what the session has.
 
-        `idle_s` is how long a connection may take nothing; `on_failure` learns which connection could not be sent on,
-        and why; `on_finished` is called when the vendor has been told that no more audio comes.
+        `on_failure` learns which connection could not be sent on, and why; `on_finished` is called when the vendor has
+        been told that no more audio comes.
         """
         self._run = run
         self._ledger = ledger
         self._meter = meter
-        self._idle_s = idle_s
         self._on_failure = on_failure
         self._on_finished = on_finished
         self._now = asyncio.get_running_loop().time
@@ -78,8 +76,7 @@ class Feed:
 
     @property
     def _is_done(self) -> bool:
-        run = self._run
-        return self._ledger.is_drained or not run.is_up or run.heard_enough
+        return self._ledger.is_drained or not self._run.is_sending
 
     def _take_turn(self) -> None:
         self._is_waiting = False
@@ -99,45 +96,39 @@ class Feed:
                 self._is_waiting = True
                 asyncio.get_running_loop().call_soon(self._take_turn)
                 return
-            has_sent = self._send_next(run.link)
-            if has_sent and not run.link.has_room:
+            sent_at = self._send_next(run.link)
+            if sent_at is None:
+                break
+            if not run.link.has_room:
                 self._wait_for_room(run.link)
                 return
-            now = self._now()
+            now, has_sent = sent_at, True
         self._has_rested.set()
         if run.source_ended and run.is_up and run.link is not None:
             self._finish(run.link)
 
-    def _send_next(self, link: Link) -> bool:
+    def _send_next(self, link: Link) -> float | None:
+        """Send the ledger's next frame; when that was, None if the connection did not take it."""
         frame = self._ledger.take()
         if frame is None:
-            return False
+            return None
         try:
             link.send_audio(frame)
         except ASRError as error:
             self._on_failure(link, error)
-            return False
+            return None
         run, now, until_bytes = self._run, self._now(), self._ledger.cursor_bytes
         run.pacer.sent(now, len(frame))
         run.moved.set()
         if run.rotate_at_bytes is not None and until_bytes >= run.rotate_at_bytes:
             run.is_due.set()
         self._meter.sent(until_bytes, now)
-        return True
+        return now
 
     def _wait_for_room(self, link: Link) -> None:
         """Go on when the connection has caught up; one that takes nothing for too long has failed."""
         self._is_waiting = True
-        text = f"the connection took no audio for {self._idle_s:g} s (Timeouts.idle)"
-        patience = asyncio.get_running_loop().call_later(
-            self._idle_s, self._on_failure, link, DeadlineError(text, retryable=True)
-        )
-
-        def go_on() -> None:
-            patience.cancel()
-            self._take_turn()
-
-        link.when_room(go_on)
+        link.when_room(self._take_turn, lambda error: self._on_failure(link, error))
 
     def _finish(self, link: Link) -> None:
         """Say that no more audio comes; idempotent."""

@@ -128,9 +128,15 @@ class Link:
         """Whether the connection keeps up with what is sent."""
         return self._transport.has_room
 
-    def when_room(self, callback: Callable[[], None]) -> None:
-        """Call once when the connection has caught up, or is gone."""
-        self._transport.when_room(callback)
+    def when_room(self, go_on: Callable[[], None], give_up: Callable[[DeadlineError], None]) -> None:
+        """Call `go_on` when the connection has caught up, or is gone; `give_up` if not within `Timeouts.idle`."""
+        patience = asyncio.get_running_loop().call_later(self._timeouts.idle, lambda: give_up(self._stuck()))
+
+        def caught_up() -> None:
+            patience.cancel()
+            go_on()
+
+        self._transport.when_room(caught_up)
 
     async def wait_for_room(self) -> None:
         """Return when the connection has caught up, or is gone.
@@ -142,9 +148,11 @@ class Link:
             async with asyncio.timeout(self._timeouts.idle):
                 await self._transport.wait_for_room()
         except TimeoutError:
-            raise DeadlineError(
-                f"the connection took no audio for {self._timeouts.idle:g} s (Timeouts.idle)", retryable=True
-            ) from None
+            raise self._stuck() from None
+
+    def _stuck(self) -> DeadlineError:
+        text = f"the connection took no audio for {self._timeouts.idle:g} s (Timeouts.idle)"
+        return DeadlineError(text, retryable=True)
 
     async def update(self, context: Sequence[ContextMessage]) -> None:
         """Give the task a new context."""

@@ -100,7 +100,6 @@ class Session:
             self._run,
             self._ledger,
             self._meter,
-            idle_s=timeouts.idle,
             on_failure=self._let_receiver_speak_first,
             on_finished=self._delivery.progress.set,
         )

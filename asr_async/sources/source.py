@@ -8,7 +8,7 @@ A source is any async or plain iterable of bytes-like chunks of any size. It may
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
-from typing import TYPE_CHECKING, Protocol, cast, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
 from ..audio import AudioFormat
 from ..errors import ConfigurationError
@@ -16,7 +16,7 @@ from ..errors import ConfigurationError
 if TYPE_CHECKING:
     from ..vendors.options import Options
 
-__all__ = ["AudioChunk", "AudioSource", "ChunkReader", "UtteranceEnd", "preflight"]
+__all__ = ["AudioChunk", "AudioSource", "ChunkReader", "UtteranceEnd", "close_iterator", "preflight"]
 
 AudioChunk = bytes | bytearray | memoryview
 AudioSource = AsyncIterable[AudioChunk] | Iterable[AudioChunk]
@@ -80,8 +80,13 @@ class ChunkReader:
 
     async def aclose(self) -> None:
         """Let a source that was not read to its end clean up."""
-        if isinstance(self._iterator, AsyncIterator):
-            if hasattr(self._iterator, "aclose"):
-                await self._iterator.aclose()
-        elif hasattr(self._iterator, "close"):
-            self._iterator.close()
+        await close_iterator(self._iterator)
+
+
+async def close_iterator(iterator: AsyncIterator[Any] | Iterator[Any]) -> None:
+    """Let one that was not read to its end clean up; nothing where it has nothing to."""
+    if isinstance(iterator, AsyncIterator):
+        if hasattr(iterator, "aclose"):
+            await iterator.aclose()
+    elif hasattr(iterator, "close"):
+        iterator.close()
