@@ -31,6 +31,23 @@ logger = logging.getLogger("asr_async")
 class Delivery:
     """Takes in what the codecs say, puts into the outbox what the caller should have."""
 
+    __slots__ = (
+        "_ledger",
+        "_meter",
+        "_outbox",
+        "_progress_ms",
+        "_recovery",
+        "_reported",
+        "_stretch",
+        "_timeline",
+        "_translation_s",
+        "_waiting",
+        "progress",
+        "segment_ended",
+        "something_heard",
+        "wants_events",
+    )
+
     def __init__(
         self, outbox: Outbox, meter: Meter, ledger: Ledger, recovery: Recovery, *, translation_s: float
     ) -> None:

@@ -32,6 +32,8 @@ logger = logging.getLogger("asr_async")
 class Dialer:
     """Opens the links of one session."""
 
+    __slots__ = ("_connections", "_seat", "_service", "options", "prototype", "timeouts")
+
     def __init__(
         self, service: Service, options: Options, timeouts: Timeouts, connections: Connections, seat: Seat
     ) -> None:

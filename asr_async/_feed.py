@@ -33,6 +33,19 @@ LONGEST_NAP_S = 0.1
 class Feed:
     """Sends a session's audio."""
 
+    __slots__ = (
+        "_has_begun",
+        "_has_rested",
+        "_is_waiting",
+        "_ledger",
+        "_meter",
+        "_now",
+        "_on_failure",
+        "_on_finished",
+        "_run",
+        "_ticker",
+    )
+
     def __init__(
         self,
         run: Run,
@@ -57,6 +70,7 @@ class Feed:
         # a turn is planned, or will be when a connection has room again
         self._is_waiting = False
         self._has_rested = Signal()
+        self._has_begun = False
 
     def __repr__(self) -> str:
         return f"<Feed {self._ledger!r}{' waiting' if self._is_waiting else ''}>"
@@ -64,7 +78,7 @@ class Feed:
     def go_on(self) -> None:
         """Send what is due, and see to the rest by and by; idempotent."""
         if not self._is_waiting:
-            self._send_due()
+            self._take_turn()
 
     async def rest(self) -> None:
         """Return when everything is sent, or there is nowhere to send it; never without a pause for others."""
@@ -79,51 +93,49 @@ class Feed:
         return self._ledger.is_drained or not self._run.is_sending
 
     def _take_turn(self) -> None:
+        """Send a frame if one is due, and plan the next turn: an unpaced source is not to keep the loop to itself."""
         self._is_waiting = False
-        self._send_due()
-
-    def _send_due(self) -> None:
-        """Send a frame if one is due, and plan the next: an unpaced source is not to keep the loop to itself."""
-        run, now = self._run, self._now()
-        has_sent = False
-        while run.link is not None and not self._is_done:
-            delay_s = run.pacer.delay_s(now)
-            if delay_s > EARLY_S:
-                self._is_waiting = True
-                self._ticker.call_at(now + min(delay_s, LONGEST_NAP_S), self._take_turn)
-                return
-            if has_sent:
-                self._is_waiting = True
-                asyncio.get_running_loop().call_soon(self._take_turn)
-                return
-            sent_at = self._send_next(run.link)
-            if sent_at is None:
-                break
-            if not run.link.has_room:
-                self._wait_for_room(run.link)
-                return
-            now, has_sent = sent_at, True
+        run, link = self._run, self._run.link
+        if link is not None and run.is_sending:
+            now = self._now()
+            if run.pacer.next_at - now <= EARLY_S:
+                self._send_next(link, now)
+            if run.is_sending and not (self._is_waiting or self._ledger.is_drained):
+                self._plan_turn(now)
+        if self._is_waiting:
+            return
         self._has_rested.set()
-        if run.source_ended and run.is_up and run.link is not None:
-            self._finish(run.link)
+        if run.source_ended and run.is_up and link is not None:
+            self._finish(link)
 
-    def _send_next(self, link: Link) -> float | None:
-        """Send the ledger's next frame; when that was, None if the connection did not take it."""
+    def _plan_turn(self, now: float) -> None:
+        self._is_waiting = True
+        next_at = self._run.pacer.next_at
+        if next_at - now > EARLY_S:
+            self._ticker.call_at(min(next_at, now + LONGEST_NAP_S), self._take_turn)
+        else:
+            asyncio.get_running_loop().call_soon(self._take_turn)
+
+    def _send_next(self, link: Link, now: float) -> None:
         frame = self._ledger.take()
         if frame is None:
-            return None
+            return
         try:
-            link.send_audio(frame)
+            has_room = link.send_audio(frame)
         except ASRError as error:
             self._on_failure(link, error)
-            return None
-        run, now, until_bytes = self._run, self._now(), self._ledger.cursor_bytes
+            return
+        run = self._run
         run.pacer.sent(now, len(frame))
-        run.moved.set()
-        if run.rotate_at_bytes is not None and until_bytes >= run.rotate_at_bytes:
+        if run.is_watched:
+            run.moved()
+        if run.rotate_at_bytes is not None and self._ledger.cursor_bytes >= run.rotate_at_bytes:
             run.is_due.set()
-        self._meter.sent(until_bytes, now)
-        return now
+        if not self._has_begun:
+            self._has_begun = True
+            self._meter.audio_started_at = now
+        if not has_room:
+            self._wait_for_room(link)
 
     def _wait_for_room(self, link: Link) -> None:
         """Go on when the connection has caught up; one that takes nothing for too long has failed."""

@@ -16,11 +16,9 @@ from the start of its container, as long as all of it is still here.
 
 from __future__ import annotations
 
-from collections import deque
-
 import msgspec
 
-from .audio import AudioFormat
+from .audio import AudioFormat, Piece
 
 __all__ = ["Ledger", "Lost"]
 
@@ -39,20 +37,37 @@ class Lost(msgspec.Struct, frozen=True):
 class Ledger:
     """The audio of one source, from the last final result to its newest frame."""
 
+    __slots__ = (
+        "_begun_bytes",
+        "_covered",
+        "_covered_ms",
+        "_cursor",
+        "_end",
+        "_format",
+        "_is_compressed",
+        "_kept_from",
+        "_max_bytes",
+        "_sent",
+        "_sent_before",
+        "_unsent",
+    )
+
     def __init__(self, audio_format: AudioFormat, *, max_s: float) -> None:
         """Keep at most so many seconds."""
         self._format = audio_format
         self._is_compressed = audio_format.bytes_per_second is None
         self._max_bytes = round(max_s * (audio_format.bytes_per_second or COMPRESSED_BYTES_PER_SECOND))
-        self._frames: deque[memoryview] = deque()
+        self._sent: list[Piece] = []
+        self._unsent: list[Piece] = []
         self._kept_from = 0
         self._covered = 0
         self._covered_ms = 0
         self._end = 0
         self._cursor = 0
-        # the first frame of which something is to be sent, and where it begins
-        self._next_index = 0
-        self._next_from = 0
+        # how far the cursor stands inside the first frame that is to be sent
+        self._begun_bytes = 0
+        # where the cursor was when it was last moved back
+        self._sent_before = 0
 
     def __repr__(self) -> str:
         return f"<Ledger {self.kept_bytes} bytes, {self._end - self._cursor} of them to be sent>"
@@ -64,8 +79,13 @@ class Ledger:
 
     @property
     def cursor_bytes(self) -> int:
-        """How much of the source has been sent."""
+        """How much of the source has been sent to the present connection, or need not be."""
         return self._cursor
+
+    @property
+    def sent_bytes(self) -> int:
+        """How much of the source has been sent at least once."""
+        return max(self._sent_before, self._cursor)
 
     @property
     def cursor_ms(self) -> int:
@@ -78,30 +98,30 @@ class Ledger:
 
         What is to be sent again makes no room for what is new.
         """
-        return self.is_drained or self.kept_bytes < self._max_bytes
+        return self._end - self._kept_from < self._max_bytes or not self._unsent
 
     @property
     def is_drained(self) -> bool:
         """Whether everything taken in has been sent."""
-        return self._next_index == len(self._frames)
+        return not self._unsent
 
-    def add(self, frame: memoryview) -> None:
-        """Take in the next frame of the source."""
-        self._frames.append(frame)
-        self._end += len(frame)
-        while self._end - self._kept_from > self._max_bytes and self._next_index > 0:
-            self._forget_first()
+    def add(self, *frames: Piece) -> None:
+        """Take in the next frames of the source."""
+        self._unsent += frames
+        self._end += sum(map(len, frames))
+        if (excess_bytes := self._end - self._kept_from - self._max_bytes) > 0:
+            self._forget(self._kept_from + excess_bytes, wholly=False)
 
-    def take(self) -> memoryview | None:
+    def take(self) -> Piece | None:
         """The next frame to send, or what is left of it behind the cursor; None when all was sent."""
-        if self._next_index == len(self._frames):
+        if not self._unsent:
             return None
-        frame = self._frames[self._next_index]
-        piece = frame[self._cursor - self._next_from :]
-        self._next_index += 1
-        self._next_from += len(frame)
-        self._cursor = self._next_from
-        return piece
+        frame = self._unsent.pop(0)
+        self._sent.append(frame)
+        if self._begun_bytes:
+            frame, self._begun_bytes = frame[self._begun_bytes :], 0
+        self._cursor += len(frame)
+        return frame
 
     def cover(self, end_ms: int) -> None:
         """Final results cover the source up to here: what lies before need not be sent again."""
@@ -109,8 +129,7 @@ class Ledger:
         if self._is_compressed:
             return
         self._covered = max(self._covered, min(self._format.to_bytes(end_ms), self._cursor))
-        while self._next_index > 0 and self._kept_from + len(self._frames[0]) <= self._covered:
-            self._forget_first()
+        self._forget(self._covered, wholly=True)
 
     def rewind(self, *, min_bytes: int = 1) -> Lost | None:
         """Begin again behind the last final result.
@@ -121,20 +140,31 @@ class Ledger:
         Returns:
             What is lost because it was forgotten.
         """
-        self._next_index, self._next_from = 0, self._kept_from
-        self._cursor = max(self._covered, self._kept_from)
+        self._sent_before = self.sent_bytes
+        self._unsent[:0] = self._sent
+        self._sent.clear()
         if self._is_compressed:
+            self._cursor, self._begun_bytes = self._kept_from, 0
             return Lost(self._covered_ms, None) if self._kept_from > 0 else None
-        if self._frames:
-            first_bytes = len(self._frames[0])
+        self._cursor = max(self._covered, self._kept_from)
+        if self._unsent:
+            first_bytes = len(self._unsent[0])
             rest_bytes = self._kept_from + first_bytes - self._cursor
             self._cursor -= max(0, min(min_bytes, first_bytes) - rest_bytes)
+        self._begun_bytes = self._cursor - self._kept_from
         if self._kept_from <= self._covered:
             return None
         lost = Lost(self._format.to_ms(self._covered), self._format.to_ms(self._kept_from))
         self._covered = self._kept_from
         return lost
 
-    def _forget_first(self) -> None:
-        self._kept_from += len(self._frames.popleft())
-        self._next_index -= 1
+    def _forget(self, until_bytes: int, *, wholly: bool) -> None:
+        """Let go of what was sent up to here; a frame in which this lies is let go of too if not `wholly` before it."""
+        number, kept_from = 0, self._kept_from
+        for frame in self._sent:
+            behind = kept_from + len(frame)
+            if behind > until_bytes and (wholly or kept_from >= until_bytes):
+                break
+            number, kept_from = number + 1, behind
+        self._kept_from = kept_from
+        del self._sent[:number]

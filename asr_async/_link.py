@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ._pool import Connections
     from ._timeouts import Timeouts
     from ._transport import Transport
+    from .audio import Piece
     from .limits import Seat
     from .vendors.codec import Codec, Frame
     from .vendors.options import ContextMessage
@@ -31,6 +32,20 @@ logger = logging.getLogger("asr_async")
 
 class Link:
     """An open task on an open connection."""
+
+    __slots__ = (
+        "_choice",
+        "_is_kept",
+        "_is_proved",
+        "_seat",
+        "_target",
+        "_timeouts",
+        "_transport",
+        "codec",
+        "is_finishing",
+        "opening",
+        "silence",
+    )
 
     def __init__(self, codec: Codec, transport: Transport, target: Target, timeouts: Timeouts, seat: Seat) -> None:
         self.codec = codec
@@ -111,17 +126,21 @@ class Link:
             self._is_proved = True
             self._choice.proved()
 
-    def send_audio(self, frame: memoryview) -> None:
-        """Send one piece of audio; an empty one is the end of an utterance. Who sends much waits for room.
+    def send_audio(self, frame: Piece) -> bool:
+        """Send one piece of audio; an empty one is the end of an utterance.
+
+        Returns:
+            Whether the connection keeps up with what is sent. Who sends much waits for room where it does not.
 
         Raises:
             ConnectionLostError: the connection is gone.
         """
         if frame:
-            self._transport.send(self.codec.audio(frame))
-        elif isinstance(self.codec, CommittingCodec):
+            return self._transport.send(self.codec.audio(frame))
+        if isinstance(self.codec, CommittingCodec):
             for message in self.codec.commit():
                 self._transport.send(message)
+        return self.has_room
 
     @property
     def has_room(self) -> bool:

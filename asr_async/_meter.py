@@ -12,9 +12,24 @@ __all__ = ["Meter"]
 class Meter:
     """The figures of one session, as they come about."""
 
+    __slots__ = (
+        "_finals",
+        "_first_result_at",
+        "_format",
+        "_last_result_at",
+        "_past_usage_seconds",
+        "_reconnects",
+        "_results",
+        "_silence_bytes",
+        "_task_usage_seconds",
+        "audio_started_at",
+        "finished_at",
+        "lost_ms",
+        "pacer",
+    )
+
     def __init__(self, audio_format: AudioFormat) -> None:
         self._format = audio_format
-        self._sent_bytes = 0
         self._results = 0
         self._finals = 0
         self._first_result_at: float | None = None
@@ -27,12 +42,6 @@ class Meter:
         self.lost_ms = 0
         self._silence_bytes = 0
         self.pacer: Pacer | None = None
-
-    def sent(self, until_bytes: int, now: float) -> None:
-        """Audio was handed to the connection, up to here in the source; what is sent again does not count again."""
-        if self.audio_started_at is None:
-            self.audio_started_at = now
-        self._sent_bytes = max(self._sent_bytes, until_bytes)
 
     def sent_silence(self, size_bytes: int) -> None:
         """Silence was handed to the connection in place of audio."""
@@ -61,14 +70,17 @@ class Meter:
         if self._first_result_at is None:
             self._first_result_at = now
 
-    def snapshot(self, request_id: str, conflated: int, member: str | None = None) -> SessionStats:
-        """The figures as they stand."""
+    def snapshot(self, request_id: str, *, sent_bytes: int, conflated: int, member: str | None = None) -> SessionStats:
+        """The figures as they stand, with what others count.
+
+        `sent_bytes` is how much of the source was handed to the connection; what is sent again does not count again.
+        """
         compressed = self._format.bytes_per_second is None
         return SessionStats(
             request_id=request_id,
             first_result_ms=_elapsed_ms(self.audio_started_at, self._first_result_at),
             last_result_ms=_elapsed_ms(self.finished_at, self._last_result_at),
-            audio_sent_ms=None if compressed else self._format.to_ms(self._sent_bytes),
+            audio_sent_ms=None if compressed else self._format.to_ms(sent_bytes),
             usage_seconds=self._usage_seconds,
             pacer_lateness_max_ms=round(1000 * self.pacer.lateness_max_s, 3) if self.pacer else 0.0,
             interims_conflated=conflated,

@@ -21,6 +21,8 @@ MAX_WAITING = 1_000
 class Outbox:
     """A bounded, conflating queue with one end, of which the caller is told once everything before it was taken."""
 
+    __slots__ = ("_error", "_is_closed", "_max_waiting", "_put_count", "_room", "_waiting", "_wake", "conflated")
+
     def __init__(self, max_waiting: int = MAX_WAITING) -> None:
         self._max_waiting = max_waiting
         self._waiting: OrderedDict[tuple[str, int], Event] = OrderedDict()

@@ -24,6 +24,8 @@ Audio whose bytes say nothing about time (compressed formats) is not paced.
 
 from __future__ import annotations
 
+import math
+
 __all__ = ["CATCH_UP", "Pacer"]
 
 CATCH_UP = 4.0
@@ -33,6 +35,21 @@ and makes up a stall of three seconds within one."""
 
 class Pacer:
     """The schedule of one stream of audio."""
+
+    __slots__ = (
+        "_again_bytes",
+        "_again_rate",
+        "_anchor_at",
+        "_due_at",
+        "_is_behind",
+        "_live",
+        "_rate",
+        "_sent_bytes",
+        "_spaced_at",
+        "is_paced",
+        "lateness_max_s",
+        "next_at",
+    )
 
     def __init__(self, bytes_per_second: int | None, pace: float | None, *, live: bool | None = None) -> None:
         """Set the pace: 1.0 is real time, None as fast as the connection takes it.
@@ -46,10 +63,11 @@ class Pacer:
         self._is_behind = False
         self._anchor_at: float | None = None
         self._sent_bytes = 0
-        self._spaced_at = 0.0
-        self._arrived_at = 0.0
-        # rule 1 for the next frame, once the schedule is anchored
-        self._due_at = 0.0
+        # the next frame by rule 1, once the schedule is anchored, and by rule 2
+        self._due_at = -math.inf
+        self._spaced_at = -math.inf
+        self.next_at = -math.inf
+        """From when on the next frame may be sent."""
         self.is_paced = self._rate is not None
         """Whether there is a schedule."""
         self.lateness_max_s = 0.0
@@ -57,7 +75,6 @@ class Pacer:
 
     def arrived(self, now: float, waited_s: float) -> None:
         """Take note of audio that came from the source after a wait."""
-        self._arrived_at = now
         if self._rate is None:
             return
         if self._anchor_at is None:
@@ -66,30 +83,25 @@ class Pacer:
             left_s = self._due_at - (now - waited_s)
             if waited_s >= left_s / 2 and self._anchor_at is not None:
                 self._anchor(self._anchor_at - (self._due_at - now))
-
-    def delay_s(self, now: float) -> float:
-        """How long to wait before the next frame; 0 when it may go now."""
-        if self._again_bytes > 0:
-            return max(0.0, self._spaced_at - now)
-        if self._rate is None or self._anchor_at is None:
-            return 0.0
-        return max(0.0, self._due_at - now, self._spaced_at - now)
+        self.next_at = max(self.next_at, now)
 
     def sent(self, now: float, size_bytes: int) -> None:
         """Take note of a frame that was sent."""
-        self._sent_bytes += size_bytes
-        if self._rate is None:
+        rate = self._rate
+        if rate is None:
+            self._sent_bytes += size_bytes
             self._sent_again(now, size_bytes)
             return
         if self._anchor_at is None:
-            self._anchor_at = now
-            self._due_at = now
-        self._is_behind = self._is_behind and self._due_at < now
-        if not self._is_behind:
-            lateness_s = now - max(self._due_at, self._spaced_at, self._arrived_at)
-            self.lateness_max_s = max(self.lateness_max_s, lateness_s)
-        self._due_at = self._anchor_at + self._sent_bytes / self._rate
-        self._spaced_at = now + size_bytes / self._rate / CATCH_UP
+            self._anchor_at = self._due_at = self.next_at = now
+        if self._is_behind:
+            self._is_behind = self._due_at < now
+        if not self._is_behind and now - self.next_at > self.lateness_max_s:
+            self.lateness_max_s = now - self.next_at
+        self._sent_bytes += size_bytes
+        self._due_at = self._anchor_at + self._sent_bytes / rate
+        self._spaced_at = now + size_bytes / rate / CATCH_UP
+        self.next_at = max(self._due_at, self._spaced_at)
 
     def rewind(self, to_bytes: int, now: float) -> None:
         """The audio is sent again from here in the source on; being behind because of that is no lateness."""
@@ -100,14 +112,16 @@ class Pacer:
             self._anchor(self._anchor_at)
         if self._rate is None and self._again_rate is not None:
             self._again_bytes = again_bytes
-            self._spaced_at = now
+            self.next_at = now
 
     def _anchor(self, at: float) -> None:
         """The schedule counts from here."""
         self._anchor_at = at
         self._due_at = at if self._rate is None else at + self._sent_bytes / self._rate
+        self.next_at = max(self._due_at, self._spaced_at)
 
     def _sent_again(self, now: float, size_bytes: int) -> None:
         if self._again_rate is not None and self._again_bytes > 0:
             self._again_bytes -= size_bytes
-            self._spaced_at = now + size_bytes / self._again_rate / CATCH_UP
+            is_over = self._again_bytes <= 0
+            self.next_at = -math.inf if is_over else now + size_bytes / self._again_rate / CATCH_UP

@@ -132,6 +132,8 @@ def check_silence(retry: Retry, options: Options, *, takes_commits: bool) -> Non
 class Recovery:
     """How many attempts are left in this session."""
 
+    __slots__ = ("_attempt", "retry")
+
     def __init__(self, retry: Retry) -> None:
         self.retry = retry
         self._attempt = 0

@@ -49,6 +49,20 @@ ROTATION_RETRY_S = 5.0
 class Relay:
     """Makes the connections of a session behind its first one."""
 
+    __slots__ = (
+        "_boundary_ms",
+        "_delivery",
+        "_dialer",
+        "_ledger",
+        "_lost",
+        "_on_up",
+        "_patience",
+        "_recovery",
+        "_rotation_s",
+        "_run",
+        "context",
+    )
+
     def __init__(
         self,
         run: Run,
@@ -140,7 +154,7 @@ class Relay:
     def _go_down(self, error: ASRError) -> ASRError:
         """What no final result covers is to be sent again."""
         run = self._run
-        run.is_up = False
+        run.go_down()
         if run.retiring is not None and run.link is not None:
             run.link.abort()  # what it heard came behind what is now to be heard again
             self._retire(None)
@@ -181,7 +195,7 @@ class Relay:
         """What stood in front of the samples stands in front of the first that this connection hears."""
         header = self._dialer.prototype.audio_format.header
         if header and self._ledger.cursor_bytes > 0:
-            link.send_audio(memoryview(header))
+            link.send_audio(header)
 
     def _report_loss(self, lost: Lost, error: ASRError, link: Link) -> None:
         """Say which audio is given up, by an error or an event.

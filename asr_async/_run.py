@@ -23,6 +23,8 @@ __all__ = ["Run", "Tasks"]
 class Tasks:
     """The tasks of a session, which the session's `async with` opens and closes."""
 
+    __slots__ = ("_tasks", "group")
+
     def __init__(self) -> None:
         self.group = asyncio.TaskGroup()
         self._tasks: list[asyncio.Task[None]] = []
@@ -48,18 +50,46 @@ class Tasks:
 class Run:
     """How far a session is."""
 
+    __slots__ = (
+        "_move",
+        "ended",
+        "error",
+        "heard_enough",
+        "is_confirmed",
+        "is_due",
+        "is_needed",
+        "is_sending",
+        "is_up",
+        "is_watched",
+        "link",
+        "pacer",
+        "phase",
+        "pumping",
+        "quiet_since",
+        "retiring",
+        "rotate_at_bytes",
+        "send_error",
+        "source_ended",
+        "source_error",
+        "tasks",
+    )
+
     def __init__(self) -> None:
         self.phase = "new"
         self.tasks = Tasks()
         # the connection that is told, once there is one, and whether it can be; one that retires is only read
         self.link: Link | None = None
         self.is_up = False
+        # whether audio has somewhere to go: a vendor that has heard enough listens no more
+        self.is_sending = False
         self.retiring: Link | None = None
         # what sending failed with; the receiver may have heard more
         self.send_error: ASRError | None = None
-        # when to send; whether something was sent, can be again, or never will
+        # when to send
         self.pacer = Pacer(None, None)
-        self.moved = Signal()
+        # that something was sent, can be again, or never will, and whether anybody waits for it
+        self._move = Signal()
+        self.is_watched = False
         # the source: whether it has come to its end, and since when nothing has come from it
         self.source_ended = False
         self.source_error: Exception | None = None
@@ -81,23 +111,35 @@ class Run:
         return f"<Run {'ended' if self.ended.is_set() and self.phase != 'closed' else self.phase}>"
 
     @property
-    def is_sending(self) -> bool:
-        """Whether audio has somewhere to go."""
-        return self.is_up and not self.heard_enough
-
-    @property
     def links(self) -> list[Link]:
         """All connections that are open for this session."""
         return [link for link in (self.link, self.retiring) if link is not None]
 
     async def next_move(self) -> None:
         """Wait until something is sent, can be sent again, or never will be."""
-        self.moved.clear()
-        await self.moved.wait()
+        self.is_watched = True
+        self._move.clear()
+        await self._move.wait()
+
+    def moved(self) -> None:
+        """Tell those who wait for that; who sends asks first whether somebody does."""
+        self.is_watched = False
+        self._move.set()
+
+    def go_up(self) -> None:
+        """There is a connection that can be told."""
+        self.is_up = True
+        self.is_sending = not self.heard_enough
+        self.moved()
+
+    def go_down(self) -> None:
+        """It cannot be told any more."""
+        self.is_up = self.is_sending = False
 
     def hear_enough(self) -> None:
         """Let the reading of the source end where it stands. Idempotent."""
         self.heard_enough = True
+        self.is_sending = False
         if self.pumping is not None and not self.pumping.expired():
             self.pumping.reschedule(asyncio.get_running_loop().time())
 

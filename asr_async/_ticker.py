@@ -21,30 +21,27 @@ EARLY_S = 0.00001
 """How early somebody may be called: a moment that is the end of a tick but for the rounding of floats is not moved to
 the next one. Who asks the clock again takes so much for nothing."""
 
-_tickers: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Ticker] = weakref.WeakKeyDictionary()
-
-
-class _Due(list[Callable[[], None]]):
-    """Those who are called together; unlike a plain list, this can be held weakly."""
-
-    __slots__ = ("__weakref__",)
+_tickers: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, weakref.ref[Ticker]] = weakref.WeakKeyDictionary()
+"""Neither is held here: a ticker holds what it will call, and so its loop, for as long as somebody has it."""
 
 
 class Ticker:
     """The timer of one event loop."""
 
     def __init__(self) -> None:
-        # by tick, those who are called at its end. Held by the loop's timer: a loop that is closed before its end would
-        # otherwise be held by its own callbacks for good
-        self._due: weakref.WeakValueDictionary[int, _Due] = weakref.WeakValueDictionary()
+        self._loop = asyncio.get_running_loop()
+        # by tick, those who are called at its end
+        self._due: dict[int, list[Callable[[], None]]] = {}
 
     @classmethod
     def of_running_loop(cls) -> Ticker:
         """The one that all in this loop share."""
         loop = asyncio.get_running_loop()
-        ticker = _tickers.get(loop)
+        kept = _tickers.get(loop)
+        ticker = None if kept is None else kept()
         if ticker is None:
-            ticker = _tickers[loop] = cls()
+            ticker = cls()
+            _tickers[loop] = weakref.ref(ticker)
         return ticker
 
     def call_at(self, when: float, callback: Callable[[], None]) -> None:
@@ -52,15 +49,14 @@ class Ticker:
         tick = math.ceil((when - EARLY_S) / TICK_S)
         due = self._due.get(tick)
         if due is None:
-            due = self._due[tick] = _Due()
-            asyncio.get_running_loop().call_at(tick * TICK_S, self._end, tick, due)
+            due = self._due[tick] = []
+            self._loop.call_at(tick * TICK_S, self._end, tick)
         due.append(callback)
 
-    def _end(self, tick: int, due: _Due) -> None:
-        del self._due[tick]  # whoever comes now has a timer of its own
-        for callback in due:
+    def _end(self, tick: int) -> None:
+        for callback in self._due.pop(tick):  # whoever comes now has a timer of its own
             try:
                 callback()
             except Exception as error:  # noqa: BLE001 - as the loop does: one defect is not the others' loss
                 context = {"message": f"Exception in callback {callback!r}", "exception": error}
-                asyncio.get_running_loop().call_exception_handler(context)
+                self._loop.call_exception_handler(context)

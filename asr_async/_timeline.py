@@ -32,6 +32,8 @@ class _Span(msgspec.Struct, frozen=True):
 class Timeline:
     """The segments of a whole session."""
 
+    __slots__ = ("_finals", "_finals_end_ms", "_next_id", "_open", "_orphans")
+
     def __init__(self) -> None:
         self._next_id = 0
         # open segments, and where they begin
@@ -105,6 +107,8 @@ class Silence:
     Counted in bytes, so that nothing adds up however often the source pauses.
     """
 
+    __slots__ = ("_bytes", "_format", "_pauses")
+
     def __init__(self, audio_format: AudioFormat) -> None:
         self._format = audio_format
         self._bytes = 0
@@ -139,6 +143,8 @@ class Silence:
 
 class Stretch:
     """What one connection recognises."""
+
+    __slots__ = ("_ids", "_offset_ms", "_orphans", "_silence", "_timeline", "_told")
 
     def __init__(
         self, timeline: Timeline, offset_ms: int, silence: Silence | None, orphans: list[int], told: list[_Span]

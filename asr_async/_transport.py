@@ -78,6 +78,34 @@ class _WebsocketsLogger(logging.LoggerAdapter[logging.Logger]):
 class Transport(asyncio.BufferedProtocol):
     """A connection that carries whole messages."""
 
+    __slots__ = (
+        "_arrival",
+        "_beginning",
+        "_buffer",
+        "_close_s",
+        "_gone",
+        "_heard_at",
+        "_heard_enough",
+        "_host",
+        "_idle_s",
+        "_is_leaving",
+        "_is_mute",
+        "_is_reading",
+        "_is_text",
+        "_listener",
+        "_loop",
+        "_room",
+        "_stream",
+        "_timer",
+        "_tls",
+        "_track",
+        "_unread",
+        "_uri",
+        "_wants_no_more",
+        "_websocket",
+        "is_open",
+    )
+
     def __init__(self, uri: WebSocketURI, host: str, *, idle_s: float, close_s: float, track: Track | None) -> None:
         self._loop = asyncio.get_running_loop()
         self._uri = uri
@@ -206,8 +234,11 @@ class Transport(asyncio.BufferedProtocol):
 
     # --- sending -----------------------------------------------------------------------------------------------------
 
-    def send(self, message: Message) -> None:
-        """Send one message, at once; who sends much waits while there is no `has_room`.
+    def send(self, message: Message) -> bool:
+        """Send one message, at once.
+
+        Returns:
+            Whether the network keeps up with what is sent; who sends much waits where it does not (`when_room`).
 
         Raises:
             ConnectionLostError: the connection is gone.
@@ -220,13 +251,15 @@ class Transport(asyncio.BufferedProtocol):
         if isinstance(message, str):
             self._websocket.send_text(message.encode())
             self._write()
-            return
-        assert self._stream is not None  # noqa: S101 - it is open
-        if self._tls is None:
-            self._stream.write(binary_frame(message))
+            return self._room is None
+        stream, tls = self._stream, self._tls
+        assert stream is not None  # noqa: S101 - it is open
+        if tls is None:
+            stream.write(binary_frame(message))
         else:
-            self._tls.encrypt(binary_frame(message))
-            self._stream.write(self._tls.to_send())
+            tls.encrypt(binary_frame(message))
+            stream.write(tls.to_send())
+        return self._room is None
 
     @property
     def has_room(self) -> bool:

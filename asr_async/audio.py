@@ -11,7 +11,10 @@ import msgspec
 
 from .errors import ConfigurationError
 
-__all__ = ["AudioFormat", "Framer"]
+__all__ = ["AudioFormat", "Framer", "Piece"]
+
+Piece = bytes | memoryview
+"""A piece of audio that never changes."""
 
 FRAME_MS = 100
 """The frame length all vendors advise: DashScope "about 100 ms per frame, 1-16 KB" (real-time recognition SDK pages,
@@ -105,6 +108,8 @@ class Framer:
     inside a sample.
     """
 
+    __slots__ = ("_filled_bytes", "_format", "_frame_bytes", "_min_bytes", "_pending")
+
     def __init__(self, audio_format: AudioFormat, frame_ms: int = FRAME_MS, *, min_bytes: int = 1) -> None:
         """Take the format; a last piece below `min_bytes` is filled up with silence."""
         self._format = audio_format
@@ -114,18 +119,18 @@ class Framer:
         self._pending = bytearray()
         self._filled_bytes = 0
 
-    def push(self, chunk: bytes | bytearray | memoryview) -> list[memoryview]:
+    def push(self, chunk: bytes | bytearray | memoryview) -> list[Piece]:
         """Take in a chunk, give out the frames that are complete; compressed audio is passed on without waiting.
 
         Raises:
             ConfigurationError: the chunk is not bytes-like.
         """
         if not self._filled_bytes and isinstance(chunk, bytes) and len(chunk) == self._frame_bytes:
-            return [memoryview(chunk)]  # the common case of a source that knows what is wanted
+            return [chunk]  # the common case of a source that knows what is wanted
         view = self._byte_view(chunk)
         if self._format.bytes_per_second is None:
             return self._split(view, isinstance(chunk, bytes))
-        frames: list[memoryview] = []
+        frames: list[Piece] = []
         if self._filled_bytes:
             view = self._fill(view)
             if self._filled_bytes < self._frame_bytes:
@@ -136,7 +141,7 @@ class Framer:
         self._fill(view[whole_bytes:])
         return frames
 
-    def flush(self) -> memoryview | None:
+    def flush(self) -> Piece | None:
         """Give out what is left at the end of the stream, in whole samples; None if that is nothing.
 
         A last odd byte is half a sample, not sound, and is left out.
@@ -149,7 +154,7 @@ class Framer:
         missing = self._min_bytes - size
         if missing <= 0 or self._format.bytes_per_second is None:
             return tail
-        return memoryview(bytes(tail) + self._format.silence(missing))
+        return bytes(tail) + self._format.silence(missing)
 
     def cut(self) -> memoryview | None:
         """Give out what is pending although more will come: the source pauses here. None if it is too little to send.
@@ -163,12 +168,12 @@ class Framer:
         self._fill(pending[size:])
         return pending[:size]
 
-    def _split(self, view: memoryview, immutable: bool) -> list[memoryview]:
+    def _split(self, view: memoryview, immutable: bool) -> list[Piece]:
         step = self._frame_bytes
         starts = range(0, len(view), step)
         if immutable:
             return [view[start : start + step] for start in starts]
-        return [memoryview(bytes(view[start : start + step])) for start in starts]
+        return [bytes(view[start : start + step]) for start in starts]
 
     def _fill(self, view: memoryview) -> memoryview:
         """Move as much as fits into the pending frame; return the rest."""

@@ -33,7 +33,7 @@ from ._run import Run
 from .audio import FRAME_MS, Framer
 from .errors import ASRError, ConfigurationError, ConnectionLostError, DeadlineError, LocalProtocolError
 from .results import Event, Result, SessionStats
-from .sources import AudioChunk, AudioSource, ChunkReader, PushedAudio, UtteranceEnd, preflight
+from .sources import AHEAD_FRAMES, AudioChunk, AudioSource, FrameReader, PushedAudio, UtteranceEnd, preflight
 from .vendors.codec import CommittingCodec, EnoughAudio, Failed, Finished, NothingHeard
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from ._link import Link
     from ._pool import Connections
     from ._timeouts import Timeouts
+    from .audio import Piece
     from .limits import Limiter
     from .vendors.codec import Codec, CodecEvent, Frame
     from .vendors.options import ContextMessage, Options
@@ -55,10 +56,6 @@ FILL_AFTER_S = 5.0
 """A source that brought nothing for so long pauses; less may be a hitch on its way, in the middle of a word. The
 shortest of the vendors' timers is 20 s."""
 
-LOOK_AHEAD_FRAMES = 10
-"""So much is taken from a source ahead of its sending, a second, where the source has it: so its task is woken once a
-second and not with each frame."""
-
 T = TypeVar("T", bound=Event)
 
 
@@ -67,6 +64,26 @@ class Session:
 
     Made by `connect(...)` and `Client.session(...)`.
     """
+
+    __slots__ = (
+        "_connections",
+        "_delivery",
+        "_dialer",
+        "_feed",
+        "_framer",
+        "_heard",
+        "_inbox",
+        "_last_word",
+        "_ledger",
+        "_meter",
+        "_options",
+        "_outbox",
+        "_relay",
+        "_retry",
+        "_run",
+        "_seat",
+        "_timeouts",
+    )
 
     def __init__(
         self,
@@ -103,8 +120,6 @@ class Session:
             on_failure=self._let_receiver_speak_first,
             on_finished=self._delivery.progress.set,
         )
-        # taken from the source since it was last waited for what is sent
-        self._ahead_frames = 0
         self._relay = Relay(self._run, dialer, self._delivery, self._ledger, recovery, on_up=self._begin_on)
         # the link that is read, which is not the one that is told while that one waits for an older one to retire
         self._heard: Link | None = None
@@ -256,7 +271,12 @@ class Session:
     def stats(self) -> SessionStats:
         """A snapshot of this session's figures."""
         member = None if self._link is None else self._link.member
-        return self._meter.snapshot(self._codec.request_id, self._outbox.conflated, member)
+        return self._meter.snapshot(
+            self._codec.request_id,
+            sent_bytes=self._ledger.sent_bytes,
+            conflated=self._outbox.conflated,
+            member=member,
+        )
 
     # --- opening and closing -----------------------------------------------------------------------------------------
 
@@ -306,8 +326,7 @@ class Session:
         self._heard = link
         for event in link.opening:
             self._take(event)
-        run.is_up = True
-        run.moved.set()
+        run.go_up()
         self._feed.go_on()
         if self._timeouts.first_result is not None:
             run.tasks.start(self._watch_first_result(link, self._timeouts.first_result))
@@ -363,7 +382,7 @@ class Session:
         match event:
             case Finished() | Failed() | NothingHeard():
                 if self._heard is self._link:  # and not one that retires
-                    self._run.is_up = False
+                    self._run.go_down()
             case EnoughAudio():
                 self._run.hear_enough()
                 self._inbox.close()
@@ -419,70 +438,52 @@ class Session:
         """Send the whole source. What the source raises is kept for the end, when its audio has been recognised."""
         try:
             await preflight(source, self._options)
-            reader = ChunkReader(source)
+            reader = FrameReader(source, self._framer)
         except Exception as error:  # noqa: BLE001 - the caller's own error, handed on to the caller as it is
             self._fail_source(error)
             return
-        framer = self._framer
         bytes_per_second = self._dialer.prototype.audio_format.bytes_per_second
         self._meter.pacer = self._run.pacer = Pacer(bytes_per_second, pace, live=reader.live)
         try:
-            while (frames := await self._next_frames(reader, framer)) is not None:
-                if reader.at_utterance_end:
-                    frames = [*frames, *self._rest(), memoryview(b"")]
+            while (frames := await self._next_frames(reader)) is not None:
                 await self._take_in(frames, reader)
         finally:
             await reader.aclose()
-        await self._take_in(self._rest(), reader)
 
-    def _rest(self) -> list[memoryview]:
-        """What of the source fills no frame, if anything."""
-        tail = self._framer.flush()
-        return [] if tail is None else [tail]
-
-    async def _next_frames(self, reader: ChunkReader, framer: Framer) -> list[memoryview] | None:
-        """The frames that the next chunk completes; None at the source's end, good or bad."""
+    async def _next_frames(self, reader: FrameReader) -> list[Piece] | None:
+        """What the source brings next; None at its end, good or bad."""
         asked_at = _now()
         self._run.source_waits(asked_at)
         try:
-            chunk = await reader.next_chunk()
-            now = _now()
-            self._run.source_spoke()
-            self._run.pacer.arrived(now, now - asked_at)
-            return None if chunk is None else framer.push(chunk)
+            frames = await reader.next_frames()
         except Exception as error:  # noqa: BLE001 - the caller's own error, handed on to the caller as it is
             self._fail_source(error)
             return None
+        now = _now()
+        self._run.source_spoke()
+        self._run.pacer.arrived(now, now - asked_at)
+        return frames
 
     def _fail_source(self, error: Exception) -> None:
         self._run.source_error = error
         if self._meter.audio_started_at is None:
             self._end(error)  # nothing was sent, so there is nothing to wait for
 
-    async def _take_in(self, frames: Sequence[memoryview], reader: ChunkReader) -> None:
+    async def _take_in(self, frames: Sequence[Piece], reader: FrameReader) -> None:
         """Put frames into the ledger, and have them sent.
 
         While there is no connection a file waits; other sources go on, since their audio would be lost at their end, as
         far as the ledger has room.
         """
         run, ledger = self._run, self._ledger
-        for frame in frames:
+        for start in range(0, len(frames), AHEAD_FRAMES):
             if not self._outbox.has_room:
                 await self._wait_for_room()
             while not (ledger.has_room and (run.is_up or reader.live is not False)):
                 await run.next_move()
-            ledger.add(frame)
+            ledger.add(*frames[start : start + AHEAD_FRAMES])
             self._feed.go_on()
-            self._ahead_frames += 1
-            if self._ahead_frames >= LOOK_AHEAD_FRAMES or not run.pacer.is_paced:
-                await self._catch_up()
-        if self._ahead_frames and not reader.never_waits:
-            await self._catch_up()
-
-    async def _catch_up(self) -> None:
-        """Wait until what was taken from the source is sent, or has nowhere to go."""
-        self._ahead_frames = 0
-        await self._feed.rest()
+            await self._feed.rest()
 
     def _let_receiver_speak_first(self, link: Link, error: ASRError) -> None:
         """A send that fails is often the second sign: the vendor's own last word may still be on its way in.
@@ -494,7 +495,7 @@ class Session:
             return
         if link is not self._link or not self._run.is_up:
             return  # it has found out already
-        self._run.is_up = False
+        self._run.go_down()
         self._run.send_error = error
         if isinstance(error, DeadlineError):  # nothing moves on this connection any more
             link.abort()
@@ -534,16 +535,16 @@ class Session:
             return
         if audio_format.header and not self._ledger.cursor_bytes:
             return  # the header has not come yet
-        silence = memoryview(audio_format.silence(audio_format.frame_bytes()))
+        silence = audio_format.silence(audio_format.frame_bytes())
         link.silence.put(self._ledger.cursor_ms, len(silence))
         if run.rotate_at_bytes is not None:  # the vendor's limit counts silence too
             run.rotate_at_bytes -= len(silence)
             if self._ledger.cursor_bytes >= run.rotate_at_bytes:
                 run.is_due.set()
         try:
-            link.send_audio(silence)
+            has_room = link.send_audio(silence)
             self._meter.sent_silence(len(silence))
-            if not link.has_room:
+            if not has_room:
                 await link.wait_for_room()
         except (ConnectionLostError, DeadlineError) as error:
             self._let_receiver_speak_first(link, error)
@@ -607,9 +608,9 @@ class Session:
         if isinstance(error, ASRError) and error.request_id is None:
             error.request_id = self._codec.request_id
         run.error = error
-        run.is_up = False
+        run.go_down()
         run.ended.set()
-        run.moved.set()
+        run.moved()
         self._delivery.progress.set()
         self._inbox.close()
         self._outbox.close(error)
@@ -622,6 +623,8 @@ class Session:
 
 class ResultStream(Generic[T]):
     """The results of one session as an async iterator. Abandoning it is free: the session cleans up."""
+
+    __slots__ = ("_audio", "_pace", "_session", "_wants_events")
 
     def __init__(self, session: Session, audio: AudioSource | None, pace: float | None, *, wants_events: bool) -> None:
         self._session = session

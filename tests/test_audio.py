@@ -43,7 +43,15 @@ def test_any_kind_and_size_of_chunk_gives_the_same_frames(kind: type, size: int)
 
 def test_whole_frames_of_an_immutable_chunk_are_views_of_it_not_copies() -> None:
     chunk = bytes(32_000)
-    assert all(frame.obj is chunk for frame in Framer(PCM16K).push(chunk))
+    frames = Framer(PCM16K).push(chunk)
+    assert len(frames) == 10
+    assert all(isinstance(frame, memoryview) and frame.obj is chunk for frame in frames)
+
+
+def test_an_immutable_chunk_that_is_a_frame_is_the_frame() -> None:
+    chunk = bytes(3_200)
+    (frame,) = Framer(PCM16K).push(chunk)
+    assert frame is chunk
 
 
 def test_a_mutable_chunk_may_be_reused_as_soon_as_it_was_pushed() -> None:

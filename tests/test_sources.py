@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from asr_async import AudioFormat, ConfigurationError, GummyChat, Paraformer, Rasr, read_audio
-from asr_async.sources import ChunkReader, preflight
+from asr_async.audio import Framer
+from asr_async.sources import AudioSource, FrameReader, UtteranceEnd, preflight
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from asr_async.vendors.options import Options
 
 PCM16K = AudioFormat("pcm", 16_000)
+FRAME = bytes(range(200)) * 16
 TONE = struct.pack("<16000h", *(int(8_000 * math.sin(n / 10)) for n in range(16_000)))
 
 
@@ -153,25 +155,67 @@ async def test_a_file_longer_than_the_model_takes_is_refused_with_both_lengths(
     assert str(caught.value) == f"{long} is 90.0 s long: {options.model} takes 60 s at most"
 
 
-async def chunks_of(reader: ChunkReader) -> list[bytes]:
+def reader_of(source: AudioSource) -> FrameReader:
+    return FrameReader(source, Framer(PCM16K))
+
+
+async def frames_of(reader: FrameReader) -> list[bytes]:
+    """Everything the reader gives, joined per step."""
     found = []
-    while (chunk := await reader.next_chunk()) is not None:
-        found.append(bytes(chunk))
+    while (frames := await reader.next_frames()) is not None:
+        found.append(b"".join(frames))
     return found
 
 
+async def stream_of(*chunks: bytes) -> AsyncIterator[bytes]:
+    for chunk in chunks:
+        yield chunk
+
+
+async def test_a_source_that_may_wait_is_read_chunk_by_chunk() -> None:
+    assert await frames_of(reader_of(stream_of(FRAME, FRAME[:100], FRAME[100:], b"ab"))) == [
+        FRAME,
+        b"",
+        FRAME,
+        b"",
+        b"ab",
+    ]
+
+
+async def test_a_source_that_never_waits_is_read_a_second_at_a_time_however_small_its_chunks() -> None:
+    pieces = [FRAME[:1_600]] * 50
+    assert [len(read) for read in await frames_of(reader_of(pieces))] == [32_000, 32_000, 16_000]
+
+
 async def test_any_iterable_of_bytes_is_read_and_bytes_alone_are_one_chunk() -> None:
-    async def stream() -> AsyncIterator[bytes]:
-        yield b"a"
-        yield b"b"
+    for source in ([b"ab", b"cd"], iter([b"ab", b"cd"]), stream_of(b"ab", b"cd"), b"abcd"):
+        assert b"".join(await frames_of(reader_of(source))) == b"abcd"  # type: ignore[arg-type]
 
-    def generator() -> Iterator[bytes]:
-        yield b"a"
-        yield b"b"
 
-    for source in ([b"a", b"b"], generator(), stream()):
-        assert await chunks_of(ChunkReader(source)) == [b"a", b"b"]
-    assert await chunks_of(ChunkReader(b"ab")) == [b"ab"]  # type: ignore[arg-type]
+async def test_an_utterance_ends_with_what_fills_no_frame_and_an_empty_one() -> None:
+    for source in ([b"ab", UtteranceEnd(), b"cd"], stream_of(b"ab", UtteranceEnd(), b"cd")):
+        reader, frames = reader_of(source), []
+        while (read := await reader.next_frames()) is not None:
+            frames += [bytes(frame) for frame in read]
+        assert frames == [b"ab", b"", b"cd"]
+
+
+async def test_what_a_source_raises_comes_behind_all_that_it_gave() -> None:
+    def plain() -> Iterator[bytes]:
+        yield FRAME
+        yield b"ab"
+        raise OSError("the microphone is gone")
+
+    async def waiting() -> AsyncIterator[bytes]:
+        for chunk in plain():
+            yield chunk
+
+    for source in (plain(), waiting()):
+        reader, frames = reader_of(source), b""
+        with pytest.raises(OSError, match="the microphone is gone"):
+            while (read := await reader.next_frames()) is not None:
+                frames += b"".join(read)
+        assert frames == FRAME + b"ab"
 
 
 async def test_a_source_that_is_left_early_cleans_up() -> None:
@@ -180,19 +224,19 @@ async def test_a_source_that_is_left_early_cleans_up() -> None:
     async def stream() -> AsyncIterator[bytes]:
         try:
             while True:
-                yield b"a"
+                yield FRAME
         finally:
             closed.append("async")
 
     def generator() -> Iterator[bytes]:
         try:
             while True:
-                yield b"a"
+                yield FRAME
         finally:
             closed.append("plain")
 
     for source in (stream(), generator()):
-        reader = ChunkReader(source)
-        await reader.next_chunk()
+        reader = reader_of(source)
+        await reader.next_frames()
         await reader.aclose()
     assert closed == ["async", "plain"]

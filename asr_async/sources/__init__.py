@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from .file import AudioFile, read_audio
 from .pushed import PushedAudio
-from .source import AudioChunk, AudioSource, ChunkReader, UtteranceEnd, preflight
+from .source import AHEAD_FRAMES, AudioChunk, AudioSource, FrameReader, UtteranceEnd, preflight
 
 __all__ = [
+    "AHEAD_FRAMES",
     "AudioChunk",
     "AudioFile",
     "AudioSource",
-    "ChunkReader",
+    "FrameReader",
     "PushedAudio",
     "UtteranceEnd",
     "preflight",

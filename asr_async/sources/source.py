@@ -1,4 +1,4 @@
-"""What may be streamed, and how a session takes it: one chunk at a time, closed whatever happens.
+"""What may be streamed, and how a session takes it: in frames, closed whatever happens.
 
 A source is any async or plain iterable of bytes-like chunks of any size. It may also have
 `async def preflight(expected: AudioFormat)`, to refuse audio of another format before any is sent, and the attributes
@@ -10,13 +10,17 @@ from __future__ import annotations
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
-from ..audio import AudioFormat
+from ..audio import AudioFormat, Framer, Piece
 from ..errors import ConfigurationError
 
 if TYPE_CHECKING:
     from ..vendors.options import Options
 
-__all__ = ["AudioChunk", "AudioSource", "ChunkReader", "UtteranceEnd", "close_iterator", "preflight"]
+__all__ = ["AudioChunk", "AudioSource", "FrameReader", "UtteranceEnd", "close_iterator", "preflight"]
+
+AHEAD_FRAMES = 10
+"""So much is taken ahead of its sending, a second, where the source has it: so its task is woken once a second and not
+with each frame."""
 
 AudioChunk = bytes | bytearray | memoryview
 AudioSource = AsyncIterable[AudioChunk] | Iterable[AudioChunk]
@@ -56,27 +60,60 @@ async def preflight(source: AudioSource, options: Options) -> None:
         )
 
 
-class ChunkReader:
-    """Reads a source once, whatever its kind. A plain iterable runs in the event loop: it must not block."""
+class FrameReader:
+    """Reads a source once, whatever its kind, in frames. A plain iterable runs in the event loop: it must not block."""
 
-    def __init__(self, source: AudioSource) -> None:
+    __slots__ = ("_error", "_framer", "_is_over", "_iterator", "live", "never_waits")
+
+    def __init__(self, source: AudioSource, framer: Framer) -> None:
         if isinstance(source, bytes | bytearray | memoryview):
             source = (source,)
         self.live: bool | None = getattr(source, "live", None)
-        self.at_utterance_end = False
+        self._framer = framer
         self._iterator: AsyncIterator[AudioChunk] | Iterator[AudioChunk]
         self._iterator = aiter(source) if isinstance(source, AsyncIterable) else iter(source)
         self.never_waits = not isinstance(source, AsyncIterable)
         """Whether the next chunk is always there: a plain iterable that has to wait would stop the event loop."""
+        # what the source raised, told when what came before is taken
+        self._error: Exception | None = None
+        self._is_over = False
 
-    async def next_chunk(self) -> AudioChunk | None:
-        """The next chunk; None at the end. What the source raises comes through."""
-        if self.never_waits:
-            chunk = next(cast("Iterator[AudioChunk]", self._iterator), None)
-        else:
-            chunk = await anext(cast("AsyncIterator[AudioChunk]", self._iterator), None)
-        self.at_utterance_end = isinstance(chunk, UtteranceEnd)
-        return chunk
+    async def next_frames(self) -> list[Piece] | None:
+        """What comes next: `AHEAD_FRAMES` of a source that never waits, of any other what its next chunk brings.
+
+        That may be nothing yet. At the end, good or bad, it is the rest that fills no frame; behind it comes None, or
+        what the source raised.
+
+        Raises:
+            ConfigurationError: a chunk is not bytes-like.
+        """
+        if self._is_over:
+            if self._error is not None:
+                raise self._error
+            return None
+        frames: list[Piece] = []
+        try:
+            if self.never_waits:
+                while (chunk := next(cast("Iterator[AudioChunk]", self._iterator), None)) is not None:
+                    frames += self._frames_of(chunk)
+                    if len(frames) >= AHEAD_FRAMES:
+                        return frames
+            elif (chunk := await anext(cast("AsyncIterator[AudioChunk]", self._iterator), None)) is not None:
+                return self._frames_of(chunk)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is the caller's own, and handed on
+            self._error = error
+        self._is_over = True
+        return frames + self._rest()
+
+    def _frames_of(self, chunk: AudioChunk) -> list[Piece]:
+        if isinstance(chunk, UtteranceEnd):
+            return [*self._rest(), b""]
+        return self._framer.push(chunk)
+
+    def _rest(self) -> list[Piece]:
+        """What fills no frame, if anything."""
+        tail = self._framer.flush()
+        return [] if tail is None else [tail]
 
     async def aclose(self) -> None:
         """Let a source that was not read to its end clean up."""

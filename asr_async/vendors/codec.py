@@ -18,7 +18,7 @@ from ..results import Event
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from ..audio import AudioFormat
+    from ..audio import AudioFormat, Piece
     from .options import ContextMessage
 
 __all__ = [
@@ -128,7 +128,7 @@ class Codec(Protocol):
         """Open the task."""
         ...
 
-    def audio(self, frame: memoryview) -> Frame:
+    def audio(self, frame: Piece) -> Frame:
         """Wrap one piece of audio."""
         ...
 
@@ -255,6 +255,8 @@ TRANSITIONS: dict[tuple[State, Step], State] = {
 
 class Lifecycle:
     """Walks `TRANSITIONS` and refuses what is not in them."""
+
+    __slots__ = ("state",)
 
     def __init__(self) -> None:
         self.state = State.IDLE

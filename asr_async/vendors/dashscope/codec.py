@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from ...audio import AudioFormat
+from ...audio import AudioFormat, Piece
 from ...results import Result
 from ..codec import (
     CodecEvent,
@@ -58,6 +58,8 @@ _decode = msgspec.json.Decoder(ServerMessage).decode
 class TaskCodec:
     """One recognition task; see `Codec` for the methods' contract."""
 
+    __slots__ = ("_lifecycle", "_options", "_segments", "_task_id")
+
     def __init__(self, options: TaskOptions, *, task_id: str) -> None:
         """Take the options and an id: 32 hex characters, used by no other task on the connection."""
         self._options = options
@@ -100,7 +102,7 @@ class TaskCodec:
         )
         return [_text(RunTask(ClientHeader("run-task", self._task_id), payload))]
 
-    def audio(self, frame: memoryview) -> Frame:
+    def audio(self, frame: Piece) -> Frame:
         """Audio goes as it is."""
         self._lifecycle.take(Step.AUDIO)
         return frame

@@ -25,7 +25,7 @@ from typing import Any
 
 import msgspec
 
-from ...audio import AudioFormat
+from ...audio import AudioFormat, Piece
 from ...errors import ASRError, ConfigurationError, VendorError
 from ...results import Result, SpeechEnded, SpeechStarted
 from ..codec import (
@@ -142,11 +142,11 @@ class RealtimeCodec:
         self._lifecycle.take(Step.START)
         return [_text(SessionUpdate(event_id=self._next_event_id(), session=_session_config(self._options)))]
 
-    def audio(self, frame: memoryview) -> Frame:
+    def audio(self, frame: Piece) -> Frame:
         """Audio goes as base64."""
         self._lifecycle.take(Step.AUDIO)
         self._sent_bytes += len(frame)
-        return _text(Append(event_id=self._next_event_id(), audio=frame))
+        return _text(Append(event_id=self._next_event_id(), audio=memoryview(frame)))
 
     def commit(self) -> list[Frame]:
         """Have the audio since the last commit recognised as one utterance; nothing to send if there is none."""

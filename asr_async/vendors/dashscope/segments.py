@@ -34,6 +34,8 @@ class Segments(Protocol):
 class PlainSegments:
     """One sentence is open at a time."""
 
+    __slots__ = ("_id", "_is_open", "_request_id", "_sentence_id", "_start_ms")
+
     def __init__(self, request_id: str) -> None:
         self._request_id = request_id
         self._id = -1

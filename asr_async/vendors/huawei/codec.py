@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from ...audio import AudioFormat
+from ...audio import AudioFormat, Piece
 from ...errors import ASRError, ConfigurationError, VendorError
 from ...results import Result, SpeechEnded, SpeechStarted, Word
 from ..codec import (
@@ -101,7 +101,7 @@ class RasrCodec:
         self._lifecycle.take(Step.START)
         return [_text(Start(self._options.config()))]
 
-    def audio(self, frame: memoryview) -> Frame:
+    def audio(self, frame: Piece) -> Frame:
         """Audio goes as it is."""
         self._lifecycle.take(Step.AUDIO)
         return frame
