@@ -16,6 +16,9 @@ from the start of its container, as long as all of it is still here.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
+from itertools import accumulate
+
 import msgspec
 
 from .audio import AudioFormat, Piece
@@ -110,7 +113,7 @@ class Ledger:
         self._unsent += frames
         self._end += sum(map(len, frames))
         if (excess_bytes := self._end - self._kept_from - self._max_bytes) > 0:
-            self._forget(self._kept_from + excess_bytes, wholly=False)
+            self._forget(bisect_left(self._ends_of_sent(), self._kept_from + excess_bytes) + 1)
 
     def take(self) -> Piece | None:
         """The next frame to send, or what is left of it behind the cursor; None when all was sent."""
@@ -129,7 +132,7 @@ class Ledger:
         if self._is_compressed:
             return
         self._covered = max(self._covered, min(self._format.to_bytes(end_ms), self._cursor))
-        self._forget(self._covered, wholly=True)
+        self._forget(bisect_right(self._ends_of_sent(), self._covered))
 
     def rewind(self, *, min_bytes: int = 1) -> Lost | None:
         """Begin again behind the last final result.
@@ -158,13 +161,11 @@ class Ledger:
         self._covered = self._kept_from
         return lost
 
-    def _forget(self, until_bytes: int, *, wholly: bool) -> None:
-        """Let go of what was sent up to here; a frame in which this lies is let go of too if not `wholly` before it."""
-        number, kept_from = 0, self._kept_from
-        for frame in self._sent:
-            behind = kept_from + len(frame)
-            if behind > until_bytes and (wholly or kept_from >= until_bytes):
-                break
-            number, kept_from = number + 1, behind
-        self._kept_from = kept_from
+    def _ends_of_sent(self) -> list[int]:
+        """Where in the source each frame ends that was sent and is kept."""
+        return list(accumulate(map(len, self._sent), initial=self._kept_from))[1:]
+
+    def _forget(self, number: int) -> None:
+        """Let go of so many of the frames that were sent, or of all."""
+        self._kept_from += sum(map(len, self._sent[:number]))
         del self._sent[:number]

@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from ._timeline import Silence
 from .errors import ASRError, DeadlineError
-from .vendors.codec import CodecEvent, CommittingCodec, Ending, Failed, Started
+from .vendors.codec import ENDINGS, CommittingCodec, Failed, Started
 
 if TYPE_CHECKING:
     from ._pool import Connections
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ._transport import Transport
     from .audio import Piece
     from .limits import Seat
-    from .vendors.codec import Codec, Frame
+    from .vendors.codec import Codec, CodecEvent, Ending, Frame
     from .vendors.options import ContextMessage
     from .vendors.service import Choice, Target
 
@@ -225,8 +225,8 @@ class Link:
             nonlocal ending
             for event in self.codec.receive(message):
                 take(event)
-                if isinstance(event, Ending):
-                    ending = event
+                if type(event) in ENDINGS:
+                    ending = cast("Ending", event)
                     return True
             return False
 

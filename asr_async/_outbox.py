@@ -7,8 +7,6 @@ nothing and costs bounded memory.
 
 from __future__ import annotations
 
-from collections import OrderedDict
-
 from ._signal import Signal
 from .results import Event, Result
 
@@ -21,12 +19,13 @@ MAX_WAITING = 1_000
 class Outbox:
     """A bounded, conflating queue with one end, of which the caller is told once everything before it was taken."""
 
-    __slots__ = ("_error", "_is_closed", "_max_waiting", "_put_count", "_room", "_waiting", "_wake", "conflated")
+    __slots__ = ("_error", "_is_closed", "_max_waiting", "_next_key", "_room", "_waiting", "_wake", "conflated")
 
     def __init__(self, max_waiting: int = MAX_WAITING) -> None:
         self._max_waiting = max_waiting
-        self._waiting: OrderedDict[tuple[str, int], Event] = OrderedDict()
-        self._put_count = 0
+        # in order; an interim under its segment's id, all others under negative numbers, which nobody looks for
+        self._waiting: dict[int, Event] = {}
+        self._next_key = -1
         self._wake = Signal()
         self._room = Signal()
         self._room.set()
@@ -40,16 +39,15 @@ class Outbox:
 
     def put(self, item: Event) -> None:
         """Take in an item; an interim replaces the one of its segment, a final removes it."""
-        if isinstance(item, Result):
-            superseded = self._waiting.pop(("interim", item.segment_id), None)
-            self.conflated += superseded is not None
+        waiting = self._waiting
+        if isinstance(item, Result) and waiting.pop(item.segment_id, None) is not None:
+            self.conflated += 1
         if isinstance(item, Result) and not item.is_final:
-            key = ("interim", item.segment_id)
+            waiting[item.segment_id] = item
         else:
-            key = ("kept", self._put_count)
-            self._put_count += 1
-        self._waiting[key] = item
-        if len(self._waiting) >= self._max_waiting:
+            waiting[self._next_key] = item
+            self._next_key -= 1
+        if len(waiting) >= self._max_waiting:
             self._room.clear()
         self._wake.set()
 
@@ -73,8 +71,8 @@ class Outbox:
                 raise StopAsyncIteration if self._error is None else self._error
             self._wake.clear()
             await self._wake.wait()
-        _, item = self._waiting.popitem(last=False)
-        if len(self._waiting) < self._max_waiting:
+        item = self._waiting.pop(next(iter(self._waiting)))
+        if len(self._waiting) == self._max_waiting - 1:
             self._room.set()
         return item
 

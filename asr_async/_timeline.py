@@ -234,15 +234,19 @@ class Stretch:
 
     def _was_told(self, start_ms: int, end_ms: int) -> bool:
         """Whether this lies in a segment that is final: with its middle, since times differ by some milliseconds."""
+        if not self._told:
+            return False
         middle_ms = (start_ms + end_ms) / 2
         return any(span.start_ms <= middle_ms < span.end_ms for span in self._told)
 
     def _id_of(self, own_id: int) -> int:
-        if own_id not in self._ids:
-            self._ids[own_id] = self._orphans.pop(0) if self._orphans else self._timeline.new_id()
-            if len(self._ids) > MAX_REMEMBERED:
-                del self._ids[next(iter(self._ids))]
-        return self._ids[own_id]
+        known_id = self._ids.get(own_id)
+        if known_id is not None:
+            return known_id
+        new_id = self._ids[own_id] = self._orphans.pop(0) if self._orphans else self._timeline.new_id()
+        if len(self._ids) > MAX_REMEMBERED:
+            del self._ids[next(iter(self._ids))]
+        return new_id
 
     def _moved(self, translation: Translation) -> Translation:
         return msgspec.structs.replace(

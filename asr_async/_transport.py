@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
+import math
 import os
 import sys
 import weakref
@@ -32,7 +33,7 @@ from websockets.protocol import State
 from websockets.proxy import Proxy, get_proxy, parse_proxy
 from websockets.uri import WebSocketURI, parse_uri
 
-from ._framing import binary_frame
+from ._framing import binary_frame, whole_text, wire_bytes
 from ._network import tls_reason, unreachable
 from ._tls import Tls
 from .errors import ASRError, ConfigurationError, ConnectionLostError, DeadlineError, RemoteProtocolError
@@ -90,6 +91,7 @@ class Transport(asyncio.BufferedProtocol):
         "_idle_s",
         "_is_leaving",
         "_is_mute",
+        "_is_partial",
         "_is_reading",
         "_is_text",
         "_listener",
@@ -99,6 +101,7 @@ class Transport(asyncio.BufferedProtocol):
         "_timer",
         "_tls",
         "_track",
+        "_unparsed_bytes",
         "_unread",
         "_uri",
         "_wants_no_more",
@@ -128,6 +131,9 @@ class Transport(asyncio.BufferedProtocol):
         self._wants_no_more = False
         self._beginning = bytearray()
         self._is_text = False
+        self._is_partial = False
+        # what came in of a frame that the protocol waits for the rest of; infinite where that is not known
+        self._unparsed_bytes: float = math.inf
         self._is_reading = True
         # who takes messages as they come in, and is told when it is over
         self._listener: Callable[[str | bytes], bool] | None = None
@@ -386,10 +392,10 @@ class Transport(asyncio.BufferedProtocol):
         """Put the pieces of a message together; None while it is not complete."""
         if frame.opcode is not Opcode.CONT:
             self._is_text = frame.opcode is Opcode.TEXT
-        data = frame.data
-        if not frame.fin or self._beginning:
+        data, self._is_partial = frame.data, not frame.fin
+        if self._is_partial or self._beginning:
             self._beginning += data
-            if not frame.fin:
+            if self._is_partial:
                 return None
             data, self._beginning = self._beginning, bytearray()
         return str(data, "utf-8") if self._is_text else bytes(data)
@@ -416,23 +422,47 @@ class Transport(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         """So many bytes came in."""
         self._heard_at = self._loop.time()
-        tls, data = self._tls, bytes(self._buffer[:nbytes])
+        tls, data = self._tls, self._buffer[:nbytes]
         if tls is not None:
-            data = tls.receive(data)
+            data = memoryview(tls.receive(bytes(data)))
+        is_between_messages = not (self._unparsed_bytes or self._is_partial)
+        has_listener = self._listener is not None and self.is_open
+        text = whole_text(data) if is_between_messages and has_listener else None
+        if text is None:
+            self._parse(bytes(data))
+        else:
+            self._hand_on(text)
+        if tls is not None and tls.is_over:
+            self._end_tls()
+
+    def _parse(self, data: bytes) -> None:
+        """Let the protocol see what came in, whatever it is."""
+        is_answer = self._websocket.state is State.CONNECTING
         if data:
             self._websocket.receive_data(data)
         self._write()
         self._see_state()
-        self._take(self._websocket.events_received())
+        events = self._websocket.events_received()
+        self._take(events)
+        self._measure_rest(data, events, is_answer=is_answer)
         if self._websocket.close_expected():
             self._write()
             self._leave_in_time()
         if len(self._unread) >= MAX_UNREAD and self._is_reading and self._stream is not None:
             self._is_reading = False
             self._stream.pause_reading()
-        if tls is not None and tls.is_over:
-            self._end_tls()
         self._wake()
+
+    def _measure_rest(self, data: bytes, events: list[Event], *, is_answer: bool) -> None:
+        """Find out whether the protocol waits for the rest of something."""
+        if is_answer:  # to the request for the handshake, and perhaps more
+            _, blank_line, behind = data.partition(b"\r\n\r\n")
+            self._unparsed_bytes = len(behind) if blank_line else math.inf
+        else:
+            self._unparsed_bytes += len(data)
+        for event in events:
+            if isinstance(event, Frame):
+                self._unparsed_bytes -= wire_bytes(len(event.data))
 
     def _end_tls(self) -> None:
         """Nothing more can be read, whether the other side said so or broke TLS: the end of the bytes says no more."""

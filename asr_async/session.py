@@ -34,7 +34,7 @@ from .audio import FRAME_MS, Framer
 from .errors import ASRError, ConfigurationError, ConnectionLostError, DeadlineError, LocalProtocolError
 from .results import Event, Result, SessionStats
 from .sources import AHEAD_FRAMES, AudioChunk, AudioSource, FrameReader, PushedAudio, UtteranceEnd, preflight
-from .vendors.codec import CommittingCodec, EnoughAudio, Failed, Finished, NothingHeard
+from .vendors.codec import ENDINGS, CommittingCodec, EnoughAudio, Failed, Finished, NothingHeard
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -379,15 +379,15 @@ class Session:
 
     def _take(self, event: CodecEvent) -> None:
         assert self._heard is not None  # noqa: S101 - somebody said it
-        match event:
-            case Finished() | Failed() | NothingHeard():
-                if self._heard is self._link:  # and not one that retires
-                    self._run.go_down()
-            case EnoughAudio():
-                self._run.hear_enough()
-                self._inbox.close()
-            case _:
-                self._delivery.take(event, self._heard)
+        kind = type(event)
+        if kind in ENDINGS:
+            if self._heard is self._link:  # and not one that retires
+                self._run.go_down()
+        elif kind is EnoughAudio:
+            self._run.hear_enough()
+            self._inbox.close()
+        else:
+            self._delivery.take(event, self._heard)
 
     # --- send task ---------------------------------------------------------------------------------------------------
 

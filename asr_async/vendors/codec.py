@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .options import ContextMessage
 
 __all__ = [
+    "ENDINGS",
     "Codec",
     "CodecEvent",
     "CommittingCodec",
@@ -98,6 +99,10 @@ class Unrecognised(msgspec.Struct, frozen=True):
 
 Ending = Finished | NothingHeard | Failed
 """What nothing comes behind."""
+
+ENDINGS = frozenset({Finished, NothingHeard, Failed})
+"""The same, to ask for the type of an event: that costs a tenth of what `isinstance` does with a struct of another
+kind, and is asked for each."""
 
 CodecEvent = Event | Started | Usage | EnoughAudio | Waiting | Unrecognised | Ending
 

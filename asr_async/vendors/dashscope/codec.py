@@ -138,16 +138,17 @@ class TaskCodec:
         if isinstance(message, Unrecognised):
             return [message]
         frame = str(frame)  # the other kind is told above
-        if message.header.task_id not in {self._task_id, ""}:
+        task_id = message.header.task_id
+        if task_id and task_id != self._task_id:
             return [Unrecognised("message of another task", frame)]
         return self._read(message, frame)
 
     def _read(self, message: ServerMessage, frame: str) -> list[CodecEvent]:
         match message.header.event:
-            case "task-started":
-                return self._read_started()
             case "result-generated":
                 return self._read_result(message, frame)
+            case "task-started":
+                return self._read_started()
             case "task-finished":
                 return self._read_finished(message)
             case "task-failed":
@@ -183,14 +184,16 @@ class TaskCodec:
         self._lifecycle.take(Step.RESULT)
         output = message.payload.output if message.payload else None
         events = self._segments.take(output or Output(), raw=raw)
-        return [*events, *self._hear_enough(events), *_usage(message)]
+        if self._options.ends_by_itself and self._has_heard_enough(events):
+            events.append(EnoughAudio())
+        events += _usage(message)
+        return events
 
-    def _hear_enough(self, events: list[CodecEvent]) -> list[EnoughAudio]:
+    def _has_heard_enough(self, events: list[CodecEvent]) -> bool:
         """Whether the one sentence is over: its final may already be there, or wait for a translation."""
-        if not (self._options.ends_by_itself and self._lifecycle.state is State.STREAMING):
-            return []
-        is_over = any(isinstance(event, Waiting) or (isinstance(event, Result) and event.is_final) for event in events)
-        return [EnoughAudio()] if is_over else []
+        return self._lifecycle.state is State.STREAMING and any(
+            isinstance(event, Waiting) or (isinstance(event, Result) and event.is_final) for event in events
+        )
 
 
 def _segments(options: TaskOptions, request_id: str) -> Segments:

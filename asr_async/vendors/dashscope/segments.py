@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from msgspec import UNSET
+
 from ...results import Result, SpeechEnded, SpeechStarted, Word
 from ..codec import CodecEvent, Unrecognised
 from .wire import GummySentence, Output, Sentence
@@ -97,17 +99,20 @@ class PlainSegments:
 
 def words_of(sentence: Sentence | GummySentence) -> tuple[Word, ...]:
     """The words with their times."""
-    return tuple(
+    if not sentence.words:
+        return ()
+    words = [
         Word(
             text=word.text or "",
             start_ms=word.begin_time or 0,
             end_ms=word.end_time or word.begin_time or 0,
             # Gummy's samples repeat the word where others have the punctuation behind it
             punctuation="" if word.punctuation == word.text else word.punctuation or "",
-            is_fixed=word.fixed if isinstance(word.fixed, bool) else None,
+            is_fixed=None if word.fixed is UNSET else word.fixed,
         )
-        for word in sentence.words or ()
-    )
+        for word in sentence.words
+    ]
+    return tuple(words)
 
 
 def is_final(sentence: Sentence | GummySentence) -> bool:
