@@ -95,28 +95,27 @@ class Feed:
     def _take_turn(self) -> None:
         """Send a frame if one is due, and plan the next turn: an unpaced source is not to keep the loop to itself."""
         self._is_waiting = False
-        run, link = self._run, self._run.link
+        run = self._run
+        link, pacer = run.link, run.pacer
         if link is not None and run.is_sending:
             now = self._now()
-            if run.pacer.next_at - now <= EARLY_S:
+            if pacer.next_at - now <= EARLY_S:
                 self._send_next(link, now)
-            if run.is_sending and not (self._is_waiting or self._ledger.is_drained):
-                self._plan_turn(now)
-        if self._is_waiting:
-            return
+            if self._is_waiting:
+                return
+            if run.is_sending and not self._ledger.is_drained:
+                self._is_waiting = True
+                if pacer.next_at - now > EARLY_S:
+                    self._ticker.call_at(min(pacer.next_at, now + LONGEST_NAP_S), self._take_turn)
+                else:
+                    asyncio.get_running_loop().call_soon(self._take_turn)
+                return
         self._has_rested.set()
         if run.source_ended and run.is_up and link is not None:
             self._finish(link)
 
-    def _plan_turn(self, now: float) -> None:
-        self._is_waiting = True
-        next_at = self._run.pacer.next_at
-        if next_at - now > EARLY_S:
-            self._ticker.call_at(min(next_at, now + LONGEST_NAP_S), self._take_turn)
-        else:
-            asyncio.get_running_loop().call_soon(self._take_turn)
-
     def _send_next(self, link: Link, now: float) -> None:
+        """Send the ledger's next frame, if it has any; what does not go through is the receiver's affair."""
         frame = self._ledger.take()
         if frame is None:
             return

@@ -1,7 +1,7 @@
 """A flag that can be waited for, with the face of `asyncio.Event`.
 
 The standard one keeps a queue from the start, 700 bytes of it, and a session has a dozen of them that nobody waits for
-most of the time. This one holds nothing until somebody waits.
+most of the time. This one holds nothing until somebody waits, and then no more than a future.
 """
 
 from __future__ import annotations
@@ -40,17 +40,13 @@ class Signal:
         """Have the next ones wait."""
         self._is_set = False
 
-    async def wait(self) -> None:
-        """Return when it is set, at once if it is."""
+    def wait(self) -> asyncio.Future[None]:
+        """What is done when it is set, at once if it is; to be awaited. One that is cancelled waits no more."""
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         if self._is_set:
-            return
-        waiter = asyncio.get_running_loop().create_future()
-        if self._waiters is None:
-            self._waiters = []
-        self._waiters.append(waiter)
-        try:
-            await waiter
-        except asyncio.CancelledError:
-            if self._waiters is not None and waiter in self._waiters:
-                self._waiters.remove(waiter)
-            raise
+            waiter.set_result(None)
+        elif self._waiters is None:
+            self._waiters = [waiter]
+        else:
+            self._waiters = [*(other for other in self._waiters if not other.done()), waiter]
+        return waiter

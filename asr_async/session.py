@@ -37,7 +37,7 @@ from .sources import AHEAD_FRAMES, AudioChunk, AudioSource, FrameReader, PushedA
 from .vendors.codec import ENDINGS, CommittingCodec, EnoughAudio, Failed, Finished, NothingHeard
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Sequence
 
     from ._link import Link
     from ._pool import Connections
@@ -635,12 +635,13 @@ class ResultStream(Generic[T]):
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> T:
+    def __anext__(self) -> Awaitable[T]:
+        """The next one; a plain method, so that waiting for a result is one coroutine and not two."""
         session = self._session
         if self._audio is not None:
             audio, self._audio = self._audio, None
             session._begin(audio, self._pace, wants_events=self._wants_events)  # noqa: SLF001 - the two are one
-        return cast("T", await session._outbox.get())  # noqa: SLF001 - the outbox holds what `wants_events` lets in
+        return cast("Awaitable[T]", session._outbox.get())  # noqa: SLF001 - it holds what `wants_events` lets in
 
 
 def _checked_pace(pace: float | None) -> float | None:

@@ -9,9 +9,13 @@ import pytest
 from asr_async._signal import Signal
 
 
+async def waits(signal: Signal) -> None:
+    await signal.wait()
+
+
 async def test_waiting_ends_when_it_is_set_for_all_that_wait() -> None:
     signal = Signal()
-    waiting = [asyncio.create_task(signal.wait()) for _ in range(3)]
+    waiting = [asyncio.create_task(waits(signal)) for _ in range(3)]
     await asyncio.sleep(0)
     assert not any(task.done() for task in waiting)
     signal.set()
@@ -23,12 +27,12 @@ async def test_waiting_for_one_that_is_set_does_not_wait() -> None:
     signal.set()
     assert signal.is_set()
     with pytest.raises(StopIteration):  # at its end without a single pause
-        signal.wait().send(None)
+        next(iter(signal.wait()))
 
 
 async def test_set_and_cleared_at_once_still_wakes_those_who_waited() -> None:
     signal = Signal()
-    waiting = asyncio.create_task(signal.wait())
+    waiting = asyncio.create_task(waits(signal))
     await asyncio.sleep(0)
     signal.set()
     signal.clear()
@@ -38,20 +42,23 @@ async def test_set_and_cleared_at_once_still_wakes_those_who_waited() -> None:
 
 async def test_one_that_gave_up_is_forgotten_and_keeps_no_other_from_going_on() -> None:
     signal = Signal()
-    gives_up, stays = asyncio.create_task(signal.wait()), asyncio.create_task(signal.wait())
+    gives_up = [asyncio.create_task(waits(signal)) for _ in range(100)]
     await asyncio.sleep(0)
-    gives_up.cancel()
-    await asyncio.wait([gives_up])
+    for task in gives_up:
+        task.cancel()
+    await asyncio.wait(gives_up)
+    stays = asyncio.create_task(waits(signal))
+    await asyncio.sleep(0)
     assert len(signal._waiters or ()) == 1
     signal.set()
     await stays
-    assert gives_up.cancelled()
+    assert all(task.cancelled() for task in gives_up)
     assert signal._waiters is None
 
 
 async def test_one_that_is_cancelled_in_the_turn_of_the_setting_is_cancelled() -> None:
     signal = Signal()
-    waiting = asyncio.create_task(signal.wait())
+    waiting = asyncio.create_task(waits(signal))
     await asyncio.sleep(0)
     signal.set()
     waiting.cancel()
