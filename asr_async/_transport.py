@@ -426,8 +426,7 @@ class Transport(asyncio.BufferedProtocol):
         if tls is not None:
             data = memoryview(tls.receive(bytes(data)))
         is_between_messages = not (self._unparsed_bytes or self._is_partial)
-        has_listener = self._listener is not None and self.is_open
-        text = whole_text(data) if is_between_messages and has_listener else None
+        text = whole_text(data) if is_between_messages and self._listener is not None else None
         if text is None:
             self._parse(bytes(data))
         else:

@@ -66,6 +66,7 @@ class Session:
     """
 
     __slots__ = (
+        "__weakref__",
         "_connections",
         "_delivery",
         "_dialer",

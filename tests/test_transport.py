@@ -6,11 +6,15 @@ import asyncio
 import contextlib
 import re
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from websockets.frames import Close, CloseCode, Frame, Opcode
 from websockets.server import ServerProtocol
+from websockets.uri import parse_uri
 
 from asr_async import ASRError, ConfigurationError, ConnectionLostError, Paraformer, RemoteProtocolError, VendorError
 from asr_async._transport import MAX_UNREAD, Transport
@@ -21,7 +25,7 @@ from .tcp_proxy import Path, TcpProxy
 from .virtual_time import VirtualLoop, run_virtual
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 
     from websockets.asyncio.server import ServerConnection
     from websockets.http11 import Request
@@ -211,6 +215,134 @@ async def test_an_answer_to_a_message_that_came_with_the_goodbye_is_too_late() -
         with pytest.raises(ConnectionLostError, match="closed the connection"):
             await transport.listen(answer)
     assert heard == ["ready?"]
+
+
+# --- what is taken as it comes ---------------------------------------------------------------------------------------
+
+
+class Written(asyncio.Transport):
+    """A way for bytes that only keeps them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.data = b""
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.data += bytes(data)
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        pass
+
+    def is_closing(self) -> bool:
+        return False
+
+    def can_write_eof(self) -> bool:
+        return False
+
+
+def bring(transport: Transport, data: bytes) -> None:
+    """Have this come in at once."""
+    transport.get_buffer(-1)[: len(data)] = data
+    transport.buffer_updated(len(data))
+
+
+async def told(pieces: Iterable[bytes], *, with_handshake: bytes = b"") -> tuple[list[str | bytes], str | None]:
+    """What somebody hears who takes each message as it comes in, and what ends it."""
+    transport, stream = Transport(parse_uri(URL), "example.test", idle_s=9.0, close_s=CLOSE_S, track=None), Written()
+    transport.connection_made(stream)
+    handshake = asyncio.create_task(transport._shake_hands({}))
+    await asyncio.sleep(0)
+    bring(transport, switch(stream.data.decode()) + with_handshake)
+    await handshake
+    heard: list[str | bytes] = []
+
+    def take(message: str | bytes) -> bool:
+        heard.append(message)
+        return False
+
+    listening = asyncio.create_task(transport.listen(take))
+    await asyncio.sleep(0)
+    for piece in pieces:
+        bring(transport, piece)
+        await asyncio.sleep(0)
+    error = str(listening.exception()) if listening.done() else None
+    listening.cancel()
+    transport.connection_lost(None)
+    await asyncio.wait([listening])
+    return heard, error
+
+
+def in_pieces(data: bytes, cuts: Iterable[int]) -> list[bytes]:
+    places = sorted({0, len(data), *(cut % (len(data) + 1) for cut in cuts)})
+    return [data[begin:end] for begin, end in pairwise(places)]
+
+
+URL = "ws://example.test/"
+TEXTS = st.text(max_size=200).map(lambda text: ([frame(TEXT, text.encode())], text))
+BINARIES = st.binary(max_size=200).map(lambda data: ([frame(BINARY, data)], data))
+FRAGMENTS = st.text(max_size=200).map(
+    lambda text: ([frame(TEXT, text.encode()[:3], fin=False), frame(CONT, text.encode()[3:])], text)
+)
+PINGS = st.binary(max_size=20).map(lambda data: ([frame(PING, data)], None))
+
+
+@given(
+    st.lists(TEXTS | BINARIES | FRAGMENTS | PINGS, min_size=1, max_size=8),
+    st.lists(st.integers(0, 5_000), max_size=8),
+    st.booleans(),
+)
+def test_whatever_a_server_says_is_taken_whole_and_in_order_however_it_comes(
+    said: list[tuple[list[bytes], str | bytes | None]], cuts: list[int], is_cut_at_frames: bool
+) -> None:
+    frames = [one for frames, _ in said for one in frames]
+    pieces = frames if is_cut_at_frames else in_pieces(b"".join(frames), cuts)
+    heard, error = asyncio.run(told(pieces))
+    assert heard == [message for _, message in said if message is not None]
+    assert error is None
+
+
+@pytest.mark.parametrize("behind", [b"", frame(TEXT, b"welcome"), frame(TEXT, b"welcome")[:4]])
+async def test_what_stands_behind_the_handshake_belongs_to_what_comes_next(behind: bytes) -> None:
+    rest = (frame(TEXT, b"welcome") + frame(TEXT, b"and hello"))[len(behind) :]
+    heard, _ = await told([rest, frame(TEXT, b"you")], with_handshake=behind)
+    assert heard == ["welcome", "and hello", "you"]
+
+
+LOOKS_WHOLE = frame(TEXT, b"I am data")
+
+
+@pytest.mark.parametrize("begun_bytes", [1, 2])
+@pytest.mark.parametrize("is_behind_handshake", [True, False])
+async def test_data_that_looks_like_a_message_is_none(begun_bytes: int, is_behind_handshake: bool) -> None:
+    """It comes alone: the header before it has come already, and is not taken for all there was."""
+    whole = frame(BINARY, LOOKS_WHOLE)
+    begun, rest = whole[:2], whole[2:]
+    pieces = [begun[:begun_bytes], begun[begun_bytes:]] if begun_bytes < len(begun) else [begun]
+    if is_behind_handshake:
+        heard, _ = await told([*pieces[1:], rest], with_handshake=pieces[0])
+    else:
+        heard, _ = await told([*pieces, rest])
+    assert heard == [LOOKS_WHOLE]
+
+
+@pytest.mark.parametrize(
+    ("pieces", "messages", "text"),
+    [
+        ([frame(TEXT, b"\xff\xfe")], [], "invalid start byte at position 0 (code 1007)"),
+        ([frame(TEXT, b"a", fin=False), frame(TEXT, b"b")], [], "expected a continuation frame (code 1002)"),
+        ([frame(TEXT, b"", fin=False), frame(TEXT, b"b")], [], "expected a continuation frame (code 1002)"),
+        ([frame(TEXT, b"a"), b"\x81\x80\0\0\0\0", frame(TEXT, b"b")], ["a"], "incorrect masking (code 1002)"),
+        ([frame(TEXT, b"a"), b"\xc1\x00"], ["a"], "reserved bits must be 0 (code 1002)"),
+        ([frame(TEXT, b"a"), GOODBYE, frame(TEXT, b"b")], ["a"], "closed the connection"),
+    ],
+)
+async def test_one_who_takes_messages_as_they_come_hears_none_behind_a_fault(
+    pieces: list[bytes], messages: list[str | bytes], text: str
+) -> None:
+    heard, error = await told(pieces)
+    assert heard == messages
+    assert error is not None
+    assert text in error
 
 
 # --- a connection that nobody reads ----------------------------------------------------------------------------------
