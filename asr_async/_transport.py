@@ -1,4 +1,4 @@
-"""One WebSocket connection: the only importer of `websockets`, and where its exceptions and the system's become ours.
+"""One WebSocket connection, and where the exceptions of `websockets` and the system become ours.
 
 The library's protocol decides what goes over the wire; this moves the bytes, with nothing in between: a message is
 framed and written in one go, what comes in is parsed as it arrives. Thousands of connections cost little more than
@@ -16,28 +16,19 @@ import sys
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http import HTTPStatus
 from typing import TYPE_CHECKING, cast
 
 from websockets.client import ClientProtocol
-from websockets.exceptions import (
-    InvalidHandshake,
-    InvalidProxy,
-    InvalidProxyStatus,
-    InvalidStatus,
-    InvalidURI,
-    ProxyError,
-)
+from websockets.exceptions import InvalidHandshake, InvalidStatus, InvalidURI
 from websockets.frames import CloseCode, Frame, Opcode
 from websockets.protocol import State
-from websockets.proxy import Proxy, get_proxy, parse_proxy
 from websockets.uri import WebSocketURI, parse_uri
 
 from ._framing import binary_frame, whole_text, wire_bytes
 from ._network import tls_reason, unreachable
+from ._proxies import open_stream
 from ._tls import Tls
 from .errors import ASRError, ConfigurationError, ConnectionLostError, DeadlineError, RemoteProtocolError
-from .vendors.service import is_loopback
 
 if TYPE_CHECKING:
     from websockets.frames import Close
@@ -180,7 +171,7 @@ class Transport(asyncio.BufferedProtocol):
             self = cls(uri, host, idle_s=idle_s, close_s=close_s, track=track)
             try:
                 async with asyncio.timeout(connect_s):
-                    await self._open_stream(target.headers.get("User-Agent"))
+                    await open_stream(lambda: self, uri, host, user_agent=target.headers.get("User-Agent"))
                     await self._shake_hands(target.headers)
             except InvalidStatus as refusal:
                 self._drop()
@@ -191,31 +182,6 @@ class Transport(asyncio.BufferedProtocol):
         if self.is_open:  # not closed again at once
             self._watch_for_life()
         return self
-
-    async def _open_stream(self, user_agent: str | None) -> None:
-        """Connect, by way of a proxy that the environment names; never where it goes to this machine."""
-        uri = self._uri
-        proxy_url = None if is_loopback(uri.host) else get_proxy(uri)
-        if proxy_url is None:
-            await self._loop.create_connection(lambda: self, uri.host, uri.port)
-            return
-        from websockets.asyncio.client import HTTPProxyConnection, connect_socks_proxy  # noqa: PLC0415 - rarely needed
-
-        proxy = _parse_proxy_url(proxy_url)
-        with _proxy_errors(f"{proxy.host}:{proxy.port}", self._host):
-            if proxy.scheme.startswith("socks"):
-                await self._loop.create_connection(lambda: self, sock=await connect_socks_proxy(proxy, uri))
-                return
-            stream, way = await self._loop.create_connection(
-                lambda: HTTPProxyConnection(uri, proxy, user_agent),
-                proxy.host,
-                proxy.port,
-                ssl=True if proxy.scheme == "https" else None,
-            )
-            self._stream = stream  # dropped if this is given up, which the library's own function leaves open in 16.0
-            await way.response
-        stream.set_protocol(self)
-        self.connection_made(stream)
 
     async def _shake_hands(self, headers: dict[str, str]) -> None:
         request = self._websocket.connect()
@@ -616,45 +582,6 @@ def _check_headers(headers: dict[str, str]) -> None:
                 f"the header {name} can only be of printable ASCII characters: look for a line end, a blank or a "
                 "letter that is not ASCII in what it is made of, such as the key"
             )
-
-
-def _parse_proxy_url(url: str) -> Proxy:
-    """As `_parse_url`, for the proxy that the environment names."""
-    form = "http://host:port or http://user:password@host:port"
-    try:
-        return parse_proxy(url)
-    except InvalidProxy as error:
-        raise ConfigurationError(f"the proxy in the environment must be {form}: {error.msg}") from None
-    except ValueError:
-        raise ConfigurationError(f"the proxy in the environment must be {form}: it is malformed") from None
-
-
-@contextmanager
-def _proxy_errors(proxy: str, host: str) -> Iterator[None]:
-    """Turn what goes wrong between here and the proxy into errors that name it."""
-    try:
-        yield
-    except ImportError:
-        raise ConfigurationError(
-            f"the proxy {proxy} speaks SOCKS, which needs python-socks: pip install python-socks[asyncio]"
-        ) from None
-    except InvalidProxyStatus as error:
-        status = error.response.status_code
-        what_to_do = (
-            ": it takes http://user:password@host:port" if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED else ""
-        )
-        raise ConnectionLostError(
-            f"the proxy {proxy} refused to connect to {host} with HTTP {status}{what_to_do}",
-            retryable=status >= HTTPStatus.INTERNAL_SERVER_ERROR,
-        ) from None
-    except ProxyError as error:
-        if isinstance(error.__cause__, EOFError):
-            raise ConnectionLostError(f"the proxy {proxy} closed the connection to {host}", retryable=True) from None
-        raise RemoteProtocolError(f"the proxy {proxy} cannot be used: {error}") from None
-    except TimeoutError:
-        raise
-    except OSError as error:
-        raise unreachable(f"{proxy} (the proxy to {host})", error) from None
 
 
 _read_buffers: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, memoryview] = weakref.WeakKeyDictionary()

@@ -51,6 +51,7 @@ FLOORS = [
             "_network",
             "_framing",
             "_tls",
+            "_proxies",
             "_transport",
             "_http",
             "_tape",
@@ -141,7 +142,7 @@ def test_every_room_of_the_package_stands_on_a_floor() -> None:
 
 def test_each_network_library_stays_where_it_belongs() -> None:
     for library, rooms in {
-        "websockets": {"_transport", "_framing"},
+        "websockets": {"_transport", "_framing", "_proxies"},
         "aiohttp": {"_http", "emulator"},
         "redis": {"_redis_counts"},
         "click": {"cli"},

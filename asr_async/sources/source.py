@@ -63,7 +63,7 @@ async def preflight(source: AudioSource, options: Options) -> None:
 class FrameReader:
     """Reads a source once, whatever its kind, in frames. A plain iterable runs in the event loop: it must not block."""
 
-    __slots__ = ("_error", "_framer", "_is_over", "_iterator", "live", "never_waits")
+    __slots__ = ("_ahead_frames", "_error", "_framer", "_is_over", "_iterator", "_never_waits", "live")
 
     def __init__(self, source: AudioSource, framer: Framer) -> None:
         if isinstance(source, bytes | bytearray | memoryview):
@@ -72,14 +72,16 @@ class FrameReader:
         self._framer = framer
         self._iterator: AsyncIterator[AudioChunk] | Iterator[AudioChunk]
         self._iterator = aiter(source) if isinstance(source, AsyncIterable) else iter(source)
-        self.never_waits = not isinstance(source, AsyncIterable)
-        """Whether the next chunk is always there: a plain iterable that has to wait would stop the event loop."""
+        # the next chunk of a plain iterable is always there: one that has to wait would stop the event loop
+        self._never_waits = not isinstance(source, AsyncIterable)
+        # how much is enough for once: of what comes first, whatever is there, so that it can be sent
+        self._ahead_frames = 1
         # what the source raised, told when what came before is taken
         self._error: Exception | None = None
         self._is_over = False
 
     async def next_frames(self) -> list[Piece] | None:
-        """What comes next: `AHEAD_FRAMES` of a source that never waits, of any other what its next chunk brings.
+        """What comes next: `AHEAD_FRAMES` of a source that never waits (but for the first), else what a chunk brings.
 
         That may be nothing yet. At the end, good or bad, it is the rest that fills no frame; behind it comes None, or
         what the source raised.
@@ -93,10 +95,11 @@ class FrameReader:
             return None
         frames: list[Piece] = []
         try:
-            if self.never_waits:
+            if self._never_waits:
                 while (chunk := next(cast("Iterator[AudioChunk]", self._iterator), None)) is not None:
                     frames += self._frames_of(chunk)
-                    if len(frames) >= AHEAD_FRAMES:
+                    if len(frames) >= self._ahead_frames:
+                        self._ahead_frames = AHEAD_FRAMES
                         return frames
             elif (chunk := await anext(cast("AsyncIterator[AudioChunk]", self._iterator), None)) is not None:
                 return self._frames_of(chunk)
