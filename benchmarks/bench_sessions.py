@@ -28,9 +28,9 @@ KEEPS_UP = 0.98
 """With a smaller share of the due frames there is no steady state to measure."""
 
 
-def measure(case: Case, *, seconds: float, loop: str) -> Row:
+def measure(case: Case, *, seconds: float, loop: str, gc_threshold: int | None) -> Row:
     """Measure once."""
-    job = Steady(peer=case.peer, loop=loop, sessions=case.sessions, seconds=seconds)
+    job = Steady(peer=case.peer, loop=loop, sessions=case.sessions, seconds=seconds, gc_threshold=gc_threshold)
     figures = run(job, scheme=case.scheme)
     server = figures["server"]
     audio_s = server["frames"] * FRAME_MS / 1_000
@@ -88,9 +88,14 @@ def main() -> None:
         __doc__, peers=["ours", "thin", "aiohttp", "floor", "official"], sessions=[50, 200, 300, 1_000, 4_000]
     )
     parser.add_argument("--seconds", type=float, default=10, help="that are measured (default: %(default)s)")
+    parser.add_argument(
+        "--gc-threshold", type=int, metavar="N", help="new objects before the clients look for garbage (Python's: 700)"
+    )
     arguments = parser.parse_args()
     rows = compare(
-        arguments, lambda case: measure(case, seconds=arguments.seconds, loop=arguments.loop), worst=("threads",)
+        arguments,
+        lambda case: measure(case, seconds=arguments.seconds, loop=arguments.loop, gc_threshold=arguments.gc_threshold),
+        worst=("threads",),
     )
     report = finish(__file__, arguments, rows, targets(rows))
     if arguments.plot:

@@ -7,6 +7,7 @@ when every session has ended, `{"say": "done", ...}`. What goes wrong is a trace
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 import json
 import resource
@@ -86,6 +87,8 @@ def _frames(seconds: float, *, fresh: bool) -> Iterable[bytes]:
 
 
 async def steady(job: Steady) -> None:
+    if job.gc_threshold is not None:
+        gc.set_threshold(job.gc_threshold)
     async with PEERS[job.peer](job.url) as peer:
         threads_before = threads()
         crowd = Crowd(peer)

@@ -19,6 +19,8 @@ class Steady(Job, frozen=True, kw_only=True, tag="steady"):
 
     sessions: int
     seconds: float
+    gc_threshold: int | None = None
+    """After how many new objects Python looks for garbage; None for its default."""
 
 
 class Memory(Job, frozen=True, kw_only=True, tag="memory"):
