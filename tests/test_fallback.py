@@ -133,6 +133,17 @@ class Vendor:
         self.contexts: list[str] = []
         self.last_piece_bytes = 0
 
+    def go_down_after(self, heard_ms: int, *, for_s: float | None = None) -> None:
+        """Cut the first connection when it has heard so much, and let nobody in any more, or for so long."""
+
+        async def go_down(connection: ServerConnection) -> None:
+            self.refusal = DOWN
+            if for_s is not None:
+                asyncio.get_running_loop().call_later(for_s, setattr, self, "refusal", None)
+            await cut(connection, "")
+
+        self.fates, self.after_ms = [go_down], heard_ms
+
     def door(self, _connection: ServerConnection, _request: Request) -> Response | None:
         self.asked_at.append(asyncio.get_running_loop().time())
         if self.refusal is None:
@@ -320,12 +331,7 @@ def test_a_member_that_never_finds_its_key_leaves_time_for_the_next() -> None:
 def test_when_the_first_is_lost_and_down_the_second_hears_the_open_segment_from_its_start(pace: float | None) -> None:
     async def scenario() -> None:
         first, second = Vendor(), HuaweiVendor()
-
-        async def go_down(connection: ServerConnection) -> None:
-            first.refusal = DOWN
-            await cut(connection, "")
-
-        first.fates, first.after_ms = [go_down], 1_700
+        first.go_down_after(1_700)
         async with both(first, second) as fallback:
             events, stats = await run(fallback, Source(6), pace=pace)
         assert finals_of(events) == seconds(6)
@@ -341,12 +347,7 @@ def test_when_the_first_is_lost_and_down_the_second_hears_the_open_segment_from_
 def test_compressed_audio_is_heard_by_the_second_from_its_start() -> None:
     async def scenario() -> None:
         first, second = Vendor(), Vendor()
-
-        async def go_down(connection: ServerConnection) -> None:
-            first.refusal = DOWN
-            await cut(connection, "")
-
-        first.fates, first.after_ms = [go_down], 1_700
+        first.go_down_after(1_700)
         async with at(first) as here, at(second) as there:
             fallback = Fallback([(dashscope(here), Paraformer(format="mp3")), (dashscope(there), FunASR(format="mp3"))])
             events, _ = await run(fallback, Source(4, every_s=0.1))
@@ -419,11 +420,7 @@ def test_when_all_are_lost_the_attempts_run_out_with_the_words_of_all_behind_wha
         first, second = Vendor(), HuaweiVendor()
         second.refusal = DOWN
 
-        async def go_down(connection: ServerConnection) -> None:
-            first.refusal = DOWN
-            await cut(connection, "")
-
-        first.fates, first.after_ms = [go_down], 1_700
+        first.go_down_after(1_700)
         texts = []
         async with both(first, second) as fallback, connect(fallback.options, fallback) as session:
             with pytest.raises(VendorError, match=r"paraformer-realtime-v2: .*; .* huawei/continue: |; .*paraformer"):
@@ -494,13 +491,7 @@ def test_a_first_that_stays_down_is_asked_less_and_less_and_by_one_session_of_ma
 def test_a_session_returns_after_a_loss_in_mid_stream_too() -> None:
     async def scenario() -> None:
         first, second = Vendor(), HuaweiVendor()
-
-        async def go_down(connection: ServerConnection) -> None:
-            first.refusal = DOWN
-            asyncio.get_running_loop().call_later(3.0, setattr, first, "refusal", None)
-            await cut(connection, "")
-
-        first.fates, first.after_ms = [go_down], 1_700
+        first.go_down_after(1_700, for_s=3.0)
         async with both(first, second) as fallback:
             events, stats = await run(fallback, Source(40, every_s=0.1))
         assert_seamless(finals_of(events), 40_000)
@@ -563,12 +554,7 @@ def test_a_context_waits_for_the_member_that_takes_one() -> None:
 def test_a_context_is_left_out_where_it_is_not_taken_and_refused_where_the_best_takes_none() -> None:
     async def scenario() -> None:
         first, second = Vendor(), HuaweiVendor()
-
-        async def go_down(connection: ServerConnection) -> None:
-            first.refusal = DOWN
-            await cut(connection, "")
-
-        first.fates, first.after_ms = [go_down], 1_700
+        first.go_down_after(1_700)
         async with both(first, second, FunASR()) as fallback, connect(fallback.options, fallback) as session:
             await session.update_context([ContextMessage("user", "names")])
             assert finals_of([event async for event in session.events(Source(3))]) == seconds(3)

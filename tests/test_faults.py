@@ -26,7 +26,6 @@ from asr_async import (
     Paraformer,
     RateLimitedError,
     RemoteProtocolError,
-    Retry,
     Timeouts,
     VendorError,
     connect,
@@ -35,6 +34,7 @@ from asr_async import (
 from asr_async.emulator import EngineRefusedError, Scripted, serve
 
 from .rogue import final, interim, read_until_finish, rogue, say, start
+from .streaming import SECOND, endless, stream
 from .virtual_time import run_virtual
 
 if TYPE_CHECKING:
@@ -42,27 +42,7 @@ if TYPE_CHECKING:
 
     from websockets.asyncio.server import ServerConnection
 
-SECOND = bytes(32_000)
 KEY = "sk-0123456789abcdef"
-
-
-async def stream(service: DashScope, *, timeouts: Timeouts | None = None, audio: Any = None) -> tuple[list[str], Any]:
-    """Stream two seconds; return the texts that came and what ended it."""
-    texts: list[str] = []
-    try:
-        async with connect(Paraformer(), service, timeouts=timeouts, retry=Retry(attempts=0)) as session:
-            async for result in session.stream([SECOND, SECOND] if audio is None else audio, pace=None):
-                texts.append(result.text)
-    except ASRError as error:
-        assert "\n" not in str(error)
-        return texts, error
-    return texts, None
-
-
-async def endless() -> Any:
-    while True:
-        yield bytes(3_200)
-        await asyncio.sleep(0.01)
 
 
 # --- the handshake ---------------------------------------------------------------------------------------------------

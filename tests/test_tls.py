@@ -17,13 +17,11 @@ from websockets.sync.server import ServerConnection as SyncConnection
 from websockets.sync.server import serve as serve_in_thread
 
 from asr_async import (
-    ASRError,
     ConfigurationError,
     ConnectionLostError,
     DashScope,
     DeadlineError,
     Paraformer,
-    Retry,
     Timeouts,
     connect,
 )
@@ -33,6 +31,7 @@ from asr_async._transport import Transport
 from .certificates import server_tls, trust
 from .numbered import Listener, Source, finals_of, seconds
 from .rogue import final, read_until_finish, rogue, say, start
+from .streaming import SECOND, endless, stream
 from .tcp_proxy import Direction, Path, TcpProxy
 from .virtual_time import run_virtual
 
@@ -42,7 +41,6 @@ if TYPE_CHECKING:
 
     from websockets.asyncio.server import ServerConnection
 
-SECOND = bytes(32_000)
 KEY = "sk-0123456789abcdef"
 
 
@@ -55,25 +53,6 @@ def authority() -> trustme.CA:
 def trusted(authority: trustme.CA, monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> trustme.CA:
     trust(authority, monkeypatch, tmp_path)
     return authority
-
-
-async def stream(service: DashScope, *, timeouts: Timeouts | None = None, audio: Any = None) -> tuple[list[str], Any]:
-    """Stream two seconds; return the texts that came and what ended it."""
-    texts: list[str] = []
-    try:
-        async with connect(Paraformer(), service, timeouts=timeouts, retry=Retry(attempts=0)) as session:
-            async for result in session.stream([SECOND, SECOND] if audio is None else audio, pace=None):
-                texts.append(result.text)
-    except ASRError as error:
-        assert "\n" not in str(error)
-        return texts, error
-    return texts, None
-
-
-async def endless() -> AsyncIterator[bytes]:
-    while True:
-        yield bytes(3_200)
-        await asyncio.sleep(0.01)
 
 
 async def recognise(connection: ServerConnection) -> None:
@@ -434,6 +413,7 @@ async def test_a_close_of_the_server_is_told_with_its_code(
     async with rogue(close, ssl=server_tls(trusted)) as service:
         texts, error = await stream(service, audio=endless())
     assert texts == ["one"]
+    assert error is not None
     assert text in str(error)
     assert (error.code, error.retryable) == (str(code), retryable)
 
