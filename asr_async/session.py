@@ -65,27 +65,6 @@ class Session:
     Made by `connect(...)` and `Client.session(...)`.
     """
 
-    __slots__ = (
-        "__weakref__",
-        "_connections",
-        "_delivery",
-        "_dialer",
-        "_feed",
-        "_framer",
-        "_heard",
-        "_inbox",
-        "_last_word",
-        "_ledger",
-        "_meter",
-        "_options",
-        "_outbox",
-        "_relay",
-        "_retry",
-        "_run",
-        "_seat",
-        "_timeouts",
-    )
-
     def __init__(
         self,
         service: Service,
@@ -624,8 +603,6 @@ class Session:
 
 class ResultStream(Generic[T]):
     """The results of one session as an async iterator. Abandoning it is free: the session cleans up."""
-
-    __slots__ = ("_audio", "_pace", "_session", "_wants_events")
 
     def __init__(self, session: Session, audio: AudioSource | None, pace: float | None, *, wants_events: bool) -> None:
         self._session = session
