@@ -1,15 +1,14 @@
 """One session: a source on one side, results on the other, and in between one connection, or several in a row.
 
-Theory of operation. `async with session` connects, opens the task and starts the *receive task*: it reads every message
-at once, and what it means goes through `Delivery` into the outbox; when its connection is lost, or has told everything,
-the `Relay` has the next one. The *send task* takes audio from the source into the ledger, and sends what the ledger
-holds when the pacer says so; after a reconnect a *replay task* does the same with what no final result covers, and
-whoever is at it does it for both. The caller only iterates the outbox. There is one end (`_end`): the vendor's
-confirmation, or the first error that cannot be mended; it closes the outbox behind what is already in it, so results
-are never overtaken by an error.
+Theory of operation. `async with session` connects, opens the task and starts the *receive task*, which waits for the
+end of each connection: what comes in goes through the codec and `Delivery` into the outbox at once. When a connection
+is lost, or has told everything, the `Relay` has the next one. The *send task* takes audio from the source into the
+ledger; the `Feed` sends what the ledger holds when the pacer says so, be it new or sent again. The caller only
+iterates the outbox. There is one end (`_end`): the vendor's confirmation, or the first error that cannot be mended; it
+closes the outbox behind what is already in it, so results are never overtaken by an error.
 
 A session does not know any vendor's messages (the codec does) nor WebSocket (the transport does), how a connection is
-opened (the dialer does) and fed (the link), nor when there has to be another (the relay).
+opened (the dialer does) and fed (the feed and the link), nor when there has to be another (the relay).
 """
 
 from __future__ import annotations
