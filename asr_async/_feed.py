@@ -34,7 +34,6 @@ class Feed:
     """Sends a session's audio."""
 
     __slots__ = (
-        "_has_begun",
         "_has_rested",
         "_is_waiting",
         "_ledger",
@@ -70,7 +69,6 @@ class Feed:
         # a turn is planned, or will be when a connection has room again
         self._is_waiting = False
         self._has_rested = Signal()
-        self._has_begun = False
 
     def __repr__(self) -> str:
         return f"<Feed {self._ledger!r}{' waiting' if self._is_waiting else ''}>"
@@ -103,7 +101,7 @@ class Feed:
                 self._send_next(link, now)
             if self._is_waiting:
                 return
-            if run.is_sending and not self._ledger.is_drained:
+            if not self._is_done:
                 self._is_waiting = True
                 if pacer.next_at - now > EARLY_S:
                     self._ticker.call_at(min(pacer.next_at, now + LONGEST_NAP_S), self._take_turn)
@@ -124,15 +122,14 @@ class Feed:
         except ASRError as error:
             self._on_failure(link, error)
             return
-        run = self._run
+        run, meter = self._run, self._meter
         run.pacer.sent(now, len(frame))
         if run.is_watched:
             run.moved()
         if run.rotate_at_bytes is not None and self._ledger.cursor_bytes >= run.rotate_at_bytes:
             run.is_due.set()
-        if not self._has_begun:
-            self._has_begun = True
-            self._meter.audio_started_at = now
+        if meter.audio_started_at is None:
+            meter.audio_started_at = now
         if not has_room:
             self._wait_for_room(link)
 

@@ -16,9 +16,6 @@ from the start of its container, as long as all of it is still here.
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
-from itertools import accumulate
-
 import msgspec
 
 from .audio import AudioFormat, Piece
@@ -101,7 +98,7 @@ class Ledger:
 
         What is to be sent again makes no room for what is new.
         """
-        return self._end - self._kept_from < self._max_bytes or not self._unsent
+        return self.kept_bytes < self._max_bytes or self.is_drained
 
     @property
     def is_drained(self) -> bool:
@@ -112,8 +109,8 @@ class Ledger:
         """Take in the next frames of the source."""
         self._unsent += frames
         self._end += sum(map(len, frames))
-        if (excess_bytes := self._end - self._kept_from - self._max_bytes) > 0:
-            self._forget(bisect_left(self._ends_of_sent(), self._kept_from + excess_bytes) + 1)
+        while self._sent and self.kept_bytes > self._max_bytes:
+            self._forget_first()
 
     def take(self) -> Piece | None:
         """The next frame to send, or what is left of it behind the cursor; None when all was sent."""
@@ -132,7 +129,8 @@ class Ledger:
         if self._is_compressed:
             return
         self._covered = max(self._covered, min(self._format.to_bytes(end_ms), self._cursor))
-        self._forget(bisect_right(self._ends_of_sent(), self._covered))
+        while self._sent and self._kept_from + len(self._sent[0]) <= self._covered:
+            self._forget_first()
 
     def rewind(self, *, min_bytes: int = 1) -> Lost | None:
         """Begin again behind the last final result.
@@ -161,11 +159,5 @@ class Ledger:
         self._covered = self._kept_from
         return lost
 
-    def _ends_of_sent(self) -> list[int]:
-        """Where in the source each frame ends that was sent and is kept."""
-        return list(accumulate(map(len, self._sent), initial=self._kept_from))[1:]
-
-    def _forget(self, number: int) -> None:
-        """Let go of so many of the frames that were sent, or of all."""
-        self._kept_from += sum(map(len, self._sent[:number]))
-        del self._sent[:number]
+    def _forget_first(self) -> None:
+        self._kept_from += len(self._sent.pop(0))

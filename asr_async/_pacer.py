@@ -46,7 +46,6 @@ class Pacer:
         "_rate",
         "_sent_bytes",
         "_spaced_at",
-        "is_paced",
         "lateness_max_s",
         "next_at",
     )
@@ -68,8 +67,6 @@ class Pacer:
         self._spaced_at = -math.inf
         self.next_at = -math.inf
         """From when on the next frame may be sent."""
-        self.is_paced = self._rate is not None
-        """Whether there is a schedule."""
         self.lateness_max_s = 0.0
         """How far the worst frame was sent behind its time; what a source brought late does not count."""
 

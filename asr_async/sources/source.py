@@ -16,7 +16,15 @@ from ..errors import ConfigurationError
 if TYPE_CHECKING:
     from ..vendors.options import Options
 
-__all__ = ["AudioChunk", "AudioSource", "FrameReader", "UtteranceEnd", "close_iterator", "preflight"]
+__all__ = [
+    "AHEAD_FRAMES",
+    "AudioChunk",
+    "AudioSource",
+    "FrameReader",
+    "UtteranceEnd",
+    "close_iterator",
+    "preflight",
+]
 
 AHEAD_FRAMES = 10
 """So much is taken ahead of its sending, a second, where the source has it: so its task is woken once a second and not
