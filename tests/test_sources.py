@@ -6,7 +6,7 @@ import math
 import struct
 import wave
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import pytest
 
@@ -216,6 +216,52 @@ async def test_what_a_source_raises_comes_behind_all_that_it_gave() -> None:
             while (read := await reader.next_frames()) is not None:
                 frames += b"".join(read)
         assert frames == FRAME + b"ab"
+
+
+class Source:
+    """Brings a frame, then something else: an iterator of both kinds, of which a test uses one."""
+
+    def __init__(self, then: object) -> None:
+        self._brings = [FRAME, then]
+
+    def __next__(self) -> bytes:
+        chunk = self._brings.pop(0)
+        if isinstance(chunk, Exception):
+            raise chunk
+        return cast("bytes", chunk)
+
+    async def __anext__(self) -> bytes:
+        return self.__next__()
+
+
+class PlainSource(Source):
+    def __iter__(self) -> Self:
+        return self
+
+
+class WaitingSource(Source):
+    def __aiter__(self) -> Self:
+        return self
+
+
+async def test_a_source_ends_with_its_own_exception_for_that() -> None:
+    assert await frames_of(reader_of(PlainSource(StopIteration()))) == [FRAME, b""]
+    assert await frames_of(reader_of(WaitingSource(StopAsyncIteration()))) == [FRAME, b""]
+
+
+@pytest.mark.parametrize(
+    ("source", "error"),
+    [
+        (PlainSource(None), "ConfigurationError: audio chunks must be bytes, bytearray or memoryview, not NoneType"),
+        (WaitingSource(None), "ConfigurationError: audio chunks must be bytes, bytearray or memoryview, not NoneType"),
+        (PlainSource(StopAsyncIteration()), "RuntimeError: the source raised StopAsyncIteration"),
+        (WaitingSource(StopIteration()), "RuntimeError: coroutine raised StopIteration"),
+    ],
+)
+async def test_nothing_else_ends_a_source(source: AudioSource, error: str) -> None:
+    with pytest.raises((ConfigurationError, RuntimeError)) as caught:
+        await frames_of(reader_of(source))
+    assert f"{type(caught.value).__name__}: {caught.value}" == error
 
 
 async def test_a_source_that_is_left_early_cleans_up() -> None:

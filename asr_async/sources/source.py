@@ -8,7 +8,7 @@ A source is any async or plain iterable of bytes-like chunks of any size. It may
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from ..audio import AudioFormat, Framer, Piece
 from ..errors import ConfigurationError
@@ -71,17 +71,22 @@ async def preflight(source: AudioSource, options: Options) -> None:
 class FrameReader:
     """Reads a source once, whatever its kind, in frames. A plain iterable runs in the event loop: it must not block."""
 
-    __slots__ = ("_ahead_frames", "_error", "_framer", "_is_over", "_iterator", "_never_waits", "live")
+    __slots__ = ("_ahead_frames", "_awaited", "_end", "_error", "_framer", "_is_over", "_plain", "live")
 
     def __init__(self, source: AudioSource, framer: Framer) -> None:
         if isinstance(source, bytes | bytearray | memoryview):
             source = (source,)
         self.live: bool | None = getattr(source, "live", None)
         self._framer = framer
-        self._iterator: AsyncIterator[AudioChunk] | Iterator[AudioChunk]
-        self._iterator = aiter(source) if isinstance(source, AsyncIterable) else iter(source)
-        # the next chunk of a plain iterable is always there: one that has to wait would stop the event loop
-        self._never_waits = not isinstance(source, AsyncIterable)
+        # one of the two; a plain one has its next chunk at once: to wait for it would stop the event loop
+        self._awaited: AsyncIterator[AudioChunk] | None = None
+        self._plain: Iterator[AudioChunk] = iter(())
+        # how it says that this was all
+        self._end: type[Exception] = StopIteration
+        if isinstance(source, AsyncIterable):
+            self._awaited, self._end = aiter(source), StopAsyncIteration
+        else:
+            self._plain = iter(source)
         # how much is enough for once: of what comes first, whatever is there, so that it can be sent
         self._ahead_frames = 1
         # what the source raised, told when what came before is taken
@@ -103,16 +108,20 @@ class FrameReader:
             return None
         frames: list[Piece] = []
         try:
-            if self._never_waits:
-                while (chunk := next(cast("Iterator[AudioChunk]", self._iterator), None)) is not None:
-                    frames += self._frames_of(chunk)
-                    if len(frames) >= self._ahead_frames:
-                        self._ahead_frames = AHEAD_FRAMES
-                        return frames
-            elif (chunk := await anext(cast("AsyncIterator[AudioChunk]", self._iterator), None)) is not None:
-                return self._frames_of(chunk)
+            if self._awaited is not None:
+                frames += self._frames_of(await anext(self._awaited))
+            else:
+                while len(frames) < self._ahead_frames:
+                    frames += self._frames_of(next(self._plain))
+        except self._end:
+            pass
+        except (StopIteration, StopAsyncIteration) as error:  # as the language does: else a loop over results ended
+            self._error = RuntimeError(f"the source raised {type(error).__name__}")
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the caller's own, and handed on
             self._error = error
+        else:
+            self._ahead_frames = AHEAD_FRAMES
+            return frames
         self._is_over = True
         return frames + self._rest()
 
@@ -128,7 +137,7 @@ class FrameReader:
 
     async def aclose(self) -> None:
         """Let a source that was not read to its end clean up."""
-        await close_iterator(self._iterator)
+        await close_iterator(self._plain if self._awaited is None else self._awaited)
 
 
 async def close_iterator(iterator: AsyncIterator[Any] | Iterator[Any]) -> None:
