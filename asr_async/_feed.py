@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ._ledger import Ledger
     from ._link import Link
     from ._meter import Meter
+    from ._pacer import Pacer
     from ._run import Run
 
 __all__ = ["Feed"]
@@ -80,50 +81,48 @@ class Feed:
 
     async def rest(self) -> None:
         """Return when everything is sent, or there is nowhere to send it; never without a pause for others."""
-        if self._is_done:
+        run, unsent = self._run, self._ledger.unsent
+        if not (unsent and run.is_sending):
             await asyncio.sleep(0)
-        while not self._is_done:
+        while unsent and run.is_sending:
             self._has_rested.clear()
             await self._has_rested.wait()
-
-    @property
-    def _is_done(self) -> bool:
-        return self._ledger.is_drained or not self._run.is_sending
 
     def _take_turn(self) -> None:
         """Send a frame if one is due, and plan the next turn: an unpaced source is not to keep the loop to itself."""
         self._is_waiting = False
-        run = self._run
-        link, pacer = run.link, run.pacer
-        if link is not None and run.is_sending:
-            now = self._now()
+        run, unsent = self._run, self._ledger.unsent
+        link = run.link
+        if unsent and run.is_sending and link is not None:
+            now, pacer = self._now(), run.pacer
             if pacer.next_at - now <= EARLY_S:
-                self._send_next(link, now)
-            if self._is_waiting:
-                return
-            if not self._is_done:
+                self._send_next(link, pacer, now)
+                if self._is_waiting:
+                    return
+            if unsent and run.is_sending:
                 self._is_waiting = True
-                if pacer.next_at - now > EARLY_S:
-                    self._ticker.call_at(min(pacer.next_at, now + LONGEST_NAP_S), self._take_turn)
-                else:
+                nap_s = pacer.next_at - now
+                if nap_s <= EARLY_S:
                     asyncio.get_running_loop().call_soon(self._take_turn)
+                elif nap_s <= LONGEST_NAP_S:
+                    self._ticker.call_at(pacer.next_at, self._take_turn)
+                else:
+                    self._ticker.call_at(now + LONGEST_NAP_S, self._take_turn)
                 return
         self._has_rested.set()
         if run.source_ended and run.is_up and link is not None:
             self._finish(link)
 
-    def _send_next(self, link: Link, now: float) -> None:
-        """Send the ledger's next frame, if it has any; what does not go through is the receiver's affair."""
+    def _send_next(self, link: Link, pacer: Pacer, now: float) -> None:
+        """Send the ledger's next frame; what does not go through is the receiver's affair."""
         frame = self._ledger.take()
-        if frame is None:
-            return
         try:
             has_room = link.send_audio(frame)
         except ASRError as error:
             self._on_failure(link, error)
             return
         run, meter = self._run, self._meter
-        run.pacer.sent(now, len(frame))
+        pacer.sent(now, len(frame))
         if run.is_watched:
             run.moved()
         if run.rotate_at_bytes is not None and self._ledger.cursor_bytes >= run.rotate_at_bytes:

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import os
 import struct
+from typing import TYPE_CHECKING
 
 try:
     from websockets.speedups import apply_mask
 except ImportError:  # not compiled for this system
     from websockets.utils import apply_mask
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 __all__ = ["binary_frame", "whole_text", "wire_bytes"]
 
@@ -22,6 +26,12 @@ MASKED = 0x80
 _pack_short = struct.Struct("!BB").pack
 _pack_medium = struct.Struct("!BBH").pack
 _pack_long = struct.Struct("!BBQ").pack
+
+KEYS_AT_ONCE = 1024
+"""A call of the system for each frame is a cost that many sessions feel."""
+
+_keys: Iterator[tuple[bytes]] = iter(())
+"""Masking keys that nobody has used."""
 
 
 def binary_frame(payload: bytes | memoryview) -> bytes:
@@ -33,8 +43,15 @@ def binary_frame(payload: bytes | memoryview) -> bytes:
         header = _pack_medium(FIN_AND_BINARY, MASKED | 126, size)
     else:
         header = _pack_long(FIN_AND_BINARY, MASKED | 127, size)
-    key = os.urandom(4)  # one that a proxy on the way cannot guess (section 10.3)
-    return b"".join((header, key, apply_mask(payload, key)))
+    key = next(_keys, None) or _new_key()
+    return b"".join((header, key[0], apply_mask(payload, key[0])))
+
+
+def _new_key() -> tuple[bytes]:
+    """Of the next lot of keys, the first. The system makes them: a proxy on the way cannot guess one (section 10.3)."""
+    global _keys  # noqa: PLW0603 - what is drawn ahead is everybody's
+    keys = _keys = struct.iter_unpack("4s", os.urandom(4 * KEYS_AT_ONCE))
+    return next(keys)
 
 
 def whole_text(data: memoryview) -> str | None:

@@ -49,7 +49,7 @@ class Ledger:
         "_max_bytes",
         "_sent",
         "_sent_before",
-        "_unsent",
+        "unsent",
     )
 
     def __init__(self, audio_format: AudioFormat, *, max_s: float) -> None:
@@ -58,7 +58,8 @@ class Ledger:
         self._is_compressed = audio_format.bytes_per_second is None
         self._max_bytes = round(max_s * (audio_format.bytes_per_second or COMPRESSED_BYTES_PER_SECOND))
         self._sent: list[Piece] = []
-        self._unsent: list[Piece] = []
+        self.unsent: list[Piece] = []
+        """What is to be sent, in order, the first perhaps from its middle on (`take`). Changed here only."""
         self._kept_from = 0
         self._covered = 0
         self._covered_ms = 0
@@ -103,20 +104,22 @@ class Ledger:
     @property
     def is_drained(self) -> bool:
         """Whether everything taken in has been sent."""
-        return not self._unsent
+        return not self.unsent
 
     def add(self, *frames: Piece) -> None:
         """Take in the next frames of the source."""
-        self._unsent += frames
+        self.unsent += frames
         self._end += sum(map(len, frames))
-        while self._sent and self.kept_bytes > self._max_bytes:
-            self._forget_first()
+        while self._sent and self._end - self._kept_from > self._max_bytes:
+            self._kept_from += len(self._sent.pop(0))
 
-    def take(self) -> Piece | None:
-        """The next frame to send, or what is left of it behind the cursor; None when all was sent."""
-        if not self._unsent:
-            return None
-        frame = self._unsent.pop(0)
+    def take(self) -> Piece:
+        """The next of the unsent frames, or what is left of it behind the cursor.
+
+        Raises:
+            IndexError: all was sent.
+        """
+        frame = self.unsent.pop(0)
         self._sent.append(frame)
         if self._begun_bytes:
             frame, self._begun_bytes = frame[self._begun_bytes :], 0
@@ -129,8 +132,14 @@ class Ledger:
         if self._is_compressed:
             return
         self._covered = max(self._covered, min(self._format.to_bytes(end_ms), self._cursor))
-        while self._sent and self._kept_from + len(self._sent[0]) <= self._covered:
-            self._forget_first()
+        forgotten = 0
+        for frame in self._sent:
+            end = self._kept_from + len(frame)
+            if end > self._covered:
+                break
+            self._kept_from = end
+            forgotten += 1
+        del self._sent[:forgotten]
 
     def rewind(self, *, min_bytes: int = 1) -> Lost | None:
         """Begin again behind the last final result.
@@ -142,14 +151,14 @@ class Ledger:
             What is lost because it was forgotten.
         """
         self._sent_before = self.sent_bytes
-        self._unsent[:0] = self._sent
+        self.unsent[:0] = self._sent
         self._sent.clear()
         if self._is_compressed:
             self._cursor, self._begun_bytes = self._kept_from, 0
             return Lost(self._covered_ms, None) if self._kept_from > 0 else None
         self._cursor = max(self._covered, self._kept_from)
-        if self._unsent:
-            first_bytes = len(self._unsent[0])
+        if self.unsent:
+            first_bytes = len(self.unsent[0])
             rest_bytes = self._kept_from + first_bytes - self._cursor
             self._cursor -= max(0, min(min_bytes, first_bytes) - rest_bytes)
         self._begun_bytes = self._cursor - self._kept_from
@@ -158,6 +167,3 @@ class Ledger:
         lost = Lost(self._format.to_ms(self._covered), self._format.to_ms(self._kept_from))
         self._covered = self._kept_from
         return lost
-
-    def _forget_first(self) -> None:
-        self._kept_from += len(self._sent.pop(0))

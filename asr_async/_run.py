@@ -58,6 +58,7 @@ class Run:
         "is_confirmed",
         "is_due",
         "is_needed",
+        "is_sending",
         "is_up",
         "is_watched",
         "link",
@@ -80,6 +81,8 @@ class Run:
         self.link: Link | None = None
         self.is_up = False
         self.retiring: Link | None = None
+        # whether audio goes there too: a vendor that has heard enough listens no more
+        self.is_sending = False
         # what sending failed with; the receiver may have heard more
         self.send_error: ASRError | None = None
         # when to send
@@ -108,11 +111,6 @@ class Run:
         return f"<Run {'ended' if self.ended.is_set() and self.phase != 'closed' else self.phase}>"
 
     @property
-    def is_sending(self) -> bool:
-        """Whether audio has somewhere to go: a vendor that has heard enough listens no more."""
-        return self.is_up and not self.heard_enough
-
-    @property
     def links(self) -> list[Link]:
         """All connections that are open for this session."""
         return [link for link in (self.link, self.retiring) if link is not None]
@@ -131,15 +129,17 @@ class Run:
     def go_up(self) -> None:
         """There is a connection that can be told."""
         self.is_up = True
+        self.is_sending = not self.heard_enough
         self.moved()
 
     def go_down(self) -> None:
         """It cannot be told any more."""
-        self.is_up = False
+        self.is_up = self.is_sending = False
 
     def hear_enough(self) -> None:
         """Let the reading of the source end where it stands. Idempotent."""
         self.heard_enough = True
+        self.is_sending = False
         if self.pumping is not None and not self.pumping.expired():
             self.pumping.reschedule(asyncio.get_running_loop().time())
 

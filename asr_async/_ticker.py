@@ -7,7 +7,6 @@ are called together, at its end. It does not know what they wait for.
 from __future__ import annotations
 
 import asyncio
-import math
 import weakref
 from collections.abc import Callable
 
@@ -30,8 +29,8 @@ class Ticker:
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        # by tick, those who are called at its end
-        self._due: dict[int, list[Callable[[], None]]] = {}
+        # by tick, those who are called at its end; ticks are whole numbers, but stay floats, as the clock has them
+        self._due: dict[float, list[Callable[[], None]]] = {}
 
     @classmethod
     def of_running_loop(cls) -> Ticker:
@@ -46,14 +45,14 @@ class Ticker:
 
     def call_at(self, when: float, callback: Callable[[], None]) -> None:
         """Call at an instant of the loop's clock, at most `EARLY_S` before it and a tick after it."""
-        tick = math.ceil((when - EARLY_S) / TICK_S)
+        tick = (when - EARLY_S) // TICK_S + 1
         due = self._due.get(tick)
         if due is None:
             due = self._due[tick] = []
             self._loop.call_at(tick * TICK_S, self._end, tick)
         due.append(callback)
 
-    def _end(self, tick: int) -> None:
+    def _end(self, tick: float) -> None:
         for callback in self._due.pop(tick):  # whoever comes now has a timer of its own
             try:
                 callback()

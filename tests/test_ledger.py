@@ -24,17 +24,15 @@ def frame(number: int) -> memoryview:
     return memoryview(b"".join((first + n).to_bytes(2, "little") for n in range(FRAME_MS)))
 
 
-def milliseconds(piece: Piece | None) -> tuple[int, int] | None:
+def milliseconds(piece: Piece) -> tuple[int, int]:
     """From where to where in the source a piece goes."""
-    if piece is None:
-        return None
     return int.from_bytes(piece[:2], "little"), int.from_bytes(piece[-2:], "little") + 1
 
 
 def rest_of(ledger: Ledger) -> Iterator[Piece]:
     """Send what there is to send."""
-    while (piece := ledger.take()) is not None:
-        yield piece
+    while ledger.unsent:
+        yield ledger.take()
 
 
 def ledger_of(seconds: float, *, max_s: float = 60.0) -> Ledger:
@@ -183,11 +181,11 @@ class AnyOrder(RuleBasedStateMachine):
 
     @rule()
     def a_frame_is_sent(self) -> None:
-        piece = milliseconds(self.ledger.take())
-        assert (piece is None) == (self.sent_until == self.frames * FRAME_MS)
-        if piece is not None:
-            assert piece[0] == self.sent_until
-            self.sent_until = piece[1]
+        assert self.ledger.is_drained == (self.sent_until == self.frames * FRAME_MS)
+        if not self.ledger.is_drained:
+            begins_ms, ends_ms = milliseconds(self.ledger.take())
+            assert begins_ms == self.sent_until
+            self.sent_until = ends_ms
 
     @rule(end_ms=st.integers(0, 5_000))
     def a_result_is_final(self, end_ms: int) -> None:
