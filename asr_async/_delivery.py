@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING
 
 from ._signal import Signal
 from ._timeline import Timeline
-from .results import Event, Gap, Reconnected, Result, SpeechEnded, SpeechEnding, SpeechStarted, TranslationArrived
+from .results import Gap, Reconnected, Result, SpeechEnded, SpeechEnding, SpeechStarted, TranslationArrived
 from .vendors.codec import Unrecognised, Usage, Waiting
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ._ledger import Ledger
     from ._link import Link
     from ._meter import Meter
@@ -34,6 +36,8 @@ class Delivery:
     __slots__ = (
         "_ledger",
         "_meter",
+        "_now",
+        "_on_other",
         "_outbox",
         "_progress_ms",
         "_recovery",
@@ -49,13 +53,23 @@ class Delivery:
     )
 
     def __init__(
-        self, outbox: Outbox, meter: Meter, ledger: Ledger, recovery: Recovery, *, translation_s: float
+        self,
+        outbox: Outbox,
+        meter: Meter,
+        ledger: Ledger,
+        recovery: Recovery,
+        *,
+        translation_s: float,
+        on_other: Callable[[Link, CodecEvent], None],
     ) -> None:
+        """Share what the session has; `on_other` learns what is no affair of the caller's, but of the task."""
         self._outbox = outbox
         self._meter = meter
         self._ledger = ledger
         self._recovery = recovery
         self._translation_s = translation_s
+        self._on_other = on_other
+        self._now = asyncio.get_running_loop().time
         self._timeline = Timeline()
         self._stretch = self._timeline.stretch(0)
         self.wants_events = False
@@ -77,36 +91,42 @@ class Delivery:
         """Whether anything is final."""
         return self._timeline.has_finals
 
-    def take(self, event: CodecEvent, link: Link) -> None:
+    def take(self, link: Link, event: CodecEvent) -> None:
         """Take in what the link says."""
+        if type(event) is Result:  # this and usage are what most is; others are more expensive to tell apart
+            self.something_heard.set()
+            if (placed := self._stretch.place_result(event)) is not None:
+                self._deliver(placed, link)
+        elif type(event) is Usage:
+            self._meter.used(event.seconds)
+        else:
+            self._take_other(event, link)
+
+    def _take_other(self, event: CodecEvent, link: Link) -> None:
         match event:
-            case Result() | SpeechStarted() | SpeechEnded() | SpeechEnding() | TranslationArrived():
+            case SpeechStarted() | SpeechEnded() | SpeechEnding() | TranslationArrived():
                 self.something_heard.set()
-                if (placed := self._stretch.place(event)) is not None:
-                    self._deliver(placed, link)
-            case Usage():
-                self._meter.used(event.seconds)
+                placed = self._stretch.place(event)
+                if placed is not None and self.wants_events:
+                    self._outbox.put(placed)
+                elif isinstance(placed, TranslationArrived):
+                    logger.warning("%r: a translation came after its final, which session.events() would show", link)
             case Waiting():
                 timer = asyncio.get_running_loop().call_later(self._translation_s, self._give_out, event.segment_id)
                 self._waiting[event.segment_id] = timer, link
             case Unrecognised():
                 self._report_once(event, link)
             case _:
-                pass  # what the others mean for the task is the session's affair
+                self._on_other(link, event)
 
-    def _deliver(self, event: Event, link: Link) -> None:
-        if isinstance(event, Result):
-            self._meter.received(event, asyncio.get_running_loop().time())
-            if event.is_final:
-                self._note_final(link)
-            if event.end_ms > self._progress_ms:
-                self._progress_ms = event.end_ms
-                self.progress.set()
-            self._outbox.put(event)
-        elif self.wants_events:
-            self._outbox.put(event)
-        elif isinstance(event, TranslationArrived):
-            logger.warning("%r: a translation came after its final, which session.events() would show", link)
+    def _deliver(self, result: Result, link: Link) -> None:
+        self._meter.received(result, self._now())
+        if result.is_final:
+            self._note_final(link)
+        if result.end_ms > self._progress_ms:
+            self._progress_ms = result.end_ms
+            self.progress.set()
+        self._outbox.put(result)
 
     def _note_final(self, link: Link) -> None:
         self._ledger.cover(self._timeline.covered_ms)
@@ -127,7 +147,7 @@ class Delivery:
         timer, link = self._waiting.pop(segment_id)
         timer.cancel()
         for event in link.codec.overdue(segment_id):
-            self.take(event, link)
+            self.take(link, event)
 
     def give_out_all(self) -> None:
         """Nothing more comes that could belong to a final."""

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Feed"]
 
+SHORT_NAP_S = 0.03
+"""Shorter than this a turn is timed by itself: a tick late each time, a high pace, or what is made up for, would slow
+down, and audio that comes live and a little early would wait."""
+
 LONGEST_NAP_S = 0.1
 """A turn is not planned further ahead: so soon another connection is used, and a session that has ended forgotten."""
 
@@ -101,17 +105,21 @@ class Feed:
                     return
             if unsent and run.is_sending:
                 self._is_waiting = True
-                nap_s = pacer.next_at - now
-                if nap_s <= EARLY_S:
-                    asyncio.get_running_loop().call_soon(self._take_turn)
-                elif nap_s <= LONGEST_NAP_S:
-                    self._ticker.call_at(pacer.next_at, self._take_turn)
-                else:
-                    self._ticker.call_at(now + LONGEST_NAP_S, self._take_turn)
+                self._plan_turn(pacer.next_at, now)
                 return
         self._has_rested.set()
         if run.source_ended and run.is_up and link is not None:
             self._finish(link)
+
+    def _plan_turn(self, at: float, now: float) -> None:
+        """Have the next turn at an instant, or as soon as others had theirs."""
+        nap_s = at - now
+        if nap_s > SHORT_NAP_S:
+            self._ticker.call_at(at if nap_s < LONGEST_NAP_S else now + LONGEST_NAP_S, self._take_turn)
+        elif nap_s > EARLY_S:
+            asyncio.get_running_loop().call_at(at, self._take_turn)
+        else:
+            asyncio.get_running_loop().call_soon(self._take_turn)
 
     def _send_next(self, link: Link, pacer: Pacer, now: float) -> None:
         """Send the ledger's next frame; what does not go through is the receiver's affair."""

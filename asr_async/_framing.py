@@ -6,6 +6,7 @@ results come in some times a second, and were a tenth. Everything else is the li
 
 from __future__ import annotations
 
+import functools
 import os
 import struct
 from typing import TYPE_CHECKING
@@ -36,15 +37,17 @@ _keys: Iterator[tuple[bytes]] = iter(())
 
 def binary_frame(payload: bytes | memoryview) -> bytes:
     """Make the bytes that carry the payload as one whole message."""
-    size = len(payload)
-    if size < 126:
-        header = _pack_short(FIN_AND_BINARY, MASKED | size)
-    elif size < 65_536:
-        header = _pack_medium(FIN_AND_BINARY, MASKED | 126, size)
-    else:
-        header = _pack_long(FIN_AND_BINARY, MASKED | 127, size)
     key = next(_keys, None) or _new_key()
-    return b"".join((header, key[0], apply_mask(payload, key[0])))
+    return b"".join((_binary_header(len(payload)), key[0], apply_mask(payload, key[0])))
+
+
+@functools.lru_cache(maxsize=64)  # a stream's frames are all of one length but for the last
+def _binary_header(size: int) -> bytes:
+    if size < 126:
+        return _pack_short(FIN_AND_BINARY, MASKED | size)
+    if size < 65_536:
+        return _pack_medium(FIN_AND_BINARY, MASKED | 126, size)
+    return _pack_long(FIN_AND_BINARY, MASKED | 127, size)
 
 
 def _new_key() -> tuple[bytes]:

@@ -132,13 +132,15 @@ class Ledger:
         if self._is_compressed:
             return
         self._covered = max(self._covered, min(self._format.to_bytes(end_ms), self._cursor))
-        forgotten = 0
+        covered, forgotten = self._covered, 0
+        kept_from = end = self._kept_from
         for frame in self._sent:
-            end = self._kept_from + len(frame)
-            if end > self._covered:
+            end += len(frame)
+            if end > covered:
                 break
-            self._kept_from = end
+            kept_from = end
             forgotten += 1
+        self._kept_from = kept_from
         del self._sent[:forgotten]
 
     def rewind(self, *, min_bytes: int = 1) -> Lost | None:

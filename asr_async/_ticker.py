@@ -12,9 +12,10 @@ from collections.abc import Callable
 
 __all__ = ["EARLY_S", "TICK_S", "Ticker"]
 
-TICK_S = 0.005
-"""How late somebody may be called. A twentieth of a frame: nobody hears it, and it is well below what a busy loop or a
-network adds; the wake-ups of a loop are bounded by 200 a second for any number of sessions."""
+TICK_S = 0.01
+"""How late somebody may be called: a tenth of a frame. It is recordings that wait for their time, so nobody hears it.
+For any number of sessions the loop is woken a hundred times a second at most, and waking is dear: with half the length,
+300 sessions cost an eighth more (benchmarks/bench_sessions.py)."""
 
 EARLY_S = 0.00001
 """How early somebody may be called: a moment that is the end of a tick but for the rounding of floats is not moved to

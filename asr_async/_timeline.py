@@ -107,26 +107,23 @@ class Silence:
     Counted in bytes, so that nothing adds up however often the source pauses.
     """
 
-    __slots__ = ("_bytes", "_format", "_pauses")
+    __slots__ = ("_format", "_pauses", "size_bytes")
 
     def __init__(self, audio_format: AudioFormat) -> None:
         self._format = audio_format
-        self._bytes = 0
+        self.size_bytes = 0
         self._pauses: list[_Pause] = []
 
     def __repr__(self) -> str:
-        return f"<Silence {self._bytes} bytes, {len(self._pauses)} pauses>"
-
-    def __bool__(self) -> bool:
-        return self._bytes > 0
+        return f"<Silence {self.size_bytes} bytes, {len(self._pauses)} pauses>"
 
     def put(self, at_ms: int, size_bytes: int) -> None:
         """More silence is sent, at this place in the source: the one where it was before, or a later one."""
-        before_ms = self._format.to_ms(self._bytes)
-        self._bytes += size_bytes
+        before_ms = self._format.to_ms(self.size_bytes)
+        self.size_bytes += size_bytes
         if self._pauses and self._pauses[-1].at_ms == at_ms:
             before_ms = self._pauses.pop().before_ms
-        self._pauses.append(_Pause(at_ms, before_ms, self._format.to_ms(self._bytes)))
+        self._pauses.append(_Pause(at_ms, before_ms, self._format.to_ms(self.size_bytes)))
         del self._pauses[:-MAX_REMEMBERED]
 
     def left_out(self, time_ms: int) -> int:
@@ -165,8 +162,6 @@ class Stretch:
     def place(self, event: Event) -> Event | None:
         """The event as it is in the session; None if it tells what was told already."""
         match event:
-            case Result():
-                return self._place_result(event)
             case SpeechStarted():
                 return self._place_start(event)
             case SpeechEnded():
@@ -175,12 +170,18 @@ class Stretch:
                 return self._place_ending(event)
             case TranslationArrived():
                 return self._place_translation(event)
+            case Result():
+                return self.place_result(event)
             case _:  # no codec says it: reconnects and gaps are the session's
                 return event
 
-    def _place_result(self, result: Result) -> Result | None:
-        start_ms, end_ms = self._in_source(result.start_ms), self._in_source(result.end_ms)
-        if self._was_told(start_ms, end_ms):
+    def place_result(self, result: Result) -> Result | None:
+        """The same for a result, of which there are most."""
+        start_ms, end_ms = result.start_ms, result.end_ms
+        is_moved = self._offset_ms or (self._silence is not None and self._silence.size_bytes)
+        if is_moved:
+            start_ms, end_ms = self._in_source(start_ms), self._in_source(end_ms)
+        if self._told and self._was_told(start_ms, end_ms):
             if result.is_final:
                 self._timeline.finalised(start_ms, end_ms)
             return None
@@ -189,7 +190,7 @@ class Stretch:
         if result.is_final:
             self._timeline.closed(segment_id)
             self._timeline.finalised(start_ms, end_ms)
-        if not self._offset_ms and not self._silence and segment_id == result.segment_id:
+        if not is_moved and segment_id == result.segment_id:
             return result
         return msgspec.structs.replace(
             result,
@@ -202,7 +203,7 @@ class Stretch:
 
     def _place_start(self, event: SpeechStarted) -> SpeechStarted | None:
         start_ms = self._in_source(event.start_ms)
-        if self._was_told(start_ms, start_ms + 1):
+        if self._told and self._was_told(start_ms, start_ms + 1):
             return None
         segment_id = self._id_of(event.segment_id)
         self._timeline.opened(segment_id, start_ms)
@@ -229,13 +230,11 @@ class Stretch:
         return msgspec.structs.replace(event, segment_id=segment_id, translation=self._moved(event.translation))
 
     def _in_source(self, own_ms: int) -> int:
-        time_ms = own_ms + self._offset_ms
-        return self._silence.left_out(time_ms) if self._silence else time_ms
+        time_ms, silence = own_ms + self._offset_ms, self._silence
+        return time_ms if silence is None or not silence.size_bytes else silence.left_out(time_ms)
 
     def _was_told(self, start_ms: int, end_ms: int) -> bool:
         """Whether this lies in a segment that is final: with its middle, since times differ by some milliseconds."""
-        if not self._told:
-            return False
         middle_ms = (start_ms + end_ms) / 2
         return any(span.start_ms <= middle_ms < span.end_ms for span in self._told)
 

@@ -14,6 +14,7 @@ opened (the dialer does) and fed (the feed and the link), nor when there has to 
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 from typing import TYPE_CHECKING, Generic, Self, TypeVar, cast
 
@@ -91,7 +92,14 @@ class Session:
         self._outbox = Outbox()
         self._meter = Meter(audio_format)
         recovery = Recovery(retry)
-        self._delivery = Delivery(self._outbox, self._meter, self._ledger, recovery, translation_s=timeouts.translation)
+        self._delivery = Delivery(
+            self._outbox,
+            self._meter,
+            self._ledger,
+            recovery,
+            translation_s=timeouts.translation,
+            on_other=self._take_word_on_task,
+        )
         self._feed = Feed(
             self._run,
             self._ledger,
@@ -100,8 +108,6 @@ class Session:
             on_finished=self._delivery.progress.set,
         )
         self._relay = Relay(self._run, dialer, self._delivery, self._ledger, recovery, on_up=self._begin_on)
-        # the link that is read, which is not the one that is told while that one waits for an older one to retire
-        self._heard: Link | None = None
         # until when a receiver may hear more from a connection that takes nothing any more
         self._last_word: asyncio.TimerHandle | None = None
 
@@ -302,9 +308,8 @@ class Session:
     def _begin_on(self, link: Link) -> None:
         """There is a connection to send on, the first one or another in its place."""
         run = self._run
-        self._heard = link
         for event in link.opening:
-            self._take(event)
+            self._delivery.take(link, event)
         run.go_up()
         self._feed.go_on()
         if self._timeouts.first_result is not None:
@@ -333,9 +338,8 @@ class Session:
 
     async def _receive_until_lost(self, link: Link) -> ASRError | None:
         """Read a connection until it fails, and say how; None when the session has ended, or the connection retired."""
-        self._heard = link
         try:
-            ending = await link.listen(self._take)
+            ending = await link.listen(functools.partial(self._delivery.take, link))
         except ASRError as error:
             return error
         match ending:
@@ -356,17 +360,14 @@ class Session:
             self._end(None)
         return None
 
-    def _take(self, event: CodecEvent) -> None:
-        assert self._heard is not None  # noqa: S101 - somebody said it
-        kind = type(event)
-        if kind in ENDINGS:
-            if self._heard is self._link:  # and not one that retires
+    def _take_word_on_task(self, link: Link, event: CodecEvent) -> None:
+        """See to what the vendor says about the task itself."""
+        if type(event) in ENDINGS:
+            if link is self._link:  # and not one that retires
                 self._run.go_down()
-        elif kind is EnoughAudio:
+        elif isinstance(event, EnoughAudio):
             self._run.hear_enough()
             self._inbox.close()
-        else:
-            self._delivery.take(event, self._heard)
 
     # --- send task ---------------------------------------------------------------------------------------------------
 

@@ -109,7 +109,7 @@ class FrameReader:
         frames: list[Piece] = []
         try:
             if self._awaited is not None:
-                frames += self._frames_of(await anext(self._awaited))
+                frames = self._frames_of(await anext(self._awaited))
             else:
                 while len(frames) < self._ahead_frames:
                     frames += self._frames_of(next(self._plain))

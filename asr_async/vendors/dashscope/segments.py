@@ -107,7 +107,7 @@ def words_of(sentence: Sentence | GummySentence) -> tuple[Word, ...]:
             start_ms=word.begin_time or 0,
             end_ms=word.end_time or word.begin_time or 0,
             # Gummy's samples repeat the word where others have the punctuation behind it
-            punctuation="" if word.punctuation == word.text else word.punctuation or "",
+            punctuation=word.punctuation if word.punctuation and word.punctuation != word.text else "",
             is_fixed=None if word.fixed is UNSET else word.fixed,
         )
         for word in sentence.words
