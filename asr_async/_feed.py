@@ -13,7 +13,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from ._signal import Signal
-from ._ticker import EARLY_S, Ticker
+from ._ticker import Ticker
 from .errors import ASRError
 
 if TYPE_CHECKING:
@@ -27,9 +27,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Feed"]
 
+SOON_S = 0.001
+"""What is due so soon goes now: an event loop's timers are no finer, and a frame may be shorter at a high pace."""
+
 SHORT_NAP_S = 0.03
-"""Shorter than this a turn is timed by itself: a tick late each time, a high pace, or what is made up for, would slow
-down, and audio that comes live and a little early would wait."""
+"""A shorter one is not lengthened by a whole tick: a high pace, or audio that is made up for, would slow down, and what
+comes live and a little early would wait."""
 
 LONGEST_NAP_S = 0.1
 """A turn is not planned further ahead: so soon another connection is used, and a session that has ended forgotten."""
@@ -99,7 +102,7 @@ class Feed:
         link = run.link
         if unsent and run.is_sending and link is not None:
             now, pacer = self._now(), run.pacer
-            if pacer.next_at - now <= EARLY_S:
+            if pacer.next_at - now <= SOON_S:
                 self._send_next(link, pacer, now)
                 if self._is_waiting:
                     return
@@ -114,10 +117,12 @@ class Feed:
     def _plan_turn(self, at: float, now: float) -> None:
         """Have the next turn at an instant, or as soon as others had theirs."""
         nap_s = at - now
-        if nap_s > SHORT_NAP_S:
-            self._ticker.call_at(at if nap_s < LONGEST_NAP_S else now + LONGEST_NAP_S, self._take_turn)
-        elif nap_s > EARLY_S:
-            asyncio.get_running_loop().call_at(at, self._take_turn)
+        if nap_s > LONGEST_NAP_S:
+            self._ticker.call_at(now + LONGEST_NAP_S, self._take_turn)
+        elif nap_s > SHORT_NAP_S:
+            self._ticker.call_at(at, self._take_turn)
+        elif nap_s > SOON_S:
+            self._ticker.call_at(at, self._take_turn, tick_s=SOON_S)
         else:
             asyncio.get_running_loop().call_soon(self._take_turn)
 

@@ -30,7 +30,7 @@ class Ticker:
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        # by tick, those who are called at its end; ticks are whole numbers, but stay floats, as the clock has them
+        # by the end of a tick, those who are called then
         self._due: dict[float, list[Callable[[], None]]] = {}
 
     @classmethod
@@ -44,17 +44,17 @@ class Ticker:
             _tickers[loop] = weakref.ref(ticker)
         return ticker
 
-    def call_at(self, when: float, callback: Callable[[], None]) -> None:
+    def call_at(self, when: float, callback: Callable[[], None], *, tick_s: float = TICK_S) -> None:
         """Call at an instant of the loop's clock, at most `EARLY_S` before it and a tick after it."""
-        tick = (when - EARLY_S) // TICK_S + 1
-        due = self._due.get(tick)
+        end = ((when - EARLY_S) // tick_s + 1) * tick_s
+        due = self._due.get(end)
         if due is None:
-            due = self._due[tick] = []
-            self._loop.call_at(tick * TICK_S, self._end, tick)
+            due = self._due[end] = []
+            self._loop.call_at(end, self._end, end)
         due.append(callback)
 
-    def _end(self, tick: float) -> None:
-        for callback in self._due.pop(tick):  # whoever comes now has a timer of its own
+    def _end(self, end: float) -> None:
+        for callback in self._due.pop(end):  # whoever comes now has a timer of its own
             try:
                 callback()
             except Exception as error:  # noqa: BLE001 - as the loop does: one defect is not the others' loss
