@@ -22,7 +22,7 @@ MAX_REMEMBERED = 1_000
 """Segments of which something may still be said, or said again; a session of hours has many more."""
 
 
-class _Span(msgspec.Struct, frozen=True):
+class _Span(msgspec.Struct, frozen=True, gc=False):
     """A final segment's place in the source."""
 
     start_ms: int
@@ -93,7 +93,7 @@ class Timeline:
         self._finals_end_ms = max(self._finals_end_ms, end_ms)
 
 
-class _Pause(msgspec.Struct, frozen=True):
+class _Pause(msgspec.Struct, frozen=True, gc=False):
     """A place in the source at which silence was sent, and how much of it the connection had before and behind it."""
 
     at_ms: int

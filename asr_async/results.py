@@ -42,7 +42,7 @@ class Word(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Whether the word will not change any more, also in an interim; None where the vendor does not say."""
 
 
-class Translation(msgspec.Struct, frozen=True, kw_only=True):
+class Translation(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A segment's text in another language, with a timing and a finality of its own."""
 
     text: str
@@ -52,7 +52,7 @@ class Translation(msgspec.Struct, frozen=True, kw_only=True):
     words: tuple[Word, ...] = ()
 
 
-class Result(msgspec.Struct, frozen=True, kw_only=True):
+class Result(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The text of one segment, whole: each interim replaces the one before it, the final replaces them all.
 
     `segment_id` counts the segments of a session from 0; the interims and the final of one segment share it.
@@ -113,7 +113,7 @@ class SpeechEnded(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     end_ms: int
 
 
-class TranslationArrived(msgspec.Struct, frozen=True, kw_only=True):
+class TranslationArrived(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A translation that came after the final result of its segment; see `Result.translations`."""
 
     segment_id: int

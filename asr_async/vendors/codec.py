@@ -48,13 +48,13 @@ Frame = str | bytes | memoryview
 """One WebSocket message: text as str, binary as bytes or memoryview."""
 
 
-class Started(msgspec.Struct, frozen=True):
+class Started(msgspec.Struct, frozen=True, gc=False):
     """The vendor is ready for audio."""
 
     request_id: str
 
 
-class Usage(msgspec.Struct, frozen=True):
+class Usage(msgspec.Struct, frozen=True, gc=False):
     """What the vendor bills for the task so far: cumulative, the last one counts."""
 
     seconds: float
@@ -64,7 +64,7 @@ class EnoughAudio(msgspec.Struct, frozen=True):
     """The vendor listens no more: send no more audio and finish; results may still come."""
 
 
-class Waiting(msgspec.Struct, frozen=True):
+class Waiting(msgspec.Struct, frozen=True, gc=False):
     """A final result is complete but for what may still come; call `Codec.overdue` when it has waited long enough."""
 
     segment_id: int
@@ -90,7 +90,7 @@ class Failed(msgspec.Struct, frozen=True):
     error: ASRError
 
 
-class Unrecognised(msgspec.Struct, frozen=True):
+class Unrecognised(msgspec.Struct, frozen=True, gc=False):
     """A message that this version does not know; kept, reported once, never fatal."""
 
     name: str

@@ -81,7 +81,7 @@ ClientEvent = SessionUpdate | Append | Commit | Clear | Finish
 # --- server to client ------------------------------------------------------------------------------------------------
 
 
-class SessionInfo(msgspec.Struct, frozen=True, kw_only=True):
+class SessionInfo(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The session as the server has it set up."""
 
     id: str = ""
@@ -94,7 +94,7 @@ class SessionInfo(msgspec.Struct, frozen=True, kw_only=True):
     turn_detection: Any = None
 
 
-class Fault(msgspec.Struct, frozen=True, kw_only=True):
+class Fault(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What went wrong; `event_id` names the client's event that it is about.
 
     `invalid_request_error` leaves the connection open, `server_error` ends it (server event page of the sibling
@@ -108,7 +108,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
     event_id: str | None = None
 
 
-class ItemInfo(msgspec.Struct, frozen=True, kw_only=True):
+class ItemInfo(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """An utterance as an item of the conversation."""
 
     id: str = ""
@@ -119,7 +119,7 @@ class ItemInfo(msgspec.Struct, frozen=True, kw_only=True):
     content: Any = ()
 
 
-class _ServerEvent(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
+class _ServerEvent(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", gc=False):
     event_id: str | None = None
 
 

@@ -73,7 +73,7 @@ class FinishTask(msgspec.Struct, frozen=True):
 # --- server to client ------------------------------------------------------------------------------------------------
 
 
-class ServerHeader(msgspec.Struct, frozen=True, kw_only=True):
+class ServerHeader(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Which event, of which task; the error members come with task-failed only."""
 
     task_id: str = ""
@@ -94,7 +94,7 @@ class WireWord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Gummy only: the word will not change any more."""
 
 
-class Sentence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Sentence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A sentence so far. Times in milliseconds from the start of the task's audio.
 
     `end_time` is null while interim. `sentence_end` and `sentence_id` are in the documents of 2026 but not in those of
@@ -114,7 +114,7 @@ class Sentence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     emo_confidence: float | None = None
 
 
-class GummySentence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class GummySentence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A sentence of Gummy so far, as it was said or, with `lang`, as it was translated.
 
     The two share a `sentence_id`, which counts from 0. While interim, `end_time` is null or missing and `current_time`
@@ -138,7 +138,7 @@ class GummySentence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     pre_end_end_time: int | None = None
 
 
-class Output(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Output(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What was recognised: of Gummy `transcription`, `translations` or both, of all other models `sentence`."""
 
     sentence: Sentence | None = None
@@ -146,20 +146,20 @@ class Output(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     translations: tuple[GummySentence, ...] | None = None
 
 
-class WireUsage(msgspec.Struct, frozen=True, kw_only=True):
+class WireUsage(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Billed seconds of the whole task so far: the last one counts, the sum does not."""
 
     duration: float | None = None
 
 
-class ServerPayload(msgspec.Struct, frozen=True, kw_only=True):
+class ServerPayload(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Empty for task-started and task-failed."""
 
     output: Output | None = None
     usage: WireUsage | None = None
 
 
-class ServerMessage(msgspec.Struct, frozen=True, kw_only=True):
+class ServerMessage(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Any message of the server."""
 
     header: ServerHeader

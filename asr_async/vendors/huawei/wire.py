@@ -65,7 +65,7 @@ class WireWord(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_default
     word: str | None = None
 
 
-class WireResult(msgspec.Struct, frozen=True, kw_only=True):
+class WireResult(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The text of a segment. `score` is 0.0 in interims and 0..1 in finals; `word_info` comes with need_word_info."""
 
     text: str | None = None
@@ -73,7 +73,7 @@ class WireResult(msgspec.Struct, frozen=True, kw_only=True):
     word_info: tuple[WireWord, ...] | UnsetType | None = UNSET
 
 
-class Segment(msgspec.Struct, frozen=True, kw_only=True):
+class Segment(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A sentence so far. Times in milliseconds from the start of the round's audio; interims keep their start_time.
 
     `result` may be missing when nothing could be recognised.
@@ -85,7 +85,7 @@ class Segment(msgspec.Struct, frozen=True, kw_only=True):
     result: WireResult | UnsetType | None = UNSET
 
 
-class ServerMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class ServerMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Any message of the server; which members it has depends on `resp_type`.
 
     START none · RESULT segments · EVENT event, timestamp · END reason · ERROR and FATAL_ERROR error_code, error_msg.
