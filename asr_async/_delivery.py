@@ -93,7 +93,7 @@ class Delivery:
 
     def take(self, link: Link, event: CodecEvent) -> None:
         """Take in what the link says."""
-        if type(event) is Result:  # this and usage are what most is; others are more expensive to tell apart
+        if type(event) is Result:  # most are one of these two; to match a struct of another kind is dear
             self.something_heard.set()
             if (placed := self._stretch.place_result(event)) is not None:
                 self._deliver(placed, link)

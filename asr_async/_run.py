@@ -77,12 +77,12 @@ class Run:
     def __init__(self) -> None:
         self.phase = "new"
         self.tasks = Tasks()
-        # the connection that is told, once there is one, and whether it can be; one that retires is only read
+        # the connection that is told, once there is one, whether it can be, and whether audio goes there: who has heard
+        # enough listens no more. One that retires is only read
         self.link: Link | None = None
         self.is_up = False
-        self.retiring: Link | None = None
-        # whether audio goes there too: a vendor that has heard enough listens no more
         self.is_sending = False
+        self.retiring: Link | None = None
         # what sending failed with; the receiver may have heard more
         self.send_error: ASRError | None = None
         # when to send

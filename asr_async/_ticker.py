@@ -14,7 +14,7 @@ __all__ = ["EARLY_S", "TICK_S", "Ticker"]
 
 TICK_S = 0.01
 """How late somebody may be called: a tenth of a frame. It is recordings that wait for their time, so nobody hears it.
-For any number of sessions the loop is woken a hundred times a second at most, and waking is dear: with half the length,
+However many they are, they wake the loop a hundred times a second at most, and waking is dear: with half the length,
 300 sessions cost an eighth more (benchmarks/bench_sessions.py)."""
 
 EARLY_S = 0.00001

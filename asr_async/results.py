@@ -1,6 +1,7 @@
 """What comes out of a session: results, events, and the transcript they add up to.
 
-All times are whole milliseconds from the first byte of the source. Nothing here knows a vendor.
+All times are whole milliseconds from the first byte of the source. Nothing here knows a vendor. What comes by the
+thousand is not tracked by the garbage collector (`gc=False`): it is frozen, and nothing in it leads back to it.
 """
 
 from __future__ import annotations

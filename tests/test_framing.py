@@ -46,7 +46,7 @@ def test_a_view_of_a_buffer_is_read_back_as_what_it_shows() -> None:
 
 def test_each_frame_has_a_mask_of_its_own() -> None:
     masks = {binary_frame(b"the same")[2:6] for _ in range(2 * KEYS_AT_ONCE + 1)}
-    assert len(masks) == 100
+    assert len(masks) >= 2 * KEYS_AT_ONCE  # which leaves room for one that comes twice by chance
 
 
 # --- what comes in ---------------------------------------------------------------------------------------------------
