@@ -55,7 +55,7 @@ def types(session: nox.Session) -> None:
 @nox.session
 def bench(session: nox.Session) -> None:
     """Run the benchmarks; `nox -s bench -- --json` for machines."""
-    install(session, "local,speed", "bench")
+    install(session, "local,speed,redis", "bench")
     for script in sorted(Path("benchmarks").glob("bench_*.py")):
         session.run("python", str(script), *session.posargs)
 

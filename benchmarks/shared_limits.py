@@ -5,7 +5,7 @@ starts. Then one process takes every place there is and is killed, and another w
 
     python benchmarks/shared_limits.py --seconds 60 --starts-per-second 20
 
-Needs `redis-server` on the path, or `--redis URL`. Exit status 1 if any second held more starts than the limit, or the
+Needs the extra `redis`, and `redis-server` on the path or `--redis URL`. Exit status 1 if any second held more starts than the limit, or the
 places did not return.
 """
 
@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import bisect
+import importlib.util
 import json
 import os
 import platform
@@ -270,6 +271,8 @@ def main(arguments: list[str] | None = None) -> int:
     if given.hold:
         asyncio.run(hold(*given.hold))
         return 0
+    if importlib.util.find_spec("redis") is None:
+        parser.error("the client is missing: pip install 'asr-async[redis]'")
     if given.redis:
         return run(given.redis, given)
     with redis_server() as redis:
