@@ -5,8 +5,8 @@ starts. Then one process takes every place there is and is killed, and another w
 
     python benchmarks/shared_limits.py --seconds 60 --starts-per-second 20
 
-Needs the extra `redis`, and `redis-server` on the path or `--redis URL`. Exit status 1 if any second held more starts than the limit, or the
-places did not return.
+Needs the extra `redis`, and `redis-server` on the path or `--redis URL`. Exit status 1 if any second held more starts
+than the limit, or the places did not return.
 """
 
 from __future__ import annotations
