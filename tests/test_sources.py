@@ -250,17 +250,17 @@ async def test_a_source_ends_with_its_own_exception_for_that() -> None:
 
 
 @pytest.mark.parametrize(
-    ("source", "error"),
+    ("kind", "then", "error"),
     [
-        (PlainSource(None), "ConfigurationError: audio chunks must be bytes, bytearray or memoryview, not NoneType"),
-        (WaitingSource(None), "ConfigurationError: audio chunks must be bytes, bytearray or memoryview, not NoneType"),
-        (PlainSource(StopAsyncIteration()), "RuntimeError: the source raised StopAsyncIteration"),
-        (WaitingSource(StopIteration()), "RuntimeError: coroutine raised StopIteration"),
+        (PlainSource, None, "ConfigurationError: audio chunks must be bytes, bytearray or memoryview, not NoneType"),
+        (WaitingSource, None, "ConfigurationError: audio chunks must be bytes, bytearray or memoryview, not NoneType"),
+        (PlainSource, StopAsyncIteration(), "RuntimeError: the source raised StopAsyncIteration"),
+        (WaitingSource, StopIteration(), "RuntimeError: coroutine raised StopIteration"),
     ],
 )
-async def test_nothing_else_ends_a_source(source: AudioSource, error: str) -> None:
+async def test_nothing_else_ends_a_source(kind: type[PlainSource | WaitingSource], then: object, error: str) -> None:
     with pytest.raises((ConfigurationError, RuntimeError)) as caught:
-        await frames_of(reader_of(source))
+        await frames_of(reader_of(kind(then)))
     assert f"{type(caught.value).__name__}: {caught.value}" == error
 
 

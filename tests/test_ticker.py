@@ -18,10 +18,10 @@ def now() -> float:
     return asyncio.get_running_loop().time()
 
 
-async def sleep(delay_s: float) -> float:
+async def sleep(delay_s: float, *, tick_s: float = TICK_S) -> float:
     """Wait to be called; return when that was."""
     called = asyncio.Event()
-    Ticker.of_running_loop().call_at(now() + delay_s, called.set)
+    Ticker.of_running_loop().call_at(now() + delay_s, called.set, tick_s=tick_s)
     await called.wait()
     return now()
 
@@ -53,15 +53,23 @@ def test_those_of_one_tick_are_one_timer_of_the_loop() -> None:
         assert loop.timers == 1
 
 
+def test_who_asks_for_a_shorter_tick_is_woken_at_its_end() -> None:
+    async def scenario() -> list[float]:
+        return await asyncio.gather(*(sleep(0.43 * TICK_S, tick_s=tick_s) for tick_s in (TICK_S / 10, TICK_S)))
+
+    assert run_virtual(scenario) == [pytest.approx(0.5 * TICK_S), pytest.approx(TICK_S)]
+
+
+@pytest.mark.parametrize("tick_s", [TICK_S, TICK_S / 10])
 @pytest.mark.parametrize("start_s", [0.0, 0.0123, 1_000_000.0007])
-def test_nobody_is_woken_early_or_more_than_a_tick_late(start_s: float) -> None:
+def test_nobody_is_woken_early_or_more_than_a_tick_late(start_s: float, tick_s: float) -> None:
     async def scenario() -> None:
         asyncio.get_running_loop().jump(start_s)  # type: ignore[attr-defined]
         for number in range(1, 200):
             delay_s = number * 0.00037
             began_at = now()
-            late_s = await sleep(delay_s) - began_at - delay_s
-            assert -2 * EARLY_S <= late_s <= TICK_S + EARLY_S
+            late_s = await sleep(delay_s, tick_s=tick_s) - began_at - delay_s
+            assert -2 * EARLY_S <= late_s <= tick_s + EARLY_S
 
     run_virtual(scenario)
 
