@@ -35,8 +35,8 @@ class Delivery:
 
     __slots__ = (
         "_ledger",
+        "_loop",
         "_meter",
-        "_now",
         "_on_other",
         "_outbox",
         "_progress_ms",
@@ -69,7 +69,7 @@ class Delivery:
         self._recovery = recovery
         self._translation_s = translation_s
         self._on_other = on_other
-        self._now = asyncio.get_running_loop().time
+        self._loop = asyncio.get_running_loop()
         self._timeline = Timeline()
         self._stretch = self._timeline.stretch(0)
         self.wants_events = False
@@ -112,7 +112,7 @@ class Delivery:
                 elif isinstance(placed, TranslationArrived):
                     logger.warning("%r: a translation came after its final, which session.events() would show", link)
             case Waiting():
-                timer = asyncio.get_running_loop().call_later(self._translation_s, self._give_out, event.segment_id)
+                timer = self._loop.call_later(self._translation_s, self._give_out, event.segment_id)
                 self._waiting[event.segment_id] = timer, link
             case Unrecognised():
                 self._report_once(event, link)
@@ -120,7 +120,7 @@ class Delivery:
                 self._on_other(link, event)
 
     def _deliver(self, result: Result, link: Link) -> None:
-        self._meter.received(result, self._now())
+        self._meter.received(result, self._loop.time())
         if result.is_final:
             self._note_final(link)
         if result.end_ms > self._progress_ms:

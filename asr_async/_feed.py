@@ -45,8 +45,8 @@ class Feed:
         "_has_rested",
         "_is_waiting",
         "_ledger",
+        "_loop",
         "_meter",
-        "_now",
         "_on_failure",
         "_on_finished",
         "_run",
@@ -72,7 +72,7 @@ class Feed:
         self._meter = meter
         self._on_failure = on_failure
         self._on_finished = on_finished
-        self._now = asyncio.get_running_loop().time
+        self._loop = asyncio.get_running_loop()
         self._ticker = Ticker.of_running_loop()
         # a turn is planned, or will be when a connection has room again
         self._is_waiting = False
@@ -101,7 +101,7 @@ class Feed:
         run, unsent = self._run, self._ledger.unsent
         link = run.link
         if unsent and run.is_sending and link is not None:
-            now, pacer = self._now(), run.pacer
+            now, pacer = self._loop.time(), run.pacer
             if pacer.next_at - now <= SOON_S:
                 self._send_next(link, pacer, now)
                 if self._is_waiting:
@@ -124,7 +124,7 @@ class Feed:
         elif nap_s > SOON_S:
             self._ticker.call_at(at, self._take_turn, tick_s=SOON_S)
         else:
-            asyncio.get_running_loop().call_soon(self._take_turn)
+            self._loop.call_soon(self._take_turn)
 
     def _send_next(self, link: Link, pacer: Pacer, now: float) -> None:
         """Send the ledger's next frame; what does not go through is the receiver's affair."""
@@ -159,5 +159,5 @@ class Feed:
         except ASRError as error:
             self._on_failure(link, error)
         else:
-            self._meter.finished_at = self._now()
+            self._meter.finished_at = self._loop.time()
             self._on_finished()
