@@ -35,6 +35,7 @@ from asr_async import (
     connect,
     transcribe,
 )
+from asr_async._feed import SOON_S
 from asr_async._recovery import Recovery, rotation_s
 from asr_async._timeline import Timeline
 from asr_async.emulator import Scripted, serve
@@ -272,8 +273,9 @@ def test_what_is_sent_again_goes_at_four_times_the_pace_and_catches_up() -> None
         _, stats = await run(Clocked(cut, after_ms=900), Source(8))
         second = [at for at, connection in times if connection == 2]
         gaps = [round(later - earlier, 3) for earlier, later in itertools.pairwise(second)]
-        assert gaps[0] == min(gaps) == 0.025
+        assert 0.025 <= gaps[0] <= 0.025 + SOON_S
         assert gaps[-1] == 0.1
+        assert min(gaps) >= 0.024
         assert stats.pacer_lateness_max_ms < 50, "being behind because of a lost connection is no lateness"
 
     run_virtual(scenario)
