@@ -95,14 +95,14 @@ class Delivery:
         """Take in what the link says."""
         if type(event) is Result:  # most are one of these two; to match a struct of another kind is dear
             self.something_heard.set()
-            if (placed := self._stretch.place_result(event)) is not None:
+            if (placed := self._stretch.place(event)) is not None:
                 self._deliver(placed, link)
         elif type(event) is Usage:
             self._meter.used(event.seconds)
         else:
-            self._take_other(event, link)
+            self._take_other(link, event)
 
-    def _take_other(self, event: CodecEvent, link: Link) -> None:
+    def _take_other(self, link: Link, event: CodecEvent) -> None:
         match event:
             case SpeechStarted() | SpeechEnded() | SpeechEnding() | TranslationArrived():
                 self.something_heard.set()

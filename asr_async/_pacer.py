@@ -89,17 +89,16 @@ class Pacer:
             self._sent_bytes += size_bytes
             self._sent_again(now, size_bytes)
             return
-        anchor_at = self._anchor_at
-        if anchor_at is None:
-            anchor_at = self._anchor_at = self._due_at = self.next_at = now
+        if self._anchor_at is None:
+            self._anchor_at = self._due_at = self.next_at = now
         if self._is_behind:
             self._is_behind = self._due_at < now
-        if now - self.next_at > self.lateness_max_s and not self._is_behind:
+        if not self._is_behind and now - self.next_at > self.lateness_max_s:
             self.lateness_max_s = now - self.next_at
-        self._sent_bytes = sent_bytes = self._sent_bytes + size_bytes
-        self._due_at = due_at = anchor_at + sent_bytes / rate
-        self._spaced_at = spaced_at = now + size_bytes / (rate * CATCH_UP)
-        self.next_at = due_at if due_at > spaced_at else spaced_at  # noqa: FURB136 - a call would cost a tenth of this
+        self._sent_bytes += size_bytes
+        self._due_at = self._anchor_at + self._sent_bytes / rate
+        self._spaced_at = now + size_bytes / rate / CATCH_UP
+        self.next_at = max(self._due_at, self._spaced_at)
 
     def rewind(self, to_bytes: int, now: float) -> None:
         """The audio is sent again from here in the source on; being behind because of that is no lateness."""

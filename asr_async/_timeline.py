@@ -11,6 +11,8 @@ Pure rules: no connections, no clock.
 
 from __future__ import annotations
 
+from typing import overload
+
 import msgspec
 
 from .audio import AudioFormat
@@ -159,9 +161,17 @@ class Stretch:
     def __repr__(self) -> str:
         return f"<Stretch from {self._offset_ms} ms>"
 
+    @overload
+    def place(self, event: Result) -> Result | None: ...
+
+    @overload
+    def place(self, event: Event) -> Event | None: ...
+
     def place(self, event: Event) -> Event | None:
         """The event as it is in the session; None if it tells what was told already."""
         match event:
+            case Result():
+                return self._place_result(event)
             case SpeechStarted():
                 return self._place_start(event)
             case SpeechEnded():
@@ -170,18 +180,15 @@ class Stretch:
                 return self._place_ending(event)
             case TranslationArrived():
                 return self._place_translation(event)
-            case Result():
-                return self.place_result(event)
             case _:  # no codec says it: reconnects and gaps are the session's
                 return event
 
-    def place_result(self, result: Result) -> Result | None:
-        """The same for a result, of which there are most."""
+    def _place_result(self, result: Result) -> Result | None:
         start_ms, end_ms = result.start_ms, result.end_ms
         is_moved = self._offset_ms or (self._silence is not None and self._silence.size_bytes)
         if is_moved:
             start_ms, end_ms = self._in_source(start_ms), self._in_source(end_ms)
-        if self._told and self._was_told(start_ms, end_ms):
+        if self._was_told(start_ms, end_ms):
             if result.is_final:
                 self._timeline.finalised(start_ms, end_ms)
             return None
@@ -203,7 +210,7 @@ class Stretch:
 
     def _place_start(self, event: SpeechStarted) -> SpeechStarted | None:
         start_ms = self._in_source(event.start_ms)
-        if self._told and self._was_told(start_ms, start_ms + 1):
+        if self._was_told(start_ms, start_ms + 1):
             return None
         segment_id = self._id_of(event.segment_id)
         self._timeline.opened(segment_id, start_ms)
@@ -235,6 +242,8 @@ class Stretch:
 
     def _was_told(self, start_ms: int, end_ms: int) -> bool:
         """Whether this lies in a segment that is final: with its middle, since times differ by some milliseconds."""
+        if not self._told:
+            return False
         middle_ms = (start_ms + end_ms) / 2
         return any(span.start_ms <= middle_ms < span.end_ms for span in self._told)
 

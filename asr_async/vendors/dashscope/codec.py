@@ -104,8 +104,7 @@ class TaskCodec:
 
     def audio(self, frame: Piece) -> Frame:
         """Audio goes as it is."""
-        if self._lifecycle.state is not State.STREAMING:  # where it changes nothing; asked with each frame
-            self._lifecycle.take(Step.AUDIO)
+        self._lifecycle.take(Step.AUDIO)
         return frame
 
     def update(self, context: Sequence[ContextMessage]) -> list[Frame]:

@@ -103,8 +103,7 @@ class RasrCodec:
 
     def audio(self, frame: Piece) -> Frame:
         """Audio goes as it is."""
-        if self._lifecycle.state is not State.STREAMING:  # where it changes nothing; asked with each frame
-            self._lifecycle.take(Step.AUDIO)
+        self._lifecycle.take(Step.AUDIO)
         return frame
 
     def update(self, context: Sequence[ContextMessage]) -> list[Frame]:  # noqa: ARG002 - the codecs' common face
