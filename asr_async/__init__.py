@@ -25,13 +25,11 @@ General layout, top to bottom; a room imports only from rooms above it:
 
 from __future__ import annotations
 
-from ._fanout import FanOut
-from ._pool import Pool
-from ._recovery import Retry
-from ._timeouts import Timeouts
-from ._version import __version__
+from ._net.user_agent import __version__
 from .audio import AudioFormat
+from .batch import TranscriptionBatch
 from .client import Client, connect, transcribe
+from .config import Limits, Pool, Retry, Timeouts
 from .errors import (
     ASRError,
     AudioLostError,
@@ -47,9 +45,9 @@ from .errors import (
 )
 from .fallback import Difference, Fallback
 from .hotwords import HotWord, Vocabulary
-from .limits import Limits
 from .local import Local
 from .results import (
+    BatchItem,
     Event,
     Gap,
     Reconnected,
@@ -58,7 +56,6 @@ from .results import (
     SpeechEnded,
     SpeechEnding,
     SpeechStarted,
-    Transcribed,
     Transcript,
     Translation,
     TranslationArrived,
@@ -67,16 +64,7 @@ from .results import (
 from .session import ResultStream, Session
 from .sources import AudioFile, read_audio
 from .vendors import ModelInfo, models
-from .vendors.dashscope import (
-    ContextMessage,
-    DashScope,
-    FunASR,
-    Gummy,
-    GummyChat,
-    Paraformer,
-    QwenAudio,
-    QwenRealtime,
-)
+from .vendors.dashscope import ContextMessage, DashScope, FunASR, Gummy, GummyChat, Paraformer, QwenAudio, QwenRealtime
 from .vendors.huawei import Huawei, Rasr
 from .vendors.service import TemporaryKey
 
@@ -86,6 +74,7 @@ __all__ = [
     "AudioFormat",
     "AudioLostError",
     "AuthenticationError",
+    "BatchItem",
     "Client",
     "ConfigurationError",
     "ConnectionLostError",
@@ -95,7 +84,6 @@ __all__ = [
     "Difference",
     "Event",
     "Fallback",
-    "FanOut",
     "FunASR",
     "Gap",
     "Gummy",
@@ -125,8 +113,8 @@ __all__ = [
     "SpeechStarted",
     "TemporaryKey",
     "Timeouts",
-    "Transcribed",
     "Transcript",
+    "TranscriptionBatch",
     "Translation",
     "TranslationArrived",
     "VendorError",

@@ -11,9 +11,9 @@ import msgspec
 
 from .errors import ConfigurationError
 
-__all__ = ["AudioFormat", "Framer", "Piece"]
+__all__ = ["AudioBytes", "AudioFormat", "Framer"]
 
-Piece = bytes | memoryview
+AudioBytes = bytes | memoryview
 """A piece of audio that never changes."""
 
 FRAME_MS = 100
@@ -119,7 +119,7 @@ class Framer:
         self._pending = bytearray()
         self._filled_bytes = 0
 
-    def push(self, chunk: bytes | bytearray | memoryview) -> list[Piece]:
+    def push(self, chunk: bytes | bytearray | memoryview) -> list[AudioBytes]:
         """Take in a chunk, give out the frames that are complete; compressed audio is passed on without waiting.
 
         Raises:
@@ -130,7 +130,7 @@ class Framer:
         view = self._byte_view(chunk)
         if self._format.bytes_per_second is None:
             return self._split(view, isinstance(chunk, bytes))
-        frames: list[Piece] = []
+        frames: list[AudioBytes] = []
         if self._filled_bytes:
             view = self._fill(view)
             if self._filled_bytes < self._frame_bytes:
@@ -141,7 +141,7 @@ class Framer:
         self._fill(view[whole_bytes:])
         return frames
 
-    def flush(self) -> Piece | None:
+    def flush(self) -> AudioBytes | None:
         """Give out what is left at the end of the stream, in whole samples; None if that is nothing.
 
         A last odd byte is half a sample, not sound, and is left out.
@@ -168,7 +168,7 @@ class Framer:
         self._fill(pending[size:])
         return pending[:size]
 
-    def _split(self, view: memoryview, immutable: bool) -> list[Piece]:
+    def _split(self, view: memoryview, immutable: bool) -> list[AudioBytes]:
         step = self._frame_bytes
         starts = range(0, len(view), step)
         if immutable:

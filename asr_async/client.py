@@ -12,18 +12,17 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 import msgspec
 
-from ._fanout import Closes, FanOut
-from ._pool import Connections, Pool
-from ._recovery import Retry
-from ._tape import Tape
-from ._timeouts import Timeouts
+from ._connection.pool import ConnectionPool
+from ._limits.limiter import Limiter
+from ._net.wire_log import WireLog
+from .batch import Closes, TranscriptionBatch
+from .config import Limits, Pool, Retry, Timeouts
 from .errors import ASRError, ConfigurationError, LocalProtocolError
-from .limits import Limiter, Limits
-from .results import Event, Gap, Result, SessionStats, Transcribed, Transcript, TranslationArrived, join_texts
+from .results import BatchItem, Event, Gap, Result, SessionStats, Transcript, TranslationArrived, join_texts
 from .session import Session
 from .sources import AudioFile, AudioSource, preflight, read_audio
 from .vendors import service_for
-from .vendors.service import LendsKeys
+from .vendors.service import TemporaryKeyService
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Iterable
@@ -70,7 +69,7 @@ class Client:
         self._pool = pool or Pool()
         self._tape = tape
         # while it is open
-        self._connections: Connections | None = None
+        self._connections: ConnectionPool | None = None
         self._fan_outs: set[Closes] = set()
         self._stack = AsyncExitStack()
 
@@ -78,8 +77,8 @@ class Client:
         return f"<Client {self._service!r} {'closed' if self._connections is None else 'open'}>"
 
     async def __aenter__(self) -> Self:
-        tape = None if self._tape is None else Tape(self._tape)
-        connections = Connections(self._pool, self._timeouts, tape)
+        tape = None if self._tape is None else WireLog(self._tape)
+        connections = ConnectionPool(self._pool, self._timeouts, tape)
         await connections.open()
         try:
             async with AsyncExitStack() as stack:
@@ -155,7 +154,7 @@ class Client:
             ASRError: the vendor was not reached, or refused.
             ConfigurationError: the vendor has no temporary keys, or not for so long.
         """
-        if not isinstance(self._service, LendsKeys):
+        if not isinstance(self._service, TemporaryKeyService):
             raise ConfigurationError(f"{self._service!r} makes no temporary keys; DashScope does")
         return await self._service.temporary_key(expires_in=expires_in)
 
@@ -193,7 +192,7 @@ class Client:
         *,
         concurrency: int = CONCURRENCY,
         pace: float | None = None,
-    ) -> FanOut[S, Transcribed[S]]:
+    ) -> TranscriptionBatch[S, BatchItem[S]]:
         """Recognise many sources, some at once, and iterate what comes of each as it is done.
 
             async with client.transcribe_many(Path("calls").glob("*.wav"), Paraformer()) as many:
@@ -221,15 +220,15 @@ class Client:
             raise ConfigurationError(f"transcribe_many: a list of sources, as [{sources!r}]; transcribe() takes one")
         self.session(options)  # refuses now what would be refused for each
 
-        async def attempt(index: int, source: S) -> Transcribed[S]:
+        async def attempt(index: int, source: S) -> BatchItem[S]:
             try:
                 transcript = await self.transcribe(source, options, pace=pace)
             except Exception as error:  # noqa: BLE001 - of this source, and told with it
                 so_far = error.transcript if isinstance(error, ASRError) else None
-                return Transcribed(index=index, source=source, transcript=so_far, error=error)
-            return Transcribed(index=index, source=source, transcript=transcript)
+                return BatchItem(index=index, source=source, transcript=so_far, error=error)
+            return BatchItem(index=index, source=source, transcript=transcript)
 
-        return FanOut(attempt, sources, concurrency=concurrency, open_ones=self._fan_outs)
+        return TranscriptionBatch(attempt, sources, concurrency=concurrency, open_ones=self._fan_outs)
 
 
 class _Collected:

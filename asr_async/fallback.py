@@ -1,8 +1,8 @@
 """Several services as one: when one is down, the next has the audio.
 
 A `Fallback` is a service like any other: it says whom to call, and the session does it. What makes it more is its
-`Target.choice`: the session's links tell it how their connections go, a `Circuit` for each member says who is left
-alone, and a connection that is lost, or not to be had, is replaced by another member's through the same replay and
+`Endpoint.choice`: the session's links tell it how their connections go, a `CircuitBreaker` for each member says who is
+left alone, and a connection that is lost, or not to be had, is replaced by another member's through the same replay and
 rotation as ever. It does not know sockets, audio or results.
 """
 
@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
-from ._circuit import Circuit
-from ._recovery import Retry, rotation_s
+from ._limits.circuit_breaker import CircuitBreaker
+from ._session.policy import rotation_s
+from .config import Retry
 from .errors import (
     ASRError,
     AuthenticationError,
@@ -33,7 +34,7 @@ from .vendors.codec import Codec, CommittingCodec
 from .vendors.options import Options
 
 if TYPE_CHECKING:
-    from .vendors.service import Service, Target, Vocabularies
+    from .vendors.service import Endpoint, Service, Vocabularies
 
 __all__ = ["Difference", "Fallback"]
 
@@ -146,7 +147,7 @@ class Fallback:
         """
         raise ConfigurationError("Fallback keeps no hot-word tables: they are a vendor's, as of DashScope(...)")
 
-    async def target(self, options: Options) -> Target:
+    async def target(self, options: Options) -> Endpoint:
         """Say where to connect: the first member that is not left alone, else the one that failed longest ago.
 
         Raises:
@@ -172,7 +173,7 @@ class _Member:
         self.service = service
         self.options = options
         self.name = f"{service!r} {options.model}"
-        self.circuit = Circuit(cooldown_s)
+        self.circuit = CircuitBreaker(cooldown_s)
         self.rotation_s = rotation_s(Retry(), options)
         info = model_info(options)
         self.stops_after_one_sentence = info is not None and info.segmentation == ("one sentence",)
@@ -192,7 +193,7 @@ class _Roster:
     def __init__(self, members: tuple[_Member, ...]) -> None:
         self._members = members
 
-    async def choose(self, refusals: dict[_Member, ASRError]) -> Target:
+    async def choose(self, refusals: dict[_Member, ASRError]) -> Endpoint:
         """The target of the next member that has not refused yet.
 
         Raises:
@@ -245,7 +246,7 @@ class _Choice:
     def codec(self, *, task_id: str) -> Codec:
         return self._member.codec(task_id=task_id)
 
-    async def again(self) -> Target:
+    async def again(self) -> Endpoint:
         try:
             async with asyncio.timeout(CREDENTIALS_S) as limit:
                 target = await self._member.service.target(self._member.options)
@@ -255,7 +256,7 @@ class _Choice:
             raise DeadlineError(f"no credentials within {CREDENTIALS_S:g} s", retryable=True) from None
         return msgspec.structs.replace(target, choice=self)
 
-    async def following(self) -> Target:
+    async def following(self) -> Endpoint:
         return await self._roster.choose(self._refusals)
 
     def better_in_s(self) -> float | None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .emulator import Emulator, Engine
     from .vendors.codec import Codec
     from .vendors.options import Options
-    from .vendors.service import Service, Target, Vocabularies
+    from .vendors.service import Endpoint, Service, Vocabularies
 
 __all__ = ["Local"]
 
@@ -59,7 +59,7 @@ class Local:
         """
         raise ConfigurationError("Local() keeps no hot-word tables: they are a vendor's, as of DashScope(...)")
 
-    async def target(self, options: Options) -> Target:
+    async def target(self, options: Options) -> Endpoint:
         """The emulator's door for the options' vendor."""
         return await self._service_for(options).target(options)
 

@@ -11,6 +11,7 @@ from typing import Generic, TypeVar
 import msgspec
 
 __all__ = [
+    "BatchItem",
     "Event",
     "Gap",
     "Reconnected",
@@ -19,7 +20,6 @@ __all__ = [
     "SpeechEnded",
     "SpeechEnding",
     "SpeechStarted",
-    "Transcribed",
     "Transcript",
     "Translation",
     "TranslationArrived",
@@ -190,7 +190,7 @@ class Transcript(msgspec.Struct, frozen=True, kw_only=True):
     stats: SessionStats
 
 
-class Transcribed(msgspec.Struct, Generic[S], frozen=True, kw_only=True):
+class BatchItem(msgspec.Struct, Generic[S], frozen=True, kw_only=True):
     """What came of one of many sources; see `Client.transcribe_many`."""
 
     index: int

@@ -1,9 +1,9 @@
 """One session: a source on one side, results on the other, and in between one connection, or several in a row.
 
 Theory of operation. `async with session` connects, opens the task and starts the *receive task*, which waits for the
-end of each connection: what comes in goes through the codec and `Delivery` into the outbox at once. When a connection
-is lost, or has told everything, the `Relay` has the next one. The *send task* takes audio from the source into the
-ledger; the `Feed` sends what the ledger holds when the pacer says so, be it new or sent again. The caller only
+end of each connection: what comes in goes through the codec and `Receiver` into the outbox at once. When a connection
+is lost, or has told everything, the `Reconnector` has the next one. The *send task* takes audio from the source into
+the ledger; the `Sender` sends what the ledger holds when the pacer says so, be it new or sent again. The caller only
 iterates the outbox. There is one end (`_end`): the vendor's confirmation, or the first error that cannot be mended; it
 closes the outbox behind what is already in it, so results are never overtaken by an error.
 
@@ -20,31 +20,32 @@ from typing import TYPE_CHECKING, Generic, Self, TypeVar, cast
 
 import anyio
 
-from ._delivery import Delivery
-from ._dialer import Dialer
-from ._feed import Feed
-from ._ledger import Ledger
-from ._meter import Meter
-from ._outbox import Outbox
-from ._pacer import Pacer
-from ._recovery import Recovery, Retry, check_silence
-from ._relay import Relay
-from ._run import Run
+from ._connection.connector import Connector
+from ._session.pacer import Pacer
+from ._session.policy import RetryBudget, check_silence
+from ._session.receiver import Receiver
+from ._session.reconnect import Reconnector
+from ._session.replay_buffer import ReplayBuffer
+from ._session.result_queue import ResultQueue
+from ._session.sender import Sender
+from ._session.state import RunState
+from ._session.stats import StatsRecorder
 from .audio import FRAME_MS, Framer
+from .config import Retry
 from .errors import ASRError, ConfigurationError, ConnectionLostError, DeadlineError, LocalProtocolError
 from .results import Event, Result, SessionStats
 from .sources import AHEAD_FRAMES, AudioChunk, AudioSource, FrameReader, PushedAudio, UtteranceEnd, preflight
-from .vendors.codec import ENDINGS, CommittingCodec, EnoughAudio, Failed, Finished, NothingHeard
+from .vendors.codec import ENDINGS, CommittingCodec, Failed, Finished, InputClosed, NoSpeech
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
 
-    from ._link import Link
-    from ._pool import Connections
-    from ._timeouts import Timeouts
-    from .audio import Piece
-    from .limits import Limiter
-    from .vendors.codec import Codec, CodecEvent, Frame
+    from ._connection.pool import ConnectionPool
+    from ._connection.task import RecognitionTask
+    from ._limits.limiter import Limiter
+    from .audio import AudioBytes
+    from .config import Timeouts
+    from .vendors.codec import Codec, CodecEvent, Message
     from .vendors.options import ContextMessage, Options
     from .vendors.service import Service
 
@@ -72,27 +73,27 @@ class Session:
         *,
         timeouts: Timeouts,
         retry: Retry,
-        connections: Connections,
+        connections: ConnectionPool,
         limiter: Limiter,
     ) -> None:
         self._options = options
         self._timeouts = timeouts
         self._connections = connections
         self._seat = limiter.seat(options)
-        dialer = Dialer(service, options, timeouts, connections, self._seat)
+        dialer = Connector(service, options, timeouts, connections, self._seat)
         self._dialer = dialer
         self._retry = retry
         check_silence(retry, options, takes_commits=self._takes_commits)
         audio_format = dialer.prototype.audio_format
-        self._run = Run()
+        self._run = RunState()
         # what `send` fills and the send task empties; never used by a session that is given a source
         self._inbox = PushedAudio()
         self._framer = Framer(audio_format, min_bytes=dialer.prototype.frame_limits[0])
-        self._ledger = Ledger(audio_format, max_s=retry.buffer_s)
-        self._outbox = Outbox()
-        self._meter = Meter(audio_format)
-        recovery = Recovery(retry)
-        self._delivery = Delivery(
+        self._ledger = ReplayBuffer(audio_format, max_s=retry.buffer_s)
+        self._outbox = ResultQueue()
+        self._meter = StatsRecorder(audio_format)
+        recovery = RetryBudget(retry)
+        self._delivery = Receiver(
             self._outbox,
             self._meter,
             self._ledger,
@@ -100,14 +101,14 @@ class Session:
             translation_s=timeouts.translation,
             on_other=self._take_word_on_task,
         )
-        self._feed = Feed(
+        self._feed = Sender(
             self._run,
             self._ledger,
             self._meter,
             on_failure=self._let_receiver_speak_first,
             on_finished=self._delivery.progress.set,
         )
-        self._relay = Relay(self._run, dialer, self._delivery, self._ledger, recovery, on_up=self._begin_on)
+        self._relay = Reconnector(self._run, dialer, self._delivery, self._ledger, recovery, on_up=self._begin_on)
         # until when a receiver may hear more from a connection that takes nothing any more
         self._last_word: asyncio.TimerHandle | None = None
 
@@ -117,7 +118,7 @@ class Session:
         return f"<Session {self._options.model} {phase} request {self._codec.request_id}>"
 
     @property
-    def _link(self) -> Link | None:
+    def _link(self) -> RecognitionTask | None:
         return self._run.link
 
     @property
@@ -185,7 +186,7 @@ class Session:
         if self._link is not None:
             await self._link.send(frames)
 
-    def _update_frames(self, messages: Sequence[ContextMessage]) -> Sequence[Frame]:
+    def _update_frames(self, messages: Sequence[ContextMessage]) -> Sequence[Message]:
         try:
             return self._codec.update(messages)
         except ConfigurationError as error:
@@ -305,7 +306,7 @@ class Session:
                 self._retry.buffer_s,
             )
 
-    def _begin_on(self, link: Link) -> None:
+    def _begin_on(self, link: RecognitionTask) -> None:
         """There is a connection to send on, the first one or another in its place."""
         run = self._run
         for event in link.opening:
@@ -318,7 +319,7 @@ class Session:
 
     # --- receive task ------------------------------------------------------------------------------------------------
 
-    async def _receive_all(self, link: Link) -> None:
+    async def _receive_all(self, link: RecognitionTask) -> None:
         """Read connection after connection, until the session has ended."""
         run = self._run
         try:
@@ -336,7 +337,7 @@ class Session:
         await (link.release(self._connections) if run.is_confirmed else link.close())
         self._seat.leave()  # the caller may stay in the session for long yet
 
-    async def _receive_until_lost(self, link: Link) -> ASRError | None:
+    async def _receive_until_lost(self, link: RecognitionTask) -> ASRError | None:
         """Read a connection until it fails, and say how; None when the session has ended, or the connection retired."""
         try:
             ending = await link.listen(functools.partial(self._delivery.take, link))
@@ -345,14 +346,14 @@ class Session:
         match ending:
             case Failed():
                 return ending.error
-            case NothingHeard():
+            case NoSpeech():
                 return self._hear_nothing(link, ending)
             case Finished() if link is not self._run.retiring:
                 self._run.is_confirmed = not self._run.ended.is_set()
                 self._end(None)
         return None
 
-    def _hear_nothing(self, link: Link, event: NothingHeard) -> ASRError | None:
+    def _hear_nothing(self, link: RecognitionTask, event: NoSpeech) -> ASRError | None:
         """The vendor heard nobody: an error, but for the rest of a source of which there are words already."""
         if not self._delivery.has_finals:
             return event.error
@@ -360,12 +361,12 @@ class Session:
             self._end(None)
         return None
 
-    def _take_word_on_task(self, link: Link, event: CodecEvent) -> None:
+    def _take_word_on_task(self, link: RecognitionTask, event: CodecEvent) -> None:
         """See to what the vendor says about the task itself."""
         if type(event) in ENDINGS:
             if link is self._link:  # and not one that retires
                 self._run.go_down()
-        elif isinstance(event, EnoughAudio):
+        elif isinstance(event, InputClosed):
             self._run.hear_enough()
             self._inbox.close()
 
@@ -430,7 +431,7 @@ class Session:
         finally:
             await reader.aclose()
 
-    async def _next_frames(self, reader: FrameReader) -> list[Piece] | None:
+    async def _next_frames(self, reader: FrameReader) -> list[AudioBytes] | None:
         """What the source brings next; None at its end, good or bad."""
         asked_at = _now()
         self._run.source_waits(asked_at)
@@ -449,7 +450,7 @@ class Session:
         if self._meter.audio_started_at is None:
             self._end(error)  # nothing was sent, so there is nothing to wait for
 
-    async def _take_in(self, frames: Sequence[Piece], reader: FrameReader) -> None:
+    async def _take_in(self, frames: Sequence[AudioBytes], reader: FrameReader) -> None:
         """Put frames into the ledger, and have them sent.
 
         While there is no connection a file waits; other sources go on, since their audio would be lost at their end, as
@@ -465,7 +466,7 @@ class Session:
             self._feed.go_on()
             await self._feed.rest()
 
-    def _let_receiver_speak_first(self, link: Link, error: ASRError) -> None:
+    def _let_receiver_speak_first(self, link: RecognitionTask, error: ASRError) -> None:
         """A send that fails is often the second sign: the vendor's own last word may still be on its way in.
 
         The receive task decides: when it has heard it, or found the connection lost, or had it cut under its feet.
@@ -544,7 +545,7 @@ class Session:
                 "iterate the results while sending"
             ) from None
 
-    async def _watch_first_result(self, link: Link, at_most_s: float) -> None:
+    async def _watch_first_result(self, link: RecognitionTask, at_most_s: float) -> None:
         """Give up a connection that takes audio and tells nothing, as long as none has."""
         began_at_bytes = self._ledger.cursor_bytes
         while self._link is link and self._ledger.cursor_bytes == began_at_bytes:

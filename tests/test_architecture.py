@@ -1,4 +1,4 @@
-"""The house keeps its floors: what a room may import is a test, not a habit."""
+"""The dependency rule of the package: which part may import which, and which libraries each part may use."""
 
 from __future__ import annotations
 
@@ -9,71 +9,82 @@ from pathlib import Path
 
 import pytest
 
-from .children import child_environment
+from .support.child_processes import child_environment
+from .support.paths import PACKAGE
 
-PACKAGE = Path(__file__).parent.parent / "asr_async"
-FLOORS = [
-    ("words", ["_version", "errors", "results", "audio", "hotwords", "_timeouts"]),
-    (
-        "rules",
-        [
-            "_pacer",
-            "_ledger",
-            "_timeline",
-            "_recovery",
-            "_circuit",
-            "_quota",
-            "_meter",
-            "vendors.codec",
-            "vendors.options",
-            "vendors.catalogue",
-            "vendors.*.catalogue",
-            "vendors.verdict",
-            "vendors.*.wire",
-            "vendors.*.rest_wire",
-            "vendors.*.hotwords",
-            "vendors.*.models",
-            "vendors.*.realtime_wire",
-            "vendors.*.realtime_models",
-            "vendors.*.errors",
-            "vendors.*.signing",
-        ],
-    ),
-    ("codecs", ["vendors.*.codec", "vendors.*.realtime", "vendors.dashscope.segments", "vendors.dashscope.gummy"]),
-    (
-        "edges",
-        [
-            "vendors.service",
-            "_signal",
-            "_counts",
-            "_redis_counts",
-            "limits",
-            "_network",
-            "_framing",
-            "_tls",
-            "_proxies",
-            "_transport",
-            "_http",
-            "_tape",
-            "vendors.*.credentials",
-            "vendors.*.tokens",
-            "vendors.*.rest",
-            "vendors.*.vocabularies",
-            "vendors.*.service",
-            "sources.source",
-            "sources.file",
-            "sources.pushed",
-            "sources",
-        ],
-    ),
-    ("registry", ["vendors.registry", "vendors", "vendors.*"]),
-    ("one connection", ["_pool", "_ticker", "_link", "_dialer"]),
-    ("one session", ["_outbox", "_run", "_feed", "_delivery", "_relay", "session"]),
-    ("several services", ["fallback"]),
-    ("doors", ["_fanout", "local", "client", ""]),
+LAYERS = [
+    "__main__",
+    "cli",
+    "",  # the package itself: `asr_async/__init__.py`
+    "client",
+    "batch",
+    "fallback",
+    "session",
+    "_session",
+    "_connection",
+    "_limits",
+    "local",
+    "emulator",
+    "sources",
+    "vendors",
+    "_net",
+    "_loop",
+    "config",
+    "audio",
+    "hotwords",
+    "errors",
+    "results",
 ]
+"""Packages and modules directly below `asr_async`, top first: each imports only from those below it, in type checking
+too, so there are no cycles."""
+
+LAZY = {("local", "emulator")}
+"""Imports that only happen when used, since they load a server."""
+
 IMPURE = {"asyncio", "websockets", "time", "aiohttp", "anyio", "redis", "socket", "random", "uuid", "os", "logging"}
-PURE_FLOORS = {"words", "rules", "codecs"}
+PURE = [
+    "config",
+    "audio",
+    "hotwords",
+    "errors",
+    "results",
+    "_session.pacer",
+    "_session.policy",
+    "_session.replay_buffer",
+    "_session.stats",
+    "_session.timeline",
+    "_connection.silence",
+    "_limits.circuit_breaker",
+    "_limits.window",
+    "vendors.catalogue",
+    "vendors.codec",
+    "vendors.error_rules",
+    "vendors.options",
+    "vendors.*.catalogue",
+    "vendors.*.codec",
+    "vendors.*.errors",
+    "vendors.*.gummy",
+    "vendors.*.hotwords",
+    "vendors.*.models",
+    "vendors.*.realtime",
+    "vendors.*.realtime_models",
+    "vendors.*.realtime_wire",
+    "vendors.*.rest_wire",
+    "vendors.*.segments",
+    "vendors.*.signing",
+    "vendors.*.wire",
+]
+"""Modules without sockets, tasks, clocks, random numbers and environment: values in, values out."""
+
+LIBRARIES = {
+    "websockets": {"_net.websocket", "_net.ws_frames", "_net.proxy"},
+    "aiohttp": {"_net.http", "emulator"},
+    "redis": {"_limits.redis"},
+    "click": {"cli"},
+}
+"""The only users of each network library, and of the command line's."""
+
+FILES = sorted(PACKAGE.rglob("*.py"))
 
 
 def module_name(path: Path) -> str:
@@ -81,12 +92,16 @@ def module_name(path: Path) -> str:
     return "" if name == "__init__" else name.removesuffix(".__init__")
 
 
-def imports(path: Path) -> set[str]:
-    """What a file imports, anywhere in it: absolute names, own modules relative to the package."""
+def imports(path: Path, *, with_type_checking: bool = True) -> set[str]:
+    """Return what a file imports, anywhere in it, by absolute names."""
     own = module_name(path)
     package = own if path.name == "__init__.py" else own.rpartition(".")[0]
     found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    tree = ast.parse(path.read_text())
+    skipped = set() if with_type_checking else type_checking_nodes(tree)
+    for node in ast.walk(tree):
+        if node in skipped:
+            continue
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.level == 0:
@@ -99,60 +114,77 @@ def imports(path: Path) -> set[str]:
     return found
 
 
-def floor_of(name: str) -> int | None:
-    for number, (_, patterns) in enumerate(FLOORS):
-        for pattern in patterns:
-            wanted, have = pattern.split("."), name.split(".")
-            if len(wanted) == len(have) and all(w in {"*", h} for w, h in zip(wanted, have, strict=True)):
-                return number
-    return None
+def type_checking_nodes(tree: ast.Module) -> set[ast.AST]:
+    return {
+        inner
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for inner in ast.walk(node)
+    }
 
 
-FILES = [path for path in sorted(PACKAGE.rglob("*.py")) if floor_of(module_name(path)) is not None]
+def layer_of(module: str) -> str:
+    return module.split(".", maxsplit=1)[0]
+
+
+def matches(module: str, pattern: str) -> bool:
+    wanted, have = pattern.split("."), module.split(".")
+    return len(wanted) == len(have) and all(w in {"*", h} for w, h in zip(wanted, have, strict=True))
 
 
 @pytest.mark.parametrize("path", FILES, ids=module_name)
-def test_a_room_imports_only_from_its_own_floor_and_those_below(path: Path) -> None:
-    here = floor_of(module_name(path))
-    assert here is not None
+def test_a_module_imports_only_from_its_own_package_and_those_below(path: Path) -> None:
+    here = layer_of(module_name(path))
     for name in imports(path):
         if name == "asr_async" or name.startswith("asr_async."):
-            there = floor_of(name.removeprefix("asr_async").removeprefix("."))
-            lazily_used = module_name(path) == "local" and name == "asr_async.emulator"
-            assert lazily_used or (there is not None and there <= here), f"{path.name} imports {name}"
+            there = layer_of(name.removeprefix("asr_async").removeprefix("."))
+            assert there == here or LAYERS.index(there) > LAYERS.index(here), f"{path} imports {name}"
+
+
+def test_every_package_and_module_has_a_layer() -> None:
+    assert {layer_of(module_name(path)) for path in FILES} == set(LAYERS)
+
+
+def test_there_are_no_import_cycles_between_modules_at_run_time() -> None:
+    names = {module_name(path): path for path in FILES}
+    arrows = {
+        name: {
+            found
+            for imported in imports(path, with_type_checking=False)
+            if (found := imported.removeprefix("asr_async").removeprefix(".")) in names and found not in {"", name}
+        }
+        for name, path in names.items()
+        if path.name != "__init__.py"
+    }
+    done: set[str] = set()
+
+    def visit(name: str, trail: tuple[str, ...]) -> None:
+        assert name not in trail, " imports ".join([*trail[trail.index(name) :], name])
+        if name not in done:
+            for found in arrows.get(name, ()):
+                visit(found, (*trail, name))
+            done.add(name)
+
+    for name in arrows:
+        visit(name, ())
 
 
 @pytest.mark.parametrize(
-    "path", [path for path in FILES if FLOORS[floor_of(module_name(path)) or 0][0] in PURE_FLOORS], ids=module_name
+    "path", [path for path in FILES if any(matches(module_name(path), pattern) for pattern in PURE)], ids=module_name
 )
-def test_words_rules_and_codecs_know_no_sockets_no_tasks_and_no_clock(path: Path) -> None:
+def test_pure_modules_know_no_sockets_tasks_or_clocks(path: Path) -> None:
     assert not {name.split(".")[0] for name in imports(path)} & IMPURE
 
 
-def test_every_room_of_the_package_stands_on_a_floor() -> None:
-    elsewhere = {"__main__"}  # the door of the command line
-    homeless = {
-        module_name(path)
-        for path in PACKAGE.rglob("*.py")
-        if floor_of(module_name(path)) is None
-        and module_name(path).split(".")[0] not in {"cli", "emulator", *elsewhere}
-    }
-    assert homeless == set()
+@pytest.mark.parametrize("pattern", PURE)
+def test_every_entry_of_the_list_of_pure_modules_exists(pattern: str) -> None:
+    assert any(matches(module_name(path), pattern) for path in FILES)
 
 
 def test_each_network_library_stays_where_it_belongs() -> None:
-    for library, rooms in {
-        "websockets": {"_transport", "_framing", "_proxies"},
-        "aiohttp": {"_http", "emulator"},
-        "redis": {"_redis_counts"},
-        "click": {"cli"},
-    }.items():
-        users = {
-            module_name(path).split(".")[0]
-            for path in PACKAGE.rglob("*.py")
-            if library in {name.split(".")[0] for name in imports(path)}
-        }
-        assert users <= rooms
+    for library, allowed in LIBRARIES.items():
+        users = {module_name(path) for path in FILES if library in {name.split(".")[0] for name in imports(path)}}
+        assert {user for user in users if user not in allowed and layer_of(user) not in allowed} == set()
 
 
 def test_nothing_outside_a_vendors_folder_asks_for_its_name() -> None:

@@ -12,9 +12,9 @@ import pytest
 
 from asr_async import Client, Local, Paraformer, read_audio
 
-from .children import child_environment
+from .support.child_processes import child_environment
+from .support.paths import EXAMPLES
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
 RECORDINGS = sorted((EXAMPLES / "audio").glob("*.wav"))
 README = EXAMPLES.parent / "README.md"
 

@@ -41,16 +41,18 @@ from asr_async import (
     transcribe,
 )
 from asr_async import emulator as emulators
-from asr_async._circuit import Circuit
-from asr_async._recovery import Recovery
+from asr_async._limits.circuit_breaker import CircuitBreaker
+from asr_async._session.policy import RetryBudget
 from asr_async.emulator import Scripted
 from asr_async.errors import ASRError
-from asr_async.vendors.service import Target
+from asr_async.vendors.service import Endpoint
 
-from .numbered import BYTES_PER_MS, Source, cut, finals_of, seconds
-from .rogue import final, interim, say, start
-from .test_recovery import assert_seamless
-from .virtual_time import run_virtual
+from .session.test_reconnect import assert_seamless
+from .support.numbered_audio import BYTES_PER_MS, Source, cut, finals_of, seconds
+from .support.scripted_server import final, interim, say, start
+from .support.virtual_time import run_virtual
+
+pytestmark = pytest.mark.both_loops
 
 LOST = ConnectionLostError("gone", retryable=True)
 SECOND = bytes(32_000)
@@ -59,7 +61,7 @@ SECOND = bytes(32_000)
 
 
 def test_who_refuses_is_left_alone_for_twice_as_long_each_time() -> None:
-    circuit = Circuit(cooldown_s=5.0)
+    circuit = CircuitBreaker(cooldown_s=5.0)
     rests = []
     for _ in range(5):
         circuit.failed(100.0, LOST, was_open=False)
@@ -68,7 +70,7 @@ def test_who_refuses_is_left_alone_for_twice_as_long_each_time() -> None:
 
 
 def test_a_lost_connection_may_be_an_accident_but_not_the_third_in_a_row() -> None:
-    circuit = Circuit(cooldown_s=30.0)
+    circuit = CircuitBreaker(cooldown_s=30.0)
     rests = []
     for _ in range(3):
         circuit.failed(0.0, LOST, was_open=True)
@@ -77,7 +79,7 @@ def test_a_lost_connection_may_be_an_accident_but_not_the_third_in_a_row() -> No
 
 
 def test_behind_a_rest_one_is_let_through_and_the_others_wait_as_long_again() -> None:
-    circuit = Circuit(cooldown_s=30.0)
+    circuit = CircuitBreaker(cooldown_s=30.0)
     circuit.failed(0.0, LOST, was_open=False)
     assert [circuit.admits(0.9), circuit.admits(1.0), circuit.admits(1.9), circuit.admits(2.0)] == [
         False, True, False, True,
@@ -85,7 +87,7 @@ def test_behind_a_rest_one_is_let_through_and_the_others_wait_as_long_again() ->
 
 
 def test_a_final_result_closes_it_and_forgets() -> None:
-    circuit = Circuit(cooldown_s=30.0)
+    circuit = CircuitBreaker(cooldown_s=30.0)
     for _ in range(4):
         circuit.failed(0.0, LOST, was_open=False)
     circuit.proved()
@@ -96,7 +98,7 @@ def test_a_final_result_closes_it_and_forgets() -> None:
 
 
 def test_the_one_who_tries_and_loses_opens_it_again_at_once() -> None:
-    circuit = Circuit(cooldown_s=30.0)
+    circuit = CircuitBreaker(cooldown_s=30.0)
     circuit.failed(0.0, LOST, was_open=False)
     assert circuit.admits(1.0)
     circuit.failed(1.5, LOST, was_open=True)
@@ -104,7 +106,7 @@ def test_the_one_who_tries_and_loses_opens_it_again_at_once() -> None:
 
 
 def test_what_cannot_be_mended_and_what_the_vendor_asks_for_decide_how_long() -> None:
-    circuit = Circuit(cooldown_s=30.0)
+    circuit = CircuitBreaker(cooldown_s=30.0)
     circuit.failed(0.0, AuthenticationError("no"), was_open=True)
     assert circuit.closes_in_s(0.0) == 300.0
     circuit.failed(0.0, RateLimitedError("busy", retry_after=90.0), was_open=False)
@@ -112,7 +114,7 @@ def test_what_cannot_be_mended_and_what_the_vendor_asks_for_decide_how_long() ->
 
 
 def test_somebody_else_is_asked_at_once_whatever_the_error_but_not_for_ever() -> None:
-    recovery = Recovery(Retry(attempts=2))
+    recovery = RetryBudget(Retry(attempts=2))
     waits = [recovery.delay_s(AuthenticationError("no"), 1.0, elsewhere=True) for _ in range(3)]
     assert waits == [0.0, 0.0, None]
 
@@ -754,9 +756,9 @@ async def test_a_service_of_somebody_else_needs_nothing_new() -> None:
         def vocabularies(self) -> Any:
             raise ConfigurationError("none")
 
-        async def target(self, options: Any) -> Target:
+        async def target(self, options: Any) -> Endpoint:
             target = await self._service.target(options)
-            return Target(url=target.url, headers=target.headers, refused=lambda *_: ASRError("closed"))
+            return Endpoint(url=target.url, headers=target.headers, refused=lambda *_: ASRError("closed"))
 
     first, second = Vendor(), Vendor()
     first.refusal = DOWN

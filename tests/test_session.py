@@ -30,13 +30,15 @@ from asr_async import (
 )
 from asr_async.emulator import Hypothesis, Request, Scripted, serve
 
-from .virtual_time import VirtualLoop, run_virtual
+from .support.virtual_time import VirtualLoop, run_virtual
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 
-    from asr_async.emulator.engine import Emit
+    from asr_async.emulator.engines.engine import Emit
     from asr_async.vendors.service import Service
+
+pytestmark = pytest.mark.both_loops
 
 SECOND = bytes(32_000)
 SCRIPT = [("hello there my friend", 100, 900), ("and good bye", 1_200, 1_900)]

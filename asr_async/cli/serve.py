@@ -13,7 +13,7 @@ from .status import Status, report, run
 
 if TYPE_CHECKING:
     from ..emulator import Emulator, Faults
-    from ..emulator.engine import Engine
+    from ..emulator.engines.engine import Engine
 
 __all__ = ["serve"]
 

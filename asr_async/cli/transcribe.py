@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .. import ASRError, Client, ConfigurationError, FanOut, Local, read_audio
+from .. import ASRError, Client, ConfigurationError, Local, TranscriptionBatch, read_audio
 from ..client import CONCURRENCY
 from ..sources import preflight
 from ..vendors import options_for_model, service_for, vendor_of, vendors
@@ -254,7 +254,7 @@ async def _transcribe_all(job: _Job, tasks: Sequence[_Task]) -> Status:
     async with Client(_service(job), tape=job.tape) as client:
         work = functools.partial(_transcribe_or_report, client, job)
         in_reach = _in_reach(tasks, REACH * job.concurrency)
-        async with FanOut(work, in_reach, concurrency=job.concurrency) as statuses:
+        async with TranscriptionBatch(work, in_reach, concurrency=job.concurrency) as statuses:
             async for one in statuses:
                 status = max(status, one)
     return status

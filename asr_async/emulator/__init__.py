@@ -8,12 +8,12 @@ what listens is an `Engine` and knows no protocol. `serve(faults=[...])` lets th
 
 from __future__ import annotations
 
-from .engine import Engine, EngineRefusedError, Hypothesis, HypothesisWord, Recognition, Request
+from .engines.engine import Engine, EngineRefusedError, Hypothesis, HypothesisWord, Recognition, Request
+from .engines.pocketsphinx import PocketSphinx
+from .engines.scripted import Scripted
 from .faults import Fault, Faults
-from .pocketsphinx import PocketSphinx
 from .positions import position_audio, position_of
 from .replay import Replay, replay
-from .scripted import Scripted
 from .server import Emulator, serve
 
 __all__ = [

@@ -22,7 +22,7 @@ import msgspec
 from aiohttp import WSCloseCode, WSMsgType
 
 from .container import SAMPLE_BYTES
-from .engine import EngineRefusedError
+from .engines.engine import EngineRefusedError
 from .faults import Close, Cut, Delay, Fail, Garbage, HalfOpen, MuteFinish, SlowReader, Throttle
 
 if TYPE_CHECKING:

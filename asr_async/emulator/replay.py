@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING
 import msgspec
 from aiohttp import WSCloseCode, WSMsgType, web
 
-from .._tape import Closed, FrameRecord, Refused, audio_bytes, read_tape
+from .._net.wire_log import Closed, FrameRecord, Refused, audio_bytes, read_tape
 from ..errors import ConfigurationError, LocalProtocolError
-from . import dashscope, dashscope_realtime
 from .conversation import CutEnd, End, end_when, first_end
+from .dashscope import realtime as dashscope_realtime
+from .dashscope import tasks as dashscope
 from .door import Door
 from .faults import MAX_REASON_BYTES
 from .server import listen
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from typing import Self
 
-    from .._tape import Record
+    from .._net.wire_log import Record
     from .door import Talk
     from .line import Line
 

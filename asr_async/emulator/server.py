@@ -13,16 +13,19 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from ..errors import ConfigurationError, LocalProtocolError
-from . import dashscope, dashscope_realtime, dashscope_rest, huawei
-from .dashscope_tables import Tables
+from .dashscope import realtime as dashscope_realtime
+from .dashscope import rest as dashscope_rest
+from .dashscope import tasks as dashscope
+from .dashscope.tables import Tables
 from .faults import FaultRun, Faults
+from .huawei import rasr as huawei
 from .keys import Keys
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
     from typing import Any, Self
 
-    from .engine import Engine
+    from .engines.engine import Engine
     from .faults import Fault
 
 __all__ = ["Emulator", "listen", "serve"]
@@ -69,7 +72,7 @@ def serve(
 
 def _engine(engine: Engine | str | None) -> Engine:
     if engine is None or engine == "pocketsphinx":
-        from .pocketsphinx import PocketSphinx  # noqa: PLC0415 - only who asks for it loads it
+        from .engines.pocketsphinx import PocketSphinx  # noqa: PLC0415 - only who asks for it loads it
 
         return PocketSphinx()
     if isinstance(engine, str):

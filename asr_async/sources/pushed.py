@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Self
 
-from .._signal import Signal
+from .._loop.event import LightEvent
 from ..errors import ConfigurationError, LocalProtocolError
 from .source import AudioChunk
 
@@ -23,8 +23,8 @@ class PushedAudio:
         self._max_bytes = max_bytes
         self._chunks: list[bytes] = []  # few; every session has one of these, and a deque is never small
         self._waiting_bytes = 0
-        self._arrived = Signal()
-        self._taken = Signal()
+        self._arrived = LightEvent()
+        self._taken = LightEvent()
         self._is_closed = False
 
     async def put(self, chunk: AudioChunk) -> None:

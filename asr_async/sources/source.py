@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from ..audio import AudioFormat, Framer, Piece
+from ..audio import AudioBytes, AudioFormat, Framer
 from ..errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ class FrameReader:
         self._error: Exception | None = None
         self._is_over = False
 
-    async def next_frames(self) -> list[Piece] | None:
+    async def next_frames(self) -> list[AudioBytes] | None:
         """What comes next: `AHEAD_FRAMES` of a source that never waits (but for the first), else what a chunk brings.
 
         That may be nothing yet. At the end, good or bad, it is the rest that fills no frame; behind it comes None, or
@@ -106,7 +106,7 @@ class FrameReader:
             if self._error is not None:
                 raise self._error
             return None
-        frames: list[Piece] = []
+        frames: list[AudioBytes] = []
         try:
             if self._awaited is not None:
                 frames = self._frames_of(await anext(self._awaited))
@@ -125,12 +125,12 @@ class FrameReader:
         self._is_over = True
         return frames + self._rest()
 
-    def _frames_of(self, chunk: AudioChunk) -> list[Piece]:
+    def _frames_of(self, chunk: AudioChunk) -> list[AudioBytes]:
         if isinstance(chunk, UtteranceEnd):
             return [*self._rest(), b""]
         return self._framer.push(chunk)
 
-    def _rest(self) -> list[Piece]:
+    def _rest(self) -> list[AudioBytes]:
         """What fills no frame, if anything."""
         tail = self._framer.flush()
         return [] if tail is None else [tail]

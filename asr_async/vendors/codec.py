@@ -18,7 +18,7 @@ from ..results import Event
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from ..audio import AudioFormat, Piece
+    from ..audio import AudioBytes, AudioFormat
     from .options import ContextMessage
 
 __all__ = [
@@ -27,24 +27,24 @@ __all__ = [
     "CodecEvent",
     "CommittingCodec",
     "Ending",
-    "EnoughAudio",
     "Failed",
+    "FinalPending",
     "Finished",
-    "Frame",
-    "Lifecycle",
-    "NothingHeard",
+    "InputClosed",
+    "Message",
+    "NoSpeech",
     "Started",
     "State",
     "Step",
+    "TaskLifecycle",
     "Unrecognised",
     "Usage",
-    "Waiting",
     "read_message",
 ]
 
 _Message = TypeVar("_Message")
 
-Frame = str | bytes | memoryview
+Message = str | bytes | memoryview
 """One WebSocket message: text as str, binary as bytes or memoryview."""
 
 
@@ -60,11 +60,11 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
     seconds: float
 
 
-class EnoughAudio(msgspec.Struct, frozen=True):
+class InputClosed(msgspec.Struct, frozen=True):
     """The vendor listens no more: send no more audio and finish; results may still come."""
 
 
-class Waiting(msgspec.Struct, frozen=True, gc=False):
+class FinalPending(msgspec.Struct, frozen=True, gc=False):
     """A final result is complete but for what may still come; call `Codec.overdue` when it has waited long enough."""
 
     segment_id: int
@@ -74,7 +74,7 @@ class Finished(msgspec.Struct, frozen=True):
     """The vendor confirmed the end: every result has arrived. Nothing else may end a transcript."""
 
 
-class NothingHeard(msgspec.Struct, frozen=True):
+class NoSpeech(msgspec.Struct, frozen=True):
     """The vendor ended the task after `finish` with an error that says no more than that nobody spoke.
 
     An error for a caller who sent nothing else, but not for the rest of a source of which a connection before has heard
@@ -97,14 +97,14 @@ class Unrecognised(msgspec.Struct, frozen=True, gc=False):
     raw: str
 
 
-Ending = Finished | NothingHeard | Failed
+Ending = Finished | NoSpeech | Failed
 """What nothing comes behind."""
 
-ENDINGS = frozenset({Finished, NothingHeard, Failed})
+ENDINGS = frozenset({Finished, NoSpeech, Failed})
 """The same, to ask for the type of an event: that costs a tenth of what `isinstance` does with a struct of another
 kind, and is asked for each."""
 
-CodecEvent = Event | Started | Usage | EnoughAudio | Waiting | Unrecognised | Ending
+CodecEvent = Event | Started | Usage | InputClosed | FinalPending | Unrecognised | Ending
 
 
 class Codec(Protocol):
@@ -129,15 +129,15 @@ class Codec(Protocol):
         """What the vendor knows this task by; may change until `Started`."""
         ...
 
-    def start(self) -> Sequence[Frame]:
+    def start(self) -> Sequence[Message]:
         """Open the task."""
         ...
 
-    def audio(self, frame: Piece) -> Frame:
+    def audio(self, frame: AudioBytes) -> Message:
         """Wrap one piece of audio."""
         ...
 
-    def update(self, context: Sequence[ContextMessage]) -> Sequence[Frame]:
+    def update(self, context: Sequence[ContextMessage]) -> Sequence[Message]:
         """Give the running task a new context.
 
         Raises:
@@ -145,11 +145,11 @@ class Codec(Protocol):
         """
         ...
 
-    def finish(self) -> Sequence[Frame]:
+    def finish(self) -> Sequence[Message]:
         """Say that no more audio comes; results are still wanted."""
         ...
 
-    def cancel(self) -> Sequence[Frame]:
+    def cancel(self) -> Sequence[Message]:
         """Say that the rest is not wanted any more; empty where the vendor knows only the closing of the connection."""
         ...
 
@@ -158,9 +158,9 @@ class Codec(Protocol):
         ...
 
     def overdue(self, segment_id: int) -> list[CodecEvent]:
-        """Give out the final of a segment that was `Waiting`, with what there is; empty if it was given out since.
+        """Give out the final of a segment that was `FinalPending`, with what there is; empty if it was given out since.
 
-        A codec has no clock, so its session says when. One that never says `Waiting` returns nothing.
+        A codec has no clock, so its session says when. One that never says `FinalPending` returns nothing.
         """
         ...
 
@@ -198,7 +198,7 @@ class CommittingCodec(Codec, Protocol):
         """Whether the options ask for that."""
         ...
 
-    def commit(self) -> Sequence[Frame]:
+    def commit(self) -> Sequence[Message]:
         """Have the audio since the last commit recognised as one utterance."""
         ...
 
@@ -258,7 +258,7 @@ TRANSITIONS: dict[tuple[State, Step], State] = {
 (one sentence, a length limit); for all others a task that ends before `FINISH` is an error, since audio was cut off."""
 
 
-class Lifecycle:
+class TaskLifecycle:
     """Walks `TRANSITIONS` and refuses what is not in them."""
 
     __slots__ = ("state",)
@@ -267,7 +267,7 @@ class Lifecycle:
         self.state = State.IDLE
 
     def __repr__(self) -> str:
-        return f"<Lifecycle {self.state.value}>"
+        return f"<TaskLifecycle {self.state.value}>"
 
     def take(self, step: Step) -> None:
         """Go one step.

@@ -5,30 +5,28 @@ A service knows endpoints and credentials. It does not know sockets: it says whe
 
 from __future__ import annotations
 
-import functools
 import hashlib
-import ipaddress
 from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol, Self, runtime_checkable
 from urllib.parse import urlsplit
 
 import msgspec
 
+from .._net.hosts import is_loopback
 from ..errors import ASRError, AuthenticationError, ConfigurationError
 from ..hotwords import HotWord, Vocabulary
 from .codec import Codec
 from .options import Options
 
 __all__ = [
-    "Choice",
-    "LendsKeys",
+    "Endpoint",
+    "MemberChoice",
     "Service",
-    "Target",
     "TemporaryKey",
+    "TemporaryKeyService",
     "Vocabularies",
     "check_endpoint",
     "fingerprint",
-    "is_loopback",
 ]
 
 
@@ -37,7 +35,7 @@ def _keep(_error: AuthenticationError) -> bool:
     return False
 
 
-class Target(msgspec.Struct, frozen=True, kw_only=True):
+class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     """Where to connect and what to say at the door."""
 
     url: str
@@ -52,11 +50,11 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     its time, and says whether another target is worth one more try."""
     account: str = ""
     """Whose limits a connection counts towards: `fingerprint` of what names the account; empty where nothing does."""
-    choice: Choice | None = None
+    choice: MemberChoice | None = None
     """Which of several members this is, of a service that has some; None for all others."""
 
     def __repr__(self) -> str:
-        return f"<Target {self.host}>"  # the headers hold credentials
+        return f"<Endpoint {self.host}>"  # the headers hold credentials
 
     @property
     def host(self) -> str:
@@ -69,7 +67,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
         return is_loopback(urlsplit(self.url).hostname)
 
 
-class Choice(Protocol):
+class MemberChoice(Protocol):
     """One of several members that a service chooses from, chosen for one connection.
 
     It is told how that goes, and knows the others: who is next when it refuses, and when a better one may be back.
@@ -99,7 +97,7 @@ class Choice(Protocol):
         """Make the codec of one task: a member has options of its own."""
         ...
 
-    async def again(self) -> Target:
+    async def again(self) -> Endpoint:
         """The same member's target once more, with new credentials.
 
         Raises:
@@ -107,7 +105,7 @@ class Choice(Protocol):
         """
         ...
 
-    async def following(self) -> Target:
+    async def following(self) -> Endpoint:
         """The next member's target, after this one refused.
 
         Raises:
@@ -187,7 +185,7 @@ class TemporaryKey(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @runtime_checkable
-class LendsKeys(Protocol):
+class TemporaryKeyService(Protocol):
     """A service that makes temporary keys of its own."""
 
     async def temporary_key(self, *, expires_in: int = 60) -> TemporaryKey:
@@ -219,7 +217,7 @@ class Service(Protocol):
         """
         ...
 
-    async def target(self, options: Options) -> Target:
+    async def target(self, options: Options) -> Endpoint:
         """Say where to connect for these options.
 
         Raises:
@@ -232,17 +230,6 @@ class Service(Protocol):
 def fingerprint(credential: str) -> str:
     """A name for an account by its key that tells nothing of the key: 48 bits of its SHA-256, in hexadecimal."""
     return hashlib.sha256(credential.encode()).hexdigest()[:12]
-
-
-@functools.lru_cache(maxsize=64)
-def is_loopback(host: str | None) -> bool:
-    """Whether a host name can only be this machine."""
-    if host is None or host == "localhost":
-        return host is not None
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def check_endpoint(

@@ -4,7 +4,7 @@ One codec is one task. It does not know whether its connection carried other tas
 segments: `segments` does, and `gummy` where they are translated.
 
 Gummy's chat model listens to one sentence. No document says that its task then finishes without being asked, so the
-codec says `EnoughAudio` and the task goes on to its end as always; a task that finishes by itself is as good.
+codec says `InputClosed` and the task goes on to its end as always; a task that finishes by itself is as good.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ from typing import Any
 
 import msgspec
 
-from ...audio import AudioFormat, Piece
+from ...audio import AudioBytes, AudioFormat
 from ...results import Result
 from ..codec import (
     CodecEvent,
-    EnoughAudio,
     Failed,
+    FinalPending,
     Finished,
-    Frame,
-    Lifecycle,
-    NothingHeard,
+    InputClosed,
+    Message,
+    NoSpeech,
     Started,
     State,
     Step,
+    TaskLifecycle,
     Unrecognised,
     Usage,
-    Waiting,
     read_message,
 )
 from ..options import ContextMessage
@@ -64,7 +64,7 @@ class TaskCodec:
         """Take the options and an id: 32 hex characters, used by no other task on the connection."""
         self._options = options
         self._task_id = task_id
-        self._lifecycle = Lifecycle()
+        self._lifecycle = TaskLifecycle()
         self._segments = _segments(options, task_id)
 
     def __repr__(self) -> str:
@@ -85,7 +85,7 @@ class TaskCodec:
         """The task id: what the vendor's support asks for."""
         return self._task_id
 
-    def start(self) -> list[Frame]:
+    def start(self) -> list[Message]:
         """Open the task."""
         self._lifecycle.take(Step.START)
         options = self._options
@@ -102,12 +102,12 @@ class TaskCodec:
         )
         return [_text(RunTask(ClientHeader("run-task", self._task_id), payload))]
 
-    def audio(self, frame: Piece) -> Frame:
+    def audio(self, frame: AudioBytes) -> Message:
         """Audio goes as it is."""
         self._lifecycle.take(Step.AUDIO)
         return frame
 
-    def update(self, context: Sequence[ContextMessage]) -> list[Frame]:
+    def update(self, context: Sequence[ContextMessage]) -> list[Message]:
         """Give the running task a new context.
 
         Raises:
@@ -118,12 +118,12 @@ class TaskCodec:
         header = ClientHeader("continue-task", self._task_id)
         return [_text(ContinueTask(header, InputPayload(_context_input(context))))]
 
-    def finish(self) -> list[Frame]:
+    def finish(self) -> list[Message]:
         """Say that no more audio comes."""
         self._lifecycle.take(Step.FINISH)
         return [_text(FinishTask(ClientHeader("finish-task", self._task_id), InputPayload({})))]
 
-    def cancel(self) -> list[Frame]:
+    def cancel(self) -> list[Message]:
         """Nothing to send: the protocol drops a task only with its connection."""
         self._lifecycle.take(Step.CANCEL)
         return []
@@ -178,21 +178,21 @@ class TaskCodec:
             header.error_message or "DashScope ended the task",
             request_id=self._task_id,
         )
-        return [NothingHeard(error) if is_finishing and error.code in NOTHING_HEARD_CODES else Failed(error)]
+        return [NoSpeech(error) if is_finishing and error.code in NOTHING_HEARD_CODES else Failed(error)]
 
     def _read_result(self, message: ServerMessage, raw: str) -> list[CodecEvent]:
         self._lifecycle.take(Step.RESULT)
         output = message.payload.output if message.payload else None
         events = self._segments.take(output or Output(), raw=raw)
         if self._options.ends_by_itself and self._has_heard_enough(events):
-            events.append(EnoughAudio())
+            events.append(InputClosed())
         events += _usage(message)
         return events
 
     def _has_heard_enough(self, events: list[CodecEvent]) -> bool:
         """Whether the one sentence is over: its final may already be there, or wait for a translation."""
         return self._lifecycle.state is State.STREAMING and any(
-            isinstance(event, Waiting) or (isinstance(event, Result) and event.is_final) for event in events
+            isinstance(event, FinalPending) or (isinstance(event, Result) and event.is_final) for event in events
         )
 
 

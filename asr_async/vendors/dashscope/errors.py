@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import msgspec
 
 from ...errors import ASRError, AuthenticationError, RateLimitedError, VendorError
-from ..verdict import Verdict, seconds_to_wait
+from ..error_rules import ErrorRule, seconds_to_wait
 from .rest_wire import Refusal
 
 __all__ = ["NOTHING_HEARD_CODES", "error_from_answer", "error_from_code", "error_from_handshake"]
@@ -20,33 +20,33 @@ __all__ = ["NOTHING_HEARD_CODES", "error_from_answer", "error_from_code", "error
 VENDOR = "dashscope"
 
 
-_BILLING = Verdict(VendorError, False, "see to the account's billing")
-_QUOTA = Verdict(RateLimitedError, True, "slow down, or have the quota raised")
-_DENIED = Verdict(AuthenticationError, False, "the key has no right to this model or workspace")
-_SERVER = Verdict(VendorError, True, "the vendor's side; try again")
-_UNDECODABLE = Verdict(VendorError, False, "make `format` and `sample_rate` say what the audio really is")
-_NO_SPEECH = Verdict(VendorError, False, "only silence was sent, or audio of another format than declared")
-_SILENT = Verdict(VendorError, True, "60 s without speech: set heartbeat=True to stay through silence")
-_NO_DATA = Verdict(VendorError, True, "nothing was sent for 23 s: go on sending, silence if need be")
+_BILLING = ErrorRule(VendorError, False, "see to the account's billing")
+_QUOTA = ErrorRule(RateLimitedError, True, "slow down, or have the quota raised")
+_DENIED = ErrorRule(AuthenticationError, False, "the key has no right to this model or workspace")
+_SERVER = ErrorRule(VendorError, True, "the vendor's side; try again")
+_UNDECODABLE = ErrorRule(VendorError, False, "make `format` and `sample_rate` say what the audio really is")
+_NO_SPEECH = ErrorRule(VendorError, False, "only silence was sent, or audio of another format than declared")
+_SILENT = ErrorRule(VendorError, True, "60 s without speech: set heartbeat=True to stay through silence")
+_NO_DATA = ErrorRule(VendorError, True, "nothing was sent for 23 s: go on sending, silence if need be")
 
-CODES: dict[str, Verdict] = {
-    "InvalidApiKey": Verdict(AuthenticationError, False, "check the key and that it is of the endpoint's region"),
+CODES: dict[str, ErrorRule] = {
+    "InvalidApiKey": ErrorRule(AuthenticationError, False, "check the key and that it is of the endpoint's region"),
     "AccessDenied": _DENIED,
     "Model.AccessDenied": _DENIED,
     "Workspace.AccessDenied": _DENIED,
-    "AccessDenied.Unpurchased": Verdict(VendorError, False, "activate the service for this account first"),
+    "AccessDenied.Unpurchased": ErrorRule(VendorError, False, "activate the service for this account first"),
     "Arrearage": _BILLING,
     "PrepaidBillOverdue": _BILLING,
     "PostpaidBillOverdue": _BILLING,
     "CommodityNotPurchased": _BILLING,
-    "AllocationQuota.FreeTierOnly": Verdict(VendorError, False, "the free quota is used up"),
-    "ModelNotFound": Verdict(VendorError, False, "check the model's name and that the region has it"),
-    "Model.NotExist": Verdict(VendorError, False, "check the model's name and that the region has it"),
-    "WorkSpaceNotFound": Verdict(VendorError, False, "check the workspace id"),
-    "NotFound": Verdict(VendorError, False, "check the hot-word list's id"),
-    "InvalidParameter": Verdict(VendorError, False),
-    "CLIENT_ERROR": Verdict(VendorError, False),
-    "DataInspectionFailed": Verdict(VendorError, False, "the vendor's content check refused it"),
+    "AllocationQuota.FreeTierOnly": ErrorRule(VendorError, False, "the free quota is used up"),
+    "ModelNotFound": ErrorRule(VendorError, False, "check the model's name and that the region has it"),
+    "Model.NotExist": ErrorRule(VendorError, False, "check the model's name and that the region has it"),
+    "WorkSpaceNotFound": ErrorRule(VendorError, False, "check the workspace id"),
+    "NotFound": ErrorRule(VendorError, False, "check the hot-word list's id"),
+    "InvalidParameter": ErrorRule(VendorError, False),
+    "CLIENT_ERROR": ErrorRule(VendorError, False),
+    "DataInspectionFailed": ErrorRule(VendorError, False, "the vendor's content check refused it"),
     "Throttling": _QUOTA,
     "LimitRequests": _QUOTA,
     "insufficient_quota": _QUOTA,
@@ -62,7 +62,7 @@ CODES: dict[str, Verdict] = {
     "ModelUnavailable": _SERVER,
 }
 
-_BY_STATUS: dict[int, Verdict] = {
+_BY_STATUS: dict[int, ErrorRule] = {
     401: CODES["InvalidApiKey"],
     403: _DENIED,
     408: _SERVER,
@@ -72,8 +72,8 @@ _BY_STATUS: dict[int, Verdict] = {
     503: _SERVER,
     504: _SERVER,
 }
-_UNKNOWN = Verdict(VendorError, False)
-_EXPIRED = Verdict(
+_UNKNOWN = ErrorRule(VendorError, False)
+_EXPIRED = ErrorRule(
     AuthenticationError,
     False,
     "this temporary key has expired, or is of another region: get another with temporary_key(), "
@@ -104,7 +104,7 @@ def error_from_code(
     return verdict.error(text, vendor=VENDOR, code=code or None, request_id=request_id, retry_after=retry_after)
 
 
-def _verdict(code: str, message: str, status: int | None) -> Verdict:
+def _verdict(code: str, message: str, status: int | None) -> ErrorRule:
     if code == "CLIENT_ERROR" and "timeout after 23 seconds" in message:
         return _NO_DATA
     # "InternalError.Algo" and "Throttling.BurstRate" are told apart by the vendor, not by what there is to do

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 import msgspec
 
 from ...results import Result, SpeechEnded, SpeechEnding, SpeechStarted, Translation, TranslationArrived
-from ..codec import CodecEvent, Unrecognised, Waiting
+from ..codec import CodecEvent, FinalPending, Unrecognised
 from .segments import end_ms_of, is_final, words_of
 from .wire import GummySentence, Output
 
@@ -232,9 +232,9 @@ def _sentences(output: Output) -> Iterator[tuple[str | None, GummySentence]]:
             yield language, _replace(sentence.stash, sentence_end=False)
 
 
-def _waiting(segments: list[_Segment]) -> Iterator[Waiting]:
+def _waiting(segments: list[_Segment]) -> Iterator[FinalPending]:
     """Tell of each final that has to wait, once."""
     for segment in segments:
         if segment.is_over and not segment.is_waiting:
             segment.is_waiting = True
-            yield Waiting(segment.id)
+            yield FinalPending(segment.id)

@@ -25,18 +25,18 @@ from typing import Any
 
 import msgspec
 
-from ...audio import AudioFormat, Piece
+from ...audio import AudioBytes, AudioFormat
 from ...errors import ASRError, ConfigurationError, VendorError
 from ...results import Result, SpeechEnded, SpeechStarted
 from ..codec import (
     CodecEvent,
     Failed,
     Finished,
-    Frame,
-    Lifecycle,
+    Message,
     Started,
     State,
     Step,
+    TaskLifecycle,
     Unrecognised,
     read_message,
 )
@@ -99,7 +99,7 @@ class RealtimeCodec:
         self._task_id = task_id
         self._session_id = ""
         self._event_count = 0
-        self._lifecycle = Lifecycle()
+        self._lifecycle = TaskLifecycle()
         self._segments = _Segments()
         self._sent_bytes = 0
         # how far the server has confirmed commits, and event id → how far, of those that it has not answered yet
@@ -137,29 +137,29 @@ class RealtimeCodec:
         """Whether the caller cuts."""
         return self._options.manual_commit
 
-    def start(self) -> list[Frame]:
+    def start(self) -> list[Message]:
         """Set the session up."""
         self._lifecycle.take(Step.START)
         return [_text(SessionUpdate(event_id=self._next_event_id(), session=_session_config(self._options)))]
 
-    def audio(self, frame: Piece) -> Frame:
+    def audio(self, frame: AudioBytes) -> Message:
         """Audio goes as base64."""
         self._lifecycle.take(Step.AUDIO)
         self._sent_bytes += len(frame)
         return _text(Append(event_id=self._next_event_id(), audio=memoryview(frame)))
 
-    def commit(self) -> list[Frame]:
+    def commit(self) -> list[Message]:
         """Have the audio since the last commit recognised as one utterance; nothing to send if there is none."""
         self._lifecycle.take(Step.COMMIT)
         return self._commit()
 
-    def finish(self) -> list[Frame]:
+    def finish(self) -> list[Message]:
         """Say that no more audio comes; in the manual mode, what is not committed yet is the last utterance."""
         self._lifecycle.take(Step.FINISH)
         commit = self._commit() if self.takes_commits else []
         return [*commit, _text(Finish(event_id=self._next_event_id()))]
 
-    def update(self, context: Sequence[ContextMessage]) -> list[Frame]:  # noqa: ARG002 - the codecs' common face
+    def update(self, context: Sequence[ContextMessage]) -> list[Message]:  # noqa: ARG002 - the codecs' common face
         """The protocol knows a context from the start only.
 
         Raises:
@@ -167,12 +167,12 @@ class RealtimeCodec:
         """
         raise ConfigurationError(f"context: {self._options.model} takes it as corpus_text, at the start only")
 
-    def cancel(self) -> list[Frame]:
+    def cancel(self) -> list[Message]:
         """Nothing to send: the protocol drops what it has committed only with its connection."""
         self._lifecycle.take(Step.CANCEL)
         return []
 
-    def _commit(self) -> list[Frame]:
+    def _commit(self) -> list[Message]:
         if self._sent_bytes == max(self._commits.values(), default=self._committed_bytes):
             return []  # the server refuses to commit an empty buffer
         event_id = self._next_event_id()

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import msgspec
 
-from ..._http import REQUEST_TIMEOUT_S, request
+from ..._net.http import REQUEST_TIMEOUT_S, request
 from ...errors import AuthenticationError, DeadlineError, RemoteProtocolError
 from .credentials import ApiKey, is_temporary
 from .errors import error_from_answer

@@ -15,11 +15,11 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import msgspec
 
-from ..._version import __version__
+from ..._net.user_agent import __version__
 from ...errors import ConfigurationError
 from ..codec import Codec
 from ..options import Options, check_range, did_you_mean
-from ..service import Target, TemporaryKey, check_endpoint
+from ..service import Endpoint, TemporaryKey, check_endpoint
 from .codec import TaskCodec
 from .credentials import ApiKey, KeyFunction, account_of, is_temporary
 from .errors import error_from_handshake
@@ -50,7 +50,7 @@ class _Protocol(msgspec.Struct, frozen=True):
     codec: Callable[..., Codec]
     names_model_in_url: bool
     reuse_s: float | None
-    """See `Target.reuse_s`."""
+    """See `Endpoint.reuse_s`."""
 
 
 _PROTOCOLS: dict[type[TaskOptions | QwenRealtime], _Protocol] = {
@@ -165,7 +165,7 @@ class DashScope:
         token = await self._rest.call("POST", f"{TOKENS_PATH}?expire_in_seconds={expires_in}", Token)
         return TemporaryKey(value=token.token, expires_at=token.expires_at)
 
-    async def target(self, options: Options) -> Target:
+    async def target(self, options: Options) -> Endpoint:
         """Say where to connect.
 
         Raises:
@@ -177,7 +177,7 @@ class DashScope:
         headers = self._headers(key)
         if self._inspect_data:
             headers["X-DashScope-DataInspection"] = "enable"
-        return Target(
+        return Endpoint(
             url=self._url(options),
             headers=headers,
             refused=functools.partial(error_from_handshake, temporary_key=is_temporary(key)),

@@ -5,7 +5,7 @@ there were others: the END of an earlier round that comes late is reported and l
 round was cancelled or failed (the END that follows an ERROR) is dropped.
 
 The sentence mode stops listening by itself, but no document says that END then comes without being asked for. So the
-codec says `EnoughAudio` and the round goes on to its end as always: END is sent, results are collected, END answers.
+codec says `InputClosed` and the round goes on to its end as always: END is sent, results are collected, END answers.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from ...audio import AudioFormat, Piece
+from ...audio import AudioBytes, AudioFormat
 from ...errors import ASRError, ConfigurationError, VendorError
 from ...results import Result, SpeechEnded, SpeechStarted, Word
 from ..codec import (
     CodecEvent,
-    EnoughAudio,
     Failed,
     Finished,
-    Frame,
-    Lifecycle,
+    InputClosed,
+    Message,
     Started,
     State,
     Step,
+    TaskLifecycle,
     Unrecognised,
     read_message,
 )
@@ -64,7 +64,7 @@ class RasrCodec:
     def __init__(self, options: Rasr) -> None:
         self._options = options
         self._trace_id = ""
-        self._lifecycle = Lifecycle()
+        self._lifecycle = TaskLifecycle()
         self._segments = _Segments()
         # what an event said must come out at the end, after the results that END still brings
         self._cut_off: ASRError | None = None
@@ -96,17 +96,17 @@ class RasrCodec:
         """The trace id, which the server gives with its first message; empty until then."""
         return self._trace_id
 
-    def start(self) -> list[Frame]:
+    def start(self) -> list[Message]:
         """Open the round."""
         self._lifecycle.take(Step.START)
         return [_text(Start(self._options.config()))]
 
-    def audio(self, frame: Piece) -> Frame:
+    def audio(self, frame: AudioBytes) -> Message:
         """Audio goes as it is."""
         self._lifecycle.take(Step.AUDIO)
         return frame
 
-    def update(self, context: Sequence[ContextMessage]) -> list[Frame]:  # noqa: ARG002 - the codecs' common face
+    def update(self, context: Sequence[ContextMessage]) -> list[Message]:  # noqa: ARG002 - the codecs' common face
         """No model of Huawei takes a context.
 
         Raises:
@@ -114,12 +114,12 @@ class RasrCodec:
         """
         raise ConfigurationError(f"context: {self._options.model} takes none, nor does another model of Huawei")
 
-    def finish(self) -> list[Frame]:
+    def finish(self) -> list[Message]:
         """Say that no more audio comes."""
         self._lifecycle.take(Step.FINISH)
         return [_text(End())]
 
-    def cancel(self) -> list[Frame]:
+    def cancel(self) -> list[Message]:
         """Have the server drop what is not recognised yet."""
         self._lifecycle.take(Step.CANCEL)
         return [_text(End(cancel=True))]
@@ -178,7 +178,7 @@ class RasrCodec:
         return [Unrecognised(f"event {message.event!r} in mode {self._options.mode}", raw)]
 
     def _hear_enough(self) -> Events:
-        return [EnoughAudio()] if self._lifecycle.state is State.STREAMING else []
+        return [InputClosed()] if self._lifecycle.state is State.STREAMING else []
 
     def _read_end(self, message: ServerMessage, _raw: str) -> Events:
         if message.reason not in {"NORMAL", "", None}:

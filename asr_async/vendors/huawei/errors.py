@@ -13,7 +13,7 @@ from email.utils import parsedate_to_datetime
 import msgspec
 
 from ...errors import ASRError, AuthenticationError, RateLimitedError, VendorError
-from ..verdict import Verdict, seconds_to_wait
+from ..error_rules import ErrorRule, seconds_to_wait
 from .rest_wire import Refusal
 
 __all__ = ["CODES", "STALE_TOKEN_CODES", "VENDOR", "error_from_code", "error_from_iam", "error_from_refusal"]
@@ -24,29 +24,29 @@ CLOCK_TOLERANCE = timedelta(minutes=15)
 """How far the instant of a signature may be off (API signing guide, FAQ)."""
 
 
-_OPTION = Verdict(VendorError, False, "check the options")
-_ACCOUNT = Verdict(VendorError, False, "see to the account's purchase and its limits")
-_SERVER = Verdict(VendorError, True, "the vendor's side; try again")
-_VOCABULARY = Verdict(VendorError, False, "check the hot-word table")
-_RECOGNITION = Verdict(VendorError, True, "the recognition failed; try again in a new session")
-_THROTTLED = Verdict(RateLimitedError, True, "slow down and try again")
-_KEYS = Verdict(
+_OPTION = ErrorRule(VendorError, False, "check the options")
+_ACCOUNT = ErrorRule(VendorError, False, "see to the account's purchase and its limits")
+_SERVER = ErrorRule(VendorError, True, "the vendor's side; try again")
+_VOCABULARY = ErrorRule(VendorError, False, "check the hot-word table")
+_RECOGNITION = ErrorRule(VendorError, True, "the recognition failed; try again in a new session")
+_THROTTLED = ErrorRule(RateLimitedError, True, "slow down and try again")
+_KEYS = ErrorRule(
     AuthenticationError,
     False,
     "check the keys or the token, the region and the project; 5 wrong signatures lock a key for 5 minutes",
 )
-_CLOCK = Verdict(
+_CLOCK = ErrorRule(
     AuthenticationError, False, "the likely cause is this machine's clock, more than 15 minutes off: set it right"
 )
-_TOKEN = Verdict(AuthenticationError, False, "get a fresh token, for a project (not a domain) of the same region")
-_PASSWORD = Verdict(AuthenticationError, False, "check username, password, domain")
-_DENIED = Verdict(AuthenticationError, False, "the account has no right to this service or project")
-_NOT_THERE = Verdict(VendorError, False, "check the endpoint, the region and the project id")
+_TOKEN = ErrorRule(AuthenticationError, False, "get a fresh token, for a project (not a domain) of the same region")
+_PASSWORD = ErrorRule(AuthenticationError, False, "check username, password, domain")
+_DENIED = ErrorRule(AuthenticationError, False, "the account has no right to this service or project")
+_NOT_THERE = ErrorRule(VendorError, False, "check the endpoint, the region and the project id")
 
-CODES: dict[str, Verdict] = {
+CODES: dict[str, ErrorRule] = {
     "SIS.0001": _SERVER,
-    "SIS.0003": Verdict(AuthenticationError, False, "the token does not name a user: get another"),
-    "SIS.0012": Verdict(VendorError, False, "a mandatory member is missing"),
+    "SIS.0003": ErrorRule(AuthenticationError, False, "the token does not name a user: get another"),
+    "SIS.0012": ErrorRule(VendorError, False, "a mandatory member is missing"),
     "SIS.0022": _ACCOUNT,
     "SIS.0023": _ACCOUNT,
     "SIS.0024": _ACCOUNT,
@@ -56,24 +56,24 @@ CODES: dict[str, Verdict] = {
     "SIS.0033": _SERVER,
     "SIS.0100": _SERVER,
     "SIS.0101": _TOKEN,
-    "SIS.0102": Verdict(AuthenticationError, False, "the request named no credentials"),
-    "SIS.0103": Verdict(AuthenticationError, False, "have the account's real name verified first"),
-    "SIS.0201": Verdict(VendorError, False, "check vocabulary_id: tables belong to one region and project"),
+    "SIS.0102": ErrorRule(AuthenticationError, False, "the request named no credentials"),
+    "SIS.0103": ErrorRule(AuthenticationError, False, "have the account's real name verified first"),
+    "SIS.0201": ErrorRule(VendorError, False, "check vocabulary_id: tables belong to one region and project"),
     **dict.fromkeys(("SIS.0203", "SIS.0204", "SIS.0205", "SIS.0206", "SIS.0207", "SIS.0208"), _VOCABULARY),
-    "SIS.0301": Verdict(VendorError, False, "audio_format and property must be of one sample rate"),
+    "SIS.0301": ErrorRule(VendorError, False, "audio_format and property must be of one sample rate"),
     "SIS.0302": _SERVER,
     "SIS.0303": _SERVER,
-    "SIS.0304": Verdict(VendorError, True, "nothing was sent for 20 s: go on sending, silence if need be"),
+    "SIS.0304": ErrorRule(VendorError, True, "nothing was sent for 20 s: go on sending, silence if need be"),
     "SIS.0305": _RECOGNITION,
     "SIS.0306": _RECOGNITION,
     "SIS.0307": _RECOGNITION,
-    "SIS.0309": Verdict(
+    "SIS.0309": ErrorRule(
         VendorError, False, "the audio is longer than the mode allows: send the rest in a new session, or in continue"
     ),
     # the 2 to 5 seconds are the FAQ's
-    "SIS.0312": Verdict(RateLimitedError, True, "too many sessions at once: try again after 2 to 5 seconds"),
-    "SIS.30006": Verdict(VendorError, False, "make `audio_format` say what the audio really is"),
-    "SIS.30007": Verdict(VendorError, False, "the hot words could not be loaded: check the table"),
+    "SIS.0312": ErrorRule(RateLimitedError, True, "too many sessions at once: try again after 2 to 5 seconds"),
+    "SIS.30006": ErrorRule(VendorError, False, "make `audio_format` say what the audio really is"),
+    "SIS.30007": ErrorRule(VendorError, False, "the hot words could not be loaded: check the table"),
     "APIGW.0201": _SERVER,
     "APIGW.0301": _KEYS,
     "APIGW.0307": _TOKEN,
@@ -85,7 +85,7 @@ STALE_TOKEN_CODES = frozenset({"SIS.0101", "APIGW.0301", "APIG.0301", "APIGW.030
 """With these (the last is HTTP's, where there is no other) a token that was kept may have expired or been withdrawn:
 worth one try with a fresh one. Not with AK/SK, where APIGW.0301 means a wrong signature."""
 
-_BY_STATUS: dict[int, Verdict] = {
+_BY_STATUS: dict[int, ErrorRule] = {
     401: _KEYS,
     403: _DENIED,
     404: _NOT_THERE,
@@ -98,7 +98,7 @@ _BY_STATUS: dict[int, Verdict] = {
 }
 """For answers without a known code. The documents do not say which status a refused handshake has."""
 
-_UNKNOWN = Verdict(VendorError, False)
+_UNKNOWN = ErrorRule(VendorError, False)
 
 
 def error_from_code(
@@ -118,7 +118,7 @@ def error_from_code(
     return verdict.error(text, vendor=VENDOR, code=code or None, request_id=request_id, retry_after=retry_after)
 
 
-def _verdict(code: str, message: str, status: int | None) -> Verdict:
+def _verdict(code: str, message: str, status: int | None) -> ErrorRule:
     verdict = CODES.get(code) or CODES.get(code.replace("APIG.", "APIGW.", 1))
     if verdict is _KEYS and ("expire" in message.lower() or "clock" in message.lower()):
         # one code for keys and tokens; only the text tells an old signature from an old token

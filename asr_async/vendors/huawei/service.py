@@ -16,11 +16,11 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from ..._http import Answer, request
-from ..._version import __version__
+from ..._net.http import HttpResponse, request
+from ..._net.user_agent import __version__
 from ...errors import ASRError, AuthenticationError, ConfigurationError
 from ..options import Options
-from ..service import Target, check_endpoint, fingerprint
+from ..service import Endpoint, check_endpoint, fingerprint
 from .codec import RasrCodec
 from .credentials import Account, Credentials, GivenToken, Keys, from_arguments, from_environment
 from .errors import STALE_TOKEN_CODES, error_from_refusal
@@ -135,7 +135,7 @@ class Huawei:
         """The hot-word tables of this project and region."""
         return HuaweiVocabularies(self._call_vocabularies)
 
-    async def target(self, options: Options) -> Target:
+    async def target(self, options: Options) -> Endpoint:
         """Say where to connect, with a signature or a token.
 
         Raises:
@@ -145,7 +145,7 @@ class Huawei:
         """
         url = f"{self._base_url()}/{_checked_options(options).capability.path}"
         entry = await self._entry("GET", url, {}, b"")
-        return Target(
+        return Endpoint(
             url=url,
             # not signed: a client library may write it in its own way
             headers={**entry.headers, "User-Agent": USER_AGENT},
@@ -234,7 +234,7 @@ async def _send(method: str, url: str, entry: _Entry, body: bytes) -> bytes:
     return answer.body
 
 
-def _refusal(answer: Answer, entry: _Entry) -> ASRError:
+def _refusal(answer: HttpResponse, entry: _Entry) -> ASRError:
     return error_from_refusal(answer.status, answer.headers, answer.body, signed_at=entry.signed_at)
 
 

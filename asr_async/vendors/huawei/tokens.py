@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import msgspec
 
-from ..._http import request
+from ..._net.http import request
 from ...errors import RemoteProtocolError
 from .credentials import Account
 from .errors import VENDOR, error_from_iam

@@ -1,0 +1,193 @@
+"""The hot-word tables of the emulator's DashScope account: what the REST room keeps and the task room looks up.
+
+Knows neither HTTP nor WebSocket: what is wrong is raised as a code with a message, for either room to dress.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from ...vendors.dashscope.hotwords import MAX_WORDS, NAME, phrase_fault, vocabulary_fault
+from ...vendors.dashscope.models import CAPABILITIES
+from ...vendors.dashscope.rest_wire import PHRASE_OUTPUT, PHRASE_TRAINING, FineTuned, WireVocabulary
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from ...vendors.dashscope.rest_wire import Entry
+
+__all__ = ["TableError", "Tables"]
+
+MAX_VOCABULARIES = 10
+"""An account's limit, by secondary sources."""
+
+MAX_PHRASE_LISTS = 100
+"""The documents name no limit, and show an account with 61."""
+
+
+class TableError(Exception):
+    """What was asked for cannot be done."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+class Tables:
+    """Vocabularies and phrase lists by their ids, oldest first."""
+
+    def __init__(self) -> None:
+        self._vocabularies: dict[str, WireVocabulary] = {}
+        self._phrase_lists: dict[str, tuple[FineTuned, Mapping[str, int]]] = {}
+
+    # --- for a task --------------------------------------------------------------------------------------------------
+
+    def hot_words(self, vocabulary_id: str, *, model: str, languages: Sequence[str]) -> tuple[str, ...]:
+        """The words that count in a task: with language hints only those of such a language, or of none.
+
+        Raises:
+            TableError: there is no such vocabulary, or it is another model's.
+        """
+        table = self.vocabulary(vocabulary_id)
+        if table.target_model != model:
+            # "target_model must equal the model used"; the documents give no code
+            raise TableError("InvalidParameter", f"{vocabulary_id} is for {table.target_model}, not for {model}")
+        return tuple(
+            entry.text
+            for entry in table.vocabulary or ()
+            if not languages or entry.lang is None or entry.lang in languages
+        )
+
+    def phrases(self, phrase_id: str) -> tuple[str, ...]:
+        """The words of a phrase list that are to be heard more; none where there is no such list.
+
+        The documents do not say what becomes of an unknown id there.
+        """
+        _, phrases = self._phrase_lists.get(phrase_id, (None, {}))
+        return tuple(text for text, weight in phrases.items() if weight > 0)
+
+    # --- vocabularies ------------------------------------------------------------------------------------------------
+
+    def create_vocabulary(self, prefix: str, model: str, entries: tuple[Entry, ...]) -> str:
+        """Make a vocabulary; it can be used at once."""
+        if not NAME.fullmatch(prefix):
+            raise TableError("InvalidParameter", f"prefix {prefix!r}: 1 to 10 of a-z and 0-9")
+        _check_model(model, "vocabulary_id")
+        _check_entries(entries)
+        if len(self._vocabularies) >= MAX_VOCABULARIES:
+            raise TableError("InvalidParameter", f"there are {MAX_VOCABULARIES} vocabularies already")
+        vocabulary_id = f"vocab-{prefix}-{uuid.uuid4().hex}"
+        now = _now()
+        self._vocabularies[vocabulary_id] = WireVocabulary(
+            gmt_create=now, gmt_modified=now, status="OK", target_model=model, vocabulary=entries
+        )
+        return vocabulary_id
+
+    def update_vocabulary(self, vocabulary_id: str, entries: tuple[Entry, ...]) -> None:
+        """Replace the words of a vocabulary."""
+        table = self.vocabulary(vocabulary_id)
+        _check_entries(entries)
+        changed = msgspec.structs.replace(table, vocabulary=entries, gmt_modified=_now())
+        self._vocabularies[vocabulary_id] = changed
+
+    def vocabularies(self, prefix: str, start: int, count: int) -> tuple[WireVocabulary, ...]:
+        """Some of the vocabularies whose names begin like this, as they are listed."""
+        listed = [
+            WireVocabulary(
+                vocabulary_id=vocabulary_id,
+                gmt_create=table.gmt_create,
+                gmt_modified=table.gmt_modified,
+                status=table.status,
+            )
+            for vocabulary_id, table in self._vocabularies.items()
+            if vocabulary_id.startswith(f"vocab-{prefix}")
+        ]
+        return tuple(listed[start : start + count])
+
+    def vocabulary(self, vocabulary_id: str) -> WireVocabulary:
+        """One vocabulary with its words."""
+        try:
+            return self._vocabularies[vocabulary_id]
+        except KeyError:
+            raise TableError("NotFound", f"vocabulary {vocabulary_id} not found") from None
+
+    def delete_vocabulary(self, vocabulary_id: str) -> None:
+        """Remove a vocabulary."""
+        self.vocabulary(vocabulary_id)
+        del self._vocabularies[vocabulary_id]
+
+    # --- phrase lists ------------------------------------------------------------------------------------------------
+
+    def compile_phrases(self, phrase_id: str | None, model: str, phrases: Mapping[str, int]) -> FineTuned:
+        """Make a phrase list, or replace the words of one."""
+        _check_model(model, "phrase_id")
+        _check_count(len(phrases))
+        for text, weight in phrases.items():
+            if fault := phrase_fault(text, weight):
+                raise TableError("InvalidParameter", f"phrase {text!r}: {fault}")
+        job_id = f"ft-{dt.datetime.now(tz=dt.UTC):%Y%m%d%H%M}-{uuid.uuid4().hex[:4]}"
+        if phrase_id is not None:
+            self.phrase_list(phrase_id)
+        elif len(self._phrase_lists) >= MAX_PHRASE_LISTS:
+            raise TableError("InvalidParameter", f"there are {MAX_PHRASE_LISTS} phrase lists already")
+        made = FineTuned(
+            finetuned_output=phrase_id or f"{model}-{job_id}",
+            job_id=job_id,
+            model=model,
+            create_time=_now(),
+            output_type=PHRASE_OUTPUT,
+        )
+        self._phrase_lists[made.finetuned_output] = (made, dict(phrases))
+        return msgspec.structs.replace(
+            made, status="SUCCEEDED", training_type=PHRASE_TRAINING, model=None, output_type=None
+        )
+
+    def phrase_lists(self, start: int, count: int) -> tuple[FineTuned, ...]:
+        """Some of the phrase lists."""
+        return tuple(made for made, _ in self._phrase_lists.values())[start : start + count]
+
+    @property
+    def phrase_list_count(self) -> int:
+        """How many phrase lists there are."""
+        return len(self._phrase_lists)
+
+    def phrase_list(self, phrase_id: str) -> FineTuned:
+        """One phrase list; its words are never told."""
+        try:
+            return self._phrase_lists[phrase_id][0]
+        except KeyError:
+            raise TableError("NotFound", f"finetuned_output {phrase_id} not found") from None
+
+    def delete_phrase_list(self, phrase_id: str) -> None:
+        """Remove a phrase list."""
+        self.phrase_list(phrase_id)
+        del self._phrase_lists[phrase_id]
+
+
+def _check_model(model: str, option: str) -> None:
+    capability = CAPABILITIES.get(model)
+    if capability is None:
+        raise TableError("ModelNotFound", f"Model not found: {model}")
+    if option not in capability.options:
+        raise TableError("InvalidParameter", f"{model} has no {option}")
+
+
+def _check_entries(entries: tuple[Entry, ...]) -> None:
+    _check_count(len(entries))
+    for entry in entries:
+        if fault := vocabulary_fault(entry):
+            raise TableError("InvalidParameter", f"vocabulary: {entry.text!r}: {fault}")
+
+
+def _check_count(count: int) -> None:
+    if not 1 <= count <= MAX_WORDS:
+        raise TableError("InvalidParameter", f"{count} words, must be between 1 and {MAX_WORDS}")
+
+
+def _now() -> str:
+    return f"{dt.datetime.now(tz=dt.UTC):%Y-%m-%d %H:%M:%S}"

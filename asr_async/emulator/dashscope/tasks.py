@@ -1,0 +1,619 @@
+"""The emulator's DashScope room: the task protocol (`/api-ws/v1/inference`) from the server's side.
+
+Knows no engine: it checks keys, order, models and parameters, takes the samples out of their container, and dresses
+what an engine hears in the vendor's messages. It is as strict as the documents; where they are silent the reason for a
+choice stands beside it. Sources: the WebSocket API pages of Fun-ASR and Gummy, the error page, and the client and
+server event pages of the platform (2025-10 to 2026).
+"""
+
+from __future__ import annotations
+
+import enum
+import functools
+import logging
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import msgspec
+from aiohttp import WSCloseCode, web
+
+from ...vendors.dashscope.models import CAPABILITIES, Capability
+from ...vendors.dashscope.wire import (
+    ClientHeader,
+    InputPayload,
+    Output,
+    RunPayload,
+    Sentence,
+    ServerHeader,
+    ServerMessage,
+    ServerPayload,
+    WireUsage,
+    WireWord,
+)
+from ..container import SAMPLE_BYTES, Pcm, UndecodableError, Wav, portions
+from ..conversation import Conversation, End, engine_refusals
+from ..door import FaultyDoor
+from ..engines.engine import Request
+from .gummy import GummySentences
+from .rest import refusal_at_the_door, refusal_of
+from .tables import TableError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator
+
+    from ..conversation import Link
+    from ..engines.engine import Engine, Hypothesis, Recognition
+    from ..faults import FaultRun
+    from ..keys import Keys
+    from .tables import Tables
+
+__all__ = ["PATH", "BearerDoor", "mount"]
+
+PATH = "/api-ws/v1/inference"
+
+DATA_TIMEOUT_S = 23
+"""An open task to which nothing is sent for so long fails: "request timeout after 23 seconds." (error page)."""
+
+IDLE_TIMEOUT_S = 60
+"""A connection without a task is closed after so long (Fun-ASR WebSocket API page)."""
+
+CHAT_LIMIT_MS = 60_000
+"""So much audio in which the one sentence of the chat model has not ended is an error (one-sentence API page)."""
+
+SILENCE_LIMIT_MS = 60_000
+"""So much audio in which nothing is heard ends a task without `heartbeat` (real-time recognition SDK page)."""
+
+HEARTBEAT_EVERY_MS = 5_000
+"""With `heartbeat`, so much silent audio brings a heartbeat sentence. The documents give no figure."""
+
+PIECE_MS = 1_000
+"""The engine gets longer frames in pieces of this length, so that silence is judged alike however audio is framed."""
+
+_logger = logging.getLogger("asr_async")
+_Shape = TypeVar("_Shape")
+
+
+# --- the order of a conversation -------------------------------------------------------------------------------------
+
+
+class State(enum.Enum):
+    """Where a connection stands."""
+
+    IDLE = "no task"
+    STARTING = "task starting"
+    STREAMING = "task open"
+    FINISHING = "task finishing"
+    FAILED = "task failed"
+
+
+class Step(enum.Enum):
+    """What moves a connection on: the first four are the client's, the rest ours."""
+
+    RUN = "run-task"
+    AUDIO = "audio"
+    CONTINUE = "continue-task"
+    FINISH = "finish-task"
+    STARTED = "task-started"
+    RESULT = "result-generated"
+    FINISHED = "task-finished"
+    FAIL = "task-failed"
+
+
+TRANSITIONS: dict[tuple[State, Step], State] = {
+    (State.IDLE, Step.RUN): State.STARTING,
+    (State.STARTING, Step.STARTED): State.STREAMING,
+    (State.STARTING, Step.FAIL): State.FAILED,
+    (State.STREAMING, Step.AUDIO): State.STREAMING,
+    (State.STREAMING, Step.CONTINUE): State.STREAMING,
+    (State.STREAMING, Step.RESULT): State.STREAMING,
+    (State.STREAMING, Step.FINISH): State.FINISHING,
+    (State.STREAMING, Step.FAIL): State.FAILED,
+    (State.FINISHING, Step.RESULT): State.FINISHING,
+    (State.FINISHING, Step.FINISHED): State.IDLE,
+    (State.FINISHING, Step.FAIL): State.FAILED,
+}
+"""The whole life of a connection. A failed task takes its connection with it (Fun-ASR WebSocket API page)."""
+
+PATIENCE_S = {State.IDLE: IDLE_TIMEOUT_S, State.STREAMING: DATA_TIMEOUT_S}
+"""How long the client may say nothing. Elsewhere it is the engine's turn, and nobody waits for the client."""
+
+
+class _InvalidPayloadError(End):
+    """A message that the documents answer with the closing of the connection."""
+
+    def __init__(self) -> None:
+        super().__init__("Invalid payload data", close_code=WSCloseCode.INVALID_TEXT)
+
+
+class _TaskFailedError(End):
+    """The task fails; `code` and `message` are told before the connection closes.
+
+    The documents give no close code for this. 1000: what went wrong has been said in the message before.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__("task failed", close_code=WSCloseCode.OK)
+        self.code = code
+        self.message = message
+
+
+_ENGINE_CODES = {
+    "unsupported": "InvalidParameter",
+    "capacity": "Throttling.Concurrency",
+    "broken": "InternalError",
+}
+
+
+# --- what the client says --------------------------------------------------------------------------------------------
+
+
+class _Control(msgspec.Struct, frozen=True):
+    header: ClientHeader
+    payload: dict[str, Any]
+
+
+class _Parameters(msgspec.Struct, frozen=True, kw_only=True):
+    """The documented parameters; null counts as not given. Unknown ones are let pass, as the models seem to do."""
+
+    format: str
+    sample_rate: Annotated[int, msgspec.Meta(gt=0)]
+    language_hints: tuple[str, ...] | None = None
+    vocabulary_id: str | None = None
+    disfluency_removal_enabled: bool | None = None
+    semantic_punctuation_enabled: bool | None = None
+    max_sentence_silence: Annotated[int, msgspec.Meta(ge=200, le=6000)] | None = None
+    multi_threshold_mode_enabled: bool | None = None
+    punctuation_prediction_enabled: bool | None = None
+    inverse_text_normalization_enabled: bool | None = None
+    heartbeat: bool | None = None
+    speech_noise_threshold: Annotated[float, msgspec.Meta(ge=-1.0, le=1.0)] | None = None
+    special_word_filter: str | None = None
+    # Qwen-Audio
+    vocabulary: dict[str, int] | None = None
+    keep_dialect: bool | None = None
+    vad_model: str | None = None
+    intermediate_result_enabled: bool | None = None
+    # Gummy
+    source_language: str | None = None
+    transcription_enabled: bool | None = None
+    translation_enabled: bool | None = None
+    translation_target_languages: tuple[str, ...] | None = None
+    max_end_silence: Annotated[int, msgspec.Meta(ge=200, le=6000)] | None = None
+
+    @property
+    def is_transcribed(self) -> bool:
+        return self.transcription_enabled is not False
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """What may be spoken; empty means any."""
+        spoken = () if self.source_language in {None, "auto"} else (str(self.source_language),)
+        return self.language_hints or spoken
+
+    @property
+    def target_languages(self) -> tuple[str, ...]:
+        """What to translate into."""
+        return (self.translation_target_languages or ()) if self.translation_enabled else ()
+
+
+_control_decoder = msgspec.json.Decoder(_Control)
+
+
+def _read_control(text: str) -> _Control:
+    """Read a text message; what is wrong with a run-task's payload is found later, when its task can fail.
+
+    `streaming` may be missing, as it is in the continue-task of the official SDK 1.25.0, but it cannot be another.
+    """
+    try:
+        control = _control_decoder.decode(text)
+        if control.header.action != "run-task":
+            msgspec.convert(control.payload, InputPayload)
+    except (msgspec.MsgspecError, RecursionError):
+        raise _InvalidPayloadError from None
+    # "custom members such as end_of_stream cause Invalid payload data" (error page)
+    custom_members = control.header.action != "run-task" and len(control.payload) > 1
+    if control.header.streaming != "duplex" or custom_members:
+        raise _InvalidPayloadError
+    return control
+
+
+def _read_run(payload: dict[str, Any]) -> RunPayload:
+    # The error page has both: 1007 for a payload that is malformed, and InvalidParameter "task can not be null" where
+    # `input` is missing. So this is 1007 only if the message cannot be read, or has a member that must not be there.
+    if payload.get("input") is None or payload.get("task") is None:
+        raise _TaskFailedError("InvalidParameter", "task can not be null")
+    run = _checked(payload, RunPayload)
+    if (run.task_group, run.task, run.function) != ("audio", "asr", "recognition"):
+        raise _TaskFailedError("InvalidParameter", f"no such task: {run.task_group}/{run.task}/{run.function}")
+    return run
+
+
+def _read_parameters(given: dict[str, Any], capability: Capability) -> _Parameters:
+    parameters = _checked(given, _Parameters)
+    _check_names(given, capability)
+    if not capability.takes_rate(parameters.sample_rate):
+        raise _TaskFailedError(
+            "InvalidParameter",
+            f"sample_rate {parameters.sample_rate}: {capability.model} takes {capability.rates}",
+        )
+    if parameters.translation_enabled and not parameters.target_languages:
+        raise _TaskFailedError("InvalidParameter", "translation_target_languages can not be empty")
+    # "at least one of the two" (Gummy WebSocket API page)
+    if not parameters.is_transcribed and not parameters.translation_enabled:
+        raise _TaskFailedError("InvalidParameter", "neither transcription nor translation is enabled")
+    return parameters
+
+
+def _check_names(given: dict[str, Any], capability: Capability) -> None:
+    """Refuse what the model does not have. The message model alone is known to do so (reports of clients, 2026)."""
+    if not _is_message(capability.model):
+        return
+    for name, value in given.items():
+        if value is not None and name not in {"format", "sample_rate", *capability.options}:
+            raise _TaskFailedError("InvalidParameter", f"{name} is not supported by {capability.model}")
+
+
+def _is_message(model: str) -> bool:
+    return model.endswith("-message")
+
+
+def _read_hot_words(run: RunPayload, parameters: _Parameters, tables: Tables) -> tuple[str, ...]:
+    """The words that came along, of the vocabulary and of the phrase lists. An unknown vocabulary is `NotFound`."""
+    words = [*(parameters.vocabulary or ())]
+    words += [word for resource in run.resources for word in tables.phrases(resource.resource_id)]
+    if parameters.vocabulary_id is not None:
+        languages = parameters.language_hints or ()
+        try:
+            words += tables.hot_words(parameters.vocabulary_id, model=run.model, languages=languages)
+        except TableError as error:
+            raise _TaskFailedError(error.code, error.message) from None
+    return tuple(words)
+
+
+def _checked(given: dict[str, Any], shape: type[_Shape]) -> _Shape:
+    try:
+        return msgspec.convert(given, shape)
+    except msgspec.ValidationError as error:
+        # "Expected `int`, got `str` - at `$.sample_rate`": names the member
+        raise _TaskFailedError("InvalidParameter", str(error)) from None
+
+
+# --- audio -----------------------------------------------------------------------------------------------------------
+
+
+def _decoder(parameters: _Parameters) -> Pcm | Wav:
+    if parameters.format == "pcm":
+        return Pcm()
+    if parameters.format == "wav":
+        return Wav(parameters.sample_rate)
+    raise _TaskFailedError("UNSUPPORTED_FORMAT", f"the emulator decodes pcm and wav only, not {parameters.format}")
+
+
+# --- what we say -----------------------------------------------------------------------------------------------------
+
+
+class _Bare(msgspec.Struct, frozen=True):
+    """A message with an empty payload: task-started and task-failed."""
+
+    header: ServerHeader
+    payload: dict[str, Any] = {}
+
+
+def _header(task_id: str, step: Step) -> ServerHeader:
+    return ServerHeader(task_id=task_id, event=step.value, attributes={})
+
+
+def _failure(task_id: str, failed: _TaskFailedError) -> _Bare:
+    header = _header(task_id, Step.FAIL)
+    return _Bare(msgspec.structs.replace(header, error_code=failed.code, error_message=failed.message))
+
+
+def _wire_words(hypothesis: Hypothesis) -> tuple[WireWord, ...]:
+    return tuple(
+        WireWord(text=word.text, begin_time=word.start_ms, end_time=word.end_ms, punctuation=word.punctuation)
+        for word in hypothesis.words
+    )
+
+
+class _Sentences:
+    """Numbers the sentences of a task and knows whether one has begun."""
+
+    def __init__(self, *, emotion: bool) -> None:
+        self._emotion = emotion
+        self._number = 1
+        self._begun = False
+
+    def outputs(self, hypothesis: Hypothesis) -> Iterator[Output]:
+        yield Output(sentence=self._next(hypothesis))
+
+    def _next(self, hypothesis: Hypothesis) -> Sentence:
+        sentence = Sentence(
+            sentence_id=self._number,
+            begin_time=hypothesis.start_ms,
+            end_time=hypothesis.end_ms if hypothesis.is_final else None,
+            text=hypothesis.text,
+            words=_wire_words(hypothesis),
+            heartbeat=False,
+            sentence_begin=not self._begun,
+            sentence_end=hypothesis.is_final,
+        )
+        self._begun = not hypothesis.is_final
+        self._number += hypothesis.is_final
+        if self._emotion and hypothesis.is_final:
+            return msgspec.structs.replace(sentence, emo_tag="neutral", emo_confidence=0.9)
+        return sentence
+
+
+# --- a task ----------------------------------------------------------------------------------------------------------
+
+
+class _Task:
+    """One task: what was asked for, how much audio has come, and what is to be said about it."""
+
+    def __init__(self, task_id: str, payload: dict[str, Any], tables: Tables) -> None:
+        run = _read_run(payload)
+        capability = CAPABILITIES.get(run.model)
+        if capability is None:
+            raise _TaskFailedError("ModelNotFound", f"Model not found: {run.model}")
+        self.id = task_id
+        self.parameters = _read_parameters(run.parameters, capability)
+        self._hot_words = _read_hot_words(run, self.parameters, tables)
+        self.recognition: Recognition | None = None
+        """None until the engine has opened it."""
+        self._decoder = _decoder(self.parameters)
+        self._sentences = _sentences(capability, self.parameters)
+        # "only final results unless intermediate_result_enabled" (client event page)
+        self._says_interims = not _is_message(run.model) or bool(self.parameters.intermediate_result_enabled)
+        self._is_one_sentence = _is_chat(run.model)
+        self._is_over = False
+        self._audio_bytes = 0
+        self._heartbeats = 0
+        """How many this silence has brought."""
+
+    @property
+    def request(self) -> Request:
+        """The part that concerns the engine."""
+        return Request(
+            sample_rate=self.parameters.sample_rate,
+            languages=self.parameters.languages,
+            hot_words=self._hot_words,
+            translate_to=self.parameters.target_languages,
+        )
+
+    @property
+    def _audio_ms(self) -> int:
+        return self._audio_bytes * 1000 // (self.parameters.sample_rate * SAMPLE_BYTES)
+
+    @property
+    def _usage(self) -> WireUsage:
+        bytes_per_second = self.parameters.sample_rate * SAMPLE_BYTES
+        return WireUsage(duration=-(-self._audio_bytes // bytes_per_second))
+
+    def pieces(self, data: bytes) -> Iterator[bytes]:
+        """The samples in a frame, in portions for the engine; each counts as received when it is taken."""
+        try:
+            samples = self._decoder.decode(data)
+        except UndecodableError as error:
+            raise _TaskFailedError("DECODE_ERROR", f"Failed to decode audio: {error}") from None
+        for piece in portions(samples, self.parameters.sample_rate, PIECE_MS):
+            if self._is_over:
+                return  # what comes after the one sentence is not heard
+            self._audio_bytes += len(piece)
+            self._check_length()
+            yield piece
+
+    def _check_length(self) -> None:
+        if self._is_one_sentence and self._audio_ms > CHAT_LIMIT_MS:
+            # the documents give no code
+            raise _TaskFailedError("InvalidParameter", f"the audio is longer than {CHAT_LIMIT_MS // 1000} seconds")
+
+    def started(self) -> _Bare:
+        return _Bare(_header(self.id, Step.STARTED))
+
+    def results(self, hypothesis: Hypothesis) -> Iterator[ServerMessage]:
+        if self._is_over or not (hypothesis.is_final or self._says_interims):
+            return
+        self._is_over = self._is_one_sentence and hypothesis.is_final
+        for output in self._sentences.outputs(hypothesis):
+            yield self._generated(output, self._usage if hypothesis.is_final else None)
+
+    def finished(self) -> ServerMessage:
+        return ServerMessage(
+            header=_header(self.id, Step.FINISHED),
+            payload=ServerPayload(output=Output(), usage=self._usage),
+        )
+
+    def after_silence(self, silent_ms: int) -> ServerMessage | None:
+        """A heartbeat, if one is due; so much silence without `heartbeat` is the end."""
+        if not self.parameters.heartbeat:
+            if silent_ms >= SILENCE_LIMIT_MS:
+                raise _TaskFailedError("ResponseTimeout", "Response timeout!")
+            return None
+        due, self._heartbeats = self._heartbeats, silent_ms // HEARTBEAT_EVERY_MS
+        if self._heartbeats <= due:
+            return None
+        # Without text: clients have seen that, so those that are tried here had better bear it.
+        heartbeat = Sentence(begin_time=self._audio_ms, end_time=None, heartbeat=True, sentence_end=False)
+        return self._generated(Output(sentence=heartbeat), None)
+
+    def _generated(self, output: Output, usage: WireUsage | None) -> ServerMessage:
+        return ServerMessage(
+            header=_header(self.id, Step.RESULT),
+            payload=ServerPayload(output=output, usage=usage),
+        )
+
+
+def _is_chat(model: str) -> bool:
+    return model.startswith("gummy-chat-")
+
+
+def _sentences(capability: Capability, parameters: _Parameters) -> _Sentences | GummySentences:
+    """What dresses hypotheses for the model."""
+    if "translation_enabled" in capability.options:
+        return GummySentences(
+            is_transcribed=parameters.is_transcribed,
+            languages=parameters.target_languages,
+            guesses_end=_is_chat(capability.model),
+        )
+    # "VAD mode, final only" (Paraformer SDK page)
+    return _Sentences(emotion=capability.emotion and not parameters.semantic_punctuation_enabled)
+
+
+# --- a connection ----------------------------------------------------------------------------------------------------
+
+
+class _Connection(Conversation[State, Step]):
+    """One client; task after task."""
+
+    engine_codes = _ENGINE_CODES
+
+    def __init__(self, link: Link, engine: Engine, tables: Tables) -> None:
+        super().__init__(link, state=State.IDLE, transitions=TRANSITIONS, patience_s=PATIENCE_S)
+        self._engine = engine
+        self._tables = tables
+        self._task: _Task | None = None
+        self._task_id = ""
+        """The task that a failure is about: also one that could not be accepted."""
+        self._used_ids: set[str] = set()
+
+    def _impatience(self) -> End:
+        if self._state is State.IDLE:
+            return End("idle", close_code=WSCloseCode.OK)
+        return _TaskFailedError("CLIENT_ERROR", f"request timeout after {DATA_TIMEOUT_S} seconds.")
+
+    def _refusal(self, step: Step) -> End:
+        if self._state is State.IDLE:
+            return _InvalidPayloadError()
+        if step is Step.RUN:
+            return _TaskFailedError("InvalidParameter", "a task is still open on this connection")
+        when = "before task-started" if self._state is State.STARTING else "after finish-task"
+        return _TaskFailedError("CLIENT_ERROR", f"{step.value} came {when}")
+
+    def _failure(self, code: str, message: str) -> End | None:
+        return _TaskFailedError(code, message) if self._may(Step.FAIL) else None
+
+    async def _on_text(self, text: str) -> None:
+        control = _read_control(text)
+        task_id = control.header.task_id
+        match control.header.action:
+            case "run-task":
+                await self._on_run(task_id, control.payload)
+            case "continue-task":  # the context it brings is of no use to an engine
+                self._take(Step.CONTINUE)
+                self._check_id(task_id)
+            case "finish-task":
+                self._take(Step.FINISH)
+                self._check_id(task_id)
+                await self._reach("finish")
+                if not self._is_mute:
+                    self._beside.create_task(self._finish())
+
+    async def _on_run(self, task_id: str, payload: dict[str, Any]) -> None:
+        self._take(Step.RUN)
+        self._task_id = task_id
+        if not task_id or task_id in self._used_ids:
+            fault = "has been used on this connection" if task_id else "can not be empty"
+            raise _TaskFailedError("InvalidParameter", f"task_id {fault}")
+        self._used_ids.add(task_id)
+        self._task = _Task(task_id, payload, self._tables)
+        await self._reach("start")
+        self._beside.create_task(self._start(self._task))
+
+    def _check_id(self, task_id: str) -> None:
+        if task_id != self._task_id:
+            raise _TaskFailedError("InvalidParameter", f"task_id {task_id} is not that of the open task")
+
+    async def _on_audio(self, data: bytes) -> None:
+        self._take(Step.AUDIO)
+        task, recognition = self._open_task
+        heard_bytes = 0
+        for piece in task.pieces(data):
+            heard_bytes += len(piece)
+            with engine_refusals(_ENGINE_CODES, _TaskFailedError):
+                await recognition.feed(piece)
+            if heartbeat := task.after_silence(recognition.silent_ms):
+                await self._send(heartbeat)
+        await self._reach_after_audio(heard_bytes, task.parameters.sample_rate)
+
+    async def _start(self, task: _Task) -> None:
+        with engine_refusals(_ENGINE_CODES, _TaskFailedError):
+            task.recognition = await self._engine.open(task.request, functools.partial(self._emit, task))
+        self._take(Step.STARTED)
+        self._rearm()
+        await self._send(task.started())
+
+    async def _finish(self) -> None:
+        task, recognition = self._open_task
+        with engine_refusals(_ENGINE_CODES, _TaskFailedError):
+            await recognition.finish()
+        await self._reach("result")
+        heard_speech = recognition.heard_speech
+        await self._release()
+        if not heard_speech:
+            raise _TaskFailedError("NO_VALID_AUDIO_ERROR", "no valid audio was received")
+        self._take(Step.FINISHED)
+        self._rearm()
+        await self._send(task.finished())
+
+    async def _emit(self, task: _Task, hypothesis: Hypothesis) -> None:
+        """Tell the client what an engine has heard; an engine that speaks after the end of its task is not heard."""
+        for message in task.results(hypothesis):
+            if self._task is task and self._may(Step.RESULT):
+                self._take(Step.RESULT)
+                await self._send(message)
+                self._script.hear_of_result()
+
+    @property
+    def _open_task(self) -> tuple[_Task, Recognition]:
+        task = self._task
+        # TRANSITIONS leads to no place that asks without a task
+        assert task is not None and task.recognition is not None  # noqa: S101, PT018
+        return task, task.recognition
+
+    async def _release(self) -> None:
+        """Give the recognition back; again, if that was interrupted."""
+        if self._task is not None and self._task.recognition is not None:
+            await self._task.recognition.aclose()
+        self._task = None
+
+    async def _say_why(self, end: End) -> None:
+        if isinstance(end, _TaskFailedError):
+            self._take(Step.FAIL)
+            _logger.debug("emulator: task %s failed: %s %s", self._task_id, end.code, end.message)
+            await self._send(_failure(self._task_id, end))
+
+
+# --- the door --------------------------------------------------------------------------------------------------------
+
+
+def mount(
+    application: web.Application, engine: Engine, *, keys: Keys, tables: Tables, faults: FaultRun
+) -> Callable[[], Awaitable[None]]:
+    """Add the routes of the task protocol; return what ends its connections."""
+    door = _Door(engine, keys, faults, tables)
+    for path in (PATH, f"{PATH}/"):
+        application.router.add_get(path, door.enter)
+    return door.shut
+
+
+class BearerDoor(FaultyDoor):
+    """Lets clients in by their keys."""
+
+    def __init__(self, engine: Engine, keys: Keys, faults: FaultRun) -> None:
+        super().__init__(faults)
+        self._engine = engine
+        self._keys = keys
+
+    def _refused(self, request: web.Request) -> web.Response | None:
+        return refusal_at_the_door(request, self._keys)
+
+    def _error_body(self, code: str, message: str) -> Any:
+        return refusal_of(code, message)
+
+
+class _Door(BearerDoor):
+    def __init__(self, engine: Engine, keys: Keys, faults: FaultRun, tables: Tables) -> None:
+        super().__init__(engine, keys, faults)
+        self._tables = tables
+
+    def _welcome(self, _request: web.Request, link: Link) -> Conversation[State, Step]:
+        return _Connection(link, self._engine, self._tables)

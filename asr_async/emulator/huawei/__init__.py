@@ -1,0 +1,1 @@
+"""The emulator of Huawei SIS: RASR, signatures and tokens, hot-word tables."""

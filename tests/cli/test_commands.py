@@ -1,0 +1,1175 @@
+"""The command line: through click's runner where that suffices, as a process where ends and terminals count."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import io
+import json
+import os
+import pty
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import wave
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from click.testing import CliRunner
+from click.testing import Result as Outcome
+
+from asr_async import Local, __version__
+from asr_async.cli import live, main
+from asr_async.cli import transcribe as transcribe_module
+from asr_async.cli.app import app
+from asr_async.cli.live import display_for, end_of_line
+from asr_async.cli.options import option_values
+from asr_async.cli.outputs import FileOutput, Share, StandardOutput
+from asr_async.cli.status import Status, run
+from asr_async.cli.transcribe import closing_line
+from asr_async.emulator import EngineRefusedError, Scripted, serve
+from asr_async.results import Result, SessionStats
+from asr_async.vendors import options_for_model
+
+from ..support.paths import ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from asr_async.emulator import Emulator, Engine
+    from asr_async.emulator.engines.engine import Emit, Recognition, Request
+
+SCRIPT = [
+    {"text": "go forward ten meters", "start_ms": 200, "end_ms": 1_400},
+    {"text": "今天天气不错。", "start_ms": 1_700, "end_ms": 2_700},
+]
+CLIP = ROOT / "examples" / "audio" / "demo.wav"
+FINALS = "go forward ten meters\n今天天气不错。\n"
+FIGURES = re.compile(r"10 words · first result after \d+ ms · 3\.0 s of audio in \d+\.\d s")
+ESCAPE = "\x1b"
+PACED = "20"
+"""Slow enough for interims to be taken one by one; as fast as it goes, finals overtake them."""
+
+
+# --- what to recognise, and by whom ----------------------------------------------------------------------------------
+
+
+def write_wav(path: Path, seconds: float = 3.0, *, rate: int = 16_000, channels: int = 1, width: int = 2) -> Path:
+    with wave.open(str(path), "wb") as file:
+        file.setframerate(rate)
+        file.setnchannels(channels)
+        file.setsampwidth(width)
+        file.writeframes(bytes(int(seconds * rate) * channels * width))
+    return path
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    return write_wav(tmp_path / "clip.wav")
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> Path:
+    path = tmp_path / "script.json"
+    path.write_text(json.dumps(SCRIPT), encoding="utf-8")
+    return path
+
+
+class CountingEngine(Scripted):
+    """Says how many recognitions were begun."""
+
+    opened = 0
+
+    async def open(self, request: Request, emit: Emit) -> Any:
+        self.opened += 1
+        return await super().open(request, emit)
+
+
+class BreakingEngine(CountingEngine):
+    """Breaks down in its first recognition, after two seconds of audio."""
+
+    async def open(self, request: Request, emit: Emit) -> Any:
+        recognition = await super().open(request, emit)
+        return _Breaking(recognition) if self.opened == 1 else recognition
+
+
+class _Breaking:
+    def __init__(self, recognition: Recognition) -> None:
+        self._recognition = recognition
+        self._fed_bytes = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._recognition, name)
+
+    async def feed(self, samples: bytes) -> None:
+        self._fed_bytes += len(samples)
+        if self._fed_bytes > 2 * 32_000:
+            raise EngineRefusedError("the engine stumbled", kind="unsupported")  # an error that means never
+        await self._recognition.feed(samples)
+
+
+BAD = b"\x07\x00"
+"""A sample that `BadAudioEngine` refuses."""
+
+
+class BadAudioEngine(Scripted):
+    """Breaks down behind audio with such a sample."""
+
+    async def open(self, request: Request, emit: Emit) -> Any:
+        return _Refusing(await super().open(request, emit))
+
+
+class _Refusing:
+    def __init__(self, recognition: Recognition) -> None:
+        self._recognition = recognition
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._recognition, name)
+
+    async def feed(self, samples: bytes) -> None:
+        await self._recognition.feed(samples)
+        if BAD in samples:
+            raise EngineRefusedError("the engine stumbled", kind="unsupported")
+
+
+@contextlib.contextmanager
+def emulator_thread(engine: Engine, **settings: Any) -> Iterator[str]:
+    """An emulator in a thread of its own, as its URL."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    emulator: Emulator = serve(engine, **settings)
+    try:
+        asyncio.run_coroutine_threadsafe(emulator.__aenter__(), loop).result()
+        yield emulator.dashscope_url
+        asyncio.run_coroutine_threadsafe(emulator.__aexit__(None, None, None), loop).result()
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+@pytest.fixture
+def engine() -> CountingEngine:
+    return CountingEngine(SCRIPT)
+
+
+@pytest.fixture
+def url(engine: CountingEngine) -> Iterator[str]:
+    with emulator_thread(engine) as url:
+        yield url
+
+
+def environment(url: str | None) -> dict[str, str]:
+    """This process's environment, pointed at an emulator or without a key."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("DASHSCOPE_", "FORCE_"))}
+    kept = {"PYTHONIOENCODING": "utf-8"} | kept | {"PYTHONPATH": str(ROOT), "TERM": "xterm", "COLUMNS": "100"}
+    return kept if url is None else kept | vendor_at(url)
+
+
+def vendor_at(url: str) -> dict[str, str]:
+    return {"DASHSCOPE_API_KEY": "sk-of-this-test", "DASHSCOPE_WEBSOCKET_BASE_URL": url}
+
+
+def invoke(*arguments: object, url: str | None = None) -> Outcome:
+    env: dict[str, str | None] = {"DASHSCOPE_API_KEY": None, "DASHSCOPE_WEBSOCKET_BASE_URL": None}
+    env |= vendor_at(url) if url else {}
+    return CliRunner(env=env).invoke(app, [str(argument) for argument in arguments])
+
+
+def transcribe(*arguments: object, url: str | None = None) -> Outcome:
+    return invoke("transcribe", "--pace", "max", *arguments, url=url)
+
+
+def words(text: str) -> list[str]:
+    """Without capitals and punctuation, which the recogniser does not write."""
+    return re.findall(r"[a-z']+", text.lower())
+
+
+# --- as a process ----------------------------------------------------------------------------------------------------
+
+COMMAND = (sys.executable, "-m", "asr_async")
+
+# A shell that runs tests in the background has its children ignore SIGINT, and Python leaves that as it finds it.
+INTERRUPTIBLE = (
+    sys.executable,
+    "-c",
+    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from asr_async.cli import main; main()",
+)
+
+
+WITHOUT_UVLOOP = (*INTERRUPTIBLE[:2], f"import sys; sys.modules['uvloop'] = None; {INTERRUPTIBLE[2]}")
+
+
+def process(
+    *arguments: object,
+    url: str | None = None,
+    command: tuple[str, ...] = COMMAND,
+    stdout: int = subprocess.PIPE,
+    stderr: int = subprocess.PIPE,
+) -> subprocess.Popen[bytes]:
+    line = [*command, *map(str, arguments)]
+    # Unbuffered: what `readline` leaves is there for `communicate`, which reads beside the buffer.
+    return subprocess.Popen(
+        line,
+        env=environment(url),
+        cwd=ROOT,
+        bufsize=0,
+        stdin=subprocess.DEVNULL,
+        stdout=stdout,
+        stderr=stderr,
+    )
+
+
+def finished(*arguments: object, url: str | None = None) -> tuple[int, str, str]:
+    with process(*arguments, url=url) as running:
+        out, err = running.communicate(timeout=60)
+    return running.returncode, out.decode(), err.decode()
+
+
+def on_terminal(*arguments: object, url: str, share: bool = False) -> tuple[int, str, str]:
+    """Run with standard error, or both, on a terminal; returns status, standard output and what the terminal got."""
+    terminal, child_end = pty.openpty()
+    with process(*arguments, url=url, stdout=child_end if share else subprocess.PIPE, stderr=child_end) as running:
+        os.close(child_end)
+        shown = read_terminal(terminal)
+        out = b"" if share or running.stdout is None else running.stdout.read()
+    return running.returncode, out.decode(), shown.decode()
+
+
+def read_terminal(terminal: int) -> bytes:
+    """Everything until the other end is closed, which Linux reports as an error and others as an end."""
+    shown = b""
+    with contextlib.closing(os.fdopen(terminal, "rb", buffering=0)) as file:
+        while True:
+            chunk = b""
+            with contextlib.suppress(OSError):
+                chunk = file.read(65_536)
+            if not chunk:
+                return shown
+            shown += chunk
+
+
+# --- transcribe: what comes out --------------------------------------------------------------------------------------
+
+
+class TestFormats:
+    def test_text(self, clip: Path, url: str) -> None:
+        outcome = transcribe(clip, url=url)
+        assert (outcome.exit_code, outcome.stdout) == (0, FINALS)
+
+    def test_text_with_times(self, clip: Path, url: str) -> None:
+        lines = transcribe(clip, "--times", url=url).stdout.splitlines()
+        assert lines[0] == "[00:00.2 → 00:01.4] go forward ten meters"
+
+    def test_interims_and_figures_on_standard_error(self, clip: Path, url: str) -> None:
+        *interims, figures = transcribe(clip, "--pace", PACED, url=url).stderr.splitlines()
+        assert interims
+        assert all(line.startswith("… ") for line in interims)
+        assert FIGURES.fullmatch(figures)
+
+    def test_jsonl(self, clip: Path, url: str) -> None:
+        outcome = transcribe(clip, "--format", "jsonl", "--pace", PACED, url=url)
+        records = [json.loads(line) for line in outcome.stdout.splitlines()]
+        assert [record["text"] for record in records if record["is_final"]] == FINALS.splitlines()
+        assert any(not record["is_final"] for record in records)
+        assert {record["file"] for record in records} == {str(clip)}
+        assert outcome.stderr == ""
+
+    def test_srt(self, clip: Path, url: str) -> None:
+        outcome = transcribe(clip, "--format", "srt", url=url)
+        assert outcome.stdout.startswith("1\n00:00:00,200 --> 00:00:01,400\ngo forward ten meters\n\n2\n")
+        assert outcome.stderr == ""
+
+    def test_vtt(self, clip: Path, url: str) -> None:
+        outcome = transcribe(clip, "--format", "vtt", url=url)
+        assert outcome.stdout.startswith("WEBVTT\n\n00:00:00.200 --> 00:00:01.400\ngo forward ten meters\n\n")
+        assert outcome.stderr == ""
+
+
+class SlowestFirst(CountingEngine):
+    """Says how many recognitions were begun by the time that the longest one had heard everything."""
+
+    begun_beside_the_longest = 0
+
+    async def open(self, request: Request, emit: Emit) -> Any:
+        return _Longest(self, await super().open(request, emit))
+
+
+class _Longest:
+    def __init__(self, engine: SlowestFirst, recognition: Recognition) -> None:
+        self._engine = engine
+        self._recognition = recognition
+        self._fed_bytes = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._recognition, name)
+
+    async def feed(self, samples: bytes) -> None:
+        self._fed_bytes += len(samples)
+        await self._recognition.feed(samples)
+
+    async def finish(self) -> None:
+        if self._fed_bytes > 5 * 32_000:
+            self._engine.begun_beside_the_longest = self._engine.opened
+        await self._recognition.finish()
+
+
+class TestSeveralFiles:
+    def test_in_their_order_whichever_is_done_first(self, clip: Path, tmp_path: Path, url: str) -> None:
+        short = [write_wav(tmp_path / f"{number}.wav", 1.5) for number in range(12)]
+        outcome = transcribe(*short[:3], clip, *short[3:], "--pace", "20", url=url)
+        *begin, figures = [line.partition(": ") for line in outcome.stderr.splitlines()]
+        assert outcome.exit_code == 0
+        assert outcome.stdout == 3 * "go forward ten meters\n" + FINALS + 9 * "go forward ten meters\n"
+        assert {name for name, _, _ in [*begin, figures]} == {str(clip), *map(str, short)}
+        assert all(" words · " in line for _, _, line in [*begin, figures])
+
+    @pytest.mark.parametrize("concurrency", ["1", "2"])
+    def test_interims_are_shown_only_where_one_is_heard_at_a_time(
+        self, concurrency: str, clip: Path, tmp_path: Path, url: str
+    ) -> None:
+        second = write_wav(tmp_path / "second.wav", 1.5)
+        outcome = transcribe(clip, second, "-j", concurrency, "--pace", PACED, url=url)
+        lines = outcome.stderr.splitlines()
+        figures = [line.partition(": ")[0] for line in lines if " words · " in line]
+        assert outcome.stdout == FINALS + "go forward ten meters\n"
+        assert sorted(figures) == [str(clip), str(second)]
+        assert any(line.startswith("… ") for line in lines) == (concurrency == "1")
+
+    def test_none_is_begun_so_far_ahead_that_what_waits_for_its_turn_could_grow_without_bound(
+        self, tmp_path: Path
+    ) -> None:
+        engine = SlowestFirst(SCRIPT)
+        long = write_wav(tmp_path / "long.wav", 6)
+        short = [write_wav(tmp_path / f"{number}.wav", 0.5) for number in range(16)]
+        with emulator_thread(engine) as url:
+            outcome = transcribe(long, *short, "--pace", "4", "--concurrency", "2", url=url)
+        assert outcome.stdout.startswith(FINALS)
+        assert engine.begun_beside_the_longest == 1 + 2 * transcribe_module.REACH
+        assert engine.opened == 17
+
+    def test_one_that_fails_among_many_at_once_is_named(self, clip: Path, tmp_path: Path) -> None:
+        others = [write_wav(tmp_path / f"{number}.wav") for number in range(4)]
+        bad = tmp_path / "bad.wav"
+        bad.write_bytes(clip.read_bytes()[:-2] + BAD)
+        with emulator_thread(BadAudioEngine(SCRIPT)) as url:
+            outcome = transcribe(*others[:2], bad, *others[2:], url=url)
+        assert outcome.exit_code == 1
+        assert outcome.stdout == 5 * FINALS
+        assert f"asr-async: {bad}: the engine stumbled" in outcome.stderr
+        assert outcome.stderr.count("asr-async: ") == 1
+
+    def test_jsonl_says_which(self, clip: Path, tmp_path: Path, url: str) -> None:
+        second = write_wav(tmp_path / "second.wav", 1.5)
+        outcome = transcribe(clip, second, "--format", "jsonl", url=url)
+        records = [json.loads(line) for line in outcome.stdout.splitlines()]
+        files = [record["file"] for record in records]
+        assert files == sorted(files)
+        assert set(files) == {str(clip), str(second)}
+
+    def test_interims_stand_in_jsonl_also_of_several(self, clip: Path, tmp_path: Path, url: str) -> None:
+        second = write_wav(tmp_path / "second.wav", 1.5)
+        outcome = transcribe(clip, second, "--format", "jsonl", "--pace", PACED, url=url)
+        records = [json.loads(line) for line in outcome.stdout.splitlines()]
+        assert {record["file"] for record in records if not record["is_final"]} == {str(clip), str(second)}
+
+    def test_one_that_fails_does_not_keep_the_others(self, clip: Path, tmp_path: Path) -> None:
+        second = write_wav(tmp_path / "second.wav")
+        with emulator_thread(BreakingEngine(SCRIPT)) as url:
+            outcome = transcribe(clip, second, "--concurrency", "1", url=url)
+        assert outcome.exit_code == 1
+        assert outcome.stdout == "go forward ten meters\n" + FINALS
+        assert f"asr-async: {clip}: the engine stumbled" in outcome.stderr
+        assert outcome.stderr.count("asr-async: ") == 1
+
+
+class TestOutput:
+    def test_file(self, clip: Path, tmp_path: Path, url: str) -> None:
+        outcome = transcribe(clip, "--output", tmp_path / "out.txt", url=url)
+        assert (outcome.exit_code, outcome.stdout) == (0, "")
+        assert (tmp_path / "out.txt").read_bytes() == FINALS.encode()
+
+    def test_file_is_written_anew(self, clip: Path, tmp_path: Path, url: str) -> None:
+        (tmp_path / "out.txt").write_text("from last time\n", encoding="utf-8")
+        transcribe(clip, "--output", tmp_path / "out.txt", url=url)
+        assert (tmp_path / "out.txt").read_bytes() == FINALS.encode()
+
+    def test_several_into_one_file(self, clip: Path, tmp_path: Path, url: str) -> None:
+        second = write_wav(tmp_path / "second.wav")
+        transcribe(clip, second, "--output", tmp_path / "out.txt", url=url)
+        assert (tmp_path / "out.txt").read_bytes() == 2 * FINALS.encode()
+
+    @pytest.mark.parametrize("name", ["text", "jsonl", "srt", "vtt"])
+    def test_new_directory(self, name: str, clip: Path, tmp_path: Path, url: str) -> None:
+        second = write_wav(tmp_path / "second.take.wav")
+        outcome = transcribe(clip, second, "--format", name, "--output", f"{tmp_path}/new/deep/", url=url)
+        extension = "txt" if name == "text" else name
+        assert outcome.exit_code == 0
+        written = sorted(path.name for path in (tmp_path / "new" / "deep").iterdir())
+        assert written == [f"clip.{extension}", f"second.take.{extension}"]
+
+    def test_existing_directory(self, clip: Path, tmp_path: Path, url: str) -> None:
+        (tmp_path / "out").mkdir()
+        transcribe(clip, "--output", tmp_path / "out", url=url)
+        assert (tmp_path / "out" / "clip.txt").read_bytes() == FINALS.encode()
+
+    def test_what_was_recognised_before_an_error_is_written(self, clip: Path, tmp_path: Path) -> None:
+        with emulator_thread(BreakingEngine(SCRIPT)) as url:
+            outcome = transcribe(clip, "--output", tmp_path / "out.txt", url=url)
+        assert outcome.exit_code == 1
+        assert (tmp_path / "out.txt").read_text(encoding="utf-8") == "go forward ten meters\n"
+
+    def test_an_output_that_cannot_be_opened_any_more(
+        self, clip: Path, tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def refused(_output: FileOutput) -> None:
+            raise PermissionError(errno.EACCES, "Permission denied", "out.txt")
+
+        monkeypatch.setattr(FileOutput, "__enter__", refused)
+        outcome = transcribe(clip, "--output", tmp_path / "out.txt", url=url)
+        assert outcome.exit_code == 1
+        assert outcome.stderr == f"asr-async: {clip}: out.txt: Permission denied\n"
+
+
+class BrokenOutput(StandardOutput):
+    """Takes so many texts, and nothing more."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self.taken: list[str] = []
+
+    def write(self, text: str) -> None:
+        if len(self.taken) == self._count:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        self.taken.append(text)
+
+
+class TestShares:
+    def test_each_writes_in_its_turn_and_is_kept_until_then(self) -> None:
+        output = BrokenOutput(99)
+        third = Share(output, None, is_first=False)
+        second = Share(output, third, is_first=False)
+        first = Share(output, second, is_first=True)
+        with third:
+            third.write("5")
+            with first:
+                with second:
+                    second.write("3")
+                    assert "2 texts kept" not in repr(second)
+                    second.write("4")
+                    assert "2 texts kept" in repr(second)
+                first.write("1")
+                first.write("2")
+            assert "in turn" in repr(third)
+            third.write("6")
+        assert output.taken == ["", "1", "2", "34", "5", "6"]
+
+    async def test_an_output_that_takes_no_more_lets_nobody_wait(self) -> None:
+        output = BrokenOutput(1)
+        third = Share(output, None, is_first=False)
+        second = Share(output, third, is_first=False)
+        first = Share(output, second, is_first=True)
+        with second:
+            second.write("kept")
+        with pytest.raises(OSError, match="No space left"), first:
+            pass
+        async with asyncio.timeout(1):
+            await third.wait_for_turn()
+
+
+# --- transcribe: what is refused, before anything is connected ------------------------------------------------------
+
+USAGE_ERRORS = {
+    "model": (["--model", "fun-asr-realtim"], "unknown model 'fun-asr-realtim': did you mean 'fun-asr-realtime'?"),
+    "option without a value": (["--option", "heartbeat"], "--option takes KEY=VALUE, not 'heartbeat'"),
+    "unknown option": (
+        ["--option", "language_hint=zh"],
+        "Paraformer has no option 'language_hint'; did you mean language_hints? It has: disfluency_removal_enabled,",
+    ),
+    "nothing like it": (["--option", "zzz=1"], "Paraformer has no option 'zzz'. It has: "),
+    "model as an option": (["--option", "model=fun-asr-realtime"], "--option model=… is written --model …"),
+    "integer": (["--option", "sample_rate=high"], "--option sample_rate=high: expected a whole number"),
+    "boolean": (["--option", "heartbeat=maybe"], "--option heartbeat=maybe: expected true or false"),
+    "number": (
+        ["--model", "fun-asr-realtime", "--option", "speech_noise_threshold=x"],
+        "--option speech_noise_threshold=x: expected a number",
+    ),
+    "list": (
+        ["--model", "fun-asr-realtime", "--option", "context=hello"],
+        "--option context=hello: expected a list, as JSON",
+    ),
+    "out of range": (["--option", "max_sentence_silence=1"], "max_sentence_silence=1: must be between 200 and 6000"),
+    "not of this model": (
+        ["--model", "paraformer-realtime-v1", "--option", "language_hints=zh"],
+        "paraformer-realtime-v1 does not have it",
+    ),
+    "pace zero": (["--pace", "0"], "'0' is neither a positive number nor max"),
+    "pace word": (["--pace", "fast"], "'fast' is neither a positive number nor max"),
+    "pace not a number": (["--pace", "nan"], "'nan' is neither a positive number nor max"),
+    "concurrency": (["--concurrency", "0"], "0 is not in the range x>=1"),
+    "pace infinite": (["--pace", "inf"], "'inf' is neither a positive number nor max"),
+    "format": (["--format", "docx"], "'docx' is not one of 'text', 'jsonl', 'srt', 'vtt'"),
+    "service": (["--service", "acme"], "'acme' is not one of 'auto', 'local', 'dashscope'"),
+    "times": (["--times", "--format", "srt"], "--times and --no-times are for text; srt has times of its own"),
+    "two files in srt": (
+        ["other.wav", "--format", "srt"],
+        "srt holds one recording per file: with several, name a directory, --output subtitles/",
+    ),
+    "two files in one vtt": (
+        ["other.wav", "--format", "vtt", "--output", "out.vtt"],
+        "vtt holds one recording per file: with several, name a directory, --output subtitles/",
+    ),
+    "no such directory": (["--output", "nowhere/out.txt"], "--output nowhere/out.txt: there is no directory nowhere"),
+    "a file as directory": (["--output", "clip.wav/"], "--output clip.wav: File exists"),
+    "the recording itself": (["--output", "./clip.wav"], "--output clip.wav: this is one of the files to transcribe"),
+    "two of one name": (
+        ["copy/other.wav", "other.wav", "--output", "out/"],
+        "--output out: 2 of the files would all be written to other.txt",
+    ),
+}
+
+
+@pytest.fixture
+def three_clips(clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "copy").mkdir()
+    for name in ("other.wav", "copy/other.wav"):
+        write_wav(tmp_path / name)
+    assert clip.parent == tmp_path
+
+
+@pytest.mark.usefixtures("three_clips")
+@pytest.mark.parametrize(("arguments", "message"), USAGE_ERRORS.values(), ids=USAGE_ERRORS)
+def test_wrong_use(arguments: list[str], message: str, engine: CountingEngine, url: str) -> None:
+    outcome = invoke("transcribe", "clip.wav", *arguments, url=url)
+    assert outcome.exit_code == 2
+    assert message in outcome.stderr
+    assert outcome.stdout == ""
+    assert engine.opened == 0
+
+
+def test_no_file() -> None:
+    outcome = invoke("transcribe")
+    assert (outcome.exit_code, outcome.stdout) == (2, "")
+    assert "Missing argument 'FILE...'" in outcome.stderr
+
+
+def test_no_command() -> None:
+    outcome = invoke("transcripe")
+    assert outcome.exit_code == 2
+    assert "No such command 'transcripe'" in outcome.stderr
+
+
+def test_the_vendor_without_a_key(clip: Path) -> None:
+    outcome = transcribe(clip, "--service", "dashscope")
+    assert outcome.exit_code == 2
+    assert "--service dashscope needs a key: set DASHSCOPE_API_KEY" in outcome.stderr
+
+
+def test_a_model_of_another_vendor(clip: Path) -> None:
+    outcome = transcribe(clip, "--service", "huawei", "--model", "paraformer-realtime-v2")
+    assert outcome.exit_code == 2
+    assert "--service huawei has no model paraformer-realtime-v2: it is a model of dashscope" in outcome.stderr
+
+
+def test_a_vendor_named_alone_has_a_model_of_its_own(clip: Path) -> None:
+    outcome = transcribe(clip, "--service", "huawei")
+    assert outcome.exit_code == 2
+    assert "--service huawei needs a key: set HUAWEICLOUD_SIS_AK and HUAWEICLOUD_SIS_SK and" in outcome.stderr
+
+
+@pytest.mark.parametrize("model", ["continue", "huawei/continue"])
+def test_the_modes_of_huawei_are_models(clip: Path, model: str) -> None:
+    outcome = transcribe(clip, "--service", "local", "--model", model, "--option", "vad_tail=9000")
+    assert outcome.exit_code == 2
+    assert "vad_tail=9000: must be between 0 and 3000 ms" in outcome.stderr
+
+
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        (
+            "property=chinese_8k_general",
+            "property='chinese_8k_general' is for 8 kHz, audio_format='pcm16k16bit' has",
+        ),
+        ("audio_format=mp3", "audio_format='mp3': known are alaw16k8bit"),
+        ("add_punc=maybe", "--option add_punc=maybe: expected true or false"),
+    ],
+)
+def test_options_of_huawei_that_cannot_be(clip: Path, assignment: str, message: str) -> None:
+    outcome = transcribe(clip, "--service", "local", "--model", "short", "--option", assignment)
+    assert outcome.exit_code == 2
+    assert message in outcome.stderr
+
+
+def test_a_recording_longer_than_the_mode_takes(tmp_path: Path) -> None:
+    write_wav(tmp_path / "long.wav", 90)
+    outcome = transcribe(tmp_path / "long.wav", "--service", "local", "--model", "huawei/short")
+    assert outcome.exit_code == 2
+    assert "is 90.0 s long: huawei/short takes 60 s at most" in outcome.stderr
+
+
+def _float_wav(path: Path) -> None:
+    write_wav(path, 0.5, width=4)
+    content = bytearray(path.read_bytes())
+    content[20:22] = (3).to_bytes(2, "little")  # the format tag of floating-point samples
+    path.write_bytes(content)
+
+
+BAD_FILES: dict[str, tuple[Callable[[Path], object], str]] = {
+    "missing": (lambda _path: None, "No such file or directory"),
+    "directory": (Path.mkdir, "Is a directory"),
+    "empty": (Path.touch, "is empty"),
+    "not audio": (lambda path: path.write_text("hello", encoding="utf-8"), "is not a WAV file: convert it with"),
+    "no samples": (lambda path: write_wav(path, 0), "holds no samples"),
+    "rate": (lambda path: write_wav(path, rate=8_000), "is 8000 Hz, but sample_rate=16000 was declared"),
+    "stereo": (lambda path: write_wav(path, channels=2), "has 2 channels, one is needed"),
+    "24 bit": (lambda path: write_wav(path, width=3), "has 24-bit samples, 16-bit are needed"),
+    "float": (_float_wav, "holds floating-point samples, 16-bit are needed"),
+}
+
+
+@pytest.mark.parametrize(("make", "message"), BAD_FILES.values(), ids=BAD_FILES)
+def test_wrong_file(
+    *, make: Callable[[Path], object], message: str, clip: Path, tmp_path: Path, engine: CountingEngine, url: str
+) -> None:
+    bad = tmp_path / "bad.wav"
+    make(bad)
+    outcome = transcribe(clip, bad, "--output", f"{tmp_path}/out/", url=url)
+    assert (outcome.exit_code, outcome.stdout) == (2, "")
+    assert outcome.stderr.startswith(f"asr-async: {bad}: {message}")
+    assert outcome.stderr.count("\n") == 1
+    assert engine.opened == 0
+    assert not (tmp_path / "out").exists()
+
+
+def test_all_wrong_files_are_named(tmp_path: Path, url: str) -> None:
+    outcome = transcribe(tmp_path / "a.wav", tmp_path / "b.wav", url=url)
+    assert outcome.exit_code == 2
+    assert [Path(line.split(": ")[1]).name for line in outcome.stderr.splitlines()] == ["a.wav", "b.wav"]
+
+
+# --- transcribe: what fails -----------------------------------------------------------------------------------------
+
+
+def test_nobody_there(clip: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    outcome = transcribe(clip, url=f"ws://127.0.0.1:{port}/api-ws/v1/inference")
+    assert (outcome.exit_code, outcome.stdout) == (1, "")
+    assert outcome.stderr.startswith(f"asr-async: {clip}: ")
+    assert outcome.stderr.count("\n") == 1
+
+
+def test_refused_key(clip: Path) -> None:
+    with emulator_thread(Scripted(SCRIPT), api_keys={"another"}) as url:
+        outcome = transcribe(clip, url=url)
+    assert (outcome.exit_code, outcome.stdout) == (1, "")
+    assert "asr-async: " in outcome.stderr
+    assert "sk-of-this-test" not in outcome.stderr
+
+
+def test_malformed_address(clip: Path) -> None:
+    outcome = transcribe(clip, url="nonsense")
+    assert outcome.exit_code == 2
+    assert "endpoint='nonsense': must be a whole WebSocket URL" in outcome.stderr
+
+
+def test_a_bug_is_not_hidden(clip: Path, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(transcribe_module, "writer_for", broken)
+    assert isinstance(transcribe(clip, url=url).exception, ZeroDivisionError)
+
+
+# --- transcribe: whom it asks ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def local_script(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transcribe_module, "Local", lambda: Local(Scripted(SCRIPT)))
+
+
+@pytest.mark.usefixtures("local_script")
+class TestLocal:
+    def test_auto_without_a_key_says_so(self, clip: Path) -> None:
+        outcome = transcribe(clip, "--format", "srt")
+        assert outcome.exit_code == 0
+        assert outcome.stderr == (
+            "asr-async: DASHSCOPE_API_KEY is not set: using the embedded recogniser, as with --service local\n"
+        )
+
+    def test_by_name_in_silence(self, clip: Path) -> None:
+        outcome = transcribe(clip, "--service", "local", "--format", "srt")
+        assert (outcome.exit_code, outcome.stderr) == (0, "")
+
+    def test_by_name_in_spite_of_a_key(self, clip: Path, engine: CountingEngine, url: str) -> None:
+        assert transcribe(clip, "--service", "local", url=url).stdout == FINALS
+        assert engine.opened == 0
+
+    def test_one_emulator_for_all_files(self, clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        started = []
+        begin = Local.__aenter__
+
+        async def counted(service: Local) -> Local:
+            started.append(service)
+            return await begin(service)
+
+        monkeypatch.setattr(Local, "__aenter__", counted)
+        assert transcribe(clip, clip).stdout == 2 * FINALS
+        assert len(started) == 1
+
+
+def test_the_embedded_recogniser_is_not_installed(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pocketsphinx", None)
+    outcome = transcribe(clip, "--service", "local")
+    assert (outcome.exit_code, outcome.stdout) == (2, "")
+    assert outcome.stderr == "asr-async: the embedded recogniser needs an extra: pip install 'asr-async[local]'\n"
+
+
+def test_the_embedded_recogniser() -> None:
+    status, out, err = finished("transcribe", CLIP, "--service", "local", "--pace", "max")
+    assert status == 0
+    assert words(out) == words(CLIP.with_suffix(".txt").read_text(encoding="utf-8"))
+    assert " words · first result after " in err
+
+
+def test_options_reach_the_vendor(tmp_path: Path) -> None:
+    seen: list[Request] = []
+
+    class Listening(Scripted):
+        async def open(self, request: Request, emit: Emit) -> Any:
+            seen.append(request)
+            return await super().open(request, emit)
+
+    telephone = write_wav(tmp_path / "telephone.wav", rate=8_000)
+    options = ["--option", "sample_rate=8000", "--option", "language_hints=zh,en"]
+    with emulator_thread(Listening(SCRIPT)) as url:
+        outcome = transcribe(telephone, *options, url=url)
+    assert (outcome.exit_code, outcome.stdout) == (0, FINALS)
+    assert (seen[0].sample_rate, seen[0].languages) == (8_000, ("zh", "en"))
+
+
+@pytest.mark.parametrize(
+    ("assignment", "value"),
+    [
+        ("heartbeat=true", True),
+        ("heartbeat=YES", True),
+        ("heartbeat=1", True),
+        ("heartbeat=no", False),
+        ("heartbeat=0", False),
+        ("heartbeat=False", False),
+        ("sample_rate=16000", 16_000),
+        ("format=wav", "wav"),
+        ("vocabulary_id=vocab-1=x", "vocab-1=x"),
+        ("vocabulary_id=123", "123"),
+        ("special_word_filter={}", "{}"),
+        ("speech_noise_threshold=-0.5", -0.5),
+        ("language_hints=zh", ("zh",)),
+        ('language_hints=["zh"]', ("zh",)),
+        ('extra_parameters={"a": [1]}', {"a": [1]}),
+    ],
+)
+def test_option_values(assignment: str, value: object) -> None:
+    key = assignment.partition("=")[0]
+    options_class = options_for_model("fun-asr-realtime")
+    options = options_class(**option_values(options_class, [assignment]))
+    assert getattr(options, key) == value
+
+
+# --- the live line --------------------------------------------------------------------------------------------------
+
+
+class TestTerminal:
+    def test_the_line_is_rewritten_in_place(self, clip: Path, url: str) -> None:
+        status, out, shown = on_terminal("transcribe", clip, "--pace", PACED, url=url)
+        assert (status, out) == (0, FINALS)
+        assert f"\r{ESCAPE}[2K" in shown
+        assert "… " in shown
+        assert "elapsed" not in shown
+        assert FIGURES.search(shown)
+
+    def test_long_audio_has_a_bar(self, tmp_path: Path, url: str) -> None:
+        status, out, shown = on_terminal("transcribe", write_wav(tmp_path / "a.wav", 11), "--pace", "max", url=url)
+        assert (status, out) == (0, FINALS)
+        assert "/ 0:11 ·" in shown
+
+    def test_finals_stand_alone_on_a_shared_terminal(self, clip: Path, url: str) -> None:
+        arguments = ("transcribe", clip, "--pace", PACED, "--no-times")
+        status, _, shown = on_terminal(*arguments, url=url, share=True)
+        assert status == 0
+        for line in FINALS.splitlines():
+            assert f"{ESCAPE}[2K{line}\r\n" in shown
+
+    def test_times_by_default(self, clip: Path, url: str) -> None:
+        _, _, shown = on_terminal("transcribe", clip, "--pace", "max", url=url, share=True)
+        assert "[00:00.2 → 00:01.4] go forward ten meters" in shown
+
+    def test_a_terminal_that_cannot_show_it_all(self, clip: Path, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+        status, _, shown = on_terminal("transcribe", clip, "--pace", "max", url=url, share=True)
+        assert status == 0
+        assert "[00:00.2 ? 00:01.4] go forward ten meters" in shown
+        assert "???????" in shown
+
+    @pytest.mark.parametrize("name", ["text", "jsonl", "srt", "vtt"])
+    def test_no_control_codes_in_a_pipe(self, name: str, tmp_path: Path, url: str) -> None:
+        long = write_wav(tmp_path / "a.wav", 11)
+        status, out, err = finished("transcribe", long, "--pace", "max", "--format", name, url=url)
+        assert status == 0
+        assert ESCAPE not in out + err
+        assert "\r" not in out + err
+
+    def test_an_interim_that_nothing_replaced_is_left_standing(self, clip: Path) -> None:
+        with emulator_thread(BreakingEngine(SCRIPT)) as url:
+            status, out, shown = on_terminal("transcribe", clip, "--pace", "max", url=url)
+        assert (status, out) == (1, "go forward ten meters\n")
+        assert re.search(r"… 今.*\r\nasr-async: .*the engine stumbled", shown)
+
+
+class Screen(io.StringIO):
+    """A terminal in memory."""
+
+    def isatty(self) -> bool:
+        return True
+
+    @property
+    def plain(self) -> str:
+        """What was written, without colours, and `<` for going back to the start of an emptied line."""
+        return re.sub(r"\x1b\[[0-9;]*m", "", self.getvalue()).replace(f"\r{ESCAPE}[2K", "<")
+
+
+class ScreenOutput(StandardOutput):
+    """The transcript on the same terminal as standard error."""
+
+    def __init__(self, screen: Screen) -> None:
+        self._screen = screen
+
+    def write(self, text: str) -> None:
+        self._screen.write(text)
+
+
+@pytest.fixture
+def screen(monkeypatch: pytest.MonkeyPatch) -> Screen:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "80")
+    return Screen()
+
+
+def display_on(screen: Screen, progress: live.Progress | None = None) -> live.Display:
+    return display_for(ScreenOutput(screen), progress, lines=True)
+
+
+class TestDisplay:
+    def test_the_interim_makes_room_for_the_final(self, screen: Screen) -> None:
+        with contextlib.redirect_stderr(screen), display_on(screen) as display:
+            display.show("", "go")
+            display.show("", "go forward")
+            display.show("go forward\n", "")
+        assert screen.plain == "… go<… go forward<go forward\n"
+
+    def test_an_unconfirmed_interim_stays(self, screen: Screen) -> None:
+        with contextlib.redirect_stderr(screen), display_on(screen) as display:
+            display.show("", "go")
+        assert screen.plain == "… go<… go\n"
+
+    async def test_the_bar_moves_by_itself(self, screen: Screen, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(live, "_TICK_SECONDS", 0)
+        positions = iter(range(0, 60_000, 1_000))
+        moved = asyncio.Event()
+
+        def position_ms() -> int:
+            position = next(positions)
+            if position == 3_000:
+                moved.set()
+            return position
+
+        with contextlib.redirect_stderr(screen), display_on(screen, live.progress_for(60_000, position_ms)):
+            await moved.wait()
+        assert " 0:03 / 1:00 · 0:00 elapsed<" in screen.plain
+
+    @pytest.mark.parametrize(("duration_ms", "has_bar"), [(None, False), (10_000, False), (10_001, True)])
+    def test_who_has_a_bar(self, duration_ms: int | None, has_bar: bool) -> None:
+        assert (live.progress_for(duration_ms, lambda: None) is not None) == has_bar
+
+    def test_kinds(self, screen: Screen, monkeypatch: pytest.MonkeyPatch) -> None:
+        output = StandardOutput()
+        with contextlib.redirect_stderr(screen):
+            assert type(display_for(output, None, lines=False)) is live.TerminalDisplay
+            monkeypatch.setenv("TERM", "dumb")
+            assert type(display_for(output, None, lines=False)) is live.SilentDisplay
+        with contextlib.redirect_stderr(io.StringIO()):
+            assert type(display_for(output, None, lines=True)) is live.LineDisplay
+
+
+@pytest.mark.parametrize(
+    ("text", "width", "shown"),
+    [
+        ("go forward", 10, "go forward"),
+        ("go forward ten", 10, "… ward ten"),
+        ("今天天气不错", 8, "… 气不错"),
+        ("今天天气不错", 7, "… 不错"),
+    ],
+)
+def test_the_newest_words_stay_in_view(text: str, width: int, shown: str) -> None:
+    assert end_of_line(text, width) == shown
+
+
+def test_closing_line() -> None:
+    stats = SessionStats(
+        request_id="",
+        first_result_ms=429.6,
+        last_result_ms=None,
+        audio_sent_ms=5_200,
+        usage_seconds=None,
+        pacer_lateness_max_ms=0,
+        interims_conflated=0,
+        results_received=0,
+        finals_received=0,
+        reconnects=0,
+        lost_ms=0,
+    )
+    assert closing_line(1, stats, 5.64) == "1 word · first result after 430 ms · 5.2 s of audio in 5.6 s"
+
+
+def test_compressed_audio_has_no_length() -> None:
+    stats = SessionStats(
+        request_id="",
+        first_result_ms=None,
+        last_result_ms=None,
+        audio_sent_ms=None,
+        usage_seconds=None,
+        pacer_lateness_max_ms=0,
+        interims_conflated=0,
+        results_received=0,
+        finals_received=0,
+        reconnects=0,
+        lost_ms=0,
+    )
+    assert closing_line(0, stats, 5.64) == "0 words · 5.6 s"
+
+
+def test_words_are_counted_where_the_vendor_gives_none() -> None:
+    result = Result(text="go forward", is_final=True, segment_id=0, start_ms=0, end_ms=1)
+    assert transcribe_module._count_words(result) == 2
+
+
+# --- how it ends ----------------------------------------------------------------------------------------------------
+
+
+class TestProcess:
+    def test_streams_are_kept_apart(self, clip: Path, url: str) -> None:
+        status, out, err = finished("transcribe", clip, "--pace", "max", url=url)
+        assert (status, out) == (0, FINALS)
+        assert FIGURES.search(err)
+
+    def test_failure(self, clip: Path) -> None:
+        with emulator_thread(BreakingEngine(SCRIPT)) as url:
+            status, out, err = finished("transcribe", clip, "--pace", "max", "--format", "srt", url=url)
+        assert status == 1
+        assert out == "1\n00:00:00,200 --> 00:00:01,400\ngo forward ten meters\n\n"
+        assert err.startswith(f"asr-async: {clip}: ")
+        assert err.count("\n") == 1
+
+    def test_wrong_use(self, tmp_path: Path) -> None:
+        missing = tmp_path / "missing.wav"
+        expected = f"asr-async: {missing}: No such file or directory\n"
+        assert finished("transcribe", missing) == (2, "", expected)
+
+    def test_interrupt(self, tmp_path: Path, url: str) -> None:
+        long = write_wav(tmp_path / "long.wav", 60)
+        with process("transcribe", long, "--pace", "4", url=url, command=INTERRUPTIBLE) as running:
+            assert running.stdout is not None
+            first = running.stdout.readline()
+            running.send_signal(signal.SIGINT)
+            rest, err = running.communicate(timeout=60)
+        assert running.returncode == 130
+        assert FINALS.startswith((first + rest).decode())
+        assert all(line.startswith("… ") for line in err.decode().splitlines())
+
+    def test_interrupt_with_several_files_at_once(self, tmp_path: Path, url: str) -> None:
+        files = [write_wav(tmp_path / f"{number}.wav", 60) for number in range(3)]
+        with process("transcribe", *files, "--pace", "4", url=url, command=INTERRUPTIBLE) as running:
+            assert running.stdout is not None
+            first = running.stdout.readline()
+            running.send_signal(signal.SIGINT)
+            rest, err = running.communicate(timeout=60)
+        assert (running.returncode, err) == (130, b"")
+        assert set((first + rest).decode().splitlines()) <= set(FINALS.splitlines())
+
+    @pytest.mark.parametrize("has_uvloop", [True, False])
+    def test_interrupt_while_nobody_answers(self, clip: Path, has_uvloop: bool) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            url = f"ws://127.0.0.1:{silent.getsockname()[1]}/"
+            command = INTERRUPTIBLE if has_uvloop else WITHOUT_UVLOOP
+            with process("transcribe", clip, url=url, command=command) as running:
+                connection, _ = silent.accept()
+                connection.recv(1)  # connected on its side too: asyncio itself complains about a signal in between
+                running.send_signal(signal.SIGINT)
+                out, err = running.communicate(timeout=60)
+                connection.close()
+        assert (running.returncode, out, err) == (130, b"", b"")
+
+    @pytest.mark.parametrize("name", ["text", "jsonl", "srt", "vtt"])
+    def test_closed_pipe(self, name: str, clip: Path, url: str) -> None:
+        arguments = ("transcribe", clip, "--pace", "max", "--format", name)
+        with process(*arguments, url=url) as running:
+            assert running.stdout is not None
+            running.stdout.close()
+            assert running.stderr is not None
+            err = running.stderr.read().decode()
+        assert running.returncode == 141
+        assert all(line.startswith("… ") for line in err.splitlines())
+
+    @pytest.mark.skipif(sys.platform == "win32", reason="there is no uvloop for Windows")
+    def test_the_loop_is_uvloops_where_that_is_installed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        loops = []
+
+        async def note() -> Status:
+            loops.append(type(asyncio.get_running_loop()).__module__)
+            return Status.DONE
+
+        assert run(note()) is Status.DONE
+        monkeypatch.setitem(sys.modules, "uvloop", None)
+        assert run(note()) is Status.DONE
+        assert loops == ["uvloop", "asyncio.unix_events"]
+
+    def test_text_is_utf8_whatever_the_locale(self, clip: Path, url: str) -> None:
+        env = environment(url) | {"PYTHONIOENCODING": "ascii", "LC_ALL": "C"}
+        arguments = [*COMMAND, "transcribe", str(clip), "--pace", "max", "--times"]
+        done = subprocess.run(arguments, env=env, cwd=ROOT, capture_output=True, timeout=60, check=True)
+        assert "今天天气不错。" in done.stdout.decode()
+
+    @pytest.mark.parametrize("missing", ["click", "rich"])
+    def test_without_the_extra(self, missing: str) -> None:
+        code = f"import sys; sys.modules[{missing!r}] = None; from asr_async.cli import main; main()"
+        done = subprocess.run(
+            [sys.executable, "-c", code], env=environment(None), capture_output=True, timeout=60, check=False
+        )
+        message = b"asr-async: the command line needs an extra: pip install 'asr-async[cli]'\n"
+        assert (done.returncode, done.stdout, done.stderr) == (2, b"", message)
+
+    def test_the_import_is_free(self) -> None:
+        code = "import sys, asr_async.cli; print({'click', 'rich'} & set(sys.modules))"
+        done = subprocess.run(
+            [sys.executable, "-c", code], env=environment(None), capture_output=True, timeout=60, check=True
+        )
+        assert done.stdout == b"set()\n"
+
+    def test_main_is_the_console_script(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setattr(sys, "argv", ["asr-async", "--version"])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert ended.value.code == 0
+        assert capsys.readouterr().out == f"asr-async, version {__version__}\n"
+
+    def test_help_names_the_commands(self) -> None:
+        status, out, err = finished("--help")
+        assert (status, err) == (0, "")
+        assert "transcribe" in out
+        assert "serve" in out
+
+
+# --- serve ----------------------------------------------------------------------------------------------------------
+
+
+class TestServe:
+    def test_until_interrupted(self, script: Path, clip: Path) -> None:
+        with process("serve", "--script", script, "--port", "0", command=INTERRUPTIBLE) as running:
+            assert running.stdout is not None
+            url = running.stdout.readline().decode().strip()
+            transcript = transcribe(clip, "--service", "dashscope", url=url).stdout
+            running.send_signal(signal.SIGINT)
+            directions, err = running.communicate(timeout=60)
+        assert transcript == FINALS
+        assert f"DASHSCOPE_WEBSOCKET_BASE_URL={url}" in directions.decode()
+        assert f'dashscope.base_websocket_api_url = "{url}"' in directions.decode()
+        endpoint = url.removesuffix("/api-ws/v1/inference")
+        assert f"HUAWEICLOUD_SIS_ENDPOINT={endpoint} HUAWEICLOUD_SIS_AK=any " in directions.decode()
+        assert (running.returncode, err) == (130, b"")
+
+    @pytest.mark.parametrize(("api_key", "sk"), [("sk-secret", "any"), ("sk-secret:sk-secret", "YOUR_SECRET")])
+    def test_one_key_only(self, api_key: str, sk: str, script: Path, clip: Path) -> None:
+        arguments = ("serve", "--script", script, "--port", "0", "--api-key", api_key)
+        with process(*arguments, command=INTERRUPTIBLE) as running:
+            assert running.stdout is not None
+            url = running.stdout.readline().decode().strip()
+            refused = transcribe(clip, url=url)
+            running.send_signal(signal.SIGINT)
+            directions, _ = running.communicate(timeout=60)
+        assert refused.exit_code == 1
+        assert b"sk-secret" not in directions
+        assert f"HUAWEICLOUD_SIS_AK=YOUR_KEY HUAWEICLOUD_SIS_SK={sk} ".encode() in directions
+
+    def test_with_faults(self, script: Path, clip: Path, tmp_path: Path) -> None:
+        faults = tmp_path / "faults.json"
+        faults.write_text('[{"kind": "refuse", "status": 403, "code": "AccessDenied", "message": "closed today"}]')
+        arguments = ("serve", "--script", script, "--port", "0", "--faults", faults)
+        with process(*arguments, command=INTERRUPTIBLE) as running:
+            assert running.stdout is not None
+            url = running.stdout.readline().decode().strip()
+            refused = transcribe(clip, "--service", "dashscope", url=url)
+            running.send_signal(signal.SIGINT)
+            running.communicate(timeout=60)
+        assert refused.exit_code == 1
+        assert "closed today" in refused.stderr
+
+    @pytest.mark.parametrize(
+        ("content", "message"), [("nonsense", "not JSON"), ('[{"kind": "cut"}]', "fault 1: cut: say where: one of at")]
+    )
+    def test_a_malformed_plan_of_faults(self, content: str, message: str, script: Path, tmp_path: Path) -> None:
+        path = tmp_path / "bad.json"
+        path.write_text(content, encoding="utf-8")
+        outcome = invoke("serve", "--script", script, "--faults", path)
+        assert (outcome.exit_code, outcome.stdout) == (2, "")
+        assert f"faults {path}: {message}" in outcome.stderr
+
+    def test_a_port_that_is_taken(self, script: Path) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+            outcome = invoke("serve", "--script", script, "--port", port)
+        assert (outcome.exit_code, outcome.stdout) == (2, "")
+        assert outcome.stderr.startswith(f"asr-async: cannot listen on 127.0.0.1 port {port}: ")
+        assert outcome.stderr.endswith("--port 0 takes a free port\n")
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (["--engine", "scripted"], "--engine scripted needs --script FILE: what it answers"),
+            (["--engine", "pocketsphinx", "--script", "x.json"], "--script is for --engine scripted"),
+            (["--script", "missing.json"], "script missing.json: No such file or directory"),
+            (["--faults", "missing.json"], "faults missing.json: No such file or directory"),
+            (["--engine", "whisper"], "'whisper' is not one of 'pocketsphinx', 'scripted'"),
+            (["--port", "70000"], "70000 is not in the range 0<=x<=65535"),
+            (["--api-key", ""], "--api-key takes KEY or KEY:SECRET, none of them empty"),
+            (["--api-key", ":secret"], "--api-key takes KEY or KEY:SECRET, none of them empty"),
+            (["--api-key", "key:"], "--api-key takes KEY or KEY:SECRET, none of them empty"),
+        ],
+    )
+    def test_wrong_use(self, arguments: list[str], message: str) -> None:
+        outcome = invoke("serve", *arguments)
+        assert (outcome.exit_code, outcome.stdout) == (2, "")
+        assert message in outcome.stderr
+
+    @pytest.mark.parametrize("content", ["nonsense", '{"segments": 1}', '[{"text": "a"}]'])
+    def test_a_malformed_script(self, content: str, tmp_path: Path) -> None:
+        path = tmp_path / "bad.json"
+        path.write_text(content, encoding="utf-8")
+        outcome = invoke("serve", "--script", path)
+        assert outcome.exit_code == 2
+        assert f"script {path}: " in outcome.stderr
+
+    def test_without_the_recogniser(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(sys.modules, "pocketsphinx", None)
+        outcome = invoke("serve", "--port", "0")
+        assert (outcome.exit_code, outcome.stdout) == (2, "")
+        assert "pip install 'asr-async[local]'" in outcome.stderr

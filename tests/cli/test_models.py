@@ -1,0 +1,178 @@
+"""`asr-async models`: a table on a terminal, lines in a pipe, JSON for programs."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import subprocess
+import textwrap
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from asr_async import ModelInfo, models
+
+from .test_commands import COMMAND, ESCAPE, environment, finished, invoke, read_terminal
+
+STYLE = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def on_terminal(columns: int, *arguments: str, **variables: str) -> str:
+    terminal, child_end = pty.openpty()
+    env = environment(None) | {"COLUMNS": str(columns)} | variables
+    with subprocess.Popen([*COMMAND, "models", *arguments], env=env, stdout=child_end, stderr=child_end) as running:
+        os.close(child_end)
+        shown = read_terminal(terminal)
+    assert running.returncode == 0
+    return shown.decode().replace("\r\n", "\n")
+
+
+def lines_of(model: str, text: str) -> list[str]:
+    """The line that begins with the model, and those that it is wrapped into."""
+    lines = text.splitlines()
+    first = next(number for number, line in enumerate(lines) if line.split()[:1] == [model])
+    wrapped = [line for line in lines[first + 1 :] if line]
+    end = next(number for number, line in enumerate(wrapped) if not line.startswith(" "))
+    return [lines[first], *wrapped[:end]]
+
+
+def test_in_a_pipe_a_model_is_one_line_without_control_codes() -> None:
+    status, out, err = finished("models")
+    assert (status, err) == (0, "")
+    assert ESCAPE not in out
+    lines = out.splitlines()
+    assert not any(line.endswith(" ") for line in lines)
+    assert {row.model for row in models()} <= {line.split()[0] for line in lines if line}
+    heading, gummy = lines[0], lines_of("gummy-chat-v1", out)[0]
+    for name, cell in {
+        "kHz": "16",
+        "Languages": "zh en ja +18",
+        "Formats": "pcm wav +5",
+        "Hot words": "vocabulary_id",
+        "Cut by": "one sentence",
+        "Also": "into en ja ko zh",
+        "Limits": "60 s, 10/s, ¥0.54/h",
+    }.items():
+        assert gummy[heading.index(name) :].startswith(f"{cell} "), name
+
+
+@pytest.mark.parametrize(
+    ("model", "cells"),
+    {
+        "paraformer-realtime-v2": ["any", "zh en ja +5", "silence, meaning", "20/s, ¥0.86/h"],
+        "paraformer-realtime-8k-v2": [" 8 ", "zh", "emotion"],
+        "paraformer-realtime-v1": ["phrase_id", "silence"],
+        "fun-asr-realtime": ["zh en ja ", "context", "¥1.19/h"],
+        "gummy-realtime-v1": ["≥16"],
+        "qwen-audio-3.1-asr-flash-message": ["vocabulary_id vocabulary"],
+        "qwen3-asr-flash-realtime": ["8 16", "pcm opus", "silence, caller"],
+        "huawei/continue": ["pcm ulaw alaw", "vocabulary_id user_words", "5 h"],
+    }.items(),
+)
+def test_what_is_in_the_line_of_a_model(model: str, cells: list[str]) -> None:
+    [line] = lines_of(model, invoke("models").stdout)
+    for cell in cells:
+        assert cell in line
+
+
+def test_the_number_of_a_line_is_that_of_its_source_below() -> None:
+    out = invoke("models").stdout
+    notes = dict(re.findall(r"^(\d+) (.+)$", out, re.MULTILINE))
+    for row in models():
+        number = lines_of(row.model, out)[0].split()[-1]
+        assert notes[number] == row.source
+
+
+@pytest.mark.parametrize("columns", [80, 100, 120])
+def test_on_a_terminal_nothing_is_wider_than_it_and_no_word_is_broken(columns: int) -> None:
+    text = STYLE.sub("", on_terminal(columns))
+    assert max(map(len, text.splitlines())) <= columns
+    words = {word.rstrip(",") for word in text.split()}
+    assert {row.model for row in models()} <= words
+    for row in models():
+        shown = " ".join(lines_of(row.model, text)).replace(",", " ").split()
+        assert {*row.hot_words, *row.translation, *" ".join(row.segmentation).split()} <= set(shown), row.model
+
+
+def test_a_terminal_of_100_columns_has_the_names_beside_the_rest_and_a_narrow_one_above() -> None:
+    assert "vocabulary_id" in lines_of("gummy-chat-v1", STYLE.sub("", on_terminal(100)))[0]
+    assert lines_of("gummy-chat-v1", STYLE.sub("", on_terminal(80)))[0].strip() == "gummy-chat-v1"
+
+
+def test_headings_are_bold_where_the_terminal_can_show_it() -> None:
+    assert f"{ESCAPE}[1m" in on_terminal(100)
+    assert ESCAPE not in on_terminal(100, TERM="dumb")
+
+
+def test_jsonl_holds_all_that_is_known() -> None:
+    outcome = invoke("models", "--format", "jsonl")
+    rows = [msgspec.json.decode(line, type=ModelInfo) for line in outcome.stdout.splitlines()]
+    assert (outcome.exit_code, tuple(rows)) == (0, models())
+
+
+@pytest.mark.parametrize("vendor", ["dashscope", "huawei"])
+def test_the_models_of_one_vendor(vendor: str) -> None:
+    lines = invoke("models", "--vendor", vendor, "--format", "jsonl").stdout.splitlines()
+    assert [json.loads(line)["model"] for line in lines] == [row.model for row in models() if row.vendor == vendor]
+
+
+def test_a_vendor_that_there_is_not() -> None:
+    outcome = invoke("models", "--vendor", "hauwei")
+    assert (outcome.exit_code, outcome.stdout) == (2, "")
+    assert "'hauwei' is not one of 'dashscope', 'huawei'" in outcome.stderr
+
+
+def test_the_models_of_a_vendor_from_elsewhere_are_listed_behind_ours(tmp_path: Path) -> None:
+    install_vendor(tmp_path)
+    run = subprocess.run(
+        [*COMMAND, "models", "--format", "jsonl"],
+        env={**environment(None), "PYTHONPATH": f"{environment(None)['PYTHONPATH']}{os.pathsep}{tmp_path}"},
+        capture_output=True,
+        check=True,
+    )
+    rows = [json.loads(line) for line in run.stdout.splitlines()]
+    assert [row["vendor"] for row in rows] == [*(row.vendor for row in models()), "tiny"]
+    assert (rows[-1]["model"], rows[-1]["source"]) == ("tiny-1", "its README, 2026-01")
+
+
+def install_vendor(directory: Path) -> None:
+    """A package of someone else's, as pip leaves it: a module, and an entry point that names its vendor."""
+    (directory / "tiny.py").write_text(
+        textwrap.dedent("""
+        from asr_async.local import Local
+        from asr_async.vendors import ModelInfo, Vendor
+        from asr_async.vendors.options import Options
+
+        class Tiny(Options, frozen=True, kw_only=True):
+            vendor = "tiny"
+            model: str = "tiny-1"
+
+        VENDOR = Vendor(
+            name="tiny",
+            options=(Tiny,),
+            catalogue=(
+                ModelInfo(
+                    model="tiny-1",
+                    vendor="tiny",
+                    options="Tiny",
+                    sample_rates=(16_000,),
+                    formats=("pcm",),
+                    languages=("en",),
+                    segmentation=("silence",),
+                    source="its README, 2026-01",
+                ),
+            ),
+            default_model="tiny-1",
+            service=Local,
+            key_variables=(),
+            local_service=lambda address: Local(),
+        )
+        """)
+    )
+    info = directory / "tiny-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: tiny\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[asr_async.vendors]\ntiny = tiny:VENDOR\n")

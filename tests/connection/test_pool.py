@@ -1,0 +1,211 @@
+"""Connections that carry one task after another: when they are kept, and when not."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from websockets.asyncio.server import ServerConnection
+
+from asr_async import (
+    Client,
+    ConfigurationError,
+    ConnectionLostError,
+    DashScope,
+    Gummy,
+    GummyChat,
+    Huawei,
+    Paraformer,
+    Pool,
+    QwenRealtime,
+    Rasr,
+    Retry,
+    VendorError,
+)
+from asr_async.emulator import Emulator, Scripted, serve
+from asr_async.vendors.options import Options
+
+from ..support.scripted_server import final, read_until_finish, rogue, say, start
+from ..support.virtual_time import run_virtual
+
+pytestmark = pytest.mark.both_loops
+
+SCRIPT = Scripted([("Good morning.", 100, 900)])
+SECOND = bytes(32_000)
+
+
+def service_at(emulator: Emulator, options: Options) -> Huawei | DashScope:
+    if isinstance(options, Rasr):
+        return Huawei(ak="a", sk="s", project_id="p", region="r", endpoint=emulator.huawei_url)
+    return DashScope("key", endpoint=emulator.dashscope_url)
+
+
+async def transcripts(
+    options: Options, count: int, *, pause_s: float = 0.0, pool: Pool | None = None
+) -> tuple[Any, int]:
+    """Texts of as many sessions one after another, and how many connections they had."""
+    texts, ports = [], set()
+    async with serve(SCRIPT) as emulator, Client(service_at(emulator, options), pool=pool) as client:
+        for _ in range(count):
+            async with client.session(options) as session:
+                assert session._link is not None
+                ports.add(session._link._transport.local_address)
+                texts.append([result.text async for result in session.stream([SECOND], pace=None) if result.is_final])
+            if pause_s:
+                await asyncio.sleep(pause_s)
+    return texts, len(ports)
+
+
+@pytest.mark.parametrize("options", [Paraformer(), Gummy(), Rasr(), Rasr(mode="short")], ids=lambda o: o.model)
+async def test_the_next_session_takes_the_connection_of_the_last(options: Options) -> None:
+    texts, connections = await transcripts(options, 3)
+    assert connections == 1
+    assert [len(finals) for finals in texts] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("options", [GummyChat(), Rasr(mode="sentence")], ids=lambda o: o.model)
+async def test_the_next_sentence_is_a_new_task_on_the_same_connection(options: Options) -> None:
+    texts, connections = await transcripts(options, 3)
+    assert connections == 1
+    assert [len(finals) for finals in texts] == [1, 1, 1]
+
+
+async def test_where_a_connection_is_one_session_each_has_its_own() -> None:
+    texts, connections = await transcripts(QwenRealtime(), 2)
+    assert connections == 2
+    assert texts == [["Good morning."]] * 2
+
+
+async def test_nothing_is_kept_when_that_is_not_wanted() -> None:
+    _, connections = await transcripts(Paraformer(), 3, pool=Pool(max_idle=0))
+    assert connections == 3
+
+
+@pytest.mark.parametrize(("options", "limit_s"), [(Paraformer(), 55), (Rasr(), 15)], ids=lambda value: str(value)[:5])
+def test_a_connection_waits_less_than_the_vendor_lets_it(options: Options, limit_s: int) -> None:
+    async def scenario() -> None:
+        _, connections = await transcripts(options, 2, pause_s=limit_s - 1)
+        assert connections == 1
+        _, connections = await transcripts(options, 2, pause_s=limit_s + 1)
+        assert connections == 2
+
+    run_virtual(scenario)
+
+
+async def one_task(connection: ServerConnection) -> None:
+    task_id = await start(connection)
+    await read_until_finish(connection)
+    await final(connection, task_id, "there")
+    await say(connection, "task-finished", task_id, {"output": {}})
+
+
+async def test_a_connection_that_was_closed_while_it_waited_is_replaced_unnoticed() -> None:
+    async def closes(connection: ServerConnection) -> None:
+        await one_task(connection)
+        await connection.close(1001)
+
+    async with rogue(closes) as service, Client(service, retry=Retry(attempts=0)) as client:
+        for _ in range(3):
+            assert (await client.transcribe([SECOND], Paraformer())).text == "there"
+
+
+async def test_a_connection_that_dies_at_the_next_start_is_replaced_unnoticed() -> None:
+    connections = 0
+
+    async def dies(connection: ServerConnection) -> None:
+        nonlocal connections
+        connections += 1
+        await one_task(connection)
+        await connection.recv()  # the next run-task
+        connection.transport.abort()
+
+    async with rogue(dies) as service, Client(service, retry=Retry(attempts=0)) as client:
+        for _ in range(3):
+            assert (await client.transcribe([SECOND], Paraformer())).text == "there"
+    assert connections == 3
+
+
+async def test_a_connection_is_not_kept_after_an_error() -> None:
+    connections = 0
+
+    async def fails(connection: ServerConnection) -> None:
+        nonlocal connections
+        connections += 1
+        task_id = await start(connection)
+        await say(connection, "task-failed", task_id, error_code="InvalidParameter", error_message="no")
+        await connection.wait_closed()
+
+    async with rogue(fails) as service, Client(service) as client:
+        for _ in range(2):
+            with pytest.raises(VendorError):
+                await client.transcribe([SECOND], Paraformer())
+    assert connections == 2
+
+
+async def test_a_connection_is_not_kept_when_its_session_is_left_early() -> None:
+    async def endless() -> AsyncIterator[bytes]:
+        while True:
+            yield SECOND
+            await asyncio.sleep(0)
+
+    async with serve(SCRIPT) as emulator, Client(DashScope("key", endpoint=emulator.dashscope_url)) as client:
+        async with client.session(Paraformer()) as session:
+            async for _ in session.stream(endless(), pace=None):
+                break
+        assert client._connections is not None
+        assert len(client._connections) == 0
+
+
+async def test_more_than_are_wanted_are_closed_the_oldest_first() -> None:
+    async with serve(SCRIPT) as emulator:
+        service = DashScope("key", endpoint=emulator.dashscope_url)
+        async with Client(service, pool=Pool(max_idle=2)) as client:
+            await asyncio.gather(*(client.transcribe([SECOND], Paraformer()) for _ in range(4)))
+            assert client._connections is not None
+            assert len(client._connections) == 2
+
+
+async def test_closing_the_client_closes_what_waits() -> None:
+    gone = asyncio.Event()
+
+    async def notices(connection: ServerConnection) -> None:
+        await one_task(connection)
+        await connection.wait_closed()
+        gone.set()
+
+    async with rogue(notices) as service:
+        async with Client(service) as client:
+            await client.transcribe([SECOND], Paraformer())
+            assert not gone.is_set()
+        async with asyncio.timeout(5):
+            await gone.wait()
+
+
+async def test_a_first_connection_that_cannot_be_made_is_still_an_error() -> None:
+    async with rogue(one_task) as service:
+        pass
+    async with Client(service) as client:
+        with pytest.raises(ConnectionLostError):
+            await client.transcribe([SECOND], Paraformer())
+
+
+def test_a_pool_of_less_than_nothing_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match=r"Pool\(max_idle=-1\): must be a whole number, 0 or more"):
+        Pool(max_idle=-1)
+
+
+def test_a_connection_that_plays_dead_at_the_next_start_is_replaced_within_its_deadlines() -> None:
+    async def scenario() -> None:
+        async def plays_dead(connection: ServerConnection) -> None:
+            await one_task(connection)
+            await connection.recv()  # the next run-task
+            connection.transport.pause_reading()
+            await asyncio.sleep(600)
+
+        async with rogue(plays_dead) as service, Client(service, retry=Retry(attempts=0)) as client:
+            for _ in range(2):
+                assert (await client.transcribe([SECOND], Paraformer())).text == "there"
+
+    run_virtual(scenario)

@@ -1,0 +1,259 @@
+"""The emulator's DashScope REST room, tried from outside, and what its tables change in a recognition."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import aiohttp
+import pytest
+
+from asr_async import AuthenticationError, DashScope, Paraformer, QwenAudio, VendorError, connect
+from asr_async.emulator import Emulator, Scripted, serve
+from asr_async.emulator.keys import MAX_ISSUED, Keys
+from asr_async.hotwords import HotWord
+
+from ...support.virtual_time import run_virtual
+
+KEY = {"Authorization": "Bearer key"}
+CUSTOMIZATION = "/services/audio/asr/customization"
+FILMS = Scripted([{"text": "Seediq Bale.", "start_ms": 0, "end_ms": 900, "variants": {"Seediq Bale": "seat a bail"}}])
+V1 = "paraformer-realtime-v1"
+V2 = "paraformer-realtime-v2"
+
+
+async def ask(emulator: Emulator, method: str, path: str, body: Any = None, headers: Any = None) -> tuple[int, Any]:
+    async with (
+        aiohttp.ClientSession() as session,
+        session.request(
+            method, f"{emulator.dashscope_http_url}{path}", json=body, headers=KEY if headers is None else headers
+        ) as response,
+    ):
+        return response.status, await response.json()
+
+
+def customization(action: str, **members: Any) -> dict[str, Any]:
+    return {"model": "speech-biasing", "input": {"action": action, **members}}
+
+
+def creation(**members: Any) -> dict[str, Any]:
+    words = [{"text": "a", "weight": 4}]
+    return customization("create_vocabulary", **{"target_model": V2, "prefix": "n", "vocabulary": words, **members})
+
+
+def compilation(**members: Any) -> dict[str, Any]:
+    return {
+        "model": V1,
+        "training_type": "compile_asr_phrase",
+        "hyper_parameters": {"phrase_list": {"a": 4}},
+        **members,
+    }
+
+
+# --- what is refused -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("headers", "text"),
+    [({}, "No API-key provided."), ({"Authorization": "Bearer other"}, "Invalid API-key provided.")],
+)
+@pytest.mark.parametrize(
+    ("method", "path"), [("POST", CUSTOMIZATION), ("POST", "/tokens"), ("GET", "/fine-tunes/outputs")]
+)
+async def test_without_a_key_nobody_comes_in(method: str, path: str, headers: dict[str, str], text: str) -> None:
+    async with serve(FILMS, api_keys={"key"}) as emulator:
+        status, body = await ask(emulator, method, path, headers=headers)
+    assert (status, body["code"], body["message"]) == (401, "InvalidApiKey", text)
+    assert body["request_id"]
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "text"),
+    [
+        (customization("forget"), "InvalidParameter", "forget"),
+        (customization("query_vocabulary"), "InvalidParameter", "vocabulary_id"),
+        ({**creation(), "model": "other"}, "ModelNotFound", "Model not found: other"),
+        (creation(target_model="other"), "ModelNotFound", "Model not found: other"),
+        (creation(target_model=V1), "InvalidParameter", f"{V1} has no vocabulary_id"),
+        (creation(prefix="Upper"), "InvalidParameter", "prefix 'Upper': 1 to 10 of a-z and 0-9"),
+        (creation(vocabulary=[]), "InvalidParameter", "0 words, must be between 1 and 500"),
+        (creation(vocabulary=[{"text": "a"}] * 501), "InvalidParameter", "501 words, must be between 1 and 500"),
+        (creation(vocabulary=[{"text": "a", "weight": 6}]), "InvalidParameter", "'a': weight 6"),
+        (customization("list_vocabulary", page_size=0), "InvalidParameter", "page_size 0: must be between 1 and 100"),
+        (customization("delete_vocabulary", vocabulary_id="vocab-x"), "NotFound", "vocabulary vocab-x not found"),
+    ],
+)
+async def test_a_vocabulary_request_that_cannot_be_served_says_why(body: Any, code: str, text: str) -> None:
+    async with serve(FILMS) as emulator:
+        status, refusal = await ask(emulator, "POST", CUSTOMIZATION, body)
+    assert (status, refusal["code"]) == (400 if code == "InvalidParameter" else 404, code)
+    assert text in refusal["message"]
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "text"),
+    [
+        (compilation(model="other"), "ModelNotFound", "Model not found: other"),
+        (compilation(model=V2), "InvalidParameter", f"{V2} has no phrase_id"),
+        (compilation(training_type="sft"), "InvalidParameter", "training_type: the emulator knows compile_asr_phrase"),
+        (compilation(hyper_parameters={"phrase_list": {}}), "InvalidParameter", "0 words"),
+        (compilation(hyper_parameters={"phrase_list": {"a": 90}}), "InvalidParameter", "phrase 'a': weight 90"),
+        (compilation(finetuned_output="gone"), "NotFound", "finetuned_output gone not found"),
+    ],
+)
+async def test_a_phrase_request_that_cannot_be_served_says_why(body: Any, code: str, text: str) -> None:
+    async with serve(FILMS) as emulator:
+        _, refusal = await ask(emulator, "POST", "/fine-tunes", body)
+    assert refusal["code"] == code
+    assert text in refusal["message"]
+
+
+@pytest.mark.parametrize("number", ["0", "1801", "x", "-1", "9" * 5_000])
+async def test_a_key_for_any_other_time_than_half_an_hour_is_not_issued(number: str) -> None:
+    async with serve(FILMS) as emulator:
+        status, refusal = await ask(emulator, "POST", f"/tokens?expire_in_seconds={number}")
+    assert (status, refusal["code"]) == (400, "InvalidParameter")
+    assert refusal["message"] == f"expire_in_seconds {number}: must be between 1 and 1800"
+
+
+async def test_the_tables_of_an_account_are_bounded() -> None:
+    async with serve(FILMS) as emulator:
+        answers = [await ask(emulator, "POST", CUSTOMIZATION, creation()) for _ in range(11)]
+        assert [status for status, _ in answers] == [200] * 10 + [400]
+        assert answers[-1][1]["message"] == "there are 10 vocabularies already"
+        answers = [await ask(emulator, "POST", "/fine-tunes", compilation()) for _ in range(101)]
+        assert [status for status, _ in answers] == [200] * 100 + [400]
+        assert answers[-1][1]["message"] == "there are 100 phrase lists already"
+
+
+# --- what is answered ------------------------------------------------------------------------------------------------
+
+
+async def test_answers_have_the_members_of_the_documents() -> None:
+    async with serve(FILMS) as emulator:
+        _, made = await ask(emulator, "POST", CUSTOMIZATION, creation())
+        assert set(made) == {"output", "usage", "request_id"}
+        assert made["usage"] == {"count": 1}
+        vocabulary_id = made["output"]["vocabulary_id"]
+        _, listed = await ask(emulator, "POST", CUSTOMIZATION, customization("list_vocabulary"))
+        (table,) = listed["output"]["vocabulary_list"]
+        assert set(table) == {"vocabulary_id", "gmt_create", "gmt_modified", "status"}
+        query = customization("query_vocabulary", vocabulary_id=vocabulary_id)
+        _, queried = await ask(emulator, "POST", CUSTOMIZATION, query)
+        assert set(queried["output"]) == {"gmt_create", "gmt_modified", "status", "target_model", "vocabulary"}
+        deletion = customization("delete_vocabulary", vocabulary_id=vocabulary_id)
+        _, deleted = await ask(emulator, "POST", CUSTOMIZATION, deletion)
+        assert deleted["output"] == {}
+        _, compiled = await ask(emulator, "POST", "/fine-tunes", compilation())
+        assert set(compiled["output"]) == {"finetuned_output", "job_id", "status", "training_type", "create_time"}
+        phrase_id = compiled["output"]["finetuned_output"]
+        _, queried = await ask(emulator, "GET", f"/fine-tunes/outputs/{phrase_id}")
+        assert set(queried["output"]) == {"create_time", "finetuned_output", "job_id", "model", "output_type"}
+        _, deleted = await ask(emulator, "DELETE", f"/fine-tunes/outputs/{phrase_id}")
+        assert deleted["output"] == {"finetuned_output": phrase_id}
+        _, token = await ask(emulator, "POST", "/tokens?expire_in_seconds=5")
+        assert set(token) == {"token", "expires_at"}
+
+
+async def test_pages_of_a_listing_follow_each_other() -> None:
+    async with serve(FILMS) as emulator:
+        for prefix in "abc":
+            await ask(emulator, "POST", CUSTOMIZATION, creation(prefix=prefix))
+        pages = []
+        for page in range(3):
+            listing = customization("list_vocabulary", page_index=page, page_size=2)
+            _, listed = await ask(emulator, "POST", CUSTOMIZATION, listing)
+            pages.append([table["vocabulary_id"][6] for table in listed["output"]["vocabulary_list"]])
+    assert pages == [["a", "b"], ["c"], []]
+
+
+# --- what hot words change -------------------------------------------------------------------------------------------
+
+
+async def recognise(emulator: Emulator, options: Paraformer | QwenAudio) -> list[str]:
+    async with connect(options, DashScope("key", endpoint=emulator.dashscope_url)) as session:
+        return [result.text async for result in session.stream([bytes(32_000)], pace=None) if result.is_final]
+
+
+@pytest.mark.parametrize(
+    ("word", "hints", "text"),
+    [
+        (HotWord("Seediq Bale"), None, "Seediq Bale."),
+        (HotWord("Seediq Bale"), ["en"], "Seediq Bale."),
+        (HotWord("Seediq Bale", language="en"), ["en"], "Seediq Bale."),
+        (HotWord("Seediq Bale", language="en"), ["zh"], "seat a bail."),
+        (HotWord("Paraformer"), None, "seat a bail."),
+    ],
+)
+async def test_a_vocabulary_is_heard_in_the_languages_of_the_task(
+    word: HotWord, hints: list[str] | None, text: str
+) -> None:
+    async with serve(FILMS) as emulator:
+        service = DashScope("key", endpoint=emulator.dashscope_url)
+        made = await service.vocabularies.create([word], name="films", model=V2)
+        assert await recognise(emulator, Paraformer(vocabulary_id=made, language_hints=hints)) == [text]
+
+
+@pytest.mark.parametrize(("weight", "text"), [(4, "Seediq Bale."), (-6, "seat a bail.")])
+async def test_a_phrase_list_is_heard_where_its_weight_is_positive(weight: int, text: str) -> None:
+    async with serve(FILMS) as emulator:
+        service = DashScope("key", endpoint=emulator.dashscope_url)
+        made = await service.vocabularies.create([HotWord("Seediq Bale", weight=weight)], name="films", model=V1)
+        assert await recognise(emulator, Paraformer(model=V1, phrase_id=made)) == [text]
+
+
+@pytest.mark.parametrize(
+    ("vocabulary", "text"), [({"Seediq Bale": 5}, "Seediq Bale."), ({"Paraformer": 5}, "seat a bail.")]
+)
+async def test_hot_words_that_come_along_are_heard(vocabulary: dict[str, int], text: str) -> None:
+    async with serve(FILMS) as emulator:
+        assert await recognise(emulator, QwenAudio(vocabulary=vocabulary)) == [text]
+
+
+async def test_a_task_with_an_unknown_vocabulary_fails_with_the_documented_code() -> None:
+    async with serve(FILMS) as emulator:
+        with pytest.raises(
+            VendorError, match="vocabulary vocab-gone not found: check the hot-word list's id"
+        ) as caught:
+            await recognise(emulator, Paraformer(vocabulary_id="vocab-gone"))
+    assert caught.value.code == "NotFound"
+
+
+async def test_a_vocabulary_serves_its_own_model_only() -> None:
+    async with serve(FILMS) as emulator:
+        service = DashScope("key", endpoint=emulator.dashscope_url)
+        made = await service.vocabularies.create(["a"], name="films", model="fun-asr-realtime")
+        with pytest.raises(VendorError, match=f"{made} is for fun-asr-realtime, not for {V2}"):
+            await recognise(emulator, Paraformer(vocabulary_id=made))
+
+
+# --- keys ------------------------------------------------------------------------------------------------------------
+
+
+def test_keys_are_let_in_while_they_are_known_or_issued() -> None:
+    async def scenario() -> None:
+        keys = Keys({"sk-a", "st-given"})
+        assert [keys.let_in(key) for key in ("sk-a", "st-given", "sk-b", "st-b")] == [True, True, False, False]
+        anybody = Keys(None)
+        assert [anybody.let_in(key) for key in ("sk-a", "st-b")] == [True, False]
+        issued = anybody.issue(10)
+        assert anybody.let_in(issued)
+        assert not keys.let_in(issued)
+
+    run_virtual(scenario)
+
+
+def test_the_oldest_issued_key_makes_room() -> None:
+    async def scenario() -> None:
+        keys = Keys({"sk-a"})
+        issued = [keys.issue(10) for _ in range(MAX_ISSUED + 1)]
+        assert [keys.let_in(key) for key in issued[:2]] == [False, True]
+        assert repr(keys) == f"<Keys 1 known, {MAX_ISSUED} issued>"
+
+    run_virtual(scenario)
+
+
+async def test_a_key_that_was_issued_by_another_emulator_is_refused() -> None:
+    async with serve(FILMS) as one, serve(FILMS) as other:
+        key = (await DashScope("key", endpoint=one.dashscope_url).temporary_key()).value
+        with pytest.raises(AuthenticationError):
+            await DashScope(key, endpoint=other.dashscope_url).vocabularies.list()

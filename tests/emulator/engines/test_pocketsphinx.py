@@ -1,0 +1,369 @@
+"""The embedded recogniser: what it hears, what it refuses, and what is left when something goes wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+import subprocess
+import sys
+import wave
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+import pytest_asyncio
+
+from asr_async import ConfigurationError
+from asr_async.emulator.engines import pocketsphinx
+from asr_async.emulator.engines.engine import EngineRefusedError, Hypothesis, Request
+from asr_async.emulator.engines.pocketsphinx import PocketSphinx
+
+from ...support.child_processes import child_environment
+from ...support.paths import RECORDINGS
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Coroutine, Iterable
+
+    from asr_async.emulator.engines.engine import Emit, Recognition
+
+ENGLISH = Request(sample_rate=16_000, languages=("en",))
+PIECE_BYTES = 3200
+
+
+def samples_of(name: str) -> bytes:
+    with wave.open(str(RECORDINGS / f"{name}.wav")) as file:
+        samples: bytes = file.readframes(file.getnframes())
+    return samples
+
+
+def words_of(name: str) -> list[str]:
+    return re.findall(r"[a-z']+", (RECORDINGS / f"{name}.txt").read_text().lower())
+
+
+def pieces_of(samples: bytes, size: int = PIECE_BYTES) -> list[bytes]:
+    return [samples[start : start + size] for start in range(0, len(samples), size)]
+
+
+def finals_in(hypotheses: Iterable[Hypothesis]) -> list[Hypothesis]:
+    return [hypothesis for hypothesis in hypotheses if hypothesis.is_final]
+
+
+async def drop(hypothesis: Hypothesis) -> None:
+    """An `Emit` for those who do not want to know."""
+
+
+async def recognise(engine: PocketSphinx, pieces: Iterable[bytes]) -> list[Hypothesis]:
+    hypotheses: list[Hypothesis] = []
+
+    async def collect(hypothesis: Hypothesis) -> None:
+        hypotheses.append(hypothesis)
+
+    async with opened(engine, collect) as recognition:
+        for piece in pieces:
+            await recognition.feed(piece)
+        await recognition.finish()
+    return hypotheses
+
+
+@asynccontextmanager
+async def opened(engine: PocketSphinx, emit: Emit = drop) -> AsyncIterator[Recognition]:
+    recognition = await engine.open(ENGLISH, emit)
+    try:
+        yield recognition
+    finally:
+        await recognition.aclose()
+
+
+def pids(engine: PocketSphinx) -> list[int]:
+    return [worker._process.pid for worker in engine._workers if worker._process is not None]
+
+
+def is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@pytest_asyncio.fixture(scope="class", loop_scope="class")
+async def engine() -> AsyncIterator[PocketSphinx]:
+    """One worker for all tests of a class: starting it takes longer than most of them."""
+    async with PocketSphinx(workers=1) as engine:
+        yield engine
+
+
+@pytest.mark.asyncio(loop_scope="class")
+class TestHearing:
+    async def test_demo_exact_with_interims_first_and_word_times_in_order(self, engine: PocketSphinx) -> None:
+        hypotheses = await recognise(engine, pieces_of(samples_of("demo")))
+        finals = finals_in(hypotheses)
+        assert " ".join(final.text for final in finals).split() == words_of("demo")
+        assert [hypothesis.is_final for hypothesis in hypotheses].index(True) >= 3
+        assert hypotheses[-1].is_final
+        for hypothesis in hypotheses:
+            assert [word.text for word in hypothesis.words] == hypothesis.text.split()
+            times = [time for word in hypothesis.words for time in (word.start_ms, word.end_ms)]
+            assert times == sorted(times)
+            assert hypothesis.start_ms <= times[0] < times[-1] <= hypothesis.end_ms
+
+    async def test_pause_ends_an_utterance(self, engine: PocketSphinx) -> None:
+        first, second = finals_in(await recognise(engine, pieces_of(samples_of("demo"))))
+        assert first.end_ms < second.start_ms
+        assert second.end_ms <= len(samples_of("demo")) // 32
+        # flite speaks the first sentence for 3.3 s, and 0.7 s of silence follow.
+        assert first.end_ms < 3_900
+        assert 3_700 < second.words[0].start_ms < 4_300
+
+    async def test_speech_without_any_pause_is_cut_and_times_go_on(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        worker = pytest.importorskip("asr_async.emulator.engines._pocketsphinx_worker")
+        monkeypatch.setattr(worker, "MAX_UTTERANCE_MS", 1_500)
+        session = worker._Session(worker._new_decoder(), worker._new_endpointer())
+        hypotheses = [*session.feed(samples_of("train")), *session.finish()]
+        first, second, *_ = finals_in(hypotheses)
+        assert first.end_ms - first.start_ms == 1_500
+        assert second.start_ms == first.end_ms
+
+    async def test_one_recognition_does_not_influence_the_next(self, engine: PocketSphinx) -> None:
+        pieces = pieces_of(samples_of("office"))
+        first = await recognise(engine, pieces)
+        async with opened(engine) as left_in_the_middle:
+            await left_in_the_middle.feed(samples_of("table")[:80_000])
+        assert await recognise(engine, pieces) == first
+        assert len(pids(engine)) == 1
+
+    async def test_recognitions_at_the_same_time_do_not_mix(self, engine: PocketSphinx) -> None:
+        alone = [await recognise(engine, pieces_of(samples_of(name))) for name in ("train", "house")]
+        together = await asyncio.gather(
+            *(recognise(engine, pieces_of(samples_of(name))) for name in ("train", "house"))
+        )
+        assert together == alone
+
+    async def test_finals_do_not_depend_on_the_size_of_pieces(self, engine: PocketSphinx) -> None:
+        samples = samples_of("train")
+        drops = [*pieces_of(samples[:2_000], 2), *pieces_of(samples[2_000:], 998)]
+        in_drops = await recognise(engine, drops)
+        at_once = await recognise(engine, [samples])
+        assert finals_in(in_drops) == finals_in(at_once)
+        assert finals_in(at_once)[0].text.split() == words_of("train")
+
+    async def test_speech_that_lasts_to_the_end_is_heard_to_the_end(self, engine: PocketSphinx) -> None:
+        samples = samples_of("train")[: -2 * 16_000 * 7 // 10]
+        (final,) = finals_in(await recognise(engine, [samples]))
+        assert final.text.split() == words_of("train")
+        assert final.end_ms <= len(samples) // 32
+
+    async def test_silence_is_not_heard(self, engine: PocketSphinx) -> None:
+        hypotheses: list[Hypothesis] = []
+
+        async def collect(hypothesis: Hypothesis) -> None:
+            hypotheses.append(hypothesis)
+
+        async with opened(engine, collect) as recognition:
+            await recognition.feed(bytes(2 * 16_000 * 2))
+            await recognition.finish()
+            assert recognition.silent_ms == 2_000
+            assert not recognition.heard_speech
+            assert repr(recognition).endswith("over (it was finished), silent for 2000 ms>")
+        assert hypotheses == []
+
+    async def test_silent_ms_counts_from_the_last_speech(self, engine: PocketSphinx) -> None:
+        async with opened(engine) as recognition:
+            await recognition.feed(samples_of("train")[:64_000])
+            assert recognition.heard_speech
+            assert recognition.silent_ms == 0
+            await recognition.feed(samples_of("train")[64_000:] + bytes(32_000))
+            assert 1_000 <= recognition.silent_ms <= 2_000
+            assert recognition.heard_speech
+
+
+class TestRefusing:
+    async def refusal(self, engine: PocketSphinx, request: Request) -> EngineRefusedError:
+        with pytest.raises(EngineRefusedError) as caught:
+            await engine.open(request, drop)
+        return caught.value
+
+    async def test_8_khz_with_the_reason(self) -> None:
+        async with PocketSphinx(workers=1) as engine:
+            refused = await self.refusal(engine, Request(sample_rate=8_000))
+        assert refused.kind == "unsupported"
+        assert "16000 Hz only, not 8000 Hz" in refused.reason
+        assert "66 to 90 %" in refused.reason
+
+    async def test_languages_without_english(self) -> None:
+        async with PocketSphinx(workers=1) as engine:
+            refused = await self.refusal(engine, Request(sample_rate=16_000, languages=("zh", "ja")))
+        assert refused.kind == "unsupported"
+        assert "English only" in refused.reason
+        assert "zh, ja" in refused.reason
+
+    async def test_translation(self) -> None:
+        async with PocketSphinx(workers=1) as engine:
+            refused = await self.refusal(engine, Request(sample_rate=16_000, translate_to=("zh",)))
+        assert refused.kind == "unsupported"
+        assert "cannot translate (into zh)" in refused.reason
+
+    async def test_without_pocketsphinx_the_reason_names_the_extra(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(sys.modules, "pocketsphinx", None)
+        with pytest.raises(ConfigurationError, match=r"pip install 'asr-async\[local\]'"):
+            await PocketSphinx(workers=1).__aenter__()
+
+    async def test_more_sessions_than_there_is_room_for(self) -> None:
+        async with PocketSphinx(workers=1, sessions_per_worker=2) as engine:
+            async with opened(engine), opened(engine) as second:
+                refused = await self.refusal(engine, ENGLISH)
+                assert refused.kind == "capacity"
+                assert "all 2 sessions" in refused.reason
+                await second.aclose()
+                await second.aclose()
+                async with opened(engine):
+                    await self.refusal(engine, ENGLISH)
+            assert "0 of 2 sessions" in repr(engine)
+
+    def test_no_room_at_all(self) -> None:
+        with pytest.raises(ValueError, match="sessions_per_worker=0"):
+            PocketSphinx(workers=2, sessions_per_worker=0)
+
+    async def test_an_engine_that_was_not_entered(self) -> None:
+        with pytest.raises(RuntimeError, match="async with PocketSphinx"):
+            await PocketSphinx(workers=1).open(ENGLISH, drop)
+
+
+class TestBreaking:
+    async def test_killed_worker_fails_its_sessions_and_the_next_one_works(self) -> None:
+        async with PocketSphinx(workers=1) as engine:
+            async with opened(engine) as feeding, opened(engine) as idle:
+                feed = asyncio.create_task(feeding.feed(samples_of("meeting")))
+                await idle.feed(samples_of("train")[:32_000])
+                os.kill(pids(engine)[0], signal.SIGKILL)
+                for call in (feed, idle.feed(bytes(PIECE_BYTES)), idle.finish()):
+                    with pytest.raises(EngineRefusedError) as caught:
+                        await call
+                    assert caught.value.kind == "broken"
+            (final,) = finals_in(await recognise(engine, [samples_of("train")]))
+        assert final.text.split() == words_of("train")
+
+    async def test_worker_that_cannot_start(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(sys, "executable", "/nowhere/python")
+        async with PocketSphinx(workers=1) as engine:
+            with pytest.raises(EngineRefusedError, match="cannot be started") as caught:
+                await engine.open(ENGLISH, drop)
+        assert caught.value.kind == "broken"
+
+    async def test_worker_that_gives_no_answer(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        async with PocketSphinx(workers=1) as engine:
+            async with opened(engine) as recognition:
+                monkeypatch.setattr(pocketsphinx, "ANSWER_SECONDS", 0.1)
+                os.kill(pids(engine)[0], signal.SIGSTOP)
+                with pytest.raises(EngineRefusedError, match="no answer in") as caught:
+                    await recognition.feed(bytes(PIECE_BYTES))
+            monkeypatch.undo()
+            assert caught.value.kind == "broken"
+            assert finals_in(await recognise(engine, [samples_of("train")]))
+
+    @pytest.mark.parametrize("act", ["open", "feed", "finish"])
+    async def test_cancelled_call_leaves_the_engine_usable(self, act: str) -> None:
+        async with PocketSphinx(workers=1, sessions_per_worker=1) as engine:
+            await recognise(engine, [samples_of("train")[:32_000]])
+            if act == "open":
+                await cancelled(engine.open(ENGLISH, drop))
+            else:
+                async with opened(engine) as recognition:
+                    await recognition.feed(samples_of("train")[:32_000])
+                    call = recognition.finish() if act == "finish" else recognition.feed(samples_of("meeting"))
+                    await cancelled(call)
+                    with pytest.raises(EngineRefusedError, match="over"):
+                        await recognition.feed(bytes(PIECE_BYTES))
+            (final,) = finals_in(await recognise(engine, [samples_of("train")]))
+            assert final.text.split() == words_of("train")
+            assert not engine._workers[0]._waiting
+
+    async def test_feed_after_the_end_is_refused(self) -> None:
+        async with PocketSphinx(workers=1) as engine, opened(engine) as recognition:
+            await recognition.finish()
+            with pytest.raises(EngineRefusedError, match="it was finished"):
+                await recognition.feed(bytes(PIECE_BYTES))
+
+    async def test_error_in_emit_reaches_the_caller_and_returns_the_place(self) -> None:
+        async def refuse(hypothesis: Hypothesis) -> None:
+            raise ConnectionError(hypothesis.text)
+
+        async with PocketSphinx(workers=1, sessions_per_worker=1) as engine:
+            recognition = await engine.open(ENGLISH, refuse)
+            with pytest.raises(ConnectionError):
+                await recognition.feed(samples_of("train"))
+            async with opened(engine):
+                pass
+
+
+async def cancelled(call: Coroutine[object, object, object]) -> None:
+    """Start a call, and cancel it once it waits for its answer."""
+    task = asyncio.ensure_future(call)
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+class TestLeaving:
+    async def test_no_process_is_left(self) -> None:
+        async with PocketSphinx(workers=2) as engine, opened(engine), opened(engine):
+            started = pids(engine)
+            assert len(started) == 2
+            assert all(is_running(pid) for pid in started)
+            assert repr(engine._workers[0]).endswith(f"runs as process {started[0]}, 1 sessions, 0 calls>")
+        assert not any(is_running(pid) for pid in started)
+
+    async def test_open_recognitions_and_calls_end_with_the_engine(self) -> None:
+        async with PocketSphinx(workers=1) as engine:
+            recognition = await engine.open(ENGLISH, drop)
+            feed = asyncio.create_task(recognition.feed(samples_of("meeting")))
+            await asyncio.sleep(0)
+        with pytest.raises(EngineRefusedError):
+            await feed
+
+    async def test_leaving_before_the_worker_has_started(self) -> None:
+        async with PocketSphinx(workers=1) as engine:
+            opening = asyncio.create_task(engine.open(ENGLISH, drop))
+            await asyncio.sleep(0)
+        with pytest.raises(EngineRefusedError, match="was not started"):
+            await opening
+
+    async def test_worker_that_does_not_leave_is_killed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(pocketsphinx, "CLOSE_SECONDS", 0.1)
+        async with PocketSphinx(workers=1) as engine:
+            async with opened(engine):
+                (started,) = pids(engine)
+            os.kill(started, signal.SIGSTOP)
+        assert not is_running(started)
+
+    async def test_ctrl_c_is_left_to_the_parent(self) -> None:
+        async with PocketSphinx(workers=1) as engine, opened(engine) as recognition:
+            os.kill(pids(engine)[0], signal.SIGINT)
+            await recognition.feed(bytes(PIECE_BYTES))
+
+    def test_import_does_not_import_the_recogniser(self) -> None:
+        program = (
+            "import sys, asr_async.emulator.engines.pocketsphinx, asr_async.emulator.engines._pocketsphinx_worker; "
+            "sys.exit('pocketsphinx' in sys.modules)"
+        )
+        subprocess.run([sys.executable, "-c", program], check=True, env=child_environment())
+
+
+class TestPrinting:
+    def test_what_is_printed_does_not_reach_the_answers(self) -> None:
+        program = (
+            "import os, sys\n"
+            "from asr_async.emulator.engines._pocketsphinx_worker import _claim_stdout\n"
+            "answers = _claim_stdout()\n"
+            "os.write(1, b'chatter')\n"
+            "print('chatter', flush=True)\n"
+            "answers.write(b'answer')\n"
+        )
+        process = subprocess.run(
+            [sys.executable, "-c", program], check=True, capture_output=True, env=child_environment()
+        )
+        assert process.stdout == b"answer"
+        assert b"chatter" in process.stderr

@@ -1,0 +1,766 @@
+"""Faults on demand, tried from outside in every room: plain WebSocket clients, the virtual clock, known points."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from typing import Any, ClassVar
+
+import msgspec
+import pytest
+import websockets
+from websockets.asyncio.client import ClientConnection
+
+from asr_async.emulator import Emulator, Fault, Faults, Scripted, position_audio, position_of, serve
+from asr_async.emulator.faults import (
+    Close,
+    Cut,
+    Delay,
+    Fail,
+    FaultRun,
+    Garbage,
+    HalfOpen,
+    MuteFinish,
+    Refuse,
+    SlowReader,
+    Throttle,
+)
+from asr_async.emulator.line import HALF_OPEN_S
+from asr_async.errors import ConfigurationError
+
+from ..support.virtual_time import run_virtual
+
+FRAME = bytes(3_200)
+"""A tenth of a second."""
+
+
+# --- the three rooms, from the client's side -------------------------------------------------------------------------
+
+
+class Peer:
+    """A client of one room; what it receives is told in words of no vendor."""
+
+    path: str
+    headers: ClassVar[dict[str, str]]
+    internal_code: str
+    capacity_code: str
+
+    def __init__(self, ws: ClientConnection) -> None:
+        self.ws = ws
+
+    async def send(self, message: dict[str, Any]) -> None:
+        await self.ws.send(json.dumps(message))
+
+    async def start(self) -> None:
+        await self.ask_to_start()
+        assert await self.receive() == "started"
+
+    async def ask_to_start(self) -> None:
+        raise NotImplementedError
+
+    async def audio(self, frames: int = 1) -> None:
+        for _ in range(frames):
+            await self.ws.send(FRAME)
+
+    async def finish(self) -> None:
+        raise NotImplementedError
+
+    def read(self, message: dict[str, Any]) -> str | None:
+        """None for what only this vendor says."""
+        raise NotImplementedError
+
+    async def receive(self) -> str:
+        while True:
+            message = await self.ws.recv()
+            try:
+                said = self.read(json.loads(message))
+            except ValueError:
+                return f"unreadable {type(message).__name__}"
+            if said is not None:
+                return said
+
+    async def rest(self) -> list[str]:
+        """Everything until the end of the connection, and how it ended."""
+        said = []
+        try:
+            while True:
+                said.append(await self.receive())
+        except websockets.ConnectionClosed as closed:
+            rcvd = closed.rcvd
+            return [*said, f"closed {rcvd.code} {rcvd.reason}".strip() if rcvd else "cut"]
+
+    async def hears_nothing_for(self, seconds: float) -> bool:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.receive()
+                return False
+        return True
+
+
+class TaskPeer(Peer):
+    path = "/api-ws/v1/inference"
+    headers: ClassVar = {"Authorization": "Bearer key"}
+    internal_code = "InternalError"
+    capacity_code = "Throttling.Concurrency"
+
+    async def act(self, action: str, payload: dict[str, Any]) -> None:
+        await self.send({"header": {"action": action, "task_id": "t", "streaming": "duplex"}, "payload": payload})
+
+    async def ask_to_start(self) -> None:
+        task = {"task_group": "audio", "task": "asr", "function": "recognition"}
+        parameters = {"format": "pcm", "sample_rate": 16_000}
+        await self.act("run-task", {"model": "fun-asr-realtime", "parameters": parameters, "input": {}, **task})
+
+    async def finish(self) -> None:
+        await self.act("finish-task", {"input": {}})
+
+    def read(self, message: dict[str, Any]) -> str | None:
+        header = message["header"]
+        match header["event"]:
+            case "task-started":
+                return "started"
+            case "result-generated":
+                sentence = message["payload"]["output"]["sentence"]
+                return f"final {sentence['text']}" if sentence["sentence_end"] else None
+            case "task-failed":
+                return f"failed {header['error_code']} {header['error_message']}"
+        return "finished"
+
+
+class RealtimePeer(Peer):
+    path = "/api-ws/v1/realtime?model=qwen3-asr-flash-realtime"
+    headers: ClassVar = {"Authorization": "Bearer key"}
+    internal_code = "InternalError"
+    capacity_code = "Throttling.Concurrency"
+
+    async def ask_to_start(self) -> None:
+        await self.send({"type": "session.update", "event_id": "e", "session": {}})
+
+    async def audio(self, frames: int = 1) -> None:
+        for _ in range(frames):
+            await self.send({"type": "input_audio_buffer.append", "audio": base64.b64encode(FRAME).decode()})
+
+    async def finish(self) -> None:
+        await self.send({"type": "session.finish", "event_id": "e"})
+
+    def read(self, message: dict[str, Any]) -> str | None:
+        match message["type"]:
+            case "session.updated":
+                return "started"
+            case "conversation.item.input_audio_transcription.completed":
+                return f"final {message['transcript']}"
+            case "error":
+                return f"failed {message['error']['code']} {message['error']['message']}"
+            case "session.finished":
+                return "finished"
+        return None
+
+
+class HuaweiPeer(Peer):
+    path = "/v1/p/rasr/continue-stream"
+    headers: ClassVar = {"X-Auth-Token": "any"}
+    internal_code = "SIS.0302"
+    capacity_code = "SIS.0312"
+
+    async def ask_to_start(self) -> None:
+        config = {"audio_format": "pcm16k16bit", "property": "chinese_16k_general"}
+        await self.send({"command": "START", "config": config})
+
+    async def finish(self) -> None:
+        await self.send({"command": "END"})
+
+    def read(self, message: dict[str, Any]) -> str | None:
+        match message["resp_type"]:
+            case "START":
+                return "started"
+            case "RESULT":
+                return f"final {message['segments'][0]['result']['text']}"
+            case "ERROR":
+                return f"failed {message['error_code']} {message['error_msg']}"
+        return "finished" if message["reason"] == "NORMAL" else None
+
+
+ROOMS = pytest.mark.parametrize("room", [TaskPeer, RealtimePeer, HuaweiPeer])
+WORDS = Scripted([("one", 0, 300), ("two", 400, 700), ("three", 800, 1_100)], interim_every_ms=10_000)
+
+
+@contextlib.asynccontextmanager
+async def dial(emulator: Emulator, room: type[Peer] = TaskPeer) -> AsyncIterator[Peer]:
+    url = f"ws://{emulator.address}{room.path}"
+    options: Any = {"ping_interval": None, "close_timeout": 1, "open_timeout": 100, "proxy": None}
+    async with websockets.connect(url, additional_headers=room.headers, **options) as ws:
+        yield room(ws)
+
+
+@contextlib.asynccontextmanager
+async def serving(*faults: Fault, room: type[Peer] = TaskPeer) -> AsyncIterator[Peer]:
+    """One client of an emulator with these faults."""
+    async with serve(engine=WORDS, faults=faults) as emulator, dial(emulator, room) as peer:
+        yield peer
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+# --- where -----------------------------------------------------------------------------------------------------------
+
+
+@ROOMS
+def test_without_faults_everything_is_heard(room: type[Peer]) -> None:
+    async def scenario() -> None:
+        async with serving(room=room) as peer:
+            await peer.start()
+            await peer.audio(12)
+            await peer.finish()
+            assert [await peer.receive() for _ in range(4)] == ["final one", "final two", "final three", "finished"]
+
+    run_virtual(scenario)
+
+
+@ROOMS
+@pytest.mark.parametrize(
+    ("place", "heard"),
+    [
+        ({"at": "audio"}, []),
+        ({"at": "result"}, ["final one"]),
+        ({"after_frames": 7}, ["final one", "final two"]),
+        ({"after_audio_ms": 650}, ["final one", "final two"]),
+        ({"after_audio_ms": 600}, ["final one"]),
+        ({"after_s": 0.75}, ["final one"]),
+        ({"at": "finish"}, ["final one", "final two", "final three"]),
+    ],
+)
+def test_a_cut_comes_where_it_is_told_to(room: type[Peer], place: dict[str, Any], heard: list[str]) -> None:
+    async def scenario() -> None:
+        async with serving(Cut(**place), room=room) as peer:
+            await peer.start()
+            with contextlib.suppress(websockets.ConnectionClosed):
+                for _ in range(12):
+                    await peer.audio()
+                    await asyncio.sleep(0.15)
+                await peer.finish()
+            assert await peer.rest() == [*heard, "cut"]
+
+    run_virtual(scenario)
+
+
+@ROOMS
+def test_a_cut_at_the_start_comes_in_place_of_its_answer(room: type[Peer]) -> None:
+    async def scenario() -> None:
+        async with serving(Cut(at="start"), room=room) as peer:
+            await peer.ask_to_start()
+            assert await peer.rest() == ["cut"]
+
+    run_virtual(scenario)
+
+
+def test_a_cut_at_the_handshake_comes_in_place_of_its_answer() -> None:
+    async def scenario() -> None:
+        async with serve(engine=WORDS, faults=[Cut(at="handshake")]) as emulator:
+            with pytest.raises((OSError, websockets.InvalidMessage)):
+                async with dial(emulator):
+                    pass
+
+    run_virtual(scenario)
+
+
+def test_a_result_that_only_the_finishing_brings_is_one_too() -> None:
+    async def scenario() -> None:
+        async with serving(Cut(at="result")) as peer:
+            await peer.start()
+            await peer.audio(2)
+            await peer.finish()
+            assert await peer.rest() == ["final one", "cut"]
+
+    run_virtual(scenario)
+
+
+# --- the kinds -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("room", "body"),
+    [
+        (TaskPeer, {"code": "Throttling.RateQuota", "message": "slow"}),
+        (RealtimePeer, {"code": "Throttling.RateQuota", "message": "slow"}),
+        (HuaweiPeer, {"error_code": "Throttling.RateQuota", "error_msg": "slow"}),
+    ],
+)
+async def test_a_refused_handshake_is_answered_with_status_code_and_delay(
+    room: type[Peer], body: dict[str, str]
+) -> None:
+    refuse = Refuse(status=429, code="Throttling.RateQuota", message="slow", retry_after_s=7)
+    async with serve(engine=WORDS, faults=[refuse]) as emulator:
+        with pytest.raises(websockets.InvalidStatus) as caught:
+            async with dial(emulator, room):
+                pass
+    response = caught.value.response
+    assert (response.status_code, response.headers["Retry-After"]) == (429, "7")
+    assert json.loads(response.body or b"").items() >= body.items()
+
+
+async def test_without_a_code_a_refusal_says_nothing_as_a_gateway() -> None:
+    async with serve(engine=WORDS, faults=[Refuse()]) as emulator:
+        with pytest.raises(websockets.InvalidStatus) as caught:
+            async with dial(emulator):
+                pass
+    response = caught.value.response
+    assert (response.status_code, response.body, response.headers.get("Retry-After")) == (503, b"", None)
+
+
+@ROOMS
+def test_a_delay_holds_back_the_handshake_and_every_message_but_not_the_pace(room: type[Peer]) -> None:
+    async def scenario() -> None:
+        async with serving(Delay(by_ms=2_000), room=room) as peer:
+            assert 2 <= now() < 2.1
+            asked_at = now()
+            await peer.start()
+            assert 2 <= now() - asked_at < 2.1
+            sent_at, arrived = now(), []
+            for _ in range(12):
+                await peer.audio()
+                await asyncio.sleep(0.1)
+            for _ in range(3):
+                await peer.receive()
+                arrived.append(round(now() - sent_at, 1))
+            assert arrived == [2.2, 2.6, 3.0]
+            await peer.finish()
+            assert await peer.receive() == "finished"
+
+    run_virtual(scenario)
+
+
+def test_a_delayed_failure_arrives_before_the_connection_closes() -> None:
+    async def scenario() -> None:
+        async with serving(Delay(by_ms=5_000, at="audio"), Fail(after_frames=4)) as peer:
+            await peer.start()
+            began_at = now()
+            await peer.audio(4)
+            assert await peer.rest() == [
+                "final one",
+                "failed InternalError failed on demand",
+                "closed 1000 task failed",
+            ]
+            assert 5 <= now() - began_at < 5.1
+
+    run_virtual(scenario)
+
+
+@ROOMS
+@pytest.mark.parametrize("place", [{"at": "start"}, {"after_s": 1}, {"after_frames": 3}])
+def test_a_half_open_connection_is_dead_but_not_closed(room: type[Peer], place: dict[str, Any]) -> None:
+    async def scenario() -> None:
+        async with serving(HalfOpen(**place), room=room) as peer:
+            await peer.ask_to_start()
+            if place != {"at": "start"}:
+                assert await peer.receive() == "started"
+            await asyncio.sleep(1)
+            await peer.audio(3)
+            pong = asyncio.ensure_future(await peer.ws.ping())
+            await peer.finish()
+            if "after_frames" in place:
+                assert await peer.receive() == "final one"
+            assert await peer.hears_nothing_for(HALF_OPEN_S - 10)
+            assert not pong.done()
+            assert await peer.rest() == ["cut"]
+
+    run_virtual(scenario)
+
+
+def test_a_half_open_connection_takes_what_the_system_buffers_and_no_more() -> None:
+    async def scenario() -> None:
+        async with serving(HalfOpen(at="start")) as peer:
+            await peer.ask_to_start()
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(60):
+                    for _ in range(50):
+                        await peer.ws.send(bytes(1_000_000))
+
+    run_virtual(scenario)
+
+
+def test_a_half_open_handshake_is_never_answered() -> None:
+    async def scenario() -> None:
+        async with serve(engine=WORDS, faults=[HalfOpen(at="handshake")]) as emulator:
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(60), dial(emulator):
+                    pass
+
+    run_virtual(scenario)
+
+
+def test_the_emulator_leaves_at_once_although_connections_are_dead() -> None:
+    async def scenario() -> None:
+        faults = [HalfOpen(connection=1, at="start"), HalfOpen(connection=2, at="handshake")]
+        async with serve(engine=WORDS, faults=faults) as emulator, dial(emulator) as peer:
+            await peer.ask_to_start()
+            stuck = asyncio.create_task(_fail_to_dial(emulator))
+            await asyncio.sleep(1)
+            began_at = now()
+        await stuck
+        assert now() - began_at < 3
+
+    run_virtual(scenario)
+
+
+async def _fail_to_dial(emulator: Emulator) -> None:
+    with pytest.raises((OSError, websockets.InvalidMessage)):
+        async with dial(emulator):
+            pass
+
+
+@ROOMS
+def test_a_close_has_its_code_and_reason_and_nothing_before_it(room: type[Peer]) -> None:
+    async def scenario() -> None:
+        async with serving(Close(code=4_321, reason="Bedarf", after_frames=4), room=room) as peer:
+            await peer.start()
+            await peer.audio(4)
+            assert await peer.rest() == ["final one", "closed 4321 Bedarf"]
+
+    run_virtual(scenario)
+
+
+def test_a_close_at_the_handshake_comes_right_after_it() -> None:
+    async def scenario() -> None:
+        async with serving(Close(at="handshake")) as peer:
+            assert await peer.rest() == ["closed 1011"]
+
+    run_virtual(scenario)
+
+
+@ROOMS
+@pytest.mark.parametrize(("binary", "kind"), [(False, "str"), (True, "bytes")])
+def test_garbage_is_one_unreadable_message_among_the_others(room: type[Peer], binary: bool, kind: str) -> None:
+    async def scenario() -> None:
+        async with serving(Garbage(after_frames=5, binary=binary), room=room) as peer:
+            await peer.start()
+            await peer.audio(12)
+            await peer.finish()
+            said = [await peer.receive() for _ in range(5)]
+            assert said == ["final one", f"unreadable {kind}", "final two", "final three", "finished"]
+
+    run_virtual(scenario)
+
+
+@ROOMS
+def test_a_slow_reader_takes_its_time_for_each_byte(room: type[Peer]) -> None:
+    async def scenario() -> None:
+        async with serving(SlowReader(bytes_per_second=320, at="audio"), room=room) as peer:
+            await peer.start()
+            began_at = now()
+            await peer.audio(3)  # the first is read before it strikes
+            assert await peer.receive() == "final one"
+            took_s = now() - began_at
+            text_share = 4 / 3 if room is RealtimePeer else 1
+            assert 20 * text_share <= took_s < 20.5 * text_share
+
+    run_virtual(scenario)
+
+
+def test_a_slow_reader_makes_the_client_wait() -> None:
+    async def scenario() -> None:
+        async with serving(SlowReader(bytes_per_second=1_000)) as peer:
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(60):
+                    for _ in range(50):
+                        await peer.ws.send(bytes(1_000_000))
+            peer.ws.transport.abort()
+
+    run_virtual(scenario)
+
+
+@ROOMS
+@pytest.mark.parametrize("place", [{"at": "start"}, {"after_frames": 4}, {"after_s": 5}, {"at": "finish"}])
+def test_a_failure_is_the_vendors_own(room: type[Peer], place: dict[str, Any]) -> None:
+    async def scenario() -> None:
+        async with serving(Fail(code="X.1", message="as told", **place), room=room) as peer:
+            await peer.ask_to_start()
+            said = await peer.receive()
+            if place != {"at": "start"}:
+                assert said == "started"
+                await peer.audio(4)
+                if place == {"at": "finish"}:
+                    await peer.finish()
+                assert await peer.receive() == "final one"
+                said = await peer.receive()
+            assert said == "failed X.1 as told"
+
+    run_virtual(scenario)
+
+
+@ROOMS
+def test_a_failure_without_a_code_has_the_vendors_code_for_its_own_faults(room: type[Peer]) -> None:
+    async def scenario() -> None:
+        async with serving(Fail(at="audio"), room=room) as peer:
+            await peer.start()
+            await peer.audio()
+            assert await peer.receive() == f"failed {room.internal_code} failed on demand"
+
+    run_virtual(scenario)
+
+
+def test_a_failure_whose_time_comes_early_waits_for_something_that_can_fail() -> None:
+    async def scenario() -> None:
+        async with serving(Fail(after_s=1)) as peer:
+            await asyncio.sleep(10)
+            await peer.ask_to_start()
+            assert "failed InternalError failed on demand" in await peer.rest()
+
+    run_virtual(scenario)
+
+
+def test_a_failure_whose_time_comes_late_does_nothing() -> None:
+    async def scenario() -> None:
+        async with serving(Fail(after_s=10)) as peer:
+            await peer.start()
+            await peer.audio(4)
+            await peer.finish()
+            assert [await peer.receive() for _ in range(2)] == ["final one", "finished"]
+            assert await peer.rest() == ["closed 1000 idle"]
+
+    run_virtual(scenario)
+
+
+def test_a_huawei_connection_outlives_a_failure_on_demand() -> None:
+    async def scenario() -> None:
+        async with serving(Fail(after_s=5), room=HuaweiPeer) as peer:
+            await peer.start()
+            assert await peer.receive() == "failed SIS.0302 failed on demand"
+            await peer.start()
+            await peer.audio(4)
+            await peer.finish()
+            assert [await peer.receive() for _ in range(2)] == ["final one", "finished"]
+
+    run_virtual(scenario)
+
+
+@ROOMS
+def test_a_mute_finish_is_never_answered(room: type[Peer]) -> None:
+    async def scenario() -> None:
+        async with serving(MuteFinish(), room=room) as peer:
+            await peer.start()
+            await peer.audio(5)
+            assert await peer.receive() == "final one"
+            await peer.finish()
+            assert await peer.hears_nothing_for(1_000)
+            assert await (await peer.ws.ping()) < 1
+
+    run_virtual(scenario)
+
+
+@ROOMS
+def test_a_throttled_start_has_the_vendors_code(room: type[Peer]) -> None:
+    async def scenario() -> None:
+        async with serving(Throttle(), room=room) as peer:
+            await peer.ask_to_start()
+            assert await peer.receive() == f"failed {room.capacity_code} throttled on demand"
+
+    run_virtual(scenario)
+
+
+# --- which connections, how often ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("members", "expected"),
+    [
+        ({}, [1, 2, 3, 4, 5, 6]),
+        ({"connection": 2}, [2]),
+        ({"every": 3}, [3, 6]),
+        ({"times": 2}, [1, 2]),
+        ({"every": 2, "times": 2}, [2, 4]),
+        ({"probability": 0}, []),
+    ],
+)
+async def test_a_fault_strikes_the_connections_that_it_is_about(members: dict[str, Any], expected: list[int]) -> None:
+    struck = []
+    async with serve(engine=WORDS, faults=[Close(at="audio", **members)]) as emulator:
+        for number in range(1, 7):
+            async with dial(emulator) as peer:
+                await peer.start()
+                await peer.audio(3)
+                if await _ended(peer):
+                    struck.append(number)
+        assert emulator.faults_struck == ({"close": len(expected)} if expected else {})
+    assert struck == expected
+
+
+async def _ended(peer: Peer) -> bool:
+    """Whether the connection is closed before its first result."""
+    try:
+        return await peer.receive() != "final one"
+    except websockets.ConnectionClosed:
+        return True
+
+
+def struck(plan: Faults, connections: int) -> list[int]:
+    run = FaultRun(plan)
+    return [number for number in range(connections) if run.connection().at("start")]
+
+
+def test_probability_is_the_seeds_alone() -> None:
+    chance = {"kind": "throttle", "probability": 0.3}
+    first = struck(Faults([chance], seed=1), 1_000)
+    assert 240 < len(first) < 360
+    assert struck(Faults([chance], seed=1), 1_000) == first
+    assert struck(Faults([chance], seed=2), 1_000) != first
+    # neither other faults behind it nor more connections change what strikes
+    assert struck(Faults([chance, Cut(at="audio")], seed=1), 500) == [number for number in first if number < 500]
+
+
+def test_a_fault_that_was_picked_but_found_no_point_is_not_used_up() -> None:
+    run = FaultRun(Faults([Cut(after_frames=2, times=1)]))
+    first, second = run.connection(), run.connection()
+    assert first.after_audio(100) == []
+    assert [fault.kind for _ in range(2) for fault in second.after_audio(100)] == ["cut"]
+    assert first.after_audio(100) == []
+    assert run.struck == {"cut": 1}
+
+
+def test_a_connection_is_struck_once_by_each_fault() -> None:
+    script = FaultRun(Faults([Garbage(at="audio"), Garbage(after_frames=2)])).connection()
+    assert [len(script.after_audio(100)) for _ in range(4)] == [1, 1, 0, 0]
+
+
+def test_two_emulators_count_for_themselves() -> None:
+    plan = Faults([Throttle(connection=1)])
+    assert [len(FaultRun(plan).connection().at("start")) for _ in range(2)] == [1, 1]
+
+
+async def test_a_client_without_a_good_key_does_not_count() -> None:
+    faults = [Refuse(status=418, connection=1)]
+    async with serve(engine=WORDS, api_keys={"key"}, faults=faults) as emulator:
+        statuses = []
+        for key in ("wrong", "key"):
+            with pytest.raises(websockets.InvalidStatus) as caught:
+                await websockets.connect(
+                    emulator.dashscope_url, additional_headers={"Authorization": f"Bearer {key}"}, proxy=None
+                )
+            statuses.append(caught.value.response.status_code)
+    assert statuses == [401, 418]
+
+
+# --- a source over several connections -------------------------------------------------------------------------------
+
+
+class _TimedPeer(TaskPeer):
+    def read(self, message: dict[str, Any]) -> str | None:
+        said = super().read(message)
+        if said and said.startswith("final"):
+            sentence = message["payload"]["output"]["sentence"]
+            return f"{sentence['text']} {sentence['begin_time']}..{sentence['end_time']}"
+        return said
+
+
+async def test_after_a_cut_the_rest_of_the_source_is_heard_on_the_next_connection() -> None:
+    script = [("one", 0, 300), ("two", 400, 700), ("three", 800, 1_100)]
+    engine = Scripted(script, interim_every_ms=10_000, position=position_of)
+    async with serve(engine=engine, faults=[Cut(connection=1, after_audio_ms=600)]) as emulator:
+        async with dial(emulator, _TimedPeer) as peer:
+            await peer.start()
+            for start_ms in range(0, 600, 100):
+                await peer.ws.send(position_audio(start_ms, start_ms + 100))
+            assert await peer.rest() == ["one 0..300", "cut"]
+        async with dial(emulator, _TimedPeer) as peer:
+            await peer.start()
+            await peer.ws.send(position_audio(300, 1_200))
+            await peer.finish()
+            assert [await peer.receive() for _ in range(3)] == ["two 100..400", "three 500..800", "finished"]
+
+
+# --- plans -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_plan_is_read_from_json(tmp_path: Any) -> None:
+    path = tmp_path / "faults.json"
+    path.write_text(
+        '{"seed": 7, "faults": [{"kind": "refuse", "status": 429, "retry_after_s": 2, "connection": 1},'
+        ' {"kind": "half_open", "after_s": 3, "probability": 0.5}, {"kind": "mute_finish", "every": 2}]}'
+    )
+    plan = Faults.from_file(path)
+    assert plan.seed == 7
+    assert plan.faults == (
+        Refuse(status=429, retry_after_s=2, connection=1),
+        HalfOpen(after_s=3, probability=0.5),
+        MuteFinish(every=2),
+    )
+    assert repr(plan) == "<Faults refuse, half_open, mute_finish, seed 7>"
+
+
+def test_a_fault_is_written_as_it_is_read() -> None:
+    faults = [
+        Cut(after_audio_ms=1_500, every=2),
+        HalfOpen(after_s=0.5),
+        Throttle(times=1),
+        SlowReader(bytes_per_second=1),
+    ]
+    written = json.loads(msgspec.json.encode(faults))
+    assert written[0] == {"kind": "cut", "every": 2, "after_audio_ms": 1_500}
+    assert Faults(written).faults == tuple(faults)
+
+
+def test_a_plan_may_be_a_bare_list(tmp_path: Any) -> None:
+    path = tmp_path / "faults.json"
+    path.write_text('[{"kind": "cut", "after_audio_ms": 1500}]')
+    assert Faults.from_file(path).faults == (Cut(after_audio_ms=1_500),)
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ({"kind": "cutt", "at": "audio"}, "fault 1: kind='cutt': did you mean 'cut'?"),
+        ({"at": "audio"}, 'fault 1: expected an object with a kind, such as {"kind": "cut", "after_frames": 10}'),
+        ("cut", "fault 1: expected an object with a kind"),
+        ({"kind": "cut", "after_frame": 3}, "fault 1: cut has no 'after_frame': did you mean 'after_frames'?"),
+        ({"kind": "cut"}, "fault 1: cut: say where: one of at, after_frames, after_audio_ms, after_s"),
+        ({"kind": "cut", "at": "audio", "after_s": 1}, "fault 1: cut: at and after_s exclude each other"),
+        ({"kind": "cut", "at": "noon"}, "fault 1: cut: at='noon': known are audio, finish, handshake, result, start"),
+        ({"kind": "cut", "after_frames": 0}, "fault 1: cut: after_frames=0: expected int >= 1"),
+        ({"kind": "cut", "after_s": "3"}, "fault 1: cut: after_s='3': expected float | null, got str"),
+        ({"kind": "refuse", "status": 200}, "fault 1: refuse: status=200: expected int >= 400"),
+        ({"kind": "refuse", "connection": 1, "every": 2}, "fault 1: refuse: connection and every exclude each other"),
+        ({"kind": "refuse", "probability": 2}, "fault 1: refuse: probability=2: expected float <= 1.0"),
+        ({"kind": "refuse", "at": "start"}, "fault 1: refuse has no 'at'"),
+        ({"kind": "delay"}, "fault 1: delay needs by_ms"),
+        (
+            {"kind": "close", "at": "audio", "code": 1006},
+            "close: code=1006: never stands in a close frame; for 1006 use",
+        ),
+        ({"kind": "close", "at": "audio", "reason": "x" * 124}, "close: reason: a close frame has room for 123 bytes"),
+        ({"kind": "fail", "at": "handshake"}, 'nothing runs yet that could fail; use refuse, or at="start"'),
+    ],
+)
+def test_a_fault_that_cannot_be_is_refused_in_one_line(fault: Any, message: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        serve(engine=WORDS, faults=[fault])
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("nonsense", "not JSON"),
+        ('{"fault": []}', 'must be a list of faults or {"seed": ..., "faults": [...]}'),
+        ('{"faults": [], "sead": 1}', 'must be a list of faults or {"seed": ..., "faults": [...]}'),
+        ('{"faults": [], "seed": "x"}', "seed='x': expected a whole number"),
+        ('[{"kind": "cut"}]', "fault 1: cut: say where"),
+    ],
+)
+def test_a_file_that_is_no_plan_is_named(content: str, message: str, tmp_path: Any) -> None:
+    path = tmp_path / "faults.json"
+    path.write_text(content)
+    with pytest.raises(ConfigurationError) as caught:
+        Faults.from_file(path)
+    assert str(caught.value).startswith(f"faults {path}: ")
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Any) -> None:
+    with pytest.raises(ConfigurationError, match=r"missing\.json: No such file or directory"):
+        Faults.from_file(tmp_path / "missing.json")

@@ -1,0 +1,286 @@
+"""A recorded session served back: the client goes through it again, with ids and frames of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import websockets
+from websockets.asyncio.client import ClientConnection
+
+from asr_async import DashScope, Huawei, Paraformer, QwenRealtime, Rasr, connect
+from asr_async.emulator import Replay, replay
+from asr_async.errors import ConfigurationError, LocalProtocolError
+
+from ..support.virtual_time import run_virtual
+
+SECOND = bytes(32_000)
+
+
+# --- tapes, written by hand ------------------------------------------------------------------------------------------
+
+
+class Tape:
+    """Lines of one connection after the other, and when they are."""
+
+    def __init__(self) -> None:
+        self.records: list[dict[str, Any]] = []
+        self.connection = 0
+        self.ms = 0
+
+    def add(self, what: str, **members: Any) -> Tape:
+        self.records.append({"what": what, "connection": self.connection, "ms": self.ms, **members})
+        return self
+
+    def connect(self) -> Tape:
+        self.connection += 1
+        self.ms = 0
+        return self.add("connect", host="example.com", path="/", headers=["Authorization"])
+
+    def after(self, ms: int) -> Tape:
+        self.ms += ms
+        return self
+
+    def text(self, direction: str, message: Any) -> Tape:
+        return self.add("frame", direction=direction, kind="text", text=json.dumps(message))
+
+    def audio(self, *, frames: int, size: int = 3_200) -> Tape:
+        for _ in range(frames):
+            self.after(100).add("frame", direction="sent", kind="binary", binary={"bytes": size})
+        return self
+
+    def closed(self, code: int, reason: str = "", *, by: str) -> Tape:
+        return self.add("closed", code=code, reason=reason, by=by)
+
+    def written(self, folder: Path) -> Path:
+        path = folder / "tape.jsonl"
+        path.write_text("".join(json.dumps(record) + "\n" for record in self.records))
+        return path
+
+
+def task(action: str) -> dict[str, Any]:
+    return {"header": {"action": action, "task_id": "recorded-id", "streaming": "duplex"}, "payload": {"input": {}}}
+
+
+def event(name: str, payload: Any = None, **header: Any) -> dict[str, Any]:
+    header = {"task_id": "recorded-id", "event": name, "attributes": {}, **header}
+    return {"header": header, "payload": payload or {}}
+
+
+def sentence(text: str, begin: int, end: int) -> dict[str, Any]:
+    members = {"begin_time": begin, "end_time": end, "text": text, "words": [], "sentence_end": True}
+    return event("result-generated", {"output": {"sentence": members}, "usage": {"duration": 1}})
+
+
+def dashscope_tape() -> Tape:
+    tape = Tape().connect().after(30).text("sent", task("run-task")).after(50)
+    tape.text("received", event("task-started")).audio(frames=10)
+    tape.after(40).text("received", sentence("one", 100, 900)).after(60).audio(frames=10)
+    tape.text("sent", task("finish-task")).after(300).text("received", sentence("two", 1_100, 1_900))
+    return tape.after(10).text("received", event("task-finished", {"output": {}})).closed(1000, by="client")
+
+
+def huawei_tape() -> Tape:
+    segment = {"start_time": 100, "end_time": 900, "is_final": True, "result": {"text": "one", "score": 0.9}}
+    config = {"audio_format": "pcm16k16bit", "property": "chinese_16k_general"}
+    tape = Tape().connect().text("sent", {"command": "START", "config": config})
+    tape.after(20).text("received", {"resp_type": "START", "trace_id": "t"}).audio(frames=10)
+    tape.after(20).text("received", {"resp_type": "RESULT", "trace_id": "t", "segments": [segment]})
+    tape.text("sent", {"command": "END"}).after(20)
+    return tape.text("received", {"resp_type": "END", "trace_id": "t", "reason": "NORMAL"}).closed(1000, by="client")
+
+
+def realtime_tape() -> Tape:
+    def said(kind: str, **members: Any) -> dict[str, Any]:
+        return {"type": kind, "event_id": "s", **members}
+
+    completed = "conversation.item.input_audio_transcription.completed"
+    tape = Tape().connect().after(10).text("received", said("session.created", session={"id": "s1"}))
+    tape.text("sent", {"type": "session.update", "event_id": "e", "session": {}})
+    tape.after(10).text("received", said("session.updated", session={"id": "s1"}))
+    for _ in range(10):
+        tape.after(100).text("sent", {"type": "input_audio_buffer.append", "audio": "<3200 bytes in base64>"})
+    tape.text("received", said("input_audio_buffer.speech_started", item_id="i", audio_start_ms=100))
+    tape.text("received", said("input_audio_buffer.speech_stopped", item_id="i", audio_end_ms=900))
+    tape.text("received", said("input_audio_buffer.committed", item_id="i", previous_item_id=None))
+    tape.text("received", said(completed, item_id="i", content_index=0, transcript="one"))
+    tape.text("sent", {"type": "session.finish", "event_id": "e2"}).after(20)
+    return tape.text("received", said("session.finished")).closed(1000, by="client")
+
+
+# --- through our client ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("pace", [1.0, 2.0, None])
+def test_a_dashscope_session_goes_through_its_tape(pace: float | None, tmp_path: Path) -> None:
+    path = dashscope_tape().written(tmp_path)
+
+    async def scenario() -> None:
+        async with replay(path) as replayed:
+            service = DashScope("k", endpoint=replayed.dashscope_url)
+            async with connect(Paraformer(), service) as session:
+                results = [result async for result in session.stream([SECOND, SECOND], pace=pace)]
+        assert [(result.text, result.start_ms, result.end_ms) for result in results] == [
+            ("one", 100, 900),
+            ("two", 1_100, 1_900),
+        ]
+
+    run_virtual(scenario)
+
+
+def test_a_huawei_session_goes_through_its_tape(tmp_path: Path) -> None:
+    path = huawei_tape().written(tmp_path)
+
+    async def scenario() -> None:
+        async with replay(path) as replayed:
+            service = Huawei(ak="any", sk="key", project_id="p", region="r", endpoint=replayed.huawei_url)
+            async with connect(Rasr(), service) as session:
+                results = [result async for result in session.stream([SECOND])]
+        assert [(result.text, result.end_ms) for result in results] == [("one", 900)]
+
+    run_virtual(scenario)
+
+
+def test_a_realtime_session_goes_through_its_tape_with_audio_in_texts(tmp_path: Path) -> None:
+    path = realtime_tape().written(tmp_path)
+
+    async def scenario() -> None:
+        async with replay(path) as replayed:
+            service = DashScope("k", endpoint=replayed.dashscope_realtime_url)
+            async with connect(QwenRealtime(), service) as session:
+                results = [result async for result in session.stream([SECOND])]
+        assert [result.text for result in results] == ["one"]
+
+    run_virtual(scenario)
+
+
+# --- from outside ----------------------------------------------------------------------------------------------------
+
+
+async def dial(replayed: Replay) -> ClientConnection:
+    return await websockets.connect(replayed.dashscope_url, proxy=None, ping_interval=None, close_timeout=1)
+
+
+async def say(ws: ClientConnection, action: str, task_id: str = "mine") -> None:
+    await ws.send(json.dumps({"header": {"action": action, "task_id": task_id}, "payload": {}}))
+
+
+async def hear(ws: ClientConnection) -> tuple[str, str]:
+    header = json.loads(await ws.recv())["header"]
+    return header["event"], header["task_id"]
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def test_messages_come_after_as_much_audio_and_as_much_time_as_on_the_tape(tmp_path: Path) -> None:
+    path = dashscope_tape().written(tmp_path)
+
+    async def scenario() -> None:
+        async with replay(path) as replayed, await dial(replayed) as ws:
+            await say(ws, "run-task")
+            asked_at = now()
+            assert await hear(ws) == ("task-started", "mine")
+            assert 0.05 <= now() - asked_at < 0.06
+            await ws.send(bytes(31_999))
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(100):
+                    await ws.recv()
+            await ws.send(bytes(1))
+            sent_at = now()
+            assert await hear(ws) == ("result-generated", "mine")
+            assert 0.04 <= now() - sent_at < 0.05
+            await ws.send(SECOND)
+            await say(ws, "finish-task")
+            finished_at = now()
+            assert [await hear(ws) for _ in range(2)] == [("result-generated", "mine"), ("task-finished", "mine")]
+            assert 0.31 <= now() - finished_at < 0.33
+
+    run_virtual(scenario)
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        (["finish-task"], "the tape has run-task, not finish-task"),
+        (["run-task", SECOND, "continue-task"], "the tape has finish-task, not continue-task"),
+        (["run-task", SECOND, "finish-task"], "the tape has 64000 bytes of audio before finish-task, not 32000"),
+    ],
+)
+async def test_another_course_than_on_the_tape_is_told_and_ends_it(
+    said: list[Any], reason: str, tmp_path: Path
+) -> None:
+    async with replay(dashscope_tape().written(tmp_path)) as replayed, await dial(replayed) as ws:
+        with pytest.raises(websockets.ConnectionClosed) as caught:
+            for one in said:
+                await (ws.send(one) if isinstance(one, bytes) else say(ws, one))
+            while True:
+                await ws.recv()
+    assert caught.value.rcvd is not None
+    assert (caught.value.rcvd.code, caught.value.rcvd.reason) == (1008, reason)
+
+
+@pytest.mark.parametrize(("code", "expected"), [(1011, (1011, "overload")), (1005, (1000, "overload")), (1006, None)])
+async def test_a_connection_that_the_vendor_ended_ends_again(
+    code: int, expected: tuple[int, str] | None, tmp_path: Path
+) -> None:
+    tape = Tape().connect().text("sent", task("run-task")).text("received", event("task-started")).audio(frames=2)
+    path = tape.closed(code, "overload", by="server").written(tmp_path)
+    async with replay(path) as replayed, await dial(replayed) as ws:
+        await say(ws, "run-task")
+        assert await hear(ws) == ("task-started", "mine")
+        await ws.send(bytes(6_400))
+        with pytest.raises(websockets.ConnectionClosed) as caught:
+            await ws.recv()
+    rcvd = caught.value.rcvd
+    assert (rcvd and (rcvd.code, rcvd.reason)) == expected
+
+
+async def test_connections_are_played_in_their_order_refusals_too(tmp_path: Path) -> None:
+    tape = Tape().connect().add("refused", status=429, headers=[], retry_after="7", body='{"code": "Throttling"}')
+    tape.connect().text("sent", task("run-task")).text("received", event("task-started"))
+    async with replay(tape.written(tmp_path)) as replayed:
+        assert repr(replayed) == f"<Replay {replayed.address} of 2 connections>"
+        with pytest.raises(websockets.InvalidStatus) as refused:
+            await dial(replayed)
+        assert (refused.value.response.status_code, refused.value.response.headers["Retry-After"]) == (429, "7")
+        assert refused.value.response.body == b'{"code": "Throttling"}'
+        async with await dial(replayed) as ws:
+            await say(ws, "run-task")
+            assert await hear(ws) == ("task-started", "mine")
+        with pytest.raises(websockets.InvalidStatus) as exhausted:
+            await dial(replayed)
+    assert exhausted.value.response.body == b"the tape has 2 connections, no more"
+
+
+async def test_recorded_audio_of_the_vendors_is_played_or_as_long_as_it_was(tmp_path: Path) -> None:
+    tape = Tape().connect().add("frame", direction="received", kind="binary", binary={"bytes": 3, "base64": "AQID"})
+    tape.add("frame", direction="received", kind="binary", binary={"bytes": 2})
+    async with replay(tape.written(tmp_path)) as replayed, await dial(replayed) as ws:
+        assert [await ws.recv(), await ws.recv()] == [b"\x01\x02\x03", b"\0\0"]
+
+
+async def test_leaving_ends_a_connection_that_waits(tmp_path: Path) -> None:
+    async with replay(dashscope_tape().written(tmp_path)) as replayed:
+        ws = await dial(replayed)
+    with pytest.raises(websockets.ConnectionClosed) as caught:
+        await ws.recv()
+    assert caught.value.rcvd is not None
+    assert caught.value.rcvd.code == 1001
+
+
+def test_a_file_that_cannot_be_played_is_refused_before_anything_is_served(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"none\.jsonl: No such file or directory"):
+        replay(tmp_path / "none.jsonl")
+    (tmp_path / "empty.jsonl").touch()
+    with pytest.raises(ConfigurationError, match=r"empty\.jsonl: no connection is recorded there"):
+        replay(tmp_path / "empty.jsonl")
+
+
+def test_a_replay_has_an_address_only_while_it_runs(tmp_path: Path) -> None:
+    with pytest.raises(LocalProtocolError, match="the replay has no address: it runs only inside `async with`"):
+        _ = replay(dashscope_tape().written(tmp_path)).huawei_url

@@ -1,0 +1,561 @@
+"""Sessions over TLS: as over plain TCP, and nothing secret is said to anybody who has not proved who he is."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import os
+import random
+import ssl
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import trustme
+from websockets.sync.server import ServerConnection as SyncConnection
+from websockets.sync.server import serve as serve_in_thread
+
+from asr_async import ConfigurationError, ConnectionLostError, DashScope, DeadlineError, Paraformer, Timeouts, connect
+from asr_async._net.tls import TlsConnection, _context_for
+from asr_async._net.websocket import WebSocket
+
+from ..support.certificates import server_tls, trust
+from ..support.numbered_audio import Listener, Source, finals_of, seconds
+from ..support.scripted_server import final, read_until_finish, rogue, say, start
+from ..support.streaming import SECOND, endless, stream
+from ..support.tcp_proxy import Direction, Path, TcpProxy
+from ..support.virtual_time import run_virtual
+
+if TYPE_CHECKING:
+    import pathlib
+    from collections.abc import AsyncIterator, Iterator
+
+    from websockets.asyncio.server import ServerConnection
+
+pytestmark = pytest.mark.both_loops
+
+KEY = "sk-0123456789abcdef"
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+def trusted(authority: trustme.CA, monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> trustme.CA:
+    trust(authority, monkeypatch, tmp_path)
+    return authority
+
+
+async def recognise(connection: ServerConnection) -> None:
+    task_id = await start(connection)
+    size = await read_until_finish(connection)
+    await final(connection, task_id, f"{size} bytes")
+    await say(connection, "task-finished", task_id, {"output": {}})
+
+
+async def never_called(_connection: ServerConnection) -> None:
+    raise AssertionError
+
+
+async def send_nothing(session: Any) -> None:
+    async for _ in session.stream([]):
+        pass
+
+
+# --- a session -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_a_session_runs_over_either_version_of_tls(trusted: trustme.CA, version: ssl.TLSVersion) -> None:
+    tls = server_tls(trusted)
+    tls.minimum_version = tls.maximum_version = version
+    async with rogue(recognise, ssl=tls) as service:
+        assert await stream(service) == (["64000 bytes"], None)
+
+
+async def test_many_results_and_large_ones_come_whole_and_in_order(trusted: trustme.CA) -> None:
+    async def verbose(connection: ServerConnection) -> None:
+        task_id = await start(connection)
+        await read_until_finish(connection)
+        for number in range(500):
+            await final(connection, task_id, str(number), number, number + 1)
+        await final(connection, task_id, "x" * 5_000_000, 500, 501)
+        await say(connection, "task-finished", task_id, {"output": {}})
+
+    async with rogue(verbose, ssl=server_tls(trusted)) as service:
+        texts, error = await stream(service)
+    assert error is None
+    assert texts == [*map(str, range(500)), "x" * 5_000_000]
+
+
+async def test_a_message_of_many_records_arrives_whole_at_the_other_side(trusted: trustme.CA) -> None:
+    async def echo(connection: ServerConnection) -> None:
+        async for message in connection:
+            await connection.send(message)
+
+    payload = random.Random(1).randbytes(8 * 1024 * 1024)
+    async with rogue(echo, ssl=server_tls(trusted)) as service:
+        transport = await WebSocket.connect(await service.target(Paraformer()), connect_s=5, idle_s=20, close_s=1)
+        transport.send(payload)
+        transport.send("and behind it")
+        assert await transport.receive() == payload
+        assert await transport.receive() == "and behind it"
+        await transport.close()
+
+
+def test_a_clean_end_takes_no_time_on_either_side(trusted: trustme.CA) -> None:
+    """The goodbye of TLS is enough, which the other side may want answered before it ends the connection."""
+
+    async def scenario() -> float:
+        tap = Tap(passes_end=False)
+        async with rogue(recognise, ssl=server_tls(trusted)) as service, tap.in_front_of(service) as through:
+            assert await stream(through, timeouts=Timeouts(close=5)) == (["64000 bytes"], None)
+            left_at = asyncio.get_running_loop().time()
+        assert asyncio.get_running_loop().time() - left_at < 0.5
+        return left_at
+
+    assert run_virtual(scenario) < 0.5
+
+
+async def test_a_session_leaves_nothing_open(trusted: trustme.CA) -> None:
+    """What is left open says so when it is collected, and fails the test."""
+    async with rogue(recognise, ssl=server_tls(trusted)) as service:
+        await stream(service)
+        await stream(service, audio=iter(()))
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+    gc.collect()
+    assert not [task for task in others if not task.done()]
+
+
+# --- who is on the other side ----------------------------------------------------------------------------------------
+
+
+def untrusted(authority: trustme.CA) -> ssl.SSLContext:
+    return server_tls(trustme.CA())
+
+
+def of_another_host(authority: trustme.CA) -> ssl.SSLContext:
+    return server_tls(authority, "asr.example")
+
+
+def expired(authority: trustme.CA) -> ssl.SSLContext:
+    return server_tls(authority, is_expired=True)
+
+
+@pytest.mark.parametrize(
+    ("tls", "why"),
+    [
+        (untrusted, "unable to get local issuer certificate"),
+        (of_another_host, "IP address mismatch, certificate is not valid for '127.0.0.1'."),
+        (expired, "certificate has expired"),
+    ],
+)
+async def test_nothing_is_said_to_a_server_that_cannot_prove_who_it_is(trusted: trustme.CA, tls: Any, why: str) -> None:
+    requests: list[Any] = []
+    tap = Tap()
+    context = tls(trusted)
+    options = {"process_request": lambda *request: requests.append(request)}
+    async with rogue(never_called, ssl=context, **options) as service, tap.in_front_of(service) as through:
+        _, error = await stream(through)
+    assert isinstance(error, ConnectionLostError)
+    assert str(error) == f"the certificate of {through_host(through)} is not trusted: {why}"
+    assert not error.retryable
+    assert not requests
+    assert tap.heard
+    assert KEY.encode() not in tap.heard
+
+
+class Tap:
+    """Passes bytes on and keeps what the caller says; the end of what the server says it may keep to itself."""
+
+    def __init__(self, *, passes_end: bool = True) -> None:
+        self.heard = bytearray()
+        self._passes_end = passes_end
+        self._handlers: set[asyncio.Task[Any]] = set()
+
+    @contextlib.asynccontextmanager
+    async def in_front_of(self, service: DashScope) -> AsyncIterator[DashScope]:
+        port = int((await service.target(Paraformer())).host.rpartition(":")[2])
+        async with await asyncio.start_server(lambda *ends: self._join(port, *ends), "127.0.0.1", 0) as server:
+            yield DashScope(KEY, endpoint=f"wss://127.0.0.1:{server.sockets[0].getsockname()[1]}/")
+        await asyncio.gather(*self._handlers)
+
+    async def _join(self, port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        handler = asyncio.current_task()
+        assert handler is not None
+        self._handlers.add(handler)
+        back, forth = await asyncio.open_connection("127.0.0.1", port)
+        down = asyncio.create_task(self._pump_down(back, writer))
+        with contextlib.suppress(ConnectionError):
+            while piece := await reader.read(65_536):
+                self.heard += piece
+                forth.write(piece)
+            forth.write_eof()
+        await down
+        for end in (writer, forth):
+            end.close()
+            with contextlib.suppress(ConnectionError):
+                await end.wait_closed()
+
+    async def _pump_down(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            while piece := await reader.read(65_536):
+                writer.write(piece)
+            if self._passes_end:
+                writer.write_eof()
+
+
+def through_host(service: DashScope) -> str:
+    return repr(service).partition("//")[2].partition("/")[0]
+
+
+@contextlib.asynccontextmanager
+async def plain_server(behaviour: Any) -> AsyncIterator[DashScope]:
+    """A TCP server that is asked to speak TLS."""
+
+    handlers: set[asyncio.Task[Any]] = set()
+
+    async def behave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        handler = asyncio.current_task()
+        assert handler is not None
+        handlers.add(handler)
+        with contextlib.suppress(ConnectionError):
+            await behaviour(reader, writer)
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+
+    async with await asyncio.start_server(behave, "127.0.0.1", 0) as server:
+        yield DashScope(KEY, endpoint=f"wss://127.0.0.1:{server.sockets[0].getsockname()[1]}/")
+    await asyncio.gather(*handlers)
+
+
+async def test_a_server_that_does_not_speak_tls_hears_no_secret_and_is_named() -> None:
+    heard = bytearray()
+
+    async def talk_http(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard.extend(await reader.read(65_536))
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        heard.extend(await reader.read())
+
+    async with plain_server(talk_http) as service:
+        _, error = await stream(service)
+    assert isinstance(error, ConnectionLostError)
+    assert str(error).startswith("no TLS connection to 127.0.0.1:")
+    assert str(error).endswith(("wrong version number", "record layer failure", "packet length too long"))
+    assert KEY.encode() not in heard
+
+
+async def test_a_handshake_of_tls_that_breaks_off_is_a_lost_connection() -> None:
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(65_536)
+
+    async with plain_server(hang_up) as service:
+        _, error = await stream(service)
+    assert isinstance(error, ConnectionLostError)
+    assert str(error).endswith("it ended during the handshake")
+    assert error.retryable
+
+
+async def test_a_handshake_of_tls_that_is_cut_is_a_lost_connection() -> None:
+    async def cut(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)  # what is not read makes the end a reset
+        writer.transport.abort()
+
+    async with plain_server(cut) as service:
+        _, error = await stream(service)
+    assert isinstance(error, ConnectionLostError)
+    assert error.retryable
+
+
+def test_a_handshake_of_tls_that_is_never_answered_ends_at_the_connect_deadline() -> None:
+    async def be_mute(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+
+    async def scenario() -> tuple[float, Any]:
+        async with plain_server(be_mute) as service:
+            _, error = await stream(service, timeouts=Timeouts(connect=3))
+            return asyncio.get_running_loop().time(), error
+
+    elapsed_s, error = run_virtual(scenario)
+    assert isinstance(error, DeadlineError)
+    assert "within 3 s (Timeouts.connect)" in str(error)
+    assert elapsed_s == pytest.approx(3, abs=0.2)
+
+
+async def test_a_refusal_of_tls_is_told_in_the_words_of_tls(trusted: trustme.CA) -> None:
+    tls = server_tls(trusted)
+    tls.maximum_version = ssl.TLSVersion.TLSv1_2
+    tls.set_ciphers("ECDHE-RSA-AES128-GCM-SHA256")  # the certificate has an elliptic key
+    with server_in_thread(tls) as service:
+        _, error = await stream(service)
+    assert isinstance(error, ConnectionLostError)
+    assert "no TLS connection to 127.0.0.1:" in str(error)
+    assert "handshake failure" in str(error)
+
+
+# --- the environment -------------------------------------------------------------------------------------------------
+
+
+async def test_the_trust_store_is_loaded_once_for_each_that_the_environment_names(
+    trusted: trustme.CA, monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
+) -> None:
+    _context_for.cache_clear()
+    async with rogue(recognise, ssl=server_tls(trusted)) as service:
+        for _ in range(3):
+            assert (await stream(service))[1] is None
+        assert _context_for.cache_info().misses == 1
+        (tmp_path / "other").mkdir()
+        trust(trustme.CA(), monkeypatch, tmp_path / "other")
+        _, error = await stream(service)
+        assert "is not trusted" in str(error)
+        assert _context_for.cache_info().misses == 2
+
+
+async def test_an_environment_that_spoils_tls_is_told_and_nothing_is_said_without_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
+) -> None:
+    monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "missing" / "keys.log"))
+    _context_for.cache_clear()
+    heard = bytearray()
+
+    async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard.extend(await reader.read())
+
+    async with plain_server(listen) as service:
+        _, error = await stream(service)
+    assert isinstance(error, ConfigurationError)
+    assert "check SSL_CERT_FILE, SSL_CERT_DIR, SSLKEYLOGFILE" in str(error)
+    assert not heard
+
+
+# --- in mid-stream ---------------------------------------------------------------------------------------------------
+
+FRAME_MS = 100
+TIMEOUTS = Timeouts(connect=3, start=3, idle=4, finish=8, close=1)
+OPENING_BYTES = {"up": 6_000, "down": 5_000}
+"""More than the handshakes and the opening of a task take."""
+DIRECTIONS: list[Direction] = ["up", "down"]
+
+
+@pytest.mark.parametrize("piece_bytes", [65_536, 173], ids=["whole", "in-pieces"])
+@pytest.mark.parametrize("act", ["abort", "stall", "half-close"])
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_a_path_that_breaks_in_mid_stream_loses_and_doubles_nothing(
+    trusted: trustme.CA, act: Any, direction: Direction, piece_bytes: int
+) -> None:
+    async def scenario() -> None:
+        listener = Listener()
+        breaking = Path(act=act, direction=direction, after_bytes=2 * OPENING_BYTES[direction], piece_bytes=piece_bytes)
+        async with (
+            listener.serving(ssl=server_tls(trusted)) as port,
+            TcpProxy(port, [breaking]).serving() as proxy,
+            connect(
+                Paraformer(), DashScope(KEY, endpoint=f"wss://127.0.0.1:{proxy.port}/"), timeouts=TIMEOUTS
+            ) as session,
+        ):
+            events = [event async for event in session.events(Source(8))]
+        assert finals_of(events) == seconds(8)
+        assert listener.holes == []
+        assert session.stats.reconnects == 1
+
+    random.seed(1)
+    run_virtual(scenario)
+
+
+@pytest.mark.parametrize("act", ["abort", "half-close", "stall"])
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_a_next_connection_that_breaks_in_its_handshake_is_tried_again(
+    trusted: trustme.CA, act: Any, direction: Direction
+) -> None:
+    async def scenario() -> None:
+        listener = Listener()
+        paths = [Path(act="abort", after_bytes=50_000)]
+        paths += [Path(act=act, direction=direction, after_bytes=after_bytes) for after_bytes in (0, 20, 300, 900)]
+        async with (
+            listener.serving(ssl=server_tls(trusted)) as port,
+            TcpProxy(port, paths).serving() as proxy,
+            connect(
+                Paraformer(), DashScope(KEY, endpoint=f"wss://127.0.0.1:{proxy.port}/"), timeouts=TIMEOUTS
+            ) as session,
+        ):
+            events = [event async for event in session.events(Source(8), pace=None)]
+        assert finals_of(events) == seconds(8)
+        assert proxy.connections == 6
+
+    random.seed(1)
+    run_virtual(scenario)
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "text", "retryable"),
+    [
+        (1011, "restarting", "before the end of the transcript: restarting", True),
+        (1007, "Invalid payload data", "before the end of the transcript: Invalid payload data", False),
+    ],
+)
+async def test_a_close_of_the_server_is_told_with_its_code(
+    trusted: trustme.CA, code: int, reason: str, text: str, retryable: bool
+) -> None:
+    async def close(connection: ServerConnection) -> None:
+        await final(connection, await start(connection), "one")
+        await connection.close(code, reason)
+
+    async with rogue(close, ssl=server_tls(trusted)) as service:
+        texts, error = await stream(service, audio=endless())
+    assert texts == ["one"]
+    assert error is not None
+    assert text in str(error)
+    assert (error.code, error.retryable) == (str(code), retryable)
+
+
+def test_a_goodbye_of_tls_without_an_end_of_the_connection_is_noticed_at_once(trusted: trustme.CA) -> None:
+    async def say_goodbye(connection: ServerConnection) -> None:
+        await final(connection, await start(connection), "one")
+        await connection.recv()
+        connection.transport.close()
+        await connection.wait_closed()
+
+    async def scenario() -> tuple[float, Any]:
+        tap = Tap(passes_end=False)
+        async with rogue(say_goodbye, ssl=server_tls(trusted)) as service, tap.in_front_of(service) as through:
+            texts, error = await stream(through, audio=endless())
+            assert texts == ["one"]
+            return asyncio.get_running_loop().time(), error
+
+    elapsed_s, error = run_virtual(scenario)
+    assert isinstance(error, ConnectionLostError)
+    assert "without a closing message" in str(error)
+    assert elapsed_s < 0.5
+
+
+async def test_bytes_that_nobody_encrypted_end_the_connection_behind_everything_that_came(trusted: trustme.CA) -> None:
+    async def break_tls(connection: ServerConnection) -> None:
+        await final(connection, await start(connection), "one")
+        os.write(connection.transport.get_extra_info("socket").fileno(), b"\x17\x03\x03\x00\x20" + bytes(32))
+        await connection.wait_closed()
+
+    async with rogue(break_tls, ssl=server_tls(trusted)) as service:
+        texts, error = await stream(service, audio=endless())
+    assert texts == ["one"]
+    assert isinstance(error, ConnectionLostError)
+    assert "TLS failed: decryption failed or bad record mac" in str(error)
+    assert error.retryable
+
+
+def test_a_connection_that_takes_no_more_audio_ends_at_the_idle_deadline(trusted: trustme.CA) -> None:
+    async def deaf(connection: ServerConnection) -> None:
+        await start(connection)
+        connection.transport.pause_reading()
+        await asyncio.sleep(3_600)
+
+    async def scenario() -> tuple[float, Any]:
+        async with rogue(deaf, ssl=server_tls(trusted), ping_interval=None) as service:
+            audio = (SECOND for _ in range(2_000))
+            _, error = await stream(service, audio=audio, timeouts=Timeouts(idle=8, close=5))
+            return asyncio.get_running_loop().time(), error
+
+    elapsed_s, error = run_virtual(scenario)
+    assert isinstance(error, DeadlineError | ConnectionLostError)
+    assert "Timeouts.idle" in str(error)
+    assert elapsed_s < 8 + 5 + 5 + 1
+
+
+# --- what it costs ---------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def server_in_thread(tls: ssl.SSLContext) -> Iterator[DashScope]:
+    """A server without an event loop: what asyncio has of TLS in this process is the client's."""
+
+    def behave(connection: SyncConnection) -> None:
+        for _ in connection:
+            connection.send("here")
+
+    with serve_in_thread(behave, "127.0.0.1", 0, ssl=tls) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield DashScope(KEY, endpoint=f"wss://127.0.0.1:{server.socket.getsockname()[1]}/")
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def tls_objects_of_asyncio() -> list[Any]:
+    return [thing for thing in gc.get_objects() if type(thing).__module__ == "asyncio.sslproto"]
+
+
+async def test_the_event_loops_own_tls_with_its_large_buffers_is_not_used(trusted: trustme.CA) -> None:
+    with server_in_thread(server_tls(trusted)) as service:
+        target = await service.target(Paraformer())
+        gc.collect()
+        before = len(tls_objects_of_asyncio())
+        _, writer = await asyncio.open_connection(*target.host.split(":"), ssl=ssl.create_default_context())
+        writer.close()
+        assert (
+            type(asyncio.get_running_loop()).__module__.startswith("uvloop") or len(tls_objects_of_asyncio()) > before
+        )
+        with contextlib.suppress(ConnectionError, ssl.SSLError):
+            await writer.wait_closed()
+        del writer
+        gc.collect()
+        before = len(tls_objects_of_asyncio())
+        transport = await WebSocket.connect(target, connect_s=5, idle_s=20, close_s=1)
+        transport.send(b"are you there?")
+        assert await transport.receive() == "here"
+        assert len(tls_objects_of_asyncio()) == before
+        await transport.close()
+
+
+# --- bytes only ------------------------------------------------------------------------------------------------------
+
+
+class Pair:
+    """Both sides of TLS, without a network."""
+
+    def __init__(self, server: ssl.SSLContext) -> None:
+        self.client = TlsConnection("127.0.0.1")
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.server = server.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        for _ in range(4):
+            self._incoming.write(self.client.to_send())
+            with contextlib.suppress(ssl.SSLWantReadError):
+                self.server.do_handshake()
+            assert self.client.receive(self._outgoing.read()) == b""
+        assert self.client.is_open
+
+    def say(self, data: bytes) -> bytes:
+        """What goes over the network when the server says this."""
+        self.server.write(data)
+        return self._outgoing.read()
+
+    def say_goodbye(self) -> bytes:
+        with contextlib.suppress(ssl.SSLWantReadError):
+            self.server.unwrap()
+        return self._outgoing.read()
+
+
+def test_what_came_in_front_of_a_failure_is_not_lost(trusted: trustme.CA) -> None:
+    pair = Pair(server_tls(trusted))
+    assert pair.client.receive(pair.say(b"the end") + b"\x17\x03\x03\x00\x20" + bytes(32)) == b"the end"
+    assert pair.client.is_over
+    assert pair.client.failure is not None
+    pair.client.encrypt(b"too late")
+
+
+def test_what_came_in_front_of_a_goodbye_is_not_lost(trusted: trustme.CA) -> None:
+    pair = Pair(server_tls(trusted))
+    assert pair.client.receive(pair.say(b"the end") + pair.say_goodbye()) == b"the end"
+    assert pair.client.is_over
+    assert pair.client.failure is None
+
+
+def test_bytes_one_by_one_mean_the_same(trusted: trustme.CA) -> None:
+    pair = Pair(server_tls(trusted))
+    came = b"".join(pair.client.receive(bytes([byte])) for byte in pair.say(b"in pieces"))
+    assert came == b"in pieces"
+    assert not pair.client.is_over

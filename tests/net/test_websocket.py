@@ -1,0 +1,736 @@
+"""One connection at its edges: messages however they are cut, signs of life, the handshake, the end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+from contextlib import asynccontextmanager
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from websockets.frames import Close, CloseCode, Frame, Opcode
+from websockets.server import ServerProtocol
+from websockets.uri import parse_uri
+
+from asr_async import ASRError, ConfigurationError, ConnectionLostError, Paraformer, RemoteProtocolError, VendorError
+from asr_async._net.websocket import MAX_UNREAD, WebSocket
+from asr_async.vendors.service import Endpoint
+
+from ..support.scripted_server import rogue
+from ..support.tcp_proxy import Path, TcpProxy
+from ..support.virtual_time import VirtualLoop, run_virtual
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+
+    from websockets.asyncio.server import ServerConnection
+    from websockets.http11 import Request
+
+pytestmark = pytest.mark.both_loops
+
+TEXT, BINARY, CONT, CLOSE, PING = Opcode.TEXT, Opcode.BINARY, Opcode.CONT, Opcode.CLOSE, Opcode.PING
+CLOSE_S = 2.0
+
+
+def frame(opcode: Opcode, data: bytes, *, fin: bool = True) -> bytes:
+    return Frame(opcode, data, fin).serialize(mask=False)
+
+
+def refused(status: int, _headers: Mapping[str, str], body: bytes) -> ASRError:
+    return VendorError(body.decode(), code=str(status))
+
+
+async def connect(url: str, *, headers: dict[str, str] | None = None, idle_s: float = 20.0) -> WebSocket:
+    target = Endpoint(url=url, headers=headers or {}, refused=refused)
+    return await WebSocket.connect(target, connect_s=5, idle_s=idle_s, close_s=CLOSE_S)
+
+
+@asynccontextmanager
+async def connected(
+    behaviour: Callable[[ServerConnection], Awaitable[None]], *, idle_s: float = 20.0, **options: Any
+) -> AsyncIterator[WebSocket]:
+    """A connection to a server with this behaviour."""
+    async with rogue(behaviour, ping_interval=None, **options) as service:
+        transport = await connect((await service.target(Paraformer())).url, idle_s=idle_s)
+        try:
+            yield transport
+        finally:
+            await transport.close()
+
+
+def saying(*pieces: bytes) -> Callable[[ServerConnection], Awaitable[None]]:
+    """A server that sends these bytes, each of them in one go, and waits for the end."""
+
+    async def behave(connection: ServerConnection) -> None:
+        for piece in pieces:
+            connection.transport.write(piece)
+            await asyncio.sleep(0)
+        await connection.wait_closed()
+
+    return behave
+
+
+async def all_of(transport: WebSocket) -> tuple[list[str | bytes], ASRError]:
+    """Everything that comes, and what ends it."""
+    messages: list[str | bytes] = []
+    try:
+        while True:
+            messages.append(await transport.receive())
+    except ASRError as error:
+        assert "\n" not in str(error)
+        return messages, error
+
+
+# --- messages --------------------------------------------------------------------------------------------------------
+
+GOODBYE = frame(CLOSE, Close(CloseCode.NORMAL_CLOSURE, "").serialize())
+
+
+@pytest.mark.parametrize(
+    ("frames", "messages"),
+    [
+        ([frame(TEXT, b"a whole one"), frame(BINARY, b"\0\1")], ["a whole one", b"\0\1"]),
+        (
+            [frame(TEXT, b"in ", fin=False), frame(CONT, b"three ", fin=False), frame(CONT, b"pieces")],
+            ["in three pieces"],
+        ),
+        ([frame(BINARY, b"\xff", fin=False), frame(CONT, b"\xfe")], [b"\xff\xfe"]),
+        ([frame(TEXT, "你".encode()[:1], fin=False), frame(CONT, "你好".encode()[1:])], ["你好"]),
+        ([frame(TEXT, b"", fin=False), frame(CONT, b"late")], ["late"]),
+        ([frame(TEXT, b"early", fin=False), frame(CONT, b"")], ["early"]),
+        ([frame(TEXT, b""), frame(BINARY, b"")], ["", b""]),
+        ([frame(TEXT, b"a", fin=False), frame(PING, b"?"), frame(CONT, b"b"), frame(BINARY, b"c")], ["ab", b"c"]),
+    ],
+)
+@pytest.mark.parametrize("is_in_one_go", [True, False], ids=["one-segment", "frame-by-frame"])
+async def test_messages_are_whole_however_the_server_cuts_them(
+    frames: list[bytes], messages: list[str | bytes], is_in_one_go: bool
+) -> None:
+    pieces = [b"".join([*frames, GOODBYE])] if is_in_one_go else [*frames, GOODBYE]
+    async with connected(saying(*pieces)) as transport:
+        assert (await all_of(transport))[0] == messages
+
+
+async def test_a_message_of_very_many_pieces_is_whole() -> None:
+    pieces = frame(TEXT, b"", fin=False) + frame(CONT, b"", fin=False) * 100_000 + frame(CONT, b"end")
+    async with connected(saying(pieces)) as transport:
+        assert await transport.receive() == "end"
+
+
+def test_a_connection_whose_bytes_come_one_by_one_says_the_same() -> None:
+    async def scenario() -> None:
+        said = b"".join(
+            [frame(TEXT, b"one", fin=False), frame(PING, b"?"), frame(CONT, b"!"), frame(BINARY, bytes(200))]
+        )
+        async with rogue(saying(said)) as service:
+            port = int((await service.target(Paraformer())).host.rpartition(":")[2])
+            async with TcpProxy(port, [Path(piece_bytes=1)]).serving() as proxy:
+                transport = await connect(f"ws://127.0.0.1:{proxy.port}/")
+                assert await transport.receive() == "one!"
+                assert await transport.receive() == bytes(200)
+                await transport.close()
+
+    run_virtual(scenario)
+
+
+@pytest.mark.parametrize(
+    ("frames", "text"),
+    [
+        ([frame(TEXT, b"\xff\xfe")], "broke the WebSocket protocol: invalid start byte at position 0 (code 1007)"),
+        ([frame(TEXT, b"a", fin=False), frame(CONT, b"\xc3")], "unexpected end of data at position 1 (code 1007)"),
+        ([frame(CONT, b"of what?")], "unexpected continuation frame (code 1002)"),
+        ([frame(TEXT, b"a", fin=False), frame(TEXT, b"b")], "expected a continuation frame (code 1002)"),
+        ([b"\x81\x80\0\0\0\0"], "incorrect masking (code 1002)"),
+        ([b"\xc1\x00"], "reserved bits must be 0 (code 1002)"),
+        ([b"\x83\x00"], "invalid opcode (code 1002)"),
+        ([b"\x89\x7e\x00\x80" + bytes(128)], "control frame too long (code 1002)"),
+        ([b"\x81\x7f" + (17 * 2**20).to_bytes(8, "big")], "a message of more than 16 MiB (code 1009)"),
+        (
+            [frame(BINARY, bytes(9 * 2**20), fin=False), frame(CONT, bytes(9 * 2**20))],
+            "a message of more than 16 MiB (code 1009)",
+        ),
+    ],
+)
+async def test_a_server_that_breaks_the_protocol_is_told_why_and_heard_no_more(frames: list[bytes], text: str) -> None:
+    told: asyncio.Future[Close | None] = asyncio.get_running_loop().create_future()
+
+    async def behave(connection: ServerConnection) -> None:
+        connection.transport.write(b"".join([frame(TEXT, b"first"), *frames, frame(TEXT, b"never heard")]))
+        await connection.wait_closed()
+        told.set_result(connection.protocol.close_rcvd)
+
+    async with connected(behave) as transport:
+        messages, error = await all_of(transport)
+        close = await told
+    assert messages == ["first"]
+    assert isinstance(error, RemoteProtocolError)
+    assert text in str(error)
+    assert close is not None
+    assert error.code == str(int(close.code))
+
+
+async def test_a_server_that_closes_in_the_middle_of_a_message_has_closed() -> None:
+    goodbye = frame(CLOSE, Close(CloseCode.GOING_AWAY, "restart").serialize())
+    async with connected(saying(frame(TEXT, b"never whole", fin=False) + goodbye)) as transport:
+        messages, error = await all_of(transport)
+    assert messages == []
+    assert isinstance(error, ConnectionLostError)
+    assert str(error).endswith("before the end of the transcript: restart (code 1001)")
+
+
+async def test_what_came_in_front_of_the_end_is_read_first() -> None:
+    async with connected(saying(b"".join(frame(TEXT, b"%d" % n) for n in range(200)) + GOODBYE)) as transport:
+        messages, _ = await all_of(transport)
+    assert messages == [str(number) for number in range(200)]
+
+
+async def test_a_ping_is_answered() -> None:
+    answered = asyncio.Event()
+
+    async def behave(connection: ServerConnection) -> None:
+        await (await connection.ping(b"are you there?"))
+        answered.set()
+        await connection.wait_closed()
+
+    async with connected(behave):
+        await answered.wait()
+
+
+async def test_an_answer_to_a_message_that_came_with_the_goodbye_is_too_late() -> None:
+    async def behave(connection: ServerConnection) -> None:
+        await connection.recv()
+        connection.transport.write(frame(TEXT, b"ready?") + GOODBYE)
+        await connection.wait_closed()
+
+    def answer(message: str | bytes) -> bool:
+        heard.append(message)
+        transport.send("too late")
+        return False
+
+    heard: list[str | bytes] = []
+    async with connected(behave) as transport:
+        transport.send("begin")
+        with pytest.raises(ConnectionLostError, match="closed the connection"):
+            await transport.listen(answer)
+    assert heard == ["ready?"]
+
+
+# --- what is taken as it comes ---------------------------------------------------------------------------------------
+
+
+class Written(asyncio.Transport):
+    """A way for bytes that only keeps them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.data = b""
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.data += bytes(data)
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        pass
+
+    def is_closing(self) -> bool:
+        return False
+
+    def can_write_eof(self) -> bool:
+        return False
+
+
+def bring(transport: WebSocket, data: bytes) -> None:
+    """Have this come in at once."""
+    transport.get_buffer(-1)[: len(data)] = data
+    transport.buffer_updated(len(data))
+
+
+async def told(pieces: Iterable[bytes], *, with_handshake: bytes = b"") -> tuple[list[str | bytes], str | None]:
+    """What somebody hears who takes each message as it comes in, and what ends it."""
+    transport, stream = WebSocket(parse_uri(URL), "example.test", idle_s=9.0, close_s=CLOSE_S, track=None), Written()
+    transport.connection_made(stream)
+    handshake = asyncio.create_task(transport._shake_hands({}))
+    await asyncio.sleep(0)
+    bring(transport, switch(stream.data.decode()) + with_handshake)
+    await handshake
+    heard: list[str | bytes] = []
+
+    def take(message: str | bytes) -> bool:
+        heard.append(message)
+        return False
+
+    listening = asyncio.create_task(transport.listen(take))
+    await asyncio.sleep(0)
+    for piece in pieces:
+        bring(transport, piece)
+        await asyncio.sleep(0)
+    error = str(listening.exception()) if listening.done() else None
+    listening.cancel()
+    transport.connection_lost(None)
+    await asyncio.wait([listening])
+    return heard, error
+
+
+def in_pieces(data: bytes, cuts: Iterable[int]) -> list[bytes]:
+    places = sorted({0, len(data), *(cut % (len(data) + 1) for cut in cuts)})
+    return [data[begin:end] for begin, end in pairwise(places)]
+
+
+URL = "ws://example.test/"
+TEXTS = st.text(max_size=200).map(lambda text: ([frame(TEXT, text.encode())], text))
+BINARIES = st.binary(max_size=200).map(lambda data: ([frame(BINARY, data)], data))
+FRAGMENTS = st.text(max_size=200).map(
+    lambda text: ([frame(TEXT, text.encode()[:3], fin=False), frame(CONT, text.encode()[3:])], text)
+)
+PINGS = st.binary(max_size=20).map(lambda data: ([frame(PING, data)], None))
+
+
+@given(
+    st.lists(TEXTS | BINARIES | FRAGMENTS | PINGS, min_size=1, max_size=8),
+    st.lists(st.integers(0, 5_000), max_size=8),
+    st.booleans(),
+)
+def test_whatever_a_server_says_is_taken_whole_and_in_order_however_it_comes(
+    said: list[tuple[list[bytes], str | bytes | None]], cuts: list[int], is_cut_at_frames: bool
+) -> None:
+    frames = [one for frames, _ in said for one in frames]
+    pieces = frames if is_cut_at_frames else in_pieces(b"".join(frames), cuts)
+    heard, error = asyncio.run(told(pieces))
+    assert heard == [message for _, message in said if message is not None]
+    assert error is None
+
+
+@pytest.mark.parametrize("behind", [b"", frame(TEXT, b"welcome"), frame(TEXT, b"welcome")[:4]])
+async def test_what_stands_behind_the_handshake_belongs_to_what_comes_next(behind: bytes) -> None:
+    rest = (frame(TEXT, b"welcome") + frame(TEXT, b"and hello"))[len(behind) :]
+    heard, _ = await told([rest, frame(TEXT, b"you")], with_handshake=behind)
+    assert heard == ["welcome", "and hello", "you"]
+
+
+LOOKS_WHOLE = frame(TEXT, b"I am data")
+
+
+@pytest.mark.parametrize("begun_bytes", [1, 2])
+@pytest.mark.parametrize("is_behind_handshake", [True, False])
+async def test_data_that_looks_like_a_message_is_none(begun_bytes: int, is_behind_handshake: bool) -> None:
+    """It comes alone: the header before it has come already, and is not taken for all there was."""
+    whole = frame(BINARY, LOOKS_WHOLE)
+    begun, rest = whole[:2], whole[2:]
+    pieces = [begun[:begun_bytes], begun[begun_bytes:]] if begun_bytes < len(begun) else [begun]
+    if is_behind_handshake:
+        heard, _ = await told([*pieces[1:], rest], with_handshake=pieces[0])
+    else:
+        heard, _ = await told([*pieces, rest])
+    assert heard == [LOOKS_WHOLE]
+
+
+@pytest.mark.parametrize(
+    ("pieces", "messages", "text"),
+    [
+        ([frame(TEXT, b"\xff\xfe")], [], "invalid start byte at position 0 (code 1007)"),
+        ([frame(TEXT, b"a", fin=False), frame(TEXT, b"b")], [], "expected a continuation frame (code 1002)"),
+        ([frame(TEXT, b"", fin=False), frame(TEXT, b"b")], [], "expected a continuation frame (code 1002)"),
+        ([frame(TEXT, b"a"), b"\x81\x80\0\0\0\0", frame(TEXT, b"b")], ["a"], "incorrect masking (code 1002)"),
+        ([frame(TEXT, b"a"), b"\xc1\x00"], ["a"], "reserved bits must be 0 (code 1002)"),
+        ([frame(TEXT, b"a"), GOODBYE, frame(TEXT, b"b")], ["a"], "closed the connection"),
+    ],
+)
+async def test_one_who_takes_messages_as_they_come_hears_none_behind_a_fault(
+    pieces: list[bytes], messages: list[str | bytes], text: str
+) -> None:
+    heard, error = await told(pieces)
+    assert heard == messages
+    assert error is not None
+    assert text in error
+
+
+# --- a connection that nobody reads ----------------------------------------------------------------------------------
+
+
+class Flood:
+    """A server that sends numbered messages, far more than a network holds, and says how many have left."""
+
+    COUNT = 1_000
+
+    def __init__(self) -> None:
+        self.sent = 0
+
+    async def __call__(self, connection: ServerConnection) -> None:
+        for number in range(self.COUNT):
+            await connection.send(number.to_bytes(4, "big") + bytes(60_000))
+            self.sent += 1
+        await connection.wait_closed()
+
+
+def test_unread_messages_stay_in_the_network_and_are_all_there_later_in_order() -> None:
+    async def scenario() -> None:
+        flood = Flood()
+        async with connected(flood) as transport:
+            await asyncio.sleep(1)
+            held_back = flood.sent
+            await asyncio.sleep(60)
+            assert flood.sent == held_back < flood.COUNT
+            assert len(transport._unread) < 2 * MAX_UNREAD
+            for number in range(flood.COUNT):
+                message = await transport.receive()
+                assert isinstance(message, bytes)
+                assert int.from_bytes(message[:4], "big") == number
+
+    run_virtual(scenario)
+
+
+def test_a_connection_that_nobody_reads_is_not_taken_for_dead_and_is_watched_again_when_it_is_read() -> None:
+    async def scenario() -> None:
+        flood = Flood()
+        async with connected(flood, idle_s=8) as transport:
+            await asyncio.sleep(600)
+            for _ in range(flood.COUNT):
+                await transport.receive()
+            await asyncio.sleep(600)  # pings are answered
+            assert transport.is_open
+
+    run_virtual(scenario)
+
+
+async def test_what_nobody_has_read_is_there_when_the_connection_is_lost() -> None:
+    arrived = asyncio.Event()
+
+    async def behave(connection: ServerConnection) -> None:
+        connection.transport.write(b"".join(frame(TEXT, b"%d" % number) for number in range(MAX_UNREAD)))
+        await (await connection.ping())
+        arrived.set()
+        await connection.recv()
+        connection.transport.abort()
+
+    async with connected(behave) as transport:
+        await arrived.wait()
+        with contextlib.suppress(ConnectionLostError):
+            while True:  # not read from, it is only writing that finds out
+                transport.send(bytes(100_000))
+                await asyncio.sleep(0)
+        messages, error = await all_of(transport)
+    assert messages == [str(number) for number in range(MAX_UNREAD)]
+    assert isinstance(error, ConnectionLostError)
+
+
+def test_a_slow_reader_does_not_make_the_messages_pile_up() -> None:
+    """However small they are: one read from the network holds thousands of these."""
+
+    async def scenario() -> None:
+        async with connected(saying(*[frame(TEXT, b"") * 1_000] * 1_000)) as transport:
+            await asyncio.sleep(1)
+            unread = len(transport._unread)
+            for _ in range(100):
+                await transport.receive()
+                await asyncio.sleep(1)
+            assert len(transport._unread) == unread - 100
+
+    run_virtual(scenario)
+
+
+async def test_a_connection_that_was_lost_while_nobody_read_it_is_left_at_once() -> None:
+    async with connected(Flood()) as transport:
+        async with asyncio.timeout(5):
+            while transport._is_reading:  # noqa: ASYNC110 - nobody is told
+                await asyncio.sleep(0)
+        transport.abort()
+        await transport.close()
+        await transport.close()
+
+
+def test_leaving_a_server_that_floods_takes_no_longer_than_leaving_another() -> None:
+    async def scenario() -> float:
+        async with connected(Flood()) as transport:
+            await asyncio.sleep(1)
+            began_at = asyncio.get_running_loop().time()
+            await transport.close()
+            return asyncio.get_running_loop().time() - began_at
+
+    assert run_virtual(scenario) < 0.5
+
+
+# --- the end ---------------------------------------------------------------------------------------------------------
+
+
+def closing_s(behave: Callable[[ServerConnection], Awaitable[None]], *, unsent_bytes: int = 0) -> float:
+    """How long it takes to leave such a server."""
+
+    async def scenario() -> float:
+        async with connected(behave) as transport:
+            if unsent_bytes:
+                transport.send(bytes(unsent_bytes))
+            await asyncio.sleep(1)
+            began_at = asyncio.get_running_loop().time()
+            await transport.close()
+            return asyncio.get_running_loop().time() - began_at
+
+    return run_virtual(scenario)
+
+
+def test_a_server_that_talks_on_instead_of_closing_is_left_in_time() -> None:
+    async def babble(connection: ServerConnection) -> None:
+        with contextlib.suppress(ConnectionError):
+            while True:
+                connection.transport.write(frame(TEXT, b"and another thing"))
+                await asyncio.sleep(0.5)
+                if connection.transport.is_closing():
+                    return
+
+    async def deaf_babble(connection: ServerConnection) -> None:
+        connection.transport.pause_reading()
+        await babble(connection)
+
+    assert closing_s(deaf_babble) == pytest.approx(CLOSE_S, abs=0.1)
+
+
+def test_a_server_that_says_goodbye_and_talks_on_is_left_in_time() -> None:
+    async def never_leave(connection: ServerConnection) -> None:
+        connection.transport.pause_reading()
+        connection.transport.write(GOODBYE)
+        while not connection.transport.is_closing():
+            connection.transport.write(frame(TEXT, b"and another thing"))
+            await asyncio.sleep(0.5)
+
+    assert closing_s(never_leave) <= CLOSE_S
+
+
+def test_a_server_that_ends_its_side_and_reads_no_more_is_left_in_time() -> None:
+    async def half_leave(connection: ServerConnection) -> None:
+        connection.transport.pause_reading()
+        connection.transport.write_eof()
+        await asyncio.sleep(600)
+
+    assert closing_s(half_leave, unsent_bytes=32 * 2**20) <= CLOSE_S
+
+
+def test_who_waits_for_room_is_let_go_when_there_never_will_be_any() -> None:
+    async def half_leave(connection: ServerConnection) -> None:
+        connection.transport.pause_reading()
+        await asyncio.sleep(1)
+        connection.transport.write_eof()
+        await asyncio.sleep(600)
+
+    async def scenario() -> float:
+        async with connected(half_leave) as transport:
+            transport.send(bytes(32 * 2**20))
+            assert not transport.has_room
+            await transport.wait_for_room()
+            with pytest.raises(ConnectionLostError, match="without a closing message"):
+                transport.send(b"more")
+            return asyncio.get_running_loop().time()
+
+    assert run_virtual(scenario) == pytest.approx(1, abs=0.1)
+
+
+# --- signs of life ---------------------------------------------------------------------------------------------------
+
+
+async def quiet(connection: ServerConnection) -> None:
+    await connection.wait_closed()
+
+
+async def mute(connection: ServerConnection) -> None:
+    connection.transport.pause_reading()
+    await asyncio.sleep(3_600)
+
+
+def test_a_quiet_server_that_answers_pings_lives_on() -> None:
+    async def scenario() -> None:
+        async with connected(quiet, idle_s=8) as transport:
+            await asyncio.sleep(3_600)
+            assert transport.is_open
+
+    run_virtual(scenario)
+
+
+def test_a_mute_server_is_given_up_when_the_idle_time_is_over() -> None:
+    async def scenario() -> tuple[float, ASRError]:
+        async with connected(mute, idle_s=8) as transport:
+            with pytest.raises(ConnectionLostError) as caught:
+                await transport.receive()
+            with pytest.raises(ConnectionLostError):
+                transport.send(b"still there?")
+            return asyncio.get_running_loop().time(), caught.value
+
+    elapsed_s, error = run_virtual(scenario)
+    assert "no sign of life for 8 s (Timeouts.idle)" in str(error)
+    assert elapsed_s == pytest.approx(8, abs=0.1)
+
+
+def test_a_machine_that_was_asleep_asks_before_it_gives_a_connection_up() -> None:
+    async def scenario() -> None:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualLoop)
+        async with connected(quiet, idle_s=8) as transport:
+            for _ in range(5):
+                await asyncio.sleep(3)
+                loop.jump(600)  # no callback runs meanwhile
+                await asyncio.sleep(20)
+                assert transport.is_open
+
+    run_virtual(scenario)
+
+
+# --- the handshake ---------------------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def answering(
+    answer: Callable[[str], bytes], *, piece_bytes: int = 65_536, requests: list[str] | None = None
+) -> AsyncIterator[int]:
+    """A server that answers a request with these bytes and keeps the connection open; yields its port."""
+    handlers: set[asyncio.Task[Any]] = set()
+
+    async def behave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        handler = asyncio.current_task()
+        assert handler is not None
+        handlers.add(handler)
+        with contextlib.suppress(ConnectionError):
+            request = (await reader.readuntil(b"\r\n\r\n")).decode()
+            if requests is not None:
+                requests.append(request)
+            said = answer(request)
+            for begin in range(0, len(said), piece_bytes):
+                writer.write(said[begin : begin + piece_bytes])
+                await writer.drain()
+            await reader.read()
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+
+    async with await asyncio.start_server(behave, "127.0.0.1", 0) as server:
+        yield server.sockets[0].getsockname()[1]
+    await asyncio.gather(*handlers)
+
+
+def switch(request: str, *frames: bytes) -> bytes:
+    """The answer of a WebSocket server, with what it says at once."""
+    server = ServerProtocol()
+    server.receive_data(request.encode())
+    server.send_response(server.accept(next(iter(server.events_received()))))  # type: ignore[arg-type]
+    return b"".join([*server.data_to_send(), *frames])
+
+
+@pytest.mark.parametrize("piece_bytes", [65_536, 1], ids=["one-segment", "byte-by-byte"])
+async def test_messages_right_behind_the_handshake_are_read(piece_bytes: int) -> None:
+    def answer(request: str) -> bytes:
+        return switch(request, frame(TEXT, b"welcome"), frame(TEXT, b"and hello"))
+
+    async with answering(answer, piece_bytes=piece_bytes) as port:
+        transport = await connect(f"ws://127.0.0.1:{port}/")
+        assert [await transport.receive() for _ in range(2)] == ["welcome", "and hello"]
+        transport.abort()
+
+
+async def test_a_server_that_closes_right_behind_the_handshake_has_closed() -> None:
+    async with answering(lambda request: switch(request, frame(TEXT, b"no"), GOODBYE)) as port:
+        transport = await connect(f"ws://127.0.0.1:{port}/")
+        messages, error = await all_of(transport)
+        assert messages == ["no"]
+        assert isinstance(error, ConnectionLostError)
+        await transport.close()
+
+
+@pytest.mark.parametrize("piece_bytes", [65_536, 1], ids=["one-segment", "byte-by-byte"])
+@pytest.mark.parametrize(
+    "body",
+    [b"Content-Length: 4\r\n\r\nbusy", b"Transfer-Encoding: chunked\r\n\r\n4\r\nbusy\r\n0\r\n\r\n"],
+    ids=["length", "chunks"],
+)
+def test_a_refusal_on_a_connection_that_stays_open_is_told_at_once(body: bytes, piece_bytes: int) -> None:
+    async def scenario() -> tuple[float, ASRError]:
+        answer = b"HTTP/1.1 503 Service Unavailable\r\nConnection: keep-alive\r\n" + body
+        async with answering(lambda _: answer, piece_bytes=piece_bytes) as port:
+            with pytest.raises(VendorError) as caught:
+                await connect(f"ws://127.0.0.1:{port}/")
+        return asyncio.get_running_loop().time(), caught.value
+
+    elapsed_s, error = run_virtual(scenario)
+    assert str(error) == "busy (code 503)"
+    assert elapsed_s < 0.5
+
+
+async def test_a_redirect_is_refused_and_the_credentials_go_nowhere_else() -> None:
+    elsewhere: list[str] = []
+    async with answering(lambda _: b"", requests=elsewhere) as other_port:
+        answer = f"HTTP/1.1 307 Moved\r\nLocation: ws://127.0.0.1:{other_port}/\r\nContent-Length: 5\r\n\r\nthere"
+        async with answering(lambda _: answer.encode()) as port:
+            with pytest.raises(VendorError, match=re.escape("there (code 307)")):
+                await connect(f"ws://127.0.0.1:{port}/", headers={"Authorization": "Bearer sk"})
+    assert elsewhere == []
+
+
+@pytest.mark.parametrize("piece_bytes", [65_536, 1], ids=["one-segment", "byte-by-byte"])
+@pytest.mark.parametrize(
+    ("answer", "text"),
+    [
+        ("SSH-2.0-OpenSSH_9.6\r\n", "did not receive a valid HTTP response"),
+        ("HTTP/1.0 101 Switching Protocols\r\n\r\n", "did not receive a valid HTTP response"),
+        ("HTTP/1.1 101 Switching Protocols\r\n\r\n", "missing Connection header"),
+        (
+            "HTTP/1.1 101 OK\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: bm9wZQ==\r\n\r\n",
+            "invalid Sec-WebSocket-Accept header: bm9wZQ==",
+        ),
+    ],
+)
+async def test_an_answer_that_is_no_handshake_is_named_at_once(answer: str, text: str, piece_bytes: int) -> None:
+    async with answering(lambda _: answer.encode(), piece_bytes=piece_bytes) as port:
+        with pytest.raises(RemoteProtocolError) as caught:
+            await connect(f"ws://127.0.0.1:{port}/")
+    assert str(caught.value) == f"127.0.0.1:{port} does not speak WebSocket: {text}"
+
+
+@pytest.mark.parametrize(
+    ("headers", "authorization"),
+    [({}, "Basic dXNlcjpwYXNz"), ({"Authorization": "Bearer sk"}, "Bearer sk"), ({"X-Key": "k"}, "Basic dXNlcjpwYXNz")],
+)
+async def test_credentials_in_the_url_are_sent_where_the_service_has_none(
+    headers: dict[str, str], authorization: str
+) -> None:
+    seen: list[list[str]] = []
+
+    def look(_connection: ServerConnection, request: Request) -> None:
+        seen.append(request.headers.get_all("Authorization"))
+
+    async with rogue(quiet, process_request=look) as service:
+        host = (await service.target(Paraformer())).host
+        transport = await connect(f"ws://user:pass@{host}/", headers=headers)
+        assert "pass" not in repr(transport)
+        await transport.close()
+    assert seen == [[authorization]]
+
+
+@pytest.mark.parametrize(
+    ("url", "text"),
+    [
+        ("http://user:secret@asr.example/", "not a WebSocket URL: scheme isn't ws or wss"),
+        ("ws://user:secret@/", "not a WebSocket URL: hostname isn't provided"),
+        ("ws://secret@asr.example/", "not a WebSocket URL: username provided without password"),
+        ("ws://asr.example/#secret", "not a WebSocket URL: fragment identifier is meaningless"),
+        ("ws://asr.example:secret/", "not a WebSocket URL: its host, port or credentials are malformed"),
+        ("ws://user:sec/ret@asr.example/", "not a WebSocket URL: its host, port or credentials are malformed"),
+        ("ws://asr.example:99999/", "not a WebSocket URL: its host, port or credentials are malformed"),
+        ("ws://[::1/", "not a WebSocket URL: its host, port or credentials are malformed"),
+        (f"ws://{'a' * 64}.example/", "not a WebSocket URL: its host, port or credentials are malformed"),
+        ("wss://.example/", "not a WebSocket URL: its host, port or credentials are malformed"),
+    ],
+)
+async def test_a_url_that_cannot_be_one_is_told_without_its_secrets(url: str, text: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        await connect(url)
+    assert str(caught.value) == text
+
+
+@pytest.mark.parametrize("key", ["sk-secret\n", "sk-secret\r\nX-Admin: yes", "ｓｋ-secret", "sk-“secret”"])
+async def test_a_key_that_no_header_can_hold_is_told_without_it_and_nothing_is_sent(key: str) -> None:
+    requests: list[str] = []
+    async with answering(lambda _: b"", requests=requests) as port:
+        with pytest.raises(ConfigurationError) as caught:
+            await connect(f"ws://127.0.0.1:{port}/", headers={"Authorization": f"Bearer {key}"})
+    assert "the header Authorization can only be of printable ASCII characters" in str(caught.value)
+    assert "secret" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert requests == []

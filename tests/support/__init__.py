@@ -1,0 +1,1 @@
+"""Servers, sources, clocks and folders that tests share."""

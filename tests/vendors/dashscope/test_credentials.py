@@ -1,0 +1,217 @@
+"""Keys that do not last: temporary ones, and functions that give the key of the moment."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from asr_async import (
+    AuthenticationError,
+    Client,
+    ConfigurationError,
+    DashScope,
+    DeadlineError,
+    Huawei,
+    Paraformer,
+    TemporaryKey,
+    Timeouts,
+    connect,
+)
+from asr_async.emulator import Emulator, Scripted, serve
+from asr_async.vendors.dashscope.rest_wire import Token
+
+from ...support.virtual_time import run_virtual
+
+KEY = "sk-0123456789abcdef"
+HELLO = [("Hello.", 0, 900)]
+
+
+async def recognise(service: DashScope) -> list[str]:
+    async with connect(Paraformer(), service) as session:
+        return [result.text async for result in session.stream([bytes(32_000)], pace=None) if result.is_final]
+
+
+def calling(emulator: Emulator, api_key: Any = KEY) -> DashScope:
+    return DashScope(api_key, endpoint=emulator.dashscope_url)
+
+
+# --- temporary keys --------------------------------------------------------------------------------------------------
+
+
+async def test_a_temporary_key_is_used_exactly_like_a_key() -> None:
+    async with serve(Scripted(HELLO), api_keys={KEY}) as emulator:
+        temporary = await calling(emulator).temporary_key(expires_in=120)
+        assert temporary.value.startswith("st-")
+        service = calling(emulator, temporary.value)
+        assert await recognise(service) == ["Hello."]
+        assert await service.vocabularies.list() == []
+
+
+def test_an_expired_temporary_key_is_refused_with_what_to_do_and_an_open_session_goes_on() -> None:
+    async def scenario() -> None:
+        async with serve(Scripted(HELLO), api_keys={KEY}) as emulator:
+            temporary = await calling(emulator).temporary_key(expires_in=20)
+            service = calling(emulator, temporary.value)
+            async with connect(Paraformer(), service) as session:
+                await asyncio.sleep(19)
+                assert await service.vocabularies.list() == []
+                await asyncio.sleep(2)
+                for use in (recognise(service), service.vocabularies.list()):
+                    with pytest.raises(AuthenticationError) as caught:
+                        await use
+                    assert str(caught.value).startswith(
+                        "Invalid API-key provided: this temporary key has expired, or is of another region: get "
+                        "another with temporary_key(), or give api_key= a function that does (code InvalidApiKey"
+                    )
+                    assert temporary.value not in str(caught.value)
+                stream = session.stream([bytes(32_000)], pace=None)
+                assert [result.text async for result in stream if result.is_final] == ["Hello."]
+
+    run_virtual(scenario)
+
+
+def test_a_temporary_key_lasts_a_minute_unless_told_otherwise() -> None:
+    async def scenario() -> None:
+        async with serve(Scripted([]), api_keys={KEY}) as emulator:
+            service = calling(emulator, (await calling(emulator).temporary_key()).value)
+            await asyncio.sleep(59)
+            await service.vocabularies.list()
+            await asyncio.sleep(2)
+            with pytest.raises(AuthenticationError):
+                await service.vocabularies.list()
+
+    run_virtual(scenario)
+
+
+@pytest.mark.parametrize("expires_in", [0, 1_801])
+async def test_a_life_out_of_range_is_refused(expires_in: int) -> None:
+    with pytest.raises(ConfigurationError, match=f"expires_in={expires_in}: must be between 1 and 1800 s"):
+        await DashScope(KEY).temporary_key(expires_in=expires_in)
+
+
+def test_a_temporary_key_shows_in_no_repr() -> None:
+    key = TemporaryKey(value="st-secret", expires_at=1_744_080_369)
+    assert f"{key} {key!r}" == "<TemporaryKey expires_at=1744080369> <TemporaryKey expires_at=1744080369>"
+    assert repr(Token(token="st-secret", expires_at=1_744_080_369)) == "<Token expires_at=1744080369>"
+
+
+# --- functions that give a key ---------------------------------------------------------------------------------------
+
+
+async def _later() -> str:
+    await asyncio.sleep(0)
+    return KEY
+
+
+@pytest.mark.parametrize("give", [lambda: KEY, _later])
+async def test_a_function_is_asked_for_each_connection_and_each_request(give: Callable[[], Any]) -> None:
+    asked = []
+
+    def counted() -> Any:
+        asked.append(1)
+        return give()
+
+    async with serve(Scripted(HELLO), api_keys={KEY}) as emulator:
+        service = calling(emulator, counted)
+        assert await recognise(service) == ["Hello."]
+        assert await recognise(service) == ["Hello."]
+        await service.vocabularies.get(await service.vocabularies.create(["a"], name="n", model="fun-asr-realtime"))
+    assert len(asked) == 4
+
+
+async def test_what_the_function_raises_reaches_the_caller_as_it_is() -> None:
+    def broken() -> str:
+        raise ZeroDivisionError("the vault is closed")
+
+    service = DashScope(broken, endpoint="ws://127.0.0.1:9/")
+    for use in (recognise(service), service.vocabularies.list(), service.temporary_key()):
+        with pytest.raises(ZeroDivisionError, match="the vault is closed"):
+            await use
+
+
+async def test_a_timeout_of_the_functions_own_is_not_taken_for_ours() -> None:
+    async def impatient() -> str:
+        raise TimeoutError("the vault took too long")
+
+    with pytest.raises(TimeoutError, match="the vault took too long"):
+        await DashScope(impatient, endpoint="ws://127.0.0.1:9/").vocabularies.list()
+
+
+@pytest.mark.parametrize("nothing", ["", " \n", None])
+async def test_a_function_that_gives_no_key_is_an_authentication_error(nothing: Any) -> None:
+    with pytest.raises(AuthenticationError, match="the function given as api_key= gave no key"):
+        await DashScope(lambda: nothing).target(Paraformer())
+
+
+async def test_what_cannot_be_a_key_is_not_shown() -> None:
+    with pytest.raises(AuthenticationError, match="holds characters that no key has") as caught:
+        await DashScope(lambda: "sk-a\r\nX-Evil: 1").target(Paraformer())
+    assert "Evil" not in str(caught.value)
+
+
+def test_a_function_that_hangs_ends_at_the_deadline() -> None:
+    async def hang() -> str:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def scenario() -> None:
+        service = DashScope(hang, endpoint="ws://127.0.0.1:9/")
+        with pytest.raises(DeadlineError, match=r"no credentials within 3 s \(Timeouts.connect\)"):
+            async with connect(Paraformer(), service, timeouts=Timeouts(connect=3)):
+                raise AssertionError
+        with pytest.raises(DeadlineError, match="no key from the function given as api_key= within 30 s"):
+            await service.vocabularies.list()
+
+    run_virtual(scenario)
+
+
+# --- a refused key ---------------------------------------------------------------------------------------------------
+
+
+async def test_a_request_is_made_again_with_the_functions_next_key() -> None:
+    keys = iter(["sk-old", KEY])
+    async with serve(Scripted([]), api_keys={KEY}) as emulator:
+        assert await calling(emulator, lambda: next(keys)).vocabularies.create(
+            ["a"], name="n", model="fun-asr-realtime"
+        )
+
+
+async def test_a_request_is_made_again_once_only() -> None:
+    asked: list[int] = []
+
+    def wrong() -> str:
+        asked.append(1)
+        return f"sk-wrong{len(asked)}"
+
+    async with serve(Scripted([]), api_keys={KEY}) as emulator:
+        with pytest.raises(AuthenticationError):
+            await calling(emulator, wrong).vocabularies.list()
+    assert len(asked) == 2
+
+
+async def test_a_refused_key_is_worth_another_try_once_and_only_where_a_function_gives_it() -> None:
+    refused = AuthenticationError("no", code="InvalidApiKey")
+    given = await DashScope(KEY).target(Paraformer())
+    assert not given.renew(refused)
+    service = DashScope(lambda: KEY)
+    target = await service.target(Paraformer())
+    assert not target.renew(AuthenticationError("no right to the model", code="Model.AccessDenied"))
+    assert target.renew(refused)
+    assert not target.renew(refused)
+    assert not (await service.target(Paraformer())).renew(refused)  # the function gave the same again
+
+
+async def test_a_client_makes_temporary_keys_where_its_vendor_has_them() -> None:
+    async with serve(Scripted(HELLO), api_keys={KEY}) as emulator:
+        async with Client(calling(emulator)) as client:
+            temporary = await client.temporary_key(expires_in=120)
+        assert await recognise(calling(emulator, temporary.value)) == ["Hello."]
+    async with Client(Huawei()) as client:
+        with pytest.raises(ConfigurationError, match=r"<Huawei .*> makes no temporary keys; DashScope does"):
+            await client.temporary_key()
+    async with Client(DashScope(KEY)) as client:
+        with pytest.raises(ConfigurationError, match="expires_in=1801: must be between 1 and 1800 s"):
+            await client.temporary_key(expires_in=1_801)

@@ -1,0 +1,459 @@
+"""Gummy by values: what is sent equals what the official SDK sends, and two streams out of step become segments."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from asr_async import (
+    Gummy,
+    GummyChat,
+    RemoteProtocolError,
+    Result,
+    SpeechEnded,
+    SpeechEnding,
+    SpeechStarted,
+    Translation,
+    TranslationArrived,
+)
+from asr_async.vendors.codec import CodecEvent, Failed, FinalPending, Finished, InputClosed, Unrecognised, Usage
+from asr_async.vendors.dashscope.codec import TaskCodec
+from asr_async.vendors.dashscope.gummy import MAX_OPEN, MAX_REMEMBERED
+
+from .test_codec import recorded, run, server, without_ids
+
+TO_ENGLISH = Gummy(translation_target_languages=["en"])
+TWO_TARGETS = Gummy(strict=False, translation_target_languages=["en", "fr"])
+TRANSLATION_ONLY = Gummy(transcription_enabled=False, translation_target_languages=["en"])
+
+
+# --- sending ---------------------------------------------------------------------------------------------------------
+
+ALL_REALTIME = Gummy(
+    strict=False,  # two targets, one of which the table of pairs does not have, and an option of the chat model
+    source_language="zh",
+    translation_target_languages=["en", "fr"],
+    vocabulary_id="vocab-g",
+    extra_parameters={"max_end_silence": 700},
+)
+ALL_CHAT = GummyChat(
+    format="wav",
+    source_language="auto",
+    translation_target_languages=["en"],
+    max_end_silence=500,
+    vocabulary_id="vocab-g",
+)
+SCENARIOS = [
+    ("translation_realtime.defaults", Gummy()),
+    ("translation_realtime.all_params", ALL_REALTIME),
+    ("translation_realtime.call_file", TO_ENGLISH),
+    ("chat.defaults", GummyChat()),
+    ("chat.all_params", ALL_CHAT),
+]
+
+
+@pytest.mark.parametrize("sdk", ["2.0.2", "1.25.0"])
+@pytest.mark.parametrize(("scenario", "options"), SCENARIOS, ids=[name for name, _ in SCENARIOS])
+def test_our_frames_equal_those_of_the_official_sdk_but_for_its_null(sdk: str, scenario: str, options: Gummy) -> None:
+    theirs = without_ids([frame for frame in recorded(sdk, scenario) if isinstance(frame, dict)])
+    assert theirs, "no such recording"
+    parameters = theirs[0]["payload"]["parameters"]
+    if parameters["source_language"] is None:  # an option that was not set is not sent here
+        del parameters["source_language"]
+    assert without_ids(run(options, "raaaf")) == theirs
+
+
+# --- receiving -------------------------------------------------------------------------------------------------------
+
+
+def part(text: str | None, sentence_id: int | None = 0, *, end: bool = False, **members: Any) -> dict[str, Any]:
+    """A sentence of one of the two streams."""
+    times = {"begin_time": 100, "end_time": 900 if end else None, "current_time": 500}
+    return {"sentence_id": sentence_id, "text": text, "sentence_end": end, **times, **members}
+
+
+def translated(text: str, sentence_id: int = 0, *, lang: str = "en", **members: Any) -> dict[str, Any]:
+    return part(text, sentence_id, lang=lang, **members)
+
+
+def message(
+    transcription: dict[str, Any] | None = None, *translations: dict[str, Any], usage: int | None = None
+) -> str:
+    output: dict[str, Any] = {}
+    if transcription is not None:
+        output["transcription"] = transcription
+    if translations:
+        output["translations"] = translations
+    return server("result-generated", {"output": output, "usage": None if usage is None else {"duration": usage}})
+
+
+def started(options: Any = TO_ENGLISH) -> TaskCodec:
+    codec = TaskCodec(options, task_id="T")
+    codec.start()
+    codec.receive(server("task-started"))
+    return codec
+
+
+def hear(codec: TaskCodec, transcription: dict[str, Any] | None = None, *translations: dict[str, Any]) -> list[Any]:
+    return codec.receive(message(transcription, *translations))
+
+
+def brief(events: list[CodecEvent]) -> list[Any]:
+    """Results as (segment, text, "final" or "interim", translations); other events by themselves."""
+    return [
+        (
+            event.segment_id,
+            event.text,
+            "final" if event.is_final else "interim",
+            {language: translation.text for language, translation in event.translations.items()},
+        )
+        if isinstance(event, Result)
+        else event
+        for event in events
+    ]
+
+
+def only_results(events: list[CodecEvent]) -> list[Any]:
+    return [event for event in brief(events) if isinstance(event, tuple)]
+
+
+def test_a_message_with_both_is_one_result_with_its_translation() -> None:
+    events = started().receive(message(part("你好", end=True), translated("Hello", end=True), usage=3))
+    assert brief(events) == [
+        SpeechStarted(segment_id=0, start_ms=100),
+        (0, "你好", "final", {"en": "Hello"}),
+        SpeechEnded(segment_id=0, end_ms=900),
+        Usage(3),
+    ]
+    (result,) = (event for event in events if isinstance(event, Result))
+    assert result.translations["en"] == Translation(text="Hello", is_final=True, start_ms=100, end_ms=900)
+    assert (result.start_ms, result.end_ms, result.request_id) == (100, 900, "T")
+    assert json.loads(result.raw)["payload"]["output"]["transcription"]["text"] == "你好"
+
+
+def test_without_a_target_language_nothing_waits() -> None:
+    assert only_results(hear(started(Gummy()), part("hi", end=True))) == [(0, "hi", "final", {})]
+
+
+def test_an_interim_carries_the_newest_translation_known() -> None:
+    codec = started()
+    assert only_results(hear(codec, part("你"))) == [(0, "你", "interim", {})]
+    assert only_results(hear(codec, None, translated("Hel"))) == [(0, "你", "interim", {"en": "Hel"})]
+    assert only_results(hear(codec, part("你好"))) == [(0, "你好", "interim", {"en": "Hel"})]
+    assert only_results(hear(codec, None, translated("Hello"))) == [(0, "你好", "interim", {"en": "Hello"})]
+
+
+def test_a_translation_may_come_before_what_it_translates() -> None:
+    codec = started()
+    first = hear(codec, None, translated("Hel", begin_time=150))
+    assert brief(first) == [SpeechStarted(segment_id=0, start_ms=150), (0, "", "interim", {"en": "Hel"})]
+    assert brief(hear(codec, part("你"))) == [(0, "你", "interim", {"en": "Hel"})]
+
+
+def test_a_final_waits_for_the_final_translation_and_is_an_interim_until_then() -> None:
+    codec = started()
+    waits = hear(codec, part("你好", end=True), translated("Hel"))
+    assert brief(waits)[1:] == [(0, "你好", "interim", {"en": "Hel"}), FinalPending(0)]
+    # told once, and what comes between is shown
+    assert brief(hear(codec, None, translated("Hell"))) == [(0, "你好", "interim", {"en": "Hell"})]
+    final = hear(codec, None, translated("Hello", end=True))
+    assert brief(final) == [(0, "你好", "final", {"en": "Hello"}), SpeechEnded(segment_id=0, end_ms=900)]
+    assert codec.overdue(0) == []
+
+
+def test_a_translation_that_is_final_first_waits_for_what_was_said() -> None:
+    codec = started()
+    assert only_results(hear(codec, part("你"), translated("Hello", end=True))) == [
+        (0, "你", "interim", {"en": "Hello"})
+    ]
+    assert only_results(hear(codec, part("你好", end=True))) == [(0, "你好", "final", {"en": "Hello"})]
+
+
+def test_every_target_language_is_waited_for() -> None:
+    codec = started(TWO_TARGETS)
+    assert FinalPending(0) in hear(codec, part("你好", end=True), translated("Hello", end=True))
+    final = hear(codec, None, translated("Salut", lang="fr", end=True))
+    assert only_results(final) == [(0, "你好", "final", {"en": "Hello", "fr": "Salut"})]
+
+
+def test_a_final_that_has_waited_long_enough_is_given_out_with_what_is_there() -> None:
+    codec = started()
+    hear(codec, part("你好", end=True), translated("Hel"))
+    events = codec.overdue(0)
+    assert brief(events) == [(0, "你好", "final", {"en": "Hel"}), SpeechEnded(segment_id=0, end_ms=900)]
+    (final,) = (event for event in events if isinstance(event, Result))
+    assert not final.translations["en"].is_final
+    assert codec.overdue(0) == []
+
+
+def test_a_later_sentences_final_translation_says_that_the_translator_has_moved_on() -> None:
+    codec = started()
+    hear(codec, part("a", 0, end=True))
+    hear(codec, part("b", 1, end=True))
+    events = hear(codec, None, translated("B", 1, end=True))
+    assert only_results(events) == [(0, "a", "final", {}), (1, "b", "final", {"en": "B"})]
+
+
+def test_the_translator_moves_on_in_each_language_by_itself() -> None:
+    codec = started(TWO_TARGETS)
+    hear(codec, part("a", 0, end=True))
+    assert only_results(hear(codec, part("b", 1), translated("B", 1, end=True))) == [(1, "b", "interim", {"en": "B"})]
+    final = hear(codec, None, translated("A", 0, lang="fr", end=True))
+    assert only_results(final) == [(0, "a", "final", {"fr": "A"})]
+
+
+def test_finals_keep_their_order_and_interims_of_later_sentences_are_not_held_back() -> None:
+    codec = started(TWO_TARGETS)
+    hear(codec, part("a", 0, end=True), translated("A", 0, end=True))
+    assert only_results(hear(codec, part("b", 1))) == [(1, "b", "interim", {})]
+    held = hear(codec, part("b", 1, end=True), translated("B", 1, end=True))
+    assert only_results(held) == [(1, "b", "interim", {"en": "B"})]
+    assert FinalPending(1) in held
+    both = codec.overdue(1)
+    assert only_results(both) == [(0, "a", "final", {"en": "A"}), (1, "b", "final", {"en": "B"})]
+
+
+def test_an_unfinished_sentence_holds_a_later_final_until_that_is_overdue() -> None:
+    codec = started(Gummy())
+    hear(codec, part("a", 0))
+    assert brief(hear(codec, part("b", 1, end=True)))[1:] == [(1, "b", "interim", {}), FinalPending(1)]
+    assert only_results(codec.overdue(1)) == [(0, "a", "final", {}), (1, "b", "final", {})]
+
+
+def test_a_translation_after_its_final_is_an_event_of_its_own() -> None:
+    codec = started()
+    hear(codec, part("你好", end=True))
+    codec.overdue(0)
+    for text, is_final in (("Hel", False), ("Hello", True)):
+        (event,) = hear(codec, None, translated(text, end=is_final))
+        assert isinstance(event, TranslationArrived)
+        assert (event.segment_id, event.language) == (0, "en")
+        assert (event.translation.text, event.translation.is_final) == (text, is_final)
+    assert hear(codec, None, translated("Hello", end=True)) == []
+
+
+def test_a_late_translation_may_share_its_message_with_the_next_sentence() -> None:
+    codec = started()
+    hear(codec, part("a", 0, end=True))
+    codec.overdue(0)
+    events = hear(codec, part("b", 1), translated("A", 0, end=True))
+    assert isinstance(events[0], TranslationArrived)
+    assert only_results(events) == [(1, "b", "interim", {})]
+
+
+def test_what_is_said_twice_counts_once() -> None:
+    codec = started()
+    final = message(part("a", end=True), translated("A", end=True))
+    assert len(only_results(codec.receive(final))) == 1
+    assert codec.receive(final) == []
+
+
+def test_an_interim_behind_the_final_changes_nothing() -> None:
+    codec = started()
+    hear(codec, part("你好", end=True))
+    assert only_results(hear(codec, part("你"))) == [(0, "你好", "interim", {})]
+    hear(codec, part("b", 1), translated("B", 1, end=True))
+    assert only_results(hear(codec, None, translated("?", 1))) == [(1, "b", "interim", {"en": "B"})]
+
+
+def test_a_sentence_that_goes_on_after_its_final_is_reported() -> None:
+    codec = started(Gummy())
+    hear(codec, part("a", 0))
+    hear(codec, part("b", 1, end=True))
+    codec.overdue(1)
+    (event,) = hear(codec, part("a more", 0, end=True))
+    assert isinstance(event, Unrecognised)
+    assert event.name == "sentence that goes on after its final"
+
+
+def test_a_stash_is_the_beginning_of_the_next_segment() -> None:
+    codec = started()
+    stash = {"sentence_id": 1, "begin_time": 2_720, "current_time": 2_900, "text": "今天", "words": []}
+    events = hear(codec, part("你好", end=True, stash=stash), translated("Hello", end=True))
+    assert brief(events) == [
+        SpeechStarted(segment_id=0, start_ms=100),
+        (0, "你好", "final", {"en": "Hello"}),
+        SpeechEnded(segment_id=0, end_ms=900),
+        SpeechStarted(segment_id=1, start_ms=2_720),
+        (1, "今天", "interim", {}),
+    ]
+    assert only_results(hear(codec, part("今天好", 1))) == [(1, "今天好", "interim", {})]
+
+
+def test_a_stash_is_never_final_and_an_empty_one_says_nothing() -> None:
+    codec = started(Gummy())
+    ended = {"sentence_id": 1, "begin_time": 0, "end_time": 5, "text": "b"}
+    assert only_results(hear(codec, part("a", stash=ended))) == [(0, "a", "interim", {}), (1, "b", "interim", {})]
+    empty = {"sentence_id": 2, "text": ""}
+    assert only_results(hear(codec, part("a", stash=empty))) == [(0, "a", "interim", {})]
+
+
+def test_a_stash_of_the_translation_belongs_to_the_next_segment_too() -> None:
+    codec = started()
+    stash = {"sentence_id": 1, "begin_time": 2_720, "text": "Today"}
+    events = hear(codec, part("你好"), translated("Hello", stash=stash))
+    assert only_results(events) == [(0, "你好", "interim", {"en": "Hello"}), (1, "", "interim", {"en": "Today"})]
+
+
+def test_words_say_whether_they_are_fixed_and_the_words_repeated_as_punctuation_are_none() -> None:
+    words = [
+        {"begin_time": 100, "end_time": 400, "text": "你", "punctuation": "你", "fixed": True},
+        {"begin_time": 400, "end_time": 500, "text": "好", "punctuation": "，", "fixed": False},
+        {"begin_time": 500, "text": "吗"},
+    ]
+    events = hear(started(), part("你好，吗", words=words), translated("How", words=words[:1]))
+    (result,) = (event for event in events if isinstance(event, Result))
+    assert [(word.text, word.punctuation, word.is_fixed) for word in result.words] == [
+        ("你", "", True),
+        ("好", "，", False),
+        ("吗", "", None),
+    ]
+    assert result.end_ms == 500
+    assert result.translations["en"].words[0].is_fixed
+
+
+@pytest.mark.parametrize("missing", ["begin_time", "end_time", "current_time", "words", "sentence_end", "lang"])
+def test_a_member_that_is_missing_is_not_fatal(missing: str) -> None:
+    parts = [part("a", words=[]), translated("A", words=[])]
+    for members in parts:
+        members.pop(missing, None)
+    events = hear(started(), *parts)
+    translations = {} if missing == "lang" else {"en": "A"}
+    assert only_results(events) == [(0, "a", "interim", translations)]
+
+
+@pytest.mark.parametrize("members", [part("a", None), {"text": "a"}])
+def test_a_sentence_without_an_id_is_reported(members: dict[str, Any]) -> None:
+    (event,) = hear(started(), members)
+    assert isinstance(event, Unrecognised)
+    assert event.name == "sentence without an id or a language"
+
+
+@pytest.mark.parametrize("output", [{}, {"translations": []}, {"transcription": None, "translations": None}])
+def test_a_result_without_any_sentence_is_reported(output: dict[str, Any]) -> None:
+    (event,) = started().receive(server("result-generated", {"output": output}))
+    assert isinstance(event, Unrecognised)
+    assert event.name == "result-generated without a sentence"
+
+
+def test_a_translation_that_is_no_sentence_is_unreadable() -> None:
+    with pytest.raises(RemoteProtocolError, match=r"unreadable message from DashScope \(Expected `object`, got `str`"):
+        started().receive(server("result-generated", {"output": {"translations": ["Hello"]}}))
+
+
+def test_an_empty_sentence_opens_nothing_and_one_that_turns_out_empty_is_closed() -> None:
+    codec = started(Gummy())
+    assert hear(codec, part("")) == []
+    assert hear(codec, part(None, end=True)) == []
+    hear(codec, part("mm"))
+    assert only_results(hear(codec, part("", end=True))) == [(0, "", "final", {})]
+
+
+# --- translation only ------------------------------------------------------------------------------------------------
+
+
+def test_without_transcription_the_translation_makes_the_segments_and_the_text_is_empty() -> None:
+    codec = started(TRANSLATION_ONLY)
+    assert brief(hear(codec, None, translated("Hel"))) == [
+        SpeechStarted(segment_id=0, start_ms=100),
+        (0, "", "interim", {"en": "Hel"}),
+    ]
+    events = hear(codec, None, translated("Hello", end=True))
+    assert brief(events) == [(0, "", "final", {"en": "Hello"}), SpeechEnded(segment_id=0, end_ms=900)]
+
+
+def test_without_transcription_a_sentence_waits_for_its_other_languages() -> None:
+    codec = started(Gummy(strict=False, transcription_enabled=False, translation_target_languages=["en", "fr"]))
+    assert FinalPending(0) in hear(codec, None, translated("Hello", end=True))
+    assert only_results(codec.overdue(0)) == [(0, "", "final", {"en": "Hello"})]
+
+
+# --- the end ---------------------------------------------------------------------------------------------------------
+
+
+def test_at_the_end_all_that_stands_is_given_out() -> None:
+    codec = started()
+    hear(codec, part("a", 0, end=True, stash={"sentence_id": 1, "text": "b"}))
+    codec.finish()
+    events = codec.receive(server("task-finished", {"output": {}, "usage": {"duration": 3}}))
+    assert brief(events) == [
+        (0, "a", "final", {}),
+        SpeechEnded(segment_id=0, end_ms=900),
+        (1, "b", "final", {}),
+        SpeechEnded(segment_id=1, end_ms=0),
+        Usage(3),
+        Finished(),
+    ]
+
+
+def test_a_failed_task_leaves_the_waiting_final_to_be_asked_for() -> None:
+    codec = started()
+    hear(codec, part("a", end=True))
+    (event,) = codec.receive(server("task-failed", error_code="InternalError"))
+    assert isinstance(event, Failed)
+    assert only_results(codec.overdue(0)) == [(0, "a", "final", {})]
+
+
+def test_sentences_that_wait_are_bounded() -> None:
+    codec = started()
+    finals = [
+        result
+        for number in range(MAX_OPEN + 2)
+        for result in only_results(hear(codec, part(f"s{number}", number, end=True)))
+        if result[2] == "final"
+    ]
+    assert finals == [(0, "s0", "final", {}), (1, "s1", "final", {})]
+
+
+def test_sentences_that_were_given_out_are_remembered_for_a_while() -> None:
+    codec = started(Gummy())
+    for number in range(MAX_REMEMBERED + 1):
+        hear(codec, part("a", number, end=True))
+    assert isinstance(hear(codec, None, translated("A", 1))[0], TranslationArrived)
+    (event,) = hear(codec, None, translated("A", 0))
+    assert isinstance(event, Unrecognised)
+    assert event.name == "sentence that was over long ago"
+
+
+# --- one sentence ----------------------------------------------------------------------------------------------------
+
+
+def test_chat_has_heard_enough_with_the_end_of_its_sentence() -> None:
+    codec = started(GummyChat())
+    assert InputClosed() not in hear(codec, part("he"))
+    assert hear(codec, part("hey", end=True))[-1] == InputClosed()
+    codec.finish()
+    assert codec.receive(server("task-finished")) == [Finished()]
+
+
+def test_chat_has_heard_enough_while_its_final_waits_for_the_translation() -> None:
+    codec = started(GummyChat(translation_target_languages=["en"]))
+    assert hear(codec, part("hey", end=True))[-2:] == [FinalPending(0), InputClosed()]
+    codec.finish()
+    assert InputClosed() not in hear(codec, None, translated("Hey", end=True))
+
+
+def test_chat_may_finish_by_itself_and_other_models_may_not() -> None:
+    codec = started(GummyChat())
+    hear(codec, part("hey", end=True))
+    assert codec.receive(server("task-finished")) == [Finished()]
+    with pytest.raises(RemoteProtocolError, match="reported 'finished' while the task was streaming"):
+        started(Gummy()).receive(server("task-finished"))
+
+
+def test_an_end_that_is_near_is_told_once_and_taken_back() -> None:
+    codec = started(GummyChat())
+    guess = part("hey", vad_pre_end=True, pre_end_start_time=100, pre_end_end_time=480, pre_end_timemillis=-1)
+    assert hear(codec, guess)[-1] == SpeechEnding(segment_id=0, end_ms=480)
+    assert SpeechEnding not in map(type, hear(codec, guess))
+    gone_on = part("hey you", vad_pre_end=False, pre_end_failed=True)
+    assert hear(codec, gone_on)[-1] == SpeechEnding(segment_id=0, is_withdrawn=True)
+    assert SpeechEnding not in map(type, hear(codec, gone_on))
+    assert hear(codec, part("hey you", vad_pre_end=True, pre_end_end_time=-1))[-1] == SpeechEnding(segment_id=0)
+
+
+def test_an_end_is_not_near_when_it_has_come() -> None:
+    events = hear(started(GummyChat()), part("hey", end=True, vad_pre_end=True, pre_end_end_time=480))
+    assert SpeechEnding not in map(type, events)

@@ -1,0 +1,471 @@
+"""The realtime codec, by values: what it says for which options, and what the server's messages become."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import pytest
+
+from asr_async import (
+    ConfigurationError,
+    ContextMessage,
+    LocalProtocolError,
+    Paraformer,
+    QwenRealtime,
+    RateLimitedError,
+    RemoteProtocolError,
+    Result,
+    SpeechEnded,
+    SpeechStarted,
+    VendorError,
+)
+from asr_async.vendors.codec import CodecEvent, CommittingCodec, Failed, Finished, Message, Started, Unrecognised
+from asr_async.vendors.dashscope.codec import TaskCodec
+from asr_async.vendors.dashscope.models import TaskOptions
+from asr_async.vendors.dashscope.realtime import MAX_REMEMBERED, RealtimeCodec
+
+TRANSCRIPTION = "conversation.item.input_audio_transcription"
+HALF_SECOND = memoryview(bytes(16_000))
+VAD_DEFAULTS = {
+    "modalities": ["text"],
+    "input_audio_format": "pcm",
+    "sample_rate": 16_000,
+    "input_audio_transcription": {},
+    "turn_detection": {"type": "server_vad"},
+}
+
+
+def server(kind: str, **members: Any) -> str:
+    return json.dumps({"event_id": "event_x", "type": kind, **members})
+
+
+def error(kind: str = "invalid_request_error", **members: Any) -> str:
+    return server("error", error={"type": kind, "code": "invalid_value", "message": "Not so.", **members})
+
+
+def interim(text: str, stash: str = "", item: str | None = "item_1", **members: Any) -> str:
+    return server(f"{TRANSCRIPTION}.text", item_id=item, content_index=0, text=text, stash=stash, **members)
+
+
+def completed(transcript: str, item: str | None = "item_1", **members: Any) -> str:
+    return server(f"{TRANSCRIPTION}.completed", item_id=item, content_index=0, transcript=transcript, **members)
+
+
+def speech_started(at_ms: int, item: str = "item_1") -> str:
+    return server("input_audio_buffer.speech_started", item_id=item, audio_start_ms=at_ms)
+
+
+def speech_stopped(at_ms: int, item: str = "item_1") -> str:
+    return server("input_audio_buffer.speech_stopped", item_id=item, audio_end_ms=at_ms)
+
+
+def committed(item: str = "item_1") -> str:
+    return server("input_audio_buffer.committed", item_id=item, previous_item_id=None)
+
+
+CREATED = server("session.created", session={"id": "sess_1", "object": "realtime.session"})
+UPDATED = server("session.updated", session={"id": "sess_1", "object": "realtime.session"})
+FINISHED = server("session.finished")
+
+
+def decoded(frame: Message) -> Any:
+    assert isinstance(frame, str)
+    return json.loads(frame)
+
+
+def kinds(frames: list[Message]) -> list[str]:
+    return [decoded(frame)["type"] for frame in frames]
+
+
+def streaming(**options: Any) -> RealtimeCodec:
+    codec = RealtimeCodec(QwenRealtime(**options), task_id="T")
+    codec.start()
+    codec.receive(CREATED)
+    assert codec.receive(UPDATED) == [Started("sess_1")]
+    return codec
+
+
+def received(codec: RealtimeCodec, *frames: str) -> list[CodecEvent]:
+    return [event for frame in frames for event in codec.receive(frame)]
+
+
+def results(events: list[CodecEvent]) -> list[tuple[int, str, bool, int, int]]:
+    return [
+        (event.segment_id, event.text, event.is_final, event.start_ms, event.end_ms)
+        for event in events
+        if isinstance(event, Result)
+    ]
+
+
+# --- what it says ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "changes"),
+    [
+        ({}, {}),
+        (
+            {"format": "opus", "sample_rate": 8_000, "language": "zh", "corpus_text": "Bulge Bracket"},
+            {
+                "input_audio_format": "opus",
+                "sample_rate": 8_000,
+                "input_audio_transcription": {"language": "zh", "corpus": {"text": "Bulge Bracket"}},
+            },
+        ),
+        (
+            {"vad_threshold": 0.0, "prefix_padding_ms": 300, "silence_duration_ms": 400},
+            {
+                "turn_detection": {
+                    "type": "server_vad",
+                    "threshold": 0.0,
+                    "prefix_padding_ms": 300,
+                    "silence_duration_ms": 400,
+                }
+            },
+        ),
+        ({"manual_commit": True}, {"turn_detection": None}),
+    ],
+    ids=["defaults", "audio and words", "server VAD", "manual"],
+)
+def test_the_session_is_set_up_with_what_was_asked_for_and_nothing_else(
+    options: dict[str, Any], changes: dict[str, Any]
+) -> None:
+    (frame,) = RealtimeCodec(QwenRealtime(**options), task_id="T").start()
+    assert decoded(frame) == {"type": "session.update", "event_id": "T_1", "session": VAD_DEFAULTS | changes}
+
+
+def test_audio_goes_as_base64_text_and_the_session_ends_with_its_own_message() -> None:
+    codec = streaming()
+    assert decoded(codec.audio(memoryview(b"\x00\xff\x10"))) == {
+        "type": "input_audio_buffer.append",
+        "event_id": "T_2",
+        "audio": base64.b64encode(b"\x00\xff\x10").decode(),
+    }
+    assert [decoded(frame) for frame in codec.finish()] == [{"type": "session.finish", "event_id": "T_3"}]
+
+
+def test_in_manual_mode_a_commit_goes_once_for_the_audio_before_it() -> None:
+    codec = streaming(manual_commit=True)
+    assert codec.commit() == []
+    codec.audio(HALF_SECOND)
+    assert kinds(codec.commit()) == ["input_audio_buffer.commit"]
+    assert codec.commit() == []
+
+
+@pytest.mark.parametrize("sent", [True, False])
+def test_in_manual_mode_finish_commits_what_is_left(sent: bool) -> None:
+    codec = streaming(manual_commit=True)
+    if sent:
+        codec.audio(HALF_SECOND)
+    assert kinds(codec.finish()) == ["input_audio_buffer.commit"] * sent + ["session.finish"]
+
+
+def test_whoever_may_cut_is_told_by_the_options() -> None:
+    assert streaming(manual_commit=True).takes_commits
+    assert not streaming().takes_commits
+    assert isinstance(streaming(), CommittingCodec)
+    options: TaskOptions = Paraformer()
+    assert not isinstance(TaskCodec(options, task_id="T"), CommittingCodec)
+
+
+def test_cancelling_says_nothing_and_steps_out_of_order_are_refused() -> None:
+    codec = RealtimeCodec(QwenRealtime(), task_id="T")
+    with pytest.raises(LocalProtocolError, match="cannot audio while the task is idle"):
+        codec.audio(HALF_SECOND)
+    codec.start()
+    with pytest.raises(LocalProtocolError, match="cannot commit while the task is starting"):
+        codec.commit()
+    assert codec.cancel() == []
+    assert repr(codec) == "<RealtimeCodec qwen3-asr-flash-realtime T done>"
+
+
+def test_a_piece_of_audio_is_limited_by_what_one_message_may_hold() -> None:
+    smallest, largest = streaming().frame_limits
+    assert (smallest, len(base64.b64encode(bytes(largest)))) == (1, 15 * 1024 * 1024)
+
+
+# --- the session's course --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("created_first", [True, False])
+def test_the_session_starts_when_our_settings_are_taken_whoever_speaks_first(created_first: bool) -> None:
+    codec = RealtimeCodec(QwenRealtime(), task_id="T")
+    assert codec.request_id == ""
+    if created_first:
+        assert codec.receive(CREATED) == []
+        codec.start()
+    else:
+        codec.start()
+        assert codec.receive(CREATED) == []
+    assert codec.request_id == "sess_1"
+    assert codec.receive(UPDATED) == [Started("sess_1")]
+    assert codec.receive(UPDATED) == []
+
+
+def test_the_end_is_confirmed_after_finish_only() -> None:
+    codec = streaming()
+    with pytest.raises(RemoteProtocolError, match="reported 'finished' while the task was streaming"):
+        codec.receive(FINISHED)
+    codec.finish()
+    assert codec.receive(FINISHED) == [Finished()]
+    assert codec.receive(completed("late")) == []
+
+
+# --- segments --------------------------------------------------------------------------------------------------------
+
+
+def test_an_utterance_becomes_a_segment_from_its_first_sound_to_its_final_text() -> None:
+    codec = streaming()
+    last = completed("Hello, world.", language="en", emotion="neutral")
+    events = received(
+        codec,
+        speech_started(120),
+        interim("", "Hel"),
+        interim("Hello,", " wor", language="en", emotion="happy"),
+        speech_stopped(1_480),
+        committed(),
+        server("conversation.item.created", item={"id": "item_1"}, previous_item_id=None),
+        last,
+    )
+    assert events == [
+        SpeechStarted(segment_id=0, start_ms=120),
+        Result(
+            text="Hel",
+            is_final=False,
+            segment_id=0,
+            start_ms=120,
+            end_ms=120,
+            request_id="sess_1",
+            raw=interim("", "Hel"),
+        ),
+        Result(
+            text="Hello, wor",
+            is_final=False,
+            segment_id=0,
+            start_ms=120,
+            end_ms=120,
+            language="en",
+            request_id="sess_1",
+            raw=interim("Hello,", " wor", language="en", emotion="happy"),
+        ),
+        Result(
+            text="Hello, world.",
+            is_final=True,
+            segment_id=0,
+            start_ms=120,
+            end_ms=1_480,
+            language="en",
+            emotion="neutral",
+            request_id="sess_1",
+            raw=last,
+        ),
+        SpeechEnded(segment_id=0, end_ms=1_480),
+    ]
+
+
+def test_segments_are_numbered_by_their_first_sign_though_a_later_one_is_final_first() -> None:
+    events = received(
+        streaming(),
+        speech_started(0, "a"),
+        speech_stopped(900, "a"),
+        speech_started(1_000, "b"),
+        speech_stopped(1_900, "b"),
+        completed("second", "b"),
+        completed("first", "a"),
+    )
+    assert results(events) == [(1, "second", True, 1_000, 1_900), (0, "first", True, 0, 900)]
+
+
+def test_a_commit_gives_its_utterance_the_times_of_the_audio_before_it() -> None:
+    codec = streaming(manual_commit=True)
+    for size in (1, 3):
+        for _ in range(size):
+            codec.audio(HALF_SECOND)
+        codec.commit()
+    codec.audio(HALF_SECOND)
+    codec.finish()
+    events = received(codec, *(committed(item) for item in "abc"), *(completed(item, item) for item in "abc"))
+    assert results(events) == [
+        (0, "a", True, 0, 500),
+        (1, "b", True, 500, 2_000),
+        (2, "c", True, 2_000, 2_500),
+    ]
+
+
+def test_audio_whose_bytes_say_nothing_about_time_has_segments_without_times() -> None:
+    codec = streaming(manual_commit=True, format="opus")
+    codec.audio(HALF_SECOND)
+    codec.commit()
+    assert results(received(codec, committed(), completed("x"))) == [(0, "x", True, 0, 0)]
+
+
+def test_what_is_said_twice_or_late_about_an_item_is_not_a_new_segment() -> None:
+    codec = streaming()
+    received(codec, speech_started(0), completed("one"))
+    assert received(codec, completed("one"), interim("on"), speech_started(0), speech_stopped(9), committed()) == []
+    assert results(received(codec, interim("two", item="item_2")))[0][0] == 1
+
+
+def test_speech_that_was_none_ends_with_an_empty_final_and_silence_is_nothing_at_all() -> None:
+    codec = streaming()
+    assert results(received(codec, speech_started(0), speech_stopped(300), completed(""))) == [(0, "", True, 0, 300)]
+    assert received(codec, completed("", "item_2"), interim("", "", "item_3")) == []
+
+
+def test_messages_without_an_item_mean_the_newest_one() -> None:
+    codec = streaming()
+    for number in range(2):
+        events = received(codec, interim("a", item=None), interim("a b", item=None), completed("a b c", None))
+        assert [text for _, text, _, _, _ in results(events)] == ["a", "a b", "a b c"]
+        assert {segment for segment, *_ in results(events)} == {number}
+
+
+def test_a_segment_whose_start_is_not_told_begins_where_the_last_one_ended() -> None:
+    codec = streaming()
+    received(codec, speech_started(100), speech_stopped(700), completed("one"))
+    assert results(received(codec, interim("two", item="b"))) == [(1, "two", False, 700, 700)]
+
+
+def test_items_that_are_never_completed_do_not_pile_up() -> None:
+    codec = streaming()
+    received(codec, *(speech_started(number, f"item_{number}") for number in range(3 * MAX_REMEMBERED)))
+    assert len(codec._segments._open) == MAX_REMEMBERED
+    codec.finish()
+    assert codec.receive(FINISHED) == [Finished()]
+
+
+# --- trouble ---------------------------------------------------------------------------------------------------------
+
+
+def failure(events: list[CodecEvent]) -> Any:
+    (event,) = events
+    assert isinstance(event, Failed)
+    return event.error
+
+
+def test_an_utterance_that_fails_ends_the_session_with_the_vendors_error() -> None:
+    codec = streaming()
+    failed = server(f"{TRANSCRIPTION}.failed", item_id="item_1", error={"code": "InternalError", "message": "Oh dear."})
+    caught = failure(received(codec, failed))
+    assert (type(caught), caught.code, caught.retryable, caught.request_id) == (
+        VendorError,
+        "InternalError",
+        True,
+        "sess_1",
+    )
+    assert codec.receive(completed("late")) == []
+
+
+@pytest.mark.parametrize("forgotten", [False, True])
+def test_an_end_before_the_final_of_what_was_shown_is_an_error(forgotten: bool) -> None:
+    codec = streaming()
+    received(codec, interim("Hello", item="first"))
+    if forgotten:
+        received(codec, *(speech_started(number, f"item_{number}") for number in range(MAX_REMEMBERED)))
+    codec.finish()
+    caught = failure(codec.receive(FINISHED))
+    assert isinstance(caught, VendorError)
+    assert caught.retryable
+    assert "without the final text" in str(caught)
+
+
+def test_an_end_that_leaves_a_commit_unanswered_is_an_error() -> None:
+    codec = streaming(manual_commit=True)
+    codec.audio(HALF_SECOND)
+    codec.finish()
+    assert "without the final text" in str(failure(codec.receive(FINISHED)))
+
+
+def test_a_committed_utterance_in_which_no_speech_was_detected_is_none() -> None:
+    codec = streaming(manual_commit=True)
+    codec.audio(HALF_SECOND)
+    codec.finish()
+    assert received(codec, committed(), FINISHED) == [SpeechStarted(segment_id=0, start_ms=0), Finished()]
+
+
+def test_an_error_while_the_session_opens_ends_it() -> None:
+    codec = RealtimeCodec(QwenRealtime(), task_id="T")
+    codec.start()
+    caught = failure(received(codec, CREATED, error(param="session.sample_rate")))
+    assert str(caught) == "Not so. (session.sample_rate) (code invalid_value, request sess_1)"
+    assert not caught.retryable
+
+
+@pytest.mark.parametrize(
+    ("kind", "members", "error_class", "retryable"),
+    [
+        ("server_error", {"code": "unheard_of"}, VendorError, True),
+        ("server_error", {"code": "Throttling.RateQuota"}, RateLimitedError, True),
+        ("invalid_request_error", {"event_id": "T_1"}, VendorError, False),
+        ("invalid_request_error", {"event_id": "T_2"}, VendorError, False),
+    ],
+    ids=["server", "quota", "about our settings", "about our audio"],
+)
+def test_an_error_that_ends_the_session_or_costs_audio_is_raised(
+    kind: str, members: dict[str, Any], error_class: type[VendorError], retryable: bool
+) -> None:
+    codec = streaming()
+    codec.audio(HALF_SECOND)
+    caught = failure(codec.receive(error(kind, **members)))
+    assert (type(caught), caught.retryable) == (error_class, retryable)
+
+
+@pytest.mark.parametrize("event_id", [None, "", "event_of_nobody"])
+def test_an_error_about_nothing_that_we_sent_is_reported_and_left_alone(event_id: str | None) -> None:
+    codec = streaming()
+    message = error(event_id=event_id)
+    assert codec.receive(message) == [Unrecognised("error invalid_value", message)]
+    assert codec.finish()
+
+
+def test_the_audio_of_a_refused_commit_comes_with_the_next_one() -> None:
+    codec = streaming(manual_commit=True)
+    codec.audio(HALF_SECOND)
+    (commit,) = codec.commit()
+    message = error(event_id=decoded(commit)["event_id"])
+    assert codec.receive(message) == [Unrecognised("error invalid_value", message)]
+    codec.audio(HALF_SECOND)
+    assert kinds(codec.commit()) == ["input_audio_buffer.commit"]
+    assert results(received(codec, committed(), completed("x"))) == [(0, "x", True, 0, 1_000)]
+
+
+def test_a_refused_commit_at_the_end_is_an_error_since_no_other_follows() -> None:
+    codec = streaming(manual_commit=True)
+    codec.audio(HALF_SECOND)
+    commit, _ = codec.finish()
+    assert isinstance(failure(codec.receive(error(event_id=decoded(commit)["event_id"]))), VendorError)
+
+
+@pytest.mark.parametrize(
+    ("frame", "name"),
+    [
+        (server("response.created"), "response.created"),
+        (json.dumps({"event_id": "x"}), "message without a type"),
+        (b"\x00", "binary message"),
+    ],
+)
+def test_what_it_does_not_know_is_kept_and_reported(frame: str | bytes, name: str) -> None:
+    (event,) = streaming().receive(frame)
+    assert isinstance(event, Unrecognised)
+    assert event.name == name
+
+
+@pytest.mark.parametrize("frame", ["", "{", "[]", '{"type": 1}', server("session.created", session=7)])
+def test_a_message_that_cannot_be_read_is_an_error_with_its_beginning(frame: str) -> None:
+    with pytest.raises(RemoteProtocolError, match="unreadable message from DashScope") as caught:
+        streaming().receive(frame)
+    assert repr(frame[:80]) in str(caught.value)
+
+
+def test_results_before_the_session_has_started_are_out_of_order() -> None:
+    codec = RealtimeCodec(QwenRealtime(), task_id="T")
+    codec.start()
+    with pytest.raises(RemoteProtocolError, match="while the task was starting"):
+        codec.receive(interim("early"))
+
+
+def test_a_context_is_taken_at_the_start_only() -> None:
+    with pytest.raises(ConfigurationError, match="takes it as corpus_text, at the start only"):
+        streaming().update([ContextMessage("user", "names")])

@@ -1,0 +1,432 @@
+"""Sessions that translate, listen to one sentence, or are told a context, over the emulator with a script behind it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from asr_async import (
+    Client,
+    ConfigurationError,
+    ConnectionLostError,
+    ContextMessage,
+    Event,
+    FunASR,
+    Gummy,
+    GummyChat,
+    Local,
+    LocalProtocolError,
+    Paraformer,
+    QwenAudio,
+    Result,
+    SpeechEnded,
+    SpeechEnding,
+    Timeouts,
+    TranslationArrived,
+    VendorError,
+    connect,
+    transcribe,
+)
+from asr_async.emulator import Request, Scripted
+from asr_async.vendors.dashscope import DashScope
+
+from ...support.virtual_time import run_virtual
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable
+
+    from websockets.asyncio.server import ServerConnection
+
+    from asr_async.emulator.engines.engine import Emit
+    from asr_async.vendors.options import Options
+
+pytestmark = pytest.mark.both_loops
+
+SECOND = bytes(32_000)
+SCRIPT: list[dict[str, Any]] = [
+    {
+        "text": "你好世界。",
+        "start_ms": 100,
+        "end_ms": 900,
+        "translations": {"en": "Hello big world.", "ja": "こんにちは"},
+    },
+    {"text": "再见。", "start_ms": 1_200, "end_ms": 1_900, "translations": {"en": "Good bye."}},
+]
+TO_ENGLISH = Gummy(source_language="zh", translation_target_languages=["en"])
+CONTEXT = [ContextMessage("user", "阿里云")]
+
+
+def local(script: Iterable[Any] = SCRIPT) -> Local:
+    return Local(engine=Scripted(script))
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+async def events_of(options: Options, service: Any = None, audio: Any = (SECOND, SECOND)) -> list[Event]:
+    async with connect(options, service or local()) as session:
+        return [event async for event in session.events(audio, pace=None)]
+
+
+def results(events: Iterable[Event], *, final: bool) -> list[tuple[str, dict[str, str]]]:
+    """Texts with their translations."""
+    return [
+        (event.text, {language: translation.text for language, translation in event.translations.items()})
+        for event in events
+        if isinstance(event, Result) and event.is_final == final
+    ]
+
+
+# --- against the emulator --------------------------------------------------------------------------------------------
+
+
+async def test_finals_come_with_their_final_translations() -> None:
+    events = await events_of(TO_ENGLISH)
+    assert results(events, final=True) == [
+        ("你好世界。", {"en": "Hello big world."}),
+        ("再见。", {"en": "Good bye."}),
+    ]
+    finals = [event for event in events if isinstance(event, Result) and event.is_final]
+    assert all(final.translations["en"].is_final for final in finals)
+    assert [events[events.index(final) + 1] for final in finals] == [
+        SpeechEnded(segment_id=0, end_ms=900),
+        SpeechEnded(segment_id=1, end_ms=1_900),
+    ]
+
+
+def test_interims_show_a_translation_that_lags_behind() -> None:
+    async def scenario() -> list[Event]:
+        async with connect(TO_ENGLISH, local()) as session:
+            return [event async for event in session.events([SECOND])]
+
+    interims = results(run_virtual(scenario), final=False)
+    # what stands after each 200 ms of audio; the messages between may be conflated
+    standing = [("你", {}), ("你好", {"en": "Hello"}), ("你好世", {"en": "Hello big"})]
+    assert [interim for interim in interims if interim in standing] == standing
+
+
+async def test_without_a_target_nothing_is_translated() -> None:
+    assert results(await events_of(Gummy()), final=True) == [("你好世界。", {}), ("再见。", {})]
+
+
+async def test_a_translation_alone_leaves_the_text_empty() -> None:
+    options = Gummy(transcription_enabled=False, translation_target_languages=["en"])
+    assert results(await events_of(options), final=True) == [
+        ("", {"en": "Hello big world."}),
+        ("", {"en": "Good bye."}),
+    ]
+
+
+async def test_words_that_will_not_change_any_more_say_so() -> None:
+    async with connect(Gummy(), local()) as session:
+        async for result in session.stream([SECOND]):
+            fixed = [word.is_fixed for word in result.words]
+            assert fixed == [True] * (len(fixed) - 1) + [result.is_final]
+    events = await events_of(Paraformer())
+    assert {word.is_fixed for event in events if isinstance(event, Result) for word in event.words} == {None}
+
+
+async def test_a_transcript_holds_the_translations() -> None:
+    transcript = await transcribe([SECOND, SECOND], TO_ENGLISH, local())
+    assert [result.translations["en"].text for result in transcript.results] == ["Hello big world.", "Good bye."]
+    assert transcript.usage_seconds == 2
+
+
+def test_a_translation_that_never_comes_holds_its_final_for_so_long_and_no_longer() -> None:
+    async def scenario() -> float:
+        ended = asyncio.Event()
+
+        async def live() -> AsyncIterator[bytes]:
+            yield SECOND
+            await ended.wait()
+
+        to_japanese = Gummy(translation_target_languages=["ko"])  # which the script does not have
+        async with connect(to_japanese, local(), timeouts=Timeouts(translation=3)) as session:
+            said_at = 0.0
+            async for result in session.stream(live(), pace=None):
+                if result.is_final:
+                    assert (result.text, result.translations) == ("你好世界。", {})
+                    waited_s = now() - said_at
+                    ended.set()
+                said_at = now()
+        return waited_s
+
+    assert run_virtual(scenario) == pytest.approx(3, abs=0.1)
+
+
+def test_a_final_that_waits_is_not_held_beyond_the_end() -> None:
+    async def scenario() -> float:
+        began_at = now()
+        events = await events_of(Gummy(translation_target_languages=["ko"]))
+        assert results(events, final=True) == [("你好世界。", {}), ("再见。", {})]
+        return now() - began_at
+
+    assert run_virtual(scenario) < 1
+
+
+# --- one sentence ----------------------------------------------------------------------------------------------------
+
+
+async def test_chat_hears_one_sentence_and_leaves_the_rest_of_the_source() -> None:
+    taken = 0
+
+    async def endless() -> AsyncIterator[bytes]:
+        nonlocal taken
+        while True:
+            taken += 1
+            yield bytes(3_200)
+
+    events = await events_of(GummyChat(translation_target_languages=["en"]), audio=endless())
+    assert results(events, final=True) == [("你好世界。", {"en": "Hello big world."})]
+    assert taken < 1_000
+
+
+async def test_chat_takes_pushed_audio_that_comes_too_late_without_complaint() -> None:
+    async with connect(GummyChat(), local()) as session:
+        for _ in range(20):
+            await session.send(bytes(3_200))
+        await session.finish()
+        assert [result.text async for result in session if result.is_final] == ["你好世界。"]
+
+
+# --- a vendor that is out of step further than the emulator ----------------------------------------------------------
+
+
+async def test_chat_says_that_the_end_is_near_before_it_comes() -> None:
+    *_, ending, final, ended = await events_of(GummyChat())
+    assert ending == SpeechEnding(segment_id=0, end_ms=900)
+    assert isinstance(final, Result)
+    assert final.text == "你好世界。"
+    assert ended == SpeechEnded(segment_id=0, end_ms=900)
+
+
+async def test_chat_that_is_spoken_to_for_longer_than_60_seconds_is_an_error_behind_what_was_heard() -> None:
+    script = [("一直说个不停", 58_000, 90_000)]
+    heard: list[str] = []
+    with pytest.raises(VendorError, match="the audio is longer than 60 seconds") as caught:
+        async with connect(GummyChat(), local(script)) as session:
+            async for result in session.stream((SECOND for _ in range(80)), pace=None):
+                heard.append(result.text)
+    assert (caught.value.code, caught.value.retryable) == ("InvalidParameter", False)
+    assert heard[-1] == "一"
+
+
+async def test_an_engine_that_cannot_translate_refuses_the_task() -> None:
+    pytest.importorskip("pocketsphinx")
+    with pytest.raises(VendorError, match=r"the embedded recogniser cannot translate \(into zh\)") as caught:
+        await transcribe([SECOND], Gummy(source_language="en", translation_target_languages=["zh"]), Local())
+    assert caught.value.code == "InvalidParameter"
+
+
+def gummy(sentence_id: int, text: str, *, lang: str | None = None, end: bool = True) -> dict[str, Any]:
+    members = {"sentence_id": sentence_id, "begin_time": 0, "end_time": 900, "text": text, "words": []}
+    sentence = {**members, "sentence_end": end, "lang": lang}
+    return {"translations": [sentence]} if lang else {"transcription": sentence}
+
+
+class Vendor:
+    """Plays a list of outputs, events and seconds to wait; then finishes when asked, or goes away."""
+
+    def __init__(self, *steps: dict[str, Any] | str | float, leaves: bool = False) -> None:
+        self._steps = steps
+        self._leaves = leaves
+        self.said: list[dict[str, Any]] = []
+
+    async def __call__(self, ws: ServerConnection) -> None:
+        task_id = json.loads(await ws.recv())["header"]["task_id"]
+
+        async def send(event: str, payload: dict[str, Any]) -> None:
+            header = {"task_id": task_id, "event": event, "attributes": {}}
+            await ws.send(json.dumps({"header": header, "payload": payload}))
+
+        await send("task-started", {})
+        for step in self._steps:
+            if isinstance(step, dict):
+                await send("result-generated", {"output": step})
+            elif isinstance(step, str):
+                await send(step, {"output": {}})
+            else:
+                await asyncio.sleep(step)
+        if self._leaves:
+            await ws.close(1011)
+            return
+        async for message in ws:
+            if isinstance(message, str):
+                self.said.append(json.loads(message))
+                if self.said[-1]["header"]["action"] == "finish-task":
+                    await send("task-finished", {"output": {}})
+
+
+def run_against(vendor: Vendor, scenario: Any) -> Any:
+    """Run a scenario that is given a service, under a virtual clock."""
+
+    async def run() -> Any:
+        from websockets.asyncio.server import serve
+
+        async with serve(vendor, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            return await scenario(DashScope("sk-test", endpoint=f"ws://127.0.0.1:{port}"))
+
+    return run_virtual(run)
+
+
+LATE = (gummy(0, "你好"), 6.0, gummy(0, "Hello", lang="en"), 1.0)
+
+
+async def lasting(seconds: float) -> AsyncIterator[bytes]:
+    yield SECOND
+    await asyncio.sleep(seconds)
+
+
+def test_chat_that_finishes_by_itself_is_at_its_end() -> None:
+    async def scenario(service: DashScope) -> list[Event]:
+        return await events_of(GummyChat(), service, lasting(9))
+
+    vendor = Vendor(gummy(0, "你好"), "task-finished")
+    assert results(run_against(vendor, scenario), final=True) == [("你好", {})]
+
+
+def test_a_translation_that_comes_after_its_final_is_an_event() -> None:
+    async def scenario(service: DashScope) -> list[Event]:
+        return await events_of(TO_ENGLISH, service, lasting(9))
+
+    events = run_against(Vendor(*LATE), scenario)
+    assert results(events, final=True) == [("你好", {})]
+    (late,) = (event for event in events if isinstance(event, TranslationArrived))
+    assert (late.segment_id, late.language, late.translation.text) == (0, "en", "Hello")
+
+
+def test_a_transcript_takes_in_a_translation_that_came_late() -> None:
+    async def scenario(service: DashScope) -> Any:
+        return await transcribe(lasting(9), TO_ENGLISH, service)
+
+    transcript = run_against(Vendor(*LATE), scenario)
+    (result,) = transcript.results
+    assert (result.text, result.is_final, result.translations["en"].text) == ("你好", True, "Hello")
+
+
+def test_a_stream_without_events_logs_a_translation_that_came_late(caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario(service: DashScope) -> list[Result]:
+        async with connect(TO_ENGLISH, service) as session:
+            return [result async for result in session.stream(lasting(9), pace=None)]
+
+    with caplog.at_level(logging.WARNING, logger="asr_async"):
+        assert results(run_against(Vendor(*LATE), scenario), final=True) == [("你好", {})]
+    assert "a translation came after its final, which session.events() would show" in caplog.text
+
+
+def test_a_lost_connection_takes_no_waiting_final_along() -> None:
+    async def scenario(service: DashScope) -> list[Result]:
+        got: list[Result] = []
+        async with connect(TO_ENGLISH, service) as session:
+            with pytest.raises(ConnectionLostError):
+                async for result in session.stream(lasting(9), pace=None):
+                    got.append(result)
+        return got
+
+    vendor = Vendor(gummy(0, "你好"), gummy(1, "再见"), 0.5, leaves=True)
+    assert results(run_against(vendor, scenario), final=True) == [("你好", {}), ("再见", {})]
+
+
+def test_leaving_a_session_leaves_no_timer_behind() -> None:
+    async def scenario(service: DashScope) -> None:
+        async with connect(TO_ENGLISH, service) as session:
+            async for result in session.stream(lasting(9), pace=None):
+                assert result.text == "你好"
+                break
+            waiting = list(session._delivery._waiting.values())
+        assert [timer.cancelled() for timer, _ in waiting] == [True]
+
+    run_against(Vendor(gummy(0, "你好")), scenario)
+
+
+def test_a_waiting_time_that_is_no_positive_number_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match=r"Timeouts\(translation=0\): must be a positive number of seconds"):
+        Timeouts(translation=0)
+
+
+# --- context ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("options", [FunASR(), QwenAudio(), QwenAudio(model="qwen-audio-3.1-asr-flash-message")])
+def test_a_context_reaches_the_vendor_in_the_course_of_the_audio(options: Options) -> None:
+    async def scenario(service: DashScope) -> None:
+        async with connect(options, service) as session:
+            await session.send(SECOND)
+            await session.update_context(CONTEXT)
+            await session.finish()
+
+    vendor = Vendor()
+    run_against(vendor, scenario)
+    actions = [message["header"]["action"] for message in vendor.said]
+    assert actions == ["continue-task", "finish-task"]
+    assert vendor.said[0]["payload"]["input"]["context"] == [
+        {"role": "user", "content": [{"type": "input_text", "text": "阿里云"}]}
+    ]
+
+
+async def test_the_emulator_takes_a_context_and_gives_the_same_results() -> None:
+    async with connect(QwenAudio(context=CONTEXT), local()) as session:
+        await session.send(SECOND * 2)
+        await session.update_context(CONTEXT)
+        await session.finish()
+        assert [result.text async for result in session if result.is_final] == ["你好世界。", "再见。"]
+
+
+@pytest.mark.parametrize("options", [Paraformer(), Gummy(), GummyChat(), FunASR(model="fun-asr-realtime-2025-09-15")])
+async def test_a_model_that_takes_no_context_says_which_do(options: Options) -> None:
+    able = r"fun-asr-realtime, fun-asr-realtime-2025-11-07, qwen-audio-3\.0-asr-flash-streaming, .* do\)"
+    async with connect(options, local()) as session:
+        with pytest.raises(ConfigurationError, match=f"context: {options.model} does not take one \\({able}"):
+            await session.update_context(CONTEXT)
+
+
+async def test_a_context_that_is_too_long_is_refused() -> None:
+    async with connect(FunASR(), local()) as session:
+        with pytest.raises(ConfigurationError, match="6 messages of 'user', at most 5 are read"):
+            await session.update_context(CONTEXT * 6)
+        with pytest.raises(ConfigurationError, match="a message of 401 characters, at most 400 are read"):
+            await session.update_context([ContextMessage("user", "x" * 401)])
+
+
+async def test_a_context_comes_too_early_before_the_session_is_open_and_too_late_after_its_end() -> None:
+    async with Client(local()) as client:
+        session = client.session(FunASR())
+        with pytest.raises(LocalProtocolError, match="cannot update the context while the task is idle"):
+            await session.update_context(CONTEXT)
+        async with session:
+            await session.send(SECOND)
+            await session.finish()
+            with pytest.raises(LocalProtocolError, match="cannot update the context while the task is done"):
+                await session.update_context(CONTEXT)
+        with pytest.raises(LocalProtocolError):
+            await session.update_context(CONTEXT)
+
+
+# --- the other models ------------------------------------------------------------------------------------------------
+
+
+async def test_the_message_model_gives_finals_only_unless_asked() -> None:
+    model = "qwen-audio-3.1-asr-flash-message"
+    events = await events_of(QwenAudio(model=model))
+    assert results(events, final=True) == [("你好世界。", {}), ("再见。", {})]
+    assert results(events, final=False) == []
+    async with connect(QwenAudio(model=model, intermediate_result_enabled=True), local()) as session:
+        assert not all([result.is_final async for result in session.stream([SECOND])])
+
+
+async def test_the_spoken_language_reaches_the_engine() -> None:
+    class Watched(Scripted):
+        async def open(self, request: Request, emit: Emit) -> Any:
+            asked.append(request.languages)
+            return await super().open(request, emit)
+
+    asked: list[tuple[str, ...]] = []
+    for source in ("zh", "auto", None):
+        await events_of(Gummy(source_language=source), Local(engine=Watched(SCRIPT)))
+    assert asked == [("zh",), (), ()]

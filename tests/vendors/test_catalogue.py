@@ -1,0 +1,117 @@
+"""`models()` tells what each model can do: what the documents say, and what options really take."""
+
+from __future__ import annotations
+
+import functools
+import re
+from typing import Any
+
+import pytest
+
+from asr_async import AudioFormat, ConfigurationError, ModelInfo, models
+from asr_async.vendors import options_for_model, vendors
+from asr_async.vendors.huawei.models import AUDIO_FORMATS
+from asr_async.vendors.options import Options
+
+from ..support.feature_table import EMOTION, FEATURES, FORMATS, HOT_WORDS, ONE_MINUTE, V1_HOT_WORDS
+
+ROWS = {row.model: row for row in models()}
+TABLES_AND_WORDS: dict[str, Any] = {
+    "vocabulary_id": "v",
+    "phrase_id": "p",
+    "vocabulary": {"word": 1},
+    "user_words": ["word"],
+}
+
+
+def takes(row: ModelInfo, sample_rate: int) -> bool:
+    if row.sample_rates is None:
+        return sample_rate >= (row.min_sample_rate or 0)
+    return sample_rate in row.sample_rates
+
+
+def encoding_options(audio: AudioFormat, vendor: str) -> dict[str, Any]:
+    """The options that declare this audio."""
+    if vendor != "huawei":
+        return {"format": audio.encoding, "sample_rate": audio.sample_rate}
+    name = next(name for name, declared in AUDIO_FORMATS.items() if declared == audio)
+    return {"audio_format": name, "property": f"chinese_{audio.sample_rate // 1000}k_general"}
+
+
+def options_of(row: ModelInfo, audio: AudioFormat | None = None, **values: Any) -> Options:
+    rate = (row.sample_rates or (16_000,))[0]
+    declared = encoding_options(audio or AudioFormat(row.formats[0], rate), row.vendor)
+    return options_for_model(row.model)(model=row.model, **declared, **values)
+
+
+@pytest.mark.parametrize("model", FEATURES)
+def test_each_column_of_the_feature_table_is_told(model: str) -> None:
+    column, row = FEATURES[model], ROWS[model]
+    assert takes(row, column.takes_hz)
+    assert column.refuses_hz is None or not takes(row, column.refuses_hz)
+    assert row.formats == FORMATS
+    assert set(row.languages) == column.languages
+    assert row.hot_words == tuple(name for name in (HOT_WORDS, V1_HOT_WORDS) if name in column.has)
+    assert row.emotion == (EMOTION in column.has)
+    assert row.max_audio_s == (60 if ONE_MINUTE in column.has else None)
+    assert (row.starts_per_second, row.yuan_per_second) == (column.starts_per_second, column.yuan_per_second)
+    assert set(row.regions or ()) == column.regions
+
+
+def test_every_model_that_is_found_by_its_name_is_told_once() -> None:
+    told = [name for row in models() for name in (row.model, *row.other_names)]
+    assert len(told) == len(set(told))
+    assert set(told) == {name for vendor in vendors().values() for name in vendor.models}
+    assert {vendor.default_model for vendor in vendors().values()} <= ROWS.keys()
+
+
+def test_the_vendors_stand_in_the_order_of_the_registry() -> None:
+    assert list(dict.fromkeys(row.vendor for row in models()))[:2] == ["dashscope", "huawei"]
+
+
+@pytest.mark.parametrize("row", models(), ids=lambda row: row.model)
+def test_what_is_told_is_what_the_options_take(row: ModelInfo) -> None:
+    options = options_of(row)
+    assert (type(options).__name__, options.model, options.vendor) == (row.options, row.model, row.vendor)
+    assert options.max_audio_ms == (None if row.max_audio_s is None else row.max_audio_s * 1000)
+    for rate in row.sample_rates or (row.min_sample_rate or 8_000,):
+        for encoding in row.formats:
+            assert options_of(row, AudioFormat(encoding, rate)).audio == AudioFormat(encoding, rate)
+    for name, value in TABLES_AND_WORDS.items():
+        accepts = functools.partial(options_of, row, **{name: value})
+        if name in row.hot_words:
+            accepts()
+        else:  # TypeError: the whole class has no such option
+            with pytest.raises((ConfigurationError, TypeError), match=name):
+                accepts()
+
+
+@pytest.mark.parametrize("row", models(), ids=lambda row: row.model)
+def test_every_row_names_a_document_and_its_year(row: ModelInfo) -> None:
+    assert re.search(r"\b20[12]\d\b", row.source)
+
+
+def test_how_sentences_are_cut() -> None:
+    assert ROWS["paraformer-realtime-v2"].segmentation == ("silence", "meaning")
+    assert ROWS["paraformer-realtime-v1"].segmentation == ("silence",)
+    assert ROWS["gummy-chat-v1"].segmentation == ROWS["huawei/sentence"].segmentation == ("one sentence",)
+    assert ROWS["qwen3-asr-flash-realtime"].segmentation == ("silence", "caller")
+    assert ROWS["huawei/continue"].segmentation == ("silence",)
+    assert ROWS["huawei/short"].segmentation == ()
+
+
+def test_which_models_take_a_context_and_which_translate() -> None:
+    assert {name for name, row in ROWS.items() if row.context} == {
+        "fun-asr-realtime",
+        "fun-asr-realtime-2025-11-07",
+        "qwen-audio-3.0-asr-flash-streaming",
+        "qwen-audio-3.1-asr-flash-streaming",
+        "qwen-audio-3.1-asr-flash-message",
+    }
+    translating = {name: set(row.translation) for name, row in ROWS.items() if row.translation}
+    assert translating == {name: {"zh", "en", "ja", "ko"} for name in ("gummy-realtime-v1", "gummy-chat-v1")}
+
+
+def test_a_mode_of_huawei_is_found_by_its_own_name_too() -> None:
+    assert ROWS["huawei/continue"].other_names == ("continue",)
+    assert options_for_model("continue") is options_for_model("huawei/continue")
