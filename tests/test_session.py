@@ -150,7 +150,7 @@ class Talkative:
         self.every_s, self.count, self.burst = every_s, count, burst
         self.fed_bytes = 0
         self.silent_ms = 0
-        self.heard_speech = True
+        self.has_speech = True
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Talkative:

@@ -26,7 +26,7 @@ connections whenever it is run. It strikes a connection once, and `times` connec
 - `after_audio_ms`: when so much audio has been listened to, at the end of the message that holds it;
 - `after_s`: so many seconds after the connection was opened.
 
-Knows no protocol and no socket: a `FaultScript` is asked at each step of a connection what is to happen now, and
+Knows no protocol and no socket: a `ConnectionFaults` is asked at each step of a connection what is to happen now, and
 whoever asks does it. Plain HTTP, for tables and tokens, has no faults.
 """
 
@@ -51,12 +51,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Close",
+    "ConnectionFaults",
     "Cut",
     "Delay",
     "Fail",
     "Fault",
-    "FaultRun",
-    "FaultScript",
+    "FaultInjector",
     "Faults",
     "Garbage",
     "HalfOpen",
@@ -337,7 +337,7 @@ def _read(value: Mapping[str, Any]) -> Fault:
     return kind(**members)
 
 
-class FaultRun:
+class FaultInjector:
     """A plan under way: how many connections have come, and what has struck."""
 
     def __init__(self, plan: Faults) -> None:
@@ -354,11 +354,11 @@ class FaultRun:
             counts[self._plan.faults[index].kind] += count
         return dict(counts)
 
-    def connection(self) -> FaultScript:
+    def connection(self) -> ConnectionFaults:
         """Count one more connection, and pick what may strike it."""
         self._connections += 1
         concerned = [index for index in range(len(self._plan.faults)) if self._concerns(index)]
-        return FaultScript(self, self._connections, {index: self._plan.faults[index] for index in concerned})
+        return ConnectionFaults(self, self._connections, {index: self._plan.faults[index] for index in concerned})
 
     def _concerns(self, index: int) -> bool:
         fault, number = self._plan.faults[index], self._connections
@@ -377,10 +377,10 @@ class FaultRun:
         return True
 
 
-class FaultScript:
+class ConnectionFaults:
     """What is to go wrong on one connection. Each question takes what it returns out of the script."""
 
-    def __init__(self, run: FaultRun, number: int, waiting: Mapping[int, Fault]) -> None:
+    def __init__(self, run: FaultInjector, number: int, waiting: Mapping[int, Fault]) -> None:
         self._run = run
         self._number = number
         self._waiting = dict(waiting)
@@ -395,7 +395,7 @@ class FaultScript:
         return not self._waiting
 
     def __repr__(self) -> str:
-        return f"<FaultScript of connection {self._number}: {len(self._waiting)} to come>"
+        return f"<ConnectionFaults of connection {self._number}: {len(self._waiting)} to come>"
 
     def at_the_door(self) -> list[Fault]:
         """What strikes before the handshake is answered."""

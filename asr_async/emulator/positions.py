@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from array import array
 
-from .container import SAMPLE_BYTES
+from .audio_decoder import SAMPLE_BYTES
 
 __all__ = ["position_audio", "position_of"]
 

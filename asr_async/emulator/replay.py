@@ -5,7 +5,7 @@ sent as much as had been sent before it on the tape, in audio by bytes and in te
 after that as on the tape. Frames of audio may be cut otherwise than they were. A text of another type than the tape's
 next one ends the connection, with both types in the reason. Ids that the client gives (`task_id`, `event_id`) are put
 in the place of the recorded ones, so a new session takes the answers for its own. A refused handshake is refused again,
-and a connection that the vendor closed or that broke is closed or broken again. Keys are not checked.
+and a connection that the vendor closed or that broke is closed or broken again. ApiKeys are not checked.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from aiohttp import WSCloseCode, WSMsgType, web
 
 from .._net.wire_log import Closed, FrameRecord, Refused, audio_bytes, read_tape
 from ..errors import ConfigurationError, LocalProtocolError
-from .conversation import CutEnd, End, end_when, first_end
 from .dashscope import realtime as dashscope_realtime
 from .dashscope import tasks as dashscope
-from .door import Door
 from .faults import MAX_REASON_BYTES
+from .handler import WebSocketHandler
 from .server import listen
+from .session import CutConnection, EndConnection, end_when, first_end
 
 if TYPE_CHECKING:
     import os
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from typing import Self
 
     from .._net.wire_log import Record
-    from .door import Talk
-    from .line import Line
+    from .connection import ClientConnection
+    from .handler import ServerSession
 
 __all__ = ["Replay", "replay"]
 
@@ -73,7 +73,7 @@ class Replay:
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as starting:
             application = web.Application()
-            door = _Door(self._connections)
+            door = _Handler(self._connections)
             application.router.add_get("/{path:.*}", door.enter)
             self._address = await listen(application, [door.shut], starting, host=self._host, port=self._port)
             self._running = starting.pop_all()
@@ -110,7 +110,7 @@ class Replay:
         return f"ws://{self.address}"
 
 
-class _Door(Door):
+class _Handler(WebSocketHandler):
     """Gives each client the next connection of the tape."""
 
     def __init__(self, connections: Sequence[Sequence[Record]]) -> None:
@@ -118,7 +118,7 @@ class _Door(Door):
         self._connections = connections
         self._next = iter(connections)
 
-    async def _receive(self, _request: web.Request, line: Line) -> Talk | web.Response:
+    async def _receive(self, _request: web.Request, line: ClientConnection) -> ServerSession | web.Response:
         records = next(self._next, None)
         if records is None:
             return web.Response(status=503, text=f"the tape has {len(self._connections)} connections, no more")
@@ -158,7 +158,7 @@ class _Progress:
 class _Playing:
     """One connection of a tape, played to a client."""
 
-    def __init__(self, line: Line, records: Sequence[Record]) -> None:
+    def __init__(self, line: ClientConnection, records: Sequence[Record]) -> None:
         self._line = line
         self._records = records
         self._steps = tuple(_steps(records))
@@ -176,9 +176,9 @@ class _Playing:
                 beside.create_task(end_when(leaving))
                 beside.create_task(self._play())
                 await self._listen()
-        except* End as ends:
+        except* EndConnection as ends:
             end = first_end(ends)
-            if isinstance(end, CutEnd):
+            if isinstance(end, CutConnection):
                 self._line.cut()
             else:
                 await self._line.part(end.close_code, end.reason)
@@ -191,7 +191,7 @@ class _Playing:
             elif message.type is WSMsgType.TEXT:
                 self._on_text(message.data)
             else:
-                raise End("the client left", close_code=WSCloseCode.OK)
+                raise EndConnection("the client left", close_code=WSCloseCode.OK)
             self._moved.set()
 
     def _on_text(self, text: str) -> None:
@@ -225,8 +225,8 @@ class _Playing:
     async def _play_back(self, record: Record) -> None:
         if isinstance(record, Closed) and record.by == "server":
             if record.code == WSCloseCode.ABNORMAL_CLOSURE:
-                raise CutEnd
-            raise End(record.reason, close_code=WSCloseCode.OK if record.code == NO_CODE else record.code)
+                raise CutConnection
+            raise EndConnection(record.reason, close_code=WSCloseCode.OK if record.code == NO_CODE else record.code)
         if isinstance(record, FrameRecord):
             await self._line.send(*self._message(record))
 
@@ -240,9 +240,9 @@ class _Playing:
         return text.encode(), WSMsgType.TEXT
 
 
-def _mismatch(difference: str) -> End:
+def _mismatch(difference: str) -> EndConnection:
     reason = f"the tape has {difference}".encode()[:MAX_REASON_BYTES].decode(errors="ignore")
-    return End(reason, close_code=WSCloseCode.POLICY_VIOLATION)
+    return EndConnection(reason, close_code=WSCloseCode.POLICY_VIOLATION)
 
 
 def _steps(records: Sequence[Record]) -> Iterator[tuple[str, int]]:

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from ..errors import ConfigurationError, LocalProtocolError
+from .api_keys import ApiKeys
 from .dashscope import realtime as dashscope_realtime
 from .dashscope import rest as dashscope_rest
 from .dashscope import tasks as dashscope
-from .dashscope.tables import Tables
-from .faults import FaultRun, Faults
+from .dashscope.hotwords import HotWordTables
+from .faults import FaultInjector, Faults
 from .huawei import rasr as huawei
-from .keys import Keys
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
@@ -96,7 +96,7 @@ class Emulator:
         self._host = host
         self._port = port
         self._api_keys = api_keys
-        self._faults = FaultRun(faults)
+        self._faults = FaultInjector(faults)
         self._address: str | None = None
         self._running = AsyncExitStack()
         """What leaving undoes, in this order: the port, the rooms, the server, the engine."""
@@ -108,12 +108,12 @@ class Emulator:
         async with AsyncExitStack() as starting:
             engine = await starting.enter_async_context(self._engine)
             application = web.Application(client_max_size=MAX_BODY_BYTES)
-            keys, tables, faults = Keys(self._api_keys), Tables(), self._faults
-            dashscope_rest.mount(application, keys=keys, tables=tables)
+            keys, tables, faults = ApiKeys(self._api_keys), HotWordTables(), self._faults
+            dashscope_rest.add_routes(application, keys=keys, tables=tables)
             shut_rooms = [
-                dashscope.mount(application, engine, keys=keys, tables=tables, faults=faults),
-                dashscope_realtime.mount(application, engine, keys=keys, faults=faults),
-                huawei.mount(application, engine, api_keys=self._api_keys, faults=faults),
+                dashscope.add_routes(application, engine, keys=keys, tables=tables, faults=faults),
+                dashscope_realtime.add_routes(application, engine, keys=keys, faults=faults),
+                huawei.add_routes(application, engine, api_keys=self._api_keys, faults=faults),
             ]
             self._address = await listen(application, shut_rooms, starting, host=self._host, port=self._port)
             self._running = starting.pop_all()

@@ -15,12 +15,13 @@ import websockets
 from websockets.asyncio.client import ClientConnection
 
 from asr_async.emulator import Emulator, Fault, Faults, Scripted, position_audio, position_of, serve
+from asr_async.emulator.connection import HALF_OPEN_S
 from asr_async.emulator.faults import (
     Close,
     Cut,
     Delay,
     Fail,
-    FaultRun,
+    FaultInjector,
     Garbage,
     HalfOpen,
     MuteFinish,
@@ -28,7 +29,6 @@ from asr_async.emulator.faults import (
     SlowReader,
     Throttle,
 )
-from asr_async.emulator.line import HALF_OPEN_S
 from asr_async.errors import ConfigurationError
 
 from ..support.virtual_time import run_virtual
@@ -598,7 +598,7 @@ async def _ended(peer: Peer) -> bool:
 
 
 def struck(plan: Faults, connections: int) -> list[int]:
-    run = FaultRun(plan)
+    run = FaultInjector(plan)
     return [number for number in range(connections) if run.connection().at("start")]
 
 
@@ -613,7 +613,7 @@ def test_probability_is_the_seeds_alone() -> None:
 
 
 def test_a_fault_that_was_picked_but_found_no_point_is_not_used_up() -> None:
-    run = FaultRun(Faults([Cut(after_frames=2, times=1)]))
+    run = FaultInjector(Faults([Cut(after_frames=2, times=1)]))
     first, second = run.connection(), run.connection()
     assert first.after_audio(100) == []
     assert [fault.kind for _ in range(2) for fault in second.after_audio(100)] == ["cut"]
@@ -622,13 +622,13 @@ def test_a_fault_that_was_picked_but_found_no_point_is_not_used_up() -> None:
 
 
 def test_a_connection_is_struck_once_by_each_fault() -> None:
-    script = FaultRun(Faults([Garbage(at="audio"), Garbage(after_frames=2)])).connection()
+    script = FaultInjector(Faults([Garbage(at="audio"), Garbage(after_frames=2)])).connection()
     assert [len(script.after_audio(100)) for _ in range(4)] == [1, 1, 0, 0]
 
 
 def test_two_emulators_count_for_themselves() -> None:
     plan = Faults([Throttle(connection=1)])
-    assert [len(FaultRun(plan).connection().at("start")) for _ in range(2)] == [1, 1]
+    assert [len(FaultInjector(plan).connection().at("start")) for _ in range(2)] == [1, 1]
 
 
 async def test_a_client_without_a_good_key_does_not_count() -> None:

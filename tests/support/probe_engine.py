@@ -27,7 +27,7 @@ class Probe:
         self.finishing = False
         self.released = asyncio.Event()
         self.silent_ms = 0
-        self.heard_speech = True
+        self.has_speech = True
         self.request: Request | None = None
         self.emit: Emit | None = None
 

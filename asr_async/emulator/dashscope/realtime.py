@@ -43,20 +43,20 @@ from ...vendors.dashscope.realtime_wire import (
     WireSpeechStarted,
     WireSpeechStopped,
 )
-from ..container import Pcm, portions
-from ..conversation import Conversation, End, engine_refusals
+from ..audio_decoder import PcmDecoder, split_samples
 from ..engines.engine import Request
-from .tasks import BearerDoor
+from ..session import EndConnection, VendorSession, engine_refusals
+from .tasks import ApiKeyHandler
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from ..conversation import Link
+    from ..api_keys import ApiKeys
     from ..engines.engine import Engine, Hypothesis, Recognition
-    from ..faults import FaultRun
-    from ..keys import Keys
+    from ..faults import FaultInjector
+    from ..session import Link
 
-__all__ = ["PATH", "mount"]
+__all__ = ["PATH", "add_routes"]
 
 PATH = "/api-ws/v1/realtime"
 
@@ -119,7 +119,7 @@ class _RefusedError(Exception):
         self.fault = Fault(type="invalid_request_error", code=code, message=message, param=param)
 
 
-class _ServerError(End):
+class _ServerError(EndConnection):
     """Something went wrong on this side: the client is told, then the connection closes.
 
     The documents give no close code for this; 1011 was seen (a third party's log, 2026-04).
@@ -204,7 +204,7 @@ def _read_said(text: str) -> _Said:
         return msgspec.json.decode(text, type=_Said)
     except (msgspec.MsgspecError, RecursionError):
         # "1007: bad JSON" (error page)
-        raise End("Invalid payload data", close_code=WSCloseCode.INVALID_TEXT) from None
+        raise EndConnection("Invalid payload data", close_code=WSCloseCode.INVALID_TEXT) from None
 
 
 def _read_settings(config: SessionConfig) -> _Settings:
@@ -223,7 +223,7 @@ def _read_settings(config: SessionConfig) -> _Settings:
 # --- a connection ----------------------------------------------------------------------------------------------------
 
 
-class _Connection(Conversation[State, Step]):
+class _Connection(VendorSession[State, Step]):
     """One client, one session."""
 
     engine_codes = _ENGINE_CODES
@@ -235,7 +235,7 @@ class _Connection(Conversation[State, Step]):
         self._session_id = _new_id("sess")
         self._settings = _Settings()
         self._recognition: Recognition | None = None
-        self._samples = Pcm()
+        self._samples = PcmDecoder()
         self._items = _Items()
         self._uncommitted: list[str] = []
         """The manual mode: what was heard since the last commit."""
@@ -243,7 +243,7 @@ class _Connection(Conversation[State, Step]):
     async def _read(self) -> NoReturn:
         # not at the handshake: "Model not found" is a close code (error page)
         if self._model not in REALTIME_CAPABILITIES:
-            raise End("Model not found", close_code=WSCloseCode.INVALID_TEXT)
+            raise EndConnection("Model not found", close_code=WSCloseCode.INVALID_TEXT)
         await self._send(SessionCreated(event_id=_new_id("event"), session=self._session))
         await super()._read()
 
@@ -292,7 +292,7 @@ class _Connection(Conversation[State, Step]):
         if self._recognition is None:
             self._recognition = await self._open(self._settings)
         samples = self._samples.decode(data)
-        for piece in portions(samples, self._settings.sample_rate, PIECE_MS):
+        for piece in split_samples(samples, self._settings.sample_rate, PIECE_MS):
             with _engine_refusals():
                 await self._recognition.feed(piece)
         await self._reach_after_audio(len(samples), self._settings.sample_rate)
@@ -406,10 +406,10 @@ class _Connection(Conversation[State, Step]):
             return _RefusedError("invalid_value", f"{step.value} came after audio")
         return _RefusedError("invalid_value", f"{step.value} came after session.finish")
 
-    def _impatience(self) -> End:
-        return End("idle", close_code=WSCloseCode.OK)
+    def _impatience(self) -> EndConnection:
+        return EndConnection("idle", close_code=WSCloseCode.OK)
 
-    def _failure(self, code: str, message: str) -> End:
+    def _failure(self, code: str, message: str) -> EndConnection:
         return _ServerError(code, message)
 
     async def _release(self) -> None:
@@ -417,10 +417,10 @@ class _Connection(Conversation[State, Step]):
         if self._recognition is not None:
             await self._recognition.aclose()
         self._recognition = None
-        self._samples = Pcm()
+        self._samples = PcmDecoder()
         self._uncommitted.clear()
 
-    async def _say_why(self, end: End) -> None:
+    async def _say_why(self, end: EndConnection) -> None:
         if isinstance(end, _ServerError):
             await self._send_fault(end.fault)
 
@@ -460,16 +460,16 @@ def _new_id(kind: str) -> str:
 # --- the door --------------------------------------------------------------------------------------------------------
 
 
-def mount(
-    application: web.Application, engine: Engine, *, keys: Keys, faults: FaultRun
+def add_routes(
+    application: web.Application, engine: Engine, *, keys: ApiKeys, faults: FaultInjector
 ) -> Callable[[], Awaitable[None]]:
     """Add the routes of the realtime protocol; return what ends its connections."""
-    door = _Door(engine, keys, faults)
+    door = _Handler(engine, keys, faults)
     for path in (PATH, f"{PATH}/"):
         application.router.add_get(path, door.enter)
     return door.shut
 
 
-class _Door(BearerDoor):
-    def _welcome(self, request: web.Request, link: Link) -> Conversation[State, Step]:
+class _Handler(ApiKeyHandler):
+    def _welcome(self, request: web.Request, link: Link) -> VendorSession[State, Step]:
         return _Connection(link, self._engine, request.query.get("model", ""))

@@ -35,16 +35,16 @@ from ...vendors.dashscope.rest_wire import (
     VocabularyId,
     VocabularyList,
 )
-from .tables import TableError
+from .hotwords import HotWordTableError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from ...vendors.dashscope.rest_wire import VocabularyAction
-    from ..keys import Keys
-    from .tables import Tables
+    from ..api_keys import ApiKeys
+    from .hotwords import HotWordTables
 
-__all__ = ["PATH", "mount", "refusal_at_the_door", "refusal_of"]
+__all__ = ["PATH", "add_routes", "refusal_at_the_door", "refusal_of"]
 
 PATH = "/api/v1"
 
@@ -58,7 +58,7 @@ _STATUS = {"InvalidApiKey": 401, "InvalidParameter": 400, "ModelNotFound": 404, 
 _Shape = TypeVar("_Shape")
 
 
-def mount(application: web.Application, *, keys: Keys, tables: Tables) -> None:
+def add_routes(application: web.Application, *, keys: ApiKeys, tables: HotWordTables) -> None:
     """Add the REST routes."""
     room = _Room(keys, tables)
     router = application.router
@@ -70,7 +70,7 @@ def mount(application: web.Application, *, keys: Keys, tables: Tables) -> None:
     router.add_delete(f"{PATH}{FINE_TUNED_PATH}/{{phrase_id}}", room.handler(room.delete_phrases))
 
 
-def refusal_at_the_door(request: web.Request, keys: Keys) -> web.Response | None:
+def refusal_at_the_door(request: web.Request, keys: ApiKeys) -> web.Response | None:
     """The answer to a client whose key is not let in, in this room or the WebSocket's; None for the others."""
     scheme, _, key = request.headers.get("Authorization", "").partition(" ")
     key = key.strip()
@@ -85,7 +85,7 @@ def refusal_at_the_door(request: web.Request, keys: Keys) -> web.Response | None
 class _Room:
     """What each route does."""
 
-    def __init__(self, keys: Keys, tables: Tables) -> None:
+    def __init__(self, keys: ApiKeys, tables: HotWordTables) -> None:
         self._keys = keys
         self._tables = tables
 
@@ -99,7 +99,7 @@ class _Room:
                 return refusal
             try:
                 return _json(await act(request))
-            except TableError as error:
+            except HotWordTableError as error:
                 return _refused(error.code, error.message)
 
         return handle
@@ -111,7 +111,7 @@ class _Room:
     async def customize(self, request: web.Request) -> dict[str, Any]:
         asked = _read(await request.read(), Customization)
         if asked.model != VOCABULARY_MODEL:
-            raise TableError("ModelNotFound", f"Model not found: {asked.model}")
+            raise HotWordTableError("ModelNotFound", f"Model not found: {asked.model}")
         return _answer(self._customized(asked.input))
 
     def _customized(self, action: VocabularyAction) -> msgspec.Struct | dict[str, Any]:
@@ -135,7 +135,7 @@ class _Room:
     async def compile_phrases(self, request: web.Request) -> dict[str, Any]:
         asked = _read(await request.read(), CompilePhrases)
         if asked.training_type != PHRASE_TRAINING:
-            raise TableError("InvalidParameter", f"training_type: the emulator knows {PHRASE_TRAINING} only")
+            raise HotWordTableError("InvalidParameter", f"training_type: the emulator knows {PHRASE_TRAINING} only")
         phrase_id = asked.finetuned_output or None
         return _answer(self._tables.compile_phrases(phrase_id, asked.model, asked.hyper_parameters.phrase_list))
 
@@ -159,20 +159,20 @@ def _read(body: bytes, shape: type[_Shape]) -> _Shape:
     try:
         return msgspec.json.decode(body, type=shape)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise TableError("InvalidParameter", str(error)) from None
+        raise HotWordTableError("InvalidParameter", str(error)) from None
 
 
 def _number(request: web.Request, name: str, default: int, most: int) -> int:
     text = request.query.get(name, str(default))
     number = int(text) if text.isdecimal() and len(text) <= len(str(most)) else 0
     if not 1 <= number <= most:
-        raise TableError("InvalidParameter", f"{name} {text}: must be between 1 and {most}")
+        raise HotWordTableError("InvalidParameter", f"{name} {text}: must be between 1 and {most}")
     return number
 
 
 def _page_size(size: int) -> int:
     if not 1 <= size <= MAX_PAGE_SIZE:
-        raise TableError("InvalidParameter", f"page_size {size}: must be between 1 and {MAX_PAGE_SIZE}")
+        raise HotWordTableError("InvalidParameter", f"page_size {size}: must be between 1 and {MAX_PAGE_SIZE}")
     return size
 
 

@@ -29,24 +29,24 @@ from ...vendors.dashscope.wire import (
     WireUsage,
     WireWord,
 )
-from ..container import SAMPLE_BYTES, Pcm, UndecodableError, Wav, portions
-from ..conversation import Conversation, End, engine_refusals
-from ..door import FaultyDoor
+from ..audio_decoder import SAMPLE_BYTES, AudioDecodeError, PcmDecoder, WavDecoder, split_samples
 from ..engines.engine import Request
+from ..handler import FaultInjectingHandler
+from ..session import EndConnection, VendorSession, engine_refusals
 from .gummy import GummySentences
+from .hotwords import HotWordTableError
 from .rest import refusal_at_the_door, refusal_of
-from .tables import TableError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
-    from ..conversation import Link
+    from ..api_keys import ApiKeys
     from ..engines.engine import Engine, Hypothesis, Recognition
-    from ..faults import FaultRun
-    from ..keys import Keys
-    from .tables import Tables
+    from ..faults import FaultInjector
+    from ..session import Link
+    from .hotwords import HotWordTables
 
-__all__ = ["PATH", "BearerDoor", "mount"]
+__all__ = ["PATH", "ApiKeyHandler", "add_routes"]
 
 PATH = "/api-ws/v1/inference"
 
@@ -117,14 +117,14 @@ PATIENCE_S = {State.IDLE: IDLE_TIMEOUT_S, State.STREAMING: DATA_TIMEOUT_S}
 """How long the client may say nothing. Elsewhere it is the engine's turn, and nobody waits for the client."""
 
 
-class _InvalidPayloadError(End):
+class _InvalidPayloadError(EndConnection):
     """A message that the documents answer with the closing of the connection."""
 
     def __init__(self) -> None:
         super().__init__("Invalid payload data", close_code=WSCloseCode.INVALID_TEXT)
 
 
-class _TaskFailedError(End):
+class _TaskFailedError(EndConnection):
     """The task fails; `code` and `message` are told before the connection closes.
 
     The documents give no close code for this. 1000: what went wrong has been said in the message before.
@@ -256,7 +256,7 @@ def _is_message(model: str) -> bool:
     return model.endswith("-message")
 
 
-def _read_hot_words(run: RunPayload, parameters: _Parameters, tables: Tables) -> tuple[str, ...]:
+def _read_hot_words(run: RunPayload, parameters: _Parameters, tables: HotWordTables) -> tuple[str, ...]:
     """The words that came along, of the vocabulary and of the phrase lists. An unknown vocabulary is `NotFound`."""
     words = [*(parameters.vocabulary or ())]
     words += [word for resource in run.resources for word in tables.phrases(resource.resource_id)]
@@ -264,7 +264,7 @@ def _read_hot_words(run: RunPayload, parameters: _Parameters, tables: Tables) ->
         languages = parameters.language_hints or ()
         try:
             words += tables.hot_words(parameters.vocabulary_id, model=run.model, languages=languages)
-        except TableError as error:
+        except HotWordTableError as error:
             raise _TaskFailedError(error.code, error.message) from None
     return tuple(words)
 
@@ -280,11 +280,11 @@ def _checked(given: dict[str, Any], shape: type[_Shape]) -> _Shape:
 # --- audio -----------------------------------------------------------------------------------------------------------
 
 
-def _decoder(parameters: _Parameters) -> Pcm | Wav:
+def _decoder(parameters: _Parameters) -> PcmDecoder | WavDecoder:
     if parameters.format == "pcm":
-        return Pcm()
+        return PcmDecoder()
     if parameters.format == "wav":
-        return Wav(parameters.sample_rate)
+        return WavDecoder(parameters.sample_rate)
     raise _TaskFailedError("UNSUPPORTED_FORMAT", f"the emulator decodes pcm and wav only, not {parameters.format}")
 
 
@@ -349,7 +349,7 @@ class _Sentences:
 class _Task:
     """One task: what was asked for, how much audio has come, and what is to be said about it."""
 
-    def __init__(self, task_id: str, payload: dict[str, Any], tables: Tables) -> None:
+    def __init__(self, task_id: str, payload: dict[str, Any], tables: HotWordTables) -> None:
         run = _read_run(payload)
         capability = CAPABILITIES.get(run.model)
         if capability is None:
@@ -392,9 +392,9 @@ class _Task:
         """The samples in a frame, in portions for the engine; each counts as received when it is taken."""
         try:
             samples = self._decoder.decode(data)
-        except UndecodableError as error:
+        except AudioDecodeError as error:
             raise _TaskFailedError("DECODE_ERROR", f"Failed to decode audio: {error}") from None
-        for piece in portions(samples, self.parameters.sample_rate, PIECE_MS):
+        for piece in split_samples(samples, self.parameters.sample_rate, PIECE_MS):
             if self._is_over:
                 return  # what comes after the one sentence is not heard
             self._audio_bytes += len(piece)
@@ -461,12 +461,12 @@ def _sentences(capability: Capability, parameters: _Parameters) -> _Sentences | 
 # --- a connection ----------------------------------------------------------------------------------------------------
 
 
-class _Connection(Conversation[State, Step]):
+class _Connection(VendorSession[State, Step]):
     """One client; task after task."""
 
     engine_codes = _ENGINE_CODES
 
-    def __init__(self, link: Link, engine: Engine, tables: Tables) -> None:
+    def __init__(self, link: Link, engine: Engine, tables: HotWordTables) -> None:
         super().__init__(link, state=State.IDLE, transitions=TRANSITIONS, patience_s=PATIENCE_S)
         self._engine = engine
         self._tables = tables
@@ -475,12 +475,12 @@ class _Connection(Conversation[State, Step]):
         """The task that a failure is about: also one that could not be accepted."""
         self._used_ids: set[str] = set()
 
-    def _impatience(self) -> End:
+    def _impatience(self) -> EndConnection:
         if self._state is State.IDLE:
-            return End("idle", close_code=WSCloseCode.OK)
+            return EndConnection("idle", close_code=WSCloseCode.OK)
         return _TaskFailedError("CLIENT_ERROR", f"request timeout after {DATA_TIMEOUT_S} seconds.")
 
-    def _refusal(self, step: Step) -> End:
+    def _refusal(self, step: Step) -> EndConnection:
         if self._state is State.IDLE:
             return _InvalidPayloadError()
         if step is Step.RUN:
@@ -488,7 +488,7 @@ class _Connection(Conversation[State, Step]):
         when = "before task-started" if self._state is State.STARTING else "after finish-task"
         return _TaskFailedError("CLIENT_ERROR", f"{step.value} came {when}")
 
-    def _failure(self, code: str, message: str) -> End | None:
+    def _failure(self, code: str, message: str) -> EndConnection | None:
         return _TaskFailedError(code, message) if self._may(Step.FAIL) else None
 
     async def _on_text(self, text: str) -> None:
@@ -546,9 +546,9 @@ class _Connection(Conversation[State, Step]):
         with engine_refusals(_ENGINE_CODES, _TaskFailedError):
             await recognition.finish()
         await self._reach("result")
-        heard_speech = recognition.heard_speech
+        has_speech = recognition.has_speech
         await self._release()
-        if not heard_speech:
+        if not has_speech:
             raise _TaskFailedError("NO_VALID_AUDIO_ERROR", "no valid audio was received")
         self._take(Step.FINISHED)
         self._rearm()
@@ -575,7 +575,7 @@ class _Connection(Conversation[State, Step]):
             await self._task.recognition.aclose()
         self._task = None
 
-    async def _say_why(self, end: End) -> None:
+    async def _say_why(self, end: EndConnection) -> None:
         if isinstance(end, _TaskFailedError):
             self._take(Step.FAIL)
             _logger.debug("emulator: task %s failed: %s %s", self._task_id, end.code, end.message)
@@ -585,20 +585,20 @@ class _Connection(Conversation[State, Step]):
 # --- the door --------------------------------------------------------------------------------------------------------
 
 
-def mount(
-    application: web.Application, engine: Engine, *, keys: Keys, tables: Tables, faults: FaultRun
+def add_routes(
+    application: web.Application, engine: Engine, *, keys: ApiKeys, tables: HotWordTables, faults: FaultInjector
 ) -> Callable[[], Awaitable[None]]:
     """Add the routes of the task protocol; return what ends its connections."""
-    door = _Door(engine, keys, faults, tables)
+    door = _Handler(engine, keys, faults, tables)
     for path in (PATH, f"{PATH}/"):
         application.router.add_get(path, door.enter)
     return door.shut
 
 
-class BearerDoor(FaultyDoor):
+class ApiKeyHandler(FaultInjectingHandler):
     """Lets clients in by their keys."""
 
-    def __init__(self, engine: Engine, keys: Keys, faults: FaultRun) -> None:
+    def __init__(self, engine: Engine, keys: ApiKeys, faults: FaultInjector) -> None:
         super().__init__(faults)
         self._engine = engine
         self._keys = keys
@@ -610,10 +610,10 @@ class BearerDoor(FaultyDoor):
         return refusal_of(code, message)
 
 
-class _Door(BearerDoor):
-    def __init__(self, engine: Engine, keys: Keys, faults: FaultRun, tables: Tables) -> None:
+class _Handler(ApiKeyHandler):
+    def __init__(self, engine: Engine, keys: ApiKeys, faults: FaultInjector, tables: HotWordTables) -> None:
         super().__init__(engine, keys, faults)
         self._tables = tables
 
-    def _welcome(self, _request: web.Request, link: Link) -> Conversation[State, Step]:
+    def _welcome(self, _request: web.Request, link: Link) -> VendorSession[State, Step]:
         return _Connection(link, self._engine, self._tables)

@@ -161,7 +161,7 @@ class _Session:
 
     def answer(self, call: int, hypotheses: Iterable[Hypothesis] = ()) -> Answer:
         silent_ms = self._taken_ms - self._heard_until_ms
-        return Answer(call, tuple(hypotheses), silent_ms=silent_ms, heard_speech=self._heard_speech)
+        return Answer(call, tuple(hypotheses), silent_ms=silent_ms, has_speech=self._heard_speech)
 
     @property
     def _taken_ms(self) -> int:

@@ -63,7 +63,7 @@ class Recognition(Protocol):
         ...
 
     @property
-    def heard_speech(self) -> bool:
+    def has_speech(self) -> bool:
         """Whether anything was heard at all."""
         ...
 

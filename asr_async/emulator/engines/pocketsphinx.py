@@ -97,7 +97,7 @@ class Answer(msgspec.Struct, frozen=True):
     call: int
     hypotheses: tuple[Hypothesis, ...] = ()
     silent_ms: int = 0
-    heard_speech: bool = False
+    has_speech: bool = False
 
 
 def pack(message: Message | Answer) -> bytes:
@@ -214,9 +214,9 @@ class _PocketSphinxRecognition:
         return self._last.silent_ms
 
     @property
-    def heard_speech(self) -> bool:
+    def has_speech(self) -> bool:
         """Whether any word was heard; noise is none."""
-        return self._last.heard_speech
+        return self._last.has_speech
 
     async def start(self) -> None:
         with self._over_on_error():

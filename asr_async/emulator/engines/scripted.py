@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from ...errors import ConfigurationError
-from ..container import SAMPLE_BYTES
+from ..audio_decoder import SAMPLE_BYTES
 from .engine import Hypothesis, HypothesisWord
 
 if TYPE_CHECKING:
@@ -413,7 +413,7 @@ class _ScriptedRecognition:
         return max(0, self._clock.audio_ms - heard_until_ms)
 
     @property
-    def heard_speech(self) -> bool:
+    def has_speech(self) -> bool:
         """Whether the first segment has begun."""
         return self._heard_speech or self._begun > 0
 
@@ -422,7 +422,7 @@ class _ScriptedRecognition:
         place = self._clock.read(samples)
         if place is not None and self._clock.leaps_to(place):
             await self.finish()
-            self._heard_speech = self.heard_speech
+            self._heard_speech = self.has_speech
             self._read_from(self._clock.to_ms(place))
         self._clock.take(samples, place)
         while self._next is not None and self._next.end_ms <= self._clock.now_ms:

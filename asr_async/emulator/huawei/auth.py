@@ -23,7 +23,7 @@ from ...vendors.huawei.signing import ALGORITHM, canonical_request, signature
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-__all__ = ["TOKEN_LIFETIME_S", "Gate", "answer"]
+__all__ = ["TOKEN_LIFETIME_S", "Authenticator", "answer"]
 
 CLOCK_TOLERANCE = timedelta(minutes=15)
 """How far the date of a signature may be off (FAQ, signing guide)."""
@@ -69,7 +69,7 @@ class _Token(msgspec.Struct, frozen=True):
     for_project: bool
 
 
-class Gate:
+class Authenticator:
     """Checks credentials, and gives out tokens."""
 
     def __init__(self, api_keys: Collection[str] | Mapping[str, str] | None) -> None:

@@ -32,21 +32,21 @@ from ...results import join_texts
 from ...vendors.huawei.models import AUDIO_FORMATS, FRAME_LIMITS, MODES, Mode, rate_of
 from ...vendors.huawei.wire import End as EndCommand
 from ...vendors.huawei.wire import Segment, ServerMessage, StartConfig, WireResult, WireWord
-from ..container import SAMPLE_BYTES, Companded, Pcm, portions
-from ..conversation import Conversation, End, engine_refusals
-from ..door import FaultyDoor
+from ..audio_decoder import SAMPLE_BYTES, G711Decoder, PcmDecoder, split_samples
 from ..engines.engine import Hypothesis, Request
+from ..handler import FaultInjectingHandler
+from ..session import EndConnection, VendorSession, engine_refusals
 from . import rest as huawei_rest
-from .auth import Gate
+from .auth import Authenticator
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 
-    from ..conversation import Link
     from ..engines.engine import Engine, Recognition
-    from ..faults import FaultRun
+    from ..faults import FaultInjector
+    from ..session import Link
 
-__all__ = ["mount"]
+__all__ = ["add_routes"]
 
 VOICE_TIMEOUT_S = 20
 """A connection on which the client says nothing for so long is closed: "wait voice timeout" (FATAL_ERROR page)."""
@@ -142,7 +142,7 @@ class _RoundError(Exception):
         self.code = code
 
 
-class _VoiceTimeoutError(End):
+class _VoiceTimeoutError(EndConnection):
     """The client said nothing for too long; it is told before the connection closes.
 
     The documents give no close code for this. 1000: what went wrong has been said in the message before.
@@ -371,7 +371,7 @@ class _Round:
         self._hot_words = hot_words
         self._sample_rate = audio.sample_rate
         encoding = cast("Literal['pcm', 'ulaw', 'alaw']", audio.encoding)
-        self._decoder = Pcm() if encoding == "pcm" else Companded(encoding)
+        self._decoder = PcmDecoder() if encoding == "pcm" else G711Decoder(encoding)
         self._audio_bytes = 0
 
     @property
@@ -389,7 +389,7 @@ class _Round:
                 "SIS.0032",
                 f"an audio message has {least} to {most} bytes at {self._sample_rate} Hz, this one has {len(data)}",
             )
-        for piece in portions(self._decoder.decode(data), self._sample_rate, PIECE_MS):
+        for piece in split_samples(self._decoder.decode(data), self._sample_rate, PIECE_MS):
             self._audio_bytes += len(piece)
             if self._audio_bytes > self._mode.max_audio_s * self._sample_rate * SAMPLE_BYTES:
                 raise _RoundError(
@@ -401,7 +401,7 @@ class _Round:
 # --- a connection ----------------------------------------------------------------------------------------------------
 
 
-class _Connection(Conversation[State, Step]):
+class _Connection(VendorSession[State, Step]):
     """One client; round after round."""
 
     engine_codes = _ENGINE_CODES
@@ -424,7 +424,7 @@ class _Connection(Conversation[State, Step]):
             return _RoundError("SIS.0032", "START came while a round was running: END it first")
         return _RoundError("SIS.0032", f"{step.value} came {_OUT_OF_ORDER[self._state]}")
 
-    def _impatience(self) -> End:
+    def _impatience(self) -> EndConnection:
         return _VoiceTimeoutError()
 
     def _failure(self, code: str, message: str) -> _RoundError:
@@ -496,7 +496,7 @@ class _Connection(Conversation[State, Step]):
             heard_bytes += len(piece)
             with _engine_refusals():
                 await recognition.feed(piece)
-            if not recognition.heard_speech:
+            if not recognition.has_speech:
                 await self._say(round_, round_.reading.after_silence(recognition.silent_ms))
             if round_.reading.is_over:
                 break
@@ -579,7 +579,7 @@ class _Connection(Conversation[State, Step]):
     async def _tell(self, message: ServerMessage) -> None:
         await self._send(msgspec.structs.replace(message, trace_id=self._trace_id))
 
-    async def _say_why(self, end: End) -> None:
+    async def _say_why(self, end: EndConnection) -> None:
         if isinstance(end, _VoiceTimeoutError):
             _logger.debug("emulator: %r: %s", self, end)
             await self._tell(ServerMessage(resp_type="FATAL_ERROR", error_code="SIS.0304", error_msg=end.reason))
@@ -588,28 +588,30 @@ class _Connection(Conversation[State, Step]):
 # --- the door --------------------------------------------------------------------------------------------------------
 
 
-def mount(
+def add_routes(
     application: web.Application,
     engine: Engine,
     *,
     api_keys: Collection[str] | Mapping[str, str] | None,
-    faults: FaultRun,
+    faults: FaultInjector,
 ) -> Callable[[], Awaitable[None]]:
     """Add the routes of recognition, tokens and hot-word tables; return what ends the connections."""
-    gate = Gate(api_keys)
+    gate = Authenticator(api_keys)
     vocabularies = huawei_rest.Vocabularies()
-    huawei_rest.mount(application, gate, vocabularies)
-    door = _Door(engine, gate, vocabularies, faults)
+    huawei_rest.add_routes(application, gate, vocabularies)
+    door = _Handler(engine, gate, vocabularies, faults)
     path = f"/v1/{{project_id}}/{{path:{'|'.join(map(re.escape, _PATHS))}}}"
     for end in ("", "/"):
         application.router.add_get(path + end, door.enter)
     return door.shut
 
 
-class _Door(FaultyDoor):
+class _Handler(FaultInjectingHandler):
     """Lets clients in by their tokens and signatures."""
 
-    def __init__(self, engine: Engine, gate: Gate, vocabularies: huawei_rest.Vocabularies, faults: FaultRun) -> None:
+    def __init__(
+        self, engine: Engine, gate: Authenticator, vocabularies: huawei_rest.Vocabularies, faults: FaultInjector
+    ) -> None:
         super().__init__(faults)
         self._engine = engine
         self._gate = gate
@@ -621,7 +623,7 @@ class _Door(FaultyDoor):
     def _error_body(self, code: str, message: str) -> Any:
         return {"error_code": code, "error_msg": message}
 
-    def _welcome(self, request: web.Request, link: Link) -> Conversation[State, Step]:
+    def _welcome(self, request: web.Request, link: Link) -> VendorSession[State, Step]:
         mode = _PATHS[request.match_info["path"]]
         words_of = functools.partial(self._vocabularies.words, request.match_info["project_id"])
         return _Connection(link, self._engine, mode, words_of)

@@ -16,12 +16,12 @@ import msgspec
 from aiohttp import web
 
 from ...vendors.huawei.rest_wire import TokenRequest
-from .auth import TOKEN_LIFETIME_S, Gate, answer
+from .auth import TOKEN_LIFETIME_S, Authenticator, answer
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-__all__ = ["Vocabularies", "mount"]
+__all__ = ["Vocabularies", "add_routes"]
 
 MAX_TABLES = 100
 MAX_WORDS = 10_000
@@ -41,7 +41,7 @@ _WORD = re.compile(rf"(?P<word>[A-Z{_HAN}]+)(?:/(?:[1-9]|10)|=.{{1,32}})?")
 _HAS_HAN = re.compile(f"[{_HAN}]")
 
 
-def mount(application: web.Application, gate: Gate, vocabularies: Vocabularies) -> None:
+def add_routes(application: web.Application, gate: Authenticator, vocabularies: Vocabularies) -> None:
     """Add the routes of IAM and of the hot-word tables."""
     tables = _Tables(gate, vocabularies)
     tables_path = "/v1/{project_id}/asr/vocabularies"
@@ -59,7 +59,7 @@ def mount(application: web.Application, gate: Gate, vocabularies: Vocabularies) 
 class _Iam:
     """Gives out tokens for names and passwords."""
 
-    def __init__(self, gate: Gate) -> None:
+    def __init__(self, gate: Authenticator) -> None:
         self._gate = gate
 
     async def issue(self, request: web.Request) -> web.Response:
@@ -168,7 +168,7 @@ class Vocabularies:
 class _Tables:
     """The requests about tables."""
 
-    def __init__(self, gate: Gate, vocabularies: Vocabularies) -> None:
+    def __init__(self, gate: Authenticator, vocabularies: Vocabularies) -> None:
         self._gate = gate
         self._vocabularies = vocabularies
 

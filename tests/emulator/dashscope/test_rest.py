@@ -9,7 +9,7 @@ import pytest
 
 from asr_async import AuthenticationError, DashScope, Paraformer, QwenAudio, VendorError, connect
 from asr_async.emulator import Emulator, Scripted, serve
-from asr_async.emulator.keys import MAX_ISSUED, Keys
+from asr_async.emulator.api_keys import MAX_ISSUED, ApiKeys
 from asr_async.hotwords import HotWord
 
 from ...support.virtual_time import run_virtual
@@ -231,9 +231,9 @@ async def test_a_vocabulary_serves_its_own_model_only() -> None:
 
 def test_keys_are_let_in_while_they_are_known_or_issued() -> None:
     async def scenario() -> None:
-        keys = Keys({"sk-a", "st-given"})
+        keys = ApiKeys({"sk-a", "st-given"})
         assert [keys.let_in(key) for key in ("sk-a", "st-given", "sk-b", "st-b")] == [True, True, False, False]
-        anybody = Keys(None)
+        anybody = ApiKeys(None)
         assert [anybody.let_in(key) for key in ("sk-a", "st-b")] == [True, False]
         issued = anybody.issue(10)
         assert anybody.let_in(issued)
@@ -244,10 +244,10 @@ def test_keys_are_let_in_while_they_are_known_or_issued() -> None:
 
 def test_the_oldest_issued_key_makes_room() -> None:
     async def scenario() -> None:
-        keys = Keys({"sk-a"})
+        keys = ApiKeys({"sk-a"})
         issued = [keys.issue(10) for _ in range(MAX_ISSUED + 1)]
         assert [keys.let_in(key) for key in issued[:2]] == [False, True]
-        assert repr(keys) == f"<Keys 1 known, {MAX_ISSUED} issued>"
+        assert repr(keys) == f"<ApiKeys 1 known, {MAX_ISSUED} issued>"
 
     run_virtual(scenario)
 

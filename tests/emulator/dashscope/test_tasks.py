@@ -15,8 +15,8 @@ import websockets
 from websockets.asyncio.client import ClientConnection
 
 from asr_async.emulator import Emulator, Engine, Hypothesis, HypothesisWord, PocketSphinx, Request, Scripted, serve
+from asr_async.emulator.connection import CLOSE_TIMEOUT_S
 from asr_async.emulator.dashscope import tasks as room
-from asr_async.emulator.line import CLOSE_TIMEOUT_S
 from asr_async.errors import ConfigurationError, LocalProtocolError
 from asr_async.vendors.dashscope.models import CAPABILITIES
 

@@ -165,18 +165,18 @@ class TestHearing:
             await recognition.feed(bytes(2 * 16_000 * 2))
             await recognition.finish()
             assert recognition.silent_ms == 2_000
-            assert not recognition.heard_speech
+            assert not recognition.has_speech
             assert repr(recognition).endswith("over (it was finished), silent for 2000 ms>")
         assert hypotheses == []
 
     async def test_silent_ms_counts_from_the_last_speech(self, engine: PocketSphinx) -> None:
         async with opened(engine) as recognition:
             await recognition.feed(samples_of("train")[:64_000])
-            assert recognition.heard_speech
+            assert recognition.has_speech
             assert recognition.silent_ms == 0
             await recognition.feed(samples_of("train")[64_000:] + bytes(32_000))
             assert 1_000 <= recognition.silent_ms <= 2_000
-            assert recognition.heard_speech
+            assert recognition.has_speech
 
 
 class TestRefusing:

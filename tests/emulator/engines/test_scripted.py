@@ -95,7 +95,7 @@ async def test_audio_that_ends_inside_a_segment_finalises_what_was_said() -> Non
 async def test_a_segment_that_was_not_reached_is_not_said(audio_ms: int, finals: int) -> None:
     emitted, recognition = await heard(Scripted(TWO), audio_ms)
     assert sum(hypothesis.is_final for hypothesis in emitted) == finals
-    assert recognition.heard_speech == (finals > 0)
+    assert recognition.has_speech == (finals > 0)
 
 
 async def test_a_segment_of_which_no_word_was_begun_is_not_said() -> None:
@@ -371,13 +371,13 @@ async def test_silence_is_counted_in_the_recognitions_own_audio() -> None:
         pass
 
     recognition = await PLACED.open(Request(sample_rate=16_000), emit)
-    assert not recognition.heard_speech
+    assert not recognition.has_speech
     await recognition.feed(position_audio(1_400, 2_000))
-    assert (recognition.silent_ms, recognition.heard_speech) == (200, True)
+    assert (recognition.silent_ms, recognition.has_speech) == (200, True)
     await recognition.feed(bytes(32_000))
     assert recognition.silent_ms == 1_200
     await recognition.feed(position_audio(0, 50))
-    assert recognition.heard_speech
+    assert recognition.has_speech
 
 
 async def test_audio_without_positions_is_silence_to_an_engine_that_reads_them() -> None:

@@ -22,7 +22,7 @@ from huaweicloudsdkcore.signer.signer import Signer
 from websockets.asyncio.client import ClientConnection
 
 from asr_async.emulator import Emulator, Engine, Hypothesis, HypothesisWord, PocketSphinx, Request, Scripted, serve
-from asr_async.emulator.container import Companded
+from asr_async.emulator.audio_decoder import G711Decoder
 from asr_async.emulator.huawei import rasr as room
 
 from ...support.probe_engine import Probe, until
@@ -734,7 +734,7 @@ async def test_companded_audio_reaches_the_engine_as_16_bit_samples(
 ) -> None:
     codes = bytes(range(256)) * 2
     config = {"audio_format": f"{law}{rate_khz}k8bit", "property": f"chinese_{rate_khz}k_general"}
-    assert await heard([codes], **config) == Companded(law).decode(codes)
+    assert await heard([codes], **config) == G711Decoder(law).decode(codes)
 
 
 @pytest.mark.skipif(sys.version_info >= (3, 13), reason="audioop, the witness, has left the standard library")
@@ -745,7 +745,7 @@ def test_all_256_codes_are_expanded_as_the_standard_library_does(law: Literal["u
         import audioop
     codes = bytes(range(256))
     expand = {"ulaw": audioop.ulaw2lin, "alaw": audioop.alaw2lin}[law]
-    assert Companded(law).decode(codes) == expand(codes, 2)
+    assert G711Decoder(law).decode(codes) == expand(codes, 2)
 
 
 @pytest.mark.parametrize(
@@ -753,7 +753,7 @@ def test_all_256_codes_are_expanded_as_the_standard_library_does(law: Literal["u
     [("ulaw", 0x00, -32_124), ("ulaw", 0x80, 32_124), ("ulaw", 0xFF, 0), ("alaw", 0xD5, 8), ("alaw", 0x2A, -32_256)],
 )
 def test_the_ends_of_the_companding_laws(law: Literal["ulaw", "alaw"], code: int, sample: int) -> None:
-    assert int.from_bytes(Companded(law).decode(bytes([code])), "little", signed=True) == sample
+    assert int.from_bytes(G711Decoder(law).decode(bytes([code])), "little", signed=True) == sample
 
 
 @pytest.mark.parametrize(("mode", "most_s"), [("short", 60), ("sentence", 60)])

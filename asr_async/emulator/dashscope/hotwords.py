@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from ...vendors.dashscope.rest_wire import Entry
 
-__all__ = ["TableError", "Tables"]
+__all__ = ["HotWordTableError", "HotWordTables"]
 
 MAX_VOCABULARIES = 10
 """An account's limit, by secondary sources."""
@@ -29,7 +29,7 @@ MAX_PHRASE_LISTS = 100
 """The documents name no limit, and show an account with 61."""
 
 
-class TableError(Exception):
+class HotWordTableError(Exception):
     """What was asked for cannot be done."""
 
     def __init__(self, code: str, message: str) -> None:
@@ -38,7 +38,7 @@ class TableError(Exception):
         self.message = message
 
 
-class Tables:
+class HotWordTables:
     """Vocabularies and phrase lists by their ids, oldest first."""
 
     def __init__(self) -> None:
@@ -51,12 +51,12 @@ class Tables:
         """The words that count in a task: with language hints only those of such a language, or of none.
 
         Raises:
-            TableError: there is no such vocabulary, or it is another model's.
+            HotWordTableError: there is no such vocabulary, or it is another model's.
         """
         table = self.vocabulary(vocabulary_id)
         if table.target_model != model:
             # "target_model must equal the model used"; the documents give no code
-            raise TableError("InvalidParameter", f"{vocabulary_id} is for {table.target_model}, not for {model}")
+            raise HotWordTableError("InvalidParameter", f"{vocabulary_id} is for {table.target_model}, not for {model}")
         return tuple(
             entry.text
             for entry in table.vocabulary or ()
@@ -76,11 +76,11 @@ class Tables:
     def create_vocabulary(self, prefix: str, model: str, entries: tuple[Entry, ...]) -> str:
         """Make a vocabulary; it can be used at once."""
         if not NAME.fullmatch(prefix):
-            raise TableError("InvalidParameter", f"prefix {prefix!r}: 1 to 10 of a-z and 0-9")
+            raise HotWordTableError("InvalidParameter", f"prefix {prefix!r}: 1 to 10 of a-z and 0-9")
         _check_model(model, "vocabulary_id")
         _check_entries(entries)
         if len(self._vocabularies) >= MAX_VOCABULARIES:
-            raise TableError("InvalidParameter", f"there are {MAX_VOCABULARIES} vocabularies already")
+            raise HotWordTableError("InvalidParameter", f"there are {MAX_VOCABULARIES} vocabularies already")
         vocabulary_id = f"vocab-{prefix}-{uuid.uuid4().hex}"
         now = _now()
         self._vocabularies[vocabulary_id] = WireVocabulary(
@@ -114,7 +114,7 @@ class Tables:
         try:
             return self._vocabularies[vocabulary_id]
         except KeyError:
-            raise TableError("NotFound", f"vocabulary {vocabulary_id} not found") from None
+            raise HotWordTableError("NotFound", f"vocabulary {vocabulary_id} not found") from None
 
     def delete_vocabulary(self, vocabulary_id: str) -> None:
         """Remove a vocabulary."""
@@ -129,12 +129,12 @@ class Tables:
         _check_count(len(phrases))
         for text, weight in phrases.items():
             if fault := phrase_fault(text, weight):
-                raise TableError("InvalidParameter", f"phrase {text!r}: {fault}")
+                raise HotWordTableError("InvalidParameter", f"phrase {text!r}: {fault}")
         job_id = f"ft-{dt.datetime.now(tz=dt.UTC):%Y%m%d%H%M}-{uuid.uuid4().hex[:4]}"
         if phrase_id is not None:
             self.phrase_list(phrase_id)
         elif len(self._phrase_lists) >= MAX_PHRASE_LISTS:
-            raise TableError("InvalidParameter", f"there are {MAX_PHRASE_LISTS} phrase lists already")
+            raise HotWordTableError("InvalidParameter", f"there are {MAX_PHRASE_LISTS} phrase lists already")
         made = FineTuned(
             finetuned_output=phrase_id or f"{model}-{job_id}",
             job_id=job_id,
@@ -161,7 +161,7 @@ class Tables:
         try:
             return self._phrase_lists[phrase_id][0]
         except KeyError:
-            raise TableError("NotFound", f"finetuned_output {phrase_id} not found") from None
+            raise HotWordTableError("NotFound", f"finetuned_output {phrase_id} not found") from None
 
     def delete_phrase_list(self, phrase_id: str) -> None:
         """Remove a phrase list."""
@@ -172,21 +172,21 @@ class Tables:
 def _check_model(model: str, option: str) -> None:
     capability = CAPABILITIES.get(model)
     if capability is None:
-        raise TableError("ModelNotFound", f"Model not found: {model}")
+        raise HotWordTableError("ModelNotFound", f"Model not found: {model}")
     if option not in capability.options:
-        raise TableError("InvalidParameter", f"{model} has no {option}")
+        raise HotWordTableError("InvalidParameter", f"{model} has no {option}")
 
 
 def _check_entries(entries: tuple[Entry, ...]) -> None:
     _check_count(len(entries))
     for entry in entries:
         if fault := vocabulary_fault(entry):
-            raise TableError("InvalidParameter", f"vocabulary: {entry.text!r}: {fault}")
+            raise HotWordTableError("InvalidParameter", f"vocabulary: {entry.text!r}: {fault}")
 
 
 def _check_count(count: int) -> None:
     if not 1 <= count <= MAX_WORDS:
-        raise TableError("InvalidParameter", f"{count} words, must be between 1 and {MAX_WORDS}")
+        raise HotWordTableError("InvalidParameter", f"{count} words, must be between 1 and {MAX_WORDS}")
 
 
 def _now() -> str:

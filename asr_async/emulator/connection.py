@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from typing import NoReturn
 
-__all__ = ["CLOSE_TIMEOUT_S", "HALF_OPEN_S", "Line", "pause"]
+__all__ = ["CLOSE_TIMEOUT_S", "HALF_OPEN_S", "ClientConnection", "pause"]
 
 CLOSE_TIMEOUT_S = 1.0
 """How long a client has for its side of the closing handshake, and for taking what is still on its way to it."""
@@ -36,7 +36,7 @@ SLOW_BUFFER_BYTES = 4_096
 _logger = logging.getLogger("asr_async")
 
 
-class Line:
+class ClientConnection:
     """A WebSocket and the TCP connection under it."""
 
     def __init__(self, ws: web.WebSocketResponse, transport: asyncio.Transport) -> None:
@@ -52,7 +52,7 @@ class Line:
 
     def __repr__(self) -> str:
         state = "closing" if self._transport.is_closing() else "open"
-        return f"<Line {state}, {len(self._late)} messages on a long way>"
+        return f"<ClientConnection {state}, {len(self._late)} messages on a long way>"
 
     # --- messages ----------------------------------------------------------------------------------------------------
 

@@ -3,9 +3,9 @@
 Knows no protocol. A vendor's room says in `TRANSITIONS` what may follow what, and in its hooks what a message means.
 
 One connection is one task group. The reader lives in it, beside a task that opens the engine or lets it finish while
-reading goes on. Whatever ends the connection is raised as an `End` by whoever finds it: that stops the others, gives
+reading goes on. Whatever ends the connection is raised as an `EndConnection`: that stops the others, gives
 the recognition back, and only then is the client told. Faults strike in the reader, or in a task that waits for their
-time; those that end the connection are such an `End` too.
+time; those that end the connection are such an `EndConnection` too.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, TypeVar
 import msgspec
 from aiohttp import WSCloseCode, WSMsgType
 
-from .container import SAMPLE_BYTES
+from .audio_decoder import SAMPLE_BYTES
 from .engines.engine import EngineRefusedError
 from .faults import Close, Cut, Delay, Fail, Garbage, HalfOpen, MuteFinish, SlowReader, Throttle
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping
 
-    from .faults import Fault, FaultScript, Moment
-    from .line import Line
+    from .connection import ClientConnection
+    from .faults import ConnectionFaults, Fault, Moment
 
 __all__ = [
-    "Conversation",
-    "CutEnd",
-    "End",
+    "CutConnection",
+    "EndConnection",
     "Link",
+    "VendorSession",
     "end_when",
     "engine_refusals",
     "first_end",
@@ -47,7 +47,7 @@ _State = TypeVar("_State", bound=enum.Enum)
 _Step = TypeVar("_Step", bound=enum.Enum)
 
 
-class End(Exception):  # noqa: N818 - the end of a connection, not always an error
+class EndConnection(Exception):  # noqa: N818 - ends a connection, not always an error
     """The connection is over: the client left, or it is to be closed with this code and reason."""
 
     def __init__(self, reason: str, *, close_code: int) -> None:
@@ -56,14 +56,14 @@ class End(Exception):  # noqa: N818 - the end of a connection, not always an err
         self.close_code = close_code
 
 
-class CutEnd(End):
+class CutConnection(EndConnection):
     """The connection breaks, on demand."""
 
     def __init__(self) -> None:
         super().__init__("cut on demand", close_code=WSCloseCode.ABNORMAL_CLOSURE)
 
 
-class _HalfOpenEnd(End):
+class _HoldHalfOpen(EndConnection):
     """The connection is dead from now on, but stays open, on demand."""
 
     def __init__(self) -> None:
@@ -73,11 +73,11 @@ class _HalfOpenEnd(End):
 class Link(msgspec.Struct, frozen=True):
     """A connection as the door hands it over: the line, and what is to go wrong."""
 
-    line: Line
-    script: FaultScript
+    line: ClientConnection
+    script: ConnectionFaults
 
 
-class Conversation(ABC, Generic[_State, _Step]):
+class VendorSession(ABC, Generic[_State, _Step]):
     """One client; a room's subclass walks its table of steps with it."""
 
     engine_codes: ClassVar[Mapping[str, str]]
@@ -111,7 +111,7 @@ class Conversation(ABC, Generic[_State, _Step]):
 
     @abstractmethod
     async def _on_text(self, text: str) -> None:
-        """Take in a text message; an `End` that is raised here, or in what follows, ends the connection."""
+        """Take in a text message; an `EndConnection` that is raised here, or in what follows, ends the connection."""
 
     @abstractmethod
     async def _on_audio(self, data: bytes) -> None:
@@ -122,7 +122,7 @@ class Conversation(ABC, Generic[_State, _Step]):
         """What the client gets for a step that is not in the table."""
 
     @abstractmethod
-    def _impatience(self) -> End:
+    def _impatience(self) -> EndConnection:
         """What the client gets when it has said nothing for too long."""
 
     @abstractmethod
@@ -134,14 +134,14 @@ class Conversation(ABC, Generic[_State, _Step]):
         """Give the recognition back; again, if that was interrupted."""
 
     @abstractmethod
-    async def _say_why(self, end: End) -> None:
+    async def _say_why(self, end: EndConnection) -> None:
         """Tell the client what is wrong, before its connection is closed."""
 
     async def run(self, leaving: asyncio.Event) -> None:
         """Serve the client until it leaves, is to be sent away, or `leaving` is set."""
         try:
             await self._converse(leaving)
-        except* End as ends:
+        except* EndConnection as ends:
             await self._part(first_end(ends), leaving)
 
     async def _converse(self, leaving: asyncio.Event) -> None:
@@ -165,7 +165,7 @@ class Conversation(ABC, Generic[_State, _Step]):
             elif message.type is WSMsgType.BINARY:
                 await self._on_audio(message.data)
             else:  # closed from the other side, or lost
-                raise End("the client left", close_code=WSCloseCode.OK)
+                raise EndConnection("the client left", close_code=WSCloseCode.OK)
 
     async def _receive(self) -> Any:
         """Wait for a message; pings are answered on the way and do not count."""
@@ -228,11 +228,11 @@ class Conversation(ABC, Generic[_State, _Step]):
     async def _suffer(self, fault: Fault) -> None:
         match fault:
             case Cut():
-                raise CutEnd
+                raise CutConnection
             case HalfOpen():
-                raise _HalfOpenEnd
+                raise _HoldHalfOpen
             case Close():
-                raise End(fault.reason, close_code=fault.code)
+                raise EndConnection(fault.reason, close_code=fault.code)
             case Fail():
                 self._fail(fault.code or self.engine_codes["broken"], fault.message)
             case Throttle():
@@ -253,23 +253,23 @@ class Conversation(ABC, Generic[_State, _Step]):
 
     # --- the end -----------------------------------------------------------------------------------------------------
 
-    async def _part(self, end: End, leaving: asyncio.Event) -> None:
+    async def _part(self, end: EndConnection, leaving: asyncio.Event) -> None:
         match end:
-            case CutEnd():
+            case CutConnection():
                 self._line.cut()
-            case _HalfOpenEnd():
+            case _HoldHalfOpen():
                 await self._line.play_dead(leaving)
             case _:
                 await self._line.part(end.close_code, end.reason, lambda: self._say_why(end))
 
 
 async def end_when(leaving: asyncio.Event) -> NoReturn:
-    """End the connection when the emulator leaves."""
+    """EndConnection the connection when the emulator leaves."""
     await leaving.wait()
-    raise End("the emulator is leaving", close_code=WSCloseCode.GOING_AWAY)
+    raise EndConnection("the emulator is leaving", close_code=WSCloseCode.GOING_AWAY)
 
 
-def first_end(ends: BaseExceptionGroup[End]) -> End:
+def first_end(ends: BaseExceptionGroup[EndConnection]) -> EndConnection:
     """The end that was found first."""
     first = ends.exceptions[0]
     return first_end(first) if isinstance(first, BaseExceptionGroup) else first

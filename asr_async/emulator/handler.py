@@ -12,22 +12,22 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 from aiohttp import web
 
-from .conversation import Link
+from .connection import CLOSE_TIMEOUT_S, ClientConnection, pause
 from .faults import Cut, Delay, HalfOpen, Refuse
-from .line import CLOSE_TIMEOUT_S, Line, pause
+from .session import Link
 
 if TYPE_CHECKING:
-    from .conversation import Conversation
-    from .faults import Fault, FaultRun
+    from .faults import Fault, FaultInjector
+    from .session import VendorSession
 
-__all__ = ["Door", "FaultyDoor", "Talk"]
+__all__ = ["FaultInjectingHandler", "ServerSession", "WebSocketHandler"]
 
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 """What is longer closes the connection. More than any room allows, so that it can say what it allows; and where a
 vendor names no limit, its SDK sends any buffer as one message."""
 
 
-class Talk(Protocol):
+class ServerSession(Protocol):
     """What happens on a connection."""
 
     async def run(self, leaving: asyncio.Event) -> None:
@@ -35,7 +35,7 @@ class Talk(Protocol):
         ...
 
 
-class Door(ABC):
+class WebSocketHandler(ABC):
     """Lets clients into a room, and all of them out at the end."""
 
     def __init__(self) -> None:
@@ -43,7 +43,7 @@ class Door(ABC):
         self._handler_tasks: set[asyncio.Task[Any]] = set()
 
     @abstractmethod
-    async def _receive(self, request: web.Request, line: Line) -> Talk | web.Response:
+    async def _receive(self, request: web.Request, line: ClientConnection) -> ServerSession | web.Response:
         """Begin the talk with a client, or say what it gets in place of one; the line is not open yet."""
 
     async def enter(self, request: web.Request) -> web.StreamResponse:
@@ -55,7 +55,7 @@ class Door(ABC):
         handler_task.add_done_callback(self._handler_tasks.discard)
         # no compression: none of the services is known to offer permessage-deflate, no official SDK asks for it
         ws = web.WebSocketResponse(timeout=CLOSE_TIMEOUT_S, compress=False, max_msg_size=MAX_MESSAGE_BYTES)
-        talk = await self._receive(request, Line(ws, request.transport))
+        talk = await self._receive(request, ClientConnection(ws, request.transport))
         if isinstance(talk, web.Response):
             return talk
         await ws.prepare(request)
@@ -70,10 +70,10 @@ class Door(ABC):
             await asyncio.wait(self._handler_tasks)
 
 
-class FaultyDoor(Door):
+class FaultInjectingHandler(WebSocketHandler):
     """The door of a vendor's room: who comes in is checked, and something may go wrong."""
 
-    def __init__(self, faults: FaultRun) -> None:
+    def __init__(self, faults: FaultInjector) -> None:
         super().__init__()
         self._faults = faults
 
@@ -86,10 +86,10 @@ class FaultyDoor(Door):
         """The vendor's own form of an error in plain HTTP, for JSON."""
 
     @abstractmethod
-    def _welcome(self, request: web.Request, link: Link) -> Conversation[Any, Any]:
+    def _welcome(self, request: web.Request, link: Link) -> VendorSession[Any, Any]:
         """Begin the conversation with a client that came in."""
 
-    async def _receive(self, request: web.Request, line: Line) -> Talk | web.Response:
+    async def _receive(self, request: web.Request, line: ClientConnection) -> ServerSession | web.Response:
         if refusal := self._refused(request):
             return refusal
         script = self._faults.connection()
@@ -98,7 +98,7 @@ class FaultyDoor(Door):
                 return instead
         return self._welcome(request, Link(line, script))
 
-    async def _suffer(self, fault: Fault, line: Line) -> web.Response | None:
+    async def _suffer(self, fault: Fault, line: ClientConnection) -> web.Response | None:
         match fault:
             case Refuse():
                 return self._refusal(fault)

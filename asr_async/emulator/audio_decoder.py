@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["SAMPLE_BYTES", "Companded", "Pcm", "UndecodableError", "Wav", "portions"]
+__all__ = ["SAMPLE_BYTES", "AudioDecodeError", "G711Decoder", "PcmDecoder", "WavDecoder", "split_samples"]
 
 SAMPLE_BYTES = 2
 
@@ -19,18 +19,18 @@ MAX_WAV_CHUNK_BYTES = 1024 * 1024
 """No header has so much before its samples; what says it has is not waited for."""
 
 
-class UndecodableError(Exception):
+class AudioDecodeError(Exception):
     """The bytes are not what they were declared to be; the text says why."""
 
 
-def portions(samples: bytes, sample_rate: int, length_ms: int) -> Iterator[bytes]:
+def split_samples(samples: bytes, sample_rate: int, length_ms: int) -> Iterator[bytes]:
     """Cut samples into pieces of this length; the last may be shorter."""
     size = max(1, sample_rate * length_ms // 1000) * SAMPLE_BYTES
     for start in range(0, len(samples), size):
         yield samples[start : start + size]
 
 
-class Pcm:
+class PcmDecoder:
     """16-bit samples; half a sample at the end of a frame waits for its other half in the next."""
 
     def __init__(self) -> None:
@@ -58,7 +58,7 @@ def _alaw(code: int) -> int:
     return magnitude if code & 0x80 else -magnitude
 
 
-class Companded:
+class G711Decoder:
     """8-bit samples by ITU-T G.711: sign, segment and step in it; all bits (u-law) or every other (A-law) flipped."""
 
     def __init__(self, law: Literal["ulaw", "alaw"]) -> None:
@@ -74,7 +74,7 @@ class Companded:
         return bytes(samples)
 
 
-class Wav:
+class WavDecoder:
     """16-bit samples behind a RIFF header, which may come in pieces of any size."""
 
     def __init__(self, sample_rate: int) -> None:
@@ -84,13 +84,13 @@ class Wav:
         self._format_seen = False
         self._audio_left: float | None = None
         """Bytes until the data chunk ends; None before it begins."""
-        self._samples = Pcm()
+        self._samples = PcmDecoder()
 
     def decode(self, data: bytes) -> bytes:
         """The whole samples that are there by now.
 
         Raises:
-            UndecodableError: the header is none, or of audio that an engine cannot take.
+            AudioDecodeError: the header is none, or of audio that an engine cannot take.
         """
         if self._audio_left is None:
             data = self._after_head(data)
@@ -117,7 +117,7 @@ class Wav:
             return 0
         riff, _, wave = struct.unpack_from("<4sI4s", self._head)
         if (riff, wave) != (b"RIFF", b"WAVE"):
-            raise UndecodableError("not a wav file: it has no RIFF/WAVE header")
+            raise AudioDecodeError("not a wav file: it has no RIFF/WAVE header")
         self._riff_seen = True
         return 12
 
@@ -130,12 +130,12 @@ class Wav:
         name, size = struct.unpack_from("<4sI", self._head)
         if name == b"data":
             if not self._format_seen:
-                raise UndecodableError("the wav header has no fmt chunk before its data")
+                raise AudioDecodeError("the wav header has no fmt chunk before its data")
             # Who writes into a pipe does not know the size: 0 there means "until the end".
             self._audio_left = size or float("inf")
             return 8
         if size > MAX_WAV_CHUNK_BYTES:
-            raise UndecodableError(f"the wav header has a chunk of {size} bytes before its data")
+            raise AudioDecodeError(f"the wav header has a chunk of {size} bytes before its data")
         padded = 8 + size + size % 2
         if len(self._head) < padded:
             return 0
@@ -146,13 +146,13 @@ class Wav:
 
     def _check_format(self, chunk: bytes) -> None:
         if len(chunk) < 16:
-            raise UndecodableError("the fmt chunk of the wav header is too short")
+            raise AudioDecodeError("the fmt chunk of the wav header is too short")
         encoding, channels, sample_rate, _, _, bits = struct.unpack_from("<HHIIHH", chunk)
         if encoding == 0xFFFE and len(chunk) >= 26:  # WAVE_FORMAT_EXTENSIBLE: the encoding is in the sub-format
             (encoding,) = struct.unpack_from("<H", chunk, 24)
         if encoding != 1 or bits != 16:
-            raise UndecodableError(f"wav must hold 16-bit PCM, not encoding {encoding} with {bits} bits")
+            raise AudioDecodeError(f"wav must hold 16-bit PCM, not encoding {encoding} with {bits} bits")
         if channels != 1:
-            raise UndecodableError(f"wav must be mono, not {channels} channels")
+            raise AudioDecodeError(f"wav must be mono, not {channels} channels")
         if sample_rate != self._sample_rate:
-            raise UndecodableError(f"the wav header says {sample_rate} Hz, was declared as {self._sample_rate}")
+            raise AudioDecodeError(f"the wav header says {sample_rate} Hz, was declared as {self._sample_rate}")

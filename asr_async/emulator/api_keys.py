@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-__all__ = ["Keys"]
+__all__ = ["ApiKeys"]
 
 ISSUED_PREFIX = "st-"
 
@@ -17,7 +17,7 @@ MAX_ISSUED = 1_024
 """Beyond, the oldest issued key is let in no more."""
 
 
-class Keys:
+class ApiKeys:
     """The keys of one emulator; None for `known` lets every key in but those that look issued and are not (any more).
 
     Time is the event loop's.
@@ -29,7 +29,7 @@ class Keys:
         """Issued keys, oldest first."""
 
     def __repr__(self) -> str:
-        return f"<Keys {'any' if self._known is None else len(self._known)} known, {len(self._expire_at)} issued>"
+        return f"<ApiKeys {'any' if self._known is None else len(self._known)} known, {len(self._expire_at)} issued>"
 
     def let_in(self, key: str) -> bool:
         """Whether this key opens the door now."""
