@@ -211,19 +211,19 @@ class _Roster:
         """When to look for a better member; None where there is none, or no place to change over."""
         if than.rank == 0 or than.stops_after_one_sentence or than.options.audio.bytes_per_second is None:
             return None
-        soonest_s = min(better.circuit.closes_in_s(_now()) for better in self._members[: than.rank])
+        soonest_s = min(better.circuit.retry_in_s(_now()) for better in self._members[: than.rank])
         return max(SOONEST_RETURN_S, soonest_s) * random.uniform(1.0, RETURN_SPREAD)  # noqa: S311
 
     def has_another_up(self, than: _Member) -> bool:
         """Whether a member is there that is not left alone."""
         now = _now()
-        return any(member is not than and not member.circuit.rests(now) for member in self._members)
+        return any(member is not than and not member.circuit.is_open(now) for member in self._members)
 
     def _best_but(self, tried: dict[_Member, ASRError]) -> _Member | None:
         left = [member for member in self._members if member not in tried]
         now = _now()
         for member in left:
-            if member.circuit.admits(now):
+            if member.circuit.allow(now):
                 return member
         return min(left, key=lambda member: member.circuit.failed_at, default=None)
 
@@ -270,19 +270,19 @@ class _Choice:
         if not (error.retryable or isinstance(error, _ABOUT_THE_CONNECTION)):
             return False
         self._blame(error, was_open=True)
-        return self._member.circuit.rests(_now()) and self._roster.has_another_up(self._member)
+        return self._member.circuit.is_open(_now()) and self._roster.has_another_up(self._member)
 
     def proved(self) -> None:
         if not self._member.circuit.is_closed:
             logger.info("%s recognises again", self.name)
-        self._member.circuit.proved()
+        self._member.circuit.record_success()
 
     def _blame(self, error: ASRError, *, was_open: bool) -> None:
         circuit = self._member.circuit
-        circuit.failed(_now(), error, was_open=was_open)
+        circuit.record_failure(_now(), error, task_was_open=was_open)
         if not circuit.is_closed:
             level = logging.INFO if error.retryable else logging.WARNING  # a wrong key should not go unnoticed
-            logger.log(level, "%s is left alone for %g s after: %s", self.name, circuit.rest_s, error)
+            logger.log(level, "%s is left alone for %g s after: %s", self.name, circuit.open_for_s, error)
 
 
 _ABOUT_THE_CONNECTION = (AuthenticationError, ConnectionLostError, DeadlineError, RemoteProtocolError)

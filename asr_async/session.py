@@ -79,8 +79,8 @@ class Session:
         self._options = options
         self._timeouts = timeouts
         self._connections = connections
-        self._seat = limiter.seat(options)
-        dialer = Connector(service, options, timeouts, connections, self._seat)
+        self._permit = limiter.session_permit(options)
+        dialer = Connector(service, options, timeouts, connections, self._permit)
         self._dialer = dialer
         self._retry = retry
         check_silence(retry, options, takes_commits=self._takes_commits)
@@ -285,7 +285,7 @@ class Session:
             try:
                 await self.aclose()
             finally:
-                self._seat.leave()
+                self._permit.release()
                 # Without the caller's exception: the group would wrap it.
                 await self._run.tasks.group.__aexit__(None, None, None)
 
@@ -335,7 +335,7 @@ class Session:
             # not reached by any known way; a task that stops must never leave the caller waiting
             self._end(LocalProtocolError("the receiving of results was stopped"))
         await (link.release(self._connections) if run.is_confirmed else link.close())
-        self._seat.leave()  # the caller may stay in the session for long yet
+        self._permit.release()  # the caller may stay in the session for long yet
 
     async def _receive_until_lost(self, link: RecognitionTask) -> ASRError | None:
         """Read a connection until it fails, and say how; None when the session has ended, or the connection retired."""

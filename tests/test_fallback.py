@@ -64,8 +64,8 @@ def test_who_refuses_is_left_alone_for_twice_as_long_each_time() -> None:
     circuit = CircuitBreaker(cooldown_s=5.0)
     rests = []
     for _ in range(5):
-        circuit.failed(100.0, LOST, was_open=False)
-        rests.append(circuit.closes_in_s(100.0))
+        circuit.record_failure(100.0, LOST, task_was_open=False)
+        rests.append(circuit.retry_in_s(100.0))
     assert rests == [1.0, 2.0, 4.0, 5.0, 5.0]
 
 
@@ -73,15 +73,15 @@ def test_a_lost_connection_may_be_an_accident_but_not_the_third_in_a_row() -> No
     circuit = CircuitBreaker(cooldown_s=30.0)
     rests = []
     for _ in range(3):
-        circuit.failed(0.0, LOST, was_open=True)
-        rests.append(circuit.closes_in_s(0.0))
+        circuit.record_failure(0.0, LOST, task_was_open=True)
+        rests.append(circuit.retry_in_s(0.0))
     assert rests == [0.0, 0.0, 4.0]
 
 
 def test_behind_a_rest_one_is_let_through_and_the_others_wait_as_long_again() -> None:
     circuit = CircuitBreaker(cooldown_s=30.0)
-    circuit.failed(0.0, LOST, was_open=False)
-    assert [circuit.admits(0.9), circuit.admits(1.0), circuit.admits(1.9), circuit.admits(2.0)] == [
+    circuit.record_failure(0.0, LOST, task_was_open=False)
+    assert [circuit.allow(0.9), circuit.allow(1.0), circuit.allow(1.9), circuit.allow(2.0)] == [
         False, True, False, True,
     ]  # fmt: skip
 
@@ -89,28 +89,28 @@ def test_behind_a_rest_one_is_let_through_and_the_others_wait_as_long_again() ->
 def test_a_final_result_closes_it_and_forgets() -> None:
     circuit = CircuitBreaker(cooldown_s=30.0)
     for _ in range(4):
-        circuit.failed(0.0, LOST, was_open=False)
-    circuit.proved()
+        circuit.record_failure(0.0, LOST, task_was_open=False)
+    circuit.record_success()
     assert circuit.is_closed
-    assert circuit.admits(0.0)
-    circuit.failed(0.0, LOST, was_open=False)
-    assert circuit.closes_in_s(0.0) == 1.0
+    assert circuit.allow(0.0)
+    circuit.record_failure(0.0, LOST, task_was_open=False)
+    assert circuit.retry_in_s(0.0) == 1.0
 
 
 def test_the_one_who_tries_and_loses_opens_it_again_at_once() -> None:
     circuit = CircuitBreaker(cooldown_s=30.0)
-    circuit.failed(0.0, LOST, was_open=False)
-    assert circuit.admits(1.0)
-    circuit.failed(1.5, LOST, was_open=True)
-    assert circuit.closes_in_s(1.5) == 2.0
+    circuit.record_failure(0.0, LOST, task_was_open=False)
+    assert circuit.allow(1.0)
+    circuit.record_failure(1.5, LOST, task_was_open=True)
+    assert circuit.retry_in_s(1.5) == 2.0
 
 
 def test_what_cannot_be_mended_and_what_the_vendor_asks_for_decide_how_long() -> None:
     circuit = CircuitBreaker(cooldown_s=30.0)
-    circuit.failed(0.0, AuthenticationError("no"), was_open=True)
-    assert circuit.closes_in_s(0.0) == 300.0
-    circuit.failed(0.0, RateLimitedError("busy", retry_after=90.0), was_open=False)
-    assert circuit.closes_in_s(0.0) == 90.0
+    circuit.record_failure(0.0, AuthenticationError("no"), task_was_open=True)
+    assert circuit.retry_in_s(0.0) == 300.0
+    circuit.record_failure(0.0, RateLimitedError("busy", retry_after=90.0), task_was_open=False)
+    assert circuit.retry_in_s(0.0) == 90.0
 
 
 def test_somebody_else_is_asked_at_once_whatever_the_error_but_not_for_ever() -> None:

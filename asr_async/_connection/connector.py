@@ -32,10 +32,10 @@ logger = logging.getLogger("asr_async")
 class Connector:
     """Opens the links of one session."""
 
-    __slots__ = ("_connections", "_seat", "_service", "options", "prototype", "timeouts")
+    __slots__ = ("_connections", "_permit", "_service", "options", "prototype", "timeouts")
 
     def __init__(
-        self, service: Service, options: Options, timeouts: Timeouts, connections: ConnectionPool, seat: SessionPermit
+        self, service: Service, options: Options, timeouts: Timeouts, connections: ConnectionPool, permit: SessionPermit
     ) -> None:
         """Take all that a connection needs.
 
@@ -44,7 +44,7 @@ class Connector:
         """
         self._service = service
         self._connections = connections
-        self._seat = seat
+        self._permit = permit
         self.options = options
         self.timeouts = timeouts
         self.prototype = service.codec(options, task_id=uuid.uuid4().hex)
@@ -73,7 +73,7 @@ class Connector:
                     raise
                 target.choice.refused(error)
             else:
-                self._connections.keep_warm(target, ask, self._seat.connect)
+                self._connections.keep_warm(target, ask, self._permit.wait_to_connect)
                 return link
             ask = target.choice.following
 
@@ -91,7 +91,7 @@ class Connector:
         except ASRError as error:
             target.choice.refused(error)
             return None
-        self._connections.keep_warm(target, self._ask, self._seat.connect)
+        self._connections.keep_warm(target, self._ask, self._permit.wait_to_connect)
         return link
 
     @property
@@ -104,18 +104,18 @@ class Connector:
     async def _open_at(self, target: Endpoint, deadline: float) -> RecognitionTask:
         """Open a link there, as the limits allow; the deadline stands still while they let nobody in."""
         left_s = deadline - asyncio.get_running_loop().time()
-        await self._seat.enter(target)
+        await self._permit.acquire_session(target)
         try:
             link = await self._open_there(target, asyncio.get_running_loop().time() + left_s)
         except ASRError as error:
-            self._seat.refused(target, error)
+            self._permit.record_refusal(target, error)
             raise
-        self._seat.started(target)
+        self._permit.record_start(target)
         return link
 
     async def _open_there(self, target: Endpoint, deadline: float) -> RecognitionTask:
         if (waiting := self._connections.take(target)) is not None:
-            await self._take_turn(target, waiting)
+            await self._wait_to_start(target, waiting)
             try:
                 return await self._start(waiting, target)
             except (ConnectionLostError, DeadlineError) as error:
@@ -145,14 +145,14 @@ class Connector:
         """Make a connection that may start a task now; the deadline stands still as in `_open_at`."""
         times = self.timeouts
         connect_s = deadline - asyncio.get_running_loop().time()
-        await self._seat.connect(target)
+        await self._permit.wait_to_connect(target)
         transport = await self._connections.connect(target, connect_s=connect_s, idle_s=times.idle, close_s=times.close)
-        await self._take_turn(target, transport)
+        await self._wait_to_start(target, transport)
         return transport
 
-    async def _take_turn(self, target: Endpoint, transport: WebSocket) -> None:
+    async def _wait_to_start(self, target: Endpoint, transport: WebSocket) -> None:
         try:
-            await self._seat.start(target)
+            await self._permit.wait_to_start(target)
         except BaseException:
             transport.abort()
             raise
@@ -163,6 +163,6 @@ class Connector:
             codec = self._service.codec(self.options, task_id=task_id)
         else:  # a member has options of its own
             codec = target.choice.codec(task_id=task_id)
-        link = RecognitionTask(codec, transport, target, self.timeouts, self._seat)
+        link = RecognitionTask(codec, transport, target, self.timeouts, self._permit)
         await link.start()
         return link

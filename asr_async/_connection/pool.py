@@ -259,7 +259,7 @@ class _Warmer:
         self._ask = ask
         if self._is_refused:
             self._is_refused = False
-            self._circuit.proved()
+            self._circuit.record_success()
         self.wake()
 
     async def run(self) -> None:
@@ -274,7 +274,7 @@ class _Warmer:
 
     @property
     def _rests(self) -> bool:
-        return self._is_refused or self._circuit.rests(_now())
+        return self._is_refused or self._circuit.is_open(_now())
 
     async def _open_one(self) -> None:
         try:
@@ -284,20 +284,20 @@ class _Warmer:
         except Exception as error:  # noqa: BLE001 - of the caller's own function for the key; sessions raise it
             self._fail(ASRError(f"there was no key: {type(error).__name__}", retryable=True))
         else:
-            self._circuit.proved()
+            self._circuit.record_success()
 
     def _fail(self, error: ASRError) -> None:
-        self._circuit.failed(_now(), error, was_open=False)
+        self._circuit.record_failure(_now(), error, task_was_open=False)
         self._is_refused = isinstance(error, AuthenticationError)
-        until = "until a session gets in" if self._is_refused else f"for {self._circuit.rest_s:g} s"
+        until = "until a session gets in" if self._is_refused else f"for {self._circuit.open_for_s:g} s"
         logger.warning("no connection could be opened ahead, and none is tried %s: %s", until, error)
 
     def _pause_s(self) -> float | None:
         """Until something may have to be done without being woken."""
         if self._is_refused:
             return None
-        if self._circuit.rests(_now()):
-            return self._circuit.closes_in_s(_now())
+        if self._circuit.is_open(_now()):
+            return self._circuit.retry_in_s(_now())
         return min([LOOK_S, *self._connections.fresh_at(self._place)])
 
 

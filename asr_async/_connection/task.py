@@ -37,7 +37,7 @@ class RecognitionTask:
         "_choice",
         "_is_kept",
         "_is_proved",
-        "_seat",
+        "_permit",
         "_target",
         "_timeouts",
         "_transport",
@@ -48,10 +48,10 @@ class RecognitionTask:
     )
 
     def __init__(
-        self, codec: Codec, transport: WebSocket, target: Endpoint, timeouts: Timeouts, seat: SessionPermit
+        self, codec: Codec, transport: WebSocket, target: Endpoint, timeouts: Timeouts, permit: SessionPermit
     ) -> None:
         self.codec = codec
-        self._seat = seat
+        self._permit = permit
         self._transport = transport
         self._target = target
         self._choice = target.choice
@@ -119,7 +119,7 @@ class RecognitionTask:
 
     def lost(self, error: ASRError) -> bool:
         """It is lost; whether another member should have its audio at once."""
-        self._seat.refused(self._target, error)
+        self._permit.record_refusal(self._target, error)
         return self._choice is not None and self._choice.lost(error)
 
     def made_progress(self) -> None:

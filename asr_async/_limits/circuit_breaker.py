@@ -33,56 +33,56 @@ class CircuitBreaker:
         """Rest for so long at most, but for what cannot be mended, and what the vendor asks for."""
         self._cooldown_s = cooldown_s
         self._failures = 0
-        self._rest_s = 0.0
+        self._open_for_s = 0.0
         # None: closed
-        self._rests_until: float | None = None
+        self._open_until: float | None = None
         self.failed_at = float("-inf")
 
     def __repr__(self) -> str:
-        return "<CircuitBreaker closed>" if self.is_closed else f"<CircuitBreaker open for {self._rest_s:g} s>"
+        return "<CircuitBreaker closed>" if self.is_closed else f"<CircuitBreaker open for {self._open_for_s:g} s>"
 
     @property
     def is_closed(self) -> bool:
         """Whether nothing speaks against asking."""
-        return self._rests_until is None
+        return self._open_until is None
 
     @property
-    def rest_s(self) -> float:
+    def open_for_s(self) -> float:
         """How long the present rest is in all."""
-        return self._rest_s
+        return self._open_for_s
 
-    def rests(self, now: float) -> bool:
+    def is_open(self, now: float) -> bool:
         """Whether to leave it alone."""
-        return self.closes_in_s(now) > 0
+        return self.retry_in_s(now) > 0
 
-    def closes_in_s(self, now: float) -> float:
+    def retry_in_s(self, now: float) -> float:
         """How long to leave it alone; 0 when it may be asked."""
-        return 0.0 if self._rests_until is None else max(0.0, self._rests_until - now)
+        return 0.0 if self._open_until is None else max(0.0, self._open_until - now)
 
-    def admits(self, now: float) -> bool:
+    def allow(self, now: float) -> bool:
         """Whether to ask now. Behind a rest only the first who wants to know; others after as long a time again."""
-        if self.rests(now):
+        if self.is_open(now):
             return False
-        if self._rests_until is not None:
-            self._rests_until = now + self._rest_s
+        if self._open_until is not None:
+            self._open_until = now + self._open_for_s
         return True
 
-    def failed(self, now: float, error: ASRError, *, was_open: bool) -> None:
-        """A task could not be opened, or (`was_open`) an open one was lost."""
+    def record_failure(self, now: float, error: ASRError, *, task_was_open: bool) -> None:
+        """A task could not be opened, or (`task_was_open`) an open one was lost."""
         self._failures = min(self._failures + 1, MAX_COUNTED)
         self.failed_at = now
-        may_be_accident = was_open and error.retryable and self._failures < LOSSES
+        may_be_accident = task_was_open and error.retryable and self._failures < LOSSES
         if self.is_closed and may_be_accident:
             return
-        self._rest_s = self._rest_after(error)
-        self._rests_until = now + self._rest_s
+        self._open_for_s = self._delay_s(error)
+        self._open_until = now + self._open_for_s
 
-    def proved(self) -> None:
+    def record_success(self) -> None:
         """A connection gave its first final result."""
         self._failures = 0
-        self._rests_until = None
+        self._open_until = None
 
-    def _rest_after(self, error: ASRError) -> float:
+    def _delay_s(self, error: ASRError) -> float:
         if not error.retryable:
             return HOPELESS_FACTOR * self._cooldown_s
         asked_s = (error.retry_after if isinstance(error, RateLimitedError) else None) or 0.0

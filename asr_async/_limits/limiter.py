@@ -18,7 +18,7 @@ from .local import PermitKind, RateLimiter, local_limiter, loop_now
 if TYPE_CHECKING:
     from ..vendors.options import Options
     from ..vendors.service import Endpoint
-    from .redis import RedisLimits
+    from .redis import RedisLimitStore
 
 __all__ = ["Limiter", "SessionPermit"]
 
@@ -31,27 +31,27 @@ class Limiter:
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self._stack = AsyncExitStack()
-        self._board: RedisLimits | None = None
+        self._store: RedisLimitStore | None = None
 
     def __repr__(self) -> str:
         return f"<Limiter {self.limits!r}>"
 
     async def __aenter__(self) -> Self:
         if self.limits.shared is not None:
-            self._board = await self._stack.enter_async_context(_board(self.limits.shared))
+            self._store = await self._stack.enter_async_context(_open_store(self.limits.shared))
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
-        self._board = None
+        self._store = None
         await self._stack.aclose()
 
-    def seat(self, options: Options) -> SessionPermit:
+    def session_permit(self, options: Options) -> SessionPermit:
         """For one session."""
         return SessionPermit(self, options)
 
-    def counts(self, key: str) -> RateLimiter:
+    def rate_limiter(self, key: str) -> RateLimiter:
         """Those of an account and model."""
-        return local_limiter(key) if self._board is None else self._board.counts(key)
+        return local_limiter(key) if self._store is None else self._store.rate_limiter(key)
 
 
 class SessionPermit:
@@ -72,87 +72,93 @@ class SessionPermit:
     def __repr__(self) -> str:
         return f"<SessionPermit {', '.join(self._places) or 'outside'}>"
 
-    async def enter(self, target: Endpoint) -> None:
-        """Take a place among the sessions at this target; once.
+    async def acquire_session(self, endpoint: Endpoint) -> None:
+        """Take a place among the sessions at this endpoint; once.
 
         Raises:
             ASRError: the shared counts are not to be reached.
             DeadlineError: no session has left within `Limits.wait`.
         """
-        key, _ = self._about(target)
+        key, _ = self._about(endpoint)
         if key in self._places:
             return
-        counts = self._limiter.counts(key)
+        rate_limiter = self._limiter.rate_limiter(key)
         at_most = self._limits.max_sessions
-        leave = await self._in_time(counts.enter(at_most), counts, target, f"max_sessions={at_most}")
+        leave = await self._in_time(
+            rate_limiter.acquire_session(at_most), rate_limiter, endpoint, f"max_sessions={at_most}"
+        )
         if key in self._places:  # another connection of this session was quicker
             leave()
         else:
             self._places[key] = leave
 
-    async def connect(self, target: Endpoint) -> None:
+    async def wait_to_connect(self, endpoint: Endpoint) -> None:
         """Wait until another connection may be made.
 
         Raises:
             ASRError: the shared counts are not to be reached.
             DeadlineError: not within `Limits.wait`.
         """
-        await self._take_turn("connect", target)
+        await self._wait_for_permit("connect", endpoint)
 
-    async def start(self, target: Endpoint) -> None:
+    async def wait_to_start(self, endpoint: Endpoint) -> None:
         """Wait until another task may be started; as `connect`."""
-        await self._take_turn("start", target)
+        await self._wait_for_permit("start", endpoint)
 
-    def started(self, target: Endpoint) -> None:
+    def record_start(self, endpoint: Endpoint) -> None:
         """The vendor took the start."""
-        key, _ = self._about(target)
-        self._limiter.counts(key).accepted(self._began_at.pop(key, loop_now()))
+        key, _ = self._about(endpoint)
+        self._limiter.rate_limiter(key).record_start(self._began_at.pop(key, loop_now()))
 
-    def refused(self, target: Endpoint, error: ASRError) -> None:
+    def record_refusal(self, endpoint: Endpoint, error: ASRError) -> None:
         """The vendor refused a connection or a start, or ended a task; if because of too many, all slow down."""
         if isinstance(error, RateLimitedError):
-            key, _ = self._about(target)
-            self._limiter.counts(key).refused(self._began_at.pop(key, loop_now()), error.retry_after)
+            key, _ = self._about(endpoint)
+            self._limiter.rate_limiter(key).record_refusal(self._began_at.pop(key, loop_now()), error.retry_after)
 
-    def leave(self) -> None:
+    def release(self) -> None:
         """Give all places back. Idempotent."""
         while self._places:
             self._places.popitem()[1]()
 
-    async def _take_turn(self, turn: PermitKind, target: Endpoint) -> None:
-        key, options = self._about(target)
+    async def _wait_for_permit(self, kind: PermitKind, endpoint: Endpoint) -> None:
+        key, options = self._about(endpoint)
         per_second = self._limits.starts_per_second
         if per_second == "published":
-            per_second = None if target.is_local else options.starts_per_second
-        counts = self._limiter.counts(key)
-        await self._in_time(counts.turn(turn, per_second), counts, target, f"starts_per_second={per_second}")
+            per_second = None if endpoint.is_local else options.starts_per_second
+        rate_limiter = self._limiter.rate_limiter(key)
+        await self._in_time(
+            rate_limiter.wait_for_permit(kind, per_second), rate_limiter, endpoint, f"starts_per_second={per_second}"
+        )
         self._began_at[key] = loop_now()
 
-    async def _in_time(self, waiting: Awaitable[T], counts: RateLimiter, target: Endpoint, limit: str) -> T:
+    async def _in_time(self, waiting: Awaitable[T], rate_limiter: RateLimiter, endpoint: Endpoint, limit: str) -> T:
         try:
             async with asyncio.timeout(self._limits.wait):
                 return await waiting
         except TimeoutError:
-            raise self._too_late(counts, target, limit) from None
+            raise self._too_late(rate_limiter, endpoint, limit) from None
 
-    def _too_late(self, counts: RateLimiter, target: Endpoint, limit: str) -> DeadlineError:
-        _, options = self._about(target)
-        rest_s = counts.rest_s
-        reason = f"the vendor has refused as too many, and is left alone for {rest_s:.3g} s more" if rest_s else limit
+    def _too_late(self, rate_limiter: RateLimiter, endpoint: Endpoint, limit: str) -> DeadlineError:
+        _, options = self._about(endpoint)
+        backoff_s = rate_limiter.backoff_s
+        reason = (
+            f"the vendor has refused as too many, and is left alone for {backoff_s:.3g} s more" if backoff_s else limit
+        )
         text = f"{options.model}: not let in within {self._limits.wait:g} s (Limits.wait): {reason}"
-        return DeadlineError(f"{text}; others waiting: {counts.waiting}", retryable=True)
+        return DeadlineError(f"{text}; others waiting: {rate_limiter.waiting_count}", retryable=True)
 
-    def _about(self, target: Endpoint) -> tuple[str, Options]:
-        """What is counted together with this target, and the options that it is for."""
-        options = self._options if target.choice is None else target.choice.options
-        account = target.host if target.is_local else target.account or target.host
+    def _about(self, endpoint: Endpoint) -> tuple[str, Options]:
+        """What is counted together with this endpoint, and the options that it is for."""
+        options = self._options if endpoint.choice is None else endpoint.choice.options
+        account = endpoint.host if endpoint.is_local else endpoint.account or endpoint.host
         return f"{options.vendor}:{account}:{options.model}", options
 
 
-def _board(url: str) -> RedisLimits:
+def _open_store(url: str) -> RedisLimitStore:
     try:
         # not before it is used: it is an extra, and loads much
-        from .redis import RedisLimits  # noqa: PLC0415
+        from .redis import RedisLimitStore  # noqa: PLC0415
     except ImportError:
         raise ConfigurationError("Limits(shared=...) needs redis: pip install 'asr-async[redis]'") from None
-    return RedisLimits(url, where=without_credentials(url))
+    return RedisLimitStore(url, where=without_credentials(url))

@@ -15,15 +15,15 @@ from typing import Literal, TypeAlias, TypeVar
 import anyio
 from anyio.lowlevel import RunVar
 
-from .window import Backoff, SlidingWindow
+from .window import RefusalBackoff, SlidingWindow
 
 __all__ = [
     "SHORTEST_PAUSE_S",
+    "FifoLock",
     "LocalRateLimiter",
     "PermitKind",
-    "Queue",
     "RateLimiter",
-    "find_or_make",
+    "get_or_create",
     "local_limiter",
     "loop_now",
     "pause",
@@ -36,7 +36,7 @@ SHORTEST_PAUSE_S = 0.001
 """Less than that is not waited: a clock may not even move."""
 
 
-class Queue:
+class FifoLock:
     """One after the other, in the order in which they came. Where nobody is, it costs no turn of the loop."""
 
     def __init__(self) -> None:
@@ -58,27 +58,27 @@ class RateLimiter(ABC):
     """The counts of one account and model, as one event loop sees them. Who is cancelled in waiting leaves no trace."""
 
     def __init__(self) -> None:
-        self._backoff = Backoff()
+        self._backoff = RefusalBackoff()
         # by what they wait for and the limit: who has a higher one does not wait behind those with a lower
-        self._queues: defaultdict[tuple[PermitKind | None, int | None], Queue] = defaultdict(Queue)
+        self._locks: defaultdict[tuple[PermitKind | None, int | None], FifoLock] = defaultdict(FifoLock)
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.waiting} waiting>"
+        return f"<{type(self).__name__} {self.waiting_count} waiting>"
 
     @abstractmethod
-    async def enter(self, at_most: int | None) -> Callable[[], None]:
-        """Wait until fewer than `at_most` sessions are open; what is returned gives the place back.
+    async def acquire_session(self, max_sessions: int | None) -> Callable[[], None]:
+        """Wait until fewer than `max_sessions` sessions are open; what is returned gives the place back.
 
         Raises:
             ASRError: the counts are kept elsewhere, and that is not to be reached.
         """
 
     @abstractmethod
-    async def turn(self, turn: PermitKind, per_second: int | None) -> None:
+    async def wait_for_permit(self, kind: PermitKind, per_second: int | None) -> None:
         """Wait until one more is within the limit of any second, and nobody is to rest; None limits nothing.
 
         Raises:
-            ASRError: as `enter`.
+            ASRError: as `acquire_session`.
         """
 
     @property
@@ -86,23 +86,23 @@ class RateLimiter(ABC):
     def is_idle(self) -> bool:
         """Whether nothing would be forgotten with it."""
 
-    def refused(self, began_at: float, asked_s: float | None) -> None:
+    def record_refusal(self, began_at: float, requested_s: float | None) -> None:
         """The vendor refused as too much what began at that instant of the loop's clock: all rest."""
-        self._backoff.refused(loop_now(), began_at, asked_s)
+        self._backoff.record_refusal(loop_now(), began_at, requested_s)
 
-    def accepted(self, began_at: float) -> None:
+    def record_start(self, began_at: float) -> None:
         """The vendor took what began at that instant of the loop's clock."""
-        self._backoff.accepted(began_at)
+        self._backoff.record_start(began_at)
 
     @property
-    def rest_s(self) -> float:
+    def backoff_s(self) -> float:
         """How long nobody starts."""
-        return self._backoff.rest_s(loop_now())
+        return self._backoff.remaining_s(loop_now())
 
     @property
-    def waiting(self) -> int:
+    def waiting_count(self) -> int:
         """How many wait in this event loop, for whatever."""
-        return sum(queue.length for queue in self._queues.values())
+        return sum(lock.length for lock in self._locks.values())
 
 
 class LocalRateLimiter(RateLimiter):
@@ -113,37 +113,37 @@ class LocalRateLimiter(RateLimiter):
         self._open = 0
         self._windows: dict[PermitKind, SlidingWindow] = {"connect": SlidingWindow(), "start": SlidingWindow()}
         # set when a session leaves; there only while somebody waits for that
-        self._left: anyio.Event | None = None
+        self._released: anyio.Event | None = None
 
     @property
     def is_idle(self) -> bool:
         """Whether nothing would be forgotten with it."""
         now = loop_now()
         is_quiet = not any(window.count(now) for window in self._windows.values())
-        return is_quiet and self._open == 0 and self.waiting == 0 and self.rest_s == 0
+        return is_quiet and self._open == 0 and self.waiting_count == 0 and self.backoff_s == 0
 
-    async def enter(self, at_most: int | None) -> Callable[[], None]:
-        """As `RateLimiter.enter`."""
-        async with self._queues[None, at_most]:
-            while at_most is not None and self._open >= at_most:
-                self._left = self._left or anyio.Event()
-                await self._left.wait()
+    async def acquire_session(self, max_sessions: int | None) -> Callable[[], None]:
+        """As `RateLimiter.acquire_session`."""
+        async with self._locks[None, max_sessions]:
+            while max_sessions is not None and self._open >= max_sessions:
+                self._released = self._released or anyio.Event()
+                await self._released.wait()
             self._open += 1
-        return self._leave
+        return self._release
 
-    def _leave(self) -> None:
+    def _release(self) -> None:
         self._open -= 1
-        if self._left is not None:
-            self._left.set()
-            self._left = None
+        if self._released is not None:
+            self._released.set()
+            self._released = None
 
-    async def turn(self, turn: PermitKind, per_second: int | None) -> None:
-        """As `RateLimiter.turn`."""
-        window = self._windows[turn]
-        async with self._queues[turn, per_second]:
-            while (wait_s := max(self.rest_s, window.wait_s(loop_now(), per_second))) > 0:
+    async def wait_for_permit(self, kind: PermitKind, per_second: int | None) -> None:
+        """As `RateLimiter.wait_for_permit`."""
+        window = self._windows[kind]
+        async with self._locks[kind, per_second]:
+            while (wait_s := max(self.backoff_s, window.wait_s(loop_now(), per_second))) > 0:
                 await pause(wait_s)
-            window.start(loop_now())
+            window.record_start(loop_now())
 
 
 C = TypeVar("C", bound=RateLimiter)
@@ -157,10 +157,10 @@ def local_limiter(key: str) -> LocalRateLimiter:
         counts = _local.get()
     except LookupError:
         _local.set(counts := {})
-    return find_or_make(counts, key, LocalRateLimiter)
+    return get_or_create(counts, key, LocalRateLimiter)
 
 
-def find_or_make(counts: dict[str, C], key: str, make: Callable[[], C]) -> C:
+def get_or_create(counts: dict[str, C], key: str, make: Callable[[], C]) -> C:
     """Those of a key. When new ones are made, those that hold nothing any more are let go of."""
     if key not in counts:
         for idle in [name for name, each in counts.items() if each.is_idle]:

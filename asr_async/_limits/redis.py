@@ -30,9 +30,9 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from ..errors import ASRError, ConfigurationError, ConnectionLostError
-from .local import SHORTEST_PAUSE_S, PermitKind, RateLimiter, find_or_make, loop_now, pause
+from .local import SHORTEST_PAUSE_S, PermitKind, RateLimiter, get_or_create, loop_now, pause
 
-__all__ = ["RedisLimits", "RedisRateLimiter"]
+__all__ = ["RedisLimitStore", "RedisRateLimiter"]
 
 logger = logging.getLogger("asr_async")
 
@@ -62,8 +62,8 @@ starts are made as far apart as `_quota.WINDOW_S` says."""
 LONGEST_PAUSE_S = 5.0
 """Between questions of one who waits for a turn: a rest may be long."""
 
-_SESSIONS = ("sessions", "sessions:queue", "sessions:promises")
-_TURNS: dict[PermitKind, tuple[str, ...]] = {
+_SESSION_KEYS = ("sessions", "sessions:queue", "sessions:promises")
+_PERMIT_KEYS: dict[PermitKind, tuple[str, ...]] = {
     "connect": ("connects", "connects:queue", "connects:promises", "rest"),
     "start": ("starts", "starts:queue", "starts:promises", "rest"),
 }
@@ -173,7 +173,7 @@ return 0
 )
 
 
-class RedisLimits:
+class RedisLimitStore:
     """The counts of one client in Redis; an async context manager that keeps its leases alive.
 
     Args:
@@ -197,7 +197,7 @@ class RedisLimits:
         except (TypeError, ValueError):  # what it says may hold a value of the URL
             raise ConfigurationError(f"Limits(shared=...): Redis at {where}: an option behind '?' is wrong") from None
         self._scripts = {source: self._redis.register_script(source) for source in (_ENTER, _TURN, _RENEW, _REST)}
-        self._counts: dict[str, RedisRateLimiter] = {}
+        self._rate_limiters: dict[str, RedisRateLimiter] = {}
         # what the keeper has to tell
         self._news = asyncio.Event()
         self._gone: list[tuple[Sequence[str], str]] = []
@@ -206,7 +206,7 @@ class RedisLimits:
         self._keeper: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
-        return f"<RedisLimits {self._where}>"
+        return f"<RedisLimitStore {self._where}>"
 
     async def __aenter__(self) -> Self:
         await self._group.__aenter__()
@@ -225,39 +225,39 @@ class RedisLimits:
         finally:
             await self._redis.aclose()
 
-    def counts(self, key: str) -> RedisRateLimiter:
+    def rate_limiter(self, key: str) -> RedisRateLimiter:
         """Those of a key."""
-        return find_or_make(self._counts, key, functools.partial(RedisRateLimiter, self, key))
+        return get_or_create(self._rate_limiters, key, functools.partial(RedisRateLimiter, self, key))
 
-    async def ask_to_enter(self, key: str, token: str, at_most: int) -> float:
+    async def request_session(self, key: str, token: str, max_sessions: int) -> float:
         """How many seconds to wait before asking again; 0 when the session is in.
 
         Raises:
             ASRError: Redis is not to be reached, or refuses.
         """
         times = _micros(self._lease_s, POLL_S, PATIENCE_S)
-        return await self._ask(_ENTER, _names(key, *_SESSIONS), token, at_most, *times)
+        return await self._ask(_ENTER, _names(key, *_SESSION_KEYS), token, max_sessions, *times)
 
-    async def ask_for_turn(self, key: str, token: str, turn: PermitKind, per_second: int | None) -> float:
+    async def request_permit(self, key: str, token: str, kind: PermitKind, per_second: int | None) -> float:
         """How many seconds to wait before asking again; 0 when it may be now.
 
         Raises:
-            ASRError: as `ask_to_enter`.
+            ASRError: as `request_session`.
         """
         times = _micros(SHARED_WINDOW_S, LONGEST_PAUSE_S, PATIENCE_S)
-        return await self._ask(_TURN, _names(key, *_TURNS[turn]), token, per_second or 0, *times)
+        return await self._ask(_TURN, _names(key, *_PERMIT_KEYS[kind]), token, per_second or 0, *times)
 
-    def give_back(self, key: str, token: str) -> None:
+    def release_session(self, key: str, token: str) -> None:
         """A session has ended, or waits no more to begin: tell Redis soon."""
-        self._gone.append((_names(key, *_SESSIONS), token))
+        self._gone.append((_names(key, *_SESSION_KEYS), token))
         self._news.set()
 
-    def give_up(self, key: str, token: str, turn: PermitKind) -> None:
+    def withdraw_request(self, key: str, token: str, kind: PermitKind) -> None:
         """Somebody waits no more for its turn: tell Redis soon."""
-        self._gone.append((_names(key, *_TURNS[turn][1:3]), token))
+        self._gone.append((_names(key, *_PERMIT_KEYS[kind][1:3]), token))
         self._news.set()
 
-    def rest(self, key: str, seconds: float) -> None:
+    def share_backoff(self, key: str, seconds: float) -> None:
         """Nobody is to start for so long: tell Redis soon."""
         self._rests[key] = loop_now() + seconds
         self._news.set()
@@ -294,9 +294,9 @@ class RedisLimits:
             await self._ask(_REST, _names(key, "rest"), *_micros(max(0.0, until - loop_now())))
 
     async def _renew(self) -> None:
-        for key, counts in list(self._counts.items()):
-            if counts.leases:
-                lapsed = await self._ask(_RENEW, _names(key, "sessions"), *_micros(self._lease_s), *counts.leases)
+        for key, rate_limiter in list(self._rate_limiters.items()):
+            if rate_limiter.leases:
+                lapsed = await self._ask(_RENEW, _names(key, "sessions"), *_micros(self._lease_s), *rate_limiter.leases)
                 if lapsed:
                     logger.warning("%r: leases had lapsed: for a time there may have been too many sessions", self)
 
@@ -320,57 +320,57 @@ class RedisLimits:
 class RedisRateLimiter(RateLimiter):
     """The counts of one key. Places are leases; see the module."""
 
-    def __init__(self, board: RedisLimits, key: str) -> None:
+    def __init__(self, store: RedisLimitStore, key: str) -> None:
         super().__init__()
-        self._board = board
+        self._store = store
         self._key = key
         self.leases: set[str] = set()
 
     @property
     def is_idle(self) -> bool:
         """Whether nothing would be forgotten with it."""
-        return not self.leases and self.waiting == 0 and self.rest_s == 0
+        return not self.leases and self.waiting_count == 0 and self.backoff_s == 0
 
-    async def enter(self, at_most: int | None) -> Callable[[], None]:
-        """As `RateLimiter.enter`. Sessions without a limit are not counted: there is nothing to keep alive for them."""
-        if at_most is None:
+    async def acquire_session(self, max_sessions: int | None) -> Callable[[], None]:
+        """As `RateLimiter.acquire_session`. Without a limit nothing is counted, so there is no lease to keep alive."""
+        if max_sessions is None:
             return _nothing
         token = uuid.uuid4().hex
-        async with self._queues[None, at_most]:
+        async with self._locks[None, max_sessions]:
             try:
-                while (wait_s := await self._board.ask_to_enter(self._key, token, at_most)) > 0:
+                while (wait_s := await self._store.request_session(self._key, token, max_sessions)) > 0:
                     await pause(wait_s)
             except BaseException:  # the answer may have been on its way
-                self._board.give_back(self._key, token)
+                self._store.release_session(self._key, token)
                 raise
         self.leases.add(token)
-        return functools.partial(self._leave, token)
+        return functools.partial(self._release, token)
 
-    def _leave(self, token: str) -> None:
+    def _release(self, token: str) -> None:
         self.leases.discard(token)
-        self._board.give_back(self._key, token)
+        self._store.release_session(self._key, token)
 
-    async def turn(self, turn: PermitKind, per_second: int | None) -> None:
-        """As `RateLimiter.turn`."""
+    async def wait_for_permit(self, kind: PermitKind, per_second: int | None) -> None:
+        """As `RateLimiter.wait_for_permit`."""
         token = uuid.uuid4().hex
-        async with self._queues[turn, per_second]:
+        async with self._locks[kind, per_second]:
             try:
-                while (wait_s := self.rest_s or await self._ask(turn, token, per_second)) > 0:
+                while (wait_s := self.backoff_s or await self._ask(kind, token, per_second)) > 0:
                     await pause(wait_s)
             except BaseException:
-                self._board.give_up(self._key, token, turn)
+                self._store.withdraw_request(self._key, token, kind)
                 raise
 
-    async def _ask(self, turn: PermitKind, token: str, per_second: int | None) -> float:
-        """As `RedisLimits.ask_for_turn`; an answer that comes late is none."""
+    async def _ask(self, kind: PermitKind, token: str, per_second: int | None) -> float:
+        """As `RedisLimitStore.request_permit`; an answer that comes late is none."""
         asked_at = loop_now()
-        wait_s = await self._board.ask_for_turn(self._key, token, turn, per_second)
+        wait_s = await self._store.request_permit(self._key, token, kind, per_second)
         return wait_s if loop_now() - asked_at <= LATE_S else max(wait_s, SHORTEST_PAUSE_S)
 
-    def refused(self, began_at: float, asked_s: float | None) -> None:
-        """As `RateLimiter.refused`, and all who share the counts rest."""
-        super().refused(began_at, asked_s)
-        self._board.rest(self._key, self.rest_s)
+    def record_refusal(self, began_at: float, requested_s: float | None) -> None:
+        """As `RateLimiter.record_refusal`, and all who share the counts rest."""
+        super().record_refusal(began_at, requested_s)
+        self._store.share_backoff(self._key, self.backoff_s)
 
 
 def _names(key: str, *what: str) -> list[str]:

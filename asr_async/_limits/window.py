@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 
-__all__ = ["WINDOW_S", "Backoff", "SlidingWindow"]
+__all__ = ["WINDOW_S", "RefusalBackoff", "SlidingWindow"]
 
 WINDOW_S = 1.05
 """A second as the vendor counts it, and what the network may add to one start's way more than to another's: starts that
@@ -44,46 +44,46 @@ class SlidingWindow:
             return 0.0
         return self._starts[-per_second] + WINDOW_S - now
 
-    def start(self, now: float) -> None:
+    def record_start(self, now: float) -> None:
         """There is a start now."""
         self.count(now)  # drops those that are over, also where nobody asks how long to wait
         self._starts.append(now)
 
 
-class Backoff:
+class RefusalBackoff:
     """How long nobody starts, after the vendor refused because of too many sessions or starts."""
 
     def __init__(self) -> None:
         self._refusals = 0
         self._refused_at = float("-inf")
-        self._rests_until = float("-inf")
+        self._ends_at = float("-inf")
 
     def __repr__(self) -> str:
-        return f"<Backoff {self._refusals} refusals>"
+        return f"<RefusalBackoff {self._refusals} refusals>"
 
-    def rest_s(self, now: float) -> float:
+    def remaining_s(self, now: float) -> float:
         """How long nobody is to start; 0 when all may."""
-        return max(0.0, self._rests_until - now)
+        return max(0.0, self._ends_at - now)
 
-    def refused(self, now: float, began_at: float, asked_s: float | None) -> float:
+    def record_refusal(self, now: float, began_at: float, requested_s: float | None) -> float:
         """The vendor refused a start for being too much; how long all rest now.
 
         Args:
             now: when it was heard.
             began_at: when the start was made. One that was under way when an earlier refusal came says nothing new, nor
                 does one that is heard while all rest: twenty refusals together are one reason to slow down, not twenty.
-            asked_s: how long the vendor asks to wait; None where it does not say.
+            requested_s: how long the vendor asks to wait; None where it does not say.
         """
-        if began_at > self._refused_at and now >= self._rests_until:
+        if began_at > self._refused_at and now >= self._ends_at:
             self._refusals = min(self._refusals + 1, MAX_COUNTED)
             self._refused_at = now
             own_s = min(LONGEST_REST_S, FIRST_REST_S * GROWTH ** (self._refusals - 1))
-            self._rests_until = max(self._rests_until, now + (own_s if asked_s is None else asked_s))
-        elif asked_s is not None:
-            self._rests_until = max(self._rests_until, now + asked_s)
-        return self.rest_s(now)
+            self._ends_at = max(self._ends_at, now + (own_s if requested_s is None else requested_s))
+        elif requested_s is not None:
+            self._ends_at = max(self._ends_at, now + requested_s)
+        return self.remaining_s(now)
 
-    def accepted(self, began_at: float) -> None:
+    def record_start(self, began_at: float) -> None:
         """The vendor took a start; one that was made before the last refusal says nothing about now."""
         if began_at > self._refused_at:
             self._refusals = 0

@@ -37,8 +37,8 @@ from asr_async import (
     transcribe,
 )
 from asr_async._limits.limiter import Limiter
-from asr_async._limits.local import LocalRateLimiter, find_or_make, local_limiter
-from asr_async._limits.window import LONGEST_REST_S, WINDOW_S, Backoff, SlidingWindow
+from asr_async._limits.local import LocalRateLimiter, get_or_create, local_limiter
+from asr_async._limits.window import LONGEST_REST_S, WINDOW_S, RefusalBackoff, SlidingWindow
 from asr_async.emulator import Scripted, serve
 from asr_async.emulator.faults import Cut, Fail, Refuse, Throttle
 from asr_async.vendors.options import Options
@@ -65,7 +65,7 @@ def test_no_second_holds_more_starts_than_the_limit_whenever_they_are_asked_for(
     for gap in gaps:
         now += gap
         now += window.wait_s(now, per_second)
-        window.start(now)
+        window.record_start(now)
         starts.append(now)
     for early, late in zip(starts, starts[per_second:], strict=False):
         assert late - early > 1.0
@@ -75,7 +75,7 @@ def test_starts_go_at_once_as_long_as_the_last_second_has_room() -> None:
     window = SlidingWindow()
     for now in (0.0, 0.0, 0.5):
         assert window.wait_s(now, 3) == 0.0
-        window.start(now)
+        window.record_start(now)
     assert window.wait_s(0.5, 3) == pytest.approx(WINDOW_S - 0.5)
     assert window.wait_s(WINDOW_S, 3) == 0.0
 
@@ -84,7 +84,7 @@ def test_without_a_limit_nobody_waits_and_only_the_last_second_is_remembered() -
     window = SlidingWindow()
     for number in range(10_000):
         assert window.wait_s(number / 100, None) == 0.0
-        window.start(number / 100)
+        window.record_start(number / 100)
     assert window.count(100.0) <= 106
     assert len(window._starts) <= 106
 
@@ -92,40 +92,40 @@ def test_without_a_limit_nobody_waits_and_only_the_last_second_is_remembered() -
 def test_each_holds_itself_to_its_own_number_over_the_same_starts() -> None:
     window = SlidingWindow()
     for _ in range(5):
-        window.start(0.0)
+        window.record_start(0.0)
     assert window.wait_s(0.1, 20) == 0.0
     assert window.wait_s(0.1, 5) > 0.9
 
 
 def test_a_refusal_without_a_time_means_a_second_and_twice_as_long_when_it_comes_again() -> None:
-    backoff, now, rests = Backoff(), 0.0, []
+    backoff, now, rests = RefusalBackoff(), 0.0, []
     for _ in range(7):
-        rests.append(backoff.refused(now, began_at=now - 0.1, asked_s=None))
+        rests.append(backoff.record_refusal(now, began_at=now - 0.1, requested_s=None))
         now += rests[-1] + 0.2
     assert rests == [1, 2, 4, 8, 16, LONGEST_REST_S, LONGEST_REST_S]
 
 
 def test_refusals_of_starts_that_were_made_together_are_one() -> None:
-    backoff = Backoff()
-    assert backoff.refused(0.3, began_at=0.1, asked_s=None) == 1.0
-    assert backoff.refused(0.4, began_at=0.2, asked_s=None) == pytest.approx(0.9)
-    assert backoff.refused(1.5, began_at=0.25, asked_s=None) == 0.0
+    backoff = RefusalBackoff()
+    assert backoff.record_refusal(0.3, began_at=0.1, requested_s=None) == 1.0
+    assert backoff.record_refusal(0.4, began_at=0.2, requested_s=None) == pytest.approx(0.9)
+    assert backoff.record_refusal(1.5, began_at=0.25, requested_s=None) == 0.0
 
 
 def test_what_the_vendor_asks_for_is_kept_to_whenever_it_is_heard() -> None:
-    backoff = Backoff()
-    assert backoff.refused(10.0, began_at=9.0, asked_s=4.0) == 4.0
-    assert backoff.refused(11.0, began_at=9.0, asked_s=8.0) == 8.0
-    assert backoff.refused(12.0, began_at=9.0, asked_s=1.0) == 7.0
+    backoff = RefusalBackoff()
+    assert backoff.record_refusal(10.0, began_at=9.0, requested_s=4.0) == 4.0
+    assert backoff.record_refusal(11.0, began_at=9.0, requested_s=8.0) == 8.0
+    assert backoff.record_refusal(12.0, began_at=9.0, requested_s=1.0) == 7.0
 
 
 def test_a_start_that_is_taken_ends_the_doubling_unless_it_was_made_before_the_refusal() -> None:
-    backoff = Backoff()
-    backoff.refused(1.0, began_at=0.9, asked_s=None)
-    backoff.accepted(began_at=0.95)
-    assert backoff.refused(3.0, began_at=2.9, asked_s=None) == 2.0
-    backoff.accepted(began_at=5.5)
-    assert backoff.refused(6.0, began_at=5.9, asked_s=None) == 1.0
+    backoff = RefusalBackoff()
+    backoff.record_refusal(1.0, began_at=0.9, requested_s=None)
+    backoff.record_start(began_at=0.95)
+    assert backoff.record_refusal(3.0, began_at=2.9, requested_s=None) == 2.0
+    backoff.record_start(began_at=5.5)
+    assert backoff.record_refusal(6.0, began_at=5.9, requested_s=None) == 1.0
 
 
 # --- waiting ---------------------------------------------------------------------------------------------------------
@@ -136,7 +136,7 @@ def test_turns_come_in_the_order_of_asking_also_across_those_who_give_up() -> No
         counts, order = LocalRateLimiter(), list[int]()
 
         async def ask(number: int) -> None:
-            await counts.turn("start", 2)
+            await counts.wait_for_permit("start", 2)
             order.append(number)
 
         tasks = [asyncio.create_task(ask(number)) for number in range(12)]
@@ -146,7 +146,7 @@ def test_turns_come_in_the_order_of_asking_also_across_those_who_give_up() -> No
         await asyncio.gather(*tasks, return_exceptions=True)
         assert order == [0, 1, 3, 4, 7, 8, 9, 10]
         assert asyncio.get_running_loop().time() == pytest.approx(3 * WINDOW_S, abs=0.05)
-        assert counts.waiting == 0
+        assert counts.waiting_count == 0
 
     run_virtual(scenario)
 
@@ -159,9 +159,9 @@ async def test_a_turn_that_is_free_costs_no_turn_of_the_loop() -> None:
         others_ran = True
 
     asyncio.get_running_loop().call_soon(note)
-    leave = await counts.enter(2)
-    await counts.turn("connect", 2)
-    await counts.turn("start", 2)
+    leave = await counts.acquire_session(2)
+    await counts.wait_for_permit("connect", 2)
+    await counts.wait_for_permit("start", 2)
     leave()
     assert not others_ran
 
@@ -171,7 +171,7 @@ def test_a_place_that_is_given_back_goes_to_who_waits_longest() -> None:
         counts, order = LocalRateLimiter(), list[int]()
 
         async def stay(number: int) -> None:
-            leave = await counts.enter(2)
+            leave = await counts.acquire_session(2)
             order.append(number)
             await asyncio.sleep(1)
             leave()
@@ -190,17 +190,17 @@ def test_a_place_that_is_given_back_goes_to_who_waits_longest() -> None:
 def test_who_has_a_higher_limit_or_none_does_not_wait_behind_those_with_a_lower() -> None:
     async def scenario() -> None:
         counts = LocalRateLimiter()
-        first = await counts.enter(1)
-        waiting = asyncio.create_task(counts.enter(1))
-        await counts.turn("start", 1)
-        pressing = asyncio.create_task(counts.turn("start", 1))
+        first = await counts.acquire_session(1)
+        waiting = asyncio.create_task(counts.acquire_session(1))
+        await counts.wait_for_permit("start", 1)
+        pressing = asyncio.create_task(counts.wait_for_permit("start", 1))
         await asyncio.sleep(0.1)
-        second = await counts.enter(2)
-        await counts.enter(None)
-        await counts.turn("start", 5)
-        await counts.turn("start", None)
+        second = await counts.acquire_session(2)
+        await counts.acquire_session(None)
+        await counts.wait_for_permit("start", 5)
+        await counts.wait_for_permit("start", None)
         assert asyncio.get_running_loop().time() == 0.1
-        assert counts.waiting == 2
+        assert counts.waiting_count == 2
         first()
         second()
         await asyncio.sleep(0.1)
@@ -214,15 +214,15 @@ def test_who_has_a_higher_limit_or_none_does_not_wait_behind_those_with_a_lower(
 def test_counts_that_hold_nothing_are_let_go_of_when_others_come() -> None:
     async def scenario() -> None:
         held: dict[str, LocalRateLimiter] = {}
-        leave = await find_or_make(held, "open", LocalRateLimiter).enter(None)
-        await find_or_make(held, "starting", LocalRateLimiter).turn("start", 5)
-        find_or_make(held, "resting", LocalRateLimiter).refused(began_at=0.0, asked_s=20.0)
+        leave = await get_or_create(held, "open", LocalRateLimiter).acquire_session(None)
+        await get_or_create(held, "starting", LocalRateLimiter).wait_for_permit("start", 5)
+        get_or_create(held, "resting", LocalRateLimiter).record_refusal(began_at=0.0, requested_s=20.0)
         for number in range(100):
-            find_or_make(held, f"key {number}", LocalRateLimiter)
+            get_or_create(held, f"key {number}", LocalRateLimiter)
         assert len(held) == 4
         leave()
         await asyncio.sleep(30)
-        find_or_make(held, "last", LocalRateLimiter)
+        get_or_create(held, "last", LocalRateLimiter)
         assert list(held) == ["last"]
 
     run_virtual(scenario)
@@ -231,10 +231,10 @@ def test_counts_that_hold_nothing_are_let_go_of_when_others_come() -> None:
 def test_an_event_loop_that_has_ended_is_not_held_by_its_counts() -> None:
     async def scenario() -> weakref.ref[asyncio.AbstractEventLoop]:
         counts = local_limiter("key")
-        leave = await counts.enter(1)
+        leave = await counts.acquire_session(1)
         asyncio.get_running_loop().call_later(0.01, leave)
-        await counts.enter(1)
-        await asyncio.gather(*(counts.turn("start", 2) for _ in range(3)))
+        await counts.acquire_session(1)
+        await asyncio.gather(*(counts.wait_for_permit("start", 2) for _ in range(3)))
         return weakref.ref(asyncio.get_running_loop())
 
     loop = run_virtual(scenario)
@@ -433,7 +433,7 @@ def test_models_and_accounts_are_counted_apart() -> None:
 
     def key(service: DashScope | Huawei, options: Options) -> str:
         target = asyncio.run(service.target(options))
-        return Limiter(limits).seat(options)._about(target)[0]
+        return Limiter(limits).session_permit(options)._about(target)[0]
 
     ours = key(DashScope("sk-ours"), Paraformer())
     assert ours == key(DashScope("sk-ours", workspace="ws1"), Paraformer())
@@ -627,7 +627,7 @@ def test_the_published_figure_holds_unless_told_otherwise_and_not_on_this_machin
     async def scenario() -> None:
         target = Endpoint(url=url, headers={}, refused=lambda *_: ASRError("no"), account="a")
         limiter = Limiter(limits)
-        await asyncio.gather(*(limiter.seat(Paraformer()).start(target) for _ in range(21)))
+        await asyncio.gather(*(limiter.session_permit(Paraformer()).wait_to_start(target) for _ in range(21)))
         assert asyncio.get_running_loop().time() == pytest.approx(seconds, abs=0.01)
 
     run_virtual(scenario)

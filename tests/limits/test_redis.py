@@ -17,7 +17,7 @@ import pytest
 from redis.asyncio import Redis
 
 from asr_async import ASRError, Client, ConfigurationError, ConnectionLostError, DashScope, Limits, Paraformer, Retry
-from asr_async._limits.redis import SHARED_WINDOW_S, RedisLimits
+from asr_async._limits.redis import SHARED_WINDOW_S, RedisLimitStore
 from asr_async.emulator import Scripted, serve
 from asr_async.emulator.faults import Cut, Throttle
 
@@ -84,12 +84,12 @@ def test_two_processes_never_exceed_their_common_limit_in_any_second_and_take_tu
 
 HOLDER = f"""
 import asyncio, sys
-from asr_async._limits.redis import RedisLimits
+from asr_async._limits.redis import RedisLimitStore
 
 async def main():
-    async with RedisLimits(sys.argv[1], where="", lease_s=2) as board:
+    async with RedisLimitStore(sys.argv[1], where="", lease_s=2) as store:
         for _ in range(3):
-            await board.counts("{WHERE}").enter(3)
+            await store.rate_limiter("{WHERE}").acquire_session(3)
         print("in", flush=True)
         await asyncio.Event().wait()
 
@@ -103,16 +103,16 @@ async def test_places_are_kept_as_long_as_their_process_lives_and_return_when_it
     )
     assert holder.stdout is not None
     assert await holder.stdout.readline() == b"in\n", "what it failed with is on standard error"
-    async with RedisLimits(redis, where=WHERE, lease_s=1.5) as board:
-        counts = board.counts(WHERE)
+    async with RedisLimitStore(redis, where=WHERE, lease_s=1.5) as store:
+        counts = store.rate_limiter(WHERE)
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(4):  # twice as long as a lease
-                await counts.enter(3)
+                await counts.acquire_session(3)
         holder.send_signal(signal.SIGKILL)
         await holder.wait()
         async with asyncio.timeout(DEADLINE_S):
             for _ in range(3):
-                await counts.enter(3)
+                await counts.acquire_session(3)
 
 
 # --- counting --------------------------------------------------------------------------------------------------------
@@ -120,11 +120,11 @@ async def test_places_are_kept_as_long_as_their_process_lives_and_return_when_it
 
 async def test_turns_come_in_the_order_of_asking_within_a_process_also_across_those_who_give_up(redis: str) -> None:
     order = list[int]()
-    async with RedisLimits(redis, where=WHERE) as board:
-        counts = board.counts(WHERE)
+    async with RedisLimitStore(redis, where=WHERE) as store:
+        counts = store.rate_limiter(WHERE)
 
         async def ask(number: int) -> None:
-            await counts.turn("start", 3)
+            await counts.wait_for_permit("start", 3)
             order.append(number)
 
         began_at = time.monotonic()
@@ -141,56 +141,56 @@ async def test_turns_come_in_the_order_of_asking_within_a_process_also_across_th
 
 
 async def test_who_is_late_is_passed_over(redis: str) -> None:
-    async with RedisLimits(redis, where=WHERE) as board:
+    async with RedisLimitStore(redis, where=WHERE) as store:
         for _ in range(2):
-            assert await board.ask_for_turn(WHERE, os.urandom(4).hex(), "start", 2) == 0
+            assert await store.request_permit(WHERE, os.urandom(4).hex(), "start", 2) == 0
         # is told when to come back, and never does
-        assert 0 < await board.ask_for_turn(WHERE, "dead", "start", 2) < SHARED_WINDOW_S
-        waits = [await board.ask_for_turn(WHERE, "alive", "start", 2)]
+        assert 0 < await store.request_permit(WHERE, "dead", "start", 2) < SHARED_WINDOW_S
+        waits = [await store.request_permit(WHERE, "alive", "start", 2)]
         async with asyncio.timeout(DEADLINE_S):
             while waits[-1] > 0:
                 await asyncio.sleep(waits[-1])
-                waits.append(await board.ask_for_turn(WHERE, "alive", "start", 2))
+                waits.append(await store.request_permit(WHERE, "alive", "start", 2))
 
 
 async def test_asking_twice_for_the_same_place_takes_one(redis: str) -> None:
-    async with RedisLimits(redis, where=WHERE) as board:
+    async with RedisLimitStore(redis, where=WHERE) as store:
         for _ in range(3):
-            assert await board.ask_to_enter(WHERE, "the same", 2) == 0
-        assert await board.ask_to_enter(WHERE, "another", 2) == 0
-        assert await board.ask_to_enter(WHERE, "a third", 2) > 0
+            assert await store.request_session(WHERE, "the same", 2) == 0
+        assert await store.request_session(WHERE, "another", 2) == 0
+        assert await store.request_session(WHERE, "a third", 2) > 0
 
 
 async def test_a_start_that_is_asked_for_again_was_not_made_and_counts_once(redis: str) -> None:
-    async with RedisLimits(redis, where=WHERE) as board:
+    async with RedisLimitStore(redis, where=WHERE) as store:
         for _ in range(5):
-            assert await board.ask_for_turn(WHERE, "the same", "start", 2) == 0
-        assert await board.ask_for_turn(WHERE, "another", "start", 2) == 0
-        assert await board.ask_for_turn(WHERE, "a third", "start", 2) > 0
+            assert await store.request_permit(WHERE, "the same", "start", 2) == 0
+        assert await store.request_permit(WHERE, "another", "start", 2) == 0
+        assert await store.request_permit(WHERE, "a third", "start", 2) > 0
 
 
 async def test_who_gives_up_waiting_for_a_place_leaves_it_to_the_others(
     redis: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("asr_async._limits.redis.PATIENCE_S", 2 * DEADLINE_S)  # nobody is passed over for being late
-    async with RedisLimits(redis, where=WHERE) as first, RedisLimits(redis, where=WHERE) as second:
-        leave = await first.counts(WHERE).enter(1)
-        waiting = asyncio.create_task(first.counts(WHERE).enter(1))
+    async with RedisLimitStore(redis, where=WHERE) as first, RedisLimitStore(redis, where=WHERE) as second:
+        leave = await first.rate_limiter(WHERE).acquire_session(1)
+        waiting = asyncio.create_task(first.rate_limiter(WHERE).acquire_session(1))
         await asyncio.sleep(0.3)
         waiting.cancel()
         await asyncio.wait([waiting])
         leave()
         async with asyncio.timeout(DEADLINE_S):
-            await second.counts(WHERE).enter(1)
+            await second.rate_limiter(WHERE).acquire_session(1)
 
 
 async def test_leases_that_were_lost_count_again_as_long_as_their_sessions_live(redis: str) -> None:
-    async with RedisLimits(redis, where=WHERE, lease_s=0.9) as board:
-        await board.counts(WHERE).enter(1)
+    async with RedisLimitStore(redis, where=WHERE, lease_s=0.9) as store:
+        await store.rate_limiter(WHERE).acquire_session(1)
         async with Redis.from_url(redis) as client:
             await client.flushall()  # Redis was started anew
             await until(True, client, "*:sessions")
-        assert await board.ask_to_enter(WHERE, "another", 1) > 0
+        assert await store.request_session(WHERE, "another", 1) > 0
 
 
 async def test_keys_hold_no_credentials_and_vanish_when_nobody_counts_any_more(redis: str) -> None:
@@ -245,9 +245,9 @@ async def test_a_redis_that_is_not_there_is_an_error_of_one_line_without_the_pas
 
 
 async def test_a_redis_that_refuses_the_password_says_so_and_is_not_asked_again(redis: str) -> None:
-    async with RedisLimits(redis.replace("unix://", "unix://user:hunter2@"), where=WHERE) as board:
+    async with RedisLimitStore(redis.replace("unix://", "unix://user:hunter2@"), where=WHERE) as store:
         with pytest.raises(ConnectionLostError) as refusal:
-            await board.counts(WHERE).turn("start", 20)
+            await store.rate_limiter(WHERE).wait_for_permit("start", 20)
     assert str(refusal.value) == (
         "no session begins without Redis at redis (Limits.shared): invalid username-password pair or user is disabled"
     )
