@@ -245,7 +245,7 @@ class Session:
         self._end(LocalProtocolError("the session was closed before the vendor confirmed the end"))
         try:
             self._run.phase = "closed"
-            await self._run.tasks.stop()
+            await self._run.tasks.cancel()
             for link in self._run.links:
                 await link.close()
         except BaseException:  # cancelled on the way: without a goodbye then
@@ -595,7 +595,7 @@ class Session:
         self._delivery.progress.set()
         self._inbox.close()
         self._outbox.close(error)
-        run.tasks.stop_others()
+        run.tasks.cancel_others()
 
     def _raise_if_ended(self) -> None:
         if self._run.error is not None:

@@ -6,45 +6,17 @@ Plain state and the tasks themselves. Whoever changes something here wakes those
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .._loop.event import LightEvent
+from .._loop.tasks import TaskSet
 from .pacer import Pacer
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
-
     from .._connection.task import RecognitionTask
     from ..errors import ASRError
 
-__all__ = ["RunState", "Tasks"]
-
-
-class Tasks:
-    """The tasks of a session, which the session's `async with` opens and closes."""
-
-    __slots__ = ("_tasks", "group")
-
-    def __init__(self) -> None:
-        self.group = asyncio.TaskGroup()
-        self._tasks: list[asyncio.Task[None]] = []
-
-    def start(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        """Have it done beside the others, until it returns or the session ends."""
-        self._tasks = [task for task in self._tasks if not task.done()]
-        self._tasks.append(self.group.create_task(coroutine))
-
-    def stop_others(self) -> list[asyncio.Task[None]]:
-        """Cancel the tasks but for the one that asks."""
-        others = [task for task in self._tasks if task is not asyncio.current_task()]
-        for task in others:
-            task.cancel()
-        return others
-
-    async def stop(self) -> None:
-        """Cancel the tasks and wait until they are gone; a source may close its own session."""
-        if others := self.stop_others():
-            await asyncio.wait(others)
+__all__ = ["RunState"]
 
 
 class RunState:
@@ -76,7 +48,7 @@ class RunState:
 
     def __init__(self) -> None:
         self.phase = "new"
-        self.tasks = Tasks()
+        self.tasks = TaskSet()
         # the connection that is told, once there is one, whether it can be, and whether audio goes there: who has heard
         # enough listens no more. One that retires is only read
         self.link: RecognitionTask | None = None
