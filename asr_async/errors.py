@@ -70,9 +70,19 @@ class ASRError(Exception):
         self.vendor = vendor
         self.transcript: Transcript | None = None
 
+    def __reduce__(self) -> tuple[object, ...]:
+        # The default calls the class with `args` alone, without the keywords that a subclass may require. The state
+        # replaces the call: it holds every attribute and the notes. As with every exception, `__cause__` stays behind.
+        return _new_error, (type(self),), {**self.__dict__, "args": self.args}
+
     def __str__(self) -> str:
         about = [f"{name} {value}" for name, value in (("code", self.code), ("request", self.request_id)) if value]
         return f"{self.message} ({', '.join(about)})" if about else self.message
+
+
+def _new_error(error_class: type[ASRError]) -> ASRError:
+    """Return an error of a class without its text and attributes, which unpickling and copying set next."""
+    return error_class.__new__(error_class)
 
 
 class ConfigurationError(ASRError, ValueError):

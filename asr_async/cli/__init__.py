@@ -1,11 +1,18 @@
 """The command line `asr-async`.
 
-Importing this needs nothing but the library; `main()` loads click and rich, the extra `cli`, and says so if
-they are not there. Where what lives: `app` the group of commands, `transcribe` and `serve` one command each,
-`options` reads `--option`, `outputs` and `formats` write the transcript, `live` shows it while it grows,
-`status` ends the process.
+Importing this package loads only the library. `main()` loads click and rich, the extra `cli`, and prints how to
+install them if they are missing. The modules:
+
+- `entry_point`: `main()`, the console script
+- `app`: the group of commands
+- `transcribe`, `models`, `serve`: one command each
+- `model_options`: values of `--option KEY=VALUE`
+- `transcript_formats`: the transcript as text, JSON lines or subtitles
+- `outputs`: standard output and files
+- `display`: the live display on standard error
+- `exit_status`: the exit status, Ctrl-C and closed pipes
 """
 
-from .entry import main
+from .entry_point import main
 
 __all__ = ["main"]

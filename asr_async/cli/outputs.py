@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING, Literal, Protocol, Self
 
 import click
 
-from .formats import EXTENSIONS
+from .transcript_formats import EXTENSIONS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

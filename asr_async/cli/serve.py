@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..errors import ConfigurationError
-from .status import Status, report, run
+from .exit_status import ExitStatus, report, run
 
 if TYPE_CHECKING:
     from ..emulator import Emulator, Faults
@@ -104,7 +104,7 @@ def _api_keys(value: str | None) -> set[str] | dict[str, str] | None:
 
 async def _serve(
     engine: Engine, host: str, port: int, api_keys: set[str] | dict[str, str] | None, faults: Faults
-) -> Status:
+) -> ExitStatus:
     from ..emulator import serve as emulate  # noqa: PLC0415 - only this command knows the emulator
 
     try:
@@ -115,7 +115,7 @@ async def _serve(
         report(str(error))
     except OSError as error:
         report(f"cannot listen on {host} port {port}: {error.strerror}; --port 0 takes a free port")
-    return Status.WRONG_USE
+    return ExitStatus.WRONG_USE
 
 
 def _directions(emulator: Emulator, api_keys: set[str] | dict[str, str] | None) -> str:

@@ -20,11 +20,11 @@ from .. import ASRError, Client, ConfigurationError, Local, TranscriptionBatch, 
 from ..client import CONCURRENCY
 from ..sources import preflight
 from ..vendors import options_for_model, service_for, vendor_of, vendors
-from .formats import EXTENSIONS, one_line, writer_for
-from .live import SilentDisplay, display_for, progress_for
-from .options import option_values
+from .display import SilentDisplay, display_for, progress_for
+from .exit_status import ExitStatus, exit_status_of, report, run
+from .model_options import option_values
 from .outputs import outputs_for
-from .status import Status, report, run, status_of
+from .transcript_formats import EXTENSIONS, one_line, writer_for
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Sequence
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     from ..sources import AudioFile
     from ..vendors.options import Options
     from ..vendors.service import Service
-    from .formats import Writer
-    from .live import Display
+    from .display import Display
     from .outputs import Output
+    from .transcript_formats import Writer
 
 __all__ = ["closing_line", "transcribe"]
 
@@ -211,20 +211,20 @@ def _stdout_is_terminal(output: str | None) -> bool:
     return output is None and sys.stdout.isatty()
 
 
-async def _transcribe(job: _Job) -> Status:
+async def _transcribe(job: _Job) -> ExitStatus:
     sources = [read_audio(file) for file in job.files]
     checks = [
         await _attempt(_preflight(source, job.options), about=file)
         for source, file in zip(sources, job.files, strict=True)
     ]
     if any(checks):
-        return Status.WRONG_USE
+        return ExitStatus.WRONG_USE
     outputs = outputs_for(job.files, job.output, job.format_name)
     tasks = [_Task(*parts) for parts in zip(job.files, sources, outputs, strict=True)]
     return await _attempt(_transcribe_all(job, tasks))
 
 
-async def _attempt(work: Awaitable[Status], *, about: Path | None = None) -> Status:
+async def _attempt(work: Awaitable[ExitStatus], *, about: Path | None = None) -> ExitStatus:
     """Turn the errors that can be expected into a line and a status."""
     try:
         return await work
@@ -233,7 +233,7 @@ async def _attempt(work: Awaitable[Status], *, about: Path | None = None) -> Sta
     except (ASRError, OSError) as error:
         name = None if about is None else click.format_filename(about)
         report(_reason(error, name), about=name)
-        return status_of(error)
+        return exit_status_of(error)
 
 
 def _reason(error: ASRError | OSError, name: str | None) -> str:
@@ -244,13 +244,13 @@ def _reason(error: ASRError | OSError, name: str | None) -> str:
     return what if error.filename is None or str(error.filename) == name else f"{error.filename}: {what}"
 
 
-async def _preflight(source: AudioFile, options: Options) -> Status:
+async def _preflight(source: AudioFile, options: Options) -> ExitStatus:
     await preflight(source, options)
-    return Status.DONE
+    return ExitStatus.DONE
 
 
-async def _transcribe_all(job: _Job, tasks: Sequence[_Task]) -> Status:
-    status = Status.DONE
+async def _transcribe_all(job: _Job, tasks: Sequence[_Task]) -> ExitStatus:
+    status = ExitStatus.DONE
     async with Client(_service(job), tape=job.tape) as client:
         work = functools.partial(_transcribe_or_report, client, job)
         in_reach = _in_reach(tasks, REACH * job.concurrency)
@@ -268,7 +268,7 @@ async def _in_reach(tasks: Sequence[_Task], reach: int) -> AsyncIterator[_Task]:
         yield task
 
 
-async def _transcribe_or_report(client: Client, job: _Job, _number: int, task: _Task) -> Status:
+async def _transcribe_or_report(client: Client, job: _Job, _number: int, task: _Task) -> ExitStatus:
     return await _attempt(_transcribe_one(client, job, task), about=task.file)
 
 
@@ -282,7 +282,7 @@ def _service(job: _Job) -> Service:
     return service_for(job.options)
 
 
-async def _transcribe_one(client: Client, job: _Job, task: _Task) -> Status:
+async def _transcribe_one(client: Client, job: _Job, task: _Task) -> ExitStatus:
     name = click.format_filename(task.file)
     writer = writer_for(job.format_name, source=name, times=job.times)
     words = 0
@@ -298,7 +298,7 @@ async def _transcribe_one(client: Client, job: _Job, task: _Task) -> Status:
     if job.format_name == "text":
         line = closing_line(words, session.stats, seconds)
         click.echo(f"{name}: {line}" if len(job.files) > 1 else line, err=True)
-    return Status.DONE
+    return ExitStatus.DONE
 
 
 def _display(job: _Job, task: _Task, session: Session) -> Display:

@@ -24,13 +24,14 @@ from click.testing import CliRunner
 from click.testing import Result as Outcome
 
 from asr_async import Local, __version__
-from asr_async.cli import live, main
+from asr_async.cli import display as display_module
+from asr_async.cli import main
 from asr_async.cli import transcribe as transcribe_module
 from asr_async.cli.app import app
-from asr_async.cli.live import display_for, end_of_line
-from asr_async.cli.options import option_values
+from asr_async.cli.display import display_for, end_of_line
+from asr_async.cli.exit_status import ExitStatus, run
+from asr_async.cli.model_options import option_values
 from asr_async.cli.outputs import FileOutput, Share, StandardOutput
-from asr_async.cli.status import Status, run
 from asr_async.cli.transcribe import closing_line
 from asr_async.emulator import EngineRefusedError, Scripted, serve
 from asr_async.results import Result, SessionStats
@@ -863,7 +864,7 @@ def screen(monkeypatch: pytest.MonkeyPatch) -> Screen:
     return Screen()
 
 
-def display_on(screen: Screen, progress: live.Progress | None = None) -> live.Display:
+def display_on(screen: Screen, progress: display_module.Progress | None = None) -> display_module.Display:
     return display_for(ScreenOutput(screen), progress, lines=True)
 
 
@@ -881,7 +882,7 @@ class TestDisplay:
         assert screen.plain == "… go<… go\n"
 
     async def test_the_bar_moves_by_itself(self, screen: Screen, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(live, "_TICK_SECONDS", 0)
+        monkeypatch.setattr(display_module, "_TICK_SECONDS", 0)
         positions = iter(range(0, 60_000, 1_000))
         moved = asyncio.Event()
 
@@ -891,22 +892,22 @@ class TestDisplay:
                 moved.set()
             return position
 
-        with contextlib.redirect_stderr(screen), display_on(screen, live.progress_for(60_000, position_ms)):
+        with contextlib.redirect_stderr(screen), display_on(screen, display_module.progress_for(60_000, position_ms)):
             await moved.wait()
         assert " 0:03 / 1:00 · 0:00 elapsed<" in screen.plain
 
     @pytest.mark.parametrize(("duration_ms", "has_bar"), [(None, False), (10_000, False), (10_001, True)])
     def test_who_has_a_bar(self, duration_ms: int | None, has_bar: bool) -> None:
-        assert (live.progress_for(duration_ms, lambda: None) is not None) == has_bar
+        assert (display_module.progress_for(duration_ms, lambda: None) is not None) == has_bar
 
     def test_kinds(self, screen: Screen, monkeypatch: pytest.MonkeyPatch) -> None:
         output = StandardOutput()
         with contextlib.redirect_stderr(screen):
-            assert type(display_for(output, None, lines=False)) is live.TerminalDisplay
+            assert type(display_for(output, None, lines=False)) is display_module.TerminalDisplay
             monkeypatch.setenv("TERM", "dumb")
-            assert type(display_for(output, None, lines=False)) is live.SilentDisplay
+            assert type(display_for(output, None, lines=False)) is display_module.SilentDisplay
         with contextlib.redirect_stderr(io.StringIO()):
-            assert type(display_for(output, None, lines=True)) is live.LineDisplay
+            assert type(display_for(output, None, lines=True)) is display_module.LineDisplay
 
 
 @pytest.mark.parametrize(
@@ -1032,13 +1033,13 @@ class TestProcess:
     def test_the_loop_is_uvloops_where_that_is_installed(self, monkeypatch: pytest.MonkeyPatch) -> None:
         loops = []
 
-        async def note() -> Status:
+        async def note() -> ExitStatus:
             loops.append(type(asyncio.get_running_loop()).__module__)
-            return Status.DONE
+            return ExitStatus.DONE
 
-        assert run(note()) is Status.DONE
+        assert run(note()) is ExitStatus.DONE
         monkeypatch.setitem(sys.modules, "uvloop", None)
-        assert run(note()) is Status.DONE
+        assert run(note()) is ExitStatus.DONE
         assert loops == ["uvloop", "asyncio.unix_events"]
 
     def test_text_is_utf8_whatever_the_locale(self, clip: Path, url: str) -> None:

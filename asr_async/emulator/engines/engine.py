@@ -6,6 +6,7 @@ hypotheses in a vendor's messages. An engine sees 16-bit mono samples only.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Literal, Protocol, Self
 
@@ -114,3 +115,7 @@ class EngineRefusedError(Exception):
         super().__init__(reason)
         self.reason = reason
         self.kind = kind
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # The default calls the class with `args` alone, without the kind that it requires.
+        return functools.partial(type(self), kind=self.kind), self.args, self.__dict__

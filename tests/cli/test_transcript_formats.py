@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from asr_async.cli.formats import EXTENSIONS, JsonLines, SubRip, Text, WebVTT, one_line, writer_for
+from asr_async.cli.transcript_formats import EXTENSIONS, JsonLines, SubRip, Text, WebVTT, one_line, writer_for
 from asr_async.results import Result, Translation, Word
 
 HOUR_MS = 3_600_000

@@ -15,10 +15,10 @@ from ..errors import ASRError, ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-__all__ = ["Status", "report", "run", "status_of"]
+__all__ = ["ExitStatus", "exit_status_of", "report", "run"]
 
 
-class Status(enum.IntEnum):
+class ExitStatus(enum.IntEnum):
     """The exit status; of several files' statuses the highest counts."""
 
     DONE = 0
@@ -30,16 +30,16 @@ class Status(enum.IntEnum):
     """128 + SIGPIPE: the reader of the output went away, so not everything was written."""
 
 
-def run(work: Coroutine[object, object, Status]) -> Status:
+def run(work: Coroutine[object, object, ExitStatus]) -> ExitStatus:
     """Run to the end, to Ctrl-C, or until nobody reads the output any more."""
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             return runner.run(work)
     except KeyboardInterrupt:
-        return Status.INTERRUPTED
+        return ExitStatus.INTERRUPTED
     except BrokenPipeError:
         _discard_output()
-        return Status.PIPE_CLOSED
+        return ExitStatus.PIPE_CLOSED
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -57,9 +57,9 @@ def report(message: str, *, about: str | None = None) -> None:
     click.echo(": ".join(filter(None, ("asr-async", about, message))), err=True)
 
 
-def status_of(error: ASRError | OSError) -> Status:
+def exit_status_of(error: ASRError | OSError) -> ExitStatus:
     """Tell wrong use, where nothing was sent, from a recognition that failed."""
-    return Status.WRONG_USE if isinstance(error, ConfigurationError) else Status.FAILED
+    return ExitStatus.WRONG_USE if isinstance(error, ConfigurationError) else ExitStatus.FAILED
 
 
 def _discard_output() -> None:

@@ -19,5 +19,5 @@ def main() -> None:
         sys.stderr.write("asr-async: the command line needs an extra: pip install 'asr-async[cli]'\n")
         sys.exit(2)
     except KeyboardInterrupt:
-        sys.exit(130)  # as `status.Status.INTERRUPTED`, before that is there
+        sys.exit(130)  # `ExitStatus.INTERRUPTED`, whose module is not loaded yet
     app(prog_name="asr-async")
