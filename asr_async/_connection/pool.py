@@ -78,8 +78,8 @@ class ConnectionPool:
 
     async def connect(self, target: Endpoint, *, connect_s: float, idle_s: float, close_s: float) -> WebSocket:
         """Make a new one; see `WebSocket.connect`."""
-        track = None if self._tape is None else self._tape.connecting(target)
-        return await WebSocket.connect(target, connect_s=connect_s, idle_s=idle_s, close_s=close_s, track=track)
+        log = None if self._tape is None else self._tape.record_connect(target)
+        return await WebSocket.connect(target, connect_s=connect_s, idle_s=idle_s, close_s=close_s, log=log)
 
     def take(self, target: Endpoint) -> WebSocket | None:
         """One that waits to go where the target is, the freshest there is; None if there is none."""

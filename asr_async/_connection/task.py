@@ -147,7 +147,7 @@ class RecognitionTask:
     @property
     def has_room(self) -> bool:
         """Whether the connection keeps up with what is sent."""
-        return self._transport.has_room
+        return self._transport.is_writable
 
     def when_room(self, go_on: Callable[[], None], give_up: Callable[[DeadlineError], None]) -> None:
         """Call `go_on` when the connection has caught up, or is gone; `give_up` if not within `Timeouts.idle`."""
@@ -157,7 +157,7 @@ class RecognitionTask:
             patience.cancel()
             go_on()
 
-        self._transport.when_room(caught_up)
+        self._transport.call_when_writable(caught_up)
 
     async def wait_for_room(self) -> None:
         """Return when the connection has caught up, or is gone.
@@ -167,7 +167,7 @@ class RecognitionTask:
         """
         try:
             async with asyncio.timeout(self._timeouts.idle):
-                await self._transport.wait_for_room()
+                await self._transport.drain()
         except TimeoutError:
             raise self._stuck() from None
 

@@ -85,12 +85,12 @@ class WebSocket(asyncio.BufferedProtocol):
         "_is_reading",
         "_is_text",
         "_listener",
+        "_log",
         "_loop",
         "_room",
         "_stream",
         "_timer",
         "_tls",
-        "_track",
         "_unparsed_bytes",
         "_unread",
         "_uri",
@@ -100,7 +100,7 @@ class WebSocket(asyncio.BufferedProtocol):
     )
 
     def __init__(
-        self, uri: WebSocketURI, host: str, *, idle_s: float, close_s: float, track: ConnectionLog | None
+        self, uri: WebSocketURI, host: str, *, idle_s: float, close_s: float, log: ConnectionLog | None
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._uri = uri
@@ -108,7 +108,7 @@ class WebSocket(asyncio.BufferedProtocol):
         self._idle_s = idle_s
         self._close_s = close_s
         # where what goes over the connection is recorded
-        self._track = track
+        self._log = log
         self._websocket = ClientProtocol(uri, max_size=MAX_MESSAGE_BYTES, logger=_WebsocketsLogger(logger))
         # where bytes come in, shared with others: what is left there is gone
         self._buffer = _read_buffer(self._loop)
@@ -151,12 +151,12 @@ class WebSocket(asyncio.BufferedProtocol):
 
     @classmethod
     async def connect(
-        cls, target: Destination, *, connect_s: float, idle_s: float, close_s: float, track: ConnectionLog | None = None
+        cls, target: Destination, *, connect_s: float, idle_s: float, close_s: float, log: ConnectionLog | None = None
     ) -> WebSocket:
         """Connect and shake hands.
 
         `idle_s` is how long the other side may stay without any sign of life before it is given up, `close_s` how long
-        it may take to close; `track` records everything.
+        it may take to close; `log` records everything.
 
         Raises:
             ASRError: as the target makes it from an HTTP answer.
@@ -169,7 +169,7 @@ class WebSocket(asyncio.BufferedProtocol):
         _check_headers(target.headers)
         host = target.host
         with _our_errors(host, f"no connection to {host} within {connect_s:g} s (Timeouts.connect)"):
-            self = cls(uri, host, idle_s=idle_s, close_s=close_s, track=track)
+            self = cls(uri, host, idle_s=idle_s, close_s=close_s, log=log)
             try:
                 async with asyncio.timeout(connect_s):
                     await open_stream(lambda: self, uri, host, user_agent=target.headers.get("User-Agent"))
@@ -201,8 +201,8 @@ class WebSocket(asyncio.BufferedProtocol):
     def _refused(self, target: Destination, response: Response) -> ASRError:
         headers = dict(response.headers.raw_items())
         body = bytes(response.body or b"")
-        if self._track is not None:
-            self._track.refused(response.status_code, headers, body)
+        if self._log is not None:
+            self._log.record_refusal(response.status_code, headers, body)
         return target.refused(response.status_code, headers, body)
 
     # --- sending -----------------------------------------------------------------------------------------------------
@@ -211,7 +211,7 @@ class WebSocket(asyncio.BufferedProtocol):
         """Send one message, at once.
 
         Returns:
-            Whether the network keeps up with what is sent; who sends much waits where it does not (`when_room`).
+            Whether the network keeps up with what is sent; who sends much waits where it does not (`drain`).
 
         Raises:
             ConnectionLostError: the connection is gone.
@@ -219,8 +219,8 @@ class WebSocket(asyncio.BufferedProtocol):
         """
         if not self.is_open:
             raise self._end()
-        if self._track is not None:
-            self._track.sent(message)  # before it goes: its answer must not stand in front of it
+        if self._log is not None:
+            self._log.record_sent(message)  # before it goes: its answer must not stand in front of it
         if isinstance(message, str):
             self._websocket.send_text(message.encode())
             self._write()
@@ -235,18 +235,18 @@ class WebSocket(asyncio.BufferedProtocol):
         return self._room is None
 
     @property
-    def has_room(self) -> bool:
+    def is_writable(self) -> bool:
         """Whether the network keeps up with what is sent."""
         return self._room is None
 
-    def when_room(self, callback: Callable[[], None]) -> None:
+    def call_when_writable(self, callback: Callable[[], None]) -> None:
         """Call once when the network has caught up, or never will; at once if it has."""
         if self._room is None:
             callback()
         else:
             self._room.add_done_callback(lambda _room: callback())
 
-    async def wait_for_room(self) -> None:
+    async def drain(self) -> None:
         """Return when the network has caught up, or never will."""
         if self._room is not None:
             await asyncio.shield(self._room)
@@ -368,8 +368,8 @@ class WebSocket(asyncio.BufferedProtocol):
         return str(data, "utf-8") if self._is_text else bytes(data)
 
     def _hand_on(self, message: str | bytes) -> None:
-        if self._track is not None:
-            self._track.received(message)
+        if self._log is not None:
+            self._log.record_received(message)
         if self._listener is not None:
             self._tell(self._listener, message)
         elif not self._wants_no_more:
@@ -514,8 +514,8 @@ class WebSocket(asyncio.BufferedProtocol):
 
     async def close(self) -> None:
         """Say goodbye and close; bounded by the connection's `close_s`."""
-        if self._track is not None:
-            self._track.closed(1000, "", by="client")
+        if self._log is not None:
+            self._log.record_close(1000, "", by="client")
         # what still comes is for nobody, but the other side's goodbye is behind it
         self._wants_no_more = True
         self._unread.clear()
@@ -530,8 +530,8 @@ class WebSocket(asyncio.BufferedProtocol):
 
     def abort(self) -> None:
         """Drop the connection at once."""
-        if self._track is not None:
-            self._track.closed(1006, "", by="client")
+        if self._log is not None:
+            self._log.record_close(1006, "", by="client")
         self._drop()
 
     def _drop(self) -> None:
@@ -549,8 +549,8 @@ class WebSocket(asyncio.BufferedProtocol):
     def _end(self) -> ASRError:
         """Make the error that says how it ended, and record that."""
         close = self._websocket.close_rcvd
-        if self._track is not None:
-            self._track.closed(
+        if self._log is not None:
+            self._log.record_close(
                 1006 if close is None else close.code, "" if close is None else close.reason, by="server"
             )
         if self._is_mute:

@@ -44,7 +44,7 @@ __all__ = [
     "Closed",
     "Connect",
     "ConnectionLog",
-    "FrameRecord",
+    "MessageRecord",
     "Record",
     "Refused",
     "WireLog",
@@ -102,7 +102,7 @@ class Binary(msgspec.Struct, frozen=True, omit_defaults=True):
     """What it held, where that was asked for."""
 
 
-class FrameRecord(msgspec.Struct, frozen=True, kw_only=True, tag_field="what", tag="frame", omit_defaults=True):
+class MessageRecord(msgspec.Struct, frozen=True, kw_only=True, tag_field="what", tag="frame", omit_defaults=True):
     """One whole message."""
 
     connection: int
@@ -124,7 +124,7 @@ class Closed(msgspec.Struct, frozen=True, kw_only=True, tag_field="what", tag="c
     """Who was first to close, or lost the other."""
 
 
-Record = Connect | Refused | FrameRecord | Closed
+Record = Connect | Refused | MessageRecord | Closed
 
 _decoder = msgspec.json.Decoder(Record)
 
@@ -220,15 +220,17 @@ class WireLog:
         """Record no more. Idempotent."""
         self._file.close()
 
-    def connecting(self, target: Destination) -> ConnectionLog:
-        """Record that a connection is being made; what happens on it is told to the track."""
+    def record_connect(self, endpoint: Destination) -> ConnectionLog:
+        """Record that a connection is being made; what happens on it is told to the log."""
         self._connections += 1
-        track = ConnectionLog(
-            self, self._connections, secrets_of(target.url, target.headers), with_audio=self._with_audio
+        log = ConnectionLog(
+            self, self._connections, secrets_of(endpoint.url, endpoint.headers), with_audio=self._with_audio
         )
-        path = urlsplit(target.url).path
-        self.write(Connect(connection=self._connections, ms=0, host=target.host, path=path, headers=(*target.headers,)))
-        return track
+        path = urlsplit(endpoint.url).path
+        self.write(
+            Connect(connection=self._connections, ms=0, host=endpoint.host, path=path, headers=(*endpoint.headers,))
+        )
+        return log
 
     def write(self, record: Record) -> None:
         """Append one line; on a full disk the recording ends, not the session."""
@@ -259,7 +261,7 @@ class ConnectionLog:
     def __repr__(self) -> str:
         return f"<ConnectionLog of connection {self._connection} {'closed' if self._is_closed else 'open'}>"
 
-    def refused(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+    def record_refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
         """Record that the handshake was answered with an HTTP status."""
         retry_after = next((value for name, value in headers.items() if name.lower() == "retry-after"), None)
         text = _masked(body.decode(errors="replace"), self._secrets)[:MAX_BODY_CHARS]
@@ -274,15 +276,15 @@ class ConnectionLog:
             )
         )
 
-    def sent(self, frame: Message) -> None:
+    def record_sent(self, frame: Message) -> None:
         """Record a message of ours."""
         self._tape.write(self._frame("sent", frame))
 
-    def received(self, frame: Message) -> None:
+    def record_received(self, frame: Message) -> None:
         """Record a message of the vendor's."""
         self._tape.write(self._frame("received", frame))
 
-    def closed(self, code: int, reason: str, *, by: Literal["client", "server"]) -> None:
+    def record_close(self, code: int, reason: str, *, by: Literal["client", "server"]) -> None:
         """Record the end; the first one that is told counts."""
         if self._is_closed:
             return
@@ -294,15 +296,15 @@ class ConnectionLog:
     def _ms(self) -> int:
         return round((_now() - self._began_at) * 1000)
 
-    def _frame(self, direction: Literal["sent", "received"], frame: Message) -> FrameRecord:
+    def _frame(self, direction: Literal["sent", "received"], frame: Message) -> MessageRecord:
         if not isinstance(frame, str):
             content = base64.b64encode(frame).decode() if self._with_audio else None
             binary = Binary(bytes=len(frame), base64=content)
-            return FrameRecord(
+            return MessageRecord(
                 connection=self._connection, ms=self._ms, direction=direction, kind="binary", binary=binary
             )
         text = _masked(frame if self._with_audio else _without_audio(frame), self._secrets)
-        return FrameRecord(connection=self._connection, ms=self._ms, direction=direction, kind="text", text=text)
+        return MessageRecord(connection=self._connection, ms=self._ms, direction=direction, kind="text", text=text)
 
 
 def _now() -> float:

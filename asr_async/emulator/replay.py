@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from aiohttp import WSCloseCode, WSMsgType, web
 
-from .._net.wire_log import Closed, FrameRecord, Refused, audio_bytes, read_tape
+from .._net.wire_log import Closed, MessageRecord, Refused, audio_bytes, read_tape
 from ..errors import ConfigurationError, LocalProtocolError
 from .dashscope import realtime as dashscope_realtime
 from .dashscope import tasks as dashscope
@@ -145,7 +145,7 @@ class _Progress:
             self.types.append(_type_of(text))
         return is_new
 
-    def add_record(self, record: FrameRecord) -> bool:
+    def add_record(self, record: MessageRecord) -> bool:
         """Count a message of the tape, as `add_text` does."""
         self.audio_bytes += record.binary.bytes if record.binary else 0
         return record.text is not None and self.add_text(record.text)
@@ -209,7 +209,7 @@ class _Playing:
         needed = _Progress()
         before_ms = 0
         for record in self._records:
-            if isinstance(record, FrameRecord) and record.direction == "sent":
+            if isinstance(record, MessageRecord) and record.direction == "sent":
                 needed.add_record(record)
             else:
                 await self._until(needed)
@@ -227,10 +227,10 @@ class _Playing:
             if record.code == WSCloseCode.ABNORMAL_CLOSURE:
                 raise CutConnection
             raise EndConnection(record.reason, close_code=WSCloseCode.OK if record.code == NO_CODE else record.code)
-        if isinstance(record, FrameRecord):
+        if isinstance(record, MessageRecord):
             await self._line.send(*self._message(record))
 
-    def _message(self, record: FrameRecord) -> tuple[bytes, WSMsgType]:
+    def _message(self, record: MessageRecord) -> tuple[bytes, WSMsgType]:
         if record.binary is not None:
             content = base64.b64decode(record.binary.base64) if record.binary.base64 else bytes(record.binary.bytes)
             return content, WSMsgType.BINARY
@@ -262,9 +262,9 @@ def _texts_by_type(records: Sequence[Record]) -> defaultdict[str, deque[str]]:
     return texts
 
 
-def _sent(records: Sequence[Record]) -> Iterator[FrameRecord]:
+def _sent(records: Sequence[Record]) -> Iterator[MessageRecord]:
     for record in records:
-        if isinstance(record, FrameRecord) and record.direction == "sent":
+        if isinstance(record, MessageRecord) and record.direction == "sent":
             yield record
 
 

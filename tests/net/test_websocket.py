@@ -250,7 +250,7 @@ def bring(transport: WebSocket, data: bytes) -> None:
 
 async def told(pieces: Iterable[bytes], *, with_handshake: bytes = b"") -> tuple[list[str | bytes], str | None]:
     """What somebody hears who takes each message as it comes in, and what ends it."""
-    transport, stream = WebSocket(parse_uri(URL), "example.test", idle_s=9.0, close_s=CLOSE_S, track=None), Written()
+    transport, stream = WebSocket(parse_uri(URL), "example.test", idle_s=9.0, close_s=CLOSE_S, log=None), Written()
     transport.connection_made(stream)
     handshake = asyncio.create_task(transport._shake_hands({}))
     await asyncio.sleep(0)
@@ -516,8 +516,8 @@ def test_who_waits_for_room_is_let_go_when_there_never_will_be_any() -> None:
     async def scenario() -> float:
         async with connected(half_leave) as transport:
             transport.send(bytes(32 * 2**20))
-            assert not transport.has_room
-            await transport.wait_for_room()
+            assert not transport.is_writable
+            await transport.drain()
             with pytest.raises(ConnectionLostError, match="without a closing message"):
                 transport.send(b"more")
             return asyncio.get_running_loop().time()

@@ -42,14 +42,14 @@ def test_a_connection_is_recorded_line_by_line(tmp_path: Path) -> None:
 
     async def scenario() -> None:
         with WireLog(path) as tape:
-            track = tape.connecting(target())
+            log = tape.record_connect(target())
             await asyncio.sleep(0.25)
-            track.sent('{"header": {}}')
-            track.sent(memoryview(bytes(3_200)))
+            log.record_sent('{"header": {}}')
+            log.record_sent(memoryview(bytes(3_200)))
             await asyncio.sleep(1)
-            track.received("{}")
-            track.received(b"1234")
-            track.closed(1011, "overload", by="server")
+            log.record_received("{}")
+            log.record_received(b"1234")
+            log.record_close(1011, "overload", by="server")
 
     run_virtual(scenario)
     head = {"what": "frame", "connection": 1}
@@ -75,11 +75,11 @@ def test_connections_have_numbers_and_clocks_of_their_own(tmp_path: Path) -> Non
 
     async def scenario() -> None:
         with WireLog(path) as tape:
-            first = tape.connecting(target())
+            first = tape.record_connect(target())
             await asyncio.sleep(2)
-            second = tape.connecting(target())
-            first.sent("a")
-            second.sent("b")
+            second = tape.record_connect(target())
+            first.record_sent("a")
+            second.record_sent("b")
 
     run_virtual(scenario)
     assert [(line["connection"], line["ms"]) for line in lines(path)] == [(1, 0), (2, 0), (1, 2_000), (2, 0)]
@@ -88,7 +88,9 @@ def test_connections_have_numbers_and_clocks_of_their_own(tmp_path: Path) -> Non
 async def test_a_refusal_is_recorded_with_what_tells_when_to_come_again(tmp_path: Path) -> None:
     path = tmp_path / "tape.jsonl"
     with WireLog(path) as tape:
-        tape.connecting(target()).refused(429, {"retry-after": "7", "Set-Cookie": "c=1"}, b'{"code": "Throttling"}')
+        tape.record_connect(target()).record_refusal(
+            429, {"retry-after": "7", "Set-Cookie": "c=1"}, b'{"code": "Throttling"}'
+        )
     assert lines(path)[1] == {
         "what": "refused",
         "connection": 1,
@@ -103,11 +105,11 @@ async def test_a_refusal_is_recorded_with_what_tells_when_to_come_again(tmp_path
 async def test_the_first_end_of_a_connection_counts(tmp_path: Path) -> None:
     path = tmp_path / "tape.jsonl"
     with WireLog(path) as tape:
-        track = tape.connecting(target())
-        assert repr(track) == "<ConnectionLog of connection 1 open>"
-        track.closed(1011, "overload", by="server")
-        track.closed(1000, "", by="client")
-        assert repr(track) == "<ConnectionLog of connection 1 closed>"
+        log = tape.record_connect(target())
+        assert repr(log) == "<ConnectionLog of connection 1 open>"
+        log.record_close(1011, "overload", by="server")
+        log.record_close(1000, "", by="client")
+        assert repr(log) == "<ConnectionLog of connection 1 closed>"
     assert [line["code"] for line in lines(path)[1:]] == [1011]
 
 
@@ -138,11 +140,11 @@ def test_the_parts_of_a_signature_are_secrets_and_its_scheme_is_not() -> None:
 async def test_no_credential_stands_anywhere_on_a_tape(tmp_path: Path) -> None:
     path = tmp_path / "tape.jsonl"
     with WireLog(path, with_audio=True) as tape:
-        track = tape.connecting(target(f"wss://user:{KEY}@example.com/path?api_key={KEY}"))
-        track.sent(f'{{"echo": "{KEY}"}}')
-        track.received(f'{{"message": "the key {KEY} is wrong, {KEY}!"}}')
-        track.refused(401, {"WWW-Authenticate": f"Bearer {KEY}"}, f"Invalid key {KEY}".encode())
-        track.closed(1008, f"no {KEY}", by="server")
+        log = tape.record_connect(target(f"wss://user:{KEY}@example.com/path?api_key={KEY}"))
+        log.record_sent(f'{{"echo": "{KEY}"}}')
+        log.record_received(f'{{"message": "the key {KEY} is wrong, {KEY}!"}}')
+        log.record_refusal(401, {"WWW-Authenticate": f"Bearer {KEY}"}, f"Invalid key {KEY}".encode())
+        log.record_close(1008, f"no {KEY}", by="server")
     assert KEY not in path.read_text()
     texts = [line.get("text") or line.get("body") or line.get("reason") for line in lines(path)[1:]]
     assert texts == ['{"echo": "***"}', '{"message": "the key *** is wrong, ***!"}', "Invalid key ***", "no ***"]
@@ -158,9 +160,9 @@ async def test_audio_stands_on_a_tape_only_when_it_is_asked_for(tmp_path: Path) 
     for with_audio in (False, True):
         path = tmp_path / f"{with_audio}.jsonl"
         with WireLog(path, with_audio=with_audio) as tape:
-            track = tape.connecting(target())
-            track.sent(audio)
-            track.sent(append)
+            log = tape.record_connect(target())
+            log.record_sent(audio)
+            log.record_sent(append)
         recorded[with_audio] = lines(path)[1:]
     assert recorded[False][0]["binary"] == {"bytes": 1_024}
     assert recorded[False][1]["text"] == '{"type":"input_audio_buffer.append","audio":"<1024 bytes in base64>"}'
@@ -201,8 +203,9 @@ def test_what_was_recorded_is_there_after_a_crash(tmp_path: Path) -> None:
         "from asr_async._net.wire_log import WireLog\n"
         "from asr_async.vendors.service import Endpoint\n"
         "async def main():\n"
-        f"    track = WireLog({str(path)!r}).connecting(Endpoint(url='ws://h/', headers={{}}, refused=ASRError))\n"
-        "    for number in range(1000): track.sent(str(number))\n"
+        "    endpoint = Endpoint(url='ws://h/', headers={}, refused=ASRError)\n"
+        f"    log = WireLog({str(path)!r}).record_connect(endpoint)\n"
+        "    for number in range(1000): log.record_sent(str(number))\n"
         "    os._exit(7)\n"
         "asyncio.run(main())"
     )
@@ -215,9 +218,9 @@ def test_what_was_recorded_is_there_after_a_crash(tmp_path: Path) -> None:
 async def test_a_full_disk_ends_the_recording_and_nothing_else(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, "asr_async"):
         tape = WireLog("/dev/full")
-        track = tape.connecting(target())
-        track.sent("one")
-        track.sent("two")
+        log = tape.record_connect(target())
+        log.record_sent("one")
+        log.record_sent("two")
     assert repr(tape) == "<WireLog /dev/full closed, connections: 1>"
     assert [record.getMessage() for record in caplog.records] == [
         "tape /dev/full: nothing more is recorded: No space left on device"
@@ -227,10 +230,10 @@ async def test_a_full_disk_ends_the_recording_and_nothing_else(caplog: pytest.Lo
 async def test_a_tape_is_read_as_it_was_written_without_a_line_that_was_cut_off(tmp_path: Path) -> None:
     path = tmp_path / "tape.jsonl"
     with WireLog(path) as tape:
-        track = tape.connecting(target())
-        track.sent("one\ntwo")
+        log = tape.record_connect(target())
+        log.record_sent("one\ntwo")
     whole = read_tape(path)
-    assert [type(record).__name__ for record in whole] == ["Connect", "FrameRecord"]
+    assert [type(record).__name__ for record in whole] == ["Connect", "MessageRecord"]
     path.write_bytes(path.read_bytes() + b'{"what":"frame","conn')
     assert read_tape(path) == whole
 
@@ -264,7 +267,7 @@ async def test_what_a_client_recorded_is_played_back_with_the_same_words(tmp_pat
         async with Client(service, tape=path) as client:
             recorded = await client.transcribe([bytes(64_000)], Paraformer())
     assert KEY not in path.read_text()
-    assert [type(record).__name__ for record in read_tape(path)][:2] == ["Connect", "FrameRecord"]
+    assert [type(record).__name__ for record in read_tape(path)][:2] == ["Connect", "MessageRecord"]
     async with replay(path) as replayed:
         again = await transcribe([bytes(64_000)], Paraformer(), DashScope("other", endpoint=replayed.dashscope_url))
     assert again.text == recorded.text == "Good morning."
