@@ -48,8 +48,8 @@ from asr_async.errors import ASRError
 from asr_async.vendors.service import Endpoint
 
 from .session.test_reconnect import assert_seamless
-from .support.numbered_audio import BYTES_PER_MS, Source, cut, finals_of, seconds
-from .support.scripted_server import final, interim, say, start
+from .support.numbered_audio import BYTES_PER_MS, NumberedSource, cut, finals_of, finals_of_seconds
+from .support.scripted_server import send_event, send_final, send_interim, start_task
 from .support.virtual_time import run_virtual
 
 pytestmark = pytest.mark.both_loops
@@ -125,8 +125,8 @@ def test_somebody_else_is_asked_at_once_whatever_the_error_but_not_for_ever() ->
 class Vendor:
     """Finalises each second of the numbered audio, in DashScope's words; can be switched off for newcomers."""
 
-    def __init__(self, *fates: Callable[[ServerConnection], Awaitable[None]] | None, after_ms: int = 0) -> None:
-        self.fates = list(fates)
+    def __init__(self, *faults: Callable[[ServerConnection], Awaitable[None]] | None, after_ms: int = 0) -> None:
+        self.faults = list(faults)
         self.after_ms = after_ms
         self.refusal: tuple[HTTPStatus, dict[str, str]] | None = None
         self.asked_at: list[float] = []
@@ -135,7 +135,7 @@ class Vendor:
         self.contexts: list[str] = []
         self.last_piece_bytes = 0
 
-    def go_down_after(self, heard_ms: int, *, for_s: float | None = None) -> None:
+    def go_down_after(self, received_ms: int, *, for_s: float | None = None) -> None:
         """Cut the first connection when it has heard so much, and let nobody in any more, or for so long."""
 
         async def go_down(connection: ServerConnection) -> None:
@@ -144,7 +144,7 @@ class Vendor:
                 asyncio.get_running_loop().call_later(for_s, setattr, self, "refusal", None)
             await cut(connection, "")
 
-        self.fates, self.after_ms = [go_down], heard_ms
+        self.faults, self.after_ms = [go_down], received_ms
 
     def door(self, _connection: ServerConnection, _request: Request) -> Response | None:
         self.asked_at.append(asyncio.get_running_loop().time())
@@ -155,7 +155,7 @@ class Vendor:
 
     async def __call__(self, connection: ServerConnection) -> None:
         task_id = await self.start(connection)
-        fate = self.fates.pop(0) if self.fates else None
+        fate = self.faults.pop(0) if self.faults else None
         heard, told_ms = [0, 0], 0
         async for message in connection:
             if isinstance(message, str):
@@ -186,16 +186,16 @@ class Vendor:
         return True
 
     async def start(self, connection: ServerConnection) -> str:
-        return await start(connection)
+        return await start_task(connection)
 
     async def final(self, connection: ServerConnection, task_id: str, text: str, begin: int, end: int) -> None:
-        await final(connection, task_id, text, begin, end)
+        await send_final(connection, task_id, text, begin, end)
 
     async def interim(self, connection: ServerConnection, task_id: str, begin: int) -> None:
-        await interim(connection, task_id, "…", begin)
+        await send_interim(connection, task_id, "…", begin)
 
     async def finished(self, connection: ServerConnection, task_id: str) -> None:
-        await say(connection, "task-finished", task_id, {"output": {}})
+        await send_event(connection, "task-finished", task_id, {"output": {}})
 
 
 class HuaweiVendor(Vendor):
@@ -257,8 +257,8 @@ def test_the_first_recognises_while_it_answers() -> None:
     async def scenario() -> None:
         first, second = Vendor(), HuaweiVendor()
         async with both(first, second) as fallback:
-            events, stats = await run(fallback, Source(3))
-        assert finals_of(events) == seconds(3)
+            events, stats = await run(fallback, NumberedSource(3))
+        assert finals_of(events) == finals_of_seconds(3)
         assert second.asked_at == []
         assert stats.member.startswith("<DashScope ws://127.0.0.1")
         assert stats.member.endswith(" paraformer-realtime-v2")
@@ -271,10 +271,10 @@ def test_the_second_answers_when_the_first_is_down_at_the_start() -> None:
         first, second = Vendor(), HuaweiVendor()
         first.refusal = DOWN
         async with both(first, second) as fallback:
-            events, stats = await run(fallback, Source(3))
+            events, stats = await run(fallback, NumberedSource(3))
             assert repr(fallback).endswith("huawei/continue>")
             assert "paraformer-realtime-v2 (down), then " in repr(fallback)
-        assert finals_of(events) == seconds(3)
+        assert finals_of(events) == finals_of_seconds(3)
         assert not [event for event in events if isinstance(event, Reconnected)]
         assert stats.member.endswith(" huawei/continue")
 
@@ -286,7 +286,7 @@ async def test_nor_is_anybody_there() -> None:
         pass
     async with at(HuaweiVendor()) as there:
         fallback = Fallback([(dashscope(nobody), Paraformer()), (huawei(there), Rasr())])
-        assert (await transcribe(Source(1), fallback.options, fallback)).text == "to 1000"
+        assert (await transcribe(NumberedSource(1), fallback.options, fallback)).text == "to 1000"
 
 
 def test_a_wrong_key_of_the_first_is_no_reason_to_wait_and_is_told_and_not_tried_again(caplog: Any) -> None:
@@ -297,11 +297,11 @@ def test_a_wrong_key_of_the_first_is_no_reason_to_wait_and_is_told_and_not_tried
         async with both(first, second) as fallback, Client(fallback) as client:
             began_at = loop.time()
             for _ in range(3):
-                assert (await client.transcribe(Source(1), fallback.options)).text == "to 1000"
+                assert (await client.transcribe(NumberedSource(1), fallback.options)).text == "to 1000"
             assert loop.time() - began_at < 0.1
             assert len(first.asked_at) == 1
             await asyncio.sleep(301)
-            await client.transcribe(Source(1), fallback.options)
+            await client.transcribe(NumberedSource(1), fallback.options)
             assert len(first.asked_at) == 2
 
     with caplog.at_level(logging.WARNING, "asr_async"):
@@ -313,7 +313,7 @@ async def test_without_a_key_in_the_environment_the_second_answers(monkeypatch: 
     monkeypatch.delenv("DASHSCOPE_API_KEY", raising=False)
     async with at(HuaweiVendor()) as there:
         fallback = Fallback([(DashScope(), Paraformer()), (huawei(there), Rasr())])
-        assert (await transcribe(Source(1), fallback.options, fallback)).text == "to 1000"
+        assert (await transcribe(NumberedSource(1), fallback.options, fallback)).text == "to 1000"
 
 
 def test_a_member_that_never_finds_its_key_leaves_time_for_the_next() -> None:
@@ -324,7 +324,7 @@ def test_a_member_that_never_finds_its_key_leaves_time_for_the_next() -> None:
     async def scenario() -> None:
         async with at(HuaweiVendor()) as there:
             fallback = Fallback([(DashScope(never), Paraformer()), (huawei(there), Rasr())])
-            assert (await transcribe(Source(1), fallback.options, fallback)).text == "to 1000"
+            assert (await transcribe(NumberedSource(1), fallback.options, fallback)).text == "to 1000"
 
     run_virtual(scenario)
 
@@ -335,8 +335,8 @@ def test_when_the_first_is_lost_and_down_the_second_hears_the_open_segment_from_
         first, second = Vendor(), HuaweiVendor()
         first.go_down_after(1_700)
         async with both(first, second) as fallback:
-            events, stats = await run(fallback, Source(6), pace=pace)
-        assert finals_of(events) == seconds(6)
+            events, stats = await run(fallback, NumberedSource(6), pace=pace)
+        assert finals_of(events) == finals_of_seconds(6)
         (reconnected,) = [event for event in events if isinstance(event, Reconnected)]
         assert [began for began, _ in second.heard] == [reconnected.at_ms]
         assert reconnected.at_ms in {0, 1_000}, "behind the last final result that arrived"
@@ -352,7 +352,7 @@ def test_compressed_audio_is_heard_by_the_second_from_its_start() -> None:
         first.go_down_after(1_700)
         async with at(first) as here, at(second) as there:
             fallback = Fallback([(dashscope(here), Paraformer(format="mp3")), (dashscope(there), FunASR(format="mp3"))])
-            events, _ = await run(fallback, Source(4, every_s=0.1))
+            events, _ = await run(fallback, NumberedSource(4, every_s=0.1))
         assert second.heard == [[0, 4_000]]
         assert [text for _, text, _, _ in finals_of(events)] == ["to 1000", "to 2000", "to 3000", "to 4000"]
 
@@ -363,8 +363,8 @@ def test_a_connection_that_is_cut_is_made_again_to_the_same() -> None:
     async def scenario() -> None:
         first, second = Vendor(lambda c: cut(c, ""), lambda c: cut(c, ""), after_ms=1_700), HuaweiVendor()
         async with both(first, second) as fallback:
-            events, stats = await run(fallback, Source(6))
-        assert finals_of(events) == seconds(6)
+            events, stats = await run(fallback, NumberedSource(6))
+        assert finals_of(events) == finals_of_seconds(6)
         assert second.heard == []
         assert stats.reconnects == 2
 
@@ -375,8 +375,8 @@ def test_but_the_third_in_a_row_without_a_final_result_is_no_accident() -> None:
     async def scenario() -> None:
         first, second = Vendor(*[lambda c: cut(c, "")] * 3, after_ms=500), HuaweiVendor()
         async with both(first, second) as fallback:
-            events, _ = await run(fallback, Source(3))
-        assert finals_of(events) == seconds(3)
+            events, _ = await run(fallback, NumberedSource(3))
+        assert finals_of(events) == finals_of_seconds(3)
         assert [began for began, _ in first.heard[:3]] == [0, 0, 0]
         assert second.heard[0][0] == 0
 
@@ -385,14 +385,14 @@ def test_but_the_third_in_a_row_without_a_final_result_is_no_accident() -> None:
 
 def test_an_error_about_what_was_sent_is_raised_and_not_asked_of_another() -> None:
     async def refuse_the_audio(connection: ServerConnection) -> None:
-        await say(connection, "task-failed", "", error_code="DECODE_ERROR", error_message="no audio")
+        await send_event(connection, "task-failed", "", error_code="DECODE_ERROR", error_message="no audio")
         await connection.close()
 
     async def scenario() -> None:
         first, second = Vendor(refuse_the_audio, after_ms=500), HuaweiVendor()
         async with both(first, second) as fallback:
             with pytest.raises(VendorError, match="no audio"):
-                await run(fallback, Source(3))
+                await run(fallback, NumberedSource(3))
             assert "(down)" not in repr(fallback)
         assert second.asked_at == []
 
@@ -406,7 +406,7 @@ def test_when_all_are_down_at_the_start_one_line_names_them() -> None:
         async with both(first, second) as fallback:
             for _ in range(2):
                 with pytest.raises(VendorError) as caught:
-                    await run(fallback, Source(3))
+                    await run(fallback, NumberedSource(3))
                 text = str(caught.value)
                 assert "paraformer-realtime-v2: no such key: check the key" in text
                 assert " huawei/continue: HTTP 503: " in text
@@ -426,7 +426,7 @@ def test_when_all_are_lost_the_attempts_run_out_with_the_words_of_all_behind_wha
         texts = []
         async with both(first, second) as fallback, connect(fallback.options, fallback) as session:
             with pytest.raises(VendorError, match=r"paraformer-realtime-v2: .*; .* huawei/continue: |; .*paraformer"):
-                async for result in session.stream(Source(6)):
+                async for result in session.stream(NumberedSource(6)):
                     texts += [result.text] if result.is_final else []
         assert texts == ["to 1000"]
         assert len(second.asked_at) == 5
@@ -439,7 +439,7 @@ def test_no_attempts_is_no_other_member_in_mid_stream() -> None:
         first, second = Vendor(lambda c: cut(c, ""), after_ms=1_700), HuaweiVendor()
         async with both(first, second) as fallback:
             with pytest.raises(ConnectionLostError):
-                await run(fallback, Source(3), retry=Retry(attempts=0))
+                await run(fallback, NumberedSource(3), retry=Retry(attempts=0))
         assert second.asked_at == []
 
     run_virtual(scenario)
@@ -457,13 +457,13 @@ def test_when_the_first_answers_again_it_goes_on_at_a_segments_end_and_no_audio_
         first.refusal = DOWN
         async with both(first, second) as fallback:
             asyncio.get_running_loop().call_later(5.0, setattr, first, "refusal", None)
-            events, stats = await run(fallback, Source(60), pace=pace)
+            events, stats = await run(fallback, NumberedSource(60), pace=pace)
         assert_seamless(finals_of(events), 60_000)
-        ((began_ms, heard_ms),) = second.heard
-        assert first.heard == [[heard_ms, 60_000 - heard_ms]]
+        ((began_ms, received_ms),) = second.heard
+        assert first.heard == [[received_ms, 60_000 - received_ms]]
         assert began_ms == 0
-        assert heard_ms % 1_000 <= 400, "behind the end of a segment"
-        assert 5_000 <= heard_ms / pace <= 15_000, "found at one of the attempts after 1, 2, 4 and 8 s"
+        assert received_ms % 1_000 <= 400, "behind the end of a segment"
+        assert 5_000 <= received_ms / pace <= 15_000, "found at one of the attempts after 1, 2, 4 and 8 s"
         assert not [event for event in events if isinstance(event, Reconnected)]
         assert (stats.reconnects, stats.audio_sent_ms) == (0, 60_000)
         assert stats.member.endswith(" paraformer-realtime-v2")
@@ -477,7 +477,7 @@ def test_a_first_that_stays_down_is_asked_less_and_less_and_by_one_session_of_ma
         first.refusal = DOWN
         async with both(first, second) as fallback, Client(fallback) as client:
             transcripts = await asyncio.gather(
-                *(client.transcribe(Source(200), fallback.options, pace=1.0) for _ in range(5))
+                *(client.transcribe(NumberedSource(200), fallback.options, pace=1.0) for _ in range(5))
             )
         assert all(transcript.results[-1].end_ms == 200_000 for transcript in transcripts)
         at_the_start = [asked for asked in first.asked_at if asked < 0.5]
@@ -495,7 +495,7 @@ def test_a_session_returns_after_a_loss_in_mid_stream_too() -> None:
         first, second = Vendor(), HuaweiVendor()
         first.go_down_after(1_700, for_s=3.0)
         async with both(first, second) as fallback:
-            events, stats = await run(fallback, Source(40, every_s=0.1))
+            events, stats = await run(fallback, NumberedSource(40, every_s=0.1))
         assert_seamless(finals_of(events), 40_000)
         assert [began for began, _ in second.heard] == [1_000]
         assert first.heard[1][0] == 1_000 + second.heard[0][1]
@@ -524,7 +524,7 @@ def test_a_session_that_ends_while_it_is_about_to_return_leaves_no_connection_be
         async with both(first, NeverFinal()) as fallback, Client(fallback) as client:
             async with client.session(fallback.options) as session:
                 first.refusal = None
-                async for result in session.stream(Source(60)):
+                async for result in session.stream(NumberedSource(60)):
                     if result.end_ms > 0 and len(first.asked_at) == 2:
                         break
                 await asyncio.sleep(5)
@@ -545,7 +545,7 @@ def test_a_context_waits_for_the_member_that_takes_one() -> None:
         ):
             await session.update_context([ContextMessage("user", "names")])
             first.refusal = None
-            events = [event async for event in session.events(Source(20))]
+            events = [event async for event in session.events(NumberedSource(20))]
         assert_seamless(finals_of(events), 20_000)
         assert len(first.contexts) == 1
         assert "names" in first.contexts[0]
@@ -559,7 +559,7 @@ def test_a_context_is_left_out_where_it_is_not_taken_and_refused_where_the_best_
         first.go_down_after(1_700)
         async with both(first, second, FunASR()) as fallback, connect(fallback.options, fallback) as session:
             await session.update_context([ContextMessage("user", "names")])
-            assert finals_of([event async for event in session.events(Source(3))]) == seconds(3)
+            assert finals_of([event async for event in session.events(NumberedSource(3))]) == finals_of_seconds(3)
         async with both(Vendor(), HuaweiVendor()) as fallback, connect(fallback.options, fallback) as session:
             with pytest.raises(ConfigurationError, match="context"):
                 await session.update_context([ContextMessage("user", "names")])
@@ -764,4 +764,4 @@ async def test_a_service_of_somebody_else_needs_nothing_new() -> None:
     first.refusal = DOWN
     async with at(first) as here, at(second) as there:
         fallback = Fallback([(TheirOwn(here), Paraformer()), (TheirOwn(there), Paraformer())])
-        assert (await transcribe(Source(1), fallback.options, fallback)).text == "to 1000"
+        assert (await transcribe(NumberedSource(1), fallback.options, fallback)).text == "to 1000"

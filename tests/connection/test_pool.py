@@ -27,7 +27,7 @@ from asr_async import (
 from asr_async.emulator import Emulator, Scripted, serve
 from asr_async.vendors.options import Options
 
-from ..support.scripted_server import final, read_until_finish, rogue, say, start
+from ..support.scripted_server import read_until_finish, scripted_server, send_event, send_final, start_task
 from ..support.virtual_time import run_virtual
 
 pytestmark = pytest.mark.both_loops
@@ -95,10 +95,10 @@ def test_a_connection_waits_less_than_the_vendor_lets_it(options: Options, limit
 
 
 async def one_task(connection: ServerConnection) -> None:
-    task_id = await start(connection)
+    task_id = await start_task(connection)
     await read_until_finish(connection)
-    await final(connection, task_id, "there")
-    await say(connection, "task-finished", task_id, {"output": {}})
+    await send_final(connection, task_id, "there")
+    await send_event(connection, "task-finished", task_id, {"output": {}})
 
 
 async def test_a_connection_that_was_closed_while_it_waited_is_replaced_unnoticed() -> None:
@@ -106,7 +106,7 @@ async def test_a_connection_that_was_closed_while_it_waited_is_replaced_unnotice
         await one_task(connection)
         await connection.close(1001)
 
-    async with rogue(closes) as service, Client(service, retry=Retry(attempts=0)) as client:
+    async with scripted_server(closes) as service, Client(service, retry=Retry(attempts=0)) as client:
         for _ in range(3):
             assert (await client.transcribe([SECOND], Paraformer())).text == "there"
 
@@ -121,7 +121,7 @@ async def test_a_connection_that_dies_at_the_next_start_is_replaced_unnoticed() 
         await connection.recv()  # the next run-task
         connection.transport.abort()
 
-    async with rogue(dies) as service, Client(service, retry=Retry(attempts=0)) as client:
+    async with scripted_server(dies) as service, Client(service, retry=Retry(attempts=0)) as client:
         for _ in range(3):
             assert (await client.transcribe([SECOND], Paraformer())).text == "there"
     assert connections == 3
@@ -133,11 +133,11 @@ async def test_a_connection_is_not_kept_after_an_error() -> None:
     async def fails(connection: ServerConnection) -> None:
         nonlocal connections
         connections += 1
-        task_id = await start(connection)
-        await say(connection, "task-failed", task_id, error_code="InvalidParameter", error_message="no")
+        task_id = await start_task(connection)
+        await send_event(connection, "task-failed", task_id, error_code="InvalidParameter", error_message="no")
         await connection.wait_closed()
 
-    async with rogue(fails) as service, Client(service) as client:
+    async with scripted_server(fails) as service, Client(service) as client:
         for _ in range(2):
             with pytest.raises(VendorError):
                 await client.transcribe([SECOND], Paraformer())
@@ -175,7 +175,7 @@ async def test_closing_the_client_closes_what_waits() -> None:
         await connection.wait_closed()
         gone.set()
 
-    async with rogue(notices) as service:
+    async with scripted_server(notices) as service:
         async with Client(service) as client:
             await client.transcribe([SECOND], Paraformer())
             assert not gone.is_set()
@@ -184,7 +184,7 @@ async def test_closing_the_client_closes_what_waits() -> None:
 
 
 async def test_a_first_connection_that_cannot_be_made_is_still_an_error() -> None:
-    async with rogue(one_task) as service:
+    async with scripted_server(one_task) as service:
         pass
     async with Client(service) as client:
         with pytest.raises(ConnectionLostError):
@@ -204,7 +204,7 @@ def test_a_connection_that_plays_dead_at_the_next_start_is_replaced_within_its_d
             connection.transport.pause_reading()
             await asyncio.sleep(600)
 
-        async with rogue(plays_dead) as service, Client(service, retry=Retry(attempts=0)) as client:
+        async with scripted_server(plays_dead) as service, Client(service, retry=Retry(attempts=0)) as client:
             for _ in range(2):
                 assert (await client.transcribe([SECOND], Paraformer())).text == "there"
 

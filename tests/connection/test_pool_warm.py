@@ -41,8 +41,8 @@ from asr_async.emulator import Scripted, serve
 from asr_async.vendors.options import Options
 from asr_async.vendors.service import Service
 
-from ..support.scripted_server import final, read_until_finish, rogue, say, start
-from ..support.tcp_proxy import Path, TcpProxy
+from ..support.scripted_server import read_until_finish, scripted_server, send_event, send_final, start_task
+from ..support.tcp_proxy import NetworkPath, TcpProxy
 from ..support.virtual_time import run_virtual
 
 pytestmark = pytest.mark.both_loops
@@ -79,7 +79,7 @@ class Far:
 @asynccontextmanager
 async def far(options: Options, pool: Pool) -> AsyncIterator[Far]:
     async with serve(SCRIPT) as emulator:
-        way = TcpProxy(int(emulator.address.rpartition(":")[2]), itertools.repeat(Path(delay_s=1.0)))
+        way = TcpProxy(int(emulator.address.rpartition(":")[2]), itertools.repeat(NetworkPath(delay_s=1.0)))
         async with way.serving(), Client(service_at(way.port, options), pool=pool, retry=Retry(attempts=0)) as client:
             yield Far(way, client, options)
 
@@ -235,7 +235,7 @@ def test_what_was_closed_while_it_waited_is_replaced_before_anybody_needs_it() -
         await connection.wait_closed()
 
     async def scenario() -> None:
-        async with rogue(lets_wait) as service, Client(service, pool=Pool(warm=2)) as client:
+        async with scripted_server(lets_wait) as service, Client(service, pool=Pool(warm=2)) as client:
             await client.warm(Paraformer())
             await asyncio.sleep(1)
             assert len(connections) == 2
@@ -266,14 +266,14 @@ class Moody:
 
     async def __call__(self, connection: ServerConnection) -> None:
         while True:
-            task_id = await start(connection)
+            task_id = await start_task(connection)
             await read_until_finish(connection)
-            await final(connection, task_id, "there")
-            await say(connection, "task-finished", task_id, {"output": {}})
+            await send_final(connection, task_id, "there")
+            await send_event(connection, "task-finished", task_id, {"output": {}})
 
     @asynccontextmanager
     async def calling(self, pool: Pool, **of_service: Any) -> AsyncIterator[Client]:
-        async with rogue(self, process_request=self.let_in) as simple:
+        async with scripted_server(self, process_request=self.let_in) as simple:
             service = DashScope(**of_service, endpoint=simple._endpoint) if of_service else simple
             async with Client(service, pool=pool, retry=Retry(attempts=0)) as client:
                 yield client
@@ -298,7 +298,7 @@ def test_a_vendor_that_is_down_is_asked_ever_more_rarely_and_found_again(caplog:
     with caplog.at_level(logging.WARNING, "asr_async"):
         run_virtual(scenario)
     assert re.match(r"no connection could be opened ahead, and none is tried for 1 s: ", caplog.messages[0])
-    assert "sk-rogue" not in caplog.text
+    assert "sk-scripted" not in caplog.text
 
 
 def test_a_refused_key_stops_the_warming_until_a_session_gets_in() -> None:
@@ -372,12 +372,12 @@ def test_a_connection_is_not_kept_after_its_session_failed() -> None:
         carried = []
 
         async def fails(connection: ServerConnection) -> None:
-            task_id = await start(connection)
+            task_id = await start_task(connection)
             carried.append(connection)
-            await say(connection, "task-failed", task_id, error_code="InvalidParameter", error_message="no")
+            await send_event(connection, "task-failed", task_id, error_code="InvalidParameter", error_message="no")
             await connection.wait_closed()
 
-        async with rogue(fails) as service, Client(service, pool=Pool(warm=1)) as client:
+        async with scripted_server(fails) as service, Client(service, pool=Pool(warm=1)) as client:
             await client.warm(Paraformer())
             for _ in range(3):
                 await asyncio.sleep(1)
@@ -389,7 +389,7 @@ def test_a_connection_is_not_kept_after_its_session_failed() -> None:
 
 
 async def test_what_cannot_be_opened_is_told_to_who_warms() -> None:
-    async with rogue(Moody()) as service:
+    async with scripted_server(Moody()) as service:
         pass
     async with Client(service, pool=Pool(warm=1)) as client:
         with pytest.raises(ConnectionLostError):
@@ -405,7 +405,7 @@ def test_closing_the_client_at_any_time_leaves_no_task_and_no_connection(at_s: f
         complaints: list[Any] = []
         asyncio.get_running_loop().set_exception_handler(lambda _, complaint: complaints.append(complaint))
         async with serve(SCRIPT) as emulator:
-            way = TcpProxy(int(emulator.address.rpartition(":")[2]), itertools.repeat(Path(delay_s=1.0)))
+            way = TcpProxy(int(emulator.address.rpartition(":")[2]), itertools.repeat(NetworkPath(delay_s=1.0)))
             async with way.serving():
                 async with Client(service_at(way.port, Paraformer()), pool=Pool(warm=3)) as client:
                     warming = asyncio.create_task(client.warm(Paraformer()))

@@ -44,7 +44,7 @@ from asr_async.emulator.faults import Cut, Fail, Refuse, Throttle
 from asr_async.vendors.options import Options
 from asr_async.vendors.service import Endpoint
 
-from ..support.scripted_server import final, read_until_finish, rogue, say, start
+from ..support.scripted_server import read_until_finish, scripted_server, send_event, send_final, start_task
 from ..support.virtual_time import run_virtual
 
 SCRIPT = Scripted([("Good morning.", 100, 900)])
@@ -256,14 +256,14 @@ class Starts:
 
     async def behave(self, connection: ServerConnection) -> None:
         self.connected_at.append(asyncio.get_running_loop().time())
-        task_id = await start(connection)
+        task_id = await start_task(connection)
         self.at.append(asyncio.get_running_loop().time())
         self.running += 1
         self.most = max(self.most, self.running)
         await read_until_finish(connection)
-        await final(connection, task_id, "there")
+        await send_final(connection, task_id, "there")
         self.running -= 1
-        await say(connection, "task-finished", task_id, {"output": {}})
+        await send_event(connection, "task-finished", task_id, {"output": {}})
         await connection.wait_closed()
 
     def most_in_any_second(self) -> int:
@@ -274,7 +274,7 @@ class Starts:
 async def counted(**limits: object) -> AsyncIterator[tuple[Client, Starts]]:
     starts = Starts()
     async with (
-        rogue(starts.behave) as service,
+        scripted_server(starts.behave) as service,
         Client(service, limits=Limits(**limits), retry=Retry(attempts=0)) as client,  # type: ignore[arg-type]
     ):
         yield client, starts
@@ -414,7 +414,7 @@ def test_waiting_does_not_use_up_the_deadlines_of_the_connection() -> None:
 def test_all_clients_of_an_event_loop_count_together() -> None:
     async def scenario() -> None:
         starts = Starts()
-        async with rogue(starts.behave) as service, AsyncExitStack() as stack:
+        async with scripted_server(starts.behave) as service, AsyncExitStack() as stack:
             limits = Limits(starts_per_second=4)
             clients = [await stack.enter_async_context(Client(service, limits=limits)) for _ in range(3)]
             jobs = [client.transcribe([SECOND], Paraformer()) for client in clients for _ in range(4)]
@@ -449,7 +449,7 @@ def test_models_and_accounts_are_counted_apart() -> None:
 def test_the_members_of_a_fallback_are_counted_apart() -> None:
     async def scenario() -> None:
         first, second = Starts(), Starts()
-        async with rogue(first.behave) as one, rogue(second.behave) as other:
+        async with scripted_server(first.behave) as one, scripted_server(second.behave) as other:
             fallback = Fallback([(one, Paraformer()), (other, FunASR())])
             async with Client(fallback, limits=Limits(max_sessions=2, wait=1)) as client:
                 sessions = [client.session(fallback.options) for _ in range(4)]
@@ -496,7 +496,7 @@ def test_a_connection_that_is_used_again_takes_a_start() -> None:
 def test_connections_that_are_opened_ahead_are_held_to_the_starts_of_a_second(warm: int, apart_s: float) -> None:
     async def scenario() -> None:
         starts = Starts()
-        async with rogue(starts.behave) as service:
+        async with scripted_server(starts.behave) as service:
             limits = Limits(starts_per_second=2)
             async with Client(service, limits=limits, pool=Pool(warm=warm)) as client:
                 await client.warm(Paraformer())

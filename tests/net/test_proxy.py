@@ -22,9 +22,9 @@ from asr_async import (
     connect,
 )
 
-from ..support.certificates import server_tls, trust
+from ..support.certificates import server_ssl_context, trust_by_environment
 from ..support.connect_proxy import ConnectProxy
-from ..support.scripted_server import final, read_until_finish, rogue, say, start
+from ..support.scripted_server import read_until_finish, scripted_server, send_event, send_final, start_task
 from ..support.virtual_time import run_virtual
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def authority() -> trustme.CA:
 
 @pytest.fixture(autouse=True)
 def trusted(authority: trustme.CA, monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> trustme.CA:
-    trust(authority, monkeypatch, tmp_path)
+    trust_by_environment(authority, monkeypatch, tmp_path)
     for scheme in ("http", "https", "ws", "wss", "socks", "all", "no"):
         monkeypatch.delenv(f"{scheme}_proxy", raising=False)
         monkeypatch.delenv(f"{scheme}_proxy".upper(), raising=False)
@@ -72,10 +72,10 @@ async def stream(service: DashScope, *, timeouts: Timeouts | None = None) -> tup
 
 
 async def recognise(connection: ServerConnection) -> None:
-    task_id = await start(connection)
+    task_id = await start_task(connection)
     size = await read_until_finish(connection)
-    await final(connection, task_id, f"{size} bytes")
-    await say(connection, "task-finished", task_id, {"output": {}})
+    await send_final(connection, task_id, f"{size} bytes")
+    await send_event(connection, "task-finished", task_id, {"output": {}})
 
 
 async def port_of(service: DashScope) -> int:
@@ -83,7 +83,7 @@ async def port_of(service: DashScope) -> int:
 
 
 def tls_of(scheme: str, authority: trustme.CA) -> dict[str, Any]:
-    return {"ssl": server_tls(authority, "asr.example")} if scheme == "wss" else {}
+    return {"ssl": server_ssl_context(authority, "asr.example")} if scheme == "wss" else {}
 
 
 # --- a session -------------------------------------------------------------------------------------------------------
@@ -97,7 +97,7 @@ async def test_a_session_goes_through_the_proxy_of_its_scheme(
     trusted: trustme.CA, monkeypatch: pytest.MonkeyPatch, variable: str, scheme: str
 ) -> None:
     async with (
-        rogue(recognise, **tls_of(scheme, trusted)) as service,
+        scripted_server(recognise, **tls_of(scheme, trusted)) as service,
         ConnectProxy({HOSTS[scheme]: await port_of(service)}).serving() as proxy,
     ):
         monkeypatch.setenv(variable, f"http://127.0.0.1:{proxy.port}")
@@ -106,14 +106,14 @@ async def test_a_session_goes_through_the_proxy_of_its_scheme(
     assert request.startswith(f"CONNECT {HOSTS[scheme]} HTTP/1.1\r\n")
     assert "User-Agent: asr-async/" in request
     assert KEY not in request
-    assert (KEY.encode() in proxy.heard) == (scheme == "ws")
+    assert (KEY.encode() in proxy.received) == (scheme == "ws")
 
 
 async def test_a_proxy_gets_the_credentials_of_its_own_url(
     trusted: trustme.CA, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with (
-        rogue(recognise, **tls_of("wss", trusted)) as service,
+        scripted_server(recognise, **tls_of("wss", trusted)) as service,
         ConnectProxy({HOSTS["wss"]: await port_of(service)}).serving() as proxy,
     ):
         monkeypatch.setenv("https_proxy", f"http://me:secret@127.0.0.1:{proxy.port}")
@@ -125,9 +125,9 @@ async def test_a_proxy_gets_the_credentials_of_its_own_url(
 async def test_a_session_goes_through_a_proxy_that_speaks_tls_itself(
     trusted: trustme.CA, monkeypatch: pytest.MonkeyPatch, scheme: str
 ) -> None:
-    async with rogue(recognise, **tls_of(scheme, trusted)) as service:
+    async with scripted_server(recognise, **tls_of(scheme, trusted)) as service:
         proxy = ConnectProxy({HOSTS[scheme]: await port_of(service)})
-        async with proxy.serving(ssl=server_tls(trusted)):
+        async with proxy.serving(ssl=server_ssl_context(trusted)):
             monkeypatch.setenv("https_proxy", f"https://127.0.0.1:{proxy.port}")
             assert await stream(far_away(scheme)) == (["64000 bytes"], None)
 
@@ -136,9 +136,9 @@ async def test_a_session_goes_through_a_proxy_that_speaks_tls_itself(
 async def test_this_machine_is_never_reached_through_a_proxy(
     trusted: trustme.CA, monkeypatch: pytest.MonkeyPatch, scheme: str
 ) -> None:
-    options = {"ssl": server_tls(trusted)} if scheme == "wss" else {}
+    options = {"ssl": server_ssl_context(trusted)} if scheme == "wss" else {}
     monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{free_port()}")
-    async with rogue(recognise, **options) as service:
+    async with scripted_server(recognise, **options) as service:
         assert await stream(service) == (["64000 bytes"], None)
 
 
@@ -193,7 +193,7 @@ async def test_a_proxy_that_does_not_let_through_is_named(
     assert type(error) is error_class
     assert str(error) == f"the proxy 127.0.0.1:{proxy.port} {text}"
     assert error.retryable is retryable
-    assert not proxy.heard
+    assert not proxy.received
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
@@ -214,7 +214,7 @@ async def test_a_proxy_that_nobody_knows_is_named(monkeypatch: pytest.MonkeyPatc
 
 
 async def test_a_proxy_that_cannot_prove_who_it_is_gets_no_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with ConnectProxy({}).serving(ssl=server_tls(trustme.CA())) as proxy:
+    async with ConnectProxy({}).serving(ssl=server_ssl_context(trustme.CA())) as proxy:
         monkeypatch.setenv("https_proxy", f"https://me:secret@127.0.0.1:{proxy.port}")
         _, error = await stream(far_away("wss"))
     assert isinstance(error, ConnectionLostError)
@@ -226,7 +226,7 @@ async def test_a_proxy_that_cannot_prove_who_it_is_gets_no_credentials(monkeypat
 
 async def test_a_proxy_changes_nothing_about_who_has_to_be_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
     async with (
-        rogue(recognise, ssl=server_tls(trustme.CA(), "asr.example")) as service,
+        scripted_server(recognise, ssl=server_ssl_context(trustme.CA(), "asr.example")) as service,
         ConnectProxy({HOSTS["wss"]: await port_of(service)}).serving() as proxy,
     ):
         monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{proxy.port}")

@@ -20,11 +20,11 @@ from asr_async import ConfigurationError, ConnectionLostError, DashScope, Deadli
 from asr_async._net.tls import TlsConnection, _context_for
 from asr_async._net.websocket import WebSocket
 
-from ..support.certificates import server_tls, trust
-from ..support.numbered_audio import Listener, Source, finals_of, seconds
-from ..support.scripted_server import final, read_until_finish, rogue, say, start
-from ..support.streaming import SECOND, endless, stream
-from ..support.tcp_proxy import Direction, Path, TcpProxy
+from ..support.certificates import server_ssl_context, trust_by_environment
+from ..support.numbered_audio import NumberedServer, NumberedSource, finals_of, finals_of_seconds
+from ..support.scripted_server import read_until_finish, scripted_server, send_event, send_final, start_task
+from ..support.streaming import SILENT_SECOND, endless_silence, stream_once
+from ..support.tcp_proxy import Direction, NetworkPath, TcpProxy
 from ..support.virtual_time import run_virtual
 
 if TYPE_CHECKING:
@@ -45,15 +45,15 @@ def authority() -> trustme.CA:
 
 @pytest.fixture
 def trusted(authority: trustme.CA, monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> trustme.CA:
-    trust(authority, monkeypatch, tmp_path)
+    trust_by_environment(authority, monkeypatch, tmp_path)
     return authority
 
 
 async def recognise(connection: ServerConnection) -> None:
-    task_id = await start(connection)
+    task_id = await start_task(connection)
     size = await read_until_finish(connection)
-    await final(connection, task_id, f"{size} bytes")
-    await say(connection, "task-finished", task_id, {"output": {}})
+    await send_final(connection, task_id, f"{size} bytes")
+    await send_event(connection, "task-finished", task_id, {"output": {}})
 
 
 async def never_called(_connection: ServerConnection) -> None:
@@ -70,23 +70,23 @@ async def send_nothing(session: Any) -> None:
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 async def test_a_session_runs_over_either_version_of_tls(trusted: trustme.CA, version: ssl.TLSVersion) -> None:
-    tls = server_tls(trusted)
+    tls = server_ssl_context(trusted)
     tls.minimum_version = tls.maximum_version = version
-    async with rogue(recognise, ssl=tls) as service:
-        assert await stream(service) == (["64000 bytes"], None)
+    async with scripted_server(recognise, ssl=tls) as service:
+        assert await stream_once(service) == (["64000 bytes"], None)
 
 
 async def test_many_results_and_large_ones_come_whole_and_in_order(trusted: trustme.CA) -> None:
     async def verbose(connection: ServerConnection) -> None:
-        task_id = await start(connection)
+        task_id = await start_task(connection)
         await read_until_finish(connection)
         for number in range(500):
-            await final(connection, task_id, str(number), number, number + 1)
-        await final(connection, task_id, "x" * 5_000_000, 500, 501)
-        await say(connection, "task-finished", task_id, {"output": {}})
+            await send_final(connection, task_id, str(number), number, number + 1)
+        await send_final(connection, task_id, "x" * 5_000_000, 500, 501)
+        await send_event(connection, "task-finished", task_id, {"output": {}})
 
-    async with rogue(verbose, ssl=server_tls(trusted)) as service:
-        texts, error = await stream(service)
+    async with scripted_server(verbose, ssl=server_ssl_context(trusted)) as service:
+        texts, error = await stream_once(service)
     assert error is None
     assert texts == [*map(str, range(500)), "x" * 5_000_000]
 
@@ -97,7 +97,7 @@ async def test_a_message_of_many_records_arrives_whole_at_the_other_side(trusted
             await connection.send(message)
 
     payload = random.Random(1).randbytes(8 * 1024 * 1024)
-    async with rogue(echo, ssl=server_tls(trusted)) as service:
+    async with scripted_server(echo, ssl=server_ssl_context(trusted)) as service:
         transport = await WebSocket.connect(await service.target(Paraformer()), connect_s=5, idle_s=20, close_s=1)
         transport.send(payload)
         transport.send("and behind it")
@@ -111,8 +111,11 @@ def test_a_clean_end_takes_no_time_on_either_side(trusted: trustme.CA) -> None:
 
     async def scenario() -> float:
         tap = Tap(passes_end=False)
-        async with rogue(recognise, ssl=server_tls(trusted)) as service, tap.in_front_of(service) as through:
-            assert await stream(through, timeouts=Timeouts(close=5)) == (["64000 bytes"], None)
+        async with (
+            scripted_server(recognise, ssl=server_ssl_context(trusted)) as service,
+            tap.in_front_of(service) as through,
+        ):
+            assert await stream_once(through, timeouts=Timeouts(close=5)) == (["64000 bytes"], None)
             left_at = asyncio.get_running_loop().time()
         assert asyncio.get_running_loop().time() - left_at < 0.5
         return left_at
@@ -122,9 +125,9 @@ def test_a_clean_end_takes_no_time_on_either_side(trusted: trustme.CA) -> None:
 
 async def test_a_session_leaves_nothing_open(trusted: trustme.CA) -> None:
     """What is left open says so when it is collected, and fails the test."""
-    async with rogue(recognise, ssl=server_tls(trusted)) as service:
-        await stream(service)
-        await stream(service, audio=iter(()))
+    async with scripted_server(recognise, ssl=server_ssl_context(trusted)) as service:
+        await stream_once(service)
+        await stream_once(service, audio=iter(()))
         others = asyncio.all_tasks() - {asyncio.current_task()}
     gc.collect()
     assert not [task for task in others if not task.done()]
@@ -134,15 +137,15 @@ async def test_a_session_leaves_nothing_open(trusted: trustme.CA) -> None:
 
 
 def untrusted(authority: trustme.CA) -> ssl.SSLContext:
-    return server_tls(trustme.CA())
+    return server_ssl_context(trustme.CA())
 
 
 def of_another_host(authority: trustme.CA) -> ssl.SSLContext:
-    return server_tls(authority, "asr.example")
+    return server_ssl_context(authority, "asr.example")
 
 
 def expired(authority: trustme.CA) -> ssl.SSLContext:
-    return server_tls(authority, is_expired=True)
+    return server_ssl_context(authority, is_expired=True)
 
 
 @pytest.mark.parametrize(
@@ -158,8 +161,8 @@ async def test_nothing_is_said_to_a_server_that_cannot_prove_who_it_is(trusted: 
     tap = Tap()
     context = tls(trusted)
     options = {"process_request": lambda *request: requests.append(request)}
-    async with rogue(never_called, ssl=context, **options) as service, tap.in_front_of(service) as through:
-        _, error = await stream(through)
+    async with scripted_server(never_called, ssl=context, **options) as service, tap.in_front_of(service) as through:
+        _, error = await stream_once(through)
     assert isinstance(error, ConnectionLostError)
     assert str(error) == f"the certificate of {through_host(through)} is not trusted: {why}"
     assert not error.retryable
@@ -242,7 +245,7 @@ async def test_a_server_that_does_not_speak_tls_hears_no_secret_and_is_named() -
         heard.extend(await reader.read())
 
     async with plain_server(talk_http) as service:
-        _, error = await stream(service)
+        _, error = await stream_once(service)
     assert isinstance(error, ConnectionLostError)
     assert str(error).startswith("no TLS connection to 127.0.0.1:")
     assert str(error).endswith(("wrong version number", "record layer failure", "packet length too long"))
@@ -254,7 +257,7 @@ async def test_a_handshake_of_tls_that_breaks_off_is_a_lost_connection() -> None
         await reader.read(65_536)
 
     async with plain_server(hang_up) as service:
-        _, error = await stream(service)
+        _, error = await stream_once(service)
     assert isinstance(error, ConnectionLostError)
     assert str(error).endswith("it ended during the handshake")
     assert error.retryable
@@ -266,7 +269,7 @@ async def test_a_handshake_of_tls_that_is_cut_is_a_lost_connection() -> None:
         writer.transport.abort()
 
     async with plain_server(cut) as service:
-        _, error = await stream(service)
+        _, error = await stream_once(service)
     assert isinstance(error, ConnectionLostError)
     assert error.retryable
 
@@ -277,7 +280,7 @@ def test_a_handshake_of_tls_that_is_never_answered_ends_at_the_connect_deadline(
 
     async def scenario() -> tuple[float, Any]:
         async with plain_server(be_mute) as service:
-            _, error = await stream(service, timeouts=Timeouts(connect=3))
+            _, error = await stream_once(service, timeouts=Timeouts(connect=3))
             return asyncio.get_running_loop().time(), error
 
     elapsed_s, error = run_virtual(scenario)
@@ -287,11 +290,11 @@ def test_a_handshake_of_tls_that_is_never_answered_ends_at_the_connect_deadline(
 
 
 async def test_a_refusal_of_tls_is_told_in_the_words_of_tls(trusted: trustme.CA) -> None:
-    tls = server_tls(trusted)
+    tls = server_ssl_context(trusted)
     tls.maximum_version = ssl.TLSVersion.TLSv1_2
     tls.set_ciphers("ECDHE-RSA-AES128-GCM-SHA256")  # the certificate has an elliptic key
     with server_in_thread(tls) as service:
-        _, error = await stream(service)
+        _, error = await stream_once(service)
     assert isinstance(error, ConnectionLostError)
     assert "no TLS connection to 127.0.0.1:" in str(error)
     assert "handshake failure" in str(error)
@@ -304,13 +307,13 @@ async def test_the_trust_store_is_loaded_once_for_each_that_the_environment_name
     trusted: trustme.CA, monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
 ) -> None:
     _context_for.cache_clear()
-    async with rogue(recognise, ssl=server_tls(trusted)) as service:
+    async with scripted_server(recognise, ssl=server_ssl_context(trusted)) as service:
         for _ in range(3):
-            assert (await stream(service))[1] is None
+            assert (await stream_once(service))[1] is None
         assert _context_for.cache_info().misses == 1
         (tmp_path / "other").mkdir()
-        trust(trustme.CA(), monkeypatch, tmp_path / "other")
-        _, error = await stream(service)
+        trust_by_environment(trustme.CA(), monkeypatch, tmp_path / "other")
+        _, error = await stream_once(service)
         assert "is not trusted" in str(error)
         assert _context_for.cache_info().misses == 2
 
@@ -326,7 +329,7 @@ async def test_an_environment_that_spoils_tls_is_told_and_nothing_is_said_withou
         heard.extend(await reader.read())
 
     async with plain_server(listen) as service:
-        _, error = await stream(service)
+        _, error = await stream_once(service)
     assert isinstance(error, ConfigurationError)
     assert "check SSL_CERT_FILE, SSL_CERT_DIR, SSLKEYLOGFILE" in str(error)
     assert not heard
@@ -342,48 +345,52 @@ DIRECTIONS: list[Direction] = ["up", "down"]
 
 
 @pytest.mark.parametrize("piece_bytes", [65_536, 173], ids=["whole", "in-pieces"])
-@pytest.mark.parametrize("act", ["abort", "stall", "half-close"])
+@pytest.mark.parametrize("fault", ["abort", "stall", "half-close"])
 @pytest.mark.parametrize("direction", DIRECTIONS)
 def test_a_path_that_breaks_in_mid_stream_loses_and_doubles_nothing(
-    trusted: trustme.CA, act: Any, direction: Direction, piece_bytes: int
+    trusted: trustme.CA, fault: Any, direction: Direction, piece_bytes: int
 ) -> None:
     async def scenario() -> None:
-        listener = Listener()
-        breaking = Path(act=act, direction=direction, after_bytes=2 * OPENING_BYTES[direction], piece_bytes=piece_bytes)
+        listener = NumberedServer()
+        breaking = NetworkPath(
+            fault=fault, direction=direction, after_bytes=2 * OPENING_BYTES[direction], piece_bytes=piece_bytes
+        )
         async with (
-            listener.serving(ssl=server_tls(trusted)) as port,
+            listener.serving(ssl=server_ssl_context(trusted)) as port,
             TcpProxy(port, [breaking]).serving() as proxy,
             connect(
                 Paraformer(), DashScope(KEY, endpoint=f"wss://127.0.0.1:{proxy.port}/"), timeouts=TIMEOUTS
             ) as session,
         ):
-            events = [event async for event in session.events(Source(8))]
-        assert finals_of(events) == seconds(8)
-        assert listener.holes == []
+            events = [event async for event in session.events(NumberedSource(8))]
+        assert finals_of(events) == finals_of_seconds(8)
+        assert listener.missing_at_ms == []
         assert session.stats.reconnects == 1
 
     random.seed(1)
     run_virtual(scenario)
 
 
-@pytest.mark.parametrize("act", ["abort", "half-close", "stall"])
+@pytest.mark.parametrize("fault", ["abort", "half-close", "stall"])
 @pytest.mark.parametrize("direction", DIRECTIONS)
 def test_a_next_connection_that_breaks_in_its_handshake_is_tried_again(
-    trusted: trustme.CA, act: Any, direction: Direction
+    trusted: trustme.CA, fault: Any, direction: Direction
 ) -> None:
     async def scenario() -> None:
-        listener = Listener()
-        paths = [Path(act="abort", after_bytes=50_000)]
-        paths += [Path(act=act, direction=direction, after_bytes=after_bytes) for after_bytes in (0, 20, 300, 900)]
+        listener = NumberedServer()
+        paths = [NetworkPath(fault="abort", after_bytes=50_000)]
+        paths += [
+            NetworkPath(fault=fault, direction=direction, after_bytes=after_bytes) for after_bytes in (0, 20, 300, 900)
+        ]
         async with (
-            listener.serving(ssl=server_tls(trusted)) as port,
+            listener.serving(ssl=server_ssl_context(trusted)) as port,
             TcpProxy(port, paths).serving() as proxy,
             connect(
                 Paraformer(), DashScope(KEY, endpoint=f"wss://127.0.0.1:{proxy.port}/"), timeouts=TIMEOUTS
             ) as session,
         ):
-            events = [event async for event in session.events(Source(8), pace=None)]
-        assert finals_of(events) == seconds(8)
+            events = [event async for event in session.events(NumberedSource(8), pace=None)]
+        assert finals_of(events) == finals_of_seconds(8)
         assert proxy.connections == 6
 
     random.seed(1)
@@ -401,11 +408,11 @@ async def test_a_close_of_the_server_is_told_with_its_code(
     trusted: trustme.CA, code: int, reason: str, text: str, retryable: bool
 ) -> None:
     async def close(connection: ServerConnection) -> None:
-        await final(connection, await start(connection), "one")
+        await send_final(connection, await start_task(connection), "one")
         await connection.close(code, reason)
 
-    async with rogue(close, ssl=server_tls(trusted)) as service:
-        texts, error = await stream(service, audio=endless())
+    async with scripted_server(close, ssl=server_ssl_context(trusted)) as service:
+        texts, error = await stream_once(service, audio=endless_silence())
     assert texts == ["one"]
     assert error is not None
     assert text in str(error)
@@ -414,15 +421,18 @@ async def test_a_close_of_the_server_is_told_with_its_code(
 
 def test_a_goodbye_of_tls_without_an_end_of_the_connection_is_noticed_at_once(trusted: trustme.CA) -> None:
     async def say_goodbye(connection: ServerConnection) -> None:
-        await final(connection, await start(connection), "one")
+        await send_final(connection, await start_task(connection), "one")
         await connection.recv()
         connection.transport.close()
         await connection.wait_closed()
 
     async def scenario() -> tuple[float, Any]:
         tap = Tap(passes_end=False)
-        async with rogue(say_goodbye, ssl=server_tls(trusted)) as service, tap.in_front_of(service) as through:
-            texts, error = await stream(through, audio=endless())
+        async with (
+            scripted_server(say_goodbye, ssl=server_ssl_context(trusted)) as service,
+            tap.in_front_of(service) as through,
+        ):
+            texts, error = await stream_once(through, audio=endless_silence())
             assert texts == ["one"]
             return asyncio.get_running_loop().time(), error
 
@@ -434,12 +444,12 @@ def test_a_goodbye_of_tls_without_an_end_of_the_connection_is_noticed_at_once(tr
 
 async def test_bytes_that_nobody_encrypted_end_the_connection_behind_everything_that_came(trusted: trustme.CA) -> None:
     async def break_tls(connection: ServerConnection) -> None:
-        await final(connection, await start(connection), "one")
+        await send_final(connection, await start_task(connection), "one")
         os.write(connection.transport.get_extra_info("socket").fileno(), b"\x17\x03\x03\x00\x20" + bytes(32))
         await connection.wait_closed()
 
-    async with rogue(break_tls, ssl=server_tls(trusted)) as service:
-        texts, error = await stream(service, audio=endless())
+    async with scripted_server(break_tls, ssl=server_ssl_context(trusted)) as service:
+        texts, error = await stream_once(service, audio=endless_silence())
     assert texts == ["one"]
     assert isinstance(error, ConnectionLostError)
     assert "TLS failed: decryption failed or bad record mac" in str(error)
@@ -448,14 +458,14 @@ async def test_bytes_that_nobody_encrypted_end_the_connection_behind_everything_
 
 def test_a_connection_that_takes_no_more_audio_ends_at_the_idle_deadline(trusted: trustme.CA) -> None:
     async def deaf(connection: ServerConnection) -> None:
-        await start(connection)
+        await start_task(connection)
         connection.transport.pause_reading()
         await asyncio.sleep(3_600)
 
     async def scenario() -> tuple[float, Any]:
-        async with rogue(deaf, ssl=server_tls(trusted), ping_interval=None) as service:
-            audio = (SECOND for _ in range(2_000))
-            _, error = await stream(service, audio=audio, timeouts=Timeouts(idle=8, close=5))
+        async with scripted_server(deaf, ssl=server_ssl_context(trusted), ping_interval=None) as service:
+            audio = (SILENT_SECOND for _ in range(2_000))
+            _, error = await stream_once(service, audio=audio, timeouts=Timeouts(idle=8, close=5))
             return asyncio.get_running_loop().time(), error
 
     elapsed_s, error = run_virtual(scenario)
@@ -490,7 +500,7 @@ def tls_objects_of_asyncio() -> list[Any]:
 
 
 async def test_the_event_loops_own_tls_with_its_large_buffers_is_not_used(trusted: trustme.CA) -> None:
-    with server_in_thread(server_tls(trusted)) as service:
+    with server_in_thread(server_ssl_context(trusted)) as service:
         target = await service.target(Paraformer())
         gc.collect()
         before = len(tls_objects_of_asyncio())
@@ -540,7 +550,7 @@ class Pair:
 
 
 def test_what_came_in_front_of_a_failure_is_not_lost(trusted: trustme.CA) -> None:
-    pair = Pair(server_tls(trusted))
+    pair = Pair(server_ssl_context(trusted))
     assert pair.client.receive(pair.say(b"the end") + b"\x17\x03\x03\x00\x20" + bytes(32)) == b"the end"
     assert pair.client.is_over
     assert pair.client.failure is not None
@@ -548,14 +558,14 @@ def test_what_came_in_front_of_a_failure_is_not_lost(trusted: trustme.CA) -> Non
 
 
 def test_what_came_in_front_of_a_goodbye_is_not_lost(trusted: trustme.CA) -> None:
-    pair = Pair(server_tls(trusted))
+    pair = Pair(server_ssl_context(trusted))
     assert pair.client.receive(pair.say(b"the end") + pair.say_goodbye()) == b"the end"
     assert pair.client.is_over
     assert pair.client.failure is None
 
 
 def test_bytes_one_by_one_mean_the_same(trusted: trustme.CA) -> None:
-    pair = Pair(server_tls(trusted))
+    pair = Pair(server_ssl_context(trusted))
     came = b"".join(pair.client.receive(bytes([byte])) for byte in pair.say(b"in pieces"))
     assert came == b"in pieces"
     assert not pair.client.is_over

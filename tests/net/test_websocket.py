@@ -20,8 +20,8 @@ from asr_async import ASRError, ConfigurationError, ConnectionLostError, Parafor
 from asr_async._net.websocket import MAX_UNREAD, WebSocket
 from asr_async.vendors.service import Endpoint
 
-from ..support.scripted_server import rogue
-from ..support.tcp_proxy import Path, TcpProxy
+from ..support.scripted_server import scripted_server
+from ..support.tcp_proxy import NetworkPath, TcpProxy
 from ..support.virtual_time import VirtualLoop, run_virtual
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ async def connected(
     behaviour: Callable[[ServerConnection], Awaitable[None]], *, idle_s: float = 20.0, **options: Any
 ) -> AsyncIterator[WebSocket]:
     """A connection to a server with this behaviour."""
-    async with rogue(behaviour, ping_interval=None, **options) as service:
+    async with scripted_server(behaviour, ping_interval=None, **options) as service:
         transport = await connect((await service.target(Paraformer())).url, idle_s=idle_s)
         try:
             yield transport
@@ -126,9 +126,9 @@ def test_a_connection_whose_bytes_come_one_by_one_says_the_same() -> None:
         said = b"".join(
             [frame(TEXT, b"one", fin=False), frame(PING, b"?"), frame(CONT, b"!"), frame(BINARY, bytes(200))]
         )
-        async with rogue(saying(said)) as service:
+        async with scripted_server(saying(said)) as service:
             port = int((await service.target(Paraformer())).host.rpartition(":")[2])
-            async with TcpProxy(port, [Path(piece_bytes=1)]).serving() as proxy:
+            async with TcpProxy(port, [NetworkPath(piece_bytes=1)]).serving() as proxy:
                 transport = await connect(f"ws://127.0.0.1:{proxy.port}/")
                 assert await transport.receive() == "one!"
                 assert await transport.receive() == bytes(200)
@@ -695,7 +695,7 @@ async def test_credentials_in_the_url_are_sent_where_the_service_has_none(
     def look(_connection: ServerConnection, request: Request) -> None:
         seen.append(request.headers.get_all("Authorization"))
 
-    async with rogue(quiet, process_request=look) as service:
+    async with scripted_server(quiet, process_request=look) as service:
         host = (await service.target(Paraformer())).host
         transport = await connect(f"ws://user:pass@{host}/", headers=headers)
         assert "pass" not in repr(transport)

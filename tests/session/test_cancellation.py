@@ -25,8 +25,8 @@ from websockets.http11 import Request
 
 from asr_async import Client, DashScope, Fallback, Paraformer, Retry, Timeouts, connect, transcribe
 
-from ..support.numbered_audio import DASHSCOPE, Listener, Source, cut, numbered
-from ..support.scripted_server import say
+from ..support.numbered_audio import DASHSCOPE, NumberedServer, NumberedSource, cut, numbered_millisecond
+from ..support.scripted_server import send_event
 from ..support.virtual_time import VirtualLoop
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from asr_async.vendors.service import Service
 
     Scenario = Callable[[Service], Coroutine[Any, Any, None]]
-    Fate = Callable[[ServerConnection, str], Awaitable[None]]
+    Fault = Callable[[ServerConnection, str], Awaitable[None]]
 
 STRIDE = 7
 OPTIONS = DASHSCOPE.options
@@ -49,14 +49,14 @@ _is_callers: contextvars.ContextVar[bool] = contextvars.ContextVar("is_callers",
 
 async def stream(service: Service) -> None:
     async with connect(OPTIONS, service, timeouts=TIMEOUTS) as session:
-        async for _ in session.stream(Source(2.5), pace=None):
+        async for _ in session.stream(NumberedSource(2.5), pace=None):
             pass
         assert session.stats.reconnects == 1
 
 
 async def push(service: Service) -> None:
     async with connect(OPTIONS, service, timeouts=TIMEOUTS) as session:
-        async for chunk in Source(2.5, every_s=0.1):
+        async for chunk in NumberedSource(2.5, every_s=0.1):
             await session.send(chunk)
         await session.finish()
         async for _ in session:
@@ -65,7 +65,7 @@ async def push(service: Service) -> None:
 
 
 async def in_one_call(service: Service) -> None:
-    await transcribe(Source(2.5), OPTIONS, service, timeouts=TIMEOUTS)
+    await transcribe(NumberedSource(2.5), OPTIONS, service, timeouts=TIMEOUTS)
 
 
 async def drop(service: Service) -> None:
@@ -79,14 +79,14 @@ async def drop(service: Service) -> None:
 async def leave(service: Service) -> None:
     """In the middle, with audio on its way."""
     async with connect(OPTIONS, service, timeouts=TIMEOUTS) as session:
-        async for _ in session.stream(Source(2.5)):
+        async for _ in session.stream(NumberedSource(2.5)):
             break
 
 
 async def paced(service: Service) -> None:
     """In real time, so that the wait before the next connection and the catching up take their turns."""
     async with connect(OPTIONS, service, timeouts=TIMEOUTS, retry=Retry(max_delay_s=1)) as session:
-        async for _ in session.events(Source(2.5), pace=1.0):
+        async for _ in session.events(NumberedSource(2.5), pace=1.0):
             pass
         assert session.stats.reconnects == 1
 
@@ -96,7 +96,7 @@ async def rotate(service: Service) -> None:
     retry = Retry(rotate_after=1)
     async with connect(OPTIONS, service, timeouts=TIMEOUTS, retry=retry) as session:
         first = session._link
-        async for _ in session.stream(Source(3.5)):
+        async for _ in session.stream(NumberedSource(3.5)):
             pass
         assert session._link is not first
         assert session.stats.reconnects == 0
@@ -108,7 +108,7 @@ async def come_back(service: Service) -> None:
     async with connect(service.options, service, timeouts=TIMEOUTS) as session:
         assert session._link is not None
         assert session._link.is_substitute
-        async for _ in session.stream(Source(4)):
+        async for _ in session.stream(NumberedSource(4)):
             pass
         assert not session._link.is_substitute
 
@@ -117,9 +117,9 @@ async def pause(service: Service) -> None:
     """Silence is sent while nobody speaks."""
     options = Paraformer(heartbeat=True)
     async with connect(options, service, timeouts=TIMEOUTS, retry=Retry(silence="fill")) as session:
-        await session.send(numbered(1) * 500)
+        await session.send(numbered_millisecond(1) * 500)
         await asyncio.sleep(7)
-        await session.send(numbered(1) * 500)
+        await session.send(numbered_millisecond(1) * 500)
         await session.finish()
         async for _ in session:
             pass
@@ -129,10 +129,10 @@ async def pause(service: Service) -> None:
 async def rest(service: Service) -> None:
     """The vendor gives up a source that says nothing, and is asked again when it does."""
     async with connect(OPTIONS, service, timeouts=TIMEOUTS) as session:
-        await session.send(numbered(1) * 2_000)
+        await session.send(numbered_millisecond(1) * 2_000)
         await asyncio.sleep(60)
         assert session.stats.reconnects == 0
-        await session.send(numbered(1) * 500)
+        await session.send(numbered_millisecond(1) * 500)
         await session.finish()
         async for _ in session:
             pass
@@ -142,27 +142,27 @@ async def rest(service: Service) -> None:
 async def give_up(connection: ServerConnection, task_id: str) -> None:
     await asyncio.sleep(23)
     message = "request timeout after 23 seconds."
-    await say(connection, "task-failed", task_id, error_code="CLIENT_ERROR", error_message=message)
+    await send_event(connection, "task-failed", task_id, error_code="CLIENT_ERROR", error_message=message)
 
 
-class SlowToPart(Listener):
+class SlowToPart(NumberedServer):
     """Lets nobody in at once, and takes its time to finish: there are two connections for a while."""
 
-    async def let_in(self, connection: ServerConnection, request: Request) -> None:
+    async def process_request(self, connection: ServerConnection, request: Request) -> None:
         await asyncio.sleep(0.3)
 
-    async def _tell_rest(self, *args: Any) -> None:
+    async def _send_rest(self, *args: Any) -> None:
         await asyncio.sleep(0.5)
-        await super()._tell_rest(*args)
+        await super()._send_rest(*args)
 
 
 class RefusesOnce(SlowToPart):
     """Loses whoever comes with the first key, as long as there is a fate left."""
 
-    async def let_in(self, connection: ServerConnection, request: Request) -> None:
-        if self.fates and request.headers["Authorization"].endswith("sk-numbered"):
-            await self.fates.pop(0)(connection, "")  # type: ignore[misc]
-        await super().let_in(connection, request)
+    async def process_request(self, connection: ServerConnection, request: Request) -> None:
+        if self.faults and request.headers["Authorization"].endswith("sk-numbered"):
+            await self.faults.pop(0)(connection, "")  # type: ignore[misc]
+        await super().process_request(connection, request)
 
 
 def with_another(port: int) -> Service:
@@ -247,18 +247,18 @@ class Rig:
     """A vendor, a loop that watches, and callers to be stopped."""
 
     def __init__(
-        self, loop: WatchedLoop, vendor: Listener, new_service: Callable[[], Service], fates: Sequence[Fate]
+        self, loop: WatchedLoop, vendor: NumberedServer, new_service: Callable[[], Service], faults: Sequence[Fault]
     ) -> None:
         self.loop = loop
         self._vendor = vendor
         self._new_service = new_service
-        self._fates = fates
+        self._faults = faults
 
     async def run(
         self, scenario: Scenario, caller: Callable[[Coroutine[Any, Any, None]], Awaitable[None]]
     ) -> BaseException | None:
         """Have a scenario called once and hold what is left against what was there; what came out of it."""
-        self._vendor.fates = list(self._fates)
+        self._vendor.faults = list(self._faults)
         random.seed(1)  # how long the session waits before it connects again
         sockets = self.loop.open_sockets()
         self.loop.callers.clear()
@@ -280,18 +280,18 @@ def with_rig(
     prove: Callable[[Rig], Coroutine[Any, Any, None]],
     scenario: Scenario | None = None,
     *,
-    vendor: Listener | None = None,
+    vendor: NumberedServer | None = None,
 ) -> None:
     """Prove it with the vendor that a scenario needs; most lose the first connection."""
-    fates = FATES.get(scenario, (cut,))
+    faults = FATES.get(scenario, (cut,))
     service_at = with_another if scenario is come_back else DASHSCOPE.service
-    vendor = vendor or VENDORS.get(scenario, Listener)(after_ms=1_700)
+    vendor = vendor or VENDORS.get(scenario, NumberedServer)(after_ms=1_700)
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
         assert isinstance(loop, WatchedLoop)
         async with vendor.serving() as port:
-            await prove(Rig(loop, vendor, lambda: service_at(port), fates))
+            await prove(Rig(loop, vendor, lambda: service_at(port), faults))
 
     gc.collect()
     gc.freeze()  # what is there stays out of the way of the collector, which is asked some hundred times
@@ -302,8 +302,8 @@ def with_rig(
         gc.unfreeze()
 
 
-VENDORS: dict[Scenario | None, type[Listener]] = {rotate: SlowToPart, come_back: RefusesOnce}
-FATES: dict[Scenario | None, Sequence[Fate]] = {rotate: (), pause: (), rest: (give_up,)}
+VENDORS: dict[Scenario | None, type[NumberedServer]] = {rotate: SlowToPart, come_back: RefusesOnce}
+FATES: dict[Scenario | None, Sequence[Fault]] = {rotate: (), pause: (), rest: (give_up,)}
 
 
 # --- at every await --------------------------------------------------------------------------------------------------
@@ -411,7 +411,7 @@ async def some_turns(rig: Rig, scenario: Scenario) -> range:
 # --- while it connects again -----------------------------------------------------------------------------------------
 
 
-class Halting(Listener):
+class Halting(NumberedServer):
     """Loses the first connection, and stops answering at some place of the next one, where the caller is told."""
 
     def __init__(self, where: str) -> None:
@@ -419,22 +419,24 @@ class Halting(Listener):
         self._where = where
         self.tell: Callable[[], object] = lambda: None
 
-    async def let_in(self, connection: ServerConnection, request: Request) -> None:
+    async def process_request(self, connection: ServerConnection, request: Request) -> None:
         await self._halt_at("the handshake")
 
     async def __call__(self, connection: ServerConnection) -> None:
         await self._halt_at("the opening")
         await super().__call__(connection)
 
-    async def _tell_seconds(self, connection: ServerConnection, task_id: str, began: int, told: int, now: int) -> int:
-        if len(self.began_at) == 2:
+    async def _send_whole_seconds(
+        self, connection: ServerConnection, task_id: str, began: int, told: int, now: int
+    ) -> int:
+        if len(self.started_at_ms) == 2:
             await self._halt_at("the replay")
         elif now >= self.after_ms and self._where == "the wait":
             asyncio.get_running_loop().call_later(0.01, self.tell)
-        return await super()._tell_seconds(connection, task_id, began, told, now)
+        return await super()._send_whole_seconds(connection, task_id, began, told, now)
 
     async def _halt_at(self, where: str) -> None:
-        if self.began_at and self._where == where:
+        if self.started_at_ms and self._where == where:
             self.tell()
             await asyncio.sleep(600)
 
@@ -459,6 +461,6 @@ def test_cancelled_while_it_connects_again_a_session_ends_within_the_closing_dea
                 assert rig.loop.time() - cancelled_at[0] < TIMEOUTS.close + 0.1
 
         assert isinstance(await rig.run(paced, caller), asyncio.CancelledError)
-        assert len(vendor.began_at) == (2 if where == "the replay" else 1)
+        assert len(vendor.started_at_ms) == (2 if where == "the replay" else 1)
 
     with_rig(prove, vendor=vendor)

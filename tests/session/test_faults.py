@@ -33,8 +33,15 @@ from asr_async import (
 )
 from asr_async.emulator import EngineRefusedError, Scripted, serve
 
-from ..support.scripted_server import final, interim, read_until_finish, rogue, say, start
-from ..support.streaming import SECOND, endless, stream
+from ..support.scripted_server import (
+    read_until_finish,
+    scripted_server,
+    send_event,
+    send_final,
+    send_interim,
+    start_task,
+)
+from ..support.streaming import SILENT_SECOND, endless_silence, stream_once
 from ..support.virtual_time import run_virtual
 
 if TYPE_CHECKING:
@@ -52,7 +59,7 @@ KEY = "sk-0123456789abcdef"
 
 async def test_a_wrong_key_is_refused_with_the_vendors_words_and_not_shown() -> None:
     async with serve(engine=Scripted([]), api_keys={"sk-right"}) as emulator:
-        _, error = await stream(DashScope(KEY, endpoint=emulator.dashscope_url))
+        _, error = await stream_once(DashScope(KEY, endpoint=emulator.dashscope_url))
     assert isinstance(error, AuthenticationError)
     assert str(error).startswith(
         "Invalid API-key provided: check the key and that it is of the endpoint's region (code InvalidApiKey, request "
@@ -63,7 +70,7 @@ async def test_a_wrong_key_is_refused_with_the_vendors_words_and_not_shown() -> 
 
 async def test_no_key_is_refused_before_connecting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DASHSCOPE_API_KEY", raising=False)
-    _, error = await stream(DashScope(endpoint="ws://127.0.0.1:9/"))
+    _, error = await stream_once(DashScope(endpoint="ws://127.0.0.1:9/"))
     assert isinstance(error, AuthenticationError)
     assert "set DASHSCOPE_API_KEY or pass DashScope(api_key=...); service=Local() needs none" in str(error)
 
@@ -84,8 +91,8 @@ async def test_a_refused_handshake_becomes_the_error_of_its_code(
         content = json.dumps(body).encode()
         return Response(status, HTTPStatus(status).phrase, Headers(headers), content)
 
-    async with rogue(_unreachable, process_request=refuse) as service:
-        _, error = await stream(service)
+    async with scripted_server(_unreachable, process_request=refuse) as service:
+        _, error = await stream_once(service)
     assert type(error) is error_class
     assert error.retryable is retryable
     if isinstance(error, RateLimitedError):
@@ -100,14 +107,14 @@ async def test_nobody_listening_is_a_lost_connection_that_can_be_tried_again() -
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    _, error = await stream(DashScope(KEY, endpoint=f"ws://127.0.0.1:{port}/"))
+    _, error = await stream_once(DashScope(KEY, endpoint=f"ws://127.0.0.1:{port}/"))
     assert isinstance(error, ConnectionLostError)
     assert f"cannot reach 127.0.0.1:{port}: Connection refused" in str(error)
     assert error.retryable
 
 
 async def test_a_host_that_does_not_exist_is_named() -> None:
-    _, error = await stream(DashScope(KEY, endpoint="wss://no-such-host.invalid/"))
+    _, error = await stream_once(DashScope(KEY, endpoint="wss://no-such-host.invalid/"))
     assert isinstance(error, ConnectionLostError)
     assert "cannot find the host no-such-host.invalid: check the endpoint and the network" in str(error)
 
@@ -122,7 +129,7 @@ async def test_a_server_that_is_no_websocket_server_is_named() -> None:
 
     async with await asyncio.start_server(talk_smtp, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
-        _, error = await stream(DashScope(KEY, endpoint=f"ws://127.0.0.1:{port}/"))
+        _, error = await stream_once(DashScope(KEY, endpoint=f"ws://127.0.0.1:{port}/"))
     assert isinstance(error, RemoteProtocolError)
     assert f"127.0.0.1:{port} does not speak WebSocket" in str(error)
 
@@ -149,7 +156,7 @@ def test_a_server_that_never_answers_the_handshake_ends_at_the_connect_deadline(
         async with await asyncio.start_server(be_mute, "127.0.0.1", 0) as server:
             port = server.sockets[0].getsockname()[1]
             service = DashScope(KEY, endpoint=f"ws://127.0.0.1:{port}/")
-            return await timed(stream(service, timeouts=Timeouts(connect=3)))
+            return await timed(stream_once(service, timeouts=Timeouts(connect=3)))
 
     elapsed, (_, error) = run_virtual(scenario)
     assert isinstance(error, DeadlineError)
@@ -163,8 +170,8 @@ def test_a_task_that_never_starts_ends_at_the_start_deadline() -> None:
             pass
 
     async def scenario() -> Any:
-        async with rogue(mute) as service:
-            return await timed(stream(service))
+        async with scripted_server(mute) as service:
+            return await timed(stream_once(service))
 
     elapsed, (_, error) = run_virtual(scenario)
     assert isinstance(error, DeadlineError)
@@ -173,17 +180,17 @@ def test_a_task_that_never_starts_ends_at_the_start_deadline() -> None:
 
 
 async def mute_after_a_final(connection: ServerConnection) -> None:
-    task_id = await start(connection)
+    task_id = await start_task(connection)
     await connection.recv()
-    await final(connection, task_id, "one")
+    await send_final(connection, task_id, "one")
     async for _ in connection:
         pass
 
 
 def test_a_finish_that_is_never_confirmed_ends_at_its_deadline_with_what_was_recognised() -> None:
     async def scenario() -> Any:
-        async with rogue(mute_after_a_final) as service:
-            return await timed(stream(service))
+        async with scripted_server(mute_after_a_final) as service:
+            return await timed(stream_once(service))
 
     elapsed, (texts, error) = run_virtual(scenario)
     assert texts == ["one"]
@@ -195,8 +202,8 @@ def test_a_finish_that_is_never_confirmed_ends_at_its_deadline_with_what_was_rec
 
 def test_the_push_form_keeps_what_was_recognised_too() -> None:
     async def scenario() -> Any:
-        async with rogue(mute_after_a_final) as service, connect(Paraformer(), service) as session:
-            await session.send(SECOND)
+        async with scripted_server(mute_after_a_final) as service, connect(Paraformer(), service) as session:
+            await session.send(SILENT_SECOND)
             with pytest.raises(DeadlineError):
                 await session.finish()
             return [await anext(session.__aiter__())]
@@ -207,16 +214,16 @@ def test_the_push_form_keeps_what_was_recognised_too() -> None:
 
 def test_a_backlog_that_is_being_worked_off_may_take_longer_than_the_finish_deadline() -> None:
     async def slow(connection: ServerConnection) -> None:
-        task_id = await start(connection)
+        task_id = await start_task(connection)
         await read_until_finish(connection)
         for number in range(5):
             await asyncio.sleep(8)
-            await final(connection, task_id, str(number), 1_000 * number, 1_000 * number + 900)
-        await say(connection, "task-finished", task_id, {"output": {}})
+            await send_final(connection, task_id, str(number), 1_000 * number, 1_000 * number + 900)
+        await send_event(connection, "task-finished", task_id, {"output": {}})
 
     async def scenario() -> Any:
-        async with rogue(slow) as service:
-            return await timed(stream(service))
+        async with scripted_server(slow) as service:
+            return await timed(stream_once(service))
 
     elapsed, (texts, error) = run_virtual(scenario)
     assert (texts, error) == (["0", "1", "2", "3", "4"], None)
@@ -225,15 +232,15 @@ def test_a_backlog_that_is_being_worked_off_may_take_longer_than_the_finish_dead
 
 def test_a_server_that_babbles_without_getting_on_does_not_put_off_the_deadline() -> None:
     async def babble(connection: ServerConnection) -> None:
-        task_id = await start(connection)
+        task_id = await start_task(connection)
         await read_until_finish(connection)
         while True:
             await asyncio.sleep(1)
-            await interim(connection, task_id, "mm")
+            await send_interim(connection, task_id, "mm")
 
     async def scenario() -> Any:
-        async with rogue(babble) as service:
-            return await timed(stream(service))
+        async with scripted_server(babble) as service:
+            return await timed(stream_once(service))
 
     elapsed, (_, error) = run_virtual(scenario)
     assert isinstance(error, DeadlineError)
@@ -242,13 +249,15 @@ def test_a_server_that_babbles_without_getting_on_does_not_put_off_the_deadline(
 
 def test_a_connection_that_takes_no_more_audio_ends_at_the_idle_deadline() -> None:
     async def deaf(connection: ServerConnection) -> None:
-        await start(connection)
+        await start_task(connection)
         connection.transport.pause_reading()
         await asyncio.sleep(3_600)
 
     async def scenario() -> Any:
-        async with rogue(deaf, ping_interval=None) as service:
-            return await timed(stream(service, audio=(SECOND for _ in range(2_000)), timeouts=Timeouts(idle=8)))
+        async with scripted_server(deaf, ping_interval=None) as service:
+            return await timed(
+                stream_once(service, audio=(SILENT_SECOND for _ in range(2_000)), timeouts=Timeouts(idle=8))
+            )
 
     elapsed, (_, error) = run_virtual(scenario)
     assert isinstance(error, DeadlineError | ConnectionLostError)
@@ -258,7 +267,7 @@ def test_a_connection_that_takes_no_more_audio_ends_at_the_idle_deadline() -> No
 
 def test_a_half_open_connection_is_noticed_by_its_silence() -> None:
     async def vanish(connection: ServerConnection) -> None:
-        await start(connection)
+        await start_task(connection)
         connection.transport.pause_reading()
         await asyncio.sleep(3_600)
 
@@ -267,8 +276,8 @@ def test_a_half_open_connection_is_noticed_by_its_silence() -> None:
         await asyncio.sleep(3_600)
 
     async def scenario() -> Any:
-        async with rogue(vanish, ping_interval=None) as service:
-            return await timed(stream(service, audio=silence(), timeouts=Timeouts(idle=8)))
+        async with scripted_server(vanish, ping_interval=None) as service:
+            return await timed(stream_once(service, audio=silence(), timeouts=Timeouts(idle=8)))
 
     elapsed, (_, error) = run_virtual(scenario)
     assert isinstance(error, ConnectionLostError)
@@ -278,23 +287,23 @@ def test_a_half_open_connection_is_noticed_by_its_silence() -> None:
 
 def test_a_connection_that_answers_pings_or_talks_is_not_idle() -> None:
     async def talk_without_reading(connection: ServerConnection) -> None:
-        task_id = await start(connection)
+        task_id = await start_task(connection)
         connection.transport.pause_reading()
         for number in range(10):
             await asyncio.sleep(7)  # no pong comes, but results do
-            await final(connection, task_id, str(number), 1_000 * number, 1_000 * number + 900)
+            await send_final(connection, task_id, str(number), 1_000 * number, 1_000 * number + 900)
         connection.transport.resume_reading()
         await asyncio.sleep(60)  # nothing is said, but pings are answered
         await read_until_finish(connection)
-        await say(connection, "task-finished", task_id, {"output": {}})
+        await send_event(connection, "task-finished", task_id, {"output": {}})
 
     async def patient() -> Any:
         yield bytes(3_200)
         await asyncio.sleep(140)
 
     async def scenario() -> Any:
-        async with rogue(talk_without_reading, ping_interval=None) as service:
-            return await stream(service, audio=patient(), timeouts=Timeouts(idle=8))
+        async with scripted_server(talk_without_reading, ping_interval=None) as service:
+            return await stream_once(service, audio=patient(), timeouts=Timeouts(idle=8))
 
     texts, error = run_virtual(scenario)
     assert error is None
@@ -303,12 +312,12 @@ def test_a_connection_that_answers_pings_or_talks_is_not_idle() -> None:
 
 def test_leaving_a_server_that_does_not_say_goodbye_ends_at_the_close_deadline() -> None:
     async def vanish(connection: ServerConnection) -> None:
-        await start(connection)
+        await start_task(connection)
         connection.transport.pause_reading()
         await asyncio.sleep(3_600)
 
     async def scenario() -> None:
-        async with rogue(vanish, ping_interval=None) as service:
+        async with scripted_server(vanish, ping_interval=None) as service:
             async with connect(Paraformer(), service, timeouts=Timeouts(close=2)):
                 pass
             left_at.append(asyncio.get_running_loop().time())
@@ -332,13 +341,13 @@ def test_leaving_a_server_that_does_not_say_goodbye_ends_at_the_close_deadline()
 )
 async def test_a_close_is_never_the_end_of_the_transcript(code: int, reason: str, text: str, retryable: bool) -> None:
     async def close(connection: ServerConnection) -> None:
-        task_id = await start(connection)
-        await final(connection, task_id, "one")
-        await interim(connection, task_id, "tw", 900)
+        task_id = await start_task(connection)
+        await send_final(connection, task_id, "one")
+        await send_interim(connection, task_id, "tw", 900)
         await connection.close(code, reason)
 
-    async with rogue(close) as service:
-        texts, error = await stream(service, audio=endless())
+    async with scripted_server(close) as service:
+        texts, error = await stream_once(service, audio=endless_silence())
     assert texts[0] == "one"
     assert isinstance(error, ConnectionLostError)
     assert text in str(error)
@@ -348,13 +357,13 @@ async def test_a_close_is_never_the_end_of_the_transcript(code: int, reason: str
 
 async def test_a_cut_connection_is_never_the_end_of_the_transcript() -> None:
     async def cut(connection: ServerConnection) -> None:
-        task_id = await start(connection)
-        await final(connection, task_id, "one")
+        task_id = await start_task(connection)
+        await send_final(connection, task_id, "one")
         await connection.recv()
         connection.transport.abort()
 
-    async with rogue(cut) as service:
-        texts, error = await stream(service, audio=endless())
+    async with scripted_server(cut) as service:
+        texts, error = await stream_once(service, audio=endless_silence())
     assert texts == ["one"]
     assert isinstance(error, ConnectionLostError)
     assert "without a closing message" in str(error)
@@ -363,13 +372,13 @@ async def test_a_cut_connection_is_never_the_end_of_the_transcript() -> None:
 
 async def test_an_error_of_the_vendor_is_told_even_when_the_connection_closes_behind_it() -> None:
     async def fail(connection: ServerConnection) -> None:
-        task_id = await start(connection)
-        await final(connection, task_id, "one")
-        await say(connection, "task-failed", task_id, error_code="InternalError.Algo", error_message="boom")
+        task_id = await start_task(connection)
+        await send_final(connection, task_id, "one")
+        await send_event(connection, "task-failed", task_id, error_code="InternalError.Algo", error_message="boom")
         await connection.close()
 
-    async with rogue(fail) as service:
-        texts, error = await stream(service, audio=endless())
+    async with scripted_server(fail) as service:
+        texts, error = await stream_once(service, audio=endless_silence())
     assert texts == ["one"]
     assert isinstance(error, VendorError)
     assert str(error).startswith("boom: the vendor's side; try again (code InternalError.Algo, request ")
@@ -377,13 +386,13 @@ async def test_an_error_of_the_vendor_is_told_even_when_the_connection_closes_be
 
 async def test_broken_json_is_a_remote_protocol_error_that_shows_it() -> None:
     async def babble(connection: ServerConnection) -> None:
-        task_id = await start(connection)
-        await final(connection, task_id, "one")
+        task_id = await start_task(connection)
+        await send_final(connection, task_id, "one")
         await connection.send('{"header": {"event"')
         await connection.wait_closed()
 
-    async with rogue(babble) as service:
-        texts, error = await stream(service, audio=endless())
+    async with scripted_server(babble) as service:
+        texts, error = await stream_once(service, audio=endless_silence())
     assert texts == ["one"]
     assert isinstance(error, RemoteProtocolError)
     assert "unreadable message from DashScope" in str(error)
@@ -392,40 +401,40 @@ async def test_broken_json_is_a_remote_protocol_error_that_shows_it() -> None:
 
 async def test_an_unknown_event_is_logged_once_and_harms_nothing(caplog: pytest.LogCaptureFixture) -> None:
     async def novel(connection: ServerConnection) -> None:
-        task_id = await start(connection)
+        task_id = await start_task(connection)
         await read_until_finish(connection)
         for _ in range(3):
-            await say(connection, "weather-report", task_id)
-        await final(connection, task_id, "one")
-        await say(connection, "task-finished", task_id, {"output": {}})
+            await send_event(connection, "weather-report", task_id)
+        await send_final(connection, task_id, "one")
+        await send_event(connection, "task-finished", task_id, {"output": {}})
 
     with caplog.at_level(logging.INFO, "asr_async"):
-        async with rogue(novel) as service:
-            assert await stream(service) == (["one"], None)
+        async with scripted_server(novel) as service:
+            assert await stream_once(service) == (["one"], None)
     assert [record.getMessage().count("weather-report") > 0 for record in caplog.records].count(True) == 1
 
 
 async def test_a_message_of_five_megabytes_is_read() -> None:
     async def verbose(connection: ServerConnection) -> None:
-        task_id = await start(connection)
+        task_id = await start_task(connection)
         await read_until_finish(connection)
-        await final(connection, task_id, "x" * 5_000_000)
-        await say(connection, "task-finished", task_id, {"output": {}})
+        await send_final(connection, task_id, "x" * 5_000_000)
+        await send_event(connection, "task-finished", task_id, {"output": {}})
 
-    async with rogue(verbose) as service:
-        texts, error = await stream(service)
+    async with scripted_server(verbose) as service:
+        texts, error = await stream_once(service)
     assert error is None
     assert [len(text) for text in texts] == [5_000_000]
 
 
 async def test_a_message_beyond_every_bound_is_a_remote_protocol_error() -> None:
     async def flood(connection: ServerConnection) -> None:
-        task_id = await start(connection)
-        await final(connection, task_id, "one")
+        task_id = await start_task(connection)
+        await send_final(connection, task_id, "one")
         await connection.send("x" * (17 * 1024 * 1024))
 
-    async with rogue(flood) as service:
-        texts, error = await stream(service, audio=endless())
+    async with scripted_server(flood) as service:
+        texts, error = await stream_once(service, audio=endless_silence())
     assert texts == ["one"]
     assert isinstance(error, RemoteProtocolError)
     assert "a message of more than 16 MiB" in str(error)
@@ -433,24 +442,24 @@ async def test_a_message_beyond_every_bound_is_a_remote_protocol_error() -> None
 
 async def test_a_task_that_ends_by_itself_is_an_error_since_audio_was_cut_off() -> None:
     async def early(connection: ServerConnection) -> None:
-        task_id = await start(connection)
-        await final(connection, task_id, "one")
-        await say(connection, "task-finished", task_id, {"output": {}})
+        task_id = await start_task(connection)
+        await send_final(connection, task_id, "one")
+        await send_event(connection, "task-finished", task_id, {"output": {}})
         await connection.wait_closed()
 
-    async with rogue(early) as service:
-        texts, error = await stream(service, audio=endless())
+    async with scripted_server(early) as service:
+        texts, error = await stream_once(service, audio=endless_silence())
     assert texts == ["one"]
     assert isinstance(error, RemoteProtocolError)
 
 
 async def test_the_same_error_is_raised_again_not_an_end() -> None:
     async def cut(connection: ServerConnection) -> None:
-        await start(connection)
+        await start_task(connection)
         await connection.close(1011)
 
-    async with rogue(cut) as service, connect(Paraformer(), service) as session:
-        results = session.stream(endless(), pace=None)
+    async with scripted_server(cut) as service, connect(Paraformer(), service) as session:
+        results = session.stream(endless_silence(), pace=None)
         for _ in range(2):
             with pytest.raises(ConnectionLostError):
                 await anext(results)
@@ -460,14 +469,14 @@ async def test_the_same_error_is_raised_again_not_an_end() -> None:
 
 async def test_a_transcription_that_breaks_off_hands_over_what_it_has() -> None:
     async def cut(connection: ServerConnection) -> None:
-        task_id = await start(connection)
-        await final(connection, task_id, "one")
-        await final(connection, task_id, "two", 900, 1_500)
+        task_id = await start_task(connection)
+        await send_final(connection, task_id, "one")
+        await send_final(connection, task_id, "two", 900, 1_500)
         await connection.close(1011)
 
-    async with rogue(cut) as service:
+    async with scripted_server(cut) as service:
         with pytest.raises(ConnectionLostError) as caught:
-            await transcribe(endless(), Paraformer(), service)
+            await transcribe(endless_silence(), Paraformer(), service)
     assert caught.value.transcript is not None
     assert caught.value.transcript.text == "one two"
 
@@ -505,26 +514,26 @@ async def test_no_key_and_no_audio_stands_in_any_log_or_repr(everything_logged: 
 
 async def test_silence_is_a_vendor_error_that_says_what_it_may_be() -> None:
     with pytest.raises(VendorError, match="only silence was sent, or audio of another format") as caught:
-        await transcribe([SECOND], Paraformer(), Local(engine=Scripted([])))
+        await transcribe([SILENT_SECOND], Paraformer(), Local(engine=Scripted([])))
     assert caught.value.code == "NO_VALID_AUDIO_ERROR"
 
 
 async def test_a_format_that_the_emulator_cannot_decode_is_named() -> None:
     with pytest.raises(VendorError, match="decodes pcm and wav only, not mp3") as caught:
-        await transcribe([SECOND], Paraformer(format="mp3"), Local(engine=Scripted([])))
+        await transcribe([SILENT_SECOND], Paraformer(format="mp3"), Local(engine=Scripted([])))
     assert caught.value.code == "UNSUPPORTED_FORMAT"
 
 
 async def test_the_embedded_recogniser_refuses_eight_kilohertz_with_the_reason() -> None:
     options = Paraformer(model="paraformer-realtime-8k-v2", sample_rate=8_000)
     with pytest.raises(VendorError, match="16000 Hz only, not 8000 Hz") as caught:
-        await transcribe([SECOND], options, Local())
+        await transcribe([SILENT_SECOND], options, Local())
     assert not caught.value.retryable
 
 
 async def test_the_embedded_recogniser_refuses_other_languages_than_english() -> None:
     with pytest.raises(VendorError, match="English only"):
-        await transcribe([SECOND], Paraformer(language_hints=["zh"]), Local())
+        await transcribe([SILENT_SECOND], Paraformer(language_hints=["zh"]), Local())
 
 
 async def test_no_room_for_another_session_is_a_rate_limit_that_can_be_tried_again() -> None:
@@ -533,13 +542,13 @@ async def test_no_room_for_another_session_is_a_rate_limit_that_can_be_tried_aga
             raise EngineRefusedError("all 20 sessions are taken", kind="capacity")
 
     with pytest.raises(RateLimitedError, match="all 20 sessions are taken: slow down") as caught:
-        await transcribe([SECOND], Paraformer(), Local(engine=Full([])))
+        await transcribe([SILENT_SECOND], Paraformer(), Local(engine=Full([])))
     assert (caught.value.code, caught.value.retryable) == ("Throttling.Concurrency", True)
 
 
 async def test_an_unknown_engine_is_refused_by_name() -> None:
     with pytest.raises(ConfigurationError, match="engine='sphinx': known by name is 'pocketsphinx'"):
-        await transcribe([SECOND], Paraformer(), Local("sphinx"))
+        await transcribe([SILENT_SECOND], Paraformer(), Local("sphinx"))
 
 
 async def test_the_local_service_works_only_while_it_is_started() -> None:

@@ -30,8 +30,8 @@ from asr_async import (
     transcribe,
 )
 
-from ..support.numbered_audio import Listener, Source, fall_silent, finals_of, seconds
-from ..support.scripted_server import final, interim, rogue, start
+from ..support.numbered_audio import NumberedServer, NumberedSource, finals_of, finals_of_seconds, stop_answering
+from ..support.scripted_server import scripted_server, send_final, send_interim, start_task
 from ..support.virtual_time import VirtualLoop, run_virtual
 
 # --- memory ----------------------------------------------------------------------------------------------------------
@@ -50,15 +50,15 @@ class Talker:
 
     async def __call__(self, connection: ServerConnection) -> None:
         self.connections += 1
-        task_id = await start(connection)
+        task_id = await start_task(connection)
         now_ms = begin_ms = told_ms = 0
         async for audio in connection:
             now_ms += len(audio) // 32
             if now_ms - begin_ms >= 5_000:
-                await final(connection, task_id, "five seconds of talk", begin_ms, now_ms)
+                await send_final(connection, task_id, "five seconds of talk", begin_ms, now_ms)
                 begin_ms = told_ms = now_ms
             elif now_ms - told_ms >= 500:
-                await interim(connection, task_id, "some talk", begin_ms)
+                await send_interim(connection, task_id, "some talk", begin_ms)
                 told_ms = now_ms
             if now_ms >= RECONNECT_MS:
                 connection.transport.abort()
@@ -122,7 +122,7 @@ def test_the_memory_of_a_stream_of_hours_with_reconnects_and_a_slow_caller_is_fl
     async def scenario() -> None:
         talker = Talker()
         loop = asyncio.get_running_loop()
-        async with rogue(talker) as service, connect(Paraformer(), service) as session:
+        async with scripted_server(talker) as service, connect(Paraformer(), service) as session:
             begin_at = loop.time() + WARM_UP_S
             results = 0
             async for _ in session.stream(Microphone()):
@@ -154,23 +154,23 @@ def now() -> float:
     return asyncio.get_running_loop().time()
 
 
-class Mute(Listener):
+class Mute(NumberedServer):
     """Hears to the end and never confirms it."""
 
-    async def _tell_rest(self, *_args: Any) -> None:
+    async def _send_rest(self, *_args: Any) -> None:
         await asyncio.sleep(600)
 
 
 def test_finish_against_a_mute_vendor_ends_at_its_deadline_and_keeps_what_was_recognised() -> None:
     async def scenario() -> None:
         timeouts = Timeouts(finish=7)
-        async with rogue(Mute()) as service, connect(Paraformer(), service, timeouts=timeouts) as session:
-            async for chunk in Source(2.5):
+        async with scripted_server(Mute()) as service, connect(Paraformer(), service, timeouts=timeouts) as session:
+            async for chunk in NumberedSource(2.5):
                 await session.send(chunk)
-            began_at = now()
+            started_at = now()
             with pytest.raises(DeadlineError, match=r"did not confirm the end within 7 s \(Timeouts.finish\)"):
                 await session.finish()
-            assert now() - began_at == pytest.approx(7, abs=0.1)
+            assert now() - started_at == pytest.approx(7, abs=0.1)
             texts = []
             with pytest.raises(DeadlineError):
                 async for result in session:
@@ -182,16 +182,16 @@ def test_finish_against_a_mute_vendor_ends_at_its_deadline_and_keeps_what_was_re
 
 def test_a_transcription_by_a_mute_vendor_hands_over_what_was_recognised() -> None:
     async def scenario() -> None:
-        async with rogue(Mute()) as service:
+        async with scripted_server(Mute()) as service:
             with pytest.raises(DeadlineError) as caught:
-                await transcribe(Source(2.5), Paraformer(), service)
+                await transcribe(NumberedSource(2.5), Paraformer(), service)
         assert caught.value.transcript is not None
         assert caught.value.transcript.text == "to 1000 to 2000"
 
     run_virtual(scenario)
 
 
-class SilentAt(Listener):
+class SilentAt(NumberedServer):
     """Becomes half-open on its first connection, at some place: no message, no pong, no end."""
 
     def __init__(self, where: str) -> None:
@@ -203,20 +203,20 @@ class SilentAt(Listener):
         await self._silent_at("opening", connection)
         await super().__call__(connection)
 
-    async def _tell_rest(self, connection: ServerConnection, *args: Any) -> None:
+    async def _send_rest(self, connection: ServerConnection, *args: Any) -> None:
         await self._silent_at("finishing", connection)
-        await super()._tell_rest(connection, *args)
+        await super()._send_rest(connection, *args)
 
     async def _silent_at(self, where: str, connection: ServerConnection) -> None:
         if where == self._where and not self.silent_at:
             self.silent_at = now()
-            await fall_silent(connection, "")
+            await stop_answering(connection, "")
 
 
 def test_a_vendor_that_is_half_open_from_the_start_is_noticed_at_the_deadline_of_the_opening() -> None:
     async def scenario() -> None:
         vendor = SilentAt("opening")
-        async with rogue(vendor) as service:
+        async with scripted_server(vendor) as service:
             with pytest.raises(DeadlineError, match=r"did not open the task within 6 s \(Timeouts.start\)"):
                 await connect(Paraformer(), service, timeouts=Timeouts(start=6, close=1)).__aenter__()
             assert now() - vendor.silent_at < 6 + 1 + 0.1, "and a second for the goodbye"
@@ -228,9 +228,9 @@ def test_a_connection_that_is_half_open_while_finishing_is_replaced_within_the_i
     async def scenario() -> None:
         vendor = SilentAt("finishing")
         timeouts = Timeouts(idle=6, finish=10)
-        async with rogue(vendor) as service, connect(Paraformer(), service, timeouts=timeouts) as session:
+        async with scripted_server(vendor) as service, connect(Paraformer(), service, timeouts=timeouts) as session:
             events = []
-            async for event in session.events(Source(2.5)):
+            async for event in session.events(NumberedSource(2.5)):
                 events.append(event)
                 if isinstance(event, Reconnected):
                     assert now() - vendor.silent_at < 6 + 1
@@ -250,19 +250,19 @@ def test_a_vendor_that_reads_no_more_is_noticed_within_the_idle_deadline_and_a_s
         for number in range(600):
             await asyncio.sleep(1)
             if goes_on_talking:
-                await interim(connection, task_id, f"word {number}", 1_000)
+                await send_interim(connection, task_id, f"word {number}", 1_000)
 
     stopped_at: list[float] = []
 
     async def scenario() -> None:
-        vendor = Listener(stop_reading, after_ms=1_500)
+        vendor = NumberedServer(stop_reading, after_ms=1_500)
         length_s = 400
         async with (
-            rogue(vendor) as service,
+            scripted_server(vendor) as service,
             connect(Paraformer(), service, timeouts=Timeouts(idle=6), retry=Retry(buffer_s=2 * length_s)) as session,
         ):
             events = []
-            async for event in session.events(Source(length_s, chunk_ms=1_000), pace=None):
+            async for event in session.events(NumberedSource(length_s, chunk_ms=1_000), pace=None):
                 events.append(event)
                 if isinstance(event, Reconnected):
                     assert now() - stopped_at[0] < 6 + 1
@@ -278,7 +278,7 @@ def test_a_vendor_that_reads_no_more_is_noticed_within_the_idle_deadline_and_a_s
 # --- the first result ------------------------------------------------------------------------------------------------
 
 
-class Deaf(Listener):
+class Deaf(NumberedServer):
     """Takes audio on so many connections and tells nothing, not even when it should finish; then it listens."""
 
     def __init__(self, connections: float) -> None:
@@ -290,7 +290,7 @@ class Deaf(Listener):
         if len(self.heard_from) >= self._deaf:
             await super().__call__(connection)
             return
-        await start(connection)
+        await start_task(connection)
         self.heard_from.append(0.0)
         async for _ in connection:
             self.heard_from[-1] = self.heard_from[-1] or now()
@@ -301,7 +301,10 @@ async def talk(
 ) -> tuple[list[Any], int]:
     """The events of a session, and how often it connected again."""
     events = []
-    async with rogue(vendor) as service, connect(Paraformer(), service, retry=retry, timeouts=timeouts) as session:
+    async with (
+        scripted_server(vendor) as service,
+        connect(Paraformer(), service, retry=retry, timeouts=timeouts) as session,
+    ):
         async for event in session.events(source):
             events.append(event)
         return events, session.stats.reconnects
@@ -322,8 +325,8 @@ def test_a_vendor_that_takes_audio_and_tells_nothing_is_an_error_at_the_deadline
 def test_another_connection_hears_all_that_the_deaf_one_was_told() -> None:
     async def scenario() -> None:
         vendor = Deaf(connections=2)
-        events, reconnects = await talk(vendor, Source(20), timeouts=Timeouts(first_result=6))
-        assert finals_of(events) == seconds(20)
+        events, reconnects = await talk(vendor, NumberedSource(20), timeouts=Timeouts(first_result=6))
+        assert finals_of(events) == finals_of_seconds(20)
         assert reconnects == 2
         reasons = {event.reason for event in events if isinstance(event, Reconnected)}
         assert reasons == {"no result within 6 s of the first audio (Timeouts.first_result)"}
@@ -344,11 +347,11 @@ def test_a_vendor_that_stays_deaf_is_an_error_after_as_many_connections_as_retry
 
 def test_after_the_first_result_a_vendor_may_be_quiet_as_long_as_nobody_speaks() -> None:
     async def scenario() -> None:
-        class OneWord(Listener):
-            async def _tell_seconds(self, *args: Any) -> int:
-                return await super()._tell_seconds(*args) if args[3] == 0 else args[3]
+        class OneWord(NumberedServer):
+            async def _send_whole_seconds(self, *args: Any) -> int:
+                return await super()._send_whole_seconds(*args) if args[3] == 0 else args[3]
 
-        events, reconnects = await talk(OneWord(), Source(60), timeouts=Timeouts(first_result=2, finish=10))  # type: ignore[arg-type]
+        events, reconnects = await talk(OneWord(), NumberedSource(60), timeouts=Timeouts(first_result=2, finish=10))  # type: ignore[arg-type]
         assert finals_of(events)[0] == (0, "to 1000", 0, 1_000)
         assert reconnects == 0
 
@@ -358,7 +361,10 @@ def test_after_the_first_result_a_vendor_may_be_quiet_as_long_as_nobody_speaks()
 def test_before_there_is_audio_and_after_its_end_other_deadlines_hold() -> None:
     async def scenario() -> None:
         timeouts = Timeouts(first_result=2, finish=7)
-        async with rogue(Deaf(connections=1)) as service, connect(Paraformer(), service, timeouts=timeouts) as session:
+        async with (
+            scripted_server(Deaf(connections=1)) as service,
+            connect(Paraformer(), service, timeouts=timeouts) as session,
+        ):
             await asyncio.sleep(15)
             began_at = now()
             await session.send(bytes(3_200))
@@ -371,7 +377,7 @@ def test_before_there_is_audio_and_after_its_end_other_deadlines_hold() -> None:
 
 def test_nobody_has_to_speak_unless_the_caller_says_so() -> None:
     async def scenario() -> None:
-        async with rogue(Deaf(connections=1)) as service, connect(Paraformer(), service) as session:
+        async with scripted_server(Deaf(connections=1)) as service, connect(Paraformer(), service) as session:
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(1_200):
                     async for _ in session.stream(Microphone()):

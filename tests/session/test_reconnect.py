@@ -43,8 +43,8 @@ from asr_async.emulator.faults import Cut
 from asr_async.emulator.positions import position_audio, position_of
 from asr_async.results import SpeechEnded, SpeechStarted, Translation, TranslationArrived, Word
 
-from ..support.numbered_audio import Listener, Source, cut, fall_silent, finals_of, seconds
-from ..support.scripted_server import final, read_until_finish, rogue, say, start
+from ..support.numbered_audio import NumberedServer, NumberedSource, cut, finals_of, finals_of_seconds, stop_answering
+from ..support.scripted_server import read_until_finish, scripted_server, send_event, send_final, start_task
 from ..support.virtual_time import run_virtual
 
 pytestmark = pytest.mark.both_loops
@@ -182,18 +182,20 @@ def test_what_was_final_behind_an_open_segment_is_heard_again_but_told_once() ->
 
 
 async def say_busy(connection: ServerConnection, task_id: str) -> None:
-    await say(connection, "task-failed", task_id, error_code="InternalError", error_message="oops")
+    await send_event(connection, "task-failed", task_id, error_code="InternalError", error_message="oops")
     await connection.close()
 
 
 async def say_never(connection: ServerConnection, task_id: str) -> None:
-    await say(connection, "task-failed", task_id, error_code="InvalidParameter", error_message="never")
+    await send_event(connection, "task-failed", task_id, error_code="InvalidParameter", error_message="never")
     await connection.close()
 
 
-async def run(listener: Listener, source: Any, *, pace: float | None = 1.0, **options: Any) -> tuple[list[Any], Any]:
+async def run(
+    listener: NumberedServer, source: Any, *, pace: float | None = 1.0, **options: Any
+) -> tuple[list[Any], Any]:
     """All events of a session, and its statistics."""
-    async with rogue(listener) as service, connect(Paraformer(), service, **options) as session:
+    async with scripted_server(listener) as service, connect(Paraformer(), service, **options) as session:
         events = [event async for event in session.events(source, pace=pace)]
     return events, session.stats
 
@@ -202,13 +204,13 @@ async def run(listener: Listener, source: Any, *, pace: float | None = 1.0, **op
 @pytest.mark.parametrize("pace", [1.0, None])
 def test_a_lost_connection_is_replaced_and_nothing_is_missing_or_said_twice(fate: Any, pace: float | None) -> None:
     async def scenario() -> None:
-        listener = Listener(fate, fate, after_ms=1_700)
-        events, stats = await run(listener, Source(6), pace=pace)
-        assert finals_of(events) == seconds(6)
+        listener = NumberedServer(fate, fate, after_ms=1_700)
+        events, stats = await run(listener, NumberedSource(6), pace=pace)
+        assert finals_of(events) == finals_of_seconds(6)
         reconnects = [event for event in events if isinstance(event, Reconnected)]
-        assert [event.at_ms for event in reconnects] == listener.began_at[1:]
+        assert [event.at_ms for event in reconnects] == listener.started_at_ms[1:]
         assert stats.reconnects == len(reconnects) == 2
-        assert listener.began_at[1] in {0, 1_000}, "behind the last final result that arrived"
+        assert listener.started_at_ms[1] in {0, 1_000}, "behind the last final result that arrived"
         assert stats.audio_sent_ms == 6_000
 
     run_virtual(scenario)
@@ -216,16 +218,19 @@ def test_a_lost_connection_is_replaced_and_nothing_is_missing_or_said_twice(fate
 
 def test_a_connection_without_a_sign_of_life_is_noticed_within_the_idle_deadline_and_a_second() -> None:
     async def scenario() -> None:
-        listener = Listener(fall_silent, after_ms=1_500)
+        listener = NumberedServer(stop_answering, after_ms=1_500)
         loop = asyncio.get_running_loop()
         reconnected_at: list[float] = []
-        async with rogue(listener) as service, connect(Paraformer(), service, timeouts=Timeouts(idle=8)) as session:
+        async with (
+            scripted_server(listener) as service,
+            connect(Paraformer(), service, timeouts=Timeouts(idle=8)) as session,
+        ):
             began_at, events = loop.time(), []
-            async for event in session.events(Source(30)):
+            async for event in session.events(NumberedSource(30)):
                 events.append(event)
                 if isinstance(event, Reconnected):
                     reconnected_at.append(loop.time() - began_at)
-        assert finals_of(events) == seconds(30)
+        assert finals_of(events) == finals_of_seconds(30)
         (noticed_after_s,) = reconnected_at
         assert noticed_after_s < 1.5 + 8 + 1
 
@@ -234,7 +239,7 @@ def test_a_connection_without_a_sign_of_life_is_noticed_within_the_idle_deadline
 
 def test_an_interim_of_the_lost_connection_is_replaced_by_results_of_the_same_segment() -> None:
     async def scenario() -> None:
-        events, _ = await run(Listener(cut, after_ms=1_700), Source(3))
+        events, _ = await run(NumberedServer(cut, after_ms=1_700), NumberedSource(3))
         at = next(number for number, event in enumerate(events) if isinstance(event, Reconnected))
         before = [event for event in events[:at] if isinstance(event, Result) and not event.is_final]
         assert before[-1].segment_id == 1
@@ -245,19 +250,19 @@ def test_an_interim_of_the_lost_connection_is_replaced_by_results_of_the_same_se
 
 def test_a_segment_keeps_its_id_over_a_connection_that_heard_nothing() -> None:
     async def scenario() -> None:
-        class DeafOnce(Listener):
+        class DeafOnce(NumberedServer):
             is_deaf = True
 
             async def __call__(self, connection: ServerConnection) -> None:
-                if self.began_at and self.is_deaf:
+                if self.started_at_ms and self.is_deaf:
                     self.is_deaf = False
-                    await start(connection)
+                    await start_task(connection)
                     connection.transport.abort()
                 else:
                     await super().__call__(connection)
 
-        events, stats = await run(DeafOnce(cut, after_ms=1_700), Source(3))
-        assert finals_of(events) == seconds(3)
+        events, stats = await run(DeafOnce(cut, after_ms=1_700), NumberedSource(3))
+        assert finals_of(events) == finals_of_seconds(3)
         assert stats.reconnects == 2
 
     run_virtual(scenario)
@@ -267,12 +272,12 @@ def test_what_is_sent_again_goes_at_four_times_the_pace_and_catches_up() -> None
     async def scenario() -> None:
         times: list[tuple[float, int]] = []
 
-        class Clocked(Listener):
-            async def _tell_seconds(self, *args: Any) -> int:
-                times.append((asyncio.get_running_loop().time(), len(self.began_at)))
-                return await super()._tell_seconds(*args)
+        class Clocked(NumberedServer):
+            async def _send_whole_seconds(self, *args: Any) -> int:
+                times.append((asyncio.get_running_loop().time(), len(self.started_at_ms)))
+                return await super()._send_whole_seconds(*args)
 
-        _, stats = await run(Clocked(cut, after_ms=900), Source(8))
+        _, stats = await run(Clocked(cut, after_ms=900), NumberedSource(8))
         second = [at for at, connection in times if connection == 2]
         gaps = [round(later - earlier, 3) for earlier, later in itertools.pairwise(second)]
         assert 0.025 <= gaps[0] <= 0.025 + SOON_S
@@ -285,17 +290,20 @@ def test_what_is_sent_again_goes_at_four_times_the_pace_and_catches_up() -> None
 
 def test_a_live_source_is_read_on_while_there_is_no_connection() -> None:
     async def scenario() -> None:
-        source = Source(6, every_s=0.1)
-        events, _ = await run(Listener(cut, cut, after_ms=1_250), source, pace=1.0)
-        assert finals_of(events) == seconds(6)
+        source = NumberedSource(6, every_s=0.1)
+        events, _ = await run(NumberedServer(cut, cut, after_ms=1_250), source, pace=1.0)
+        assert finals_of(events) == finals_of_seconds(6)
 
     run_virtual(scenario)
 
 
 def test_pushed_audio_is_sent_again_although_nothing_new_is_pushed() -> None:
     async def scenario() -> None:
-        async with rogue(Listener(cut, after_ms=2_500)) as service, connect(Paraformer(), service) as session:
-            async for chunk in Source(2.5):
+        async with (
+            scripted_server(NumberedServer(cut, after_ms=2_500)) as service,
+            connect(Paraformer(), service) as session,
+        ):
+            async for chunk in NumberedSource(2.5):
                 await session.send(chunk)
             texts = []
             async for event in session:
@@ -312,14 +320,14 @@ def test_pushed_audio_is_sent_again_although_nothing_new_is_pushed() -> None:
 
 def test_a_connection_lost_after_finish_is_replaced_and_finished_again() -> None:
     async def scenario() -> None:
-        class LostAtTheEnd(Listener):
-            async def _tell_rest(self, connection: ServerConnection, *args: Any) -> None:
-                if len(self.began_at) == 1:
+        class LostAtTheEnd(NumberedServer):
+            async def _send_rest(self, connection: ServerConnection, *args: Any) -> None:
+                if len(self.started_at_ms) == 1:
                     connection.transport.abort()
                 else:
-                    await super()._tell_rest(connection, *args)
+                    await super()._send_rest(connection, *args)
 
-        events, _ = await run(LostAtTheEnd(), Source(2.5))
+        events, _ = await run(LostAtTheEnd(), NumberedSource(2.5))
         assert [text for _, text, _, _ in finals_of(events)] == ["to 1000", "to 2000", "to 2500"]
 
     run_virtual(scenario)
@@ -327,9 +335,9 @@ def test_a_connection_lost_after_finish_is_replaced_and_finished_again() -> None
 
 def test_attempts_run_out_with_the_last_error_behind_what_was_recognised() -> None:
     async def scenario() -> None:
-        class Useless(Listener):
+        class Useless(NumberedServer):
             async def __call__(self, connection: ServerConnection) -> None:
-                if self.began_at:
+                if self.started_at_ms:
                     connection.transport.abort()
                 else:
                     await super().__call__(connection)
@@ -337,11 +345,11 @@ def test_attempts_run_out_with_the_last_error_behind_what_was_recognised() -> No
         texts = []
         retry = Retry(attempts=3)
         async with (
-            rogue(Useless(cut, after_ms=1_500)) as service,
+            scripted_server(Useless(cut, after_ms=1_500)) as service,
             connect(Paraformer(), service, retry=retry) as session,
         ):
             with pytest.raises(ConnectionLostError):
-                async for event in session.stream(Source(5)):
+                async for event in session.stream(NumberedSource(5)):
                     texts.append((event.text, event.is_final))
         assert ("to 1000", True) in texts
 
@@ -351,7 +359,7 @@ def test_attempts_run_out_with_the_last_error_behind_what_was_recognised() -> No
 def test_an_error_that_means_never_is_raised_at_once() -> None:
     async def scenario() -> None:
         with pytest.raises(VendorError, match="never") as caught:
-            await run(Listener(say_never, after_ms=500), Source(5))
+            await run(NumberedServer(say_never, after_ms=500), NumberedSource(5))
         assert caught.value.code == "InvalidParameter"
 
     run_virtual(scenario)
@@ -360,7 +368,7 @@ def test_an_error_that_means_never_is_raised_at_once() -> None:
 def test_no_attempts_is_the_error_at_once() -> None:
     async def scenario() -> None:
         with pytest.raises(ConnectionLostError, match="lost the connection"):
-            await run(Listener(cut, after_ms=500), Source(5), retry=Retry(attempts=0))
+            await run(NumberedServer(cut, after_ms=500), NumberedSource(5), retry=Retry(attempts=0))
 
     run_virtual(scenario)
 
@@ -368,17 +376,17 @@ def test_no_attempts_is_the_error_at_once() -> None:
 # --- what cannot be kept ---------------------------------------------------------------------------------------------
 
 
-class NeverFinal(Listener):
+class NeverFinal(NumberedServer):
     """Hears everything and finalises nothing before the end of a connection that lives."""
 
-    async def _tell_seconds(self, *_args: Any) -> int:
+    async def _send_whole_seconds(self, *_args: Any) -> int:
         return 0
 
 
 def test_more_audio_without_a_final_result_than_is_kept_is_a_loss_that_is_raised() -> None:
     async def scenario() -> None:
         with pytest.raises(AudioLostError) as caught:
-            await run(NeverFinal(cut, after_ms=5_000), Source(8), retry=Retry(buffer_s=2.0))
+            await run(NeverFinal(cut, after_ms=5_000), NumberedSource(8), retry=Retry(buffer_s=2.0))
         start_ms, end_ms = caught.value.start_ms, caught.value.end_ms
         assert start_ms == 0
         assert end_ms in {3_000, 3_100}, "what was sent until the loss was noticed, less what was kept"
@@ -392,8 +400,8 @@ def test_or_a_gap_that_is_told_exactly() -> None:
     async def scenario() -> None:
         retry = Retry(buffer_s=2.0, on_gap="continue")
         listener = NeverFinal(cut, after_ms=5_000)
-        events, stats = await run(listener, Source(8), retry=retry)
-        _, again_ms = listener.began_at
+        events, stats = await run(listener, NumberedSource(8), retry=retry)
+        _, again_ms = listener.started_at_ms
         assert [(event.start_ms, event.end_ms) for event in events if isinstance(event, Gap)] == [(0, again_ms)]
         assert finals_of(events) == [(0, "to 8000", again_ms, 8_000)]
         assert stats.lost_ms == again_ms
@@ -404,20 +412,20 @@ def test_or_a_gap_that_is_told_exactly() -> None:
 def test_a_transcript_holds_its_gaps() -> None:
     async def scenario() -> None:
         listener = NeverFinal(cut, after_ms=5_000)
-        async with rogue(listener) as service:
+        async with scripted_server(listener) as service:
             retry = Retry(buffer_s=2.0, on_gap="continue")
-            transcript = await transcribe(Source(8), Paraformer(), service, pace=1.0, retry=retry)
-        assert [(gap.start_ms, gap.end_ms) for gap in transcript.gaps] == [(0, listener.began_at[1])]
+            transcript = await transcribe(NumberedSource(8), Paraformer(), service, pace=1.0, retry=retry)
+        assert [(gap.start_ms, gap.end_ms) for gap in transcript.gaps] == [(0, listener.started_at_ms[1])]
 
     run_virtual(scenario)
 
 
 def test_compressed_audio_is_sent_again_from_its_start_and_what_was_final_is_told_once() -> None:
     async def scenario() -> None:
-        listener = Listener(cut, after_ms=1_700)
-        async with rogue(listener) as service, connect(Paraformer(format="mp3"), service) as session:
-            events = [event async for event in session.events(Source(4, every_s=0.1))]
-        assert listener.began_at == [0, 0]
+        listener = NumberedServer(cut, after_ms=1_700)
+        async with scripted_server(listener) as service, connect(Paraformer(format="mp3"), service) as session:
+            events = [event async for event in session.events(NumberedSource(4, every_s=0.1))]
+        assert listener.started_at_ms == [0, 0]
         assert [text for _, text, _, _ in finals_of(events)] == ["to 1000", "to 2000", "to 3000", "to 4000"]
 
     run_virtual(scenario)
@@ -426,10 +434,13 @@ def test_compressed_audio_is_sent_again_from_its_start_and_what_was_final_is_tol
 def test_compressed_audio_that_does_not_fit_is_a_loss_whatever_is_wanted() -> None:
     async def scenario() -> None:
         retry = Retry(buffer_s=1.0, on_gap="continue")
-        listener = Listener(cut, after_ms=1_700)
-        async with rogue(listener) as service, connect(Paraformer(format="mp3"), service, retry=retry) as session:
+        listener = NumberedServer(cut, after_ms=1_700)
+        async with (
+            scripted_server(listener) as service,
+            connect(Paraformer(format="mp3"), service, retry=retry) as session,
+        ):
             with pytest.raises(AudioLostError, match=r"from 1000 ms on.*compressed audio can be sent again"):
-                async for _ in session.events(Source(4, every_s=0.1)):
+                async for _ in session.events(NumberedSource(4, every_s=0.1)):
                     pass
 
     run_virtual(scenario)
@@ -438,7 +449,10 @@ def test_compressed_audio_that_does_not_fit_is_a_loss_whatever_is_wanted() -> No
 @pytest.mark.parametrize("encoding", ["mp3", "opus", "speex", "aac", "amr"])
 def test_that_compressed_audio_cannot_be_cut_is_said_when_its_session_begins(encoding: str, caplog: Any) -> None:
     async def scenario() -> None:
-        async with rogue(Listener()) as service, connect(Paraformer(format=encoding), service) as session:
+        async with (
+            scripted_server(NumberedServer()) as service,
+            connect(Paraformer(format=encoding), service) as session,
+        ):
             await session.send(b"frame")
             await session.finish()
 
@@ -463,8 +477,8 @@ def test_a_wav_goes_on_behind_a_header_of_its_own(retry: Retry) -> None:
         finals = finals_of(events)
         assert [text for _, text, _, _ in finals] == [text for text, _, _ in script]
         assert all(
-            abs(start_ms - start) <= 2 and abs(end_ms - end) <= 2
-            for (_, _, start_ms, end_ms), (_, start, end) in zip(finals, script, strict=True)
+            abs(start_ms - start_task) <= 2 and abs(end_ms - end) <= 2
+            for (_, _, start_ms, end_ms), (_, start_task, end) in zip(finals, script, strict=True)
         ), "the header of the source counts as 1.4 ms"
 
     run_virtual(scenario)
@@ -475,13 +489,13 @@ def test_finish_is_waited_for_from_when_it_was_said_again() -> None:
 
     async def scenario() -> None:
         class LostAtTheEnd(NeverFinal):
-            async def _tell_rest(self, connection: ServerConnection, *args: Any) -> None:
-                if len(self.began_at) == 1:
+            async def _send_rest(self, connection: ServerConnection, *args: Any) -> None:
+                if len(self.started_at_ms) == 1:
                     connection.transport.abort()
                 else:
-                    await super()._tell_rest(connection, *args)
+                    await super()._send_rest(connection, *args)
 
-        events, _ = await run(LostAtTheEnd(), Source(50), timeouts=Timeouts(finish=10))
+        events, _ = await run(LostAtTheEnd(), NumberedSource(50), timeouts=Timeouts(finish=10))
         assert finals_of(events) == [(0, "to 50000", 0, 50_000)]
 
     run_virtual(scenario)
@@ -497,17 +511,17 @@ def test_a_vendor_that_gave_up_a_quiet_source_is_asked_again_when_there_is_somet
         async def impatient(connection: ServerConnection) -> None:
             nonlocal connections
             connections += 1
-            task_id = await start(connection)
+            task_id = await start_task(connection)
             try:
                 async with asyncio.timeout(23):
                     await read_until_finish(connection)
-                await final(connection, task_id, "there", 0, 900)
-                await say(connection, "task-finished", task_id, {"output": {}})
+                await send_final(connection, task_id, "there", 0, 900)
+                await send_event(connection, "task-finished", task_id, {"output": {}})
             except TimeoutError:
                 text = "request timeout after 23 seconds."
-                await say(connection, "task-failed", task_id, error_code="CLIENT_ERROR", error_message=text)
+                await send_event(connection, "task-failed", task_id, error_code="CLIENT_ERROR", error_message=text)
 
-        async with rogue(impatient) as service, connect(Paraformer(), service) as session:
+        async with scripted_server(impatient) as service, connect(Paraformer(), service) as session:
             await session.send(bytes(3_200))
             await asyncio.sleep(300)
             assert connections == 1
@@ -524,7 +538,7 @@ def test_a_vendor_that_gave_up_a_quiet_source_is_asked_again_when_there_is_somet
 
 def assert_seamless(finals: list[tuple[int, str, int, int]], total_ms: int) -> None:
     """Each segment begins where the one before it ended."""
-    assert [start for _, _, start, _ in finals] == [0, *(end for _, _, _, end in finals[:-1])]
+    assert [start_task for _, _, start_task, _ in finals] == [0, *(end for _, _, _, end in finals[:-1])]
     assert finals[-1][3] == total_ms
     assert [number for number, _, _, _ in finals] == list(range(len(finals)))
     assert all(text == f"to {end}" for _, text, _, end in finals)
@@ -533,13 +547,13 @@ def assert_seamless(finals: list[tuple[int, str, int, int]], total_ms: int) -> N
 @pytest.mark.parametrize("pace", [1.0, 4.0])
 def test_an_old_connection_is_replaced_at_a_segments_end_and_no_audio_is_lost_or_sent_twice(pace: float) -> None:
     async def scenario() -> None:
-        listener = Listener()
-        events, stats = await run(listener, Source(12), pace=pace, retry=Retry(rotate_after=2.0))
+        listener = NumberedServer()
+        events, stats = await run(listener, NumberedSource(12), pace=pace, retry=Retry(rotate_after=2.0))
         assert_seamless(finals_of(events), 12_000)
-        assert len(listener.began_at) >= 4
-        ends = [began + heard for began, heard in zip(listener.began_at, listener.heard_ms, strict=True)]
-        assert listener.began_at == [0, *ends[:-1]]
-        assert all(began % 1_000 <= 200 for began in listener.began_at), "behind the end of a segment"
+        assert len(listener.started_at_ms) >= 4
+        ends = [began + heard for began, heard in zip(listener.started_at_ms, listener.received_ms, strict=True)]
+        assert listener.started_at_ms == [0, *ends[:-1]]
+        assert all(began % 1_000 <= 200 for began in listener.started_at_ms), "behind the end of a segment"
         assert not [event for event in events if isinstance(event, Reconnected)]
         assert (stats.reconnects, stats.audio_sent_ms) == (0, 12_000)
 
@@ -548,12 +562,12 @@ def test_an_old_connection_is_replaced_at_a_segments_end_and_no_audio_is_lost_or
 
 def test_results_of_the_old_connection_come_before_those_of_the_next() -> None:
     async def scenario() -> None:
-        class SlowToFinish(Listener):
-            async def _tell_rest(self, *args: Any) -> None:
+        class SlowToFinish(NumberedServer):
+            async def _send_rest(self, *args: Any) -> None:
                 await asyncio.sleep(3)
-                await super()._tell_rest(*args)
+                await super()._send_rest(*args)
 
-        events, _ = await run(SlowToFinish(), Source(8), retry=Retry(rotate_after=2.0))
+        events, _ = await run(SlowToFinish(), NumberedSource(8), retry=Retry(rotate_after=2.0))
         assert_seamless(finals_of(events), 8_000)
 
     run_virtual(scenario)
@@ -562,16 +576,16 @@ def test_results_of_the_old_connection_come_before_those_of_the_next() -> None:
 @pytest.mark.parametrize("fails", ["cut", "mute"])
 def test_an_old_connection_that_is_lost_while_it_retires_loses_nothing(fails: str) -> None:
     async def scenario() -> None:
-        class Fails(Listener):
-            async def _tell_rest(self, connection: ServerConnection, *args: Any) -> None:
-                if len(self.began_at) == 1:
+        class Fails(NumberedServer):
+            async def _send_rest(self, connection: ServerConnection, *args: Any) -> None:
+                if len(self.started_at_ms) == 1:
                     if fails == "mute":
                         await asyncio.sleep(60)
                     connection.transport.abort()
                     raise asyncio.CancelledError
-                await super()._tell_rest(connection, *args)
+                await super()._send_rest(connection, *args)
 
-        events, stats = await run(Fails(), Source(40), retry=Retry(rotate_after=5.0))
+        events, stats = await run(Fails(), NumberedSource(40), retry=Retry(rotate_after=5.0))
         assert_seamless(finals_of(events), 40_000)
         assert stats.reconnects == 1
 
@@ -581,9 +595,9 @@ def test_an_old_connection_that_is_lost_while_it_retires_loses_nothing(fails: st
 def test_somebody_who_never_pauses_is_cut_in_the_end() -> None:
     async def scenario() -> None:
         listener = NeverFinal()
-        events, _ = await run(listener, Source(60), retry=Retry(rotate_after=10.0))
+        events, _ = await run(listener, NumberedSource(60), retry=Retry(rotate_after=10.0))
         assert_seamless(finals_of(events), 60_000)
-        assert listener.began_at[1] in range(40_000, 40_400), "after 10 s, and 30 s of patience"
+        assert listener.started_at_ms[1] in range(40_000, 40_400), "after 10 s, and 30 s of patience"
 
     run_virtual(scenario)
 
@@ -615,25 +629,25 @@ def test_a_context_is_known_to_the_next_connection_too() -> None:
     async def scenario() -> None:
         contexts: list[int] = []
 
-        class Reads(Listener):
+        class Reads(NumberedServer):
             async def __call__(self, connection: ServerConnection) -> None:
                 receive = connection.recv
 
                 async def counting(*args: Any, **options: Any) -> Any:
                     message = await receive(*args, **options)
                     if isinstance(message, str) and "continue-task" in message:
-                        contexts.append(len(self.began_at))
+                        contexts.append(len(self.started_at_ms))
                         return await counting()
                     return message
 
                 connection.recv = counting  # type: ignore[method-assign]
                 await super().__call__(connection)
 
-        async with rogue(Reads(cut, after_ms=1_500)) as service, connect(FunASR(), service) as session:
+        async with scripted_server(Reads(cut, after_ms=1_500)) as service, connect(FunASR(), service) as session:
             await session.update_context([ContextMessage("user", "names")])
-            events = [event async for event in session.events(Source(3))]
+            events = [event async for event in session.events(NumberedSource(3))]
         assert contexts == [0, 1]
-        assert finals_of(events) == seconds(3)
+        assert finals_of(events) == finals_of_seconds(3)
 
     run_virtual(scenario)
 
@@ -641,13 +655,13 @@ def test_a_context_is_known_to_the_next_connection_too() -> None:
 # --- nobody speaks any more ------------------------------------------------------------------------------------------
 
 
-class HearsNobodyAtTheEnd(Listener):
+class HearsNobodyAtTheEnd(NumberedServer):
     """Has the vendor's way with silence: a task that heard nothing ends with an error."""
 
-    async def _tell_rest(self, connection: ServerConnection, task_id: str, began: int, told: int, now: int) -> None:
+    async def _send_rest(self, connection: ServerConnection, task_id: str, began: int, told: int, now: int) -> None:
         if told == 0:
             text = "no valid audio was received"
-            await say(connection, "task-failed", task_id, error_code="NO_VALID_AUDIO_ERROR", error_message=text)
+            await send_event(connection, "task-failed", task_id, error_code="NO_VALID_AUDIO_ERROR", error_message=text)
             await connection.close()
 
 
@@ -655,8 +669,8 @@ class HearsNobodyAtTheEnd(Listener):
 def test_silence_behind_the_last_word_is_an_end_like_any_other(retry: Retry) -> None:
     async def scenario() -> None:
         fates = [] if retry.rotate_after else [cut]
-        events, _ = await run(HearsNobodyAtTheEnd(*fates, after_ms=2_050), Source(2.9), retry=retry)
-        assert finals_of(events) == seconds(2)
+        events, _ = await run(HearsNobodyAtTheEnd(*fates, after_ms=2_050), NumberedSource(2.9), retry=retry)
+        assert finals_of(events) == finals_of_seconds(2)
 
     run_virtual(scenario)
 
@@ -664,7 +678,7 @@ def test_silence_behind_the_last_word_is_an_end_like_any_other(retry: Retry) -> 
 def test_nothing_but_silence_is_still_an_error_on_whichever_connection() -> None:
     async def scenario() -> None:
         with pytest.raises(VendorError, match="no valid audio was received"):
-            await run(HearsNobodyAtTheEnd(cut, after_ms=300), Source(0.9))
+            await run(HearsNobodyAtTheEnd(cut, after_ms=300), NumberedSource(0.9))
 
     run_virtual(scenario)
 
@@ -672,18 +686,21 @@ def test_nothing_but_silence_is_still_an_error_on_whichever_connection() -> None
 @pytest.mark.parametrize("live", [False, None, True])
 def test_a_vendors_error_while_nobody_speaks_keeps_no_source_waiting(live: bool | None) -> None:
     async def scenario() -> None:
-        source = Source(4)
+        source = NumberedSource(4)
         source.live = live  # type: ignore[attr-defined]
-        events, _ = await run(Listener(say_busy, after_ms=1_000), source)
-        assert finals_of(events) == seconds(4)
+        events, _ = await run(NumberedServer(say_busy, after_ms=1_000), source)
+        assert finals_of(events) == finals_of_seconds(4)
 
     run_virtual(scenario)
 
 
 def test_a_vendors_error_before_the_first_interim_of_what_was_pushed_is_mended_at_once() -> None:
     async def scenario() -> None:
-        async with rogue(NeverFinal(say_busy, after_ms=900)) as service, connect(Paraformer(), service) as session:
-            async for chunk in Source(1):
+        async with (
+            scripted_server(NeverFinal(say_busy, after_ms=900)) as service,
+            connect(Paraformer(), service) as session,
+        ):
+            async for chunk in NumberedSource(1):
                 await session.send(chunk)
             await asyncio.sleep(3)
             assert session.stats.reconnects == 1
@@ -695,16 +712,19 @@ def test_a_vendors_error_before_the_first_interim_of_what_was_pushed_is_mended_a
 
 def test_a_vendor_that_stays_away_for_longer_than_anybody_is_quiet_is_asked_until_it_is_back() -> None:
     async def scenario() -> None:
-        class Away(Listener):
+        class Away(NumberedServer):
             async def __call__(self, connection: ServerConnection) -> None:
-                if self.began_at and asyncio.get_running_loop().time() < 30:
-                    await say_busy(connection, await start(connection))
+                if self.started_at_ms and asyncio.get_running_loop().time() < 30:
+                    await say_busy(connection, await start_task(connection))
                 else:
                     await super().__call__(connection)
 
         retry = Retry(attempts=50)
-        async with rogue(Away(cut, after_ms=1_000)) as service, connect(Paraformer(), service, retry=retry) as session:
-            async for chunk in Source(1.5):
+        async with (
+            scripted_server(Away(cut, after_ms=1_000)) as service,
+            connect(Paraformer(), service, retry=retry) as session,
+        ):
+            async for chunk in NumberedSource(1.5):
                 await session.send(chunk)
             await session.finish()
             assert [event.text async for event in session if event.is_final][-1] == "to 1500"

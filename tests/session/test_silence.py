@@ -34,8 +34,8 @@ from asr_async.emulator import Emulator, Scripted, serve
 from asr_async.emulator.faults import Cut
 from asr_async.emulator.positions import position_audio, position_of
 
-from ..support.numbered_audio import finals_of, numbered
-from ..support.scripted_server import final, interim, rogue, say, start
+from ..support.numbered_audio import finals_of, numbered_millisecond
+from ..support.scripted_server import scripted_server, send_event, send_final, send_interim, start_task
 from ..support.virtual_time import VirtualLoop
 
 if TYPE_CHECKING:
@@ -298,29 +298,32 @@ class Recorder:
         self.connections: list[ServerConnection] = []
 
     async def __call__(self, connection: ServerConnection) -> None:
-        task_id = await start(connection)
+        task_id = await start_task(connection)
         heard = bytearray()
         self.heard.append(heard)
         self.connections.append(connection)
         async for message in connection:
             if isinstance(message, str):
-                await final(connection, task_id, "rest", max(0, len(heard) // 32 - 100), len(heard) // 32)
-                await say(connection, "task-finished", task_id, {"output": {}})
+                await send_final(connection, task_id, "rest", max(0, len(heard) // 32 - 100), len(heard) // 32)
+                await send_event(connection, "task-finished", task_id, {"output": {}})
                 return
             heard += message
-            await interim(connection, task_id, "…", len(heard) // 32)
+            await send_interim(connection, task_id, "…", len(heard) // 32)
 
 
 def said(start_ms: int, end_ms: int) -> bytes:
     """No sample of it is silence."""
-    return b"".join(numbered(1 + number) for number in range(start_ms, end_ms))
+    return b"".join(numbered_millisecond(1 + number) for number in range(start_ms, end_ms))
 
 
 @pytest.mark.parametrize("chunk_ms", [100, 130, 7])
 def test_silence_stands_behind_all_that_was_said_wherever_a_chunk_ends(chunk_ms: int) -> None:
     async def scenario() -> None:
         recorder = Recorder()
-        async with rogue(recorder) as service, connect(Paraformer(heartbeat=True), service, retry=FILL) as session:
+        async with (
+            scripted_server(recorder) as service,
+            connect(Paraformer(heartbeat=True), service, retry=FILL) as session,
+        ):
             for first in range(0, 910, chunk_ms):
                 await session.send(said(first, min(first + chunk_ms, 910)))
             await asyncio.sleep(20)
@@ -337,7 +340,10 @@ def test_half_a_sample_stays_with_its_other_half() -> None:
     async def scenario() -> None:
         recorder = Recorder()
         audio = said(0, 200)
-        async with rogue(recorder) as service, connect(Paraformer(heartbeat=True), service, retry=FILL) as session:
+        async with (
+            scripted_server(recorder) as service,
+            connect(Paraformer(heartbeat=True), service, retry=FILL) as session,
+        ):
             await session.send(audio[:3_301])
             await asyncio.sleep(10)
             await session.send(audio[3_301:])
@@ -351,7 +357,10 @@ def test_half_a_sample_stays_with_its_other_half() -> None:
 def test_what_is_sent_again_is_the_source_without_its_silence() -> None:
     async def scenario() -> None:
         recorder = Recorder()
-        async with rogue(recorder) as service, connect(Paraformer(heartbeat=True), service, retry=FILL) as session:
+        async with (
+            scripted_server(recorder) as service,
+            connect(Paraformer(heartbeat=True), service, retry=FILL) as session,
+        ):
             await session.send(said(0, 500))
             await asyncio.sleep(10)
             await session.send(said(500, 1_000))
@@ -370,7 +379,7 @@ def test_a_wav_is_not_begun_with_silence_before_its_header() -> None:
     async def scenario() -> None:
         recorder = Recorder()
         options = Paraformer(format="wav", heartbeat=True)
-        async with rogue(recorder) as service, connect(options, service, retry=FILL) as session:
+        async with scripted_server(recorder) as service, connect(options, service, retry=FILL) as session:
             await asyncio.sleep(15)
             assert recorder.heard == [b""]
             await session.send(AudioFormat("wav", 16_000).header + said(0, 500))
@@ -436,7 +445,10 @@ def test_silence_counts_for_the_limit_of_a_connections_audio() -> None:
     async def scenario() -> None:
         recorder = Recorder()
         retry = Retry(silence="fill", rotate_after=30)
-        async with rogue(recorder) as service, connect(Paraformer(heartbeat=True), service, retry=retry) as session:
+        async with (
+            scripted_server(recorder) as service,
+            connect(Paraformer(heartbeat=True), service, retry=retry) as session,
+        ):
             await session.send(said(0, 20_000))
             await asyncio.sleep(60)
             await session.cancel()

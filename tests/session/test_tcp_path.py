@@ -15,8 +15,8 @@ import pytest
 from asr_async import DashScope, Gap, Huawei, Paraformer, Rasr, Reconnected, Timeouts, connect, transcribe
 from asr_async.emulator import Scripted, serve
 
-from ..support.numbered_audio import HuaweiListener, Listener, Source, finals_of
-from ..support.tcp_proxy import Direction, Path, TcpProxy
+from ..support.numbered_audio import HuaweiNumberedServer, NumberedServer, NumberedSource, finals_of
+from ..support.tcp_proxy import Direction, NetworkPath, TcpProxy
 from ..support.virtual_time import run_virtual
 
 if TYPE_CHECKING:
@@ -35,19 +35,21 @@ WHOLE_BYTES = {"up": AUDIO_S * 32_000, "down": 8_000}
 """About what a whole session sends and gets."""
 
 DIRECTIONS: list[Direction] = ["up", "down"]
-LISTENERS = [Listener, HuaweiListener]
+LISTENERS = [NumberedServer, HuaweiNumberedServer]
 
 
-async def stream(listener: Listener, paths: list[Path], *, pace: float | None) -> tuple[list[Any], TcpProxy]:
+async def stream(
+    listener: NumberedServer, paths: list[NetworkPath], *, pace: float | None
+) -> tuple[list[Any], TcpProxy]:
     """All events of a session through these paths, one for each connection."""
     async with listener.serving() as port, TcpProxy(port, paths).serving() as proxy:
-        service = listener.tongue.service(proxy.port)
-        async with connect(listener.tongue.options, service, timeouts=TIMEOUTS) as session:
-            events = [event async for event in session.events(Source(AUDIO_S), pace=pace)]
+        service = listener.protocol.service(proxy.port)
+        async with connect(listener.protocol.options, service, timeouts=TIMEOUTS) as session:
+            events = [event async for event in session.events(NumberedSource(AUDIO_S), pace=pace)]
     return events, proxy
 
 
-def check_whole(events: list[Any], listener: Listener) -> None:
+def check_whole(events: list[Any], listener: NumberedServer) -> None:
     """Hold a session's finals against the truth: their texts say up to where in the source they were heard."""
     finals = sorted(finals_of(events), key=lambda final: final[2])
     assert not any(isinstance(event, Gap) for event in events)
@@ -60,19 +62,19 @@ def check_whole(events: list[Any], listener: Listener) -> None:
         assert true_end_ms > heard_to_ms
         heard_to_ms = true_end_ms
     assert heard_to_ms == AUDIO_S * 1_000
-    assert listener.holes == []
+    assert listener.missing_at_ms == []
 
 
-def random_paths(dice: random.Random) -> list[Path]:
+def random_paths(dice: random.Random) -> list[NetworkPath]:
     """One to three connections that break, the first one behind its opening, the others anywhere."""
     return [random_path(dice, is_first=number == 0) for number in range(dice.randint(1, 3))]
 
 
-def random_path(dice: random.Random, *, is_first: bool) -> Path:
+def random_path(dice: random.Random, *, is_first: bool) -> NetworkPath:
     direction = dice.choice(DIRECTIONS)
     piece_bytes, delay_s = dice.choice([(65_536, 0.0), (150, 0.0), (65_536, 0.02)])
-    return Path(
-        act=dice.choice(["abort", "stall", "half-close"]),
+    return NetworkPath(
+        fault=dice.choice(["abort", "stall", "half-close"]),
         direction=direction,
         after_bytes=dice.randint(OPENING_BYTES[direction] if is_first else 0, WHOLE_BYTES[direction]),
         piece_bytes=piece_bytes,
@@ -87,13 +89,13 @@ def random_path(dice: random.Random, *, is_first: bool) -> Path:
 @pytest.mark.parametrize("seed", range(10))
 @pytest.mark.parametrize("kind", LISTENERS)
 def test_over_a_path_that_breaks_anywhere_every_final_comes_once(
-    kind: type[Listener], seed: int, pace: float | None
+    kind: type[NumberedServer], seed: int, pace: float | None
 ) -> None:
     async def scenario() -> None:
         listener = kind()
         events, proxy = await stream(listener, random_paths(random.Random(seed)), pace=pace)
         check_whole(events, listener)
-        assert proxy.acts_at
+        assert proxy.faults_at
 
     random.seed(seed)  # the waits before the next connections
     run_virtual(scenario)
@@ -105,20 +107,20 @@ def test_over_a_path_that_breaks_anywhere_every_final_comes_once(
 @pytest.mark.parametrize("direction", DIRECTIONS)
 @pytest.mark.parametrize("kind", LISTENERS)
 def test_a_path_that_stalls_is_noticed_within_the_idle_deadline_and_a_second(
-    kind: type[Listener], direction: Direction
+    kind: type[NumberedServer], direction: Direction
 ) -> None:
     async def scenario() -> None:
         listener = kind()
-        path = Path(act="stall", direction=direction, after_bytes=2 * OPENING_BYTES[direction])
+        path = NetworkPath(fault="stall", direction=direction, after_bytes=2 * OPENING_BYTES[direction])
         loop = asyncio.get_running_loop()
         async with listener.serving() as port, TcpProxy(port, [path]).serving() as proxy:
-            service = listener.tongue.service(proxy.port)
-            async with connect(listener.tongue.options, service, timeouts=TIMEOUTS) as session:
+            service = listener.protocol.service(proxy.port)
+            async with connect(listener.protocol.options, service, timeouts=TIMEOUTS) as session:
                 events: list[Any] = []
-                async for event in session.events(Source(AUDIO_S)):
+                async for event in session.events(NumberedSource(AUDIO_S)):
                     events.append(event)
                     if isinstance(event, Reconnected):
-                        (stalled_at,) = proxy.acts_at
+                        (stalled_at,) = proxy.faults_at
                         assert loop.time() - stalled_at < TIMEOUTS.idle + 1
         check_whole(events, listener)
         assert session.stats.reconnects == 1
@@ -127,32 +129,34 @@ def test_a_path_that_stalls_is_noticed_within_the_idle_deadline_and_a_second(
     run_virtual(scenario)
 
 
-@pytest.mark.parametrize("act", ["abort", "half-close"])
+@pytest.mark.parametrize("fault", ["abort", "half-close"])
 @pytest.mark.parametrize("direction", DIRECTIONS)
-def test_an_end_of_the_path_is_noticed_at_once(act: Any, direction: Direction) -> None:
+def test_an_end_of_the_path_is_noticed_at_once(fault: Any, direction: Direction) -> None:
     async def scenario() -> None:
-        listener = Listener()
-        path = Path(act=act, direction=direction, after_bytes=2 * OPENING_BYTES[direction])
+        listener = NumberedServer()
+        path = NetworkPath(fault=fault, direction=direction, after_bytes=2 * OPENING_BYTES[direction])
         loop = asyncio.get_running_loop()
         async with listener.serving() as port, TcpProxy(port, [path]).serving() as proxy:
-            service = listener.tongue.service(proxy.port)
-            async with connect(listener.tongue.options, service, timeouts=TIMEOUTS) as session:
-                async for event in session.events(Source(AUDIO_S)):
+            service = listener.protocol.service(proxy.port)
+            async with connect(listener.protocol.options, service, timeouts=TIMEOUTS) as session:
+                async for event in session.events(NumberedSource(AUDIO_S)):
                     if isinstance(event, Reconnected):
                         break
-                assert loop.time() - proxy.acts_at[0] < 0.5
+                assert loop.time() - proxy.faults_at[0] < 0.5
 
     random.seed(1)
     run_virtual(scenario)
 
 
-@pytest.mark.parametrize("act", ["abort", "half-close", "stall"])
+@pytest.mark.parametrize("fault", ["abort", "half-close", "stall"])
 @pytest.mark.parametrize("direction", DIRECTIONS)
-def test_a_next_connection_that_breaks_in_its_handshake_is_tried_again(act: Any, direction: Direction) -> None:
+def test_a_next_connection_that_breaks_in_its_handshake_is_tried_again(fault: Any, direction: Direction) -> None:
     async def scenario() -> None:
-        listener = Listener()
-        paths = [Path(act="abort", after_bytes=50_000)]
-        paths += [Path(act=act, direction=direction, after_bytes=after_bytes) for after_bytes in (0, 20, 100, 400)]
+        listener = NumberedServer()
+        paths = [NetworkPath(fault="abort", after_bytes=50_000)]
+        paths += [
+            NetworkPath(fault=fault, direction=direction, after_bytes=after_bytes) for after_bytes in (0, 20, 100, 400)
+        ]
         events, proxy = await stream(listener, paths, pace=None)
         check_whole(events, listener)
         assert proxy.connections == 6
@@ -167,7 +171,7 @@ SCRIPT = [("good morning", 200, 1_100), ("how are you", 1_500, 2_400)]
 ROOMS = ["dashscope", "huawei"]
 
 
-async def recognise(room: str, paths: list[Path]) -> tuple[list[tuple[str, int, int]], int]:
+async def recognise(room: str, paths: list[NetworkPath]) -> tuple[list[tuple[str, int, int]], int]:
     """The script's segments as they come through these paths, and how many connections it took."""
     async with serve(engine=Scripted(SCRIPT)) as emulator:
         port = urlsplit(emulator.url).port
@@ -189,9 +193,9 @@ def through(proxy: TcpProxy, url: str) -> str:
 
 @pytest.mark.parametrize("room", ROOMS)
 @pytest.mark.parametrize(
-    "path", [Path(piece_bytes=149), Path(piece_bytes=8_000, delay_s=0.5)], ids=["in-pieces", "in-lumps"]
+    "path", [NetworkPath(piece_bytes=149), NetworkPath(piece_bytes=8_000, delay_s=0.5)], ids=["in-pieces", "in-lumps"]
 )
-def test_bytes_that_come_slowly_in_pieces_or_in_lumps_mean_the_same(room: str, path: Path) -> None:
+def test_bytes_that_come_slowly_in_pieces_or_in_lumps_mean_the_same(room: str, path: NetworkPath) -> None:
     async def scenario() -> None:
         assert await recognise(room, [path]) == (SCRIPT, 1)
 
@@ -199,15 +203,15 @@ def test_bytes_that_come_slowly_in_pieces_or_in_lumps_mean_the_same(room: str, p
 
 
 @pytest.mark.parametrize("room", ROOMS)
-@pytest.mark.parametrize("act", ["abort", "stall", "half-close"])
+@pytest.mark.parametrize("fault", ["abort", "stall", "half-close"])
 @pytest.mark.parametrize("direction", DIRECTIONS)
 def test_a_path_that_breaks_before_the_first_final_gives_the_whole_script(
-    room: str, act: Any, direction: Direction
+    room: str, fault: Any, direction: Direction
 ) -> None:
     """Before it, since a script begins anew with each connection."""
 
     async def scenario() -> None:
-        path = Path(act=act, direction=direction, after_bytes={"up": 20_000, "down": 900}[direction])
+        path = NetworkPath(fault=fault, direction=direction, after_bytes={"up": 20_000, "down": 900}[direction])
         assert await recognise(room, [path]) == (SCRIPT, 2)
 
     random.seed(1)

@@ -1,1 +1,1 @@
-"""Servers, sources, clocks and folders that tests share."""
+"""Servers, audio sources, clocks and folders that several test modules use."""

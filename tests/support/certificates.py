@@ -1,4 +1,4 @@
-"""Servers that a test can trust, or not: certificates made for the moment, and where they are trusted from."""
+"""TLS certificates that are made for one test, and the environment that trusts their authority."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
     import pytest
 
-__all__ = ["server_tls", "trust"]
+__all__ = ["server_ssl_context", "trust_by_environment"]
 
 
-def server_tls(authority: trustme.CA, *names: str, is_expired: bool = False) -> ssl.SSLContext:
-    """What a server of these names says; this machine's address if none is given."""
+def server_ssl_context(authority: trustme.CA, *names: str, is_expired: bool = False) -> ssl.SSLContext:
+    """Return the TLS context of a server with these names; without names, of a server at 127.0.0.1."""
     now = dt.datetime.now(dt.UTC)
     day = dt.timedelta(days=1)
     certificate = authority.issue_cert(
@@ -30,8 +30,8 @@ def server_tls(authority: trustme.CA, *names: str, is_expired: bool = False) -> 
     return context
 
 
-def trust(authority: trustme.CA, monkeypatch: pytest.MonkeyPatch, directory: Path) -> None:
-    """Have the environment name it, as on a machine whose administrator trusts it."""
+def trust_by_environment(authority: trustme.CA, monkeypatch: pytest.MonkeyPatch, directory: Path) -> None:
+    """Set `SSL_CERT_FILE` to the authority's certificate, as an administrator does who trusts it."""
     file = directory / "authority.pem"
     authority.cert_pem.write_to_path(str(file))
     monkeypatch.setenv("SSL_CERT_FILE", str(file))

@@ -1,4 +1,4 @@
-"""Child processes of tests: they import what the tests import, wherever they begin and whatever else is installed."""
+"""The environment of child processes: they import the same modules as the tests, from any working directory."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ __all__ = ["child_environment", "import_path"]
 
 
 def import_path() -> str:
-    """This process's, as `PYTHONPATH`. One that is handed down as it is may be relative, or not be there at all."""
+    """Return this process's import path as a value of `PYTHONPATH`.
+
+    The inherited `PYTHONPATH` does not serve: it may hold relative paths, or be unset.
+    """
     return os.pathsep.join(str(Path(entry).resolve()) for entry in sys.path)
 
 
 def child_environment() -> dict[str, str]:
-    """This process's, with its import path."""
+    """Return this process's environment, with its import path in `PYTHONPATH`."""
     return {**os.environ, "PYTHONPATH": import_path()}

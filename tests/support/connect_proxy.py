@@ -1,4 +1,4 @@
-"""An HTTP proxy that lets its callers through by CONNECT, to where a test says a name leads."""
+"""An HTTP proxy that supports CONNECT and resolves host names by a table of the test."""
 
 from __future__ import annotations
 
@@ -13,19 +13,23 @@ __all__ = ["ConnectProxy"]
 
 
 class ConnectProxy:
-    """Knows the ports of this machine that stand for hosts and ports of the network."""
+    """A proxy whose table maps `host:port` to a port of this machine.
+
+    An `answer` whose status is not 200 refuses every tunnel.
+    """
 
     def __init__(self, ports: Mapping[str, int], *, answer: bytes = b"HTTP/1.1 200 Go ahead\r\n\r\n") -> None:
         self._ports = ports
         self._answer = answer
         self._handlers: set[asyncio.Task[Any]] = set()
         self.requests: list[str] = []
-        self.heard = bytearray()
-        """What went through it, from the callers."""
+        self.received = bytearray()
+        """All bytes that the clients sent through tunnels."""
         self.port = 0
 
     @asynccontextmanager
     async def serving(self, **options: Any) -> AsyncIterator[ConnectProxy]:
+        """Listen on a free port while the context lasts; `options` go to `asyncio.start_server`."""
         async with await asyncio.start_server(self._accept, "127.0.0.1", 0, **options) as server:
             self.port = server.sockets[0].getsockname()[1]
             yield self
@@ -41,24 +45,24 @@ class ConnectProxy:
             writer.write(self._answer)
             method, name, _ = request.split(" ", 2)
             if self._answer.startswith(b"HTTP/1.1 200") and method == "CONNECT":
-                await self._join(reader, writer, self._ports[name])
+                await self._tunnel(reader, writer, self._ports[name])
         await _close(writer)
 
-    async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, port: int) -> None:
-        back, forth = await asyncio.open_connection("127.0.0.1", port)
-        down = asyncio.create_task(_pump(back, writer))
+    async def _tunnel(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, port: int) -> None:
+        server_reader, server_writer = await asyncio.open_connection("127.0.0.1", port)
+        down_task = asyncio.create_task(_copy(server_reader, writer))
         with suppress(ConnectionError):
-            while piece := await reader.read(65_536):
-                self.heard += piece
-                forth.write(piece)
-        await _close(forth)
-        await down
+            while data := await reader.read(65_536):
+                self.received += data
+                server_writer.write(data)
+        await _close(server_writer)
+        await down_task
 
 
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     with suppress(ConnectionError):
-        while piece := await reader.read(65_536):
-            writer.write(piece)
+        while data := await reader.read(65_536):
+            writer.write(data)
     await _close(writer)
 
 

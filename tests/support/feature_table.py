@@ -1,4 +1,7 @@
-"""DashScope's feature table of the model selection page (2026-01), column by column, for whoever claims to know it."""
+"""DashScope's feature table (model selection page, 2026-01), one entry per column.
+
+Tests of the options, of the catalogue and of the emulator compare with it.
+"""
 
 from __future__ import annotations
 
@@ -10,42 +13,43 @@ NO_FILLERS, NO_PUNCTUATION = "disfluency_removal_enabled", "punctuation_predicti
 
 FORMATS = ("pcm", "wav", "mp3", "opus", "speex", "aac", "amr")
 BEIJING, SINGAPORE = "cn-beijing", "ap-southeast-1"
-THREE = frozenset({"zh", "en", "ja"})
-# "yue" is a language of its own in the column of Gummy, and a dialect of Chinese in all others; options of Paraformer
-# name it nevertheless (SDK page, 2025-10)
-PARAFORMER = THREE | {"yue", "ko", "de", "fr", "ru"}
+ZH = frozenset({"zh"})
+ZH_EN = ZH | {"en"}
+ZH_EN_JA = ZH_EN | {"ja"}
+# In Gummy's column "yue" is a language of its own, in all others it is a dialect of Chinese; Paraformer's options
+# accept it nevertheless (SDK page, 2025-10).
+PARAFORMER = ZH_EN_JA | {"yue", "ko", "de", "fr", "ru"}
 GUMMY = PARAFORMER | {"es", "it", "pt", "id", "ar", "th", "hi", "da", "ur", "tr", "nl", "ms", "vi"}
 
 
-class Column(NamedTuple):
-    """What the table says of one model."""
+class ModelFeatures(NamedTuple):
+    """One column of the table: the features of one model."""
 
-    takes_hz: int
-    refuses_hz: int | None
+    accepted_hz: int
+    rejected_hz: int | None
     starts_per_second: int
     yuan_per_second: float
     languages: frozenset[str]
     regions: set[str]
-    has: set[str]
+    features: set[str]
 
 
-def _fun_asr(languages: frozenset[str], regions: set[str]) -> Column:
-    return Column(16_000, 8_000, 20, 0.00033, languages, regions, {HOT_WORDS})
+def _fun_asr(languages: frozenset[str], regions: set[str]) -> ModelFeatures:
+    return ModelFeatures(16_000, 8_000, 20, 0.00033, languages, regions, {HOT_WORDS})
 
 
-def _gummy(takes_hz: int, refuses_hz: int, *has: str) -> Column:
-    return Column(takes_hz, refuses_hz, 10, 0.00015, GUMMY, {BEIJING}, {HOT_WORDS, *has})
+def _gummy(accepted_hz: int, rejected_hz: int, *features: str) -> ModelFeatures:
+    return ModelFeatures(accepted_hz, rejected_hz, 10, 0.00015, GUMMY, {BEIJING}, {HOT_WORDS, *features})
 
 
-def _paraformer(takes_hz: int, refuses_hz: int | None, *has: str, languages: frozenset[str]) -> Column:
-    return Column(takes_hz, refuses_hz, 20, 0.00024, languages, {BEIJING}, {NO_FILLERS, *has})
+def _paraformer(accepted_hz: int, rejected_hz: int | None, *features: str, languages: frozenset[str]) -> ModelFeatures:
+    return ModelFeatures(accepted_hz, rejected_hz, 20, 0.00024, languages, {BEIJING}, {NO_FILLERS, *features})
 
 
-ZH = frozenset({"zh"})
 FEATURES = {
-    "fun-asr-realtime": _fun_asr(THREE, {BEIJING, SINGAPORE}),
-    "fun-asr-realtime-2025-11-07": _fun_asr(THREE, {BEIJING, SINGAPORE}),
-    "fun-asr-realtime-2025-09-15": _fun_asr(ZH | {"en"}, {BEIJING}),
+    "fun-asr-realtime": _fun_asr(ZH_EN_JA, {BEIJING, SINGAPORE}),
+    "fun-asr-realtime-2025-11-07": _fun_asr(ZH_EN_JA, {BEIJING, SINGAPORE}),
+    "fun-asr-realtime-2025-09-15": _fun_asr(ZH_EN, {BEIJING}),
     "gummy-realtime-v1": _gummy(48_000, 8_000),
     "gummy-chat-v1": _gummy(16_000, 48_000, ONE_MINUTE),
     "paraformer-realtime-v2": _paraformer(11_025, None, HOT_WORDS, NO_PUNCTUATION, languages=PARAFORMER),

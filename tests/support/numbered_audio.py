@@ -1,7 +1,7 @@
-"""Audio that says what it is, and vendors that say what they heard of it: the truth that transcripts are held against.
+"""Audio whose samples hold their position, and servers that recognise it: the reference for whole transcripts.
 
-Each sample holds the number of its millisecond, so a vendor of the tests knows where in the source its audio begins,
-whether a piece is missing, and which text (`to 3000`: everything up to there) belongs to which time.
+Each sample holds the number of its millisecond. A server therefore knows where in the source the audio of a connection
+starts and whether audio is missing, and the text of a result (`to 3000`: everything up to there) gives its end time.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from websockets.http11 import Request
 
 from asr_async import DashScope, Huawei, Paraformer, Rasr, Result
 
-from . import scripted_server as rogue
+from . import scripted_server
 
 if TYPE_CHECKING:
     from asr_async.vendors.options import Options
@@ -27,24 +27,26 @@ __all__ = [
     "BYTES_PER_MS",
     "DASHSCOPE",
     "HUAWEI",
-    "HuaweiListener",
-    "Listener",
-    "Source",
-    "Tongue",
+    "HuaweiNumberedServer",
+    "NumberedServer",
+    "NumberedSource",
+    "VendorProtocol",
     "cut",
-    "fall_silent",
     "finals_of",
-    "numbered",
-    "seconds",
+    "finals_of_seconds",
+    "numbered_millisecond",
+    "stop_answering",
 ]
 
 BYTES_PER_MS = 32
 NUMBERS = 2**16
-"""As many as a sample can hold: longer audio counts from 0 again."""
+"""The number of values of a sample: longer audio counts from 0 again."""
+
+Fault = Callable[[ServerConnection, str], Awaitable[None]]
 
 
-class Source:
-    """Numbered audio: each sample holds the number of its millisecond, modulo `NUMBERS`."""
+class NumberedSource:
+    """An audio source in which each sample holds the number of its millisecond, modulo `NUMBERS`."""
 
     def __init__(self, seconds: float, *, chunk_ms: int = 100, every_s: float = 0.0) -> None:
         self.total_ms = round(seconds * 1_000)
@@ -55,158 +57,187 @@ class Source:
         for first in range(0, self.total_ms, self.chunk_ms):
             if self.every_s:
                 await asyncio.sleep(self.every_s)
-            yield b"".join(numbered(n) for n in range(first, min(first + self.chunk_ms, self.total_ms)))
+            yield b"".join(numbered_millisecond(n) for n in range(first, min(first + self.chunk_ms, self.total_ms)))
 
 
-def numbered(millisecond: int) -> bytes:
-    return (millisecond % NUMBERS).to_bytes(2, "little") * 16
+def numbered_millisecond(number: int) -> bytes:
+    """Return the 16 samples of one millisecond."""
+    return (number % NUMBERS).to_bytes(2, "little") * 16
 
 
-class Tongue(Protocol):
-    """The messages of one vendor, as far as a listener needs them."""
+class VendorProtocol(Protocol):
+    """The messages of one vendor that a `NumberedServer` needs."""
 
     options: Options
 
     def service(self, port: int) -> Service:
-        """Who calls this vendor at this port."""
+        """Return a service whose endpoint is this port."""
         ...
 
-    async def start(self, connection: ServerConnection) -> str:
-        """Take the opening of a task, confirm it; the task's id."""
+    async def start_task(self, connection: ServerConnection) -> str:
+        """Receive the start of a task, confirm it and return the task's id."""
         ...
 
-    async def say(self, connection: ServerConnection, task_id: str, text: str, begin: int, end: int | None) -> None:
-        """Send a result: a final one if it has an end."""
+    async def send_result(
+        self, connection: ServerConnection, task_id: str, text: str, begin: int, end: int | None
+    ) -> None:
+        """Send a final if there is an end, else an interim."""
         ...
 
-    async def finish(self, connection: ServerConnection, task_id: str) -> None:
-        """Confirm the end."""
+    async def finish_task(self, connection: ServerConnection, task_id: str) -> None:
+        """Confirm the end of the task."""
         ...
 
 
-class _DashScope:
+class _DashScopeProtocol:
     options: Options = Paraformer()
 
     def service(self, port: int) -> DashScope:
         return DashScope("sk-numbered", endpoint=f"ws://127.0.0.1:{port}/")
 
-    async def start(self, connection: ServerConnection) -> str:
-        return await rogue.start(connection)
+    async def start_task(self, connection: ServerConnection) -> str:
+        return await scripted_server.start_task(connection)
 
-    async def say(self, connection: ServerConnection, task_id: str, text: str, begin: int, end: int | None) -> None:
+    async def send_result(
+        self, connection: ServerConnection, task_id: str, text: str, begin: int, end: int | None
+    ) -> None:
         if end is None:
-            await rogue.interim(connection, task_id, text, begin)
+            await scripted_server.send_interim(connection, task_id, text, begin)
         else:
-            await rogue.final(connection, task_id, text, begin, end)
+            await scripted_server.send_final(connection, task_id, text, begin, end)
 
-    async def finish(self, connection: ServerConnection, task_id: str) -> None:
-        await rogue.say(connection, "task-finished", task_id, {"output": {}})
+    async def finish_task(self, connection: ServerConnection, task_id: str) -> None:
+        await scripted_server.send_event(connection, "task-finished", task_id, {"output": {}})
 
 
-class _Huawei:
+class _HuaweiProtocol:
     options: Options = Rasr()
 
     def service(self, port: int) -> Huawei:
         return Huawei(ak="AK", sk="SK", project_id="p", region="cn-north-4", endpoint=f"ws://127.0.0.1:{port}")
 
-    async def start(self, connection: ServerConnection) -> str:
+    async def start_task(self, connection: ServerConnection) -> str:
         await connection.recv()
         await self._send(connection, "START", "numbered")
         return "numbered"
 
-    async def say(self, connection: ServerConnection, task_id: str, text: str, begin: int, end: int | None) -> None:
+    async def send_result(
+        self, connection: ServerConnection, task_id: str, text: str, begin: int, end: int | None
+    ) -> None:
         segment: dict[str, Any] = {"start_time": begin, "is_final": end is not None, "result": {"text": text}}
         if end is not None:
             segment["end_time"] = end
         await self._send(connection, "RESULT", task_id, segments=[segment])
 
-    async def finish(self, connection: ServerConnection, task_id: str) -> None:
+    async def finish_task(self, connection: ServerConnection, task_id: str) -> None:
         await self._send(connection, "END", task_id, reason="NORMAL")
 
     async def _send(self, connection: ServerConnection, kind: str, trace_id: str, **members: Any) -> None:
         await connection.send(json.dumps({"resp_type": kind, "trace_id": trace_id, **members}))
 
 
-DASHSCOPE: Tongue = _DashScope()
-HUAWEI: Tongue = _Huawei()
+DASHSCOPE: VendorProtocol = _DashScopeProtocol()
+HUAWEI: VendorProtocol = _HuaweiProtocol()
 
 
-class Listener:
-    """A vendor that finalises each second of the numbered audio; `fate` says what happens to a connection, and when."""
+class NumberedServer:
+    """A vendor's server that sends a final for each second of the numbered audio.
 
-    tongue: ClassVar[Tongue] = DASHSCOPE
+    Each of its connections takes the next of `faults`, which runs once `after_ms` of audio have arrived; later
+    connections, and those whose fault is None, have none.
+    """
 
-    def __init__(self, *fates: Callable[[ServerConnection, str], Awaitable[None]] | None, after_ms: int = 0) -> None:
-        self.fates = list(fates)
+    protocol: ClassVar[VendorProtocol] = DASHSCOPE
+
+    def __init__(self, *faults: Fault | None, after_ms: int = 0) -> None:
+        self.faults = list(faults)
         self.after_ms = after_ms
-        self.began_at: list[int] = []
-        self.heard_ms: list[int] = []
-        """How much audio each connection brought."""
-        self.holes: list[int] = []
-        """Where a piece of audio did not follow the one before it on its connection."""
+        self.started_at_ms: list[int] = []
+        """The position in the source at which the audio of each connection starts."""
+        self.received_ms: list[int] = []
+        """The duration of the audio of each connection."""
+        self.missing_at_ms: list[int] = []
+        """The positions at which audio does not continue the audio before it on the same connection."""
 
     async def __call__(self, connection: ServerConnection) -> None:
-        task_id = await self.tongue.start(connection)
-        fate = self.fates.pop(0) if self.fates else None
-        got, began_ms, told_ms, index = 0, None, 0, 0
+        """Serve one connection."""
+        task_id = await self.protocol.start_task(connection)
+        fault = self.faults.pop(0) if self.faults else None
+        received_bytes, start_ms, final_ms, index = 0, None, 0, 0
         async for message in connection:
             if isinstance(message, str):
-                await self._tell_rest(connection, task_id, began_ms or 0, told_ms, got // BYTES_PER_MS)
-                await self.tongue.finish(connection, task_id)
+                await self._send_rest(connection, task_id, start_ms or 0, final_ms, received_bytes // BYTES_PER_MS)
+                await self.protocol.finish_task(connection, task_id)
                 return
             number = int.from_bytes(message[:2], "little")
-            if began_ms is None:
-                began_ms = number
-                self.began_at.append(began_ms)
-                self.heard_ms.append(0)
-                index = len(self.heard_ms) - 1
-            elif number != (began_ms + got // BYTES_PER_MS) % NUMBERS:
-                self.holes.append(began_ms + got // BYTES_PER_MS)
-            got += len(message)
-            self.heard_ms[index] = got // BYTES_PER_MS
-            told_ms = await self._tell_seconds(connection, task_id, began_ms, told_ms, got // BYTES_PER_MS)
-            if fate is not None and got // BYTES_PER_MS >= self.after_ms:
-                await fate(connection, task_id)
+            if start_ms is None:
+                start_ms = number
+                self.started_at_ms.append(start_ms)
+                self.received_ms.append(0)
+                index = len(self.received_ms) - 1
+            elif number != (start_ms + received_bytes // BYTES_PER_MS) % NUMBERS:
+                self.missing_at_ms.append(start_ms + received_bytes // BYTES_PER_MS)
+            received_bytes += len(message)
+            now_ms = received_bytes // BYTES_PER_MS
+            self.received_ms[index] = now_ms
+            final_ms = await self._send_whole_seconds(connection, task_id, start_ms, final_ms, now_ms)
+            if fault is not None and now_ms >= self.after_ms:
+                await fault(connection, task_id)
                 return
 
-    async def _tell_seconds(self, connection: ServerConnection, task_id: str, began: int, told: int, now: int) -> int:
-        """Sentences end at whole seconds of the source."""
-        while (end := (began + told) // 1_000 * 1_000 + 1_000 - began) <= now:
-            await self.tongue.say(connection, task_id, f"to {began + end}", told, end)
-            told = end
-        if now > told:
-            await self.tongue.say(connection, task_id, "…", told, None)
-        return told
+    async def _send_whole_seconds(
+        self, connection: ServerConnection, task_id: str, start_ms: int, final_ms: int, now_ms: int
+    ) -> int:
+        """Send the finals that are complete, and an interim for the rest; return the end of the last final.
 
-    async def _tell_rest(self, connection: ServerConnection, task_id: str, began: int, told: int, now: int) -> None:
-        if now > told:
-            await self.tongue.say(connection, task_id, f"to {began + now}", told, now)
+        Finals end at whole seconds of the source. All times but `start_ms` count from the start of the connection.
+        """
+        while (end_ms := (start_ms + final_ms) // 1_000 * 1_000 + 1_000 - start_ms) <= now_ms:
+            await self.protocol.send_result(connection, task_id, f"to {start_ms + end_ms}", final_ms, end_ms)
+            final_ms = end_ms
+        if now_ms > final_ms:
+            await self.protocol.send_result(connection, task_id, "…", final_ms, None)
+        return final_ms
 
-    async def let_in(self, connection: ServerConnection, request: Request) -> None:
-        """Take part in the handshake."""
+    async def _send_rest(
+        self, connection: ServerConnection, task_id: str, start_ms: int, final_ms: int, now_ms: int
+    ) -> None:
+        if now_ms > final_ms:
+            await self.protocol.send_result(connection, task_id, f"to {start_ms + now_ms}", final_ms, now_ms)
+
+    async def process_request(self, connection: ServerConnection, request: Request) -> None:
+        """Do nothing; a subclass can delay or break the handshake here."""
 
     @asynccontextmanager
     async def serving(self, **options: Any) -> AsyncIterator[int]:
-        """Listen; yields the port."""
+        """Listen on a free port while the context lasts; yield the port."""
         options = {"compression": None, "max_size": None, "close_timeout": 1, **options}
-        async with serve(self, "127.0.0.1", 0, process_request=self.let_in, **options) as server:
+        async with serve(self, "127.0.0.1", 0, process_request=self.process_request, **options) as server:
             yield next(iter(server.sockets)).getsockname()[1]
 
 
-class HuaweiListener(Listener):
-    tongue = HUAWEI
+class HuaweiNumberedServer(NumberedServer):
+    """A `NumberedServer` with Huawei's protocol."""
+
+    protocol = HUAWEI
 
 
 async def cut(connection: ServerConnection, _task_id: str) -> None:
+    """Abort the TCP connection."""
     connection.transport.abort()
 
 
-async def fall_silent(connection: ServerConnection, _task_id: str) -> None:
-    connection.transport.pause_reading()  # no pong either: the library never sees the ping
+async def stop_answering(connection: ServerConnection, _task_id: str) -> None:
+    """Read nothing more, and keep the TCP connection open for ten minutes.
+
+    No pong is sent either: the library does not see the pings.
+    """
+    connection.transport.pause_reading()
     await asyncio.sleep(600)
 
 
 def finals_of(events: list[Any]) -> list[tuple[int, str, int, int]]:
+    """Return segment, text and times of each final among the events."""
     return [
         (event.segment_id, event.text, event.start_ms, event.end_ms)
         for event in events
@@ -214,5 +245,6 @@ def finals_of(events: list[Any]) -> list[tuple[int, str, int, int]]:
     ]
 
 
-def seconds(count: int) -> list[tuple[int, str, int, int]]:
+def finals_of_seconds(count: int) -> list[tuple[int, str, int, int]]:
+    """Return the finals of a whole transcript of so many seconds, as `finals_of` returns them."""
     return [(n, f"to {1_000 * (n + 1)}", 1_000 * n, 1_000 * (n + 1)) for n in range(count)]

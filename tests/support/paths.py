@@ -1,4 +1,4 @@
-"""Folders of the checkout that tests read from."""
+"""Folders of the checkout that the tests read."""
 
 from __future__ import annotations
 

@@ -1,28 +1,28 @@
-"""An engine for the tests of the emulator: it does what the test lets it do, and remembers what it was asked."""
+"""A speech engine whose progress and failures a test controls, and that records its calls."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 from asr_async.emulator import EngineRefusedError, Hypothesis, Request
 from asr_async.emulator.engines.engine import Emit
 
-__all__ = ["Probe", "until"]
+__all__ = ["ProbeEngine"]
 
 
-class Probe:
-    """An engine and its one recognition, held and asked by the test."""
+class ProbeEngine:
+    """An engine that is also its only recognition."""
 
     def __init__(self, *, refuse_at: str = "", kind: Literal["unsupported", "capacity", "broken"] = "broken") -> None:
         self.refuse_at = refuse_at
         self.kind = kind
-        self.may: dict[str, asyncio.Event] = {act: asyncio.Event() for act in ("open", "feed", "finish")}
-        """A test that clears one of these holds the engine there."""
-        for event in self.may.values():
-            event.set()
+        self.gates: dict[str, asyncio.Event] = {step: asyncio.Event() for step in ("open", "feed", "finish")}
+        """The engine waits at a step until its gate is set; all are set until a test clears one."""
+        for gate in self.gates.values():
+            gate.set()
         self.running = 0
-        self.heard = bytearray()
+        self.received = bytearray()
         self.frames = 0
         self.finishing = False
         self.released = asyncio.Event()
@@ -38,16 +38,16 @@ class Probe:
     async def __aexit__(self, *exc_info: object) -> None:
         self.running -= 1
 
-    async def _act(self, act: str) -> None:
-        await self.may[act].wait()
-        if self.refuse_at == act:
-            raise EngineRefusedError(f"cannot {act}", kind=self.kind)
+    async def _enter_step(self, step: str) -> None:
+        await self.gates[step].wait()
+        if self.refuse_at == step:
+            raise EngineRefusedError(f"cannot {step}", kind=self.kind)
 
-    async def open(self, request: Request, emit: Emit) -> Probe:
+    async def open(self, request: Request, emit: Emit) -> ProbeEngine:
         self.request = request
         self.emit = emit
         try:
-            await self._act("open")
+            await self._enter_step("open")
         except asyncio.CancelledError:
             self.released.set()
             raise
@@ -55,22 +55,17 @@ class Probe:
 
     async def feed(self, samples: bytes) -> None:
         self.frames += 1
-        await self._act("feed")
-        self.heard += samples
+        await self._enter_step("feed")
+        self.received += samples
 
     async def finish(self) -> None:
         self.finishing = True
-        await self._act("finish")
+        await self._enter_step("finish")
 
     async def aclose(self) -> None:
         self.released.set()
 
-    async def say(self, text: str, *, is_final: bool = True) -> None:
+    async def emit_text(self, text: str, *, is_final: bool = True) -> None:
+        """Emit a hypothesis, as a recogniser does that has recognised this text."""
         assert self.emit is not None
         await self.emit(Hypothesis(text=text, is_final=is_final, start_ms=0, end_ms=500))
-
-
-async def until(condition: Any) -> None:
-    async with asyncio.timeout(5):
-        while not condition():  # noqa: ASYNC110 - what is waited for has no event of its own
-            await asyncio.sleep(0.005)

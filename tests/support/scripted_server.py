@@ -1,4 +1,7 @@
-"""A server that follows the handshake and then misbehaves as a test tells it: real sockets, nothing of ours inside."""
+"""A WebSocket server that runs a function of the test per connection, and DashScope's messages for such functions.
+
+The sockets are real, and no code of the package runs in the server.
+"""
 
 from __future__ import annotations
 
@@ -13,46 +16,48 @@ from asr_async import DashScope
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-__all__ = ["final", "interim", "read_until_finish", "rogue", "say", "start"]
-
-Behaviour = "Callable[[ServerConnection], Awaitable[None]]"
+__all__ = ["read_until_finish", "scripted_server", "send_event", "send_final", "send_interim", "start_task"]
 
 
 @asynccontextmanager
-async def rogue(behaviour: Callable[[ServerConnection], Awaitable[None]], **options: Any) -> AsyncIterator[DashScope]:
-    """Run a server with this behaviour; yields the service that calls it, over TLS if the options have `ssl`."""
+async def scripted_server(
+    script: Callable[[ServerConnection], Awaitable[None]], **options: Any
+) -> AsyncIterator[DashScope]:
+    """Listen while the context lasts, and yield a service for the server; with `ssl` among the options, over TLS."""
     options = {"compression": None, "max_size": None, "close_timeout": 1, **options}
-    async with serve(behaviour, "127.0.0.1", 0, **options) as server:
+    async with serve(script, "127.0.0.1", 0, **options) as server:
         port = next(iter(server.sockets)).getsockname()[1]
         scheme = "wss" if "ssl" in options else "ws"
-        yield DashScope("sk-rogue", endpoint=f"{scheme}://127.0.0.1:{port}/")
+        yield DashScope("sk-scripted", endpoint=f"{scheme}://127.0.0.1:{port}/")
 
 
-async def start(connection: ServerConnection) -> str:
-    """Take run-task, say task-started; return the task id."""
+async def start_task(connection: ServerConnection) -> str:
+    """Receive run-task, send task-started and return the task id."""
     task_id: str = json.loads(await connection.recv())["header"]["task_id"]
-    await say(connection, "task-started", task_id)
+    await send_event(connection, "task-started", task_id)
     return task_id
 
 
-async def say(connection: ServerConnection, event: str, task_id: str, payload: Any = None, **header: Any) -> None:
-    """Send one event."""
+async def send_event(
+    connection: ServerConnection, event: str, task_id: str, payload: Any = None, **header: Any
+) -> None:
+    """Send one event of the task protocol."""
     await connection.send(
         json.dumps({"header": {"task_id": task_id, "event": event, **header}, "payload": payload or {}})
     )
 
 
-async def final(connection: ServerConnection, task_id: str, text: str, begin: int = 0, end: int = 800) -> None:
-    """Send a final result."""
-    await _sentence(connection, task_id, text, begin, end)
+async def send_final(connection: ServerConnection, task_id: str, text: str, begin: int = 0, end: int = 800) -> None:
+    """Send a final."""
+    await _send_sentence(connection, task_id, text, begin, end)
 
 
-async def interim(connection: ServerConnection, task_id: str, text: str, begin: int = 0) -> None:
-    """Send an interim result."""
-    await _sentence(connection, task_id, text, begin, None)
+async def send_interim(connection: ServerConnection, task_id: str, text: str, begin: int = 0) -> None:
+    """Send an interim."""
+    await _send_sentence(connection, task_id, text, begin, None)
 
 
-async def _sentence(connection: ServerConnection, task_id: str, text: str, begin: int, end: int | None) -> None:
+async def _send_sentence(connection: ServerConnection, task_id: str, text: str, begin: int, end: int | None) -> None:
     sentence: dict[str, Any] = {
         "begin_time": begin,
         "end_time": end,
@@ -60,11 +65,11 @@ async def _sentence(connection: ServerConnection, task_id: str, text: str, begin
         "words": [],
         "sentence_end": end is not None,
     }
-    await say(connection, "result-generated", task_id, {"output": {"sentence": sentence}, "usage": None})
+    await send_event(connection, "result-generated", task_id, {"output": {"sentence": sentence}, "usage": None})
 
 
 async def read_until_finish(connection: ServerConnection) -> int:
-    """Read audio until finish-task comes; return how many bytes it was."""
+    """Receive audio until finish-task arrives; return the number of audio bytes."""
     size = 0
     async for message in connection:
         if isinstance(message, str):

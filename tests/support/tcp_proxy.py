@@ -1,6 +1,7 @@
-"""A network path that a test can break: a TCP proxy that passes bytes on until it is told not to.
+"""A TCP proxy that delays, splits, stalls or breaks the connections through it.
 
-It knows bytes and directions, nothing of WebSocket. Its sockets are real; under `virtual_time` its delays cost nothing.
+It handles bytes and directions, and does not know WebSocket. Its sockets are real; in a `VirtualLoop` its delays
+take no real time.
 """
 
 from __future__ import annotations
@@ -12,42 +13,43 @@ from typing import Literal
 
 import msgspec
 
-__all__ = ["Path", "TcpProxy"]
+__all__ = ["Direction", "NetworkPath", "TcpProxy"]
 
 Direction = Literal["up", "down"]
-"""`up` is from the caller to the vendor."""
+"""`up` is from the client to the vendor."""
 
 
-class Path(msgspec.Struct, frozen=True, kw_only=True):
-    """What one connection goes through."""
+class NetworkPath(msgspec.Struct, frozen=True, kw_only=True):
+    """The behaviour of the network for one connection."""
 
-    act: Literal["abort", "stall", "half-close", "none"] = "none"
-    """`abort` drops both ends; `stall` passes nothing more on, either way, with both ends open; `half-close` ends one
-    direction as a program would that has nothing more to say, and passes the other one on."""
+    fault: Literal["abort", "stall", "half-close", "none"] = "none"
+    """`abort` resets both ends; `stall` forwards nothing more in either direction and keeps both ends open;
+    `half-close` ends one direction with a FIN and goes on forwarding the other one."""
     direction: Direction = "up"
-    """Where bytes are counted, and which direction is half-closed."""
+    """The direction whose bytes are counted, and that `half-close` ends."""
     after_bytes: int = 0
-    """How many are passed on before the act."""
+    """The number of bytes that are forwarded before the fault."""
     piece_bytes: int = 65_536
-    """The largest piece that is passed on at once: small ones split messages."""
+    """The most bytes that are forwarded at once; small pieces split messages."""
     delay_s: float = 0.0
-    """How long each piece waits; what comes meanwhile is passed on in one piece with the next."""
+    """The delay of each piece; bytes that arrive meanwhile form the next piece."""
 
 
 class TcpProxy:
-    """Listens on a port of its own; its first connection takes the first path, and so on, later ones are not harmed."""
+    """A proxy that gives each connection the next of `paths`, and a path without a fault after those."""
 
-    def __init__(self, vendor_port: int, paths: Iterable[Path]) -> None:
+    def __init__(self, vendor_port: int, paths: Iterable[NetworkPath]) -> None:
         self._vendor_port = vendor_port
         self._paths = iter(paths)
         self._handlers: set[asyncio.Task[None]] = set()
         self.port = 0
         self.connections = 0
-        self.acts_at: list[float] = []
-        """When the paths did what they do, by the loop's clock."""
+        self.faults_at: list[float] = []
+        """The times of the faults by the loop's clock."""
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[TcpProxy]:
+        """Listen on a free port while the context lasts."""
         async with await asyncio.start_server(self._accept, "127.0.0.1", 0) as server:
             self.port = server.sockets[0].getsockname()[1]
             try:
@@ -63,43 +65,45 @@ class TcpProxy:
         self._handlers.add(handler)
         handler.add_done_callback(self._handlers.discard)
         self.connections += 1
-        connection = _Connection(next(self._paths, Path()), self.acts_at)
-        with suppress(OSError, asyncio.CancelledError):  # the vendor is not there; the test is over
-            await connection.join(reader, writer, *await asyncio.open_connection("127.0.0.1", self._vendor_port))
+        connection = _ProxiedConnection(next(self._paths, NetworkPath()), self.faults_at)
+        with suppress(OSError, asyncio.CancelledError):  # the vendor does not listen; the test is over
+            await connection.forward(reader, writer, *await asyncio.open_connection("127.0.0.1", self._vendor_port))
         writer.transport.abort()
 
 
-class _Connection:
-    """Two ends, joined."""
+class _ProxiedConnection:
+    """A connection of a client and the one to the vendor that belongs to it."""
 
-    def __init__(self, path: Path, acts_at: list[float]) -> None:
+    def __init__(self, path: NetworkPath, faults_at: list[float]) -> None:
         self._path = path
-        self._acts_at = acts_at
+        self._faults_at = faults_at
         self._is_stalled = False
         self._transports: list[asyncio.WriteTransport] = []
 
-    async def join(
+    async def forward(
         self,
-        caller_reader: asyncio.StreamReader,
-        caller_writer: asyncio.StreamWriter,
+        client_reader: asyncio.StreamReader,
+        client_writer: asyncio.StreamWriter,
         vendor_reader: asyncio.StreamReader,
         vendor_writer: asyncio.StreamWriter,
     ) -> None:
-        """Pass bytes on until both directions have ended."""
-        self._transports = [caller_writer.transport, vendor_writer.transport]
+        """Forward bytes until both directions have ended."""
+        self._transports = [client_writer.transport, vendor_writer.transport]
         try:
             await asyncio.gather(
-                self._pump("up", caller_reader, vendor_writer), self._pump("down", vendor_reader, caller_writer)
+                self._copy("up", client_reader, vendor_writer), self._copy("down", vendor_reader, client_writer)
             )
         finally:
             self._abort()
 
-    async def _pump(self, direction: Direction, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        path, passed_bytes = self._path, 0
-        has_fault = path.act != "none" and path.direction == direction
-        with suppress(ConnectionError):  # an end went away: so does the other direction, by itself
-            while not has_fault or passed_bytes < path.after_bytes:
-                most_bytes = min(path.piece_bytes, path.after_bytes - passed_bytes if has_fault else path.piece_bytes)
+    async def _copy(self, direction: Direction, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        path, forwarded_bytes = self._path, 0
+        has_fault = path.fault != "none" and path.direction == direction
+        with suppress(ConnectionError):  # one end is gone; the other direction ends by itself
+            while not has_fault or forwarded_bytes < path.after_bytes:
+                most_bytes = min(
+                    path.piece_bytes, path.after_bytes - forwarded_bytes if has_fault else path.piece_bytes
+                )
                 piece = await reader.read(most_bytes)
                 if path.delay_s:
                     await asyncio.sleep(path.delay_s)
@@ -110,12 +114,12 @@ class _Connection:
                     return
                 writer.write(piece)
                 await writer.drain()
-                passed_bytes += len(piece)
-            await self._act(writer)
+                forwarded_bytes += len(piece)
+            await self._cause_fault(writer)
 
-    async def _act(self, writer: asyncio.StreamWriter) -> None:
-        self._acts_at.append(asyncio.get_running_loop().time())
-        match self._path.act:
+    async def _cause_fault(self, writer: asyncio.StreamWriter) -> None:
+        self._faults_at.append(asyncio.get_running_loop().time())
+        match self._path.fault:
             case "abort":
                 self._abort()
             case "half-close":

@@ -1,8 +1,8 @@
-"""An event loop whose clock jumps: minutes of waiting pass in a test as soon as nothing else is left to do.
+"""An event loop with a virtual clock: a test that waits for an hour by this clock takes milliseconds.
 
-The clock stands still while anything happens: a ready callback, a readable socket, work in an executor. When the loop
-would sleep until its next timer, the clock jumps there. Sockets are real; both ends of a loopback connection must live
-in this loop, or in its executor, for "nothing happens" to mean what it says.
+The clock stands still while the loop has something to do: a ready callback, a readable socket, work in an executor.
+When the loop would sleep until its next timer, the clock jumps there instead. The sockets are real, so both ends of a
+loopback connection must belong to this loop or to its executor: the loop cannot see that another one is busy.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ __all__ = ["VirtualLoop", "run_virtual"]
 
 QUIET_POLLS = 3
 QUIET_POLL_S = 0.001
-"""How long nothing must happen in real time before the clock jumps: what one end sent must reach the other first."""
+"""The clock jumps after so many polls of so much real time found nothing: sent bytes need some time to arrive."""
 
 BUSY_POLL_S = 0.01
-"""How long the loop sleeps at a time, in real time, while an executor works for it."""
+"""The real time of one poll while an executor works for the loop."""
 
 _T = TypeVar("_T")
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """A selector event loop with a clock of its own, which starts at 0."""
+    """A selector event loop whose virtual clock starts at 0."""
 
     def __init__(self, *, quiet_polls: int = QUIET_POLLS) -> None:
         self._now_s = 0.0
@@ -36,33 +36,33 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         super().__init__(_JumpingSelector(self, quiet_polls))
 
     def time(self) -> float:
-        """Seconds of virtual time."""
+        """Return the virtual time in seconds."""
         return self._now_s
 
     def run_in_executor(  # type: ignore[override]
         self, executor: Executor | None, func: Callable[..., _T], *args: Any
     ) -> asyncio.Future[_T]:
-        """As ever; the clock stands still until it is done."""
+        """Run the function in an executor; the clock stands still until it returns."""
         self._in_executor += 1
         future = super().run_in_executor(executor, func, *args)
-        future.add_done_callback(self._left_executor)
+        future.add_done_callback(self._on_executor_done)
         return future
 
-    def _left_executor(self, _future: asyncio.Future[Any]) -> None:
+    def _on_executor_done(self, _future: asyncio.Future[Any]) -> None:
         self._in_executor -= 1
 
     @property
-    def busy(self) -> bool:
-        """Whether an executor works for this loop."""
+    def is_busy(self) -> bool:
+        """True if an executor works for this loop."""
         return self._in_executor > 0
 
     def jump(self, seconds: float) -> None:
-        """Move the clock on."""
+        """Advance the clock."""
         self._now_s += seconds
 
 
 class _JumpingSelector(selectors.BaseSelector):
-    """A real selector that moves its loop's clock on instead of sleeping."""
+    """A selector that advances the clock of its loop instead of sleeping."""
 
     def __init__(self, loop: VirtualLoop, quiet_polls: int) -> None:
         self._loop = loop
@@ -70,13 +70,13 @@ class _JumpingSelector(selectors.BaseSelector):
         self._real = selectors.DefaultSelector()
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        """What is ready now; if that is nothing, jump over the wait."""
+        """Return the sockets that are ready; if there are none, advance the clock by `timeout`."""
         if timeout is None:
             return self._real.select(None)
         ready = self._real.select(0)
         if ready or timeout <= 0:
             return ready
-        if self._loop.busy:
+        if self._loop.is_busy:
             return self._real.select(BUSY_POLL_S)
         for _ in range(self._quiet_polls):
             if ready := self._real.select(QUIET_POLL_S):
@@ -101,6 +101,6 @@ class _JumpingSelector(selectors.BaseSelector):
 
 
 def run_virtual(scenario: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
-    """Run a coroutine function in a loop of its own with a jumping clock; a decorator's job done at the call."""
+    """Run a coroutine function in a new `VirtualLoop` and return its result."""
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         return runner.run(scenario())

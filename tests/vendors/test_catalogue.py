@@ -47,13 +47,13 @@ def options_of(row: ModelInfo, audio: AudioFormat | None = None, **values: Any) 
 @pytest.mark.parametrize("model", FEATURES)
 def test_each_column_of_the_feature_table_is_told(model: str) -> None:
     column, row = FEATURES[model], ROWS[model]
-    assert takes(row, column.takes_hz)
-    assert column.refuses_hz is None or not takes(row, column.refuses_hz)
+    assert takes(row, column.accepted_hz)
+    assert column.rejected_hz is None or not takes(row, column.rejected_hz)
     assert row.formats == FORMATS
     assert set(row.languages) == column.languages
-    assert row.hot_words == tuple(name for name in (HOT_WORDS, V1_HOT_WORDS) if name in column.has)
-    assert row.emotion == (EMOTION in column.has)
-    assert row.max_audio_s == (60 if ONE_MINUTE in column.has else None)
+    assert row.hot_words == tuple(name for name in (HOT_WORDS, V1_HOT_WORDS) if name in column.features)
+    assert row.emotion == (EMOTION in column.features)
+    assert row.max_audio_s == (60 if ONE_MINUTE in column.features else None)
     assert (row.starts_per_second, row.yuan_per_second) == (column.starts_per_second, column.yuan_per_second)
     assert set(row.regions or ()) == column.regions
 

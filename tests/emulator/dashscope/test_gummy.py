@@ -9,7 +9,7 @@ import pytest
 from asr_async.emulator import HypothesisWord, Scripted
 from asr_async.errors import ConfigurationError
 
-from ...support.probe_engine import Probe
+from ...support.probe_engine import ProbeEngine
 from .test_tasks import SECOND, Client, connected, run_task
 
 SCRIPT = Scripted(
@@ -177,7 +177,7 @@ async def test_after_the_sentence_of_chat_no_length_is_too_much() -> None:
 async def test_the_engine_is_told_what_to_translate_into(
     parameters: dict[str, Any], languages: tuple[str, ...]
 ) -> None:
-    engine = Probe()
+    engine = ProbeEngine()
     async with connected(engine) as client:
         await client.start(model="gummy-realtime-v1", parameters=parameters)
     assert engine.request is not None

@@ -17,8 +17,9 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from asr_async.emulator import Emulator, Engine, Scripted, serve
 from asr_async.emulator.dashscope.realtime import IDLE_TIMEOUT_S, PATH
 
-from ...support.probe_engine import Probe, until
+from ...support.probe_engine import ProbeEngine
 from ...support.virtual_time import run_virtual
+from ...support.waiting import wait_until
 
 MODEL = "qwen3-asr-flash-realtime"
 KEY = {"Authorization": "Bearer key"}
@@ -182,12 +183,12 @@ async def test_each_utterance_is_an_item_behind_the_one_before() -> None:
 
 
 async def test_what_an_engine_takes_back_is_not_fixed_any_more() -> None:
-    engine = Probe()
+    engine = ProbeEngine()
     async with session(engine) as client:
         await client.append()
-        await until(lambda: engine.heard)
+        await wait_until(lambda: engine.received)
         for text in ("wreck a", "recognise"):
-            await engine.say(text, is_final=False)
+            await engine.emit_text(text, is_final=False)
         assert (await client.receive())["type"].endswith("speech_started")
         texts = [await client.receive(), await client.receive()]
     assert [(text["text"], text["stash"]) for text in texts] == [("", "wreck a"), ("", "recognise")]
@@ -331,7 +332,7 @@ async def test_settings_after_audio_and_anything_after_the_end_are_refused() -> 
 
 
 async def test_what_the_engine_cannot_do_is_refused_before_the_settings_are_confirmed() -> None:
-    async with session(Probe(refuse_at="open", kind="unsupported")) as client:
+    async with session(ProbeEngine(refuse_at="open", kind="unsupported")) as client:
         await client.send("session.update", session={"input_audio_transcription": {"language": "zh"}})
         assert (await client.fault())["message"] == "cannot open"
 
@@ -340,7 +341,7 @@ async def test_what_the_engine_cannot_do_is_refused_before_the_settings_are_conf
     ("act", "kind", "code"), [("open", "capacity", "Throttling.Concurrency"), ("finish", "broken", "InternalError")]
 )
 async def test_an_engine_that_fails_is_a_server_error_and_the_end(act: str, kind: Any, code: str) -> None:
-    engine = Probe(refuse_at=act, kind=kind)
+    engine = ProbeEngine(refuse_at=act, kind=kind)
     async with session(engine) as client:
         await client.append()
         await client.send("session.finish")
@@ -351,10 +352,10 @@ async def test_an_engine_that_fails_is_a_server_error_and_the_end(act: str, kind
 
 
 async def test_the_recognition_is_given_back_when_the_client_leaves() -> None:
-    engine = Probe()
+    engine = ProbeEngine()
     async with session(engine) as client:
         await client.append()
-        await until(lambda: engine.heard)
+        await wait_until(lambda: engine.received)
         assert engine.request is not None
         assert engine.request.sample_rate == 16_000
     async with asyncio.timeout(5):

@@ -20,8 +20,9 @@ from asr_async.emulator.dashscope import tasks as room
 from asr_async.errors import ConfigurationError, LocalProtocolError
 from asr_async.vendors.dashscope.models import CAPABILITIES
 
-from ...support.probe_engine import Probe, until
+from ...support.probe_engine import ProbeEngine
 from ...support.virtual_time import run_virtual
+from ...support.waiting import wait_until
 
 HELLO = Scripted([("Hello, world.", 0, 1000)], interim_every_ms=500)
 SECOND = bytes(32_000)
@@ -217,7 +218,7 @@ async def test_a_first_message_that_is_no_run_task_closes_with_1007(first: Any) 
     ids=lambda message: str(message)[:90],
 )
 async def test_a_malformed_message_closes_an_open_task_with_1007(message: Any) -> None:
-    engine = Probe()
+    engine = ProbeEngine()
     async with connected(engine) as client:
         await client.start()
         await client.send(message)
@@ -390,8 +391,8 @@ async def test_a_format_that_is_not_decoded_fails(name: str) -> None:
 
 @pytest.mark.parametrize("early", [b"\0\0", input_message("finish-task"), input_message("continue-task")])
 async def test_what_comes_before_task_started_fails_the_task(early: Any) -> None:
-    engine = Probe()
-    engine.may["open"].clear()
+    engine = ProbeEngine()
+    engine.gates["open"].clear()
     async with connected(engine) as client:
         await client.send(run_task())
         await client.send(early)
@@ -402,8 +403,8 @@ async def test_what_comes_before_task_started_fails_the_task(early: Any) -> None
 
 @pytest.mark.parametrize("late", [b"\0\0", input_message("finish-task"), input_message("continue-task")])
 async def test_what_comes_after_finish_task_fails_the_task(late: Any) -> None:
-    engine = Probe()
-    engine.may["finish"].clear()
+    engine = ProbeEngine()
+    engine.gates["finish"].clear()
     async with connected(engine) as client:
         await client.start()
         await client.finish()
@@ -516,7 +517,7 @@ async def test_emotion_is_on_finals_of_the_8k_model_when_it_cuts_by_silence(
 
 
 async def test_the_engine_is_told_rate_and_languages() -> None:
-    engine = Probe()
+    engine = ProbeEngine()
     async with connected(engine) as client:
         await client.start(parameters={"language_hints": ["zh", "en"], "sample_rate": 8_000})
         assert engine.request == Request(sample_rate=8_000, languages=("zh", "en"))
@@ -548,7 +549,7 @@ async def test_a_task_in_which_nothing_was_heard_fails(audio: list[bytes]) -> No
 )
 @pytest.mark.parametrize("act", ["open", "feed", "finish"])
 async def test_an_engine_that_refuses_fails_the_task_with_its_reason(kind: Any, code: str, act: str) -> None:
-    engine = Probe(refuse_at=act, kind=kind)
+    engine = ProbeEngine(refuse_at=act, kind=kind)
     async with connected(engine) as client:
         await client.send(run_task())
         if act != "open":
@@ -560,21 +561,21 @@ async def test_an_engine_that_refuses_fails_the_task_with_its_reason(kind: Any, 
 
 
 async def test_an_engine_may_speak_while_no_audio_comes() -> None:
-    engine = Probe()
+    engine = ProbeEngine()
     async with connected(engine) as client:
         await client.start()
-        await engine.say("by itself")
+        await engine.emit_text("by itself")
         assert (await client.receive())["payload"]["output"]["sentence"]["text"] == "by itself"
 
 
 async def test_an_engine_that_speaks_outside_its_task_is_not_heard() -> None:
-    engine = Probe()
+    engine = ProbeEngine()
     async with connected(engine) as client:
         await client.start("t1")
         await client.finish("t1")
         assert await client.sentences() == []
         stale = engine.emit
-        await engine.say("too late")
+        await engine.emit_text("too late")
         await client.start("t2")
         assert stale is not None
         await stale(Hypothesis(text="much too late", is_final=True, start_ms=0, end_ms=1))
@@ -586,14 +587,14 @@ async def test_an_engine_that_speaks_outside_its_task_is_not_heard() -> None:
 
 
 async def heard(frames: list[bytes], **parameters: Any) -> bytes:
-    engine = Probe()
+    engine = ProbeEngine()
     async with connected(engine) as client:
         await client.start(parameters=parameters)
         for frame in frames:
             await client.send(frame)
         await client.finish()
         await client.sentences()
-    return bytes(engine.heard)
+    return bytes(engine.received)
 
 
 async def test_half_a_sample_waits_for_the_next_frame() -> None:
@@ -601,13 +602,13 @@ async def test_half_a_sample_waits_for_the_next_frame() -> None:
 
 
 async def test_a_long_frame_reaches_the_engine_in_pieces() -> None:
-    engine = Probe()
+    engine = ProbeEngine()
     async with connected(engine) as client:
         await client.start()
         await client.send(bytes(range(256)) * 625)
-        await until(lambda: len(engine.heard) == 160_000)
+        await wait_until(lambda: len(engine.received) == 160_000)
         assert engine.frames == 5
-        assert bytes(engine.heard) == bytes(range(256)) * 625
+        assert bytes(engine.received) == bytes(range(256)) * 625
 
 
 def wav(
@@ -685,8 +686,8 @@ async def test_a_wav_of_which_only_the_header_came_is_no_audio() -> None:
 
 
 async def test_a_busy_engine_slows_its_client_down() -> None:
-    engine = Probe()
-    engine.may["feed"].clear()
+    engine = ProbeEngine()
+    engine.gates["feed"].clear()
     async with connected(engine) as client:
         await client.start()
         sent = 0
@@ -697,11 +698,11 @@ async def test_a_busy_engine_slows_its_client_down() -> None:
                     sent += 1
         assert sent < 50
         assert engine.frames == 1
-        engine.may["feed"].set()
+        engine.gates["feed"].set()
 
 
 async def test_a_client_that_does_not_read_stops_the_engine_not_the_memory() -> None:
-    engine = Probe()
+    engine = ProbeEngine()
     async with connected(engine) as client:
         await client.start()
         said = 0
@@ -709,7 +710,7 @@ async def test_a_client_that_does_not_read_stops_the_engine_not_the_memory() -> 
         async def talk() -> None:
             nonlocal said
             while said < 100:
-                await engine.say("x" * 500_000)
+                await engine.emit_text("x" * 500_000)
                 said += 1
 
         async with asyncio.TaskGroup() as tasks:
@@ -722,44 +723,44 @@ async def test_a_client_that_does_not_read_stops_the_engine_not_the_memory() -> 
 
 @pytest.mark.parametrize("hold", ["open", "finish", ""])
 async def test_a_client_that_leaves_gives_its_recognition_back(hold: str) -> None:
-    engine = Probe()
+    engine = ProbeEngine()
     async with connected(engine) as client:
         if hold:
-            engine.may[hold].clear()
+            engine.gates[hold].clear()
         await client.send(run_task())
-        await until(lambda: engine.request)
+        await wait_until(lambda: engine.request)
         if hold != "open":
             await client.receive()
         if hold == "finish":
             await client.finish()
-            await until(lambda: engine.finishing)
+            await wait_until(lambda: engine.finishing)
         await client.ws.close()
         async with asyncio.timeout(5):
             await engine.released.wait()
-        await engine.say("to nobody")
+        await engine.emit_text("to nobody")
 
 
 async def test_a_client_that_vanishes_gives_its_recognition_back() -> None:
-    engine = Probe()
+    engine = ProbeEngine()
     async with connected(engine) as client:
         await client.start()
         client.ws.transport.abort()
         async with asyncio.timeout(5):
             await engine.released.wait()
-        await engine.say("to nobody")
+        await engine.emit_text("to nobody")
 
 
 async def test_leaving_sends_everybody_away_with_1001() -> None:
-    engine = Probe()
+    engine = ProbeEngine()
     tasks_before = asyncio.all_tasks()
     async with contextlib.AsyncExitStack() as clients:
         async with serve(engine) as emulator:
             busy = await clients.enter_async_context(dial(emulator))
             idle = await clients.enter_async_context(dial(emulator))
             await busy.start()
-            engine.may["feed"].clear()
+            engine.gates["feed"].clear()
             await busy.send(SECOND)
-            await until(lambda: engine.frames)
+            await wait_until(lambda: engine.frames)
             started_at = asyncio.get_running_loop().time()
         assert asyncio.get_running_loop().time() - started_at < 0.5
         assert engine.released.is_set()
@@ -771,7 +772,7 @@ async def test_leaving_sends_everybody_away_with_1001() -> None:
 
 
 async def test_leaving_does_not_wait_for_a_client_that_does_not_answer() -> None:
-    engine = Probe()
+    engine = ProbeEngine()
     async with serve(engine) as emulator:
         host, port = emulator.address.split(":")
         reader, writer = await asyncio.open_connection(host, int(port))
@@ -789,11 +790,11 @@ async def test_leaving_does_not_wait_for_a_client_that_does_not_answer() -> None
 
 async def test_leaving_does_not_wait_for_a_client_that_does_not_read(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("DEBUG", "asr_async")
-    engine = Probe()
+    engine = ProbeEngine()
 
     async def talk() -> None:
         for _ in range(100):
-            await engine.say("x" * 500_000)
+            await engine.emit_text("x" * 500_000)
 
     async with asyncio.TaskGroup() as tasks:
         async with serve(engine) as emulator:
@@ -843,18 +844,18 @@ def test_pings_do_not_feed_the_data_timer() -> None:
 
 def test_nobody_waits_for_the_client_while_the_engine_opens_or_finishes() -> None:
     async def scenario() -> None:
-        engine = Probe()
+        engine = ProbeEngine()
         async with connected(engine) as client:
-            engine.may["open"].clear()
-            engine.may["finish"].clear()
+            engine.gates["open"].clear()
+            engine.gates["finish"].clear()
             await client.send(run_task())
             await asyncio.sleep(100)
-            engine.may["open"].set()
+            engine.gates["open"].set()
             assert (await client.receive())["header"]["event"] == "task-started"
             await asyncio.sleep(20)
             await client.finish()
             await asyncio.sleep(100)
-            engine.may["finish"].set()
+            engine.gates["finish"].set()
             assert await client.sentences() == []
 
     run_virtual(scenario)
@@ -927,9 +928,9 @@ async def test_with_heartbeat_silence_goes_on_and_brings_a_heartbeat_every_5_sec
 
 
 async def test_the_engine_runs_as_long_as_the_service() -> None:
-    engine = Probe()
+    engine = ProbeEngine()
     emulator = serve(engine)
-    assert repr(emulator) == "<Emulator not running engine=Probe>"
+    assert repr(emulator) == "<Emulator not running engine=ProbeEngine>"
     with pytest.raises(LocalProtocolError, match="async with"):
         _ = emulator.dashscope_url
     async with emulator:
@@ -938,14 +939,14 @@ async def test_the_engine_runs_as_long_as_the_service() -> None:
         assert host == "127.0.0.1"
         assert emulator.url == f"http://127.0.0.1:{port}"
         assert emulator.dashscope_url == f"ws://127.0.0.1:{port}/api-ws/v1/inference"
-        assert repr(emulator) == f"<Emulator 127.0.0.1:{port} engine=Probe>"
+        assert repr(emulator) == f"<Emulator 127.0.0.1:{port} engine=ProbeEngine>"
     assert engine.running == 0
     with pytest.raises(OSError, match=r"refused|Connect"):
         await asyncio.open_connection("127.0.0.1", int(port))
 
 
 async def test_a_port_that_is_taken_is_an_error_and_stops_the_engine() -> None:
-    engine = Probe()
+    engine = ProbeEngine()
     async with serve(HELLO) as emulator:
         port = int(emulator.address.split(":")[1])
         with pytest.raises(OSError, match=r"(?i)address already in use"):

@@ -25,8 +25,9 @@ from asr_async.emulator import Emulator, Engine, Hypothesis, HypothesisWord, Poc
 from asr_async.emulator.audio_decoder import G711Decoder
 from asr_async.emulator.huawei import rasr as room
 
-from ...support.probe_engine import Probe, until
+from ...support.probe_engine import ProbeEngine
 from ...support.virtual_time import run_virtual
+from ...support.waiting import wait_until
 
 HELLO = Scripted([("Hello, world.", 0, 1000)], interim_every_ms=500)
 SECOND = bytes(32_000)
@@ -419,7 +420,7 @@ async def test_limits_unknown_members_nulls_and_other_properties_pass(mode: str,
 
 @pytest.mark.parametrize(("config", "rate"), [({}, 16_000), ({"property": "arabic_8k_general"}, 8_000)])
 async def test_the_engine_is_told_the_rate_and_no_language(config: dict[str, Any], rate: int) -> None:
-    engine = Probe()
+    engine = ProbeEngine()
     async with connected(engine) as client:
         await client.start(audio_format=f"pcm{rate // 1000}k16bit", **config)
         assert engine.request == Request(sample_rate=rate, languages=())
@@ -450,7 +451,7 @@ async def test_several_rounds_follow_each_other_on_one_connection() -> None:
     ids=lambda value: str(value)[:40],
 )
 async def test_a_wrong_message_ends_a_running_round_with_an_error_and_an_end(message: Any, text: str) -> None:
-    engine = Probe()
+    engine = ProbeEngine()
     async with connected(engine) as client:
         await client.start()
         await client.send(message)
@@ -458,23 +459,23 @@ async def test_a_wrong_message_ends_a_running_round_with_an_error_and_an_end(mes
         assert code == "SIS.0032"
         assert text in got
         assert engine.released.is_set()
-        assert engine.heard == b""
+        assert engine.received == b""
 
 
 async def test_after_an_error_audio_and_a_crossing_end_are_ignored_until_the_next_start() -> None:
-    engine = Probe()
+    engine = ProbeEngine()
     async with connected(engine) as client:
         await client.start()
         await client.send(bytes(10))
         for message in (SECOND, bytes(1), SDK_END, {"command": "END", "cancel": True}):
             await client.send(message)
         assert (await client.error(running=True))[0] == "SIS.0032"
-        assert engine.heard == b""
+        assert engine.received == b""
         await client.start()
         await client.send(SECOND)
         await client.end()
         assert await client.rest() == []
-        assert engine.heard == SECOND
+        assert engine.received == SECOND
 
 
 async def test_each_error_of_a_failed_connection_is_told_without_an_end() -> None:
@@ -494,22 +495,22 @@ async def test_each_error_of_a_failed_connection_is_told_without_an_end() -> Non
     ],
 )
 async def test_what_comes_before_start_is_answered_is_an_error(early: Any, text: str) -> None:
-    engine = Probe()
-    engine.may["open"].clear()
+    engine = ProbeEngine()
+    engine.gates["open"].clear()
     async with connected(engine) as client:
         await client.send({"command": "START", "config": CONFIG})
-        await until(lambda: engine.request)
+        await wait_until(lambda: engine.request)
         await client.send(early)
         code, got = await client.error()
         assert code == "SIS.0032"
         assert text in got
         assert engine.released.is_set()
-        engine.may["open"].set()
+        engine.gates["open"].set()
         await client.start()
 
 
 async def test_audio_in_one_breath_with_start_is_an_error_before_the_engine_is_asked() -> None:
-    engine = Probe()
+    engine = ProbeEngine()
     async with connected(engine) as client:
         await asyncio.gather(client.send({"command": "START", "config": CONFIG}), client.send(SECOND))
         assert await client.error() == ("SIS.0032", "audio came before START was answered")
@@ -526,12 +527,12 @@ async def test_audio_in_one_breath_with_start_is_an_error_before_the_engine_is_a
     ],
 )
 async def test_what_comes_before_end_is_answered_is_an_error(late: Any, text: str) -> None:
-    engine = Probe()
-    engine.may["finish"].clear()
+    engine = ProbeEngine()
+    engine.gates["finish"].clear()
     async with connected(engine) as client:
         await client.start()
         await client.end()
-        await until(lambda: engine.finishing)
+        await wait_until(lambda: engine.finishing)
         await client.send(late)
         code, got = await client.error(running=True)
         assert code == "SIS.0032"
@@ -551,7 +552,7 @@ async def test_audio_behind_a_finished_round_is_an_error() -> None:
 
 @pytest.mark.parametrize("cancel", [True, "true"])
 async def test_cancel_drops_what_is_not_recognised(cancel: Any) -> None:
-    engine = Probe()
+    engine = ProbeEngine()
     async with connected(engine) as client:
         await client.start()
         await client.send(SECOND)
@@ -559,7 +560,7 @@ async def test_cancel_drops_what_is_not_recognised(cancel: Any) -> None:
         assert await client.rest("CANCEL") == []
         assert not engine.finishing
         assert engine.released.is_set()
-        await engine.say("too late")
+        await engine.emit_text("too late")
         await client.start()
 
 
@@ -574,15 +575,15 @@ async def test_an_end_without_cancel_brings_what_is_left(cancel: Any) -> None:
 
 @pytest.mark.parametrize("hold", ["open", "finish"])
 async def test_cancel_stops_an_engine_that_opens_or_finishes(hold: str) -> None:
-    engine = Probe()
-    engine.may[hold].clear()
+    engine = ProbeEngine()
+    engine.gates[hold].clear()
     async with connected(engine) as client:
         await client.send({"command": "START", "config": CONFIG})
-        await until(lambda: engine.request)
+        await wait_until(lambda: engine.request)
         if hold == "finish":
             assert (await client.receive())["resp_type"] == "START"
             await client.end()
-            await until(lambda: engine.finishing)
+            await wait_until(lambda: engine.finishing)
         await client.end(cancel=True)
         assert await client.rest("CANCEL") == []
         assert engine.released.is_set()
@@ -595,7 +596,7 @@ async def test_cancel_stops_an_engine_that_opens_or_finishes(hold: str) -> None:
 async def test_an_engine_that_refuses_fails_the_round_with_its_reason(
     kind: Literal["unsupported", "capacity", "broken"], code: str, act: str
 ) -> None:
-    engine = Probe(refuse_at=act, kind=kind)
+    engine = ProbeEngine(refuse_at=act, kind=kind)
     async with connected(engine) as client:
         await client.send({"command": "START", "config": CONFIG})
         if act != "open":
@@ -609,13 +610,13 @@ async def test_an_engine_that_refuses_fails_the_round_with_its_reason(
 
 
 async def test_an_engine_that_speaks_outside_its_round_is_not_heard() -> None:
-    engine = Probe()
+    engine = ProbeEngine()
     async with connected(engine) as client:
         await client.start()
         await client.end()
         await client.rest()
         stale = engine.emit
-        await engine.say("too late")
+        await engine.emit_text("too late")
         await client.start()
         assert stale is not None
         await stale(Hypothesis(text="much too late", is_final=True, start_ms=0, end_ms=1))
@@ -625,24 +626,24 @@ async def test_an_engine_that_speaks_outside_its_round_is_not_heard() -> None:
 
 @pytest.mark.parametrize("hold", ["open", "finish", ""])
 async def test_a_client_that_leaves_gives_its_recognition_back(hold: str) -> None:
-    engine = Probe()
+    engine = ProbeEngine()
     async with connected(engine) as client:
         if hold:
-            engine.may[hold].clear()
+            engine.gates[hold].clear()
         await client.send({"command": "START", "config": CONFIG})
-        await until(lambda: engine.request)
+        await wait_until(lambda: engine.request)
         if hold != "open":
             await client.receive()
         if hold == "finish":
             await client.end()
-            await until(lambda: engine.finishing)
+            await wait_until(lambda: engine.finishing)
         await client.ws.close()
         async with asyncio.timeout(5):
             await engine.released.wait()
 
 
 async def test_leaving_sends_everybody_of_both_rooms_away() -> None:
-    engine = Probe()
+    engine = ProbeEngine()
     async with contextlib.AsyncExitStack() as clients:
         async with serve(engine) as emulator:
             client = await clients.enter_async_context(dial(emulator))
@@ -702,14 +703,14 @@ async def test_the_last_message_must_have_the_least_size_too() -> None:
 
 
 async def heard(audio: list[bytes], **config: Any) -> bytes:
-    engine = Probe()
+    engine = ProbeEngine()
     async with connected(engine) as client:
         await client.start(**config)
         for message in audio:
             await client.send(message)
         await client.end()
         await client.rest()
-    return bytes(engine.heard)
+    return bytes(engine.received)
 
 
 async def test_pcm_reaches_the_engine_as_it_is_and_half_a_sample_waits() -> None:
@@ -718,13 +719,13 @@ async def test_pcm_reaches_the_engine_as_it_is_and_half_a_sample_waits() -> None
 
 
 async def test_a_long_message_reaches_the_engine_in_pieces_of_100_ms() -> None:
-    engine = Probe()
+    engine = ProbeEngine()
     async with connected(engine) as client:
         await client.start()
         await client.send(SECOND)
         await client.end()
         await client.rest()
-    assert (engine.frames, bytes(engine.heard)) == (10, SECOND)
+    assert (engine.frames, bytes(engine.received)) == (10, SECOND)
 
 
 @pytest.mark.parametrize("law", ["ulaw", "alaw"])
@@ -758,18 +759,18 @@ def test_the_ends_of_the_companding_laws(law: Literal["ulaw", "alaw"], code: int
 
 @pytest.mark.parametrize(("mode", "most_s"), [("short", 60), ("sentence", 60)])
 async def test_audio_beyond_the_length_of_the_mode_is_an_error(mode: str, most_s: int) -> None:
-    engine = Probe()
+    engine = ProbeEngine()
     async with connected(engine, mode) as client:
         await client.start()
         for _ in range(most_s):
             await client.send(SECOND)
         await client.send(bytes(320))
         assert await client.error(running=True) == ("SIS.0309", f"mode {mode} takes {most_s} s of audio at most")
-        assert len(engine.heard) == most_s * 32_000
+        assert len(engine.received) == most_s * 32_000
 
 
 async def test_mode_continue_takes_more_than_a_minute() -> None:
-    engine = Probe()
+    engine = ProbeEngine()
     async with connected(engine) as client:
         await client.start()
         for _ in range(61):
@@ -779,8 +780,8 @@ async def test_mode_continue_takes_more_than_a_minute() -> None:
 
 
 async def test_a_busy_engine_slows_its_client_down() -> None:
-    engine = Probe()
-    engine.may["feed"].clear()
+    engine = ProbeEngine()
+    engine.gates["feed"].clear()
     async with connected(engine) as client:
         await client.start()
         sent = 0
@@ -791,7 +792,7 @@ async def test_a_busy_engine_slows_its_client_down() -> None:
                     sent += 1
         assert sent < 1_000
         assert engine.frames == 1
-        engine.may["feed"].set()
+        engine.gates["feed"].set()
 
 
 # --- results ---------------------------------------------------------------------------------------------------------
@@ -841,7 +842,7 @@ async def test_continue_in_full() -> None:
 
 
 async def test_interims_of_a_sentence_keep_its_start() -> None:
-    engine = Probe()
+    engine = ProbeEngine()
     async with connected(engine) as client:
         await client.start(interim_results="yes")
         assert engine.emit is not None
@@ -861,20 +862,20 @@ async def test_sentence_gives_one_sentence_between_two_events_and_hears_no_more(
 
 
 async def test_after_its_sentence_the_engine_gets_no_audio_until_the_next_start() -> None:
-    engine = Probe()
+    engine = ProbeEngine()
     async with connected(engine, "sentence") as client:
         for _ in range(2):
-            engine.heard.clear()
+            engine.received.clear()
             await client.start()
             await client.send(SECOND)
-            await until(lambda: len(engine.heard) == len(SECOND))
-            await engine.say("That is all.")
-            await engine.say("Or not.")
+            await wait_until(lambda: len(engine.received) == len(SECOND))
+            await engine.emit_text("That is all.")
+            await engine.emit_text("Or not.")
             await client.send(SECOND)
             await client.send(bytes(1))
             await client.end()
             assert [message["resp_type"] for message in await client.rest()] == ["EVENT", "RESULT", "EVENT"]
-            assert bytes(engine.heard) == SECOND
+            assert bytes(engine.received) == SECOND
             assert not engine.finishing
 
 
@@ -898,15 +899,15 @@ async def test_a_sentence_that_end_cuts_off_is_the_only_one_too() -> None:
 
 
 async def test_what_the_engine_finds_behind_the_sentence_while_it_finishes_is_not_told() -> None:
-    engine = Probe()
-    engine.may["finish"].clear()
+    engine = ProbeEngine()
+    engine.gates["finish"].clear()
     async with connected(engine, "sentence") as client:
         await client.start()
         await client.end()
-        await until(lambda: engine.finishing)
-        await engine.say("That is all.")
-        await engine.say("Or not.")
-        engine.may["finish"].set()
+        await wait_until(lambda: engine.finishing)
+        await engine.emit_text("That is all.")
+        await engine.emit_text("Or not.")
+        engine.gates["finish"].set()
         assert await client.rest() == [
             event("VOICE_START", 0),
             result(0, 500, "That is all."),
@@ -984,7 +985,7 @@ async def test_without_add_punc_the_marks_behind_words_are_left_out(
 ) -> None:
     heard_words = tuple(HypothesisWord(text=w, punctuation=p, start_ms=0, end_ms=1) for w, p in words)
     hypothesis = Hypothesis(text=text, is_final=True, start_ms=0, end_ms=1, words=heard_words)
-    engine = Probe()
+    engine = ProbeEngine()
     async with connected(engine) as client:
         for add_punc, expected in (("no", plain), ("yes", text)):
             await client.start(add_punc=add_punc)
@@ -1010,7 +1011,7 @@ async def timed_out(client: Client) -> None:
 
 def test_a_round_without_audio_times_out_after_20_seconds() -> None:
     async def scenario() -> None:
-        engine = Probe()
+        engine = ProbeEngine()
         async with connected(engine) as client:
             await client.start()
             for _ in range(3):
@@ -1026,14 +1027,14 @@ def test_a_round_without_audio_times_out_after_20_seconds() -> None:
 
 def test_pings_and_results_do_not_feed_the_timer() -> None:
     async def scenario() -> None:
-        engine = Probe()
+        engine = ProbeEngine()
         async with connected(engine) as client:
             await client.start(interim_results="yes")
             since = now()
             for _ in range(3):
                 await asyncio.sleep(5)
                 await (await client.ws.ping())
-                await engine.say("still there?", is_final=False)
+                await engine.emit_text("still there?", is_final=False)
                 await client.receive()
             await timed_out(client)
             assert 20 <= now() - since < 20.1
@@ -1062,18 +1063,18 @@ def test_the_timer_runs_wherever_the_client_has_its_turn(stage: str) -> None:
 
 def test_nobody_waits_for_the_client_while_the_engine_opens_or_finishes() -> None:
     async def scenario() -> None:
-        engine = Probe()
+        engine = ProbeEngine()
         async with connected(engine) as client:
-            engine.may["open"].clear()
-            engine.may["finish"].clear()
+            engine.gates["open"].clear()
+            engine.gates["finish"].clear()
             await client.send({"command": "START", "config": CONFIG})
             await asyncio.sleep(100)
-            engine.may["open"].set()
+            engine.gates["open"].set()
             assert (await client.receive())["resp_type"] == "START"
             await asyncio.sleep(19)
             await client.end()
             await asyncio.sleep(100)
-            engine.may["finish"].set()
+            engine.gates["finish"].set()
             assert await client.rest() == []
             since = now()
             await timed_out(client)
@@ -1084,12 +1085,12 @@ def test_nobody_waits_for_the_client_while_the_engine_opens_or_finishes() -> Non
 
 def test_the_timer_starts_afresh_when_an_engine_refuses() -> None:
     async def scenario() -> None:
-        engine = Probe(refuse_at="open")
-        engine.may["open"].clear()
+        engine = ProbeEngine(refuse_at="open")
+        engine.gates["open"].clear()
         async with connected(engine) as client:
             await client.send({"command": "START", "config": CONFIG})
             await asyncio.sleep(100)
-            engine.may["open"].set()
+            engine.gates["open"].set()
             assert (await client.error())[0] == "SIS.0302"
             since = now()
             await timed_out(client)

@@ -18,12 +18,12 @@ SCRIPT = Scripted([("Good morning.", 100, 900), ("How are you?", 1_200, 1_900)])
 @pytest.mark.parametrize("model", FEATURES)
 async def test_a_session_gives_what_the_column_promises(model: str) -> None:
     column = FEATURES[model]
-    options = options_for_model(model)(model=model, sample_rate=column.takes_hz)  # type: ignore[call-arg]
-    audio = bytes(2 * 2 * column.takes_hz)
+    options = options_for_model(model)(model=model, sample_rate=column.accepted_hz)  # type: ignore[call-arg]
+    audio = bytes(2 * 2 * column.accepted_hz)
     async with serve(SCRIPT) as emulator, Client(DashScope("key", endpoint=emulator.dashscope_url)) as client:
         transcript = await client.transcribe([audio], options)
-    heard = ["Good morning."] if ONE_MINUTE in column.has else ["Good morning.", "How are you?"]
+    heard = ["Good morning."] if ONE_MINUTE in column.features else ["Good morning.", "How are you?"]
     assert [result.text for result in transcript.results] == heard
     assert all(result.words for result in transcript.results)
-    assert (transcript.results[0].emotion is not None) == (EMOTION in column.has)
+    assert (transcript.results[0].emotion is not None) == (EMOTION in column.features)
     assert transcript.usage_seconds

@@ -161,20 +161,20 @@ def test_the_feature_table_holds(model: str) -> None:
 
     def accepts(**values: Any) -> bool:
         try:
-            options_for_model(model)(model=model, **{"sample_rate": column.takes_hz, **values})
+            options_for_model(model)(model=model, **{"sample_rate": column.accepted_hz, **values})
         except (ConfigurationError, TypeError):  # TypeError: the whole family has no such option
             return False
         return True
 
     assert accepts()
-    assert column.refuses_hz is None or not accepts(sample_rate=column.refuses_hz)
+    assert column.rejected_hz is None or not accepts(sample_rate=column.rejected_hz)
     assert all(accepts(format=name) for name in FORMATS)
     for option, value in ((HOT_WORDS, "v"), (V1_HOT_WORDS, "p"), (NO_FILLERS, True), (NO_PUNCTUATION, False)):
-        assert accepts(**{option: value}) == (option in column.has), option
-    assert row.emotion == (EMOTION in column.has)
+        assert accepts(**{option: value}) == (option in column.features), option
+    assert row.emotion == (EMOTION in column.features)
     assert (row.starts_per_second, row.yuan_per_second) == (column.starts_per_second, column.yuan_per_second)
-    most_audio_ms = options_for_model(model)(model=model, sample_rate=column.takes_hz).max_audio_ms  # type: ignore[call-arg]
-    assert most_audio_ms == (60_000 if ONE_MINUTE in column.has else None)
+    most_audio_ms = options_for_model(model)(model=model, sample_rate=column.accepted_hz).max_audio_ms  # type: ignore[call-arg]
+    assert most_audio_ms == (60_000 if ONE_MINUTE in column.features else None)
 
 
 # --- Gummy -----------------------------------------------------------------------------------------------------------

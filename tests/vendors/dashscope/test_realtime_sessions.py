@@ -29,7 +29,8 @@ from asr_async.emulator import Scripted, serve
 from asr_async.vendors.dashscope.realtime_models import REALTIME_CAPABILITIES
 
 from ...support.paths import RECORDINGS
-from ...support.probe_engine import Probe, until
+from ...support.probe_engine import ProbeEngine
+from ...support.waiting import wait_until
 
 pytestmark = pytest.mark.both_loops
 
@@ -164,11 +165,11 @@ async def test_settings_that_the_server_refuses_end_the_opening_with_its_words()
 
 
 async def test_a_server_that_fails_ends_the_session_behind_what_it_has_said() -> None:
-    engine = Probe(refuse_at="finish")
+    engine = ProbeEngine(refuse_at="finish")
     async with session(engine=engine) as open_session:
         await open_session.send(SECOND)
-        await until(lambda: engine.heard)
-        await engine.say("one")
+        await wait_until(lambda: engine.received)
+        await engine.emit_text("one")
         with pytest.raises(VendorError, match="cannot finish") as caught:
             await open_session.finish()
         results = open_session.__aiter__()
