@@ -133,7 +133,7 @@ class Client:
         self.session(options)  # refuses what a session would
         assert self._connections is not None  # noqa: S101 - `session` asked
         admit = self._limiter.session_permit(options).wait_to_connect
-        await self._connections.warm(functools.partial(self._service.target, options), admit)
+        await self._connections.warm(functools.partial(self._service.resolve, options), admit)
 
     @property
     def vocabularies(self) -> Vocabularies:

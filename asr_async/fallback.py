@@ -30,7 +30,7 @@ from .errors import (
 )
 from .vendors import model_info
 from .vendors.catalogue import missing_from
-from .vendors.codec import Codec, CommittingCodec
+from .vendors.codec import Codec, TaskDescription
 from .vendors.options import Options
 
 if TYPE_CHECKING:
@@ -126,17 +126,28 @@ class Fallback:
     async def __aexit__(self, *exc_info: object) -> None:
         await self._entered.pop().aclose()
 
-    def codec(self, options: Options, *, task_id: str) -> Codec:
-        """Make a codec for what all members have in common: of the one whose smallest piece of audio is the largest.
-
-        The codec of a connection is made by the choice of its target.
+    def describe(self, options: Options) -> TaskDescription:
+        """Return the facts that hold for every member: audio is sent in messages that all of them accept.
 
         Raises:
             ConfigurationError: the options are not this object's.
         """
         self._refuse_others(options)
-        codecs = [member.codec(task_id=task_id) for member in self._members]
-        return max(codecs, key=lambda codec: codec.frame_limits[0])
+        first, *others = [member.description for member in self._members]
+        return msgspec.structs.replace(
+            first,
+            min_frame_bytes=max(first.min_frame_bytes, *(other.min_frame_bytes for other in others), 1),
+            max_frame_bytes=min([first.max_frame_bytes, *(other.max_frame_bytes for other in others)]),
+        )
+
+    def codec(self, options: Options, *, task_id: str) -> Codec:
+        """Make the codec of the first member; a connection's codec is made by the member that was chosen for it.
+
+        Raises:
+            ConfigurationError: the options are not this object's.
+        """
+        self._refuse_others(options)
+        return self._members[0].codec(task_id=task_id)
 
     @property
     def vocabularies(self) -> Vocabularies:
@@ -147,7 +158,7 @@ class Fallback:
         """
         raise ConfigurationError("Fallback keeps no hot-word tables: they are a vendor's, as of DashScope(...)")
 
-    async def target(self, options: Options) -> Endpoint:
+    async def resolve(self, options: Options) -> Endpoint:
         """Say where to connect: the first member that is not left alone, else the one that failed longest ago.
 
         Raises:
@@ -177,8 +188,7 @@ class _Member:
         self.rotation_s = rotation_s(Retry(), options)
         info = model_info(options)
         self.stops_after_one_sentence = info is not None and info.segmentation == ("one sentence",)
-        codec = self.codec(task_id="")
-        self.takes_commits = isinstance(codec, CommittingCodec) and codec.takes_commits
+        self.description = service.describe(options)
 
     def __repr__(self) -> str:
         return self.name if self.circuit.is_closed else f"{self.name} (down)"
@@ -239,6 +249,7 @@ class _Choice:
         self.rank = member.rank
         self.options = member.options
         self.rotation_s = member.rotation_s
+        self.description = member.description
 
     def __repr__(self) -> str:
         return f"<Choice {self._member!r}>"
@@ -249,7 +260,7 @@ class _Choice:
     async def again(self) -> Endpoint:
         try:
             async with asyncio.timeout(CREDENTIALS_S) as limit:
-                target = await self._member.service.target(self._member.options)
+                target = await self._member.service.resolve(self._member.options)
         except TimeoutError:
             if not limit.expired():
                 raise
@@ -321,7 +332,7 @@ def _check_that_it_can_stand_in(first: _Member, other: _Member) -> None:
             f"Fallback: {first.name} is told {ours.encoding} at {ours.sample_rate} Hz, {other.name} {theirs.encoding} "
             f"at {theirs.sample_rate} Hz: one source goes to both, so declare the same"
         )
-    if first.takes_commits != other.takes_commits:
+    if first.description.takes_commits != other.description.takes_commits:
         raise ConfigurationError(
             f"Fallback: manual_commit differs between {first.name} and {other.name}: commit() must mean the same to all"
         )

@@ -13,7 +13,7 @@ from .vendors import vendor_of
 
 if TYPE_CHECKING:
     from .emulator import Emulator, Engine
-    from .vendors.codec import Codec
+    from .vendors.codec import Codec, TaskDescription
     from .vendors.options import Options
     from .vendors.service import Endpoint, Service, Vocabularies
 
@@ -46,6 +46,10 @@ class Local:
             emulator, self._emulator = self._emulator, None
             await emulator.__aexit__(*exc_info)
 
+    def describe(self, options: Options) -> TaskDescription:
+        """Return the facts about a task of the options' vendor."""
+        return vendor_of(options).service().describe(options)
+
     def codec(self, options: Options, *, task_id: str) -> Codec:
         """The codec of the options' vendor; it knows no address, so it is there before the emulator is."""
         return vendor_of(options).service().codec(options, task_id=task_id)
@@ -59,9 +63,9 @@ class Local:
         """
         raise ConfigurationError("Local() keeps no hot-word tables: they are a vendor's, as of DashScope(...)")
 
-    async def target(self, options: Options) -> Endpoint:
+    async def resolve(self, options: Options) -> Endpoint:
         """The emulator's door for the options' vendor."""
-        return await self._service_for(options).target(options)
+        return await self._service_for(options).resolve(options)
 
     def _service_for(self, options: Options) -> Service:
         if self._emulator is None:

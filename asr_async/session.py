@@ -35,7 +35,7 @@ from .config import Retry
 from .errors import ASRError, ConfigurationError, ConnectionLostError, DeadlineError, LocalProtocolError
 from .results import Event, Result, SessionStats
 from .sources import AHEAD_FRAMES, AudioChunk, AudioSource, FrameReader, PushedAudio, UtteranceEnd, preflight
-from .vendors.codec import ENDINGS, CommittingCodec, Failed, Finished, InputClosed, NoSpeech
+from .vendors.codec import ENDINGS, Failed, Finished, InputClosed, NoSpeech
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from ._limits.limiter import Limiter
     from .audio import AudioBytes
     from .config import Timeouts
-    from .vendors.codec import Codec, CodecEvent, Message
+    from .vendors.codec import CodecEvent, Message
     from .vendors.options import ContextMessage, Options
     from .vendors.service import Service
 
@@ -83,12 +83,13 @@ class Session:
         dialer = Connector(service, options, timeouts, connections, self._permit)
         self._dialer = dialer
         self._retry = retry
-        check_silence(retry, options, takes_commits=self._takes_commits)
-        audio_format = dialer.prototype.audio_format
+        description = dialer.description
+        check_silence(retry, options, takes_commits=description.takes_commits)
+        audio_format = description.audio_format
         self._run = RunState()
         # what `send` fills and the send task empties; never used by a session that is given a source
         self._inbox = PushedAudio()
-        self._framer = Framer(audio_format, min_bytes=dialer.prototype.frame_limits[0])
+        self._framer = Framer(audio_format, min_bytes=description.min_frame_bytes)
         self._ledger = ReplayBuffer(audio_format, max_s=retry.buffer_s)
         self._outbox = ResultQueue()
         self._meter = StatsRecorder(audio_format)
@@ -115,19 +116,15 @@ class Session:
     def __repr__(self) -> str:
         ended = self._run.ended.is_set() and self._run.phase != "closed"
         phase = "ended" if ended else self._run.phase
-        return f"<Session {self._options.model} {phase} request {self._codec.request_id}>"
+        return f"<Session {self._options.model} {phase} request {self._request_id}>"
 
     @property
     def _link(self) -> RecognitionTask | None:
         return self._run.link
 
     @property
-    def _codec(self) -> Codec:
-        return self._dialer.prototype if self._link is None else self._link.codec
-
-    @property
-    def _takes_commits(self) -> bool:
-        return isinstance(self._dialer.prototype, CommittingCodec) and self._dialer.prototype.takes_commits
+    def _request_id(self) -> str:
+        return "" if self._link is None else self._link.codec.request_id
 
     # --- the caller's side -------------------------------------------------------------------------------------------
 
@@ -181,18 +178,19 @@ class Session:
             self._run.is_needed.set()
             await self._run.next_move()
         self._raise_if_ended()
-        frames = self._update_frames(messages)
+        if self._link is None:
+            raise LocalProtocolError(f"the session is {self._run.phase}: open it before you update its context")
+        context_messages = self._context_messages(self._link, messages)
         self._relay.context = tuple(messages)
-        if self._link is not None:
-            await self._link.send(frames)
+        await self._link.send(context_messages)
 
-    def _update_frames(self, messages: Sequence[ContextMessage]) -> Sequence[Message]:
+    def _context_messages(self, link: RecognitionTask, context: Sequence[ContextMessage]) -> Sequence[Message]:
         try:
-            return self._codec.update(messages)
+            return link.context_messages(context)
         except ConfigurationError as error:
-            if self._link is None or not self._link.is_substitute:
+            if not link.is_substitute:
                 raise
-            logger.info("%r: %s takes no context while it stands in: %s", self, self._link.member, error)
+            logger.info("%r: %s takes no context while it stands in: %s", self, link.member, error)
             return ()
 
     async def commit(self) -> None:
@@ -205,7 +203,7 @@ class Session:
             ConfigurationError: the options leave it to the vendor where an utterance ends.
             LocalProtocolError: after `finish`, or beside `stream`.
         """
-        if not self._takes_commits:
+        if not self._dialer.description.takes_commits:
             raise ConfigurationError(
                 f"commit(): {self._options.model} finds the ends of utterances by itself; "
                 "use options that have manual_commit=True"
@@ -258,7 +256,7 @@ class Session:
         """A snapshot of this session's figures."""
         member = None if self._link is None else self._link.member
         return self._meter.snapshot(
-            self._codec.request_id,
+            self._request_id,
             sent_bytes=self._ledger.sent_bytes,
             conflated=self._outbox.conflated,
             member=member,
@@ -423,7 +421,7 @@ class Session:
         except Exception as error:  # noqa: BLE001 - the caller's own error, handed on to the caller as it is
             self._fail_source(error)
             return
-        bytes_per_second = self._dialer.prototype.audio_format.bytes_per_second
+        bytes_per_second = self._dialer.description.audio_format.bytes_per_second
         self._meter.pacer = self._run.pacer = Pacer(bytes_per_second, pace, live=reader.live)
         try:
             while (frames := await self._next_frames(reader)) is not None:
@@ -506,7 +504,7 @@ class Session:
 
     async def _send_silence(self) -> None:
         """Send a frame of silence behind all that the source brought."""
-        run, audio_format = self._run, self._dialer.prototype.audio_format
+        run, audio_format = self._run, self._dialer.description.audio_format
         if (rest := self._framer.cut()) is not None:
             self._ledger.add(rest)
             self._feed.go_on()
@@ -572,7 +570,7 @@ class Session:
             except TimeoutError:
                 if self._has_finished:
                     text = f"the vendor did not confirm the end within {self._timeouts.finish:g} s (Timeouts.finish)"
-                    self._end(DeadlineError(text, retryable=True, request_id=self._codec.request_id))
+                    self._end(DeadlineError(text, retryable=True, request_id=self._request_id or None))
 
     # --- the end -----------------------------------------------------------------------------------------------------
 
@@ -587,7 +585,7 @@ class Session:
         self._relay.stop()
         error = run.source_error or error
         if isinstance(error, ASRError) and error.request_id is None:
-            error.request_id = self._codec.request_id
+            error.request_id = self._request_id or None
         run.error = error
         run.go_down()
         run.ended.set()

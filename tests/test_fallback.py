@@ -590,7 +590,7 @@ async def test_a_connection_that_waits_is_used_by_its_own_member_only() -> None:
                         "Good morning."
                     ]
                 if len(ports) == 2:
-                    choice = (await fallback.target(fallback.options)).choice
+                    choice = (await fallback.resolve(fallback.options)).choice
                     assert choice is not None
                     choice.refused(AuthenticationError("no"))
     assert ports[0] == ports[1]
@@ -600,7 +600,7 @@ async def test_a_connection_that_waits_is_used_by_its_own_member_only() -> None:
 async def test_a_member_has_the_age_limit_of_its_own_model() -> None:
     async with at(HuaweiVendor()) as there:
         fallback = Fallback([(DashScope("key", endpoint="ws://127.0.0.1:1/"), Paraformer()), (huawei(there), Rasr())])
-        target = await fallback.target(fallback.options)
+        target = await fallback.resolve(fallback.options)
         assert target.choice is not None
         assert target.choice.rotation_s is None
         target.choice.refused(LOST)
@@ -749,6 +749,9 @@ async def test_a_service_of_somebody_else_needs_nothing_new() -> None:
         async def __aexit__(self, *exc_info: object) -> None:
             return None
 
+        def describe(self, options: Any) -> Any:
+            return self._service.describe(options)
+
         def codec(self, options: Any, *, task_id: str) -> Any:
             return self._service.codec(options, task_id=task_id)
 
@@ -756,8 +759,8 @@ async def test_a_service_of_somebody_else_needs_nothing_new() -> None:
         def vocabularies(self) -> Any:
             raise ConfigurationError("none")
 
-        async def target(self, options: Any) -> Endpoint:
-            target = await self._service.target(options)
+        async def resolve(self, options: Any) -> Endpoint:
+            target = await self._service.resolve(options)
             return Endpoint(url=target.url, headers=target.headers, refused=lambda *_: ASRError("closed"))
 
     first, second = Vendor(), Vendor()

@@ -32,7 +32,7 @@ logger = logging.getLogger("asr_async")
 class Connector:
     """Opens the links of one session."""
 
-    __slots__ = ("_connections", "_permit", "_service", "options", "prototype", "timeouts")
+    __slots__ = ("_connections", "_permit", "_service", "description", "options", "timeouts")
 
     def __init__(
         self, service: Service, options: Options, timeouts: Timeouts, connections: ConnectionPool, permit: SessionPermit
@@ -47,8 +47,8 @@ class Connector:
         self._permit = permit
         self.options = options
         self.timeouts = timeouts
-        self.prototype = service.codec(options, task_id=uuid.uuid4().hex)
-        """A codec that is never started: for what is the same on every connection."""
+        self.description = service.describe(options)
+        """The facts that are the same for the task of every connection."""
 
     def __repr__(self) -> str:
         return f"<Connector {self.options.model} {self._service!r}>"
@@ -96,7 +96,7 @@ class Connector:
 
     @property
     def _ask(self) -> Callable[[], Awaitable[Endpoint]]:
-        return functools.partial(self._service.target, self.options)
+        return functools.partial(self._service.resolve, self.options)
 
     def _connect_deadline(self) -> float:
         return asyncio.get_running_loop().time() + self.timeouts.connect
@@ -160,9 +160,11 @@ class Connector:
     async def _start(self, transport: WebSocket, target: Endpoint) -> RecognitionTask:
         task_id = uuid.uuid4().hex
         if target.choice is None:
-            codec = self._service.codec(self.options, task_id=task_id)
+            codec, description = self._service.codec(self.options, task_id=task_id), self.description
         else:  # a member has options of its own
-            codec = target.choice.codec(task_id=task_id)
-        link = RecognitionTask(codec, transport, target, self.timeouts, self._permit)
+            codec, description = target.choice.codec(task_id=task_id), target.choice.description
+        link = RecognitionTask(
+            codec, transport, target, description=description, timeouts=self.timeouts, permit=self._permit
+        )
         await link.start()
         return link

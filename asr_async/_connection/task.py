@@ -11,8 +11,8 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, cast
 
-from ..errors import ASRError, DeadlineError
-from ..vendors.codec import ENDINGS, CommittingCodec, Failed, Started
+from ..errors import ASRError, ConfigurationError, DeadlineError
+from ..vendors.codec import ENDINGS, CancellingCodec, CommittingCodec, ContextCodec, Failed, Started
 from .silence import Silence
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .._net.websocket import WebSocket
     from ..audio import AudioBytes
     from ..config import Timeouts
-    from ..vendors.codec import Codec, CodecEvent, Ending, Message
+    from ..vendors.codec import Codec, CodecEvent, Ending, Message, TaskDescription
     from ..vendors.options import ContextMessage
     from ..vendors.service import Endpoint, MemberChoice
     from .pool import ConnectionPool
@@ -42,15 +42,24 @@ class RecognitionTask:
         "_timeouts",
         "_transport",
         "codec",
+        "description",
         "is_finishing",
         "opening",
         "silence",
     )
 
     def __init__(
-        self, codec: Codec, transport: WebSocket, target: Endpoint, timeouts: Timeouts, permit: SessionPermit
+        self,
+        codec: Codec,
+        transport: WebSocket,
+        target: Endpoint,
+        *,
+        description: TaskDescription,
+        timeouts: Timeouts,
+        permit: SessionPermit,
     ) -> None:
         self.codec = codec
+        self.description = description
         self._permit = permit
         self._transport = transport
         self._target = target
@@ -59,7 +68,7 @@ class RecognitionTask:
         # what the vendor said until it was ready
         self.opening: list[CodecEvent] = []
         # what it is sent beside the source
-        self.silence = Silence(codec.audio_format)
+        self.silence = Silence(description.audio_format)
         self.is_finishing = False
         self._is_kept = False
         self._is_proved = False
@@ -139,9 +148,9 @@ class RecognitionTask:
         """
         if frame:
             return self._transport.send(self.codec.audio(frame))
-        if isinstance(self.codec, CommittingCodec):
-            for message in self.codec.commit():
-                self._transport.send(message)
+        assert isinstance(self.codec, CommittingCodec)  # noqa: S101 - the session refuses commits elsewhere
+        for message in self.codec.commit():
+            self._transport.send(message)
         return self.has_room
 
     @property
@@ -175,9 +184,23 @@ class RecognitionTask:
         text = f"the connection took no audio for {self._timeouts.idle:g} s (Timeouts.idle)"
         return DeadlineError(text, retryable=True)
 
-    async def update(self, context: Sequence[ContextMessage]) -> None:
-        """Give the task a new context."""
-        await self.send(self.codec.update(context))
+    def context_messages(self, context: Sequence[ContextMessage]) -> Sequence[Message]:
+        """Return the messages that give the task a new context.
+
+        Raises:
+            ConfigurationError: the model takes none, or not as much.
+        """
+        if isinstance(self.codec, ContextCodec):
+            return self.codec.update_context(context)
+        raise ConfigurationError(self.description.context_refusal or "this model takes no context")
+
+    async def update_context(self, context: Sequence[ContextMessage]) -> None:
+        """Give the task a new context.
+
+        Raises:
+            ASRError: as `context_messages` and `send`.
+        """
+        await self.send(self.context_messages(context))
 
     def finish(self) -> None:
         """Say that no more audio comes. Idempotent.
@@ -192,7 +215,8 @@ class RecognitionTask:
 
     async def cancel(self) -> None:
         """Have the vendor drop what is not recognised yet."""
-        await self.send(self.codec.cancel())
+        if isinstance(self.codec, CancellingCodec):
+            await self.send(self.codec.cancel())
 
     async def send(self, frames: Sequence[Message]) -> None:
         """Send messages; returns when the connection has room for more.

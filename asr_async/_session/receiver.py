@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from .._loop.event import LightEvent
 from ..results import Gap, Reconnected, Result, SpeechEnded, SpeechEnding, SpeechStarted, TranslationArrived
-from ..vendors.codec import FinalPending, Unrecognised, Usage
+from ..vendors.codec import DeferringCodec, FinalPending, Unrecognised, Usage
 from .timeline import Timeline
 
 if TYPE_CHECKING:
@@ -146,8 +146,9 @@ class Receiver:
         """A final has waited long enough for what may still belong to it."""
         timer, link = self._waiting.pop(segment_id)
         timer.cancel()
-        for event in link.codec.overdue(segment_id):
-            self.take(link, event)
+        if isinstance(link.codec, DeferringCodec):
+            for event in link.codec.release_pending(segment_id):
+                self.take(link, event)
 
     def give_out_all(self) -> None:
         """Nothing more comes that could belong to a final."""

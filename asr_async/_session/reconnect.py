@@ -104,7 +104,7 @@ class Reconnector:
         rotation_s = min((s for s in (self._rotation_s, link.rotation_s) if s is not None), default=None)
         self._run.rotate_at_bytes = None
         if rotation_s is not None:
-            limit_bytes = self._dialer.prototype.audio_format.to_bytes(round(rotation_s * 1000))
+            limit_bytes = self._dialer.description.audio_format.to_bytes(round(rotation_s * 1000))
             self._run.rotate_at_bytes = self._ledger.cursor_bytes + limit_bytes
             tasks.start(self._rotate(link, rotation_s))
 
@@ -158,7 +158,7 @@ class Reconnector:
         if run.retiring is not None and run.link is not None:
             run.link.abort()  # what it heard came behind what is now to be heard again
             self._retire(None)
-        if (lost := self._ledger.rewind(min_bytes=self._dialer.prototype.frame_limits[0])) is not None:
+        if (lost := self._ledger.rewind(min_bytes=self._dialer.description.min_frame_bytes)) is not None:
             self._lost.append(lost)
         run.pacer.rewind(self._ledger.cursor_bytes, _now())
         self._delivery.suspend()
@@ -193,7 +193,7 @@ class Reconnector:
 
     def _begin_in_the_middle(self, link: RecognitionTask) -> None:
         """What stood in front of the samples stands in front of the first that this connection hears."""
-        header = self._dialer.prototype.audio_format.header
+        header = self._dialer.description.audio_format.header
         if header and self._ledger.cursor_bytes > 0:
             link.send_audio(header)
 
@@ -212,7 +212,7 @@ class Reconnector:
         if self.context is None:
             return
         try:
-            await link.update(self.context)
+            await link.update_context(self.context)
         except ConfigurationError as error:  # it was taken before, so this is another member
             logger.info("%r: goes on without its context: %s", link, error)
         except BaseException:

@@ -23,9 +23,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ENDINGS",
+    "CancellingCodec",
     "Codec",
     "CodecEvent",
     "CommittingCodec",
+    "ContextCodec",
+    "DeferringCodec",
     "Ending",
     "Failed",
     "FinalPending",
@@ -36,6 +39,7 @@ __all__ = [
     "Started",
     "State",
     "Step",
+    "TaskDescription",
     "TaskLifecycle",
     "Unrecognised",
     "Usage",
@@ -107,22 +111,28 @@ kind, and is asked for each."""
 CodecEvent = Event | Started | Usage | InputClosed | FinalPending | Unrecognised | Ending
 
 
+class TaskDescription(msgspec.Struct, frozen=True, kw_only=True):
+    """The facts about a vendor task that follow from its options alone, known before there is a connection."""
+
+    audio_format: AudioFormat
+    """The format that the vendor is told."""
+    min_frame_bytes: int = 1
+    """The size of the smallest message of audio that the vendor accepts; the last one counts too."""
+    max_frame_bytes: int
+    """The size of the largest one."""
+    takes_commits: bool = False
+    """True if the caller decides where an utterance ends; the codec is a `CommittingCodec` then."""
+    context_refusal: str | None = None
+    """The reason why a running task takes no new context; None if it takes one, and the codec is a `ContextCodec`."""
+
+
 class Codec(Protocol):
-    """One task of one vendor, seen from the client.
+    """The client side of one vendor task: the members that every vendor has.
 
-    `receive` returns what an incoming frame means, and raises `RemoteProtocolError` for one that cannot be read;
-    `overdue` returns events too. Every other method returns the frames to send now, in order.
+    `receive` returns the events of an incoming message, and raises `RemoteProtocolError` for one that cannot be read.
+    Every other method returns the messages to send now, in order. What only some protocols have is in
+    `CommittingCodec`, `ContextCodec`, `CancellingCodec` and `DeferringCodec`.
     """
-
-    @property
-    def audio_format(self) -> AudioFormat:
-        """What the vendor was told that the audio is."""
-        ...
-
-    @property
-    def frame_limits(self) -> tuple[int, int]:
-        """Smallest and largest piece of audio in bytes, the last one included."""
-        ...
 
     @property
     def request_id(self) -> str:
@@ -137,31 +147,12 @@ class Codec(Protocol):
         """Wrap one piece of audio."""
         ...
 
-    def update(self, context: Sequence[ContextMessage]) -> Sequence[Message]:
-        """Give the running task a new context.
-
-        Raises:
-            ConfigurationError: the model takes none, or not so much.
-        """
-        ...
-
     def finish(self) -> Sequence[Message]:
         """Say that no more audio comes; results are still wanted."""
         ...
 
-    def cancel(self) -> Sequence[Message]:
-        """Say that the rest is not wanted any more; empty where the vendor knows only the closing of the connection."""
-        ...
-
     def receive(self, frame: str | bytes) -> list[CodecEvent]:
         """Read one message of the vendor."""
-        ...
-
-    def overdue(self, segment_id: int) -> list[CodecEvent]:
-        """Give out the final of a segment that was `FinalPending`, with what there is; empty if it was given out since.
-
-        A codec has no clock, so its session says when. One that never says `FinalPending` returns nothing.
-        """
         ...
 
 
@@ -190,16 +181,45 @@ def read_message(
 
 
 @runtime_checkable
-class CommittingCodec(Codec, Protocol):
+class CommittingCodec(Protocol):
     """A codec of a protocol in which the caller may say where an utterance ends."""
-
-    @property
-    def takes_commits(self) -> bool:
-        """Whether the options ask for that."""
-        ...
 
     def commit(self) -> Sequence[Message]:
         """Have the audio since the last commit recognised as one utterance."""
+        ...
+
+
+@runtime_checkable
+class ContextCodec(Protocol):
+    """A codec of a protocol whose running task takes a new context."""
+
+    def update_context(self, context: Sequence[ContextMessage]) -> Sequence[Message]:
+        """Replace the context of the running task.
+
+        Raises:
+            ConfigurationError: the model takes none, or not as much.
+        """
+        ...
+
+
+@runtime_checkable
+class CancellingCodec(Protocol):
+    """A codec of a protocol with a message that drops the rest of the task; elsewhere only closing does."""
+
+    def cancel(self) -> Sequence[Message]:
+        """Drop the results that have not arrived yet."""
+        ...
+
+
+@runtime_checkable
+class DeferringCodec(Protocol):
+    """A codec that reports `FinalPending`: a final that a later message may still complete."""
+
+    def release_pending(self, segment_id: int) -> list[CodecEvent]:
+        """Return the final of a segment that is pending, as complete as it is; empty if it was returned since.
+
+        A codec has no clock, so its session decides when.
+        """
         ...
 
 
@@ -269,7 +289,7 @@ class TaskLifecycle:
     def __repr__(self) -> str:
         return f"<TaskLifecycle {self.state.value}>"
 
-    def take(self, step: Step) -> None:
+    def advance(self, step: Step) -> None:
         """Go one step.
 
         Raises:

@@ -15,7 +15,7 @@ import msgspec
 from .._net.hosts import is_loopback
 from ..errors import ASRError, AuthenticationError, ConfigurationError
 from ..hotwords import HotWord, Vocabulary
-from .codec import Codec
+from .codec import Codec, TaskDescription
 from .options import Options
 
 __all__ = [
@@ -86,6 +86,11 @@ class MemberChoice(Protocol):
     @property
     def options(self) -> Options:
         """The member's own."""
+        ...
+
+    @property
+    def description(self) -> TaskDescription:
+        """The facts about the member's tasks."""
         ...
 
     @property
@@ -200,6 +205,14 @@ class Service(Protocol):
 
     async def __aexit__(self, *exc_info: object) -> None: ...
 
+    def describe(self, options: Options) -> TaskDescription:
+        """Return the facts about a task with these options, without a connection.
+
+        Raises:
+            ConfigurationError: the options are another vendor's.
+        """
+        ...
+
     def codec(self, options: Options, *, task_id: str) -> Codec:
         """Make the codec of one task.
 
@@ -217,7 +230,7 @@ class Service(Protocol):
         """
         ...
 
-    async def target(self, options: Options) -> Endpoint:
+    async def resolve(self, options: Options) -> Endpoint:
         """Say where to connect for these options.
 
         Raises:

@@ -432,7 +432,7 @@ def test_models_and_accounts_are_counted_apart() -> None:
     limits = Limits()
 
     def key(service: DashScope | Huawei, options: Options) -> str:
-        target = asyncio.run(service.target(options))
+        target = asyncio.run(service.resolve(options))
         return Limiter(limits).session_permit(options)._about(target)[0]
 
     ours = key(DashScope("sk-ours"), Paraformer())

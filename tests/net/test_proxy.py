@@ -79,7 +79,7 @@ async def recognise(connection: ServerConnection) -> None:
 
 
 async def port_of(service: DashScope) -> int:
-    return int((await service.target(Paraformer())).host.rpartition(":")[2])
+    return int((await service.resolve(Paraformer())).host.rpartition(":")[2])
 
 
 def tls_of(scheme: str, authority: trustme.CA) -> dict[str, Any]:

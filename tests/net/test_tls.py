@@ -98,7 +98,7 @@ async def test_a_message_of_many_records_arrives_whole_at_the_other_side(trusted
 
     payload = random.Random(1).randbytes(8 * 1024 * 1024)
     async with scripted_server(echo, ssl=server_ssl_context(trusted)) as service:
-        transport = await WebSocket.connect(await service.target(Paraformer()), connect_s=5, idle_s=20, close_s=1)
+        transport = await WebSocket.connect(await service.resolve(Paraformer()), connect_s=5, idle_s=20, close_s=1)
         transport.send(payload)
         transport.send("and behind it")
         assert await transport.receive() == payload
@@ -181,7 +181,7 @@ class Tap:
 
     @contextlib.asynccontextmanager
     async def in_front_of(self, service: DashScope) -> AsyncIterator[DashScope]:
-        port = int((await service.target(Paraformer())).host.rpartition(":")[2])
+        port = int((await service.resolve(Paraformer())).host.rpartition(":")[2])
         async with await asyncio.start_server(lambda *ends: self._join(port, *ends), "127.0.0.1", 0) as server:
             yield DashScope(KEY, endpoint=f"wss://127.0.0.1:{server.sockets[0].getsockname()[1]}/")
         await asyncio.gather(*self._handlers)
@@ -501,7 +501,7 @@ def tls_objects_of_asyncio() -> list[Any]:
 
 async def test_the_event_loops_own_tls_with_its_large_buffers_is_not_used(trusted: trustme.CA) -> None:
     with server_in_thread(server_ssl_context(trusted)) as service:
-        target = await service.target(Paraformer())
+        target = await service.resolve(Paraformer())
         gc.collect()
         before = len(tls_objects_of_asyncio())
         _, writer = await asyncio.open_connection(*target.host.split(":"), ssl=ssl.create_default_context())

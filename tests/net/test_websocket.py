@@ -55,7 +55,7 @@ async def connected(
 ) -> AsyncIterator[WebSocket]:
     """A connection to a server with this behaviour."""
     async with scripted_server(behaviour, ping_interval=None, **options) as service:
-        transport = await connect((await service.target(Paraformer())).url, idle_s=idle_s)
+        transport = await connect((await service.resolve(Paraformer())).url, idle_s=idle_s)
         try:
             yield transport
         finally:
@@ -127,7 +127,7 @@ def test_a_connection_whose_bytes_come_one_by_one_says_the_same() -> None:
             [frame(TEXT, b"one", fin=False), frame(PING, b"?"), frame(CONT, b"!"), frame(BINARY, bytes(200))]
         )
         async with scripted_server(saying(said)) as service:
-            port = int((await service.target(Paraformer())).host.rpartition(":")[2])
+            port = int((await service.resolve(Paraformer())).host.rpartition(":")[2])
             async with TcpProxy(port, [NetworkPath(piece_bytes=1)]).serving() as proxy:
                 transport = await connect(f"ws://127.0.0.1:{proxy.port}/")
                 assert await transport.receive() == "one!"
@@ -696,7 +696,7 @@ async def test_credentials_in_the_url_are_sent_where_the_service_has_none(
         seen.append(request.headers.get_all("Authorization"))
 
     async with scripted_server(quiet, process_request=look) as service:
-        host = (await service.target(Paraformer())).host
+        host = (await service.resolve(Paraformer())).host
         transport = await connect(f"ws://user:pass@{host}/", headers=headers)
         assert "pass" not in repr(transport)
         await transport.close()

@@ -553,4 +553,4 @@ async def test_an_unknown_engine_is_refused_by_name() -> None:
 
 async def test_the_local_service_works_only_while_it_is_started() -> None:
     with pytest.raises(LocalProtocolError, match="is not started: use it with connect"):
-        await Local().target(Paraformer())
+        await Local().resolve(Paraformer())

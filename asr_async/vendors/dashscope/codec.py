@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from ...audio import AudioBytes, AudioFormat
+from ...audio import AudioBytes
 from ...results import Result
 from ..codec import (
     CodecEvent,
@@ -27,6 +27,7 @@ from ..codec import (
     Started,
     State,
     Step,
+    TaskDescription,
     TaskLifecycle,
     Unrecognised,
     Usage,
@@ -49,7 +50,7 @@ from .wire import (
     ServerMessage,
 )
 
-__all__ = ["TaskCodec"]
+__all__ = ["TaskCodec", "describe_task"]
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(ServerMessage).decode
@@ -71,23 +72,13 @@ class TaskCodec:
         return f"<TaskCodec {self._options.model} {self._task_id} {self._lifecycle.state.value}>"
 
     @property
-    def audio_format(self) -> AudioFormat:
-        """What the vendor is told that the audio is."""
-        return self._options.audio
-
-    @property
-    def frame_limits(self) -> tuple[int, int]:
-        """Nothing is too small; 16 KB is the upper end of what is advised (SDK pages, 2025-10)."""
-        return 1, 16_384
-
-    @property
     def request_id(self) -> str:
         """The task id: what the vendor's support asks for."""
         return self._task_id
 
     def start(self) -> list[Message]:
         """Open the task."""
-        self._lifecycle.take(Step.START)
+        self._lifecycle.advance(Step.START)
         options = self._options
         phrase_id = options.phrase_id if isinstance(options, Paraformer) else None
         context = options.context if isinstance(options, FunASR | QwenAudio) else None
@@ -104,29 +95,24 @@ class TaskCodec:
 
     def audio(self, frame: AudioBytes) -> Message:
         """Audio goes as it is."""
-        self._lifecycle.take(Step.AUDIO)
+        self._lifecycle.advance(Step.AUDIO)
         return frame
 
-    def update(self, context: Sequence[ContextMessage]) -> list[Message]:
+    def update_context(self, context: Sequence[ContextMessage]) -> list[Message]:
         """Give the running task a new context.
 
         Raises:
             ConfigurationError: the model takes none, or more than the server reads.
         """
         self._options.check_context(context)
-        self._lifecycle.take(Step.UPDATE)
+        self._lifecycle.advance(Step.UPDATE)
         header = ClientHeader("continue-task", self._task_id)
         return [_text(ContinueTask(header, InputPayload(_context_input(context))))]
 
     def finish(self) -> list[Message]:
         """Say that no more audio comes."""
-        self._lifecycle.take(Step.FINISH)
+        self._lifecycle.advance(Step.FINISH)
         return [_text(FinishTask(ClientHeader("finish-task", self._task_id), InputPayload({})))]
-
-    def cancel(self) -> list[Message]:
-        """Nothing to send: the protocol drops a task only with its connection."""
-        self._lifecycle.take(Step.CANCEL)
-        return []
 
     def receive(self, frame: str | bytes) -> list[CodecEvent]:
         """Read one message.
@@ -156,22 +142,22 @@ class TaskCodec:
             case event:
                 return [Unrecognised(event or "message without an event", frame)]
 
-    def overdue(self, segment_id: int) -> list[CodecEvent]:
+    def release_pending(self, segment_id: int) -> list[CodecEvent]:
         """Give out a final whose translations have not come in time."""
-        return self._segments.overdue(segment_id)
+        return self._segments.release_pending(segment_id)
 
     def _read_started(self) -> list[CodecEvent]:
-        self._lifecycle.take(Step.STARTED)
+        self._lifecycle.advance(Step.STARTED)
         return [Started(self._task_id)]
 
     def _read_finished(self, message: ServerMessage) -> list[CodecEvent]:
         is_early = self._lifecycle.state is State.STREAMING and self._options.ends_by_itself
-        self._lifecycle.take(Step.FINISHED_EARLY if is_early else Step.FINISHED)
+        self._lifecycle.advance(Step.FINISHED_EARLY if is_early else Step.FINISHED)
         return [*self._segments.close(), *_usage(message), Finished()]
 
     def _read_failed(self, message: ServerMessage) -> list[CodecEvent]:
         is_finishing = self._lifecycle.state is State.FINISHING
-        self._lifecycle.take(Step.FAIL)
+        self._lifecycle.advance(Step.FAIL)
         header = message.header
         error = error_from_code(
             header.error_code or "",
@@ -181,7 +167,7 @@ class TaskCodec:
         return [NoSpeech(error) if is_finishing and error.code in NOTHING_HEARD_CODES else Failed(error)]
 
     def _read_result(self, message: ServerMessage, raw: str) -> list[CodecEvent]:
-        self._lifecycle.take(Step.RESULT)
+        self._lifecycle.advance(Step.RESULT)
         output = message.payload.output if message.payload else None
         events = self._segments.take(output or Output(), raw=raw)
         if self._options.ends_by_itself and self._has_heard_enough(events):
@@ -194,6 +180,14 @@ class TaskCodec:
         return self._lifecycle.state is State.STREAMING and any(
             isinstance(event, FinalPending) or (isinstance(event, Result) and event.is_final) for event in events
         )
+
+
+def describe_task(options: TaskOptions) -> TaskDescription:
+    """Return the facts about a task.
+
+    No message of audio is too small; 16 KB is the upper end of the documents' advice (SDK pages, 2025-10).
+    """
+    return TaskDescription(audio_format=options.audio, max_frame_bytes=16_384)
 
 
 def _segments(options: TaskOptions, request_id: str) -> Segments:

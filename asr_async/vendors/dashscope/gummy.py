@@ -71,7 +71,7 @@ class TranslatedSegments:
             events += segment.interim()
         return [*events, *endings, *_waiting(still_open)]
 
-    def overdue(self, segment_id: int) -> list[CodecEvent]:
+    def release_pending(self, segment_id: int) -> list[CodecEvent]:
         """Give out a final that has waited long enough, behind those before it."""
         return self._give_out([key for key, segment in self._open.items() if segment.id <= segment_id])
 

@@ -20,13 +20,13 @@ What becomes of trouble, so that no transcript ends silently short:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
-from ...audio import AudioBytes, AudioFormat
-from ...errors import ASRError, ConfigurationError, VendorError
+from ...audio import AudioBytes
+from ...errors import ASRError, VendorError
 from ...results import Result, SpeechEnded, SpeechStarted
 from ..codec import (
     CodecEvent,
@@ -36,11 +36,11 @@ from ..codec import (
     Started,
     State,
     Step,
+    TaskDescription,
     TaskLifecycle,
     Unrecognised,
     read_message,
 )
-from ..options import ContextMessage
 from .errors import VENDOR, error_from_code
 from .realtime_models import QwenRealtime
 from .realtime_wire import (
@@ -69,7 +69,7 @@ from .realtime_wire import (
     WireSpeechStopped,
 )
 
-__all__ = ["RealtimeCodec"]
+__all__ = ["RealtimeCodec", "describe_session"]
 
 MAX_APPEND_BYTES = 15 * 1024 * 1024 // 4 * 3
 """What makes 15 MiB of base64, the most that one message may hold (client event page, 2026-03-15)."""
@@ -88,6 +88,16 @@ class _Kind(msgspec.Struct, frozen=True):
 _decode_kind = msgspec.json.Decoder(_Kind).decode
 
 Events = list[CodecEvent]
+
+
+def describe_session(options: QwenRealtime) -> TaskDescription:
+    """Return the facts about a session."""
+    return TaskDescription(
+        audio_format=options.audio,
+        max_frame_bytes=MAX_APPEND_BYTES,
+        takes_commits=options.manual_commit,
+        context_refusal=f"context: {options.model} takes it as corpus_text, at the start only",
+    )
 
 
 class RealtimeCodec:
@@ -118,59 +128,31 @@ class RealtimeCodec:
     # --- what we say -------------------------------------------------------------------------------------------------
 
     @property
-    def audio_format(self) -> AudioFormat:
-        """What the vendor is told that the audio is."""
-        return self._options.audio
-
-    @property
-    def frame_limits(self) -> tuple[int, int]:
-        """Smallest and largest piece of audio in bytes, the last one included."""
-        return 1, MAX_APPEND_BYTES
-
-    @property
     def request_id(self) -> str:
         """The session's id, which the server gives with its first message; empty until then."""
         return self._session_id
 
-    @property
-    def takes_commits(self) -> bool:
-        """Whether the caller cuts."""
-        return self._options.manual_commit
-
     def start(self) -> list[Message]:
         """Set the session up."""
-        self._lifecycle.take(Step.START)
+        self._lifecycle.advance(Step.START)
         return [_text(SessionUpdate(event_id=self._next_event_id(), session=_session_config(self._options)))]
 
     def audio(self, frame: AudioBytes) -> Message:
         """Audio goes as base64."""
-        self._lifecycle.take(Step.AUDIO)
+        self._lifecycle.advance(Step.AUDIO)
         self._sent_bytes += len(frame)
         return _text(Append(event_id=self._next_event_id(), audio=memoryview(frame)))
 
     def commit(self) -> list[Message]:
         """Have the audio since the last commit recognised as one utterance; nothing to send if there is none."""
-        self._lifecycle.take(Step.COMMIT)
+        self._lifecycle.advance(Step.COMMIT)
         return self._commit()
 
     def finish(self) -> list[Message]:
         """Say that no more audio comes; in the manual mode, what is not committed yet is the last utterance."""
-        self._lifecycle.take(Step.FINISH)
-        commit = self._commit() if self.takes_commits else []
+        self._lifecycle.advance(Step.FINISH)
+        commit = self._commit() if self._options.manual_commit else []
         return [*commit, _text(Finish(event_id=self._next_event_id()))]
-
-    def update(self, context: Sequence[ContextMessage]) -> list[Message]:  # noqa: ARG002 - the codecs' common face
-        """The protocol knows a context from the start only.
-
-        Raises:
-            ConfigurationError: always.
-        """
-        raise ConfigurationError(f"context: {self._options.model} takes it as corpus_text, at the start only")
-
-    def cancel(self) -> list[Message]:
-        """Nothing to send: the protocol drops what it has committed only with its connection."""
-        self._lifecycle.take(Step.CANCEL)
-        return []
 
     def _commit(self) -> list[Message]:
         if self._sent_bytes == max(self._commits.values(), default=self._committed_bytes):
@@ -184,10 +166,6 @@ class RealtimeCodec:
         return f"{self._task_id}_{self._event_count}"
 
     # --- what the server says ----------------------------------------------------------------------------------------
-
-    def overdue(self, segment_id: int) -> Events:  # noqa: ARG002 - the codecs' common face
-        """No final of this protocol waits for anything."""
-        return []
 
     def receive(self, frame: str | bytes) -> Events:
         """Read one message.
@@ -211,7 +189,7 @@ class RealtimeCodec:
     def _read_updated(self, event: SessionUpdated, _raw: str) -> Events:
         if self._lifecycle.state is State.STREAMING:
             return []  # said twice
-        self._lifecycle.take(Step.STARTED)
+        self._lifecycle.advance(Step.STARTED)
         self._session_id = self._session_id or event.session.id
         return [Started(self._session_id)]
 
@@ -220,7 +198,7 @@ class RealtimeCodec:
             text = "DashScope finished the session without the final text of all that was said"
             error = VendorError(text, retryable=True, request_id=self._session_id or None, vendor=VENDOR)
             return self._fail(error)
-        self._lifecycle.take(Step.FINISHED)
+        self._lifecycle.advance(Step.FINISHED)
         return [Finished()]
 
     def _read_error(self, event: ErrorEvent, raw: str) -> Events:
@@ -237,7 +215,7 @@ class RealtimeCodec:
         return fault.type == "invalid_request_error" and not is_about_ours
 
     def _read_item_event(self, event: ServerEvent, raw: str) -> Events:
-        self._lifecycle.take(Step.RESULT)
+        self._lifecycle.advance(Step.RESULT)
         segments, events = self._segments, Events()
         match event:
             case WireSpeechStarted():
@@ -266,7 +244,7 @@ class RealtimeCodec:
         return started
 
     def _to_ms(self, size_bytes: int) -> int | None:
-        return None if self.audio_format.bytes_per_second is None else self.audio_format.to_ms(size_bytes)
+        return None if self._options.audio.bytes_per_second is None else self._options.audio.to_ms(size_bytes)
 
     def _error(self, fault: Fault) -> ASRError:
         text = fault.message or "DashScope reported an error without a reason"
@@ -279,7 +257,7 @@ class RealtimeCodec:
         )
 
     def _fail(self, error: ASRError) -> Events:
-        self._lifecycle.take(Step.FAIL)
+        self._lifecycle.advance(Step.FAIL)
         return [Failed(error)]
 
 

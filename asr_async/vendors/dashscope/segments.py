@@ -24,7 +24,7 @@ class Segments(Protocol):
         """Turn what was recognised into events; empty where it says nothing new."""
         ...
 
-    def overdue(self, segment_id: int) -> list[CodecEvent]:
+    def release_pending(self, segment_id: int) -> list[CodecEvent]:
         """See `Codec.overdue`."""
         ...
 
@@ -81,7 +81,7 @@ class PlainSegments:
             events.append(SpeechEnded(segment_id=self._id, end_ms=end_ms))
         return events
 
-    def overdue(self, segment_id: int) -> list[CodecEvent]:  # noqa: ARG002 - the common face
+    def release_pending(self, segment_id: int) -> list[CodecEvent]:  # noqa: ARG002 - the common face
         """Nothing: a final never waits."""
         return []
 

@@ -17,15 +17,15 @@ import msgspec
 
 from ..._net.user_agent import __version__
 from ...errors import ConfigurationError
-from ..codec import Codec
+from ..codec import Codec, TaskDescription
 from ..options import Options, check_range, did_you_mean
 from ..service import Endpoint, TemporaryKey, check_endpoint
-from .codec import TaskCodec
+from .codec import TaskCodec, describe_task
 from .credentials import ApiKey, KeyFunction, account_of, is_temporary
 from .errors import error_from_handshake
 from .hotwords import has_phrases
 from .models import CAPABILITIES, TaskOptions
-from .realtime import RealtimeCodec
+from .realtime import RealtimeCodec, describe_session
 from .realtime_models import QwenRealtime
 from .rest import Rest
 from .rest_wire import TOKENS_PATH, Token
@@ -47,6 +47,7 @@ class _Protocol(msgspec.Struct, frozen=True):
     """One of the two protocols: where it is spoken, and by whom."""
 
     path: str
+    describe: Callable[..., TaskDescription]
     codec: Callable[..., Codec]
     names_model_in_url: bool
     reuse_s: float | None
@@ -54,8 +55,8 @@ class _Protocol(msgspec.Struct, frozen=True):
 
 
 _PROTOCOLS: dict[type[TaskOptions | QwenRealtime], _Protocol] = {
-    TaskOptions: _Protocol(INFERENCE_PATH, TaskCodec, names_model_in_url=False, reuse_s=REUSE_S),
-    QwenRealtime: _Protocol(REALTIME_PATH, RealtimeCodec, names_model_in_url=True, reuse_s=None),
+    TaskOptions: _Protocol(INFERENCE_PATH, describe_task, TaskCodec, names_model_in_url=False, reuse_s=REUSE_S),
+    QwenRealtime: _Protocol(REALTIME_PATH, describe_session, RealtimeCodec, names_model_in_url=True, reuse_s=None),
 }
 """Which protocol the options of a class, or of one derived from it, are spoken over."""
 
@@ -137,6 +138,15 @@ class DashScope:
     async def __aexit__(self, *exc_info: object) -> None:
         return None
 
+    def describe(self, options: Options) -> TaskDescription:
+        """Return the facts about one task.
+
+        Raises:
+            ConfigurationError: the options are another vendor's.
+        """
+        options, protocol = _with_protocol(options)
+        return protocol.describe(options)
+
     def codec(self, options: Options, *, task_id: str) -> Codec:
         """Make the codec of one task.
 
@@ -165,7 +175,7 @@ class DashScope:
         token = await self._rest.call("POST", f"{TOKENS_PATH}?expire_in_seconds={expires_in}", Token)
         return TemporaryKey(value=token.token, expires_at=token.expires_at)
 
-    async def target(self, options: Options) -> Endpoint:
+    async def resolve(self, options: Options) -> Endpoint:
         """Say where to connect.
 
         Raises:

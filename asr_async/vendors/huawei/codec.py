@@ -10,12 +10,12 @@ codec says `InputClosed` and the round goes on to its end as always: END is sent
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import msgspec
 
-from ...audio import AudioBytes, AudioFormat
-from ...errors import ASRError, ConfigurationError, VendorError
+from ...audio import AudioBytes
+from ...errors import ASRError, VendorError
 from ...results import Result, SpeechEnded, SpeechStarted, Word
 from ..codec import (
     CodecEvent,
@@ -26,16 +26,16 @@ from ..codec import (
     Started,
     State,
     Step,
+    TaskDescription,
     TaskLifecycle,
     Unrecognised,
     read_message,
 )
-from ..options import ContextMessage
 from .errors import VENDOR, error_from_code
 from .models import FRAME_LIMITS, Rasr
 from .wire import ClientMessage, End, Segment, ServerMessage, Start, WireResult
 
-__all__ = ["RasrCodec"]
+__all__ = ["RasrCodec", "describe_round"]
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(ServerMessage).decode
@@ -56,6 +56,17 @@ MAX_REMEMBERED = 64
 
 
 Events = list[CodecEvent]
+
+
+def describe_round(options: Rasr) -> TaskDescription:
+    """Return the facts about one round."""
+    min_bytes, max_bytes = FRAME_LIMITS[options.audio.sample_rate]
+    return TaskDescription(
+        audio_format=options.audio,
+        min_frame_bytes=min_bytes,
+        max_frame_bytes=max_bytes,
+        context_refusal=f"context: {options.model} takes none, nor does another model of Huawei",
+    )
 
 
 class RasrCodec:
@@ -82,46 +93,28 @@ class RasrCodec:
         return f"<RasrCodec {self._options.model} {trace_id} {self._lifecycle.state.value}>"
 
     @property
-    def audio_format(self) -> AudioFormat:
-        """What the vendor is told that the audio is."""
-        return self._options.audio
-
-    @property
-    def frame_limits(self) -> tuple[int, int]:
-        """Smallest and largest piece of audio in bytes, the last one included."""
-        return FRAME_LIMITS[self.audio_format.sample_rate]
-
-    @property
     def request_id(self) -> str:
         """The trace id, which the server gives with its first message; empty until then."""
         return self._trace_id
 
     def start(self) -> list[Message]:
         """Open the round."""
-        self._lifecycle.take(Step.START)
+        self._lifecycle.advance(Step.START)
         return [_text(Start(self._options.config()))]
 
     def audio(self, frame: AudioBytes) -> Message:
         """Audio goes as it is."""
-        self._lifecycle.take(Step.AUDIO)
+        self._lifecycle.advance(Step.AUDIO)
         return frame
-
-    def update(self, context: Sequence[ContextMessage]) -> list[Message]:  # noqa: ARG002 - the codecs' common face
-        """No model of Huawei takes a context.
-
-        Raises:
-            ConfigurationError: always.
-        """
-        raise ConfigurationError(f"context: {self._options.model} takes none, nor does another model of Huawei")
 
     def finish(self) -> list[Message]:
         """Say that no more audio comes."""
-        self._lifecycle.take(Step.FINISH)
+        self._lifecycle.advance(Step.FINISH)
         return [_text(End())]
 
     def cancel(self) -> list[Message]:
         """Have the server drop what is not recognised yet."""
-        self._lifecycle.take(Step.CANCEL)
+        self._lifecycle.advance(Step.CANCEL)
         return [_text(End(cancel=True))]
 
     def receive(self, frame: str | bytes) -> Events:
@@ -146,17 +139,13 @@ class RasrCodec:
             return [Unrecognised(f"{kind} of an earlier round", frame)]
         return reader(message, frame)
 
-    def overdue(self, segment_id: int) -> Events:  # noqa: ARG002 - the codecs' common face
-        """Nothing: a final never waits."""
-        return []
-
     def _read_start(self, message: ServerMessage, _raw: str) -> Events:
-        self._lifecycle.take(Step.STARTED)
+        self._lifecycle.advance(Step.STARTED)
         self._trace_id = message.trace_id or ""
         return [Started(self._trace_id)]
 
     def _read_result(self, message: ServerMessage, raw: str) -> Events:
-        self._lifecycle.take(Step.RESULT)
+        self._lifecycle.advance(Step.RESULT)
         if message.segments is None:
             return [Unrecognised("RESULT without segments", raw)]
         request_id = message.trace_id or self._trace_id
@@ -166,7 +155,7 @@ class RasrCodec:
         return events
 
     def _read_event(self, message: ServerMessage, raw: str) -> Events:
-        self._lifecycle.take(Step.RESULT)
+        self._lifecycle.advance(Step.RESULT)
         name = EVENT_NAMES.get(message.event or "")
         if name == "VOICE_START":
             return [*self._segments.announce(message.timestamp or 0)]
@@ -187,7 +176,7 @@ class RasrCodec:
         if self._cut_off is not None:
             return self._fail(self._cut_off)
         is_early = self._lifecycle.state is State.STREAMING and self._options.capability.ends_by_itself
-        self._lifecycle.take(Step.FINISHED_EARLY if is_early else Step.FINISHED)
+        self._lifecycle.advance(Step.FINISHED_EARLY if is_early else Step.FINISHED)
         return [Finished()]
 
     def _read_error(self, message: ServerMessage, _raw: str) -> Events:
@@ -195,7 +184,7 @@ class RasrCodec:
         return self._fail(error_from_code(message.error_code or "", text, request_id=self._id_of(message)))
 
     def _fail(self, error: ASRError) -> Events:
-        self._lifecycle.take(Step.FAIL)
+        self._lifecycle.advance(Step.FAIL)
         return [Failed(error)]
 
     def _id_of(self, message: ServerMessage) -> str | None:

@@ -19,9 +19,10 @@ import msgspec
 from ..._net.http import HttpResponse, request
 from ..._net.user_agent import __version__
 from ...errors import ASRError, AuthenticationError, ConfigurationError
+from ..codec import TaskDescription
 from ..options import Options
 from ..service import Endpoint, check_endpoint, fingerprint
-from .codec import RasrCodec
+from .codec import RasrCodec, describe_round
 from .credentials import Account, Credentials, GivenToken, Keys, from_arguments, from_environment
 from .errors import STALE_TOKEN_CODES, error_from_refusal
 from .models import Rasr
@@ -122,6 +123,14 @@ class Huawei:
     async def __aexit__(self, *exc_info: object) -> None:
         return None
 
+    def describe(self, options: Options) -> TaskDescription:
+        """Return the facts about one round.
+
+        Raises:
+            ConfigurationError: the options are another vendor's.
+        """
+        return describe_round(_checked_options(options))
+
     def codec(self, options: Options, *, task_id: str) -> RasrCodec:  # noqa: ARG002 - the server gives the id here
         """Make the codec of one round.
 
@@ -135,7 +144,7 @@ class Huawei:
         """The hot-word tables of this project and region."""
         return HuaweiVocabularies(self._call_vocabularies)
 
-    async def target(self, options: Options) -> Endpoint:
+    async def resolve(self, options: Options) -> Endpoint:
         """Say where to connect, with a signature or a token.
 
         Raises:

@@ -143,12 +143,12 @@ async def test_a_timeout_of_the_functions_own_is_not_taken_for_ours() -> None:
 @pytest.mark.parametrize("nothing", ["", " \n", None])
 async def test_a_function_that_gives_no_key_is_an_authentication_error(nothing: Any) -> None:
     with pytest.raises(AuthenticationError, match="the function given as api_key= gave no key"):
-        await DashScope(lambda: nothing).target(Paraformer())
+        await DashScope(lambda: nothing).resolve(Paraformer())
 
 
 async def test_what_cannot_be_a_key_is_not_shown() -> None:
     with pytest.raises(AuthenticationError, match="holds characters that no key has") as caught:
-        await DashScope(lambda: "sk-a\r\nX-Evil: 1").target(Paraformer())
+        await DashScope(lambda: "sk-a\r\nX-Evil: 1").resolve(Paraformer())
     assert "Evil" not in str(caught.value)
 
 
@@ -194,14 +194,14 @@ async def test_a_request_is_made_again_once_only() -> None:
 
 async def test_a_refused_key_is_worth_another_try_once_and_only_where_a_function_gives_it() -> None:
     refused = AuthenticationError("no", code="InvalidApiKey")
-    given = await DashScope(KEY).target(Paraformer())
+    given = await DashScope(KEY).resolve(Paraformer())
     assert not given.renew(refused)
     service = DashScope(lambda: KEY)
-    target = await service.target(Paraformer())
+    target = await service.resolve(Paraformer())
     assert not target.renew(AuthenticationError("no right to the model", code="Model.AccessDenied"))
     assert target.renew(refused)
     assert not target.renew(refused)
-    assert not (await service.target(Paraformer())).renew(refused)  # the function gave the same again
+    assert not (await service.resolve(Paraformer())).renew(refused)  # the function gave the same again
 
 
 async def test_a_client_makes_temporary_keys_where_its_vendor_has_them() -> None:

@@ -160,7 +160,7 @@ def test_a_final_waits_for_the_final_translation_and_is_an_interim_until_then() 
     assert brief(hear(codec, None, translated("Hell"))) == [(0, "你好", "interim", {"en": "Hell"})]
     final = hear(codec, None, translated("Hello", end=True))
     assert brief(final) == [(0, "你好", "final", {"en": "Hello"}), SpeechEnded(segment_id=0, end_ms=900)]
-    assert codec.overdue(0) == []
+    assert codec.release_pending(0) == []
 
 
 def test_a_translation_that_is_final_first_waits_for_what_was_said() -> None:
@@ -181,11 +181,11 @@ def test_every_target_language_is_waited_for() -> None:
 def test_a_final_that_has_waited_long_enough_is_given_out_with_what_is_there() -> None:
     codec = started()
     hear(codec, part("你好", end=True), translated("Hel"))
-    events = codec.overdue(0)
+    events = codec.release_pending(0)
     assert brief(events) == [(0, "你好", "final", {"en": "Hel"}), SpeechEnded(segment_id=0, end_ms=900)]
     (final,) = (event for event in events if isinstance(event, Result))
     assert not final.translations["en"].is_final
-    assert codec.overdue(0) == []
+    assert codec.release_pending(0) == []
 
 
 def test_a_later_sentences_final_translation_says_that_the_translator_has_moved_on() -> None:
@@ -211,7 +211,7 @@ def test_finals_keep_their_order_and_interims_of_later_sentences_are_not_held_ba
     held = hear(codec, part("b", 1, end=True), translated("B", 1, end=True))
     assert only_results(held) == [(1, "b", "interim", {"en": "B"})]
     assert FinalPending(1) in held
-    both = codec.overdue(1)
+    both = codec.release_pending(1)
     assert only_results(both) == [(0, "a", "final", {"en": "A"}), (1, "b", "final", {"en": "B"})]
 
 
@@ -219,13 +219,13 @@ def test_an_unfinished_sentence_holds_a_later_final_until_that_is_overdue() -> N
     codec = started(Gummy())
     hear(codec, part("a", 0))
     assert brief(hear(codec, part("b", 1, end=True)))[1:] == [(1, "b", "interim", {}), FinalPending(1)]
-    assert only_results(codec.overdue(1)) == [(0, "a", "final", {}), (1, "b", "final", {})]
+    assert only_results(codec.release_pending(1)) == [(0, "a", "final", {}), (1, "b", "final", {})]
 
 
 def test_a_translation_after_its_final_is_an_event_of_its_own() -> None:
     codec = started()
     hear(codec, part("你好", end=True))
-    codec.overdue(0)
+    codec.release_pending(0)
     for text, is_final in (("Hel", False), ("Hello", True)):
         (event,) = hear(codec, None, translated(text, end=is_final))
         assert isinstance(event, TranslationArrived)
@@ -237,7 +237,7 @@ def test_a_translation_after_its_final_is_an_event_of_its_own() -> None:
 def test_a_late_translation_may_share_its_message_with_the_next_sentence() -> None:
     codec = started()
     hear(codec, part("a", 0, end=True))
-    codec.overdue(0)
+    codec.release_pending(0)
     events = hear(codec, part("b", 1), translated("A", 0, end=True))
     assert isinstance(events[0], TranslationArrived)
     assert only_results(events) == [(1, "b", "interim", {})]
@@ -262,7 +262,7 @@ def test_a_sentence_that_goes_on_after_its_final_is_reported() -> None:
     codec = started(Gummy())
     hear(codec, part("a", 0))
     hear(codec, part("b", 1, end=True))
-    codec.overdue(1)
+    codec.release_pending(1)
     (event,) = hear(codec, part("a more", 0, end=True))
     assert isinstance(event, Unrecognised)
     assert event.name == "sentence that goes on after its final"
@@ -367,7 +367,7 @@ def test_without_transcription_the_translation_makes_the_segments_and_the_text_i
 def test_without_transcription_a_sentence_waits_for_its_other_languages() -> None:
     codec = started(Gummy(strict=False, transcription_enabled=False, translation_target_languages=["en", "fr"]))
     assert FinalPending(0) in hear(codec, None, translated("Hello", end=True))
-    assert only_results(codec.overdue(0)) == [(0, "", "final", {"en": "Hello"})]
+    assert only_results(codec.release_pending(0)) == [(0, "", "final", {"en": "Hello"})]
 
 
 # --- the end ---------------------------------------------------------------------------------------------------------
@@ -393,7 +393,7 @@ def test_a_failed_task_leaves_the_waiting_final_to_be_asked_for() -> None:
     hear(codec, part("a", end=True))
     (event,) = codec.receive(server("task-failed", error_code="InternalError"))
     assert isinstance(event, Failed)
-    assert only_results(codec.overdue(0)) == [(0, "a", "final", {})]
+    assert only_results(codec.release_pending(0)) == [(0, "a", "final", {})]
 
 
 def test_sentences_that_wait_are_bounded() -> None:

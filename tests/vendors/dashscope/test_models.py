@@ -303,7 +303,7 @@ def test_not_strict_does_not_take_a_known_model_for_one_of_another_family() -> N
 
 async def test_a_model_that_the_table_does_not_know_may_be_in_any_region() -> None:
     options = Gummy(model="gummy-realtime-v2", strict=False)
-    target = await DashScope("sk-test", region="ap-southeast-1").target(options)
+    target = await DashScope("sk-test", region="ap-southeast-1").resolve(options)
     assert target.host == "dashscope-intl.aliyuncs.com"
     with pytest.raises(ConfigurationError, match="does not have gummy-realtime-v1: cn-beijing does"):
-        await DashScope("sk-test", region="ap-southeast-1").target(Gummy())
+        await DashScope("sk-test", region="ap-southeast-1").resolve(Gummy())

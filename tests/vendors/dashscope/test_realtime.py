@@ -9,8 +9,6 @@ from typing import Any
 import pytest
 
 from asr_async import (
-    ConfigurationError,
-    ContextMessage,
     LocalProtocolError,
     Paraformer,
     QwenRealtime,
@@ -21,10 +19,20 @@ from asr_async import (
     SpeechStarted,
     VendorError,
 )
-from asr_async.vendors.codec import CodecEvent, CommittingCodec, Failed, Finished, Message, Started, Unrecognised
+from asr_async.vendors.codec import (
+    CancellingCodec,
+    CodecEvent,
+    CommittingCodec,
+    ContextCodec,
+    Failed,
+    Finished,
+    Message,
+    Started,
+    Unrecognised,
+)
 from asr_async.vendors.dashscope.codec import TaskCodec
 from asr_async.vendors.dashscope.models import TaskOptions
-from asr_async.vendors.dashscope.realtime import MAX_REMEMBERED, RealtimeCodec
+from asr_async.vendors.dashscope.realtime import MAX_REMEMBERED, RealtimeCodec, describe_session
 
 TRANSCRIPTION = "conversation.item.input_audio_transcription"
 HALF_SECOND = memoryview(bytes(16_000))
@@ -162,27 +170,28 @@ def test_in_manual_mode_finish_commits_what_is_left(sent: bool) -> None:
     assert kinds(codec.finish()) == ["input_audio_buffer.commit"] * sent + ["session.finish"]
 
 
-def test_whoever_may_cut_is_told_by_the_options() -> None:
-    assert streaming(manual_commit=True).takes_commits
-    assert not streaming().takes_commits
+def test_the_options_decide_whether_the_caller_commits() -> None:
+    assert describe_session(QwenRealtime(manual_commit=True)).takes_commits
+    assert not describe_session(QwenRealtime()).takes_commits
     assert isinstance(streaming(), CommittingCodec)
     options: TaskOptions = Paraformer()
     assert not isinstance(TaskCodec(options, task_id="T"), CommittingCodec)
 
 
-def test_cancelling_says_nothing_and_steps_out_of_order_are_refused() -> None:
+def test_there_is_no_message_for_cancelling_and_steps_out_of_order_are_refused() -> None:
     codec = RealtimeCodec(QwenRealtime(), task_id="T")
     with pytest.raises(LocalProtocolError, match="cannot audio while the task is idle"):
         codec.audio(HALF_SECOND)
     codec.start()
     with pytest.raises(LocalProtocolError, match="cannot commit while the task is starting"):
         codec.commit()
-    assert codec.cancel() == []
-    assert repr(codec) == "<RealtimeCodec qwen3-asr-flash-realtime T done>"
+    assert not isinstance(codec, CancellingCodec)
+    assert repr(codec) == "<RealtimeCodec qwen3-asr-flash-realtime T starting>"
 
 
 def test_a_piece_of_audio_is_limited_by_what_one_message_may_hold() -> None:
-    smallest, largest = streaming().frame_limits
+    description = describe_session(QwenRealtime())
+    smallest, largest = description.min_frame_bytes, description.max_frame_bytes
     assert (smallest, len(base64.b64encode(bytes(largest)))) == (1, 15 * 1024 * 1024)
 
 
@@ -467,5 +476,6 @@ def test_results_before_the_session_has_started_are_out_of_order() -> None:
 
 
 def test_a_context_is_taken_at_the_start_only() -> None:
-    with pytest.raises(ConfigurationError, match="takes it as corpus_text, at the start only"):
-        streaming().update([ContextMessage("user", "names")])
+    refusal = describe_session(QwenRealtime()).context_refusal
+    assert refusal == "context: qwen3-asr-flash-realtime takes it as corpus_text, at the start only"
+    assert not isinstance(streaming(), ContextCodec)

@@ -43,7 +43,7 @@ def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 async def test_where_it_connects(service: DashScope, options: Options, url: str) -> None:
-    assert (await service.target(options)).url == url
+    assert (await service.resolve(options)).url == url
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_the_rest_side_of_the_environment_is_behind_every_argument(monkeypatch: 
 
 @pytest.mark.parametrize(("inspect_data", "header"), [(None, None), (False, None), (True, "enable")])
 async def test_a_content_check_is_asked_for_only_when_wanted(inspect_data: bool | None, header: str | None) -> None:
-    target = await DashScope(KEY, inspect_data=inspect_data).target(Paraformer())
+    target = await DashScope(KEY, inspect_data=inspect_data).resolve(Paraformer())
     assert target.headers.get("X-DashScope-DataInspection") == header
 
 
@@ -91,12 +91,12 @@ async def test_a_content_check_is_asked_for_only_when_wanted(inspect_data: bool 
 )
 async def test_an_endpoint_is_turned_to_the_path_that_the_model_speaks(endpoint: str, realtime: str) -> None:
     service = DashScope(KEY, endpoint=f"wss://host{endpoint}")
-    assert (await service.target(QwenRealtime())).url == f"wss://host{realtime}"
+    assert (await service.resolve(QwenRealtime())).url == f"wss://host{realtime}"
 
 
 async def test_an_endpoint_of_the_realtime_path_serves_the_task_models_on_theirs() -> None:
     service = DashScope(KEY, endpoint="wss://host/api-ws/v1/realtime")
-    assert (await service.target(Paraformer())).url == "wss://host/api-ws/v1/inference"
+    assert (await service.resolve(Paraformer())).url == "wss://host/api-ws/v1/inference"
 
 
 def test_each_model_gets_the_codec_of_its_protocol() -> None:
@@ -105,7 +105,7 @@ def test_each_model_gets_the_codec_of_its_protocol() -> None:
 
 
 async def test_what_it_says_at_the_door() -> None:
-    headers = (await DashScope(f" {KEY}\n", workspace="ws-1").target(Paraformer())).headers
+    headers = (await DashScope(f" {KEY}\n", workspace="ws-1").resolve(Paraformer())).headers
     assert headers["Authorization"] == f"Bearer {KEY}"
     assert headers["X-DashScope-WorkSpace"] == "ws-1"
     assert headers["User-Agent"].startswith("asr-async/")
@@ -115,13 +115,13 @@ async def test_key_and_endpoint_come_from_the_environment_when_it_connects(monke
     service = DashScope()
     monkeypatch.setenv("DASHSCOPE_API_KEY", "sk-env")
     monkeypatch.setenv("DASHSCOPE_WEBSOCKET_BASE_URL", "wss://proxy.example/inference")
-    target = await service.target(Paraformer())
+    target = await service.resolve(Paraformer())
     assert (target.headers["Authorization"], target.url) == ("Bearer sk-env", "wss://proxy.example/inference")
 
 
 async def test_no_key_is_an_error_that_names_the_ways_to_give_one() -> None:
     with pytest.raises(AuthenticationError) as caught:
-        await DashScope().target(Paraformer())
+        await DashScope().resolve(Paraformer())
     assert str(caught.value) == (
         "no DashScope key: set DASHSCOPE_API_KEY or pass DashScope(api_key=...); service=Local() needs none"
     )
@@ -129,13 +129,13 @@ async def test_no_key_is_an_error_that_names_the_ways_to_give_one() -> None:
 
 async def test_a_key_with_a_line_break_inside_is_refused_without_showing_it() -> None:
     with pytest.raises(AuthenticationError, match="holds characters that no key has") as caught:
-        await DashScope("sk-a\r\nX-Evil: 1").target(Paraformer())
+        await DashScope("sk-a\r\nX-Evil: 1").resolve(Paraformer())
     assert "Evil" not in str(caught.value)
 
 
 async def test_the_key_shows_in_no_repr() -> None:
     service = DashScope(KEY)
-    target = await service.target(Paraformer())
+    target = await service.resolve(Paraformer())
     assert KEY not in f"{service!r} {target!r} {target}"
     assert repr(target) == "<Endpoint dashscope.aliyuncs.com>"
 
@@ -169,13 +169,13 @@ async def test_a_region_without_the_model_is_refused_before_connecting() -> None
     with pytest.raises(
         ConfigurationError, match="'ap-southeast-1' does not have paraformer-realtime-v2: cn-beijing does"
     ):
-        await DashScope(KEY, region="ap-southeast-1").target(Paraformer())
+        await DashScope(KEY, region="ap-southeast-1").resolve(Paraformer())
 
 
 async def test_an_endpoint_from_the_environment_is_checked_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DASHSCOPE_WEBSOCKET_BASE_URL", "ws://far.example/inference")
     with pytest.raises(ConfigurationError, match="sends the key unencrypted"):
-        await DashScope(KEY).target(Paraformer())
+        await DashScope(KEY).resolve(Paraformer())
 
 
 def test_options_of_another_vendor_are_refused() -> None:

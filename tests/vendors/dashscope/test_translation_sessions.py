@@ -397,7 +397,7 @@ async def test_a_context_that_is_too_long_is_refused() -> None:
 async def test_a_context_comes_too_early_before_the_session_is_open_and_too_late_after_its_end() -> None:
     async with Client(local()) as client:
         session = client.session(FunASR())
-        with pytest.raises(LocalProtocolError, match="cannot update the context while the task is idle"):
+        with pytest.raises(LocalProtocolError, match="the session is new: open it before you update its context"):
             await session.update_context(CONTEXT)
         async with session:
             await session.send(SECOND)

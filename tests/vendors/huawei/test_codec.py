@@ -11,8 +11,6 @@ import pytest
 from asr_async import (
     ASRError,
     AuthenticationError,
-    ConfigurationError,
-    ContextMessage,
     LocalProtocolError,
     RateLimitedError,
     RemoteProtocolError,
@@ -21,8 +19,17 @@ from asr_async import (
     SpeechStarted,
     VendorError,
 )
-from asr_async.vendors.codec import Failed, Finished, InputClosed, Message, Started, Unrecognised
-from asr_async.vendors.huawei.codec import MAX_REMEMBERED, RasrCodec
+from asr_async.vendors.codec import (
+    ContextCodec,
+    DeferringCodec,
+    Failed,
+    Finished,
+    InputClosed,
+    Message,
+    Started,
+    Unrecognised,
+)
+from asr_async.vendors.huawei.codec import MAX_REMEMBERED, RasrCodec, describe_round
 from asr_async.vendors.huawei.errors import CODES, STALE_TOKEN_CODES, error_from_code, error_from_refusal
 from asr_async.vendors.huawei.models import AUDIO_FORMATS, MODES, Rasr
 from asr_async.vendors.huawei.wire import ClientMessage, End, Start
@@ -134,19 +141,19 @@ def test_audio_goes_as_it_is_without_a_copy() -> None:
     assert started().audio(frame) is frame
 
 
-def test_no_context_is_taken_and_no_final_waits() -> None:
-    codec = started()
-    with pytest.raises(ConfigurationError, match="context: huawei/continue takes none, nor does another model"):
-        codec.update([ContextMessage("user", "x")])
-    assert codec.overdue(0) == []
+def test_a_running_round_takes_no_context_and_defers_no_final() -> None:
+    refusal = describe_round(Rasr()).context_refusal
+    assert refusal == "context: huawei/continue takes none, nor does another model of Huawei"
+    assert not isinstance(started(), ContextCodec | DeferringCodec)
 
 
 @pytest.mark.parametrize("audio_format", AUDIO_FORMATS)
 def test_the_limits_of_a_piece_of_audio_follow_from_the_rate(audio_format: str) -> None:
     rate = AUDIO_FORMATS[audio_format].sample_rate
-    codec = RasrCodec(Rasr(audio_format=audio_format, property=f"chinese_{rate // 1000}k_general"))
-    assert codec.audio_format == AUDIO_FORMATS[audio_format]
-    assert codec.frame_limits == {8_000: (160, 32_768), 16_000: (320, 65_536)}[rate]
+    description = describe_round(Rasr(audio_format=audio_format, property=f"chinese_{rate // 1000}k_general"))
+    assert description.audio_format == AUDIO_FORMATS[audio_format]
+    limits = description.min_frame_bytes, description.max_frame_bytes
+    assert limits == {8_000: (160, 32_768), 16_000: (320, 65_536)}[rate]
 
 
 # --- the round -------------------------------------------------------------------------------------------------------

@@ -77,18 +77,18 @@ def huawei_by_token(**arguments: Any) -> Huawei:
     ],
 )
 async def test_where_it_connects(arguments: dict[str, Any], mode: str, url: str) -> None:
-    assert (await huawei(**arguments).target(Rasr(mode=mode))).url == url
+    assert (await huawei(**arguments).resolve(Rasr(mode=mode))).url == url
 
 
 async def test_everything_comes_from_the_environment_when_it_connects(monkeypatch: pytest.MonkeyPatch) -> None:
     service = Huawei()
     for name, value in {"AK": AK, "SK": SK, "PROJECT_ID": "p1", "REGION": "cn-east-3"}.items():
         monkeypatch.setenv(f"HUAWEICLOUD_SIS_{name}", f" {value}\n")
-    target = await service.target(Rasr())
+    target = await service.resolve(Rasr())
     assert target.url == "wss://sis-ext.cn-east-3.myhuaweicloud.com/v1/p1/rasr/continue-stream"
     assert f"Access={AK}," in target.headers["Authorization"]
     monkeypatch.setenv("HUAWEICLOUD_SIS_ENDPOINT", "wss://proxy.example")
-    assert (await service.target(Rasr())).url == "wss://proxy.example/v1/p1/rasr/continue-stream"
+    assert (await service.resolve(Rasr())).url == "wss://proxy.example/v1/p1/rasr/continue-stream"
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_a_malformed_address_is_refused_when_the_service_is_made(arguments: dict
 async def test_a_malformed_endpoint_in_the_environment_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HUAWEICLOUD_SIS_ENDPOINT", "host")
     with pytest.raises(ConfigurationError, match="HUAWEICLOUD_SIS_ENDPOINT='host': must be scheme and host"):
-        await huawei().target(Rasr())
+        await huawei().resolve(Rasr())
 
 
 @pytest.mark.parametrize(
@@ -129,13 +129,13 @@ async def test_a_malformed_endpoint_in_the_environment_is_named(monkeypatch: pyt
 )
 async def test_a_missing_project_or_region_is_named(missing: str, text: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
-        await huawei(**{missing: ...}).target(Rasr())
+        await huawei(**{missing: ...}).resolve(Rasr())
     assert str(caught.value) == text
 
 
 async def test_options_of_another_vendor_are_refused() -> None:
     with pytest.raises(ConfigurationError, match="Paraformer is not of Huawei: leave out the service, or change it"):
-        await huawei().target(Paraformer())
+        await huawei().resolve(Paraformer())
     async with Client(huawei()) as client:
         with pytest.raises(ConfigurationError, match="Paraformer is not of Huawei"):
             client.session(Paraformer())
@@ -178,7 +178,7 @@ def test_credentials_must_be_of_one_kind_and_whole(arguments: dict[str, Any], te
 
 async def test_no_credentials_is_an_error_that_names_the_ways_to_give_them() -> None:
     with pytest.raises(AuthenticationError) as caught:
-        await huawei(ak=..., sk=...).target(Rasr())
+        await huawei(ak=..., sk=...).resolve(Rasr())
     assert str(caught.value) == (
         "no Huawei credentials: set HUAWEICLOUD_SIS_AK and HUAWEICLOUD_SIS_SK, or pass Huawei(ak=..., sk=...), "
         "Huawei(token=...) or Huawei(username=..., password=..., domain=...); service=Local() needs none"
@@ -191,7 +191,7 @@ async def test_half_of_the_keys_in_the_environment_is_named(
 ) -> None:
     monkeypatch.setenv(f"HUAWEICLOUD_SIS_{present}", "value")
     with pytest.raises(AuthenticationError) as caught:
-        await huawei(ak=..., sk=...).target(Rasr())
+        await huawei(ak=..., sk=...).resolve(Rasr())
     assert str(caught.value) == (
         f"half of the Huawei keys: HUAWEICLOUD_SIS_{present} is set, HUAWEICLOUD_SIS_{absent} is not"
     )
@@ -209,7 +209,7 @@ async def test_a_line_break_in_a_key_of_the_environment_is_refused_without_showi
     monkeypatch.setenv("HUAWEICLOUD_SIS_AK", "se\ncret")
     monkeypatch.setenv("HUAWEICLOUD_SIS_SK", SK)
     with pytest.raises(AuthenticationError) as caught:
-        await huawei(ak=..., sk=...).target(Rasr())
+        await huawei(ak=..., sk=...).resolve(Rasr())
     assert str(caught.value) == "HUAWEICLOUD_SIS_AK holds characters that no key has: check it"
 
 
@@ -221,7 +221,7 @@ def parts_of(authorization: str) -> tuple[str, list[str], str]:
 
 
 async def test_keys_sign_the_handshake_and_nothing_but_host_and_date() -> None:
-    target = await huawei(endpoint="wss://EXAMPLE.com:443").target(Rasr())
+    target = await huawei(endpoint="wss://EXAMPLE.com:443").resolve(Rasr())
     access, signed, seal = parts_of(target.headers["Authorization"])
     date = target.headers["X-Sdk-Date"]
     canonical = canonical_request("GET", target.url, {"Host": "example.com", "X-Sdk-Date": date}, b"")
@@ -232,13 +232,13 @@ async def test_keys_sign_the_handshake_and_nothing_but_host_and_date() -> None:
 
 
 async def test_temporary_keys_send_and_sign_their_security_token() -> None:
-    target = await huawei(security_token="temporary").target(Rasr())
+    target = await huawei(security_token="temporary").resolve(Rasr())
     assert target.headers["X-Security-Token"] == "temporary"
     assert parts_of(target.headers["Authorization"])[1] == ["host", "x-sdk-date", "x-security-token"]
 
 
 async def test_a_given_token_is_all_that_is_sent() -> None:
-    target = await huawei_by_token(token="given").target(Rasr())
+    target = await huawei_by_token(token="given").resolve(Rasr())
     assert set(target.headers) == {"X-Auth-Token", "User-Agent"}
     assert target.headers["X-Auth-Token"] == "given"
 
@@ -420,7 +420,7 @@ async def iam_server(iam: Iam) -> AsyncIterator[Callable[..., Huawei]]:
 
 
 async def token_of(service: Huawei) -> str:
-    return (await service.target(Rasr())).headers["X-Auth-Token"]
+    return (await service.resolve(Rasr())).headers["X-Auth-Token"]
 
 
 async def test_a_user_gets_a_token_for_the_project_that_is_named_as_the_region() -> None:
@@ -557,7 +557,7 @@ async def test_iam_that_is_not_there_is_a_lost_connection() -> None:
 async def test_a_password_needs_a_region_even_with_endpoints() -> None:
     service = huawei_by_token(**USER, region=..., endpoint="wss://host", iam_endpoint="https://host")
     with pytest.raises(ConfigurationError, match="no Huawei region"):
-        await service.target(Rasr())
+        await service.resolve(Rasr())
 
 
 async def test_no_password_and_no_token_in_the_traceback_of_a_refusal() -> None:

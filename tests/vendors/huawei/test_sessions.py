@@ -189,7 +189,7 @@ async def test_keys_temporary_keys_and_users_are_let_in(credentials: dict[str, s
 
 async def test_a_token_that_the_caller_got_is_let_in() -> None:
     async with serve(TWO_SENTENCES, api_keys={"user": "secret"}) as emulator:
-        bought = await huawei(emulator, **USER).target(Rasr())
+        bought = await huawei(emulator, **USER).resolve(Rasr())
         service = huawei(emulator, token=bought.headers["X-Auth-Token"])
         assert (await transcribe([THREE_SECONDS], Rasr(), service)).text == "Good morning How are you"
 
