@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Difference", "Fallback"]
 
-logger = logging.getLogger("asr_async")
+logger: logging.Logger = logging.getLogger("asr_async")
 
 CREDENTIALS_S = 5.0
 """How long a member may look for its credentials (a token of IAM): less than `Timeouts.connect`, which others need."""

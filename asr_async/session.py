@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ResultStream", "Session"]
 
-logger = logging.getLogger("asr_async")
+logger: logging.Logger = logging.getLogger("asr_async")
 
 FILL_AFTER_S = 5.0
 """A source that brought nothing for so long pauses; less may be a hitch on its way, in the middle of a word. The

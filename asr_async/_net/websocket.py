@@ -116,7 +116,7 @@ class WebSocket(asyncio.BufferedProtocol):
         self._stream: asyncio.Transport | None = None
         self._tls = TlsConnection(uri.host) if uri.secure else None
         self._gone: asyncio.Future[None] = self._loop.create_future()
-        self.is_open = False
+        self.is_open: bool = False
         """Whether nothing is known that would keep a message from being sent."""
         # whole messages, and the beginning of one that is not complete
         self._unread: list[str | bytes] = []

@@ -275,7 +275,7 @@ class Faults:
         Raises:
             ConfigurationError: a fault cannot be read, by its place in the list.
         """
-        self.faults = tuple(_numbered(number, fault) for number, fault in enumerate(faults, 1))
+        self.faults: tuple[Fault, ...] = tuple(_numbered(number, fault) for number, fault in enumerate(faults, 1))
         self.seed = seed
 
     @classmethod

@@ -55,7 +55,7 @@ class AudioFile:
     live = False
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
+        self.path: Path = Path(path)
         self.duration_ms: int | None = None
         self._expected: AudioFormat | None = None
 

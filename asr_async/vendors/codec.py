@@ -8,7 +8,7 @@ new vendor's wire format is written, read and tested with values alone.
 from __future__ import annotations
 
 import enum
-from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, ClassVar, Protocol, TypeVar, runtime_checkable
 
 import msgspec
 
@@ -226,7 +226,8 @@ class DeferringCodec(Protocol):
 class State(enum.Enum):
     """Where a task stands."""
 
-    __hash__ = object.__hash__  # a member is itself alone; the standard one hashes its name, with each frame of audio
+    # A member equals only itself. The standard method hashes its name again with each frame of audio.
+    __hash__: ClassVar[Callable[[object], int]] = object.__hash__
 
     IDLE = "idle"
     STARTING = "starting"
@@ -239,7 +240,7 @@ class State(enum.Enum):
 class Step(enum.Enum):
     """What moves a task on: the first six are ours, the rest the vendor's."""
 
-    __hash__ = object.__hash__
+    __hash__: ClassVar[Callable[[object], int]] = object.__hash__
 
     START = "start"
     AUDIO = "audio"
@@ -284,7 +285,7 @@ class TaskLifecycle:
     __slots__ = ("state",)
 
     def __init__(self) -> None:
-        self.state = State.IDLE
+        self.state: State = State.IDLE
 
     def __repr__(self) -> str:
         return f"<TaskLifecycle {self.state.value}>"
