@@ -54,6 +54,7 @@ PURE = [
     "_session.stats",
     "_session.timeline",
     "_connection.silence",
+    "_limits.backoff",
     "_limits.circuit_breaker",
     "_limits.window",
     "vendors.catalogue",

@@ -33,7 +33,6 @@ from asr_async import (
     Paraformer,
     QwenRealtime,
     Rasr,
-    RateLimitedError,
     Reconnected,
     Retry,
     VendorError,
@@ -41,7 +40,6 @@ from asr_async import (
     transcribe,
 )
 from asr_async import emulator as emulators
-from asr_async._limits.circuit_breaker import CircuitBreaker
 from asr_async._session.policy import RetryBudget
 from asr_async.emulator import Scripted
 from asr_async.errors import ASRError
@@ -56,61 +54,6 @@ pytestmark = pytest.mark.both_loops
 
 LOST = ConnectionLostError("gone", retryable=True)
 SECOND = bytes(32_000)
-
-# --- the circuit -----------------------------------------------------------------------------------------------------
-
-
-def test_who_refuses_is_left_alone_for_twice_as_long_each_time() -> None:
-    circuit = CircuitBreaker(cooldown_s=5.0)
-    rests = []
-    for _ in range(5):
-        circuit.record_failure(100.0, LOST, task_was_open=False)
-        rests.append(circuit.retry_in_s(100.0))
-    assert rests == [1.0, 2.0, 4.0, 5.0, 5.0]
-
-
-def test_a_lost_connection_may_be_an_accident_but_not_the_third_in_a_row() -> None:
-    circuit = CircuitBreaker(cooldown_s=30.0)
-    rests = []
-    for _ in range(3):
-        circuit.record_failure(0.0, LOST, task_was_open=True)
-        rests.append(circuit.retry_in_s(0.0))
-    assert rests == [0.0, 0.0, 4.0]
-
-
-def test_behind_a_rest_one_is_let_through_and_the_others_wait_as_long_again() -> None:
-    circuit = CircuitBreaker(cooldown_s=30.0)
-    circuit.record_failure(0.0, LOST, task_was_open=False)
-    assert [circuit.allow(0.9), circuit.allow(1.0), circuit.allow(1.9), circuit.allow(2.0)] == [
-        False, True, False, True,
-    ]  # fmt: skip
-
-
-def test_a_final_result_closes_it_and_forgets() -> None:
-    circuit = CircuitBreaker(cooldown_s=30.0)
-    for _ in range(4):
-        circuit.record_failure(0.0, LOST, task_was_open=False)
-    circuit.record_success()
-    assert circuit.is_closed
-    assert circuit.allow(0.0)
-    circuit.record_failure(0.0, LOST, task_was_open=False)
-    assert circuit.retry_in_s(0.0) == 1.0
-
-
-def test_the_one_who_tries_and_loses_opens_it_again_at_once() -> None:
-    circuit = CircuitBreaker(cooldown_s=30.0)
-    circuit.record_failure(0.0, LOST, task_was_open=False)
-    assert circuit.allow(1.0)
-    circuit.record_failure(1.5, LOST, task_was_open=True)
-    assert circuit.retry_in_s(1.5) == 2.0
-
-
-def test_what_cannot_be_mended_and_what_the_vendor_asks_for_decide_how_long() -> None:
-    circuit = CircuitBreaker(cooldown_s=30.0)
-    circuit.record_failure(0.0, AuthenticationError("no"), task_was_open=True)
-    assert circuit.retry_in_s(0.0) == 300.0
-    circuit.record_failure(0.0, RateLimitedError("busy", retry_after=90.0), task_was_open=False)
-    assert circuit.retry_in_s(0.0) == 90.0
 
 
 def test_somebody_else_is_asked_at_once_whatever_the_error_but_not_for_ever() -> None:

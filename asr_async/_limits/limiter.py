@@ -1,7 +1,10 @@
-"""How many sessions at once, and how many starts per second: for each account and model, as the vendors count.
+"""The limits of a client: sessions at once and starts per second, for each account and model, as the vendors count.
 
-A session has a `SessionPermit`, which its connections ask before they connect and before they start a task, and tell
-what the vendor said. What is counted is in `_counts`, in this event loop, or in `_redis_counts`, for several processes.
+Each session has a `SessionPermit`. Before a connection is made, and before a task is started on it, the permit waits
+until the limits allow it; afterwards it records the vendor's answer. The state is in a `RateLimiter`: of this event
+loop (`local.py`), or shared by several processes (`redis.py`).
+
+Does not know connections or codecs.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 from ..config import Limits, without_credentials
 from ..errors import ASRError, ConfigurationError, DeadlineError, RateLimitedError
-from .local import PermitKind, RateLimiter, local_limiter, loop_now
+from .local import PermitKind, RateLimiter, local_rate_limiter, loop_now
 
 if TYPE_CHECKING:
     from ..vendors.options import Options
@@ -26,7 +29,7 @@ T = TypeVar("T")
 
 
 class Limiter:
-    """The limits of one client; an async context manager, open as long as the client is."""
+    """The limits of one client; an async context manager that is entered and exited with the client."""
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
@@ -38,7 +41,7 @@ class Limiter:
 
     async def __aenter__(self) -> Self:
         if self.limits.shared is not None:
-            self._store = await self._stack.enter_async_context(_open_store(self.limits.shared))
+            self._store = await self._stack.enter_async_context(_redis_store(self.limits.shared))
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
@@ -46,118 +49,128 @@ class Limiter:
         await self._stack.aclose()
 
     def session_permit(self, options: Options) -> SessionPermit:
-        """For one session."""
+        """Return the permit of a new session, which counts from its first `acquire_session`."""
         return SessionPermit(self, options)
 
     def rate_limiter(self, key: str) -> RateLimiter:
-        """Those of an account and model."""
-        return local_limiter(key) if self._store is None else self._store.rate_limiter(key)
+        """Return the rate limiter of an account and model."""
+        return local_rate_limiter(key) if self._store is None else self._store.rate_limiter(key)
 
 
 class SessionPermit:
-    """One session among those that the limits let in.
+    """The permit of one session.
 
-    Of a service with several members it may be in at each of them: what it has had, it keeps until it leaves.
+    The session of a service with several members may count at each of them. It keeps what it has acquired until
+    `release`.
     """
 
     def __init__(self, limiter: Limiter, options: Options) -> None:
         self._limiter = limiter
         self._limits = limiter.limits
         self._options = options
-        # what gives a place back, by the key of its counts
-        self._places: dict[str, Callable[[], None]] = {}
-        # when a connection or start began of which the vendor has said nothing yet
+        # what releases the session, by the key of the rate limiter
+        self._releases: dict[str, Callable[[], None]] = {}
+        # the instant of the last connection or start that the vendor has not answered yet, by the same key
         self._began_at: dict[str, float] = {}
 
     def __repr__(self) -> str:
-        return f"<SessionPermit {', '.join(self._places) or 'outside'}>"
+        return f"<SessionPermit {', '.join(self._releases) or 'not acquired'}>"
 
     async def acquire_session(self, endpoint: Endpoint) -> None:
-        """Take a place among the sessions at this endpoint; once.
+        """Wait until the limits allow one more session at this endpoint, and count it. Idempotent.
 
         Raises:
-            ASRError: the shared counts are not to be reached.
-            DeadlineError: no session has left within `Limits.wait`.
+            ASRError: the store of the shared limits is unreachable.
+            DeadlineError: no session ended within `Limits.wait`.
         """
-        key, _ = self._about(endpoint)
-        if key in self._places:
+        key, _ = self._key_and_options(endpoint)
+        if key in self._releases:
             return
         rate_limiter = self._limiter.rate_limiter(key)
-        at_most = self._limits.max_sessions
-        leave = await self._in_time(
-            rate_limiter.acquire_session(at_most), rate_limiter, endpoint, f"max_sessions={at_most}"
-        )
-        if key in self._places:  # another connection of this session was quicker
-            leave()
+        max_sessions = self._limits.max_sessions
+        waiting = rate_limiter.acquire_session(max_sessions)
+        release = await self._wait(waiting, rate_limiter, endpoint, limit=f"max_sessions={max_sessions}")
+        if key in self._releases:  # another connection of this session was faster
+            release()
         else:
-            self._places[key] = leave
+            self._releases[key] = release
 
     async def wait_to_connect(self, endpoint: Endpoint) -> None:
-        """Wait until another connection may be made.
+        """Wait until the limits allow one more connection.
 
         Raises:
-            ASRError: the shared counts are not to be reached.
-            DeadlineError: not within `Limits.wait`.
+            ASRError: the store of the shared limits is unreachable.
+            DeadlineError: the limits did not allow it within `Limits.wait`.
         """
         await self._wait_for_permit("connect", endpoint)
 
     async def wait_to_start(self, endpoint: Endpoint) -> None:
-        """Wait until another task may be started; as `connect`."""
+        """Wait until the limits allow one more start of a task.
+
+        Raises:
+            ASRError: the store of the shared limits is unreachable.
+            DeadlineError: the limits did not allow it within `Limits.wait`.
+        """
         await self._wait_for_permit("start", endpoint)
 
     def record_start(self, endpoint: Endpoint) -> None:
-        """The vendor took the start."""
-        key, _ = self._about(endpoint)
+        """Record that the vendor accepted the start of a task."""
+        key, _ = self._key_and_options(endpoint)
         self._limiter.rate_limiter(key).record_start(self._began_at.pop(key, loop_now()))
 
     def record_refusal(self, endpoint: Endpoint, error: ASRError) -> None:
-        """The vendor refused a connection or a start, or ended a task; if because of too many, all slow down."""
+        """Record that the vendor refused a connection or a start, or ended a task.
+
+        If the reason is that there are too many (`RateLimitedError`), all sessions of the account and model back off.
+        """
         if isinstance(error, RateLimitedError):
-            key, _ = self._about(endpoint)
+            key, _ = self._key_and_options(endpoint)
             self._limiter.rate_limiter(key).record_refusal(self._began_at.pop(key, loop_now()), error.retry_after)
 
     def release(self) -> None:
-        """Give all places back. Idempotent."""
-        while self._places:
-            self._places.popitem()[1]()
+        """Stop counting the session, at all endpoints. Idempotent."""
+        while self._releases:
+            _, release = self._releases.popitem()
+            release()
 
     async def _wait_for_permit(self, kind: PermitKind, endpoint: Endpoint) -> None:
-        key, options = self._about(endpoint)
+        key, options = self._key_and_options(endpoint)
         per_second = self._limits.starts_per_second
         if per_second == "published":
             per_second = None if endpoint.is_local else options.starts_per_second
         rate_limiter = self._limiter.rate_limiter(key)
-        await self._in_time(
-            rate_limiter.wait_for_permit(kind, per_second), rate_limiter, endpoint, f"starts_per_second={per_second}"
-        )
+        waiting = rate_limiter.wait_for_permit(kind, per_second)
+        await self._wait(waiting, rate_limiter, endpoint, limit=f"starts_per_second={per_second}")
         self._began_at[key] = loop_now()
 
-    async def _in_time(self, waiting: Awaitable[T], rate_limiter: RateLimiter, endpoint: Endpoint, limit: str) -> T:
+    async def _wait(self, waiting: Awaitable[T], rate_limiter: RateLimiter, endpoint: Endpoint, *, limit: str) -> T:
         try:
             async with asyncio.timeout(self._limits.wait):
                 return await waiting
         except TimeoutError:
-            raise self._too_late(rate_limiter, endpoint, limit) from None
+            raise self._deadline_error(rate_limiter, endpoint, limit) from None
 
-    def _too_late(self, rate_limiter: RateLimiter, endpoint: Endpoint, limit: str) -> DeadlineError:
-        _, options = self._about(endpoint)
-        backoff_s = rate_limiter.backoff_s
-        reason = (
-            f"the vendor has refused as too many, and is left alone for {backoff_s:.3g} s more" if backoff_s else limit
+    def _deadline_error(self, rate_limiter: RateLimiter, endpoint: Endpoint, limit: str) -> DeadlineError:
+        _, options = self._key_and_options(endpoint)
+        reason = limit
+        if backoff_s := rate_limiter.backoff_s:
+            reason = f"the vendor reports too many sessions or starts, and the backoff lasts {backoff_s:.3g} s more"
+        return DeadlineError(
+            f"{options.model}: no permit within {self._limits.wait:g} s (Limits.wait): {reason}; "
+            f"others waiting: {rate_limiter.waiting_count}",
+            retryable=True,
         )
-        text = f"{options.model}: not let in within {self._limits.wait:g} s (Limits.wait): {reason}"
-        return DeadlineError(f"{text}; others waiting: {rate_limiter.waiting_count}", retryable=True)
 
-    def _about(self, endpoint: Endpoint) -> tuple[str, Options]:
-        """What is counted together with this endpoint, and the options that it is for."""
+    def _key_and_options(self, endpoint: Endpoint) -> tuple[str, Options]:
+        """Return the key of the endpoint's rate limiter, and the options that the endpoint is for."""
         options = self._options if endpoint.choice is None else endpoint.choice.options
         account = endpoint.host if endpoint.is_local else endpoint.account or endpoint.host
         return f"{options.vendor}:{account}:{options.model}", options
 
 
-def _open_store(url: str) -> RedisLimitStore:
+def _redis_store(url: str) -> RedisLimitStore:
     try:
-        # not before it is used: it is an extra, and loads much
+        # imported only when used: it is an optional dependency, and takes long to import
         from .redis import RedisLimitStore  # noqa: PLC0415
     except ImportError:
         raise ConfigurationError("Limits(shared=...) needs redis: pip install 'asr-async[redis]'") from None

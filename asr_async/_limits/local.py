@@ -1,7 +1,9 @@
-"""What is counted of one account and model: open sessions, starts, refusals; and who waits for them to become fewer.
+"""The rate limiter of one account and model: open sessions, starts per second, and the backoff after a refusal.
 
-All clients of an event loop count together, since the vendor does; each holds itself to its own numbers. Knows no
-vendor and no options. `_redis_counts` has the same for several processes.
+All clients of an event loop share one `LocalRateLimiter` for each account and model, since the vendor counts them
+together; each client keeps to its own limits. `RedisRateLimiter` in `redis.py` is shared by several processes.
+
+Does not know vendors, options or endpoints.
 """
 
 from __future__ import annotations
@@ -15,7 +17,8 @@ from typing import Literal, TypeAlias, TypeVar
 import anyio
 from anyio.lowlevel import RunVar
 
-from .window import RefusalBackoff, SlidingWindow
+from .backoff import RateLimitBackoff
+from .window import SlidingWindow
 
 __all__ = [
     "SHORTEST_PAUSE_S",
@@ -24,27 +27,27 @@ __all__ = [
     "PermitKind",
     "RateLimiter",
     "get_or_create",
-    "local_limiter",
+    "local_rate_limiter",
     "loop_now",
     "pause",
 ]
 
 PermitKind: TypeAlias = Literal["connect", "start"]
-"""What is limited per second: connections that are made, and tasks that are started on them."""
+"""The two things that are limited per second: new connections, and the starts of tasks on them."""
 
 SHORTEST_PAUSE_S = 0.001
-"""Less than that is not waited: a clock may not even move."""
+"""The shortest time to sleep: in less, the clock may not advance, and a loop that waits for it would not end."""
 
 
 class FifoLock:
-    """One after the other, in the order in which they came. Where nobody is, it costs no turn of the loop."""
+    """A lock that is acquired in the order of the requests, and without yielding to the event loop while it is free."""
 
     def __init__(self) -> None:
         self._lock = anyio.Lock(fast_acquire=True)
 
     @property
-    def length(self) -> int:
-        """How many there are, with the one whose turn it is."""
+    def user_count(self) -> int:
+        """The number of tasks that hold the lock or wait for it."""
         return self._lock.statistics().tasks_waiting + self._lock.locked()
 
     async def __aenter__(self) -> None:
@@ -55,11 +58,11 @@ class FifoLock:
 
 
 class RateLimiter(ABC):
-    """The counts of one account and model, as one event loop sees them. Who is cancelled in waiting leaves no trace."""
+    """The rate limiter of one account and model. A caller that is cancelled while it waits leaves no trace."""
 
     def __init__(self) -> None:
-        self._backoff = RefusalBackoff()
-        # by what they wait for and the limit: who has a higher one does not wait behind those with a lower
+        self._backoff = RateLimitBackoff()
+        # by kind (None: sessions) and limit, so that a request with a higher limit does not wait behind lower ones
         self._locks: defaultdict[tuple[PermitKind | None, int | None], FifoLock] = defaultdict(FifoLock)
 
     def __repr__(self) -> str:
@@ -67,78 +70,83 @@ class RateLimiter(ABC):
 
     @abstractmethod
     async def acquire_session(self, max_sessions: int | None) -> Callable[[], None]:
-        """Wait until fewer than `max_sessions` sessions are open; what is returned gives the place back.
+        """Wait until fewer than `max_sessions` sessions are open, count one more, and return what releases it.
 
         Raises:
-            ASRError: the counts are kept elsewhere, and that is not to be reached.
+            ASRError: the limiter is shared, and its store is unreachable.
         """
 
     @abstractmethod
     async def wait_for_permit(self, kind: PermitKind, per_second: int | None) -> None:
-        """Wait until one more is within the limit of any second, and nobody is to rest; None limits nothing.
+        """Wait until the backoff is over and one more is within the limit of every second; None is no limit.
 
         Raises:
-            ASRError: as `acquire_session`.
+            ASRError: the limiter is shared, and its store is unreachable.
         """
 
     @property
     @abstractmethod
     def is_idle(self) -> bool:
-        """Whether nothing would be forgotten with it."""
+        """True if the limiter has no state: a new one would act the same."""
 
     def record_refusal(self, began_at: float, requested_s: float | None) -> None:
-        """The vendor refused as too much what began at that instant of the loop's clock: all rest."""
+        """Record that the vendor refused a connection or a start as too many: all wait.
+
+        Args:
+            began_at: the instant of the loop's clock at which the connection or start was made.
+            requested_s: the delay that the vendor requests; None if it requests none.
+        """
         self._backoff.record_refusal(loop_now(), began_at, requested_s)
 
     def record_start(self, began_at: float) -> None:
-        """The vendor took what began at that instant of the loop's clock."""
+        """Record that the vendor accepted the start that was made at an instant of the loop's clock."""
         self._backoff.record_start(began_at)
 
     @property
     def backoff_s(self) -> float:
-        """How long nobody starts."""
+        """The time until connections and starts are allowed again after a refusal, or 0 if they are."""
         return self._backoff.remaining_s(loop_now())
 
     @property
     def waiting_count(self) -> int:
-        """How many wait in this event loop, for whatever."""
-        return sum(lock.length for lock in self._locks.values())
+        """The number of callers of this event loop that wait, for a session or a permit."""
+        return sum(lock.user_count for lock in self._locks.values())
 
 
 class LocalRateLimiter(RateLimiter):
-    """RateLimiter that are kept in this event loop."""
+    """A rate limiter whose state is in this event loop."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._open = 0
+        self._open_sessions = 0
         self._windows: dict[PermitKind, SlidingWindow] = {"connect": SlidingWindow(), "start": SlidingWindow()}
-        # set when a session leaves; there only while somebody waits for that
+        # set when a session is released; exists only while a caller waits for it
         self._released: anyio.Event | None = None
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing would be forgotten with it."""
+        """See `RateLimiter.is_idle`."""
         now = loop_now()
-        is_quiet = not any(window.count(now) for window in self._windows.values())
-        return is_quiet and self._open == 0 and self.waiting_count == 0 and self.backoff_s == 0
+        has_recent_starts = any(window.count(now) for window in self._windows.values())
+        return not has_recent_starts and self._open_sessions == 0 and self.waiting_count == 0 and self.backoff_s == 0
 
     async def acquire_session(self, max_sessions: int | None) -> Callable[[], None]:
-        """As `RateLimiter.acquire_session`."""
+        """See `RateLimiter.acquire_session`."""
         async with self._locks[None, max_sessions]:
-            while max_sessions is not None and self._open >= max_sessions:
+            while max_sessions is not None and self._open_sessions >= max_sessions:
                 self._released = self._released or anyio.Event()
                 await self._released.wait()
-            self._open += 1
-        return self._release
+            self._open_sessions += 1
+        return self._release_session
 
-    def _release(self) -> None:
-        self._open -= 1
+    def _release_session(self) -> None:
+        self._open_sessions -= 1
         if self._released is not None:
             self._released.set()
             self._released = None
 
     async def wait_for_permit(self, kind: PermitKind, per_second: int | None) -> None:
-        """As `RateLimiter.wait_for_permit`."""
+        """See `RateLimiter.wait_for_permit`."""
         window = self._windows[kind]
         async with self._locks[kind, per_second]:
             while (wait_s := max(self.backoff_s, window.wait_s(loop_now(), per_second))) > 0:
@@ -146,34 +154,34 @@ class LocalRateLimiter(RateLimiter):
             window.record_start(loop_now())
 
 
-C = TypeVar("C", bound=RateLimiter)
+L = TypeVar("L", bound=RateLimiter)
 
-_local: RunVar[dict[str, LocalRateLimiter]] = RunVar("asr_async counts")
+_local_rate_limiters: RunVar[dict[str, LocalRateLimiter]] = RunVar("asr_async rate limiters")
 
 
-def local_limiter(key: str) -> LocalRateLimiter:
-    """The counts of this event loop by their key."""
+def local_rate_limiter(key: str) -> LocalRateLimiter:
+    """Return the rate limiter that all clients of this event loop share for an account and model."""
     try:
-        counts = _local.get()
+        limiters = _local_rate_limiters.get()
     except LookupError:
-        _local.set(counts := {})
-    return get_or_create(counts, key, LocalRateLimiter)
+        _local_rate_limiters.set(limiters := {})
+    return get_or_create(limiters, key, LocalRateLimiter)
 
 
-def get_or_create(counts: dict[str, C], key: str, make: Callable[[], C]) -> C:
-    """Those of a key. When new ones are made, those that hold nothing any more are let go of."""
-    if key not in counts:
-        for idle in [name for name, each in counts.items() if each.is_idle]:
-            del counts[idle]
-        counts[key] = make()
-    return counts[key]
+def get_or_create(limiters: dict[str, L], key: str, create: Callable[[], L]) -> L:
+    """Return the rate limiter of a key. Creating one removes those that are idle, so there are never many."""
+    if key not in limiters:
+        for idle in [name for name, limiter in limiters.items() if limiter.is_idle]:
+            del limiters[idle]
+        limiters[key] = create()
+    return limiters[key]
 
 
-async def pause(seconds: float) -> None:
-    """Sleep so long, and a little at least."""
-    await asyncio.sleep(max(seconds, SHORTEST_PAUSE_S))
+async def pause(delay_s: float) -> None:
+    """Sleep for a time, and for `SHORTEST_PAUSE_S` at least."""
+    await asyncio.sleep(max(delay_s, SHORTEST_PAUSE_S))
 
 
 def loop_now() -> float:
-    """The clock of this event loop."""
+    """Return the time of the running event loop's clock."""
     return asyncio.get_running_loop().time()

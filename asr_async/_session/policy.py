@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .._limits.backoff import backoff_delay_s, requested_delay_s
 from ..config import Retry
-from ..errors import ASRError, ConfigurationError, RateLimitedError
+from ..errors import ASRError, ConfigurationError
 
 if TYPE_CHECKING:
     from ..vendors.options import Options
@@ -16,8 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["RetryBudget", "check_silence", "rotation_s"]
 
 FIRST_DELAY_S = 0.25
-GROWTH = 2.0
-"""The longest wait before the first attempt, and what it is multiplied by before each next one."""
+"""The longest wait before the first attempt; it doubles with each further one."""
 
 
 MAX_ASKED_S = 60.0
@@ -106,7 +106,14 @@ class RetryBudget:
         if elsewhere:
             self._attempt += 1
             return 0.0
-        longest_s = min(self.retry.max_delay_s, FIRST_DELAY_S * GROWTH**self._attempt)
         self._attempt += 1
-        asked_s = (error.retry_after if isinstance(error, RateLimitedError) else None) or 0.0
-        return max(roll * longest_s, asked_s) if asked_s <= MAX_ASKED_S else None
+        requested_s = requested_delay_s(error)
+        if requested_s is not None and requested_s > MAX_ASKED_S:
+            return None
+        return backoff_delay_s(
+            self._attempt - 1,
+            first_s=FIRST_DELAY_S,
+            longest_s=self.retry.max_delay_s,
+            jitter=roll,
+            requested_s=requested_s,
+        )

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import sys
-import weakref
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from websockets.asyncio.server import ServerConnection
 
 from asr_async import (
@@ -37,8 +33,7 @@ from asr_async import (
     transcribe,
 )
 from asr_async._limits.limiter import Limiter
-from asr_async._limits.local import LocalRateLimiter, get_or_create, local_limiter
-from asr_async._limits.window import LONGEST_REST_S, WINDOW_S, RefusalBackoff, SlidingWindow
+from asr_async._limits.window import WINDOW_S
 from asr_async.emulator import Scripted, serve
 from asr_async.emulator.faults import Cut, Fail, Refuse, Throttle
 from asr_async.vendors.options import Options
@@ -49,197 +44,6 @@ from ..support.virtual_time import run_virtual
 
 SCRIPT = Scripted([("Good morning.", 100, 900)])
 SECOND = bytes(32_000)
-
-
-# --- the rules -------------------------------------------------------------------------------------------------------
-
-
-@given(
-    gaps=st.lists(st.floats(0, 3), max_size=200),
-    per_second=st.integers(1, 7),
-)
-def test_no_second_holds_more_starts_than_the_limit_whenever_they_are_asked_for(
-    gaps: list[float], per_second: int
-) -> None:
-    window, now, starts = SlidingWindow(), 0.0, list[float]()
-    for gap in gaps:
-        now += gap
-        now += window.wait_s(now, per_second)
-        window.record_start(now)
-        starts.append(now)
-    for early, late in zip(starts, starts[per_second:], strict=False):
-        assert late - early > 1.0
-
-
-def test_starts_go_at_once_as_long_as_the_last_second_has_room() -> None:
-    window = SlidingWindow()
-    for now in (0.0, 0.0, 0.5):
-        assert window.wait_s(now, 3) == 0.0
-        window.record_start(now)
-    assert window.wait_s(0.5, 3) == pytest.approx(WINDOW_S - 0.5)
-    assert window.wait_s(WINDOW_S, 3) == 0.0
-
-
-def test_without_a_limit_nobody_waits_and_only_the_last_second_is_remembered() -> None:
-    window = SlidingWindow()
-    for number in range(10_000):
-        assert window.wait_s(number / 100, None) == 0.0
-        window.record_start(number / 100)
-    assert window.count(100.0) <= 106
-    assert len(window._starts) <= 106
-
-
-def test_each_holds_itself_to_its_own_number_over_the_same_starts() -> None:
-    window = SlidingWindow()
-    for _ in range(5):
-        window.record_start(0.0)
-    assert window.wait_s(0.1, 20) == 0.0
-    assert window.wait_s(0.1, 5) > 0.9
-
-
-def test_a_refusal_without_a_time_means_a_second_and_twice_as_long_when_it_comes_again() -> None:
-    backoff, now, rests = RefusalBackoff(), 0.0, []
-    for _ in range(7):
-        rests.append(backoff.record_refusal(now, began_at=now - 0.1, requested_s=None))
-        now += rests[-1] + 0.2
-    assert rests == [1, 2, 4, 8, 16, LONGEST_REST_S, LONGEST_REST_S]
-
-
-def test_refusals_of_starts_that_were_made_together_are_one() -> None:
-    backoff = RefusalBackoff()
-    assert backoff.record_refusal(0.3, began_at=0.1, requested_s=None) == 1.0
-    assert backoff.record_refusal(0.4, began_at=0.2, requested_s=None) == pytest.approx(0.9)
-    assert backoff.record_refusal(1.5, began_at=0.25, requested_s=None) == 0.0
-
-
-def test_what_the_vendor_asks_for_is_kept_to_whenever_it_is_heard() -> None:
-    backoff = RefusalBackoff()
-    assert backoff.record_refusal(10.0, began_at=9.0, requested_s=4.0) == 4.0
-    assert backoff.record_refusal(11.0, began_at=9.0, requested_s=8.0) == 8.0
-    assert backoff.record_refusal(12.0, began_at=9.0, requested_s=1.0) == 7.0
-
-
-def test_a_start_that_is_taken_ends_the_doubling_unless_it_was_made_before_the_refusal() -> None:
-    backoff = RefusalBackoff()
-    backoff.record_refusal(1.0, began_at=0.9, requested_s=None)
-    backoff.record_start(began_at=0.95)
-    assert backoff.record_refusal(3.0, began_at=2.9, requested_s=None) == 2.0
-    backoff.record_start(began_at=5.5)
-    assert backoff.record_refusal(6.0, began_at=5.9, requested_s=None) == 1.0
-
-
-# --- waiting ---------------------------------------------------------------------------------------------------------
-
-
-def test_turns_come_in_the_order_of_asking_also_across_those_who_give_up() -> None:
-    async def scenario() -> None:
-        counts, order = LocalRateLimiter(), list[int]()
-
-        async def ask(number: int) -> None:
-            await counts.wait_for_permit("start", 2)
-            order.append(number)
-
-        tasks = [asyncio.create_task(ask(number)) for number in range(12)]
-        await asyncio.sleep(0.5)
-        for number in (2, 5, 6, 11):  # the first of them is the one whose turn it is
-            tasks[number].cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        assert order == [0, 1, 3, 4, 7, 8, 9, 10]
-        assert asyncio.get_running_loop().time() == pytest.approx(3 * WINDOW_S, abs=0.05)
-        assert counts.waiting_count == 0
-
-    run_virtual(scenario)
-
-
-async def test_a_turn_that_is_free_costs_no_turn_of_the_loop() -> None:
-    counts, others_ran = LocalRateLimiter(), False
-
-    def note() -> None:
-        nonlocal others_ran
-        others_ran = True
-
-    asyncio.get_running_loop().call_soon(note)
-    leave = await counts.acquire_session(2)
-    await counts.wait_for_permit("connect", 2)
-    await counts.wait_for_permit("start", 2)
-    leave()
-    assert not others_ran
-
-
-def test_a_place_that_is_given_back_goes_to_who_waits_longest() -> None:
-    async def scenario() -> None:
-        counts, order = LocalRateLimiter(), list[int]()
-
-        async def stay(number: int) -> None:
-            leave = await counts.acquire_session(2)
-            order.append(number)
-            await asyncio.sleep(1)
-            leave()
-
-        tasks = [asyncio.create_task(stay(number)) for number in range(7)]
-        await asyncio.sleep(0.5)
-        tasks[2].cancel()
-        tasks[4].cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        assert order == [0, 1, 3, 5, 6]
-        assert asyncio.get_running_loop().time() == 3.0
-
-    run_virtual(scenario)
-
-
-def test_who_has_a_higher_limit_or_none_does_not_wait_behind_those_with_a_lower() -> None:
-    async def scenario() -> None:
-        counts = LocalRateLimiter()
-        first = await counts.acquire_session(1)
-        waiting = asyncio.create_task(counts.acquire_session(1))
-        await counts.wait_for_permit("start", 1)
-        pressing = asyncio.create_task(counts.wait_for_permit("start", 1))
-        await asyncio.sleep(0.1)
-        second = await counts.acquire_session(2)
-        await counts.acquire_session(None)
-        await counts.wait_for_permit("start", 5)
-        await counts.wait_for_permit("start", None)
-        assert asyncio.get_running_loop().time() == 0.1
-        assert counts.waiting_count == 2
-        first()
-        second()
-        await asyncio.sleep(0.1)
-        assert not waiting.done()  # one of the three is still there
-        waiting.cancel()
-        await pressing
-
-    run_virtual(scenario)
-
-
-def test_counts_that_hold_nothing_are_let_go_of_when_others_come() -> None:
-    async def scenario() -> None:
-        held: dict[str, LocalRateLimiter] = {}
-        leave = await get_or_create(held, "open", LocalRateLimiter).acquire_session(None)
-        await get_or_create(held, "starting", LocalRateLimiter).wait_for_permit("start", 5)
-        get_or_create(held, "resting", LocalRateLimiter).record_refusal(began_at=0.0, requested_s=20.0)
-        for number in range(100):
-            get_or_create(held, f"key {number}", LocalRateLimiter)
-        assert len(held) == 4
-        leave()
-        await asyncio.sleep(30)
-        get_or_create(held, "last", LocalRateLimiter)
-        assert list(held) == ["last"]
-
-    run_virtual(scenario)
-
-
-def test_an_event_loop_that_has_ended_is_not_held_by_its_counts() -> None:
-    async def scenario() -> weakref.ref[asyncio.AbstractEventLoop]:
-        counts = local_limiter("key")
-        leave = await counts.acquire_session(1)
-        asyncio.get_running_loop().call_later(0.01, leave)
-        await counts.acquire_session(1)
-        await asyncio.gather(*(counts.wait_for_permit("start", 2) for _ in range(3)))
-        return weakref.ref(asyncio.get_running_loop())
-
-    loop = run_virtual(scenario)
-    gc.collect()
-    assert loop() is None
 
 
 # --- sessions --------------------------------------------------------------------------------------------------------
@@ -376,7 +180,7 @@ def test_waiting_for_a_place_has_a_deadline_that_says_which_limit_and_how_many_w
             second = asyncio.create_task(client.transcribe([SECOND], Paraformer()))
             await asyncio.wait([first, second])
             assert str(first.exception()) == (
-                "paraformer-realtime-v2: not let in within 3 s (Limits.wait): max_sessions=1; others waiting: 1"
+                "paraformer-realtime-v2: no permit within 3 s (Limits.wait): max_sessions=1; others waiting: 1"
             )
             error = second.exception()
             assert isinstance(error, DeadlineError)
@@ -396,7 +200,7 @@ def test_waiting_for_a_start_has_a_deadline_too() -> None:
             assert len(errors) == 6
             for message in errors:
                 assert message.startswith(
-                    "paraformer-realtime-v2: not let in within 2 s (Limits.wait): starts_per_second=2; others waiting: "
+                    "paraformer-realtime-v2: no permit within 2 s (Limits.wait): starts_per_second=2; others waiting: "
                 )
 
     run_virtual(scenario)
@@ -432,8 +236,8 @@ def test_models_and_accounts_are_counted_apart() -> None:
     limits = Limits()
 
     def key(service: DashScope | Huawei, options: Options) -> str:
-        target = asyncio.run(service.resolve(options))
-        return Limiter(limits).session_permit(options)._about(target)[0]
+        endpoint = asyncio.run(service.resolve(options))
+        return Limiter(limits).session_permit(options)._key_and_options(endpoint)[0]
 
     ours = key(DashScope("sk-ours"), Paraformer())
     assert ours == key(DashScope("sk-ours", workspace="ws1"), Paraformer())
@@ -583,8 +387,8 @@ def test_a_rest_that_is_longer_than_anybody_waits_is_told_at_the_deadline() -> N
                 with pytest.raises(DeadlineError) as refusal:
                     await open_at(client)
                 assert str(refusal.value) == (
-                    "paraformer-realtime-v2: not let in within 30 s (Limits.wait): the vendor has refused as too many, "
-                    "and is left alone for 570 s more; others waiting: 0"
+                    "paraformer-realtime-v2: no permit within 30 s (Limits.wait): the vendor reports too many sessions "
+                    "or starts, and the backoff lasts 570 s more; others waiting: 0"
                 )
                 assert asyncio.get_running_loop().time() == pytest.approx(30, abs=0.1)
 
