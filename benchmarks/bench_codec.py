@@ -1,8 +1,8 @@
-"""What the rules cost without any network: a frame of audio wrapped, a result of ten words read.
+"""The cost of a codec without a network: encoding a frame of audio, and decoding a result of ten words.
 
-Every codec gets the messages of one task, interims and finals in turns, each of them once. `ns` is per call. `blocks`
-and `bytes` are what a call leaves behind in what it returns. Beside them stands what it costs to decode the same
-messages into plain dictionaries, with the standard library and with msgspec.
+Every codec receives the messages of one task, interims and finals alternately, each message once. `ns` is the time of a
+call. `blocks` and `bytes` are the memory that the value returned by a call keeps allocated. For comparison, the same
+messages are decoded into plain dictionaries with the standard library and with msgspec.
 
     python benchmarks/bench_codec.py --calls 20000
 """
@@ -21,14 +21,14 @@ import msgspec
 
 from asr_async import DashScope, Huawei, Paraformer, Rasr
 from load import messages
-from load.figures import medians
+from load.measurements import medians
 from load.report import argument_parser, finish
 
 TASK_ID = "0" * 32
 
 
 class Case(NamedTuple):
-    """Something that is called once with each input."""
+    """A function and its inputs; it is called once with each."""
 
     vendor: str
     name: str
@@ -37,12 +37,12 @@ class Case(NamedTuple):
 
 
 def dashscope_messages(calls: int) -> list[str]:
-    """The results of a task."""
+    """Return the results of a task of DashScope."""
     return [messages.result(TASK_ID.encode(), number).decode() for number in range(calls)]
 
 
 def huawei_messages(calls: int) -> list[str]:
-    """The same, said by Huawei's RASR."""
+    """Return the same results in the format of Huawei's RASR."""
     return [json.dumps(_huawei_result(number)) for number in range(calls)]
 
 
@@ -63,7 +63,7 @@ def _huawei_result(number: int) -> dict[str, Any]:
 
 
 def dashscope_codec() -> Any:
-    """One whose task is open."""
+    """Return a codec whose task is open."""
     codec = DashScope("key").codec(Paraformer(), task_id=TASK_ID)
     codec.start()
     codec.receive(messages.started(TASK_ID).decode())
@@ -71,7 +71,7 @@ def dashscope_codec() -> Any:
 
 
 def huawei_codec() -> Any:
-    """One whose round is open."""
+    """Return a codec whose task is open."""
     service = Huawei(ak="a", sk="s", project_id="p", region="cn-north-4")
     codec = service.codec(Rasr(interim_results=True, need_word_info=True), task_id=TASK_ID)
     codec.start()
@@ -80,7 +80,7 @@ def huawei_codec() -> Any:
 
 
 def cases(calls: int) -> Iterator[Case]:
-    """Each with a codec that has read nothing yet."""
+    """Yield the cases, with a codec per vendor that has received no result yet."""
     for vendor, codec, results in (
         ("DashScope", dashscope_codec(), dashscope_messages(calls)),
         ("Huawei", huawei_codec(), huawei_messages(calls)),
@@ -92,7 +92,7 @@ def cases(calls: int) -> Iterator[Case]:
 
 
 def ns_per_call(case: Case) -> float:
-    """Time of one call, without what becomes of its outcome."""
+    """Return the time of one call, whose value is discarded."""
     _, _, call, inputs = case
     gc.collect()
     began_at = time.perf_counter_ns()
@@ -101,32 +101,32 @@ def ns_per_call(case: Case) -> float:
     return round((time.perf_counter_ns() - began_at) / len(inputs), 1)
 
 
-def kept_per_call(case: Case) -> dict[str, float]:
-    """Blocks and bytes that are still there when all outcomes are kept; the list that keeps them is left out."""
+def memory_per_call(case: Case) -> dict[str, float]:
+    """Return the blocks and bytes that a returned value keeps allocated, without the list that holds the values."""
     _, _, call, inputs = case
-    kept: list[object] = [None] * len(inputs)
+    values: list[object] = [None] * len(inputs)
     gc.collect()
     tracemalloc.start()
     blocks, size = sys.getallocatedblocks(), tracemalloc.get_traced_memory()[0]
     for number, item in enumerate(inputs):
-        kept[number] = call(item)
+        values[number] = call(item)
     blocks, size = sys.getallocatedblocks() - blocks, tracemalloc.get_traced_memory()[0] - size
     tracemalloc.stop()
     return {"blocks": round(blocks / len(inputs), 1), "bytes": round(size / len(inputs))}
 
 
 def measure(calls: int) -> list[dict[str, Any]]:
-    """Every case, with one codec for the time and another one for the memory."""
+    """Measure every case, with one codec for the time and another one for the memory."""
     return [
-        {"vendor": timed.vendor, "call": timed.name, "ns": ns_per_call(timed), **kept_per_call(weighed)}
-        for timed, weighed in zip(cases(calls), cases(calls), strict=True)
+        {"vendor": timed.vendor, "call": timed.name, "ns": ns_per_call(timed), **memory_per_call(sized)}
+        for timed, sized in zip(cases(calls), cases(calls), strict=True)
     ]
 
 
 def main() -> None:
-    """Read the arguments, measure, print."""
+    """Parse the arguments, measure, print the report."""
     parser = argument_parser(__doc__)
-    parser.add_argument("--calls", type=int, default=5_000, help="per figure (default: %(default)s)")
+    parser.add_argument("--calls", type=int, default=5_000, help="number of calls per figure (default: %(default)s)")
     arguments = parser.parse_args()
     runs = [measure(arguments.calls) for _ in range(arguments.runs)]
     finish(__file__, arguments, [medians(rows) for rows in zip(*runs, strict=True)], targets=[])

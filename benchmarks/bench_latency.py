@@ -1,28 +1,35 @@
-"""How long a result takes from the server's send to the caller, with many sessions in one process.
+"""The delay of a result from the server's send to the caller, with many sessions in one process.
 
-The server puts the instant of sending into each result's text; all processes of a machine read the same monotonic
-clock. Every session sends 100 ms frames of 16 kHz PCM in real time and gets a result of ten words every 500 ms. Each
-peer runs in a process of its own; they take turns. `missing` counts the final results that were sent and never handed
-over, from the first one to the confirmed end; an interim may be overtaken by the next one.
+The server writes the instant of sending into each result's text; all processes of a machine read the same monotonic
+clock. Every session sends 100 ms frames of 16 kHz PCM in real time and receives a result of ten words every 500 ms.
+Each peer runs in a process of its own, one after the other. `missing` counts the final results that were sent and never
+delivered, from the first one to the confirmed end; an interim may be replaced by the next one.
 
     python benchmarks/bench_latency.py --sessions 200
 """
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Iterator, Sequence
 
 from load import plots
-from load.comparison import Case, Row, compare, comparison_parser
-from load.harness import run
-from load.jobs import Steady
+from load.comparison import Case, Row, add_duration_options, compare, comparison_parser
+from load.harness import run_job
+from load.jobs import SteadyLoad
 from load.report import Target, finish
 
 
-def measure(case: Case, *, seconds: float, loop: str) -> Row:
-    """Measure once."""
-    job = Steady(peer=case.peer, loop=loop, sessions=case.sessions, seconds=seconds)
-    figures = run(job, scheme=case.scheme)
+def measure(case: Case, arguments: argparse.Namespace) -> Row:
+    """Measure one case once."""
+    job = SteadyLoad(
+        peer=case.peer,
+        loop=arguments.loop,
+        sessions=case.sessions,
+        seconds=arguments.seconds,
+        warm_up_s=arguments.warm_up,
+    )
+    figures = run_job(job, scheme=case.scheme)
     return {
         **{f"delay_{name}": value for name, value in figures["delay"].items()},
         "missing": figures["server_total"]["finals"] - figures["finals"],
@@ -30,7 +37,7 @@ def measure(case: Case, *, seconds: float, loop: str) -> Row:
 
 
 def targets(rows: Sequence[Row]) -> Iterator[Target]:
-    """What of the project's numbers these rows can tell."""
+    """Yield the project's targets that these rows can check."""
     for row in rows:
         if row["peer"] == "ours":
             what = f"{row['sessions']} sessions over {row['scheme']}"
@@ -40,13 +47,11 @@ def targets(rows: Sequence[Row]) -> Iterator[Target]:
 
 
 def main() -> None:
-    """Read the arguments, measure, print."""
+    """Parse the arguments, measure, print the report."""
     parser = comparison_parser(__doc__, peers=["ours", "thin", "aiohttp", "official"], sessions=[200])
-    parser.add_argument("--seconds", type=float, default=10, help="that are measured (default: %(default)s)")
+    add_duration_options(parser)
     arguments = parser.parse_args()
-    rows = compare(
-        arguments, lambda case: measure(case, seconds=arguments.seconds, loop=arguments.loop), worst=("missing",)
-    )
+    rows = compare(arguments, lambda case: measure(case, arguments), worst=("missing",))
     report = finish(__file__, arguments, rows, targets(rows))
     if arguments.plot:
         plots.lines(report, x="sessions", y="delay_p99_ms")

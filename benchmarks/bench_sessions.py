@@ -1,37 +1,45 @@
-"""What a live session costs, and how many of them one core bears.
+"""The cost of a live session, and the number of sessions that one core can run.
 
-Every session sends 100 ms frames of 16 kHz PCM in real time and gets a result of ten words every 500 ms. Each peer runs
-in a process of its own, against a server in another; the peers take turns. Measured is only the time in which all
-sessions run: without opening and closing.
+Every session sends 100 ms frames of 16 kHz PCM in real time and receives a result of ten words every 500 ms. Each peer
+runs in a process of its own, one after the other, against a server in another process. Only the time in which all
+sessions are running is measured, without opening and closing.
 
-- `cpu_ms`: user and system time of the client's process, all its threads, per session and second: per second of audio
-  that arrived, so that who does not keep up is not cheap.
-- `per_core`: how many sessions that makes on one core, reckoned; try it with `--sessions`.
-- `late_*`: how far behind its schedule a frame arrived at the server; the same for every peer, since no peer is asked.
-- `frames`: the share of the due frames that came. Below 1 the client did not keep up, or the server (`server_cpu`).
+- `cpu_ms`: user and system time of the client's process, all threads included, per session-second: per second of audio
+  that arrived, so that a peer does not look cheap because it cannot keep up.
+- `per_core`: the number of sessions on one core that follows from `cpu_ms`; check it with `--sessions`.
+- `late_*`: the lateness of a frame at the server. The server measures it, in the same way for every peer.
+- `frames`: the share of the due frames that arrived. Below 1 the client, or the server (`server_cpu`), did not keep up.
 
     python benchmarks/bench_sessions.py --sessions 50 200 300 1000 4000
 """
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Iterator, Sequence
 
 from load import plots
-from load.comparison import Case, Row, compare, comparison_parser
-from load.harness import run
-from load.jobs import Steady
+from load.comparison import Case, Row, add_duration_options, compare, comparison_parser
+from load.harness import run_job
+from load.jobs import SteadyLoad
 from load.messages import FRAME_MS
 from load.report import Target, finish
 
 KEEPS_UP = 0.98
-"""With a smaller share of the due frames there is no steady state to measure."""
+"""Smallest share of the due frames with which a peer counts as keeping up."""
 
 
-def measure(case: Case, *, seconds: float, loop: str, gc_threshold: int | None) -> Row:
-    """Measure once."""
-    job = Steady(peer=case.peer, loop=loop, sessions=case.sessions, seconds=seconds, gc_threshold=gc_threshold)
-    figures = run(job, scheme=case.scheme)
+def measure(case: Case, arguments: argparse.Namespace) -> Row:
+    """Measure one case once."""
+    job = SteadyLoad(
+        peer=case.peer,
+        loop=arguments.loop,
+        sessions=case.sessions,
+        seconds=arguments.seconds,
+        warm_up_s=arguments.warm_up,
+        gc_threshold=arguments.gc_threshold,
+    )
+    figures = run_job(job, scheme=case.scheme)
     server = figures["server"]
     audio_s = server["frames"] * FRAME_MS / 1_000
     cpu_ms = 1_000 * figures["cpu_s"] / audio_s
@@ -46,7 +54,7 @@ def measure(case: Case, *, seconds: float, loop: str, gc_threshold: int | None) 
 
 
 def targets(rows: Sequence[Row]) -> Iterator[Target]:
-    """What of the project's numbers these rows can tell."""
+    """Yield the project's targets that these rows can check."""
     for scheme in dict.fromkeys(row["scheme"] for row in rows):
         costs = {(row["peer"], row["sessions"]): _cost(row) for row in rows if row["scheme"] == scheme}
         yield from _cost_targets(costs, scheme)
@@ -58,7 +66,7 @@ def targets(rows: Sequence[Row]) -> Iterator[Target]:
 
 
 def _cost_targets(costs: dict[tuple[str, int], float | None], scheme: str) -> Iterator[Target]:
-    """Ours beside the floor with as many sessions, the official SDK with the most it was asked for, and our fewest."""
+    """Compare ours with the floor at the same load, with the official SDK at its largest, and with our own smallest."""
     ours = {sessions: cost for (peer, sessions), cost in costs.items() if peer == "ours"}
     fewest = min(ours, default=0)
     official = max((sessions for peer, sessions in costs if peer == "official"), default=0)
@@ -74,7 +82,7 @@ def _cost_targets(costs: dict[tuple[str, int], float | None], scheme: str) -> It
 
 
 def _cost(row: Row) -> float | None:
-    """None where the peer did not keep up."""
+    """Return the cost of a session-second, or None if the peer did not keep up."""
     return row["cpu_ms"] if row.get("frames", 0) >= KEEPS_UP else None
 
 
@@ -83,20 +91,16 @@ def _ratio(cost: float | None, other: float | None) -> float | None:
 
 
 def main() -> None:
-    """Read the arguments, measure, print."""
+    """Parse the arguments, measure, print the report."""
     parser = comparison_parser(
         __doc__, peers=["ours", "thin", "aiohttp", "floor", "official"], sessions=[50, 200, 300, 1_000, 4_000]
     )
-    parser.add_argument("--seconds", type=float, default=10, help="that are measured (default: %(default)s)")
+    add_duration_options(parser)
     parser.add_argument(
-        "--gc-threshold", type=int, metavar="N", help="new objects before the clients look for garbage (Python's: 700)"
+        "--gc-threshold", type=int, metavar="N", help="new objects before a client collects garbage (Python's own: 700)"
     )
     arguments = parser.parse_args()
-    rows = compare(
-        arguments,
-        lambda case: measure(case, seconds=arguments.seconds, loop=arguments.loop, gc_threshold=arguments.gc_threshold),
-        worst=("threads",),
-    )
+    rows = compare(arguments, lambda case: measure(case, arguments), worst=("threads",))
     report = finish(__file__, arguments, rows, targets(rows))
     if arguments.plot:
         plots.lines(report, x="sessions", y="cpu_ms")

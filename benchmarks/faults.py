@@ -1,8 +1,8 @@
-"""Sessions under random faults: what is lost, what comes twice, what is told at the wrong time.
+"""Sessions under random faults: counts of final results that are lost, doubled, or at a wrong time.
 
-Each session streams a source whose script is known, word by word and to the millisecond, to an emulator that cuts,
-closes, plays dead, stalls and answers with errors, by a plan that follows from the seed. What the caller gets is
-held against the script. Half of the sessions speak DashScope's task protocol, half Huawei's.
+Each session streams a source whose script is known, word by word and to the millisecond, to an emulator that cuts and
+closes connections, stops reading, delays messages and answers with errors. The seed decides which faults strike and
+where. The results are compared with the script. Half of the sessions speak DashScope's task protocol, half Huawei's.
 
     python benchmarks/faults.py --seed 1 --faults 1000
 
@@ -31,11 +31,11 @@ SENTENCES = 6
 CONCURRENT = 16
 
 TIMEOUTS = Timeouts(connect=3, start=3, idle=1.5, finish=2, close=0.5)
-"""Short, so that what plays dead is found out soon; a stall of the plan is shorter than these."""
+"""Short deadlines, so that a half-open connection is noticed soon; every `Delay` is shorter than these."""
 
 
 class Outcome(msgspec.Struct, kw_only=True):
-    """What became of all sessions."""
+    """The sums over all sessions."""
 
     sessions: int = 0
     failed: int = 0
@@ -49,20 +49,20 @@ class Outcome(msgspec.Struct, kw_only=True):
 
     @property
     def is_good(self) -> bool:
-        """Whether every word arrived once, at its time."""
+        """True if every final result arrived once, at its time."""
         return not (self.failed or self.lost or self.doubled or self.off_by_more_than_a_frame)
 
 
-def script(seed: int) -> list[tuple[str, int, int]]:
-    """Sentences at random places in the source, with pauses between."""
+def script_of(seed: int) -> list[tuple[str, int, int]]:
+    """Return sentences at random times of the source, with pauses between them: text, start and end in ms."""
     rng = random.Random(seed)
-    marks = sorted(rng.sample(range(200, SOURCE_MS - 200, 50), 2 * SENTENCES))
-    places = zip(marks[::2], marks[1::2], strict=True)
-    return [(f"sentence {number} of {seed}", start, end) for number, (start, end) in enumerate(places)]
+    boundaries_ms = sorted(rng.sample(range(200, SOURCE_MS - 200, 50), 2 * SENTENCES))
+    spans = zip(boundaries_ms[::2], boundaries_ms[1::2], strict=True)
+    return [(f"sentence {number} of {seed}", start_ms, end_ms) for number, (start_ms, end_ms) in enumerate(spans)]
 
 
-def plan(seed: int) -> Iterator[Fault]:
-    """Faults of all kinds, each on some connections, at random places in their audio."""
+def faults_of(seed: int) -> Iterator[Fault]:
+    """Yield faults of all kinds, each for some of the connections, at random times of their audio."""
     rng = random.Random(seed)
     for _ in range(4):
         at_ms = rng.randrange(100, SOURCE_MS)
@@ -77,7 +77,8 @@ def plan(seed: int) -> Iterator[Fault]:
     yield Throttle(probability=0.05)
 
 
-def service_at(emulator: Emulator, number: int) -> tuple[DashScope | Huawei, Paraformer | Rasr]:
+def service_and_options(emulator: Emulator, number: int) -> tuple[DashScope | Huawei, Paraformer | Rasr]:
+    """Return those of the session with this number: Huawei's for odd numbers, DashScope's for even ones."""
     if number % 2:
         huawei = Huawei(ak="a", sk="s", project_id="p", region="r", endpoint=emulator.huawei_url)
         return huawei, Rasr(add_punc=True)
@@ -85,59 +86,59 @@ def service_at(emulator: Emulator, number: int) -> tuple[DashScope | Huawei, Par
 
 
 async def one_session(seed: int, number: int, outcome: Outcome, *, pace: float | None) -> None:
-    """Stream one source and hold what came against its script."""
-    told = script(seed)
-    engine = Scripted(told, position=position_of)
+    """Stream one source, and compare its final results with the script."""
+    script = script_of(seed)
+    engine = Scripted(script, position=position_of)
     retry = Retry(attempts=30, max_delay_s=0.2)
-    async with serve(engine, faults=Faults(plan(seed), seed=seed)) as emulator:
-        service, options = service_at(emulator, number)
+    async with serve(engine, faults=Faults(faults_of(seed), seed=seed)) as emulator:
+        service, options = service_and_options(emulator, number)
         async with Client(service, timeouts=TIMEOUTS, retry=retry) as client:
             for attempt in range(20):
-                heard: list[Result] = []
+                finals: list[Result] = []
                 try:
                     async with client.session(options) as session:
                         async for result in session.stream([position_audio(0, SOURCE_MS)], pace=pace):
                             if result.is_final:
-                                heard.append(result)
+                                finals.append(result)
                         outcome.reconnects += session.stats.reconnects
                     break
                 except ASRError as error:
-                    # the first connection of a session is the caller's to try again
-                    if heard or not error.retryable or attempt == 19:
+                    # a session does not retry its first connection, its caller does
+                    if finals or not error.retryable or attempt == 19:
                         outcome.failed += 1
                         print(f"seed {seed}, session {number}: {error}", file=sys.stderr)
                         return
-        compare(told, heard, outcome)
+        compare(script, finals, outcome)
         for kind, count in emulator.faults_struck.items():
             outcome.faults[kind] = outcome.faults.get(kind, 0) + count
 
 
-def compare(told: list[tuple[str, int, int]], heard: list[Result], outcome: Outcome) -> None:
-    """Count what is missing, what is too much, and what is at the wrong time."""
+def compare(script: list[tuple[str, int, int]], finals: list[Result], outcome: Outcome) -> None:
+    """Count the final results that are missing, doubled, or at a wrong time."""
     outcome.sessions += 1
-    outcome.finals += len(heard)
-    texts = [result.text for result in heard]
-    outcome.lost += sum(text not in texts for text, _, _ in told)
+    outcome.finals += len(finals)
+    texts = [result.text for result in finals]
+    outcome.lost += sum(text not in texts for text, _, _ in script)
     outcome.doubled += len(texts) - len(set(texts))
-    places = {text: (start, end) for text, start, end in told}
-    for result in heard:
-        start, end = places.get(result.text, (-SOURCE_MS, -SOURCE_MS))
-        if max(abs(result.start_ms - start), abs(result.end_ms - end)) > FRAME_MS:
+    times_ms = {text: (start_ms, end_ms) for text, start_ms, end_ms in script}
+    for result in finals:
+        start_ms, end_ms = times_ms.get(result.text, (-SOURCE_MS, -SOURCE_MS))
+        if max(abs(result.start_ms - start_ms), abs(result.end_ms - end_ms)) > FRAME_MS:
             outcome.off_by_more_than_a_frame += 1
-            print(f"{result.text!r} at {result.start_ms}..{result.end_ms}, not {start}..{end}", file=sys.stderr)
+            print(f"{result.text!r} at {result.start_ms}..{result.end_ms}, not {start_ms}..{end_ms}", file=sys.stderr)
 
 
 async def run(seed: int, faults: int, pace: float | None) -> Outcome:
-    """Sessions until so many faults have struck."""
+    """Run sessions until this number of faults has struck, or until one session fails."""
     outcome = Outcome(faults={})
     rng = random.Random(seed)
     began_at = time.monotonic()
     number = 0
     while sum(outcome.faults.values()) < faults:
-        async with asyncio.TaskGroup() as group:
+        async with asyncio.TaskGroup() as tasks:
             for _ in range(CONCURRENT):
                 number += 1
-                group.create_task(one_session(rng.randrange(2**31), number, outcome, pace=pace))
+                tasks.create_task(one_session(rng.randrange(2**31), number, outcome, pace=pace))
         if outcome.failed:
             break
     outcome.seconds = round(time.monotonic() - began_at, 1)
@@ -145,14 +146,17 @@ async def run(seed: int, faults: int, pace: float | None) -> Outcome:
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Parse the arguments, run, print; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--faults", type=int, default=1_000, help="how many must have struck")
-    parser.add_argument("--pace", type=float, default=40.0, help="how much faster than real time the source is")
-    parser.add_argument("--json", action="store_true")
-    given = parser.parse_args(arguments)
-    outcome = asyncio.run(run(given.seed, given.faults, given.pace))
-    if given.json:
+    parser.add_argument("--seed", type=int, default=1, help="decides scripts and faults (default: %(default)s)")
+    parser.add_argument(
+        "--faults", type=int, default=1_000, help="number of faults after which it ends (default: %(default)s)"
+    )
+    parser.add_argument("--pace", type=float, default=40.0, help="seconds of audio per second (default: %(default)s)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    options = parser.parse_args(arguments)
+    outcome = asyncio.run(run(options.seed, options.faults, options.pace))
+    if options.json:
         print(json.dumps(msgspec.to_builtins(outcome)))
     else:
         struck = sum(outcome.faults.values())

@@ -1,10 +1,10 @@
-"""Whether the services really answer: one sentence to every model and mode that the keys in the environment reach.
+"""A trial of the real services: one sentence for every model and mode that the keys in the environment give access to.
 
-No part of the tests: it needs accounts, and some seconds of audio per model are billed. A model works when the vendor
-has confirmed the end and a text came, with a translation where one was asked for. What the text says is for the reader
-to judge: the sentence is English, and some of the models know Chinese only.
+Not part of the tests: it needs accounts, and the vendors bill some seconds of audio per model. A model works if the
+vendor confirms the end and returns a text, with a translation where one is requested. Judge the text yourself: the
+sentence is English, and some of the models know Chinese only.
 
-Exit status: 0 all work, 1 some do not, 2 there are no keys.
+Exit status: 0 if all work, 1 if some do not, 2 if there are no keys.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ SCRIPT = [
     {
         "text": RECORDING.with_suffix(".txt").read_text(encoding="utf-8").strip(),
         "start_ms": 300,
-        "end_ms": 4_300,  # a little beyond the recording, so that the final waits for its end
+        "end_ms": 4_300,  # after the end of the recording, so that the final is sent at the end
         "translations": {"zh": "开往机场的火车每二十分钟一班。"},
     }
 ]
-"""What the emulator hears."""
+"""The script of the emulator."""
 
 MODES: tuple[dict[str, Any], ...] = (
     {},
@@ -44,11 +44,11 @@ MODES: tuple[dict[str, Any], ...] = (
     {"intermediate_result_enabled": True},
     {"translation_target_languages": ["zh"]},
 )
-"""Each is tried with the models whose options take it."""
+"""Options of the modes; each mode is tried with the models that have its options."""
 
 
 class Attempt(msgspec.Struct, frozen=True):
-    """One model in one mode."""
+    """One model in one mode, to be tried."""
 
     name: str
     options: Options
@@ -56,7 +56,7 @@ class Attempt(msgspec.Struct, frozen=True):
 
 
 def attempts_of(vendor: Vendor) -> list[Attempt]:
-    """Every model of a vendor in every mode that it has."""
+    """Return every model of a vendor in every mode that it has."""
     found = {
         attempt.name: attempt  # a model may have two names
         for model, options_class in vendor.models.items()
@@ -67,7 +67,7 @@ def attempts_of(vendor: Vendor) -> list[Attempt]:
 
 
 def attempt_for(model: str, options_class: type[Options], mode: dict[str, Any]) -> Attempt | None:
-    """None if the model does not have the mode."""
+    """Return the attempt, or None if the model does not have the mode."""
     if not mode.keys() <= set(options_class.__struct_fields__):
         return None
     try:
@@ -80,7 +80,7 @@ def attempt_for(model: str, options_class: type[Options], mode: dict[str, Any]) 
 
 
 def options_for(model: str, options_class: type[Options], mode: dict[str, Any]) -> Options:
-    """The options for 16 kHz, or for 8 kHz where the model takes nothing else."""
+    """Return the options for 16 kHz, or for 8 kHz if the model supports nothing else."""
     values: dict[str, Any] = {"model": model, **mode}
     try:
         return options_class(**values)
@@ -91,7 +91,7 @@ def options_for(model: str, options_class: type[Options], mode: dict[str, Any]) 
 
 
 def samples_at(sample_rate: int) -> bytes:
-    """The recording, 16 kHz; at 8 kHz each sample is the mean of two, which is filter enough for speech."""
+    """Return the recording; at 8 kHz each sample is the mean of two, a low-pass filter good enough for speech."""
     with wave.open(str(RECORDING)) as file:
         samples: bytes = file.readframes(file.getnframes())
     if sample_rate == 16_000:
@@ -101,7 +101,7 @@ def samples_at(sample_rate: int) -> bytes:
 
 
 async def outcome_of(client: Client, attempt: Attempt, pace: float | None) -> tuple[bool, str]:
-    """Try it; whether it works, and the rest of its line in the table."""
+    """Transcribe the recording; return True if the model works, and the rest of its line in the table."""
     samples = samples_at(attempt.options.audio.sample_rate)
     try:
         transcript = await client.transcribe([samples], attempt.options, pace=pace)
@@ -109,21 +109,21 @@ async def outcome_of(client: Client, attempt: Attempt, pace: float | None) -> tu
         return False, line(None, f"{type(error).__name__}: {error}")
     translations = [translation.text for result in transcript.results for translation in result.translations.values()]
     if not transcript.text:
-        return False, line(transcript, "no text came")
+        return False, line(transcript, "no text was returned")
     if attempt.is_translated and not any(translations):
-        return False, line(transcript, f"no translation came: {transcript.text}")
+        return False, line(transcript, f"no translation was returned: {transcript.text}")
     return True, line(transcript, " | ".join((f"ok: {transcript.text}", *translations)))
 
 
 def line(transcript: Transcript | None, result: str) -> str:
-    """The columns behind the name: delays in milliseconds, and what came of it."""
+    """Return the columns after the name: the delays in milliseconds, and the result."""
     delays = (None, None) if transcript is None else (transcript.stats.first_result_ms, transcript.stats.last_result_ms)
     columns = ("-" if delay is None else f"{delay:.0f}" for delay in delays)
     return "".join(f"{column:>10}" for column in columns) + f"  {' '.join(result.split())}"
 
 
 def reachable(*, emulator: bool) -> Iterator[tuple[Vendor, Service]]:
-    """The vendors to try, each with its service; tells of those that are left out."""
+    """Yield the vendors to try, each with its service; print the vendors that are left out."""
     for vendor in vendors().values():
         missing = vendor.missing_variables()
         if emulator:
@@ -135,7 +135,7 @@ def reachable(*, emulator: bool) -> Iterator[tuple[Vendor, Service]]:
 
 
 async def try_all(pairs: Sequence[tuple[Vendor, Service]], pace: float | None) -> bool:
-    """Try one after the other, so that no session delays another; whether all work."""
+    """Try one model after the other, so that no session delays another; return True if all work."""
     attempts = [(service, attempts_of(vendor)) for vendor, service in pairs]
     width = max(len(attempt.name) for _, group in attempts for attempt in group)
     print(f"{'model':{width}}{'first ms':>10}{'final ms':>10}  result")
@@ -143,27 +143,27 @@ async def try_all(pairs: Sequence[tuple[Vendor, Service]], pace: float | None) -
     for service, group in attempts:
         async with Client(service) as client:
             for attempt in group:
-                works, rest = await outcome_of(client, attempt, pace)
-                print(f"{attempt.name:{width}}{rest}", flush=True)
+                works, columns = await outcome_of(client, attempt, pace)
+                print(f"{attempt.name:{width}}{columns}", flush=True)
                 all_work &= works
     return all_work
 
 
 def pace_of(text: str) -> float | None:
-    """A number, or `max` for no pacing at all."""
+    """Parse a number, or `max` for no pacing."""
     return None if text == "max" else float(text)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Read the arguments, try, print; return the exit status."""
+    """Parse the arguments, try the models, print the table; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pace", type=pace_of, default=1.0, help="audio seconds per second, or max (default: 1.0)")
+    parser.add_argument("--pace", type=pace_of, default=1.0, help="seconds of audio per second, or max (default: 1.0)")
     parser.add_argument("--emulator", action="store_true", help="try a scripted emulator instead; needs no keys")
-    given = parser.parse_args(arguments)
-    pairs = list(reachable(emulator=given.emulator))
+    options = parser.parse_args(arguments)
+    pairs = list(reachable(emulator=options.emulator))
     if not pairs:
         return 2
-    return 0 if asyncio.run(try_all(pairs, given.pace)) else 1
+    return 0 if asyncio.run(try_all(pairs, options.pace)) else 1
 
 
 if __name__ == "__main__":

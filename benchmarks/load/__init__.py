@@ -1,6 +1,6 @@
-"""What the `bench_*` scripts share: a load server, the clients that are compared, and a report that states its targets.
+"""Parts that the `bench_*` scripts share: a load server, the clients that are compared, and a report with its targets.
 
-`server` and `child` are processes of their own, started by `harness`, so that neither shares an interpreter with the
-other or with the script. `peers` holds the clients side by side; a new one is one more class there. Of `asr_async` only
-public names are used: another tree of it is measured by putting that tree first on `PYTHONPATH`.
+`harness` starts `server` and `child` as processes of their own, so that neither shares an interpreter with the other or
+with the script. `peers` holds the clients; a new client is one more class there. Only public names of `asr_async` are
+used: put another tree of it first on `PYTHONPATH` to measure that tree.
 """

@@ -1,4 +1,4 @@
-"""Peers against each other: which cases a script measures, in which order, and the row that each makes."""
+"""Comparisons of peers: the cases that a script measures, their order, and the row of each case."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 
-from .figures import medians
 from .harness import PeerFailedError
+from .measurements import medians
 from .peers import MOST_SESSIONS, PEERS
 from .report import argument_parser
 
@@ -27,19 +27,29 @@ class Case(msgspec.Struct, frozen=True):
 def comparison_parser(
     description: str | None, *, peers: Sequence[str], sessions: Sequence[int], schemes: Sequence[str] = ("ws",)
 ) -> argparse.ArgumentParser:
-    """The options of a script that compares peers, with its defaults."""
+    """Return a parser with the options of every script that compares peers, and with this script's defaults."""
     parser = argument_parser(description)
     parser.add_argument("--peers", nargs="+", choices=PEERS, default=peers, help="default: %(default)s")
     parser.add_argument("--sessions", type=int, nargs="+", default=sessions, metavar="N", help="default: %(default)s")
     parser.add_argument("--schemes", nargs="+", choices=["ws", "wss"], default=schemes, help="default: %(default)s")
     parser.add_argument("--tls", dest="schemes", action="store_const", const=["wss"], help="the same as --schemes wss")
-    parser.add_argument("--loop", choices=["asyncio", "uvloop"], default="asyncio", help="the clients' event loop")
+    parser.add_argument(
+        "--loop", choices=["asyncio", "uvloop"], default="asyncio", help="event loop of the clients (default: asyncio)"
+    )
     parser.add_argument("--plot", action="store_true", help="draw into benchmarks/plots (needs matplotlib)")
     return parser
 
 
+def add_duration_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of a measurement under steady load."""
+    parser.add_argument("--seconds", type=float, default=10, help="length of a measurement (default: %(default)s)")
+    parser.add_argument(
+        "--warm-up", type=float, default=1.0, metavar="S", help="seconds of load before it (default: %(default)s)"
+    )
+
+
 def compare(arguments: argparse.Namespace, measure: Callable[[Case], Row], *, worst: Sequence[str] = ()) -> list[Row]:
-    """A row for each case: the medians over the runs, in each of which every case has its turn; see `medians`."""
+    """Return a row for each case, with the medians over the runs; each run measures every case once (see `medians`)."""
     cases = dict.fromkeys(
         Case(scheme, min(sessions, MOST_SESSIONS.get(peer, sessions)), peer)
         for scheme in arguments.schemes

@@ -1,4 +1,4 @@
-"""Starts a load server and a child for every measurement, and listens to both."""
+"""The processes of a measurement: a load server and a child, started anew for each job."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from .jobs import Job
 BENCHMARKS = Path(__file__).parent.parent
 
 START_DELAY_MS = 20
-"""Before the server opens a task. The official SDK loses its audio if the answer overtakes the end of its `start()`,
-as it never does over a real network."""
+"""Delay before the server opens a task. The official SDK loses its audio if the server's confirmation arrives before
+its `start()` returns, which never happens over a real network."""
 
 
 class PeerFailedError(Exception):
-    """A child ended before it had done its job; its traceback is on standard error."""
+    """A child ended before its job was done; its traceback is on standard error."""
 
 
-class Authority(AbstractContextManager["Authority"]):
-    """Certificates for this run, in files that go with it."""
+class CertificateAuthority(AbstractContextManager["CertificateAuthority"]):
+    """A certificate authority of one run, in temporary files."""
 
     def __enter__(self) -> Self:
         self._folder = tempfile.TemporaryDirectory()
@@ -45,49 +45,49 @@ class Authority(AbstractContextManager["Authority"]):
 
 
 class LoadServer:
-    """A running server."""
+    """A running load server."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
-        self.url = _line(process).strip()
+        self.url = _read_line(process).strip()
 
-    def ask(self, command: str) -> dict[str, Any]:
-        """`reset` or `report`; both answer with the figures so far."""
+    def request(self, command: str) -> dict[str, Any]:
+        """Send `reset` or `report`; return the figures so far."""
         assert self._process.stdin is not None
         self._process.stdin.write(command + "\n")
         self._process.stdin.flush()
-        answer: dict[str, Any] = json.loads(_line(self._process))
-        return answer
+        figures: dict[str, Any] = json.loads(_read_line(self._process))
+        return figures
 
 
-def run(job: Job, *, scheme: str = "ws", start_delay_ms: float = START_DELAY_MS) -> dict[str, Any]:
-    """Do a job with a server and a child of its own, over `ws` or `wss`; its `url` is filled in.
+def run_job(job: Job, *, scheme: str = "ws", start_delay_ms: float = START_DELAY_MS) -> dict[str, Any]:
+    """Run a job with a load server and a child of its own, over `ws` or `wss`, and set the job's `url`.
 
     Returns:
-        What the child said, under `server` what the server saw while the child measured, and under `server_total` what
-        it had seen in the end.
+        The figures of the child; under `server` those of the server during the child's measurement, and under
+        `server_total` those of the server at the end.
 
     Raises:
-        PeerFailedError: the child could not do it.
+        PeerFailedError: the child failed.
     """
     figures: dict[str, Any] = {}
     with ExitStack() as stack:
-        authority = stack.enter_context(Authority()) if scheme == "wss" else None
+        authority = stack.enter_context(CertificateAuthority()) if scheme == "wss" else None
         server = stack.enter_context(_server(authority, start_delay_ms))
-        for said in _child(msgspec.structs.replace(job, url=server.url), authority):
-            what = said.pop("say")
-            if what == "measuring":
-                server.ask("reset")
-            elif what == "measured":
-                figures["server"] = server.ask("report")
+        for line in _child(msgspec.structs.replace(job, url=server.url), authority):
+            event = line.pop("event")
+            if event == "measuring":
+                server.request("reset")
+            elif event == "measured":
+                figures["server"] = server.request("report")
             else:
-                figures["server_total"] = server.ask("report")
-            figures.update(said)
+                figures["server_total"] = server.request("report")
+            figures.update(line)
     return figures
 
 
 @contextmanager
-def _server(authority: Authority | None, start_delay_ms: float) -> Iterator[LoadServer]:
+def _server(authority: CertificateAuthority | None, start_delay_ms: float) -> Iterator[LoadServer]:
     command = ["-m", "load.server", "--start-delay-ms", str(start_delay_ms)]
     if authority is not None:
         command += ["--certificate", str(authority.certificate)]
@@ -95,7 +95,7 @@ def _server(authority: Authority | None, start_delay_ms: float) -> Iterator[Load
         yield LoadServer(process)
 
 
-def _child(job: Job, authority: Authority | None) -> Iterator[dict[str, Any]]:
+def _child(job: Job, authority: CertificateAuthority | None) -> Iterator[dict[str, Any]]:
     with _python(["-m", "load.child", msgspec.json.encode(job).decode()], authority) as process:
         assert process.stdout is not None
         for line in process.stdout:
@@ -106,13 +106,13 @@ def _child(job: Job, authority: Authority | None) -> Iterator[dict[str, Any]]:
 
 @contextmanager
 def _python(
-    arguments: list[str], authority: Authority | None, stdin: int | None = None
+    arguments: list[str], authority: CertificateAuthority | None, stdin: int | None = None
 ) -> Iterator[subprocess.Popen[str]]:
     path = os.pathsep.join(filter(None, (str(BENCHMARKS), os.environ.get("PYTHONPATH"))))
     environment = {**os.environ, "PYTHONPATH": path}
     if authority is not None:
         environment["SSL_CERT_FILE"] = str(authority.trusted)
-    command = [sys.executable, "-P", *arguments]  # not what lies in the current directory
+    command = [sys.executable, "-P", *arguments]  # -P: no imports from the current directory
     with subprocess.Popen(command, stdin=stdin, stdout=subprocess.PIPE, text=True, env=environment) as process:
         try:
             yield process
@@ -120,10 +120,10 @@ def _python(
             process.kill()
             raise
         if process.stdin is not None:
-            process.stdin.close()  # which ends the server
+            process.stdin.close()  # the server ends when its standard input does
 
 
-def _line(process: subprocess.Popen[str]) -> str:
+def _read_line(process: subprocess.Popen[str]) -> str:
     assert process.stdout is not None
     if not (line := process.stdout.readline()):
         raise SystemExit("the load server ended; its traceback is above")

@@ -1,7 +1,7 @@
-"""What the load server says, prepared: DashScope's task protocol with the instant of sending in each result.
+"""Messages of DashScope's task protocol, prepared as far as possible, with the instant of sending in each result.
 
-A result of ten words comes every 500 ms of audio, in turns the interim and the final of a sentence of one second. Its
-text begins with the instant, in nanoseconds of the monotonic clock, which all processes of a machine share.
+A result of ten words follows every 500 ms of audio: alternately the interim and the final of a sentence of one second.
+Its text begins with the instant, in nanoseconds of the monotonic clock, which all processes of a machine share.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import json
 import time
 from typing import Any
 
-from . import wire
+from . import ws_frames
 
 FRAME_MS = 100
 FRAME = bytes(3_200)
@@ -29,12 +29,12 @@ _TASK_ID = "T" * 32
 
 
 def stamp_of(text: str) -> int:
-    """When a result with this text was sent, in nanoseconds of the monotonic clock."""
+    """Return the instant at which the result with this text was sent, in nanoseconds of the monotonic clock."""
     return int(text[:_STAMP_DIGITS])
 
 
 def run_task(task_id: str) -> str:
-    """What a client that knows nothing but the protocol opens a task with."""
+    """Return the message with which a client starts a task."""
     payload = {
         "task_group": "audio",
         "task": "asr",
@@ -47,48 +47,48 @@ def run_task(task_id: str) -> str:
 
 
 def finish_task(task_id: str) -> str:
-    """No more audio."""
+    """Return the message with which a client ends its audio."""
     header = {"action": "finish-task", "task_id": task_id, "streaming": "duplex"}
     return json.dumps({"header": header, "payload": {"input": {}}})
 
 
 def started(task_id: str) -> bytes:
-    """The task is open."""
+    """Return the message with which the server confirms the start of a task."""
     return _compact({"header": {"task_id": task_id, "event": "task-started", "attributes": {}}, "payload": {}}).encode()
 
 
 def finished(task_id: str) -> bytes:
-    """The task is over."""
+    """Return the message with which the server confirms the end of a task."""
     header = {"task_id": task_id, "event": "task-finished", "attributes": {}}
     return _compact({"header": header, "payload": {}}).encode()
 
 
 def result(task_id: bytes, number: int) -> bytes:
-    """The result with this number of a task, counted from 0, as it is sent now; even ones are interim."""
+    """Return a result of a task, stamped with the present instant; numbers count from 0, even ones are interim."""
     head, middle, tail = _result_parts(number)
     return b"%b%b%b%020d%b" % (head, task_id, middle, time.monotonic_ns(), tail)
 
 
-def result_frame(task_id: bytes, number: int) -> bytes:
-    """The same as it goes over the wire."""
-    return wire.frame(wire.TEXT, result(task_id, number), masked=False)
+def result_ws_frame(task_id: bytes, number: int) -> bytes:
+    """Return the same result as a ws frame."""
+    return ws_frames.encode(ws_frames.TEXT, result(task_id, number), masked=False)
 
 
 def is_final(number: int) -> bool:
-    """Whether the result with this number ends its sentence."""
+    """Return True if the result with this number ends its sentence."""
     return number % 2 == 1
 
 
 def word_times(number: int) -> list[tuple[int, int]]:
-    """When the words of the result with this number begin and end, in ms of the task's audio."""
+    """Return begin and end of each word of the result with this number, in ms of the task's audio."""
     begin_ms, end_ms = number // 2 * 1_000, (number + 1) * RESULT_EVERY_MS
     word_ms = (end_ms - begin_ms) // len(WORDS)
-    return [(begin_ms + word_ms * place, begin_ms + word_ms * (place + 1)) for place in range(len(WORDS))]
+    return [(begin_ms + word_ms * index, begin_ms + word_ms * (index + 1)) for index in range(len(WORDS))]
 
 
 @functools.cache
 def _result_parts(number: int) -> tuple[bytes, bytes, bytes]:
-    """What stands before the task id, between it and the instant, and behind."""
+    """Return the parts of a result before the task id, between the id and the instant, and after the instant."""
     times = word_times(number)
     begin_ms, end_ms = times[0][0], times[-1][1]
     sentence = {

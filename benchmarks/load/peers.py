@@ -1,14 +1,15 @@
-"""The clients that are compared, each as somebody would write it who has nothing else.
+"""The clients that are compared. Each is written as a user of its library alone would write it.
 
-A peer opens sessions; a session streams frames, the nth due at `begin_at` plus n times 100 ms of the loop's clock, and
-calls `take` with the text of each result and whether it is final.
+A peer opens sessions. A session streams frames, the nth due at `begin_at` plus n times 100 ms of the loop's clock, and
+calls `on_result` with the text of each result and True if the result is final.
 
-- `ours`: this library. `ours-unpooled` closes each connection behind its session.
-- `thin`: `websockets` alone, two coroutines a session, no reconnect, no deadline, no backpressure. `aiohttp`: the same.
-- `floor`: an `asyncio.Protocol` that writes one prepared frame over and over and throws away what it receives: what
-  the sockets and the event loop themselves cost.
-- `official`: the vendor's SDK. Its own threads do the work; one further thread feeds all sessions, where the vendor's
-  samples have one per session.
+- `ours`: this library. `ours-unpooled` closes each connection after its session.
+- `thin`: `websockets` alone, with two coroutines per session, no reconnect, no deadline, no backpressure.
+  `aiohttp`: the same on aiohttp's WebSocket client.
+- `floor`: an `asyncio.Protocol` that writes one prepared ws frame over and over and discards the bytes it receives. It
+  shows the cost of the sockets and the event loop themselves.
+- `official`: the vendor's SDK. Its own threads do the work; one more thread sends the frames of all sessions, where the
+  vendor's samples use one thread per session.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, Protocol, Self, cast
+from typing import Any, NamedTuple, Protocol, Self, cast
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -31,28 +32,28 @@ from websockets.asyncio.client import connect as websocket_connect
 
 from asr_async import Client, DashScope, Paraformer, Pool, Session
 
-from . import messages, wire
+from . import messages, ws_frames
 
 __all__ = ["MOST_SESSIONS", "PEERS", "Peer", "PeerSession"]
 
 FRAME_S = messages.FRAME_MS / 1_000
 
 _TASK_IDS = (f"{number:032x}" for number in itertools.count(1))
-"""Of the tasks of clients that make no ids themselves."""
+"""Task ids for the clients that do not generate them."""
 
-Take = Callable[[str, bool], None]
+OnResult = Callable[[str, bool], None]
 
 
 class PeerSession(Protocol):
     """An open task."""
 
-    async def stream(self, frames: Iterable[bytes], begin_at: float, take: Take) -> None:
-        """Send the frames on schedule, and return when the server has confirmed the end."""
+    async def stream(self, frames: Iterable[bytes], begin_at: float, on_result: OnResult) -> None:
+        """Send the frames on schedule; return when the server has confirmed the end."""
         ...
 
 
 class Peer(Protocol):
-    """A client; an async context manager."""
+    """A client, as an async context manager."""
 
     async def __aenter__(self) -> Self: ...
 
@@ -63,8 +64,8 @@ class Peer(Protocol):
         ...
 
 
-async def until(instant: float) -> None:
-    """Sleep until an instant of the loop's clock; return at once if it has passed."""
+async def sleep_until(instant: float) -> None:
+    """Sleep until an instant of the loop's clock; do not sleep if it has passed."""
     delay_s = instant - asyncio.get_running_loop().time()
     if delay_s > 0:
         await asyncio.sleep(delay_s)
@@ -74,7 +75,7 @@ async def until(instant: float) -> None:
 
 
 class Ours:
-    """One client, any number of sessions."""
+    """This library: one client for all sessions."""
 
     def __init__(self, url: str, *, pool: Pool | None = None) -> None:
         self._client = Client(DashScope("benchmark", endpoint=url), pool=pool)
@@ -93,22 +94,22 @@ class Ours:
 
 
 class OurSession:
-    """A session of ours."""
+    """A session of this library."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    async def stream(self, frames: Iterable[bytes], begin_at: float, take: Take) -> None:
-        await until(begin_at)
+    async def stream(self, frames: Iterable[bytes], begin_at: float, on_result: OnResult) -> None:
+        await sleep_until(begin_at)
         async for result in self._session.stream(frames):
-            take(result.text, result.is_final)
+            on_result(result.text, result.is_final)
 
 
 # --- thin clients ----------------------------------------------------------------------------------------------------
 
 
 class _Stateless:
-    """A peer whose sessions share nothing."""
+    """A peer whose sessions have no state in common."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -118,7 +119,7 @@ class _Stateless:
 
 
 class ThinSession:
-    """A coroutine that sends and one that receives, on any connection that carries messages."""
+    """A sending and a receiving coroutine, on any connection that carries messages."""
 
     def __init__(
         self, send: Callable[[bytes | str], Awaitable[None]], receive: Callable[[], Awaitable[str | bytes]]
@@ -128,29 +129,29 @@ class ThinSession:
         self._task_id = next(_TASK_IDS)
 
     async def start(self) -> None:
-        """Open the task; the first message is the answer."""
+        """Start the task; the first message received confirms it."""
         await self._send(messages.run_task(self._task_id))
         await self._receive()
 
-    async def stream(self, frames: Iterable[bytes], begin_at: float, take: Take) -> None:
+    async def stream(self, frames: Iterable[bytes], begin_at: float, on_result: OnResult) -> None:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._send_all(frames, begin_at))
-            group.create_task(self._receive_all(take))
+            group.create_task(self._receive_all(on_result))
 
     async def _send_all(self, frames: Iterable[bytes], begin_at: float) -> None:
         for number, frame in enumerate(frames):
-            await until(begin_at + number * FRAME_S)
+            await sleep_until(begin_at + number * FRAME_S)
             await self._send(frame)
         await self._send(messages.finish_task(self._task_id))
 
-    async def _receive_all(self, take: Take) -> None:
+    async def _receive_all(self, on_result: OnResult) -> None:
         while (message := msgspec.json.decode(await self._receive()))["header"]["event"] != "task-finished":
             sentence = message["payload"]["output"]["sentence"]
-            take(sentence["text"], sentence["sentence_end"])
+            on_result(sentence["text"], sentence["sentence_end"])
 
 
 class Thin(_Stateless):
-    """`websockets`, with the one setting that everybody makes who sends audio."""
+    """`websockets`, without compression, which saves nothing on audio, and without a proxy."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -170,7 +171,7 @@ class Aiohttp(_Stateless):
         self._url = url
 
     async def __aenter__(self) -> Self:
-        # without the limit of a hundred connections that it has by default
+        # limit=0: the default limit is 100 connections
         self._http = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
         return self
 
@@ -193,7 +194,7 @@ class Aiohttp(_Stateless):
 
 
 class Floor(_Stateless):
-    """A timer and a write per frame, nothing else."""
+    """A peer with one timer and one write per frame, and nothing else."""
 
     def __init__(self, url: str) -> None:
         self._url = urlsplit(url)
@@ -206,18 +207,18 @@ class Floor(_Stateless):
             lambda: session, str(self._url.hostname), self._url.port or 0, ssl=self._url.scheme == "wss" or None
         )
         try:
-            transport.write(wire.handshake_request(self._url.netloc, self._url.path))
+            transport.write(ws_frames.handshake_request(self._url.netloc, self._url.path))
             await session.upgraded
-            transport.write(wire.frame(wire.TEXT, messages.run_task(next(_TASK_IDS)).encode(), masked=True))
+            transport.write(ws_frames.encode(ws_frames.TEXT, messages.run_task(next(_TASK_IDS)).encode(), masked=True))
             yield session
         finally:
             transport.close()
 
 
 class FloorSession(asyncio.Protocol):
-    """One connection."""
+    """One connection of the floor peer."""
 
-    _frame = wire.frame(wire.BINARY, messages.FRAME, masked=True)
+    _ws_frame = ws_frames.encode(ws_frames.BINARY, messages.FRAME, masked=True)
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -227,15 +228,15 @@ class FloorSession(asyncio.Protocol):
         self._sent = loop.create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._write = cast("asyncio.Transport", transport).write  # uvloop's does not inherit from it
+        self._write = cast("asyncio.Transport", transport).write  # uvloop's transport does not inherit from it
 
     def data_received(self, data: bytes) -> None:
         del data
         if not self.upgraded.done():
             self.upgraded.set_result(None)
 
-    async def stream(self, frames: Iterable[bytes], begin_at: float, take: Take) -> None:
-        del take  # it does not read
+    async def stream(self, frames: Iterable[bytes], begin_at: float, on_result: OnResult) -> None:
+        del on_result  # this peer does not parse results
         self._frames = iter(frames)
         self._due_at = begin_at
         self._loop.call_at(begin_at, self._send_next)
@@ -245,7 +246,7 @@ class FloorSession(asyncio.Protocol):
         if next(self._frames, None) is None:
             self._sent.set_result(None)
             return
-        self._write(self._frame)
+        self._write(self._ws_frame)
         self._due_at += FRAME_S
         self._loop.call_at(self._due_at, self._send_next)
 
@@ -258,23 +259,23 @@ class Official:
 
     def __init__(self, url: str) -> None:
         self._url = url
-        self._feeder = _Feeder()
+        self._sender = _FrameSender()
 
     async def __aenter__(self) -> Self:
-        os.environ["NO_PROXY"] = "127.0.0.1"  # it asks for a proxy, for loopback too
-        import dashscope  # noqa: PLC0415 - heavy, and in this process only if it is measured
+        os.environ["NO_PROXY"] = "127.0.0.1"  # the SDK uses the proxy of the environment for loopback too
+        import dashscope  # noqa: PLC0415 - slow to import, and needed by this peer alone
 
         dashscope.api_key = "benchmark"
         dashscope.base_websocket_api_url = self._url
-        self._feeder.start()
+        self._sender.start()
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
-        self._feeder.end()
+        self._sender.end()
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator[PeerSession]:
-        session = OfficialSession(self._feeder)
+        session = OfficialSession(self._sender)
         session.recognition.start()
         yield session
 
@@ -282,76 +283,86 @@ class Official:
 class OfficialSession:
     """One `Recognition`."""
 
-    def __init__(self, feeder: _Feeder) -> None:
-        from dashscope.audio.asr import Recognition, RecognitionCallback  # noqa: PLC0415 - see above
+    def __init__(self, sender: _FrameSender) -> None:
+        from dashscope.audio.asr import Recognition, RecognitionCallback  # noqa: PLC0415 - as above
 
-        self._feeder = feeder
-        self._take: Take | None = None
+        self._sender = sender
+        self._on_result: OnResult | None = None
         callback: Any = RecognitionCallback()
-        callback.on_event = self._hear
+        callback.on_event = self._on_event
         self.recognition: Any = Recognition(
             model="paraformer-realtime-v2", format="pcm", sample_rate=16_000, callback=callback
         )
 
-    async def stream(self, frames: Iterable[bytes], begin_at: float, take: Take) -> None:
-        self._take = take
-        await self._feeder.feed(self.recognition.send_audio_frame, iter(frames), begin_at)
-        with ThreadPoolExecutor(1) as stopping:  # it blocks until the end is confirmed
-            await asyncio.get_running_loop().run_in_executor(stopping, self.recognition.stop)
+    async def stream(self, frames: Iterable[bytes], begin_at: float, on_result: OnResult) -> None:
+        self._on_result = on_result
+        await self._sender.send(self.recognition.send_audio_frame, iter(frames), begin_at)
+        with ThreadPoolExecutor(1) as executor:  # stop() blocks until the end is confirmed
+            await asyncio.get_running_loop().run_in_executor(executor, self.recognition.stop)
 
-    def _hear(self, result: Any) -> None:
+    def _on_event(self, result: Any) -> None:
         sentence = result.get_sentence()
-        if self._take is not None:
-            self._take(sentence["text"], sentence["sentence_end"])
+        if self._on_result is not None:
+            self._on_result(sentence["text"], sentence["sentence_end"])
 
 
-class _Feeder(threading.Thread):
-    """Gives every session its frames when they are due."""
+class _Stream(NamedTuple):
+    """The frames of one session that are still to be sent; streams are ordered by `due_at`, then `number`."""
+
+    due_at: float
+    number: int
+    send: Callable[[bytes], None]
+    frames: Iterator[bytes]
+    on_sent: Callable[[], None]
+
+
+class _FrameSender(threading.Thread):
+    """A thread that sends the frames of all sessions when they are due."""
 
     def __init__(self) -> None:
-        super().__init__(name="feeder", daemon=True)
-        self._wake = threading.Condition()
-        self._schedule: list[tuple[float, int, Callable[[bytes], None], Iterator[bytes], Callable[[], None]]] = []
-        self._number = 0
+        super().__init__(name="frame sender", daemon=True)
+        self._changed = threading.Condition()
+        self._schedule: list[_Stream] = []
+        self._streams = 0
         self._is_ended = False
 
-    async def feed(self, send: Callable[[bytes], None], frames: Iterator[bytes], begin_at: float) -> None:
-        """Return when the last frame was given; `begin_at` is of the loop's clock, which is the monotonic one."""
+    async def send(self, send: Callable[[bytes], None], frames: Iterator[bytes], begin_at: float) -> None:
+        """Return when the last frame was sent; `begin_at` is of the loop's clock, which is the monotonic one."""
         loop = asyncio.get_running_loop()
-        given = loop.create_future()
+        sent = loop.create_future()
 
-        def tell() -> None:
-            loop.call_soon_threadsafe(given.set_result, None)
+        def on_sent() -> None:
+            loop.call_soon_threadsafe(sent.set_result, None)
 
-        with self._wake:
-            self._number += 1
-            heapq.heappush(self._schedule, (begin_at, self._number, send, frames, tell))
-            self._wake.notify()
-        await given
+        with self._changed:
+            self._streams += 1
+            heapq.heappush(self._schedule, _Stream(begin_at, self._streams, send, frames, on_sent))
+            self._changed.notify()
+        await sent
 
     def end(self) -> None:
-        """Stop, and wait for it."""
-        with self._wake:
+        """Stop the thread, and wait until it has ended."""
+        with self._changed:
             self._is_ended = True
-            self._wake.notify()
+            self._changed.notify()
         self.join()
 
     def run(self) -> None:
-        with self._wake:
+        with self._changed:
             while not self._is_ended:
-                delay_s = self._schedule[0][0] - time.monotonic() if self._schedule else None
+                delay_s = self._schedule[0].due_at - time.monotonic() if self._schedule else None
                 if delay_s is None or delay_s > 0:
-                    self._wake.wait(delay_s)
+                    self._changed.wait(delay_s)
                 else:
-                    self._feed_next()
+                    self._send_next()
 
-    def _feed_next(self) -> None:
-        due_at, number, send, frames, tell = heapq.heappop(self._schedule)
-        if (frame := next(frames, None)) is None:
-            tell()
+    def _send_next(self) -> None:
+        stream = heapq.heappop(self._schedule)
+        if (frame := next(stream.frames, None)) is None:
+            stream.on_sent()
             return
-        send(frame)
-        heapq.heappush(self._schedule, (due_at + FRAME_S, number, send, frames, tell))
+        stream.send(frame)
+        heapq.heappush(self._schedule, _Stream(stream.due_at + FRAME_S, *stream[1:]))
 
 
 def _ours_unpooled(url: str) -> Ours:
@@ -366,7 +377,7 @@ PEERS: dict[str, Callable[[str], Peer]] = {
     "floor": Floor,
     "official": Official,
 }
-"""Each made with the URL of the server."""
+"""Factories of the peers by name; each takes the URL of the load server."""
 
 MOST_SESSIONS = {"official": 50}
-"""More than these a peer is not asked for: four threads each."""
+"""Limits on the sessions of a peer: each session of the official SDK has four threads."""

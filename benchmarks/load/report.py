@@ -1,4 +1,4 @@
-"""What a benchmark prints: rows, what was to be reached and whether it was, and the versions of everything."""
+"""The report of a benchmark: rows, the targets and whether they were reached, and the versions of everything."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ DISTRIBUTIONS = ("websockets", "msgspec", "aiohttp", "uvloop", "dashscope")
 
 
 class Target(msgspec.Struct, kw_only=True):
-    """A number of the project's, and what was measured."""
+    """A limit that the project sets itself, beside the value that was measured."""
 
     what: str
     value: float | None
-    """None: it could not be measured, because the client did not keep up."""
+    """None if there is no value, because the client did not keep up with the load."""
     at_most: float
     reached: bool = False
 
@@ -32,12 +32,13 @@ class Target(msgspec.Struct, kw_only=True):
 
     @property
     def line(self) -> str:
+        """The target as one line of the report."""
         value = "not measurable" if self.value is None else f"{self.value:g}"
         return f"{self.what}: {value}, target ≤ {self.at_most:g}: {'reached' if self.reached else 'missed'}"
 
 
 class Report(msgspec.Struct, kw_only=True):
-    """The outcome of one run of a script."""
+    """The output of a script."""
 
     benchmark: str
     arguments: dict[str, Any]
@@ -47,17 +48,19 @@ class Report(msgspec.Struct, kw_only=True):
 
 
 def argument_parser(description: str | None) -> argparse.ArgumentParser:
-    """The options that all scripts have."""
+    """Return a parser with the options of every script."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--runs", type=int, default=5, help="whose medians are shown (default: %(default)s)")
+    parser.add_argument(
+        "--runs", type=int, default=5, help="number of runs; their medians are shown (default: %(default)s)"
+    )
     return parser
 
 
 def finish(
     path: str, arguments: argparse.Namespace, rows: Sequence[dict[str, Any]], targets: Iterable[Target]
 ) -> Report:
-    """Print the report of the script at this path, and return it."""
+    """Print the report of the script at this path; return the report."""
     report = Report(
         benchmark=Path(path).stem,
         arguments=vars(arguments),

@@ -1,13 +1,14 @@
-"""The other side of every benchmark: a server that costs less than any client, and knows how late each frame came.
+"""The load server: it costs less than any client, and measures the lateness of each frame.
 
-It speaks as much of DashScope's task protocol as the clients use, takes everything on trust, and does not unmask audio.
-How late: a frame's arrival, less the length of the audio before it, less the same of the frame of its task that was
-earliest so far. So it means the same for every client, whatever that client says about itself; what the network and
-this process add is in it.
+It speaks the part of DashScope's task protocol that the clients use, checks nothing, and does not unmask audio.
+The lateness of a frame is its arrival minus the length of the audio before it, minus the smallest such difference of
+its task so far. So it means the same for every client, and no client reports on itself; the delays of the network and
+of this process are included.
 
     python -m load.server [--certificate FILE] [--start-delay-ms N]
 
-prints its URL, then answers each line of standard input: `reset` begins to count anew, `report` prints a JSON object.
+prints its URL, then answers each line of standard input with a JSON object of the figures; `reset` sets the counters
+of frames and time back before that, `report` does not.
 """
 
 from __future__ import annotations
@@ -21,20 +22,20 @@ import sys
 import time
 from typing import Any, cast
 
-from . import messages, wire
-from .figures import cpu_s, new_event_loop, quantiles_ms
+from . import messages, ws_frames
+from .measurements import cpu_s, event_loop_factory, quantiles_ms
 
 PATH = "/api-ws/v1/inference"
 
 BACKLOG = 4_096
-"""As many as may want to connect at once."""
+"""Enough for all sessions of a run that connect at once."""
 
-_AUDIO_BYTES_ON_THE_WIRE = len(messages.FRAME) + 8
-_AUDIO_FIRST_BYTE = 0x80 | wire.BINARY
+_AUDIO_WS_FRAME_BYTES = len(messages.FRAME) + 8
+_AUDIO_FIRST_BYTE = 0x80 | ws_frames.BINARY
 
 
-class Tally:
-    """What came in and went out: frames and time since `reset`, connections and final results since the start."""
+class Counters:
+    """Counters of the server: frames and time since `reset`, connections and final results since the start."""
 
     def __init__(self) -> None:
         self.connections = 0
@@ -42,12 +43,12 @@ class Tally:
         self.reset()
 
     def reset(self) -> None:
-        """Begin a measurement."""
+        """Start a new measurement."""
         self.lateness_s: list[float] = []
         self._began_at, self._cpu_s = time.perf_counter(), cpu_s()
 
     def report(self) -> dict[str, Any]:
-        """The figures."""
+        """Return the figures."""
         elapsed_s, used_s = time.perf_counter() - self._began_at, cpu_s() - self._cpu_s
         return {
             "frames": len(self.lateness_s),
@@ -59,93 +60,93 @@ class Tally:
 
 
 class Connection(asyncio.Protocol):
-    """One client."""
+    """The connection of one client."""
 
-    def __init__(self, tally: Tally, start_delay_s: float) -> None:
-        self._tally = tally
+    def __init__(self, counters: Counters, start_delay_s: float) -> None:
+        self._counters = counters
         self._start_delay_s = start_delay_s
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._request: bytearray | None = bytearray()
-        self._reader = wire.FrameReader()
+        self._reader = ws_frames.WsFrameReader()
         self._task_id = ""
-        # of the running task
-        self._taken_bytes = 0
+        # state of the running task
+        self._audio_bytes = 0
         self._results = 0
         self._result_due_bytes = messages.RESULT_EVERY_BYTES
         self._earliest_at = float("inf")
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's does not inherit from it
-        self._tally.connections += 1
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's transport does not inherit from it
+        self._counters.connections += 1
 
     def data_received(self, data: bytes) -> None:
         if (
-            len(data) == _AUDIO_BYTES_ON_THE_WIRE
+            len(data) == _AUDIO_WS_FRAME_BYTES
             and data[0] == _AUDIO_FIRST_BYTE
             and self._request is None
             and self._reader.is_between_frames
         ):
-            self._take_audio(len(messages.FRAME))
+            self._receive_audio(len(messages.FRAME))
         elif self._request is not None:
-            self._take_request(data)
+            self._receive_handshake(data)
         else:
             for opcode, mask, payload in self._reader.read(data):
-                self._take(opcode, mask, payload)
+                self._receive_message(opcode, mask, payload)
 
-    def _take_request(self, data: bytes) -> None:
+    def _receive_handshake(self, data: bytes) -> None:
         assert self._request is not None
         self._request += data
         request, end, rest = bytes(self._request).partition(b"\r\n\r\n")
         if not end:
             return
         self._request = None
-        self._write(wire.handshake_response(request))
+        self._write(ws_frames.handshake_response(request))
         if rest:
             self.data_received(rest)
 
-    def _take(self, opcode: int, mask: bytes, payload: bytes) -> None:
-        if opcode == wire.BINARY:
-            self._take_audio(len(payload))
-        elif opcode == wire.TEXT:
-            self._take_action(json.loads(wire.unmasked(payload, mask))["header"])
-        elif opcode == wire.PING:
-            self._write(wire.frame(wire.PONG, wire.unmasked(payload, mask), masked=False))
-        elif opcode == wire.CLOSE and self._transport is not None:
-            self._write(wire.frame(wire.CLOSE, wire.unmasked(payload, mask), masked=False))
+    def _receive_message(self, opcode: int, mask: bytes, payload: bytes) -> None:
+        if opcode == ws_frames.BINARY:
+            self._receive_audio(len(payload))
+        elif opcode == ws_frames.TEXT:
+            self._receive_action(json.loads(ws_frames.apply_mask(payload, mask))["header"])
+        elif opcode == ws_frames.PING:
+            self._write(ws_frames.encode(ws_frames.PONG, ws_frames.apply_mask(payload, mask), masked=False))
+        elif opcode == ws_frames.CLOSE and self._transport is not None:
+            self._write(ws_frames.encode(ws_frames.CLOSE, ws_frames.apply_mask(payload, mask), masked=False))
             self._transport.close()
 
-    def _take_action(self, header: dict[str, str]) -> None:
+    def _receive_action(self, header: dict[str, str]) -> None:
         if header["action"] == "run-task":
             self._task_id = header["task_id"]
-            self._taken_bytes = self._results = 0
+            self._audio_bytes = self._results = 0
             self._result_due_bytes = messages.RESULT_EVERY_BYTES
             self._earliest_at = float("inf")
-            self._answer_start()
+            self._confirm_start()
         elif header["action"] == "finish-task":
             if self._results and not messages.is_final(self._results - 1):
                 self._send_result()
-            self._write(wire.frame(wire.TEXT, messages.finished(self._task_id), masked=False))
+            self._write(ws_frames.encode(ws_frames.TEXT, messages.finished(self._task_id), masked=False))
 
-    def _answer_start(self) -> None:
-        answer = wire.frame(wire.TEXT, messages.started(self._task_id), masked=False)
+    def _confirm_start(self) -> None:
+        confirmation = ws_frames.encode(ws_frames.TEXT, messages.started(self._task_id), masked=False)
         if self._start_delay_s:
-            self._loop.call_later(self._start_delay_s, self._write, answer)
+            self._loop.call_later(self._start_delay_s, self._write, confirmation)
         else:
-            self._write(answer)
+            self._write(confirmation)
 
-    def _take_audio(self, size: int) -> None:
-        began_at = time.perf_counter() - self._taken_bytes / messages.BYTES_PER_S
+    def _receive_audio(self, size: int) -> None:
+        began_at = time.perf_counter() - self._audio_bytes / messages.BYTES_PER_S
         self._earliest_at = min(self._earliest_at, began_at)
-        self._tally.lateness_s.append(began_at - self._earliest_at)
-        self._taken_bytes += size
-        if self._taken_bytes >= self._result_due_bytes:
+        self._counters.lateness_s.append(began_at - self._earliest_at)
+        self._audio_bytes += size
+        if self._audio_bytes >= self._result_due_bytes:
             self._result_due_bytes += messages.RESULT_EVERY_BYTES
             self._send_result()
 
     def _send_result(self) -> None:
-        self._write(messages.result_frame(self._task_id.encode(), self._results))
-        self._tally.finals += messages.is_final(self._results)
+        self._write(messages.result_ws_frame(self._task_id.encode(), self._results))
+        self._counters.finals += messages.is_final(self._results)
         self._results += 1
 
     def _write(self, data: bytes) -> None:
@@ -159,10 +160,10 @@ async def serve(certificate: str | None, start_delay_s: float) -> None:
     if certificate is not None:
         tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         tls.load_cert_chain(certificate)
-    tally = Tally()
+    counters = Counters()
     loop = asyncio.get_running_loop()
     server = await loop.create_server(
-        lambda: Connection(tally, start_delay_s), "127.0.0.1", 0, ssl=tls, backlog=BACKLOG
+        lambda: Connection(counters, start_delay_s), "127.0.0.1", 0, ssl=tls, backlog=BACKLOG
     )
     port = server.sockets[0].getsockname()[1]
     print(f"{'ws' if tls is None else 'wss'}://127.0.0.1:{port}{PATH}", flush=True)
@@ -170,19 +171,21 @@ async def serve(certificate: str | None, start_delay_s: float) -> None:
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(commands), sys.stdin)
     async for command in commands:
         if command.strip() == b"reset":
-            tally.reset()
-        print(json.dumps(tally.report()), flush=True)
+            counters.reset()
+        print(json.dumps(counters.report()), flush=True)
 
 
 def main() -> None:
     """Read the arguments and serve."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--certificate", help="PEM file with key and certificates: wss instead of ws")
-    parser.add_argument("--start-delay-ms", type=float, default=0.0, help="before a task is answered")
+    parser.add_argument("--certificate", help="PEM file with key and certificates; serves wss instead of ws")
+    parser.add_argument(
+        "--start-delay-ms", type=float, default=0.0, help="delay before the start of a task is confirmed"
+    )
     arguments = parser.parse_args()
     hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard_limit, hard_limit))
-    with asyncio.Runner(loop_factory=new_event_loop("fastest")) as runner:
+    with asyncio.Runner(loop_factory=event_loop_factory("fastest")) as runner:
         runner.run(serve(arguments.certificate, arguments.start_delay_ms / 1_000))
 
 

@@ -1,4 +1,4 @@
-"""The promise under a hundred random faults; `benchmarks/faults.py` goes on to a thousand."""
+"""No final result is lost under a hundred random faults; `benchmarks/faults.py` runs a thousand."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..support.paths import BENCHMARKS
 PROGRAM = BENCHMARKS / "faults.py"
 
 
-def test_no_final_is_lost_doubled_or_told_at_a_wrong_time(capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_final_is_lost_or_doubled_or_at_a_wrong_time(capsys: pytest.CaptureFixture[str]) -> None:
     status = runpy.run_path(str(PROGRAM))["main"](["--seed", "1", "--faults", "100", "--json"])
     outcome = json.loads(capsys.readouterr().out)
     assert status == 0, outcome

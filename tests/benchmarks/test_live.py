@@ -1,4 +1,4 @@
-"""What `nox -s live` prints and returns, without any service: with an emulator, without keys, with nobody there."""
+"""Output and exit status of `nox -s live` without a real service: emulator, no keys, no server."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SENTENCE = "The train to the airport leaves every twenty minutes"
 
 @pytest.fixture
 def live(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The program as a module, with no key in the environment."""
+    """Return the script as a module, with no key in the environment."""
     for vendor in vendors().values():
         for name in vendor.key_variables:
             monkeypatch.delenv(name, raising=False)
@@ -31,7 +31,7 @@ def live(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def table(text: str) -> dict[str, tuple[str, str, str]]:
-    """Name of the model and mode → first delay, final delay, result."""
+    """Parse the table: name of the model and mode → first delay, final delay, result."""
     header, *lines = text.splitlines()
     width = header.index("  first ms")
     rows = {}
@@ -58,7 +58,7 @@ def test_every_model_of_every_vendor_is_tried_in_all_its_modes(live: Any, capsys
         assert ("火车" in result) == name.endswith("translation_target_languages")
 
 
-def test_without_keys_it_says_what_to_set(live: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_keys_the_missing_variables_are_named(live: Any, capsys: pytest.CaptureFixture[str]) -> None:
     assert live.main([]) == 2
     printed = capsys.readouterr()
     assert printed.out == ""
@@ -67,7 +67,7 @@ def test_without_keys_it_says_what_to_set(live: Any, capsys: pytest.CaptureFixtu
     assert "HUAWEICLOUD_SIS_AK, HUAWEICLOUD_SIS_SK, HUAWEICLOUD_SIS_PROJECT_ID, HUAWEICLOUD_SIS_REGION" in huawei
 
 
-def test_what_fails_is_told_in_a_line_each(
+def test_each_failure_has_a_line_of_its_own(
     live: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DASHSCOPE_API_KEY", "sk-secret")
@@ -82,20 +82,20 @@ def test_what_fails_is_told_in_a_line_each(
     assert "sk-secret" not in printed.out + printed.err
 
 
-async def test_a_session_without_a_text_does_not_count_as_working(live: Any) -> None:
+async def test_a_session_without_a_text_does_not_work(live: Any) -> None:
     (attempt,) = [attempt for attempt in live.attempts_of(vendors()["huawei"]) if attempt.name == "huawei/continue"]
     async with live.Client(live.Local(live.Scripted([("nothing", 60_000, 61_000)]))) as client:
-        works, rest = await live.outcome_of(client, attempt, None)
-    assert (works, rest.split(maxsplit=2)[2]) == (False, "no text came")
+        works, columns = await live.outcome_of(client, attempt, None)
+    assert (works, columns.split(maxsplit=2)[2]) == (False, "no text was returned")
 
 
-async def test_a_translation_that_does_not_come_does_not_count_as_working(live: Any) -> None:
+async def test_a_missing_translation_does_not_work(live: Any) -> None:
     name = "gummy-chat-v1 translation_target_languages"
     (attempt,) = [attempt for attempt in live.attempts_of(vendors()["dashscope"]) if attempt.name == name]
     async with live.Client(live.Local(live.Scripted([("only said", 100, 900)]))) as client:
-        works, rest = await live.outcome_of(client, attempt, None)
+        works, columns = await live.outcome_of(client, attempt, None)
     assert not works
-    assert rest.endswith("no translation came: only said")
+    assert columns.endswith("no translation was returned: only said")
 
 
 def test_the_recording_at_8_khz_is_the_mean_of_two_samples_each(live: Any) -> None:
@@ -105,6 +105,6 @@ def test_the_recording_at_8_khz_is_the_mean_of_two_samples_each(live: Any) -> No
     assert struct.unpack_from("<h", narrow, 20_000) == ((first + second) // 2,)
 
 
-def test_models_of_8_khz_get_audio_of_8_khz(live: Any) -> None:
+def test_models_for_8_khz_receive_audio_at_8_khz(live: Any) -> None:
     rates = {attempt.name: attempt.options.audio.sample_rate for attempt in live.attempts_of(vendors()["dashscope"])}
     assert {name for name, rate in rates.items() if rate == 8_000} == {name for name in rates if "8k" in name}
