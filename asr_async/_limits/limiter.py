@@ -174,4 +174,4 @@ def _redis_store(url: str) -> RedisLimitStore:
         from .redis import RedisLimitStore  # noqa: PLC0415
     except ImportError:
         raise ConfigurationError("Limits(shared=...) needs redis: pip install 'asr-async[redis]'") from None
-    return RedisLimitStore(url, where=without_credentials(url))
+    return RedisLimitStore(url, display_url=without_credentials(url))

@@ -1,21 +1,23 @@
-"""RateLimiter that several processes and machines share, in Redis; the only importer of its client.
+"""Rate limiters that several processes and machines share, in Redis; the only module that imports its client.
 
-The rules are those of `_quota`, as scripts that Redis runs one at a time, by Redis' own clock: what a start is held
-against and what it is stamped with is one instant of one clock. That is why they are here and not a library's. The
-moving window of `limits` 5.8 stamps with each client's clock, before the way to Redis: machines whose clocks differ by
-a second may let twice as many through. The semaphore of `steindamm` 0.11 is a list of tokens, from which those of a
-killed process are missing until the whole list expires. The connection, its pool and the loading of the scripts are
-redis-py's.
+The rules are those of `local.py`, written as Lua scripts, the `.lua` files beside this module. Redis runs one script at
+a time, by its own clock: a start is compared with the earlier ones and recorded at one instant of one clock. No library
+does this. The moving window of `limits` 5.8 records the time of each client's clock, before the request is sent:
+machines whose clocks differ by a second may let twice as many starts through. The semaphore of `steindamm` 0.11 is a
+list of tokens, and those of a killed process are missing from it until the whole list expires. redis-py provides the
+connection, its pool and the loading of the scripts.
 
-A session has a *lease*: it counts until an instant that is moved on while the session lives, by one task of the client.
-Of a client's waiting sessions one at a time waits in Redis, where they wait in the order in which they came; so
-processes take turns, however many wait in each. Who does not come back when it said it would is passed over.
+A session has a *lease*: it counts until an instant that is postponed for as long as the session lives, by one task of
+the client. Of the sessions of a client that wait for the same limit, one at a time waits in Redis, behind those that
+came before it; so processes alternate, however many sessions wait in each. A request is repeated until it is granted;
+one that is not repeated in time loses its position.
 """
 
 from __future__ import annotations
 
 import asyncio
 import functools
+import importlib.resources
 import logging
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -37,350 +39,280 @@ __all__ = ["RedisLimitStore", "RedisRateLimiter"]
 logger = logging.getLogger("asr_async")
 
 LEASE_S = 30.0
-"""How long the session of a process that died still counts."""
+"""The time for which the session of a process that died still counts."""
 
-RENEWALS = 3
-"""Renewals of a lease while it lasts: one or two may fail, or come late."""
+RENEWALS_PER_LEASE = 3
+"""The renewals while a lease lasts: one or two may fail, or be late."""
 
-REPLY_S = 5.0
-"""How long Redis may take to be connected to, and to answer."""
+SOCKET_TIMEOUT_S = 5.0
+"""The longest time to connect to Redis, and to wait for a reply."""
 
-GOODBYE_S = 1.0
-"""How long a client that closes waits for Redis to take back its leases; they lapse by themselves otherwise."""
+CLOSE_TIMEOUT_S = 1.0
+"""The longest time that a client spends on releasing its leases when it is closed; they expire by themselves."""
 
 POLL_S = 0.2
-"""Between questions of one who waits for a session to end."""
+"""The time between two requests for a session."""
 
-PATIENCE_S = 1.0
-"""How late one who waits may come back before the next takes its turn."""
+GRACE_S = 1.0
+"""The time by which a request may be repeated too late before it loses its position in the queue."""
 
 SHARED_WINDOW_S = 1.1
-LATE_S = 0.05
-"""A start is stamped in Redis and made here, later by the way of the answer. Who gets it later than that asks again; so
-starts are made as far apart as `_quota.WINDOW_S` says."""
+MAX_REPLY_DELAY_S = 0.05
+"""Redis records a start, and this process makes it when the reply arrives. If the reply takes longer than
+`MAX_REPLY_DELAY_S`, the request is repeated; so starts are at least as far apart as `window.WINDOW_S`, the difference
+of the two."""
 
 LONGEST_PAUSE_S = 5.0
-"""Between questions of one who waits for a turn: a rest may be long."""
+"""The longest time between two requests for a start: a backoff may be long."""
 
-_SESSION_KEYS = ("sessions", "sessions:queue", "sessions:promises")
-_PERMIT_KEYS: dict[PermitKind, tuple[str, ...]] = {
-    "connect": ("connects", "connects:queue", "connects:promises", "rest"),
-    "start": ("starts", "starts:queue", "starts:promises", "rest"),
+_Script = tuple[str, ...]
+"""The files that make up a script, without `.lua`."""
+
+_ACQUIRE_SESSION = ("clock", "queue", "acquire_session")
+_ACQUIRE_START = ("clock", "queue", "acquire_start")
+_RENEW_LEASES = ("clock", "renew_leases")
+_EXTEND_BACKOFF = ("clock", "extend_backoff")
+
+# The names of the keys in Redis, in the order of the scripts' KEYS.
+_LEASES = "sessions"
+_BACKOFF = "rest"
+_SESSION_QUEUE = ("sessions:queue", "sessions:promises")
+_STARTS: dict[PermitKind, str] = {"connect": "connects", "start": "starts"}
+_START_QUEUES: dict[PermitKind, tuple[str, str]] = {
+    "connect": ("connects:queue", "connects:promises"),
+    "start": ("starts:queue", "starts:promises"),
 }
-"""What the keys of each script are called."""
 
-_MICRO = 1_000_000
-
-_CLOCK = """
-local time = redis.call('TIME')
-local now = time[1] * 1000000 + time[2]
-"""
-"""Instants are whole microseconds, which a double holds exactly."""
-
-_QUEUE = """
-local function place_in_queue(queue, promises, token)
-  for _, late in ipairs(redis.call('ZRANGEBYSCORE', promises, '-inf', now)) do
-    redis.call('ZREM', queue, late)
-    redis.call('ZREM', promises, late)
-  end
-  redis.call('ZADD', queue, 'NX', now, token)
-  return redis.call('ZRANK', queue, token)
-end
-local function come_back(queue, promises, token, wait, patience)
-  redis.call('ZADD', promises, now + wait + patience, token)
-  redis.call('PEXPIRE', queue, math.ceil((wait + patience) / 1000) + 10000)
-  redis.call('PEXPIRE', promises, math.ceil((wait + patience) / 1000) + 10000)
-  return wait
-end
-local function leave_queue(queue, promises, token)
-  redis.call('ZREM', queue, token)
-  redis.call('ZREM', promises, token)
-end
-"""
-"""`queue`: who waits, by when it came. `promises`: the same, by when it must have asked again."""
-
-_ENTER = (
-    _CLOCK
-    + _QUEUE
-    + """
-local leases, queue, promises = KEYS[1], KEYS[2], KEYS[3]
-local token, at_most, lease = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
-local poll, patience = tonumber(ARGV[4]), tonumber(ARGV[5])
-redis.call('ZREMRANGEBYSCORE', leases, '-inf', now)
-local is_in = redis.call('ZSCORE', leases, token)
-local ahead = place_in_queue(queue, promises, token)
-if not is_in and redis.call('ZCARD', leases) + ahead >= at_most then
-  return come_back(queue, promises, token, poll, patience)
-end
-leave_queue(queue, promises, token)
-redis.call('ZADD', leases, now + lease, token)
-redis.call('PEXPIRE', leases, math.ceil(lease / 1000))
-return 0
-"""
-)
-"""Microseconds to wait before asking again; 0: the session is in. `leases`: sessions, by when they stop counting."""
-
-_TURN = (
-    _CLOCK
-    + _QUEUE
-    + """
-local starts, queue, promises, rest = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local token, limit, window = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
-local longest, patience = tonumber(ARGV[4]), tonumber(ARGV[5])
-redis.call('ZREMRANGEBYSCORE', starts, '-inf', now - window)
-redis.call('ZREM', starts, token)
-local wait = (redis.call('GET', rest) or now) - now
-local ahead = place_in_queue(queue, promises, token)
-local too_many = limit > 0 and redis.call('ZCARD', starts) + ahead + 1 - limit or 0
-if too_many > 0 then
-  local last = redis.call('ZRANGE', starts, too_many - 1, too_many - 1, 'WITHSCORES')[2]
-  wait = math.max(wait, last and last + window - now or window)
-end
-if wait > 0 then
-  return come_back(queue, promises, token, math.min(wait, longest), patience)
-end
-leave_queue(queue, promises, token)
-redis.call('ZADD', starts, now, token)
-redis.call('PEXPIRE', starts, math.ceil(window / 1000) + 1000)
-return 0
-"""
-)
-"""Microseconds to wait before asking again; 0: it may be now. `starts`: those of the last second, by their instants.
-Who has one and asks again has not made use of it."""
-
-_RENEW = (
-    _CLOCK
-    + """
-local lease, added = tonumber(ARGV[1]), 0
-for i = 2, #ARGV do
-  added = added + redis.call('ZADD', KEYS[1], now + lease, ARGV[i])
-end
-redis.call('PEXPIRE', KEYS[1], math.ceil(lease / 1000))
-return added
-"""
-)
-"""How many had lapsed. They count again, whatever the limit says: their sessions are there."""
-
-_REST = (
-    _CLOCK
-    + """
-local rest, seconds = KEYS[1], tonumber(ARGV[1])
-if now + seconds > tonumber(redis.call('GET', rest) or 0) then
-  redis.call('SET', rest, now + seconds, 'PX', math.ceil(seconds / 1000) + 1)
-end
-return 0
-"""
-)
+_MICROSECONDS = 1_000_000
 
 
 class RedisLimitStore:
-    """The counts of one client in Redis; an async context manager that keeps its leases alive.
+    """The connection of one client to the shared limits; an async context manager that keeps the leases alive.
 
     Args:
-        url: as redis-py takes it; checked by `Limits`.
-        where: the same without credentials, for texts.
-        lease_s: how long a session counts without a sign of life.
+        url: the URL for redis-py, which `Limits` has checked.
+        display_url: the same without credentials, for texts.
+        lease_s: how long a session counts after the last renewal.
+
+    Raises:
+        ConfigurationError: the URL has an option that redis-py does not know.
     """
 
-    def __init__(self, url: str, *, where: str, lease_s: float = LEASE_S) -> None:
-        self._where = where
+    def __init__(self, url: str, *, display_url: str, lease_s: float = LEASE_S) -> None:
+        self._display_url = display_url
         self._lease_s = lease_s
         try:
             self._redis: Redis = Redis.from_url(
                 url,
-                socket_timeout=REPLY_S,
-                socket_connect_timeout=REPLY_S,
-                # once more, for a connection that has died meanwhile; asking twice is no harm, the token is the same
+                socket_timeout=SOCKET_TIMEOUT_S,
+                socket_connect_timeout=SOCKET_TIMEOUT_S,
+                # one retry, for a pooled connection that has died; a repeated request has the same token, so it is safe
                 retry=Retry(NoBackoff(), 1),
             )
-            self._redis.connection_pool.make_connection()  # type: ignore[no-untyped-call] # only reads them
-        except (TypeError, ValueError):  # what it says may hold a value of the URL
-            raise ConfigurationError(f"Limits(shared=...): Redis at {where}: an option behind '?' is wrong") from None
-        self._scripts = {source: self._redis.register_script(source) for source in (_ENTER, _TURN, _RENEW, _REST)}
+            # checks the options, but does not connect
+            self._redis.connection_pool.make_connection()  # type: ignore[no-untyped-call]
+        except (TypeError, ValueError):  # its text is not shown: it may contain a value from the URL
+            raise ConfigurationError(
+                f"Limits(shared=...): {display_url}: an option after '?' is unknown or has a wrong value"
+            ) from None
+        scripts: list[_Script] = [_ACQUIRE_SESSION, _ACQUIRE_START, _RENEW_LEASES, _EXTEND_BACKOFF]
+        self._scripts = {script: self._redis.register_script(_source(script)) for script in scripts}
         self._rate_limiters: dict[str, RedisRateLimiter] = {}
-        # what the keeper has to tell
-        self._news = asyncio.Event()
-        self._gone: list[tuple[Sequence[str], str]] = []
-        self._rests: dict[str, float] = {}
+        # changes that the maintenance task sends: tokens to remove from keys, and until when to back off, by key
+        self._has_changes = asyncio.Event()
+        self._removals: list[tuple[Sequence[str], str]] = []
+        self._backoffs: dict[str, float] = {}
         self._group = asyncio.TaskGroup()
-        self._keeper: asyncio.Task[None] | None = None
+        self._maintenance_task: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
-        return f"<RedisLimitStore {self._where}>"
+        return f"<RedisLimitStore {self._display_url}>"
 
     async def __aenter__(self) -> Self:
         await self._group.__aenter__()
-        self._keeper = self._group.create_task(self._keep())
+        self._maintenance_task = self._group.create_task(self._maintain())
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
-        if self._keeper is not None:
-            self._keeper.cancel()
+        if self._maintenance_task is not None:
+            self._maintenance_task.cancel()
         try:
-            # without the caller's exception: the group would wrap it
+            # not given the exception of the caller, which the group would wrap
             await self._group.__aexit__(None, None, None)
             with suppress(ASRError, TimeoutError):
-                async with asyncio.timeout(GOODBYE_S):
-                    await self._tell()
+                async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                    await self._send_changes()
         finally:
             await self._redis.aclose()
 
     def rate_limiter(self, key: str) -> RedisRateLimiter:
-        """Those of a key."""
+        """Return the rate limiter of an account and model."""
         return get_or_create(self._rate_limiters, key, functools.partial(RedisRateLimiter, self, key))
 
     async def request_session(self, key: str, token: str, max_sessions: int) -> float:
-        """How many seconds to wait before asking again; 0 when the session is in.
+        """Request a lease; return 0 if it is granted, else the seconds after which to repeat the request.
 
         Raises:
-            ASRError: Redis is not to be reached, or refuses.
+            ASRError: Redis is unreachable, or refuses.
         """
-        times = _micros(self._lease_s, POLL_S, PATIENCE_S)
-        return await self._ask(_ENTER, _names(key, *_SESSION_KEYS), token, max_sessions, *times)
+        durations = _microseconds(self._lease_s, POLL_S, GRACE_S)
+        keys = _keys(key, _LEASES, *_SESSION_QUEUE)
+        return await self._run(_ACQUIRE_SESSION, keys, token, max_sessions, *durations)
 
     async def request_permit(self, key: str, token: str, kind: PermitKind, per_second: int | None) -> float:
-        """How many seconds to wait before asking again; 0 when it may be now.
+        """Request a permit; return 0 if it is granted, else the seconds after which to repeat the request.
 
         Raises:
-            ASRError: as `request_session`.
+            ASRError: Redis is unreachable, or refuses.
         """
-        times = _micros(SHARED_WINDOW_S, LONGEST_PAUSE_S, PATIENCE_S)
-        return await self._ask(_TURN, _names(key, *_PERMIT_KEYS[kind]), token, per_second or 0, *times)
+        durations = _microseconds(SHARED_WINDOW_S, LONGEST_PAUSE_S, GRACE_S)
+        keys = _keys(key, _STARTS[kind], *_START_QUEUES[kind], _BACKOFF)
+        return await self._run(_ACQUIRE_START, keys, token, per_second or 0, *durations)
 
     def release_session(self, key: str, token: str) -> None:
-        """A session has ended, or waits no more to begin: tell Redis soon."""
-        self._gone.append((_names(key, *_SESSION_KEYS), token))
-        self._news.set()
+        """Remove a session, or the request for one, in the background."""
+        self._removals.append((_keys(key, _LEASES, *_SESSION_QUEUE), token))
+        self._has_changes.set()
 
     def withdraw_request(self, key: str, token: str, kind: PermitKind) -> None:
-        """Somebody waits no more for its turn: tell Redis soon."""
-        self._gone.append((_names(key, *_PERMIT_KEYS[kind][1:3]), token))
-        self._news.set()
+        """Remove the request for a permit, in the background."""
+        self._removals.append((_keys(key, *_START_QUEUES[kind]), token))
+        self._has_changes.set()
 
-    def share_backoff(self, key: str, seconds: float) -> None:
-        """Nobody is to start for so long: tell Redis soon."""
-        self._rests[key] = loop_now() + seconds
-        self._news.set()
+    def share_backoff(self, key: str, backoff_s: float) -> None:
+        """Extend the backoff of all clients, in the background."""
+        self._backoffs[key] = loop_now() + backoff_s
+        self._has_changes.set()
 
-    async def _keep(self) -> None:
-        """Tell what there is to tell, and renew the leases, as long as the client is open."""
-        renew_at = loop_now() + self._lease_s / RENEWALS
+    async def _maintain(self) -> None:
+        """Send changes and renew the leases, until cancelled."""
+        renew_at = loop_now() + self._lease_s / RENEWALS_PER_LEASE
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout_at(renew_at):
-                    await self._news.wait()
+                    await self._has_changes.wait()
             try:
-                await self._tell()
+                await self._send_changes()
                 if loop_now() >= renew_at:
-                    await self._renew()
+                    await self._renew_leases()
             except ASRError as error:
-                logger.warning("sessions go on, but their leases are not kept: %s", error)
+                logger.warning("sessions continue, but their leases are not renewed: %s", error)
             if loop_now() >= renew_at:
-                renew_at = loop_now() + self._lease_s / RENEWALS
+                renew_at = loop_now() + self._lease_s / RENEWALS_PER_LEASE
 
-    async def _tell(self) -> None:
-        """Give back and tell once; what fails is not tried again, since leases lapse."""
-        self._news.clear()
-        gone, self._gone = self._gone, []
-        rests, self._rests = self._rests, {}
-        if gone:
-            with self._in_our_words():
+    async def _send_changes(self) -> None:
+        """Send the changes once. A failure is not retried, since leases and requests expire."""
+        self._has_changes.clear()
+        removals, self._removals = self._removals, []
+        backoffs, self._backoffs = self._backoffs, {}
+        if removals:
+            with self._map_errors():
                 async with self._redis.pipeline(transaction=False) as pipeline:
-                    for names, token in gone:
-                        for name in names:
-                            pipeline.zrem(name, token)
+                    for keys, token in removals:
+                        for key in keys:
+                            pipeline.zrem(key, token)
                     await pipeline.execute()
-        for key, until in rests.items():
-            await self._ask(_REST, _names(key, "rest"), *_micros(max(0.0, until - loop_now())))
+        for key, until in backoffs.items():
+            await self._run(_EXTEND_BACKOFF, _keys(key, _BACKOFF), *_microseconds(max(0.0, until - loop_now())))
 
-    async def _renew(self) -> None:
+    async def _renew_leases(self) -> None:
+        lease = _microseconds(self._lease_s)
         for key, rate_limiter in list(self._rate_limiters.items()):
             if rate_limiter.leases:
-                lapsed = await self._ask(_RENEW, _names(key, "sessions"), *_micros(self._lease_s), *rate_limiter.leases)
-                if lapsed:
-                    logger.warning("%r: leases had lapsed: for a time there may have been too many sessions", self)
+                expired = await self._run(_RENEW_LEASES, _keys(key, _LEASES), *lease, *rate_limiter.leases)
+                if expired:
+                    logger.warning("%r: leases had expired: more sessions than the limit may have been open", self)
 
-    async def _ask(self, script: str, names: Sequence[str], *arguments: str | int) -> float:
-        with self._in_our_words():
-            return int(await self._scripts[script](keys=names, args=arguments)) / _MICRO
+    async def _run(self, script: _Script, keys: Sequence[str], *arguments: str | int) -> float:
+        """Run a script and return its result, microseconds as seconds."""
+        with self._map_errors():
+            return int(await self._scripts[script](keys=keys, args=arguments)) / _MICROSECONDS
 
     @contextmanager
-    def _in_our_words(self) -> Iterator[None]:
+    def _map_errors(self) -> Iterator[None]:
         try:
             yield
         except (RedisError, OSError) as error:
             reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
-            text = f"no session begins without Redis at {self._where} (Limits.shared): {reason}"
+            text = f"cannot start a session without Redis at {self._display_url} (Limits.shared): {reason}"
             may_pass = isinstance(error, RedisConnectionError | RedisTimeoutError | OSError)
-            # a refusal while connecting comes as the cause of a lost connection
+            # redis-py reports wrong credentials as a lost connection with that cause
             is_refused = any(isinstance(each, AuthenticationError) for each in (error, error.__cause__))
             raise ConnectionLostError(text, retryable=may_pass and not is_refused) from None
 
 
 class RedisRateLimiter(RateLimiter):
-    """The counts of one key. Places are leases; see the module."""
+    """The rate limiter of one account and model, whose state is in Redis. A session is a lease; see the module."""
 
     def __init__(self, store: RedisLimitStore, key: str) -> None:
         super().__init__()
         self._store = store
         self._key = key
         self.leases: set[str] = set()
+        """The tokens of this client's open sessions."""
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing would be forgotten with it."""
+        """See `RateLimiter.is_idle`."""
         return not self.leases and self.waiting_count == 0 and self.backoff_s == 0
 
     async def acquire_session(self, max_sessions: int | None) -> Callable[[], None]:
-        """As `RateLimiter.acquire_session`. Without a limit nothing is counted, so there is no lease to keep alive."""
+        """See `RateLimiter.acquire_session`. Without a limit the session is not counted and needs no lease."""
         if max_sessions is None:
-            return _nothing
+            return _release_nothing
         token = uuid.uuid4().hex
         async with self._locks[None, max_sessions]:
             try:
                 while (wait_s := await self._store.request_session(self._key, token, max_sessions)) > 0:
                     await pause(wait_s)
-            except BaseException:  # the answer may have been on its way
+            except BaseException:  # also if cancelled: Redis may have granted the session, and the reply is lost
                 self._store.release_session(self._key, token)
                 raise
         self.leases.add(token)
-        return functools.partial(self._release, token)
+        return functools.partial(self._release_session, token)
 
-    def _release(self, token: str) -> None:
+    def _release_session(self, token: str) -> None:
         self.leases.discard(token)
         self._store.release_session(self._key, token)
 
     async def wait_for_permit(self, kind: PermitKind, per_second: int | None) -> None:
-        """As `RateLimiter.wait_for_permit`."""
+        """See `RateLimiter.wait_for_permit`."""
         token = uuid.uuid4().hex
         async with self._locks[kind, per_second]:
             try:
-                while (wait_s := self.backoff_s or await self._ask(kind, token, per_second)) > 0:
+                while (wait_s := self.backoff_s or await self._request_permit(kind, token, per_second)) > 0:
                     await pause(wait_s)
             except BaseException:
                 self._store.withdraw_request(self._key, token, kind)
                 raise
 
-    async def _ask(self, kind: PermitKind, token: str, per_second: int | None) -> float:
-        """As `RedisLimitStore.request_permit`; an answer that comes late is none."""
-        asked_at = loop_now()
+    async def _request_permit(self, kind: PermitKind, token: str, per_second: int | None) -> float:
+        """Request a permit. One that arrives late is not used; see `MAX_REPLY_DELAY_S`."""
+        requested_at = loop_now()
         wait_s = await self._store.request_permit(self._key, token, kind, per_second)
-        return wait_s if loop_now() - asked_at <= LATE_S else max(wait_s, SHORTEST_PAUSE_S)
+        return wait_s if loop_now() - requested_at <= MAX_REPLY_DELAY_S else max(wait_s, SHORTEST_PAUSE_S)
 
     def record_refusal(self, began_at: float, requested_s: float | None) -> None:
-        """As `RateLimiter.record_refusal`, and all who share the counts rest."""
+        """See `RateLimiter.record_refusal`. The clients of all processes back off."""
         super().record_refusal(began_at, requested_s)
         self._store.share_backoff(self._key, self.backoff_s)
 
 
-def _names(key: str, *what: str) -> list[str]:
-    """What Redis calls them: in braces what keeps them on one machine of a cluster."""
-    return [f"asr_async:{{{key}}}:{name}" for name in what]
+@functools.cache
+def _source(script: _Script) -> str:
+    """Return the text of a script. The files are read once, when the first client with shared limits is made."""
+    folder = importlib.resources.files(__package__)
+    return "\n".join(folder.joinpath(f"{name}.lua").read_text(encoding="utf-8") for name in script)
 
 
-def _micros(*seconds: float) -> list[int]:
-    return [round(each * _MICRO) for each in seconds]
+def _keys(key: str, *names: str) -> list[str]:
+    """Return names of keys in Redis. Those with the same text in braces are on one node of a cluster."""
+    return [f"asr_async:{{{key}}}:{name}" for name in names]
 
 
-def _nothing() -> None:
-    """There is no place to give back."""
+def _microseconds(*durations_s: float) -> list[int]:
+    return [round(each * _MICROSECONDS) for each in durations_s]
+
+
+def _release_nothing() -> None:
+    """Do nothing: the session was not counted."""
