@@ -61,6 +61,7 @@ PURE = [
     "vendors.codec",
     "vendors.error_rules",
     "vendors.options",
+    "vendors.segments",
     "vendors.*.catalogue",
     "vendors.*.codec",
     "vendors.*.errors",

@@ -31,7 +31,7 @@ from msgspec import UNSET
 from ...results import join_texts
 from ...vendors.huawei.models import AUDIO_FORMATS, FRAME_LIMITS, MODES, Mode, rate_of
 from ...vendors.huawei.wire import End as EndCommand
-from ...vendors.huawei.wire import Segment, ServerMessage, StartConfig, WireResult, WireWord
+from ...vendors.huawei.wire import ServerMessage, StartConfig, WireResult, WireSegment, WireWord
 from ..audio_decoder import SAMPLE_BYTES, G711Decoder, PcmDecoder, split_samples
 from ..engines.engine import Hypothesis, Request
 from ..handler import FaultInjectingHandler
@@ -270,7 +270,7 @@ class _Continuous:
             self._start_ms = None
         elif self._config.interim_results != "yes":
             return []
-        segment = Segment(
+        segment = WireSegment(
             start_time=start_ms,
             end_time=hypothesis.end_ms,
             is_final=hypothesis.is_final,

@@ -169,7 +169,7 @@ class TaskCodec:
     def _read_result(self, message: ServerMessage, raw: str) -> list[CodecEvent]:
         self._lifecycle.advance(Step.RESULT)
         output = message.payload.output if message.payload else None
-        events = self._segments.take(output or Output(), raw=raw)
+        events = self._segments.receive(output or Output(), raw=raw)
         if self._options.ends_by_itself and self._has_heard_enough(events):
             events.append(InputClosed())
         events += _usage(message)

@@ -1,33 +1,33 @@
-"""How Gummy's sentences become segments: what was said and its translations, which run out of step.
+"""The segments of Gummy: sentences and their translations, which do not keep step with each other.
 
 Theory of operation. The vendor recognises and translates side by side: a message holds a transcription, translations,
-or both, and only at the end of a sentence do the two come together (Gummy WebSocket API page, 2025). A sentence is open
-from its first sign until its final result is given out, which waits for the translations by the rule that stands at
-`Result.translations`. Until then each message about it brings a new interim of all that is known. For a while after
-that it is remembered, so that a translation that comes late finds its segment.
+or both, and the two come together only at the end of a sentence (Gummy WebSocket API page, 2025). A sentence is open
+from its first sign until its final result is returned; that waits for the translations by the rule that
+`Result.translations` states. Until then, each message about the sentence brings a new interim with everything that is
+known of it. A closed sentence is remembered for a while, so that a late translation finds its segment.
 
-Where only translations were asked for, they make the segments: the text stays empty, and a sentence is final with its
+If only translations were requested, they make the segments: the text stays empty, and a sentence is final with its
 first final translation.
+
+Does not know clocks: the session decides when a pending final has waited long enough.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from ...results import Result, SpeechEnded, SpeechEnding, SpeechStarted, Translation, TranslationArrived
+from ...results import Result, SpeechEnding, Translation, TranslationArrived
 from ..codec import CodecEvent, FinalPending, Unrecognised
+from ..segments import SegmentTracker, TrackedSegment
 from .segments import end_ms_of, is_final, words_of
 from .wire import GummySentence, Output
 
 __all__ = ["TranslatedSegments"]
 
 MAX_OPEN = 64
-"""Sentences that may wait for the one before them; the oldest is then given out as it is."""
-
-MAX_REMEMBERED = 64
-"""Sentences that were given out; a translation comes seconds late, a meeting has thousands of sentences."""
+"""Sentences that may wait for the one before them; beyond that, the oldest is returned as it is."""
 
 _replace = msgspec.structs.replace
 
@@ -36,159 +36,154 @@ class TranslatedSegments:
     """The sentences of one task, in the order of their first sign; see `Segments` for the methods' contract."""
 
     def __init__(self, request_id: str, *, is_transcribed: bool, languages: tuple[str, ...]) -> None:
-        """Take what was asked for: whether what is said is written down, and the languages to translate it into."""
-        self._request_id = request_id
+        """Track no sentence yet.
+
+        Args:
+            request_id: goes into each result.
+            is_transcribed: True if the text as it was spoken was requested.
+            languages: the languages to translate into.
+        """
         self._is_transcribed = is_transcribed
         self._languages = languages
-        self._count = 0
-        # by the vendor's id, oldest first
-        self._open: dict[int, _Segment] = {}
-        self._given_out: dict[int, _Segment] = {}
-        self._forgotten_id = -1
-        # language → the newest segment with a final translation: the translator will not come back to those before
+        self._tracker: SegmentTracker[int, _Sentence] = SegmentTracker(
+            lambda segment_id, key, _start_ms: _Sentence(segment_id, key, request_id), max_open=None
+        )
+        # language → the newest segment with a final translation: the translator does not return to those before it
         self._translated_until: dict[str, int] = {}
 
-    def take(self, output: Output, *, raw: str) -> list[CodecEvent]:
-        """Turn what was said and translated into events."""
+    def receive(self, output: Output, *, raw: str) -> list[CodecEvent]:
+        """Return the events of a message's sentences and translations."""
         if output.transcription is None and not output.translations:
             return [Unrecognised("result-generated without a sentence", raw)]
         events: list[CodecEvent] = []
         endings: list[SpeechEnding] = []
-        touched: dict[int, _Segment] = {}
-        for language, sentence in _sentences(output):
-            if sentence.sentence_id is None or language == "":
+        changed: dict[int, _Sentence] = {}
+        for language, part in _parts(output):
+            if part.sentence_id is None or language == "":
                 events.append(Unrecognised("sentence without an id or a language", raw))
-            elif sentence.sentence_id <= self._forgotten_id:
+            elif self._tracker.is_forgotten(part.sentence_id):
                 events.append(Unrecognised("sentence that was over long ago", raw))
-            elif (late := self._given_out.get(sentence.sentence_id)) is not None:
-                events += self._take_late(late, language, sentence, raw)
-            elif (segment := self._segment_of(sentence)) is not None:
-                endings += self._take_part(segment, language, sentence, raw)
-                touched[sentence.sentence_id] = segment
-        events += self._give_out_due()
-        still_open = [segment for sentence_id, segment in touched.items() if sentence_id in self._open]
-        for segment in still_open:
-            events += segment.interim()
-        return [*events, *endings, *_waiting(still_open)]
+            elif (closed := self._tracker.find_closed(part.sentence_id)) is not None:
+                events += self._receive_late(closed, language, part, raw)
+            elif (sentence := self._find_or_open(part.sentence_id, part)) is not None:
+                endings += self._update(sentence, language, part, raw)
+                changed[part.sentence_id] = sentence
+        events += self._close_complete()
+        still_open = [sentence for sentence in changed.values() if not sentence.is_closed]
+        for sentence in still_open:
+            events += sentence.interim()
+        return [*events, *endings, *_pending(still_open)]
 
     def release_pending(self, segment_id: int) -> list[CodecEvent]:
-        """Give out a final that has waited long enough, behind those before it."""
-        return self._give_out([key for key, segment in self._open.items() if segment.id <= segment_id])
+        """Return a final that has waited long enough, behind those before it."""
+        return self._close(sentence for sentence in self._tracker.open_segments if sentence.id <= segment_id)
 
     def close(self) -> list[CodecEvent]:
-        """Give out all that is open: the vendor has confirmed the end, so what stands is final."""
-        return self._give_out(list(self._open))
+        """Return all open sentences as finals: the vendor has confirmed the end, so none changes any more."""
+        return self._close(self._tracker.open_segments)
 
-    def _segment_of(self, sentence: GummySentence) -> _Segment | None:
-        """The open segment of a sentence, a new one at its first sign; None while there is nothing to show."""
-        assert sentence.sentence_id is not None  # noqa: S101 - the caller has looked
-        segment = self._open.get(sentence.sentence_id)
-        if segment is None and sentence.text:
-            segment = self._open[sentence.sentence_id] = _Segment(self._count, self._request_id)
-            self._count += 1
-        return segment
+    def _find_or_open(self, sentence_id: int, part: GummySentence) -> _Sentence | None:
+        """Return the open sentence with this id, opened at its first text; None until then."""
+        sentence = self._tracker.find_open(sentence_id)
+        if sentence is None and part.text:
+            sentence = self._tracker.open(sentence_id, 0)
+        return sentence
 
-    def _take_part(
-        self, segment: _Segment, language: str | None, sentence: GummySentence, raw: str
-    ) -> list[SpeechEnding]:
+    def _update(self, sentence: _Sentence, language: str | None, part: GummySentence, raw: str) -> list[SpeechEnding]:
         if language is None:
-            segment.transcribe(sentence, raw)
+            sentence.transcribe(part, raw)
         else:
-            segment.translate(language, sentence, raw)
-            self._note_final(segment, language)
-            segment.is_over |= not self._is_transcribed and is_final(sentence)
+            sentence.translate(language, part, raw)
+            self._note_final(sentence, language)
+            sentence.is_over |= not self._is_transcribed and is_final(part)
         makes_segments = language is None or not self._is_transcribed
-        return segment.ending(sentence) if makes_segments else []
+        return sentence.ending(part) if makes_segments else []
 
-    def _take_late(
-        self, segment: _Segment, language: str | None, sentence: GummySentence, raw: str
+    def _receive_late(
+        self, sentence: _Sentence, language: str | None, part: GummySentence, raw: str
     ) -> list[CodecEvent]:
-        """More of a sentence whose final was given out: a translation, or a final said twice."""
+        """Return the events of a translation, or of a repeated final, that comes after the final was returned."""
         if language is None:
-            return [] if segment.is_over else [Unrecognised("sentence that goes on after its final", raw)]
-        if not segment.translate(language, sentence, raw):
+            return [] if sentence.is_over else [Unrecognised("sentence that goes on after its final", raw)]
+        if not sentence.translate(language, part, raw):
             return []
-        self._note_final(segment, language)
-        translation = segment.result.translations[language]
-        return [TranslationArrived(segment_id=segment.id, language=language, translation=translation)]
+        self._note_final(sentence, language)
+        translation = sentence.result.translations[language]
+        return [TranslationArrived(segment_id=sentence.id, language=language, translation=translation)]
 
-    def _note_final(self, segment: _Segment, language: str) -> None:
-        if segment.has_final(language):
-            self._translated_until[language] = max(segment.id, self._translated_until.get(language, -1))
+    def _note_final(self, sentence: _Sentence, language: str) -> None:
+        if sentence.has_final(language):
+            self._translated_until[language] = max(sentence.id, self._translated_until.get(language, -1))
 
-    def _is_due(self, segment: _Segment) -> bool:
-        return segment.is_over and all(
-            segment.has_final(language) or segment.id < self._translated_until.get(language, -1)
+    def _is_complete(self, sentence: _Sentence) -> bool:
+        return sentence.is_over and all(
+            sentence.has_final(language) or sentence.id < self._translated_until.get(language, -1)
             for language in self._languages
         )
 
-    def _give_out_due(self) -> list[CodecEvent]:
-        """The finals from the oldest on, until one that has to wait."""
-        due: list[int] = []
-        for sentence_id, segment in self._open.items():
-            if not self._is_due(segment) and len(self._open) - len(due) <= MAX_OPEN:
+    def _close_complete(self) -> list[CodecEvent]:
+        """Return the finals from the oldest sentence on, up to the first that has to wait."""
+        open_sentences = self._tracker.open_segments
+        complete: list[_Sentence] = []
+        for sentence in open_sentences:
+            if not self._is_complete(sentence) and len(open_sentences) - len(complete) <= MAX_OPEN:
                 break
-            due.append(sentence_id)
-        return self._give_out(due)
+            complete.append(sentence)
+        return self._close(complete)
 
-    def _give_out(self, sentence_ids: list[int]) -> list[CodecEvent]:
+    def _close(self, sentences: Iterable[_Sentence]) -> list[CodecEvent]:
         events: list[CodecEvent] = []
-        for sentence_id in sentence_ids:
-            segment = self._open.pop(sentence_id)
-            self._given_out[sentence_id] = segment
-            events += segment.final()
-        while len(self._given_out) > MAX_REMEMBERED:
-            forgotten_id = next(iter(self._given_out))
-            del self._given_out[forgotten_id]
-            self._forgotten_id = max(self._forgotten_id, forgotten_id)
+        for sentence in sentences:
+            events += sentence.final()
+            events.append(self._tracker.close(sentence, sentence.result.end_ms))
         return events
 
 
-class _Segment:
-    """One sentence and its translations, as they stand."""
+class _Sentence(TrackedSegment[int]):
+    """One sentence and its translations, as far as they are known."""
 
-    def __init__(self, segment_id: int, request_id: str) -> None:
-        self.id = segment_id
+    __slots__ = ("_is_ending", "is_over", "is_pending", "result")
+
+    def __init__(self, segment_id: int, key: int, request_id: str) -> None:
+        super().__init__(segment_id, key, 0)
         self.result = Result(
             text="", is_final=False, segment_id=segment_id, start_ms=0, end_ms=0, request_id=request_id
         )
-        # the vendor's own final has come; ours may still wait
+        # the vendor's own final has arrived; ours may still wait for translations
         self.is_over = False
-        self.is_waiting = False
-        self._is_announced = False
+        # `FinalPending` was returned
+        self.is_pending = False
+        # `SpeechEnding` was returned, and not withdrawn
         self._is_ending = False
 
-    def __repr__(self) -> str:
-        return f"<_Segment {self.id} {'over' if self.is_over else 'open'} {sorted(self.result.translations)}>"
-
-    def transcribe(self, sentence: GummySentence, raw: str) -> None:
-        """Take what was said; an interim that comes behind the final says nothing."""
-        if self.is_over and not is_final(sentence):
+    def transcribe(self, part: GummySentence, raw: str) -> None:
+        """Set the text as it was spoken; an interim behind the final changes nothing."""
+        if self.is_over and not is_final(part):
             return
-        words = words_of(sentence)
-        start_ms = self.result.start_ms if sentence.begin_time is None else sentence.begin_time
-        end_ms = end_ms_of(sentence, words, start_ms)
+        words = words_of(part)
+        start_ms = self.result.start_ms if part.begin_time is None else part.begin_time
+        end_ms = end_ms_of(part, words, start_ms)
         self.result = _replace(
-            self.result, text=sentence.text or "", words=words, start_ms=start_ms, end_ms=end_ms, raw=raw
+            self.result, text=part.text or "", words=words, start_ms=start_ms, end_ms=end_ms, raw=raw
         )
-        self.is_over |= is_final(sentence)
+        self.is_over |= is_final(part)
 
-    def translate(self, language: str, sentence: GummySentence, raw: str) -> bool:
-        """Take a translation, unless there is a final one already; whether it was taken."""
+    def translate(self, language: str, part: GummySentence, raw: str) -> bool:
+        """Set the translation into a language unless it is final already; return True if it was set."""
         if self.has_final(language):
             return False
-        words = words_of(sentence)
-        start_ms = self.result.start_ms if sentence.begin_time is None else sentence.begin_time
+        words = words_of(part)
+        start_ms = self.result.start_ms if part.begin_time is None else part.begin_time
         translation = Translation(
-            text=sentence.text or "",
-            is_final=is_final(sentence),
+            text=part.text or "",
+            is_final=is_final(part),
             start_ms=start_ms,
-            end_ms=end_ms_of(sentence, words, start_ms),
+            end_ms=end_ms_of(part, words, start_ms),
             words=words,
         )
         translations = {**self.result.translations, language: translation}
         self.result = _replace(self.result, translations=translations, raw=raw)
-        if not self.result.text:  # nobody else knows the times
+        if not self.result.text:  # no transcription has reported the times
             self.result = _replace(self.result, start_ms=start_ms, end_ms=translation.end_ms)
         return True
 
@@ -196,45 +191,47 @@ class _Segment:
         translation = self.result.translations.get(language)
         return translation is not None and translation.is_final
 
-    def ending(self, sentence: GummySentence) -> list[SpeechEnding]:
-        """The guess that the sentence is about to end, or its withdrawal, when either is new."""
+    def ending(self, part: GummySentence) -> list[SpeechEnding]:
+        """Return the prediction that the sentence is about to end, or its withdrawal, if either is new."""
         if self.is_over:
             return []
-        if sentence.pre_end_failed:
+        if part.pre_end_failed:
             was_ending, self._is_ending = self._is_ending, False
             return [SpeechEnding(segment_id=self.id, is_withdrawn=True)] if was_ending else []
-        if not sentence.vad_pre_end or self._is_ending:
+        if not part.vad_pre_end or self._is_ending:
             return []
         self._is_ending = True
-        end_ms = sentence.pre_end_end_time
+        end_ms = part.pre_end_end_time
         # the official SDKs have -1 for "not known"
         return [SpeechEnding(segment_id=self.id, end_ms=None if end_ms is None or end_ms < 0 else end_ms)]
 
     def interim(self) -> list[CodecEvent]:
-        return [*self._announce(), self.result]
+        self.has_text = True
+        return [*self._start(), self.result]
 
     def final(self) -> list[CodecEvent]:
-        result = _replace(self.result, is_final=True)
-        return [*self._announce(), result, SpeechEnded(segment_id=self.id, end_ms=result.end_ms)]
+        return [*self._start(), _replace(self.result, is_final=True)]
 
-    def _announce(self) -> list[CodecEvent]:
-        was_announced, self._is_announced = self._is_announced, True
-        return [] if was_announced else [SpeechStarted(segment_id=self.id, start_ms=self.result.start_ms)]
-
-
-def _sentences(output: Output) -> Iterator[tuple[str | None, GummySentence]]:
-    """All that a message holds: sentences and beginnings of the next, each with its language (None: as it was said)."""
-    said = [] if output.transcription is None else [(None, output.transcription)]
-    translated = [(sentence.lang or "", sentence) for sentence in output.translations or ()]
-    for language, sentence in (*said, *translated):
-        yield language, sentence
-        if sentence.stash is not None:
-            yield language, _replace(sentence.stash, sentence_end=False)
+    def _start(self) -> list[CodecEvent]:
+        if self.is_started:
+            return []
+        self.start_ms = self.result.start_ms
+        return [*self.start()]
 
 
-def _waiting(segments: list[_Segment]) -> Iterator[FinalPending]:
-    """Tell of each final that has to wait, once."""
-    for segment in segments:
-        if segment.is_over and not segment.is_waiting:
-            segment.is_waiting = True
-            yield FinalPending(segment.id)
+def _parts(output: Output) -> Iterator[tuple[str | None, GummySentence]]:
+    """Yield the sentences of a message, and the beginnings of the next, each with its language (None: as spoken)."""
+    spoken = [] if output.transcription is None else [(None, output.transcription)]
+    translated = [(part.lang or "", part) for part in output.translations or ()]
+    for language, part in (*spoken, *translated):
+        yield language, part
+        if part.stash is not None:
+            yield language, _replace(part.stash, sentence_end=False)
+
+
+def _pending(sentences: list[_Sentence]) -> Iterator[FinalPending]:
+    """Report each final that has to wait, once."""
+    for sentence in sentences:
+        if sentence.is_over and not sentence.is_pending:
+            sentence.is_pending = True
+            yield FinalPending(sentence.id)

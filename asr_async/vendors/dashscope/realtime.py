@@ -27,7 +27,7 @@ import msgspec
 
 from ...audio import AudioBytes
 from ...errors import ASRError, VendorError
-from ...results import Result, SpeechEnded, SpeechStarted
+from ...results import Result, SpeechStarted
 from ..codec import (
     CodecEvent,
     Failed,
@@ -41,6 +41,7 @@ from ..codec import (
     Unrecognised,
     read_message,
 )
+from ..segments import SegmentTracker, TrackedSegment
 from .errors import VENDOR, error_from_code
 from .realtime_models import QwenRealtime
 from .realtime_wire import (
@@ -73,9 +74,6 @@ __all__ = ["RealtimeCodec", "describe_session"]
 
 MAX_APPEND_BYTES = 15 * 1024 * 1024 // 4 * 3
 """What makes 15 MiB of base64, the most that one message may hold (client event page, 2026-03-15)."""
-
-MAX_REMEMBERED = 64
-"""Items follow each other closely; a session of hours has thousands."""
 
 _encode = msgspec.json.Encoder().encode
 _decode: Callable[[str], ServerEvent] = msgspec.json.Decoder(ServerEvent).decode
@@ -110,7 +108,7 @@ class RealtimeCodec:
         self._session_id = ""
         self._event_count = 0
         self._lifecycle = TaskLifecycle()
-        self._segments = _Segments()
+        self._utterances = _Utterances()
         self._sent_bytes = 0
         # how far the server has confirmed commits, and event id → how far, of those that it has not answered yet
         self._committed_bytes = 0
@@ -194,7 +192,7 @@ class RealtimeCodec:
         return [Started(self._session_id)]
 
     def _read_finished(self, _event: SessionFinished, _raw: str) -> Events:
-        if self._segments.unfinished or self._commits:
+        if self._utterances.has_unfinished_text or self._commits:
             text = "DashScope finished the session without the final text of all that was said"
             error = VendorError(text, retryable=True, request_id=self._session_id or None, vendor=VENDOR)
             return self._fail(error)
@@ -216,31 +214,31 @@ class RealtimeCodec:
 
     def _read_item_event(self, event: ServerEvent, raw: str) -> Events:
         self._lifecycle.advance(Step.RESULT)
-        segments, events = self._segments, Events()
+        utterances, events = self._utterances, Events()
         match event:
             case WireSpeechStarted():
-                events += segments.open(event.item_id, start_ms=event.audio_start_ms)
+                events += utterances.open(event.item_id, start_ms=event.audio_start_ms)
             case WireSpeechStopped():
-                segments.stop(event.item_id, event.audio_end_ms)
+                utterances.stop(event.item_id, event.audio_end_ms)
             case Committed():
                 events += self._read_committed(event)
             case ItemCreated():
-                events += segments.open(event.item.id)
+                events += utterances.open(event.item.id)
             case TranscriptionText():
-                events += segments.interim(event, request_id=self._session_id, raw=raw)
+                events += utterances.interim(event, request_id=self._session_id, raw=raw)
             case TranscriptionCompleted():
-                events += segments.final(event, request_id=self._session_id, raw=raw)
+                events += utterances.final(event, request_id=self._session_id, raw=raw)
             case TranscriptionFailed():
                 events += self._fail(self._error(event.error))
         return events
 
     def _read_committed(self, event: Committed) -> list[SpeechStarted]:
         if not self._commits:
-            return self._segments.open(event.item_id)
+            return self._utterances.open(event.item_id)
         start_ms = self._to_ms(self._committed_bytes)
         self._committed_bytes = self._commits.pop(next(iter(self._commits)))
-        started = self._segments.open(event.item_id, start_ms=start_ms)
-        self._segments.stop(event.item_id, self._to_ms(self._committed_bytes))
+        started = self._utterances.open(event.item_id, start_ms=start_ms)
+        self._utterances.stop(event.item_id, self._to_ms(self._committed_bytes))
         return started
 
     def _to_ms(self, size_bytes: int) -> int | None:
@@ -261,85 +259,60 @@ class RealtimeCodec:
         return [Failed(error)]
 
 
-class _Segment(msgspec.Struct):
-    """An utterance that has no final text yet."""
+class _Utterances:
+    """The utterances of a session, by their item."""
 
-    id: int
-    start_ms: int
-    end_ms: int
-    has_text: bool = False
-
-
-Said = list[Result | SpeechStarted | SpeechEnded]
-
-
-class _Segments:
-    """The utterances of a session, known by their item and numbered in the order of their first sign."""
+    __slots__ = ("_last_ms", "_tracker")
 
     def __init__(self) -> None:
-        self._next_id = 0
-        # where the last one ended, as far as is known: a place for one whose own is not told
+        self._tracker: SegmentTracker[str, TrackedSegment[str]] = SegmentTracker(TrackedSegment)
+        # where the last utterance ended, as far as it is known: the start of one whose own start was not sent
         self._last_ms = 0
-        self._open: dict[str, _Segment] = {}
-        # items that are over: what comes late about them is not a new segment (an ordered set)
-        self._done: dict[str, None] = {}
-        self._was_cut_short = False
 
     @property
-    def unfinished(self) -> bool:
-        """Whether text was shown that has not become final."""
-        return self._was_cut_short or any(segment.has_text for segment in self._open.values())
+    def has_unfinished_text(self) -> bool:
+        """True if an interim was returned and its final was not."""
+        return self._tracker.has_unfinished_text
 
     def open(self, item_id: str | None, *, start_ms: int | None = None) -> list[SpeechStarted]:
-        """Note a sign of an item; an event if it is the first."""
+        """Note a sign of an item; return an event if it is the first."""
         key = self._key(item_id)
-        if key in self._open or key in self._done:
+        if self._tracker.find_open(key) or self._tracker.is_repeat(key):
             return []
-        start_ms = self._last_ms if start_ms is None else start_ms
-        segment = self._open[key] = _Segment(self._next_id, start_ms, start_ms)
-        self._next_id += 1
-        if len(self._open) > MAX_REMEMBERED:
-            oldest = self._open.pop(next(iter(self._open)))
-            self._was_cut_short |= oldest.has_text
-        return [SpeechStarted(segment_id=segment.id, start_ms=start_ms)]
+        return self._tracker.open(key, self._last_ms if start_ms is None else start_ms).start()
 
     def stop(self, item_id: str | None, end_ms: int | None) -> None:
         """Note where the speech of an item ended."""
-        segment = self._open.get(self._key(item_id))
+        segment = self._tracker.find_open(self._key(item_id))
         if segment is not None and end_ms is not None:
             segment.end_ms = self._last_ms = max(end_ms, segment.start_ms)
 
-    def interim(self, event: TranscriptionText, *, request_id: str, raw: str) -> Said:
-        """The present text of an item; empty where it says nothing, or comes behind the final."""
+    def interim(self, event: TranscriptionText, *, request_id: str, raw: str) -> Events:
+        """Return the present text of an item; empty if there is none, or if it comes behind the final."""
         text = (event.text or "") + (event.stash or "")
         key = self._key(event.item_id)
-        if not text or key in self._done:
+        if not text or self._tracker.is_repeat(key):
             return []
-        started = self.open(key)
-        segment = self._open[key]
+        segment = self._find_or_open(key)
         segment.has_text = True
-        return [
-            *started,
-            Result(
-                text=text,
-                is_final=False,
-                segment_id=segment.id,
-                start_ms=segment.start_ms,
-                end_ms=segment.end_ms,
-                language=event.language,
-                request_id=request_id,
-                raw=raw,
-            ),
-        ]
+        result = Result(
+            text=text,
+            is_final=False,
+            segment_id=segment.id,
+            start_ms=segment.start_ms,
+            end_ms=segment.end_ms,
+            language=event.language,
+            request_id=request_id,
+            raw=raw,
+        )
+        return [*segment.start(), result]
 
-    def final(self, event: TranscriptionCompleted, *, request_id: str, raw: str) -> Said:
-        """The last text of an item; empty where it was said before, or nothing was heard at all."""
+    def final(self, event: TranscriptionCompleted, *, request_id: str, raw: str) -> Events:
+        """Return the final text of an item; empty for a repeat, and if no speech was recognised at all."""
         key = self._key(event.item_id)
-        if key in self._done or not (event.transcript or key in self._open):
+        if self._tracker.is_repeat(key) or not (event.transcript or self._tracker.find_open(key)):
             return []
-        started = self.open(key)
-        segment = self._open.pop(key)
-        self._forget(key)
+        segment = self._find_or_open(key)
         result = Result(
             text=event.transcript or "",
             is_final=True,
@@ -351,17 +324,17 @@ class _Segments:
             request_id=request_id,
             raw=raw,
         )
-        return [*started, result, SpeechEnded(segment_id=segment.id, end_ms=segment.end_ms)]
+        return [*segment.start(), result, self._tracker.close(segment, segment.end_ms)]
+
+    def _find_or_open(self, key: str) -> TrackedSegment[str]:
+        return self._tracker.find_open(key) or self._tracker.open(key, self._last_ms)
 
     def _key(self, item_id: str | None) -> str:
-        """The item that is meant: the newest one where the message does not say."""
-        return item_id or next(reversed(self._open), "")
-
-    def _forget(self, key: str) -> None:
-        if key:
-            self._done[key] = None
-        if len(self._done) > MAX_REMEMBERED:
-            del self._done[next(iter(self._done))]
+        """Return the item of a message; the newest open one if the message does not name it."""
+        if item_id:
+            return item_id
+        newest = self._tracker.newest_open
+        return "" if newest is None else newest.key
 
 
 def _read(frame: str) -> ServerEvent | Unrecognised:

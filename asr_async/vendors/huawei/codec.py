@@ -31,9 +31,10 @@ from ..codec import (
     Unrecognised,
     read_message,
 )
+from ..segments import SegmentTracker, TrackedSegment
 from .errors import VENDOR, error_from_code
 from .models import FRAME_LIMITS, Rasr
-from .wire import ClientMessage, End, Segment, ServerMessage, Start, WireResult
+from .wire import ClientMessage, End, ServerMessage, Start, WireResult, WireSegment
 
 __all__ = ["RasrCodec", "describe_round"]
 
@@ -50,10 +51,6 @@ EVENT_NAMES = {
     "EXCEED_SLIENCE": "EXCEEDED_SILENCE",
 }
 """What the server may call an event → what it is."""
-
-MAX_REMEMBERED = 64
-"""A repeated final comes soon after the first one; a session of five hours has thousands."""
-
 
 Events = list[CodecEvent]
 
@@ -76,7 +73,7 @@ class RasrCodec:
         self._options = options
         self._trace_id = ""
         self._lifecycle = TaskLifecycle()
-        self._segments = _Segments()
+        self._sentences = _Sentences()
         # what an event said must come out at the end, after the results that END still brings
         self._cut_off: ASRError | None = None
         self._readers: dict[str, Callable[[ServerMessage, str], Events]] = {
@@ -151,14 +148,14 @@ class RasrCodec:
         request_id = message.trace_id or self._trace_id
         events: Events = []
         for segment in message.segments:
-            events += self._segments.take(segment, request_id=request_id, raw=raw)
+            events += self._sentences.receive(segment, request_id=request_id, raw=raw)
         return events
 
     def _read_event(self, message: ServerMessage, raw: str) -> Events:
         self._lifecycle.advance(Step.RESULT)
         name = EVENT_NAMES.get(message.event or "")
         if name == "VOICE_START":
-            return [*self._segments.announce(message.timestamp or 0)]
+            return [*self._sentences.announce(message.timestamp or 0)]
         if name == "EXCEEDED_AUDIO":
             self._cut_off = error_from_code("SIS.0309", name, request_id=self._id_of(message))
             return self._hear_enough()
@@ -192,78 +189,59 @@ class RasrCodec:
         return message.trace_id or self._trace_id or None
 
 
-class _Segments:
-    """The sentences of a round, known by where they start and numbered in the order of their first sign."""
+class _Sentences:
+    """The sentences of a round, by their start: the protocol has no other name for them."""
+
+    __slots__ = ("_tracker",)
 
     def __init__(self) -> None:
-        self._next_id = 0
-        # the next segment's SpeechStarted was sent when VOICE_START came
-        self._is_announced = False
-        # start → id of those that are open, start → end of the last that were final
-        self._open: dict[int, int] = {}
-        self._finals: dict[int, int] = {}
+        self._tracker: SegmentTracker[int, TrackedSegment[int]] = SegmentTracker(TrackedSegment)
 
     def announce(self, start_ms: int) -> list[SpeechStarted]:
-        """Speech was heard, its text is still to come."""
-        if self._is_announced or self._open:
-            return []
-        self._is_announced = True
-        return [SpeechStarted(segment_id=self._next_id, start_ms=start_ms)]
+        """Return the event of a sentence whose text is still to come; empty while one is open."""
+        return self._tracker.announce(start_ms)
 
-    def take(self, segment: Segment, *, request_id: str, raw: str) -> list[Result | SpeechStarted | SpeechEnded]:
-        """Turn a segment into events; empty for one that says nothing, or nothing new."""
-        wire = segment.result if isinstance(segment.result, WireResult) else WireResult()
-        words = _words(wire)
-        is_final = bool(segment.is_final)
-        start_ms = self._start_ms(segment, words)
-        end_ms = _end_ms(segment, words, start_ms)
-        is_open = start_ms in self._open
-        if not is_open and end_ms <= self._finals.get(start_ms, -1):
-            return []  # a final said twice, or an interim that comes behind it
-        if not wire.text and not (is_final and is_open):
+    def receive(self, wire: WireSegment, *, request_id: str, raw: str) -> list[Result | SpeechStarted | SpeechEnded]:
+        """Return the events of a segment; empty if it reports nothing, or nothing new."""
+        tracker = self._tracker
+        wire_result = wire.result if isinstance(wire.result, WireResult) else WireResult()
+        words = _words(wire_result)
+        is_final = bool(wire.is_final)
+        start_ms = self._start_ms(wire, words)
+        end_ms = _end_ms(wire, words, start_ms)
+        if tracker.is_repeat(start_ms, end_ms=end_ms):
+            return []  # a repeated final, or an interim that comes behind it
+        segment = tracker.find_open(start_ms)
+        if not wire_result.text and not (is_final and segment):
             return []
         events: list[Result | SpeechStarted | SpeechEnded] = []
-        if not is_open:
-            events += self._begin(start_ms)
-        segment_id = self._open[start_ms]
+        if segment is None:
+            segment = tracker.open(start_ms, start_ms)
+            events += segment.start()
         result = Result(
-            text=wire.text or "",
+            text=wire_result.text or "",
             is_final=is_final,
-            segment_id=segment_id,
+            segment_id=segment.id,
             start_ms=start_ms,
             end_ms=end_ms,
             words=words,
-            confidence=wire.score if is_final else None,  # 0.0 in interims means "not known yet"
+            confidence=wire_result.score if is_final else None,  # 0.0 in interims means "not known yet"
             request_id=request_id,
             raw=raw,
         )
+        segment.has_text = True
         events.append(result)
         if is_final:
-            del self._open[start_ms]
-            _remember(self._finals, start_ms, end_ms)
-            events.append(SpeechEnded(segment_id=segment_id, end_ms=end_ms))
+            events.append(tracker.close(segment, end_ms))
         return events
 
-    def _start_ms(self, segment: Segment, words: tuple[Word, ...]) -> int:
-        if segment.start_time is not None:
-            return segment.start_time
-        if self._open:  # the newest one goes on
-            return next(reversed(self._open))
+    def _start_ms(self, wire: WireSegment, words: tuple[Word, ...]) -> int:
+        if wire.start_time is not None:
+            return wire.start_time
+        newest = self._tracker.newest_open
+        if newest is not None:  # a segment without a start continues it
+            return newest.key
         return words[0].start_ms if words else 0
-
-    def _begin(self, start_ms: int) -> list[SpeechStarted]:
-        _remember(self._open, start_ms, self._next_id)
-        started = [] if self._is_announced else [SpeechStarted(segment_id=self._next_id, start_ms=start_ms)]
-        self._is_announced = False
-        self._next_id += 1
-        return started
-
-
-def _remember(table: dict[int, int], key: int, value: int) -> None:
-    """Keep the newest entries only."""
-    table[key] = value
-    if len(table) > MAX_REMEMBERED:
-        del table[next(iter(table))]
 
 
 def _words(wire: WireResult) -> tuple[Word, ...]:
@@ -279,7 +257,7 @@ def _words(wire: WireResult) -> tuple[Word, ...]:
     )
 
 
-def _end_ms(segment: Segment, words: tuple[Word, ...], start_ms: int) -> int:
+def _end_ms(segment: WireSegment, words: tuple[Word, ...], start_ms: int) -> int:
     if segment.end_time is not None:
         return segment.end_time
     return words[-1].end_ms if words else start_ms

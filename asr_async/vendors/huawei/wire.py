@@ -73,7 +73,7 @@ class WireResult(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     word_info: tuple[WireWord, ...] | UnsetType | None = UNSET
 
 
-class Segment(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class WireSegment(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A sentence so far. Times in milliseconds from the start of the round's audio; interims keep their start_time.
 
     `result` may be missing when nothing could be recognised.
@@ -94,7 +94,7 @@ class ServerMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
 
     resp_type: str | None = None
     trace_id: str | None = None
-    segments: tuple[Segment, ...] | None = None
+    segments: tuple[WireSegment, ...] | None = None
     event: str | None = None
     timestamp: int | None = None
     reason: str | None = None

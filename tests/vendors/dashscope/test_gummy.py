@@ -20,7 +20,8 @@ from asr_async import (
 )
 from asr_async.vendors.codec import CodecEvent, Failed, FinalPending, Finished, InputClosed, Unrecognised, Usage
 from asr_async.vendors.dashscope.codec import TaskCodec
-from asr_async.vendors.dashscope.gummy import MAX_OPEN, MAX_REMEMBERED
+from asr_async.vendors.dashscope.gummy import MAX_OPEN
+from asr_async.vendors.segments import MAX_REMEMBERED
 
 from .test_codec import recorded, run, server, without_ids
 

@@ -32,7 +32,8 @@ from asr_async.vendors.codec import (
 )
 from asr_async.vendors.dashscope.codec import TaskCodec
 from asr_async.vendors.dashscope.models import TaskOptions
-from asr_async.vendors.dashscope.realtime import MAX_REMEMBERED, RealtimeCodec, describe_session
+from asr_async.vendors.dashscope.realtime import RealtimeCodec, describe_session
+from asr_async.vendors.segments import MAX_REMEMBERED
 
 TRANSCRIPTION = "conversation.item.input_audio_transcription"
 HALF_SECOND = memoryview(bytes(16_000))
@@ -340,7 +341,7 @@ def test_a_segment_whose_start_is_not_told_begins_where_the_last_one_ended() -> 
 def test_items_that_are_never_completed_do_not_pile_up() -> None:
     codec = streaming()
     received(codec, *(speech_started(number, f"item_{number}") for number in range(3 * MAX_REMEMBERED)))
-    assert len(codec._segments._open) == MAX_REMEMBERED
+    assert len(codec._utterances._tracker.open_segments) == MAX_REMEMBERED
     codec.finish()
     assert codec.receive(FINISHED) == [Finished()]
 

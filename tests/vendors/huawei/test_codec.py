@@ -29,10 +29,11 @@ from asr_async.vendors.codec import (
     Started,
     Unrecognised,
 )
-from asr_async.vendors.huawei.codec import MAX_REMEMBERED, RasrCodec, describe_round
+from asr_async.vendors.huawei.codec import RasrCodec, describe_round
 from asr_async.vendors.huawei.errors import CODES, STALE_TOKEN_CODES, error_from_code, error_from_refusal
 from asr_async.vendors.huawei.models import AUDIO_FORMATS, MODES, Rasr
 from asr_async.vendors.huawei.wire import ClientMessage, End, Start
+from asr_async.vendors.segments import MAX_REMEMBERED
 
 TRACE = "567e8537-a89c-13c3-a882-826321939651"
 
@@ -323,7 +324,8 @@ def test_what_is_remembered_of_a_long_session_is_bounded() -> None:
         (final,) = results(codec.receive(result(segment("a", number * 10, number * 10 + 9, is_final=True))))
         assert final.segment_id == 2 * number
         codec.receive(result(segment("never closed", 1_000_000 + number, 1_000_001 + number)))
-    assert len(codec._segments._finals) == len(codec._segments._open) == MAX_REMEMBERED
+    tracker = codec._sentences._tracker
+    assert len(tracker._closed) == len(tracker._open) == MAX_REMEMBERED
 
 
 def test_a_segment_without_a_result_says_nothing_unless_it_closes_an_open_one() -> None:
