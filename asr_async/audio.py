@@ -1,6 +1,6 @@
-"""What goes into a session: the shape of audio, and the cutting of a byte stream into frames.
+"""The format of audio, and the framer that cuts a stream of chunks into frames of 100 ms.
 
-Arithmetic only: nothing here reads a file, knows a vendor, or knows what time it is.
+Arithmetic only. Does not know files, vendors or clocks.
 """
 
 from __future__ import annotations
@@ -14,14 +14,15 @@ from .errors import ConfigurationError
 __all__ = ["AudioBytes", "AudioFormat", "Framer"]
 
 AudioBytes = bytes | memoryview
-"""A piece of audio that never changes."""
+"""A piece of audio that is immutable: a frame, or a part of one."""
 
 FRAME_MS = 100
-"""The frame length all vendors advise: DashScope "about 100 ms per frame, 1-16 KB" (real-time recognition SDK pages,
-2025-10), Huawei "100 ms when live" (RASR WebSocket pages, 2021-10)."""
+"""The frame length that all vendors recommend: DashScope "about 100 ms per frame, 1-16 KB" (real-time recognition SDK
+pages, 2025-10), Huawei "100 ms when live" (RASR WebSocket pages, 2021-10)."""
 
 MAX_COMPRESSED_FRAME_BYTES = 16_384
-"""Where bytes say nothing about time, the upper end of the advised 1-16 KB takes the place of 100 ms."""
+"""The frame size of compressed audio, whose bytes have no fixed length in time: the upper end of the recommended
+1-16 KB."""
 
 _RAW_SAMPLE_BYTES = {"pcm": 2, "wav": 2, "ulaw": 1, "alaw": 1}
 _SILENCE = {"ulaw": b"\xff", "alaw": b"\xd5"}
@@ -29,7 +30,7 @@ _UNKNOWN_LENGTH = 0xFFFFFFFF
 
 
 class AudioFormat(msgspec.Struct, frozen=True):
-    """The shape of a mono audio stream.
+    """The format of a mono audio stream.
 
     `encoding` is `pcm` (signed 16-bit little-endian samples), `wav` (the same behind a RIFF header), `ulaw` or
     `alaw` (8-bit samples, G.711), or the name of a compressed format (`mp3`, `opus`, ...), whose bytes cannot be
@@ -41,38 +42,38 @@ class AudioFormat(msgspec.Struct, frozen=True):
 
     @property
     def sample_bytes(self) -> int:
-        """Bytes that belong together and are never sent apart: 2 for 16-bit samples, else 1."""
+        """Size of one sample, which is never split: 2 for 16-bit samples, else 1."""
         return _RAW_SAMPLE_BYTES.get(self.encoding, 1)
 
     @property
     def bytes_per_second(self) -> int | None:
-        """None for compressed formats."""
+        """Data rate; None for compressed formats."""
         sample_bytes = _RAW_SAMPLE_BYTES.get(self.encoding)
         return None if sample_bytes is None else self.sample_rate * sample_bytes
 
     def frame_bytes(self, frame_ms: int = FRAME_MS) -> int:
-        """Size of one frame: whole samples, at least one; a fixed size for compressed formats."""
+        """Return the size of one frame: at least one whole sample; a fixed size for compressed formats."""
         if self.bytes_per_second is None:
             return MAX_COMPRESSED_FRAME_BYTES
         return max(1, self.sample_rate * frame_ms // 1000) * self.sample_bytes
 
     def silence(self, size_bytes: int) -> bytes:
-        """Digital silence of so many bytes.
+        """Return digital silence of a size in bytes.
 
         Raises:
             ConfigurationError: the format is compressed.
         """
         if self.bytes_per_second is None:
-            raise ConfigurationError(f"{self.encoding} is compressed: silence cannot be put into its bytes")
+            raise ConfigurationError(f"{self.encoding} is compressed: silence cannot be added to its bytes")
         return _SILENCE.get(self.encoding, b"\0") * size_bytes
 
     @property
     def header(self) -> bytes:
-        """What has to stand in front of samples from the middle of a stream: a RIFF header for `wav`, else nothing."""
+        """The header that samples from the middle of a stream need: a RIFF header for `wav`, else empty."""
         if self.encoding != "wav":
             return b""
         rate, size = self.sample_rate, self.sample_bytes
-        # the lengths are not known: the largest, as live sources write it
+        # The lengths are unknown. Live sources write the largest value.
         return struct.pack(
             "<4sI4s4sIHHIIHH4sI",
             *(b"RIFF", _UNKNOWN_LENGTH, b"WAVE", b"fmt ", 16, 1, 1, rate, rate * size, size, 8 * size),
@@ -80,53 +81,53 @@ class AudioFormat(msgspec.Struct, frozen=True):
         )
 
     def to_ms(self, size_bytes: int) -> int:
-        """Length of so many bytes in whole milliseconds, rounded down.
+        """Return the length of `size_bytes` of audio in whole milliseconds, rounded down.
 
         Raises:
             ConfigurationError: the format is compressed.
         """
         if self.bytes_per_second is None:
-            raise ConfigurationError(f"{self.encoding} is compressed: its bytes have no length in time")
+            raise ConfigurationError(f"{self.encoding} is compressed: its bytes have no fixed length in time")
         return size_bytes * 1000 // self.bytes_per_second
 
     def to_bytes(self, length_ms: int) -> int:
-        """Bytes of so many milliseconds, in whole samples, rounded down.
+        """Return the size of `length_ms` of audio in bytes: whole samples, rounded down.
 
         Raises:
             ConfigurationError: the format is compressed.
         """
         if self.bytes_per_second is None:
-            raise ConfigurationError(f"{self.encoding} is compressed: a time has no length in bytes")
+            raise ConfigurationError(f"{self.encoding} is compressed: a length in time has no fixed size in bytes")
         return self.sample_rate * length_ms // 1000 * self.sample_bytes
 
 
 class Framer:
-    """Cuts a stream of chunks of any size into frames of one size.
+    """A converter from a stream of chunks of any size to frames of one size.
 
-    Every byte is copied at most once: frames that lie inside an immutable chunk are views of it; a mutable chunk may
-    change as soon as its owner goes on, so its bytes are copied when they arrive. Frames are never empty and never end
-    inside a sample.
+    Every byte is copied at most once: a frame inside an immutable chunk is a view of it; the bytes of a mutable chunk
+    are copied when they arrive, since its owner may change it after `push`. Frames are never empty and never end inside
+    a sample.
     """
 
     __slots__ = ("_filled_bytes", "_format", "_frame_bytes", "_min_bytes", "_pending")
 
     def __init__(self, audio_format: AudioFormat, frame_ms: int = FRAME_MS, *, min_bytes: int = 1) -> None:
-        """Take the format; a last piece below `min_bytes` is filled up with silence."""
+        """Create a framer that pads a last frame of fewer than `min_bytes` bytes with silence."""
         self._format = audio_format
         self._min_bytes = min_bytes
         self._frame_bytes = audio_format.frame_bytes(frame_ms)
-        # the beginning of a frame whose rest has not come; there is room when something is put in
+        # The start of an incomplete frame. The buffer is allocated when the first byte arrives.
         self._pending = bytearray()
         self._filled_bytes = 0
 
     def push(self, chunk: bytes | bytearray | memoryview) -> list[AudioBytes]:
-        """Take in a chunk, give out the frames that are complete; compressed audio is passed on without waiting.
+        """Add a chunk and return the frames that are complete; compressed audio is returned without waiting for more.
 
         Raises:
             ConfigurationError: the chunk is not bytes-like.
         """
         if not self._filled_bytes and isinstance(chunk, bytes) and len(chunk) == self._frame_bytes:
-            return [chunk]  # the common case of a source that knows what is wanted
+            return [chunk]  # the common case: a source that yields whole frames
         view = self._byte_view(chunk)
         if self._format.bytes_per_second is None:
             return self._split(view, isinstance(chunk, bytes))
@@ -135,36 +136,36 @@ class Framer:
             view = self._fill(view)
             if self._filled_bytes < self._frame_bytes:
                 return frames
-            frames.append(self._take_pending())
+            frames.append(self._pop_pending())
         whole_bytes = len(view) - len(view) % self._frame_bytes
         frames += self._split(view[:whole_bytes], isinstance(chunk, bytes))
         self._fill(view[whole_bytes:])
         return frames
 
     def flush(self) -> AudioBytes | None:
-        """Give out what is left at the end of the stream, in whole samples; None if that is nothing.
+        """Return the pending whole samples at the end of the stream; None if there are none.
 
-        A last odd byte is half a sample, not sound, and is left out.
+        An odd last byte is half a sample and is dropped.
         """
         sample_bytes = self._format.sample_bytes
         size = self._filled_bytes - self._filled_bytes % sample_bytes
         if not size:
             return None
-        tail = self._take_pending()[:size]
+        tail = self._pop_pending()[:size]
         missing = self._min_bytes - size
         if missing <= 0 or self._format.bytes_per_second is None:
             return tail
         return bytes(tail) + self._format.silence(missing)
 
     def cut(self) -> memoryview | None:
-        """Give out what is pending although more will come: the source pauses here. None if it is too little to send.
+        """Return the pending whole samples because the source pauses; None if they are too few to send.
 
-        What is not a whole sample yet stays.
+        Part of a sample stays pending.
         """
         size = self._filled_bytes - self._filled_bytes % self._format.sample_bytes
         if not size or size < self._min_bytes:
             return None
-        pending = self._take_pending()
+        pending = self._pop_pending()
         self._fill(pending[size:])
         return pending[:size]
 
@@ -176,7 +177,7 @@ class Framer:
         return [bytes(view[start : start + step]) for start in starts]
 
     def _fill(self, view: memoryview) -> memoryview:
-        """Move as much as fits into the pending frame; return the rest."""
+        """Copy as much as fits into the pending frame; return the rest."""
         size = min(len(view), self._frame_bytes - self._filled_bytes)
         if size and not self._pending:
             self._pending = bytearray(self._frame_bytes)
@@ -184,7 +185,7 @@ class Framer:
         self._filled_bytes += size
         return view[size:]
 
-    def _take_pending(self) -> memoryview:
+    def _pop_pending(self) -> memoryview:
         frame = memoryview(self._pending)[: self._filled_bytes].toreadonly()
         self._pending = bytearray()
         self._filled_bytes = 0

@@ -15,31 +15,32 @@ REDIS_SCHEMES = ("redis", "rediss", "unix")
 
 
 class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
-    """Deadlines in seconds; every wait on the other side has one.
+    """The deadlines of a session in seconds; every wait for the vendor has one.
 
     Raises:
-        ConfigurationError: one is not a positive number.
+        ConfigurationError: a value is not a positive number.
     """
 
     connect: float = 10.0
-    """Credentials, name, TCP, TLS and handshake together."""
+    """One deadline for credentials, name resolution, TCP, TLS and the WebSocket handshake together."""
     start: float = 10.0
-    """Opening the task → the vendor is ready; the vendors' own samples give up after 10 s."""
+    """From the start of the vendor task until the vendor is ready. The vendors' own samples give up after 10 s."""
     idle: float = 20.0
-    """No sign of life at all, not even an answer to a ping; also how long a blocked send may take."""
+    """The longest time without any data from the vendor, even a pong; also the limit of a blocked send."""
     first_result: float | None = None
-    """The first audio of a connection → the first sign that the vendor hears something, until the session has had one.
-    None, the default, waits as long as it takes: nobody has to speak, and only the caller knows whether somebody does.
-    A connection that is mute for longer counts as lost, so `Retry` and `Fallback` try others before it is an error."""
+    """From the first audio of a connection to the first sign that the vendor recognises speech, until the session has
+    received one such sign. None, the default, sets no deadline: a source may be silent, and only the caller knows
+    whether it contains speech. A connection that exceeds the deadline counts as lost, so `Retry` and `Fallback` try
+    other connections before the session raises."""
     finish: float = 10.0
-    """After `finish`: without any progress of the results in the audio. A long backlog that is being worked off
-    takes as long as it takes; a vendor that never confirms the end does not."""
+    """The longest time after `finish` in which the results make no progress in the audio. It does not limit a long
+    backlog that the vendor is still working through, only a vendor that never confirms the end."""
     translation: float = 5.0
-    """How long a final result waits for the final translation into each language that was asked for. It is given out
-    earlier when all of them are there, when a later segment's translation is final, or at the end of the session; see
-    `Result.translations`."""
+    """The longest time that a final result waits for the final translation into each requested language. It is
+    delivered earlier if all of them have arrived, if the translation of a later segment is final, or if the session
+    ends; see `Result.translations`."""
     close: float = 5.0
-    """The closing handshake."""
+    """The closing handshake of the WebSocket."""
 
     def __post_init__(self) -> None:
         for name in self.__struct_fields__:
@@ -51,45 +52,45 @@ class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Retry(msgspec.Struct, frozen=True, kw_only=True):
-    """What a session does when its connection is lost.
+    """The behaviour of a session whose connection is lost: reconnect, replay, rotate.
 
-    A lost connection, one without a sign of life, and an error that the vendor means for the moment are answered with a
-    new connection: it begins behind the last final result, with the audio that was kept, faster than real time until it
-    has caught up. What was final is not told again, times go on as if nothing had happened. The first connection of a
-    session is not repeated: who opens one learns at once what is wrong.
+    A session reconnects after a lost connection, after the idle timeout, and after a vendor error that is temporary.
+    The new connection begins after the last final result. The buffered audio is replayed faster than real time until it
+    has caught up. Final results are not delivered twice, and times continue as if the connection had not been lost. The
+    first connection of a session is not retried: opening a session raises the error at once.
 
-    Compressed audio (mp3, opus, aac, amr, speex) cannot be cut: it is sent again from the start of its container, while
-    all of it fits into `buffer_s` (a second counts as 16,000 bytes); after that a lost connection is an
-    `AudioLostError`, whatever `on_gap` says.
+    Compressed audio (mp3, opus, aac, amr, speex) cannot be cut. It is replayed from the start of its container as long
+    as all of it fits into `buffer_s` (one second counts as 16,000 bytes); after that, a lost connection raises an
+    `AudioLostError`, regardless of `on_gap`.
 
     Raises:
-        ConfigurationError: a value out of range.
+        ConfigurationError: a value is out of range.
     """
 
     attempts: int = 5
-    """Connections that are tried in a row without any new final result; 0 never reconnects."""
+    """The most connections in a row without a new final result; 0 never reconnects."""
     max_delay_s: float = 10.0
-    """The longest wait before an attempt, but for what the vendor asks for. Each wait is a random part of a longest one
-    that begins at a quarter of a second and doubles (full jitter: many sessions lost at once do not come back at once).
-    """
+    """The longest backoff before an attempt, unless the vendor asks for more. Each backoff is a random part of a limit
+    that starts at 0.25 s and doubles (full jitter: sessions that are lost together do not reconnect together)."""
     buffer_s: float = 60.0
-    """How much audio without a final result is kept to be sent again: at 16 kHz 1.9 MB a minute, in use only where
-    somebody speaks, or nobody, for so long. More than that is a gap. With `pace=None` the network alone may hold a
-    minute that the vendor has not read: keep more, or give a pace, where a vendor is known to stall."""
+    """The amount of audio without a final result that is kept for replay, in seconds: 1.9 MB per minute at 16 kHz. It
+    fills up only while no final result arrives, in long utterances or long silence. If a connection is lost, older
+    audio is a gap. With `pace=None` the network alone may hold a minute that the vendor has not read: for a vendor that
+    is known to stall, keep more or set a pace."""
     on_gap: Literal["raise", "continue"] = "raise"
-    """What audio means that had to be given up: an `AudioLostError`, or a `Gap` in `events()` and the rest."""
+    """The effect of lost audio: "raise" raises `AudioLostError`, "continue" yields a `Gap` in `events()`."""
     silence: Literal["resume", "fill"] = "resume"
-    """What is done for a source that pauses, since vendors end a task to which nothing is sent (Huawei after 20 s,
-    DashScope after 23 or 60 s): "resume" lets them, and connects again when the source has something to say; "fill"
-    sends silence in its place, in real time, from the fifth second on. So the end of what was said is recognised while
-    nobody speaks, and the next word finds an open connection; but *silence is billed as audio is*
-    (`SessionStats.silence_sent_ms`). Times stay those of the source. Refused where it cannot help: compressed audio,
-    `manual_commit`, models that take a minute, and tasks that end in silence too (DashScope without `heartbeat=True`).
-    """
+    """The handling of a source that pauses, since vendors end a task that receives nothing (Huawei after 20 s,
+    DashScope after 23 or 60 s). "resume" lets the task end, and reconnects when the source yields audio again. "fill"
+    sends silence in real time, from the fifth second of the pause on: the last utterance becomes final during the
+    pause, and the next one finds an open connection, but *silence is billed like audio*
+    (`SessionStats.silence_sent_ms`). Times remain those of the source. "fill" is refused where it cannot help: for
+    compressed audio, for `manual_commit`, for models that accept at most a minute, and for tasks that end in silence
+    too (DashScope without `heartbeat=True`)."""
     rotate_after: float | None = None
-    """Seconds, of the connection or of its audio, after which it is replaced before anything happens to it: the next
-    one is opened first and taken at the end of a segment, no audio is lost or sent twice. None does so five minutes
-    before the model's own limit, if that is one of hours. Compressed audio cannot be cut."""
+    """The age of a connection, or the length of its audio, in seconds, after which it is rotated: a new connection is
+    opened first and replaces it at the end of a segment, so no audio is lost or sent twice. None rotates five minutes
+    before the limit of the model, if that limit is hours long. Not for compressed audio, which cannot be cut."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.attempts, int) or self.attempts < 0:
@@ -101,9 +102,9 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True):
             if not isinstance(value, int | float) or not value > 0:
                 raise ConfigurationError(f"Retry({name}={value!r}): must be a positive number of seconds")
         if self.on_gap not in {"raise", "continue"}:
-            raise ConfigurationError(f"Retry(on_gap={self.on_gap!r}): 'raise' or 'continue'")
+            raise ConfigurationError(f"Retry(on_gap={self.on_gap!r}): must be 'raise' or 'continue'")
         if self.silence not in {"resume", "fill"}:
-            raise ConfigurationError(f"Retry(silence={self.silence!r}): 'resume' or 'fill'")
+            raise ConfigurationError(f"Retry(silence={self.silence!r}): must be 'resume' or 'fill'")
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,22 +1,23 @@
-"""Everything that can go wrong, as one tree.
+"""The errors of this library, as one tree.
 
 ```
 ASRError
 ├── ConfigurationError (ValueError)        an option, a file or a call that can never work; nothing was sent
 ├── AuthenticationError                    no credentials, or the vendor refused them
-├── DeadlineError (TimeoutError)           a wait of `Timeouts` ran out
+├── DeadlineError (TimeoutError)           a deadline of `Timeouts` passed
 ├── ConnectionLostError (ConnectionError)  no connection, or it closed before the vendor confirmed the end
-├── AudioLostError                         audio had to be given up after a reconnect; see `start_ms` and `end_ms`
+├── AudioLostError                         audio was lost with a connection; see `start_ms` and `end_ms`
 ├── VendorError                            the vendor answered with an error code
 │   └── RateLimitedError                   ... because of too many sessions or starts; see `retry_after`
 └── ProtocolError
-    ├── LocalProtocolError                 this side broke the order of the protocol (a bug in the calling code)
-    └── RemoteProtocolError                the other side did (an unreadable or unexpected message)
+    ├── LocalProtocolError                 the calling code broke the order of the protocol (a bug in it)
+    └── RemoteProtocolError                the vendor broke it (an unreadable or unexpected message)
 ```
 
-Each error knows whether the same call may succeed when it is made again (`retryable`), the vendor's own code and
-request id where there is one, and it says in one line what to do. No error text ever holds a credential.
-Errors that the caller's own audio source raises are not wrapped: they reach the caller as they are.
+Each error has one line of text that says what is wrong and what to do, a flag that says whether the same call may
+succeed later (`retryable`), and the vendor's code and request id if there are any. No error text holds a credential.
+Errors that the caller's audio source raises are not wrapped. Every error can be pickled and copied.
+Does not know which of these errors lead to a reconnect or a fail-over.
 """
 
 from __future__ import annotations
@@ -42,15 +43,16 @@ __all__ = [
 
 
 class ASRError(Exception):
-    """Base of all errors of this library.
+    """The base class of all errors of this library.
 
     Attributes:
-        message: what happened and what to do, one line.
-        retryable: whether the same call may succeed later, unchanged.
-        code: the vendor's own error code, an HTTP status or a WebSocket close code, where there is one.
-        request_id: what the vendor's support asks for, where there is one.
-        vendor: who reported it; None when it was found on this side.
-        transcript: what had been recognised until then; set by `transcribe()`, which hands out results only at its end.
+        message: one line that says what is wrong and what to do.
+        retryable: True if the same call may succeed later, unchanged.
+        code: the vendor's error code, an HTTP status or a WebSocket close code; None if there is none.
+        request_id: the id of the request at the vendor, which the vendor's support needs; None if there is none.
+        vendor: the vendor that reported the error; None if this library found it.
+        transcript: everything recognised before the error. Only `transcribe()` sets it, since it returns results only
+            at the end.
     """
 
     def __init__(
@@ -71,42 +73,43 @@ class ASRError(Exception):
         self.transcript: Transcript | None = None
 
     def __reduce__(self) -> tuple[object, ...]:
-        # The default calls the class with `args` alone, without the keywords that a subclass may require. The state
-        # replaces the call: it holds every attribute and the notes. As with every exception, `__cause__` stays behind.
+        # The default calls the class with `args` alone, but a subclass may require keywords. This restores `args`,
+        # the attributes and the notes without a call. `__cause__` is left out, as by every exception: it may be an
+        # object of another library that cannot be pickled.
         return _new_error, (type(self),), {**self.__dict__, "args": self.args}
 
     def __str__(self) -> str:
-        about = [f"{name} {value}" for name, value in (("code", self.code), ("request", self.request_id)) if value]
-        return f"{self.message} ({', '.join(about)})" if about else self.message
+        details = [f"{name} {value}" for name, value in (("code", self.code), ("request", self.request_id)) if value]
+        return f"{self.message} ({', '.join(details)})" if details else self.message
 
 
 def _new_error(error_class: type[ASRError]) -> ASRError:
-    """Return an error of a class without its text and attributes, which unpickling and copying set next."""
+    """Return an empty error of a class. Unpickling and copying then set its text and attributes."""
     return error_class.__new__(error_class)
 
 
 class ConfigurationError(ASRError, ValueError):
-    """An option, a file or a call that can never work as given; nothing was sent."""
+    """An option, a file or a call that can never work; nothing was sent."""
 
 
 class AuthenticationError(ASRError):
-    """There are no credentials, or the vendor refused the ones given."""
+    """Missing credentials, or credentials that the vendor refused."""
 
 
 class DeadlineError(ASRError, TimeoutError):
-    """A wait ran into its deadline (`Timeouts`); what had been recognised is still there."""
+    """A deadline of `Timeouts` that passed; results received before it stay available."""
 
 
 class ConnectionLostError(ASRError, ConnectionError):
-    """No connection could be made, or it ended before the vendor confirmed the end of the transcript."""
+    """A failed attempt to connect, or a connection that ended before the vendor confirmed the end of the transcript."""
 
 
 class AudioLostError(ASRError):
-    """Audio that no final result covers had to be given up: the transcript would have a hole.
+    """Lost audio that no final result covers: the transcript would have a gap.
 
     Attributes:
-        start_ms: where it begins in the source.
-        end_ms: where it ends; None for compressed audio, of which nothing more can be recognised.
+        start_ms: the start of the lost audio in the source.
+        end_ms: its end; None for compressed audio, since nothing after `start_ms` can be recognised.
     """
 
     def __init__(self, message: str, *, start_ms: int, end_ms: int | None, request_id: str | None = None) -> None:
@@ -116,25 +119,26 @@ class AudioLostError(ASRError):
 
     @classmethod
     def between(cls, start_ms: int, end_ms: int | None, cause: ASRError) -> AudioLostError:
-        """Make the error for a place in the source and what took the connection."""
-        where = f"from {start_ms} ms on" if end_ms is None else f"from {start_ms} to {end_ms} ms"
+        """Return the error for a range of the source and the error that ended the connection."""
+        lost_range = f"from {start_ms} ms on" if end_ms is None else f"from {start_ms} to {end_ms} ms"
         advice = (
-            "compressed audio can be sent again only from its start, and that is more than Retry.buffer_s holds"
+            "compressed audio can be replayed only from its start, which is more than Retry.buffer_s holds"
             if end_ms is None
-            else "it was longer without a final result than Retry.buffer_s holds; Retry(on_gap='continue') goes on"
+            else "the audio without a final result was longer than Retry.buffer_s holds; "
+            "set Retry(on_gap='continue') to continue with a Gap"
         )
-        return cls(f"audio is lost {where}, after: {cause.message}: {advice}", start_ms=start_ms, end_ms=end_ms)
+        return cls(f"audio is lost {lost_range}, after: {cause.message}: {advice}", start_ms=start_ms, end_ms=end_ms)
 
 
 class VendorError(ASRError):
-    """The vendor answered with an error; `code` is the vendor's own."""
+    """An error that the vendor reported; `code` is the vendor's error code."""
 
 
 class RateLimitedError(VendorError):
-    """The vendor refused because of too many sessions or starts.
+    """A refusal by the vendor because of too many sessions or starts.
 
     Attributes:
-        retry_after: seconds to wait as the vendor asked for it; None where it did not say.
+        retry_after: the wait that the vendor asks for, in seconds; None if it gives none.
     """
 
     def __init__(
@@ -151,12 +155,12 @@ class RateLimitedError(VendorError):
 
 
 class ProtocolError(ASRError):
-    """One of the two sides did not keep to the protocol."""
+    """A violation of the protocol by one of the two sides."""
 
 
 class LocalProtocolError(ProtocolError):
-    """The calling code did things in an order that cannot work, for instance `send` after `finish`."""
+    """A call in an order that the protocol does not allow, for instance `send` after `finish`."""
 
 
 class RemoteProtocolError(ProtocolError):
-    """The other side sent something that the protocol does not allow."""
+    """A message from the vendor that the protocol does not allow."""

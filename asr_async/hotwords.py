@@ -1,6 +1,7 @@
-"""Hot words: terms that a recogniser should expect, and the tables that vendors keep them in.
+"""Hot words: terms that a recogniser should expect, and the tables in which vendors store them.
 
-The words are the same for every vendor; what a vendor does not have is refused by its service. Nothing here knows one.
+The fields are the same for every vendor; the service of a vendor refuses those that the vendor does not have. Does not
+know vendors.
 """
 
 from __future__ import annotations
@@ -11,32 +12,32 @@ __all__ = ["HotWord", "Vocabulary"]
 
 
 class HotWord(msgspec.Struct, frozen=True):
-    """A term to expect: `HotWord("Paraformer", weight=5)`. Wherever one is taken, a plain string will do."""
+    """A term to expect: `HotWord("Paraformer", weight=5)`. A plain string is accepted wherever a hot word is."""
 
     text: str
-    """As it is to be written."""
+    """The term as the transcript should spell it."""
     weight: int | None = None
-    """How much it is preferred, in the vendor's own range; None leaves it to the vendor."""
+    """How strongly the term is preferred, in the range of the vendor; None is the vendor's default."""
     language: str | None = None
-    """The language it belongs to, where the vendor keeps several in one table."""
+    """The language of the term, for vendors whose tables hold several languages."""
     heard_as: str | None = None
-    """What is heard and always written as `text`, where the vendor has forced replacement."""
+    """A recognised text that is always replaced by `text`, for vendors that support forced replacement."""
     translation: str | None = None
-    """How it is to be translated, where the vendor translates; needs `target_language`."""
+    """The translation of the term, for vendors that translate; requires `target_language`."""
     target_language: str | None = None
 
 
 class Vocabulary(msgspec.Struct, frozen=True, kw_only=True):
-    """A table of hot words as the vendor keeps it; members that the vendor does not tell are None."""
+    """A table of hot words as the vendor stores it; fields that the vendor does not report are None."""
 
     vocabulary_id: str
-    """What goes into the options of a session."""
+    """The id to set in the options of a session."""
     name: str | None = None
     model: str | None = None
-    """The model that the table was made for, where it belongs to one."""
+    """The model for which the table was created; None if it is not bound to one."""
     language: str | None = None
     description: str | None = None
     status: str | None = None
-    """The vendor's word for whether it can be used already."""
+    """The vendor's status of the table, which says whether it can be used yet."""
     words: tuple[HotWord, ...] | None = None
-    """None in listings, which tell the tables but not what is in them."""
+    """The hot words; None in listings, which do not include them."""

@@ -1,7 +1,8 @@
-"""What comes out of a session: results, events, and the transcript they add up to.
+"""The results and events of a session, and the transcript of a whole source.
 
-All times are whole milliseconds from the first byte of the source. Nothing here knows a vendor. What comes by the
-thousand is not tracked by the garbage collector (`gc=False`): it is frozen, and nothing in it leads back to it.
+All times are whole milliseconds from the first byte of the source. Does not know vendors, sessions or clocks. Types of
+which a session creates thousands are not tracked by the garbage collector (`gc=False`): they are frozen and cannot be
+part of a reference cycle.
 """
 
 from __future__ import annotations
@@ -30,21 +31,21 @@ S = TypeVar("S")
 
 
 class Word(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """One word (or, in Chinese and Japanese, one character or token) with its place in the audio."""
+    """One word (in Chinese and Japanese, one character or token) and its position in the audio."""
 
     text: str
     start_ms: int
     end_ms: int
     punctuation: str = ""
-    """What the vendor puts behind the word; empty where there is none."""
+    """The punctuation that follows the word; empty if there is none."""
     confidence: float | None = None
-    """0..1; None where the vendor does not say."""
+    """0 to 1; None if the vendor reports none."""
     is_fixed: bool | None = None
-    """Whether the word will not change any more, also in an interim; None where the vendor does not say."""
+    """True if the word will not change any more, in an interim too; None if the vendor does not report it."""
 
 
 class Translation(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """A segment's text in another language, with a timing and a finality of its own."""
+    """The text of a segment in another language, with its own times and its own `is_final`."""
 
     text: str
     is_final: bool
@@ -54,10 +55,10 @@ class Translation(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """The text of one segment, whole: each interim replaces the one before it, the final replaces them all.
+    """The whole text of one segment: each interim replaces the one before it, the final replaces them all.
 
-    `segment_id` counts the segments of a session from 0; the interims and the final of one segment share it.
-    `end_ms` of an interim is where its last word ends so far.
+    `segment_id` numbers the segments of a session from 0; the interims and the final of a segment share it. `end_ms` of
+    an interim is the end of its last word so far.
     """
 
     text: str
@@ -67,76 +68,76 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     end_ms: int
     words: tuple[Word, ...] = ()
     confidence: float | None = None
-    """0..1 for the whole segment; None where the vendor does not say."""
+    """0 to 1 for the whole segment; None if the vendor reports none."""
     emotion: str | None = None
-    """The vendor's label of the speaker's mood, on finals of models that have it."""
+    """The vendor's label of the speaker's emotion, in finals of models that report it."""
     emotion_confidence: float | None = None
     language: str | None = None
     translations: dict[str, Translation] = {}  # msgspec copies an empty default for each instance
     """Language → the newest translation of this segment.
 
-    A translation has a pace of its own. An interim carries what there is. A final result waits for the final
-    translation into every language that was asked for, and is given out at the latest `Timeouts.translation` seconds
-    after it was final, or when the translation of a later segment is final (the translator has moved on), or at the end
-    of the session; then with what there is, and each translation's `is_final` tells. Finals keep their order, interims
-    of later segments are not held back. A translation that comes after its final is the event `TranslationArrived`, and
-    stands in the results of a `Transcript`.
+    Translations arrive at their own pace. An interim holds the translations received so far. A final result waits for
+    the final translation into each requested language. It is delivered incomplete `Timeouts.translation` seconds after
+    it became final, when the translation of a later segment is final (the translator has moved on), or at the end of
+    the session; the `is_final` of each translation then says whether it is complete. Finals keep their order; interims
+    of later segments do not wait. A translation that arrives after its final is delivered as the event
+    `TranslationArrived`, and is part of the results of a `Transcript`.
     """
     request_id: str = ""
     raw: str = ""
-    """The vendor's message this was read from, as it came: JSON text, with all that has no field here."""
+    """The vendor's message of this result, unchanged: JSON text, including everything that has no field here."""
 
 
 class SpeechStarted(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """Somebody began to speak: the first sign of a new segment."""
+    """The start of speech: the first sign of a new segment."""
 
     segment_id: int
     start_ms: int
 
 
 class SpeechEnding(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """The vendor thinks that a segment is about to end, before the silence that ends it has passed.
+    """The vendor's prediction that a segment is about to end, made before the silence that ends it has passed.
 
-    For bots that want to begin with their answer: the text of the newest interim will probably stand.
+    For bots that want to prepare their answer early: the text of the newest interim is probably the final text.
     """
 
     segment_id: int
     end_ms: int | None = None
-    """Where speech seems to have ended; None where the vendor does not say."""
+    """The predicted end of speech; None if the vendor reports none."""
     is_withdrawn: bool = False
-    """True takes the guess back: speech went on."""
+    """True if the vendor withdraws its prediction, since speech continued."""
 
 
 class SpeechEnded(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """A segment is over; its final result stands directly before this."""
+    """The end of a segment; its final result comes directly before this event."""
 
     segment_id: int
     end_ms: int
 
 
 class TranslationArrived(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """A translation that came after the final result of its segment; see `Result.translations`."""
+    """A translation that arrived after the final result of its segment; see `Result.translations`."""
 
     segment_id: int
     language: str
     translation: Translation
-    """Replaces the one that the result, or an event before this, had for the language."""
+    """Replaces the translation into this language that the result, or an earlier event, held."""
 
 
 class Reconnected(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """The connection was lost and another one made: it hears the source from here on again.
+    """A lost connection that a new one replaced; the audio without a final result is replayed.
 
-    Nothing is missing: what was final before stays so, the interims of an open segment go on under its id.
+    Nothing is missing: final results stay final, and interims of an open segment continue under its id.
     """
 
     at_ms: int
-    """Where in the source the new connection begins: the end of the last final result."""
+    """The position in the source at which the new connection begins: the end of the last final result."""
     reason: str
-    """What ended the one before."""
+    """The cause: what ended the connection before."""
 
 
 class Gap(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """Audio that had to be given up: no final result covers it, and none will."""
+    """Lost audio: no final result covers it, and none will."""
 
     start_ms: int
     end_ms: int
@@ -144,11 +145,11 @@ class Gap(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 Event = Result | SpeechStarted | SpeechEnding | SpeechEnded | TranslationArrived | Reconnected | Gap
-"""What `session.events()` yields."""
+"""The type of the items of `session.events()`."""
 
 
 class SessionStats(msgspec.Struct, frozen=True, kw_only=True):
-    """A snapshot of one session's figures; a figure that is not known yet is None."""
+    """A snapshot of the statistics of one session; a figure that is not known yet is None."""
 
     request_id: str
     first_result_ms: float | None
@@ -156,56 +157,65 @@ class SessionStats(msgspec.Struct, frozen=True, kw_only=True):
     last_result_ms: float | None
     """`finish` sent → last result received."""
     audio_sent_ms: int | None
-    """Audio handed to the connection so far; None for compressed formats, whose bytes say nothing about time."""
+    """Audio sent so far; None for compressed formats, since their bytes have no fixed length in time."""
     usage_seconds: float | None
-    """What the vendor says it bills, for the whole session so far."""
+    """The usage that the vendor reports for billing, of the whole session so far."""
     pacer_lateness_max_ms: float
-    """How far the worst frame was sent behind its time."""
+    """The largest lateness of a frame: sent this long after it was due."""
     interims_conflated: int
-    """Interims that a newer one replaced before the caller took them."""
+    """Interims that a newer one replaced before the caller received them."""
     results_received: int
     finals_received: int
     reconnects: int
-    """Connections after the first."""
+    """Connections of this session after the first."""
     lost_ms: int
-    """Audio in gaps."""
+    """Total length of the gaps."""
     member: str | None = None
-    """Who of a `Fallback` recognises at present; None with any other service."""
+    """The member of a `Fallback` that recognises at present; None with any other service."""
     silence_sent_ms: int = 0
-    """Silence that filled pauses of the source (`Retry(silence="fill")`): no part of `audio_sent_ms`, but billed."""
+    """Silence sent during pauses of the source (`Retry(silence="fill")`): billed, but not part of `audio_sent_ms`."""
 
 
 class Transcript(msgspec.Struct, frozen=True, kw_only=True):
-    """The final results of a whole source, put together."""
+    """The final results of a whole source."""
 
     text: str
-    """The finals' texts, joined by a space where both neighbours are written with spaces."""
+    """The texts of the finals, joined by a space if both neighbours are of scripts that use spaces."""
     results: tuple[Result, ...]
     duration_ms: int | None
     """Length of the audio that was sent; None for compressed formats."""
     gaps: tuple[Gap, ...]
-    """Audio that no result stands for, with `Retry(on_gap="continue")`; empty otherwise."""
+    """The lost audio, with `Retry(on_gap="continue")`; otherwise empty."""
     usage_seconds: float | None
     request_id: str
     stats: SessionStats
 
 
 class BatchItem(msgspec.Struct, Generic[S], frozen=True, kw_only=True):
-    """What came of one of many sources; see `Client.transcribe_many`."""
+    """The outcome of one source of a batch; see `Client.transcribe_many`.
+
+    A batch yields exactly one item for each source, in the order in which they finish. One source that fails does not
+    end the batch: its item holds the error. There are three outcomes:
+
+    - complete: `transcript` holds the whole transcript, `error` is None
+    - incomplete: `error` is an `ASRError`, `transcript` holds everything recognised before it
+    - nothing: `error` is set, `transcript` is None
+    """
 
     index: int
-    """Its place among the sources, from 0."""
+    """The position of the source in the batch, from 0."""
     source: S
-    """As it was given."""
+    """The source as the caller passed it."""
     transcript: Transcript | None
-    """The whole of it. With an `ASRError` what had been recognised until then; None where no session was begun, or the
-    source itself failed."""
+    """The transcript. It is incomplete if `error` is an `ASRError`, and None if no session began or if the source
+    itself raised."""
     error: Exception | None = None
-    """What kept it from being whole: an `ASRError`, an `OSError` of its file, or what the source raised."""
+    """The reason why the transcript is incomplete or missing: an `ASRError`, an `OSError` of the file, or the exception
+    that the source raised. None if the transcript is complete."""
 
 
 def join_texts(texts: list[str]) -> str:
-    """Join the texts of successive segments: with a space, but none beside Chinese, Japanese or full-width signs."""
+    """Join the texts of successive segments with spaces, but not beside Chinese, Japanese or full-width characters."""
     joined = ""
     for text in filter(None, (text.strip() for text in texts)):
         spaced = joined and not (_is_unspaced(joined[-1]) or _is_unspaced(text[0]))
@@ -214,5 +224,5 @@ def join_texts(texts: list[str]) -> str:
 
 
 def _is_unspaced(character: str) -> bool:
-    """Whether the script of this character sets no spaces between words (CJK, kana, full-width signs)."""
+    """Return True if the script of a character has no spaces between words (CJK, kana, full-width characters)."""
     return "\u2e80" <= character <= "\u9fff" or "\uf900" <= character <= "\ufaff" or "\uff00" <= character <= "\uffef"

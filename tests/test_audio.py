@@ -1,4 +1,4 @@
-"""Framing and the arithmetic of audio."""
+"""The framer and the arithmetic of audio formats."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ PCM16K = AudioFormat("pcm", 16_000)
 
 
 @given(st.lists(st.binary(max_size=9_000)), st.sampled_from([8_000, 11_025, 16_000, 48_000]))
-def test_frames_hold_the_stream_in_order_and_only_the_last_is_short(chunks: list[bytes], rate: int) -> None:
+def test_frames_hold_the_stream_in_order_and_only_the_last_one_is_short(chunks: list[bytes], rate: int) -> None:
     framer = Framer(AudioFormat("pcm", rate))
     frames = [frame for chunk in chunks for frame in framer.push(chunk)]
     tail = framer.flush()
-    everything = b"".join(chunks)
+    stream = b"".join(chunks)
     size = AudioFormat("pcm", rate).frame_bytes()
     assert all(len(frame) == size for frame in frames)
     assert tail is None or 0 < len(tail) < size
     joined = b"".join(frames) + bytes(tail or b"")
-    assert joined == everything[: len(everything) - len(everything) % 2]
+    assert joined == stream[: len(stream) - len(stream) % 2]
 
 
 @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
 @pytest.mark.parametrize("size", [1, 3, 3_200, 1_000_000])
-def test_any_kind_and_size_of_chunk_gives_the_same_frames(kind: type, size: int) -> None:
+def test_chunks_of_every_type_and_size_give_the_same_frames(kind: type, size: int) -> None:
     stream = bytes(range(256)) * 4_000
     framer = Framer(PCM16K)
     frames = [
@@ -41,37 +41,37 @@ def test_any_kind_and_size_of_chunk_gives_the_same_frames(kind: type, size: int)
     assert tail is None or b"".join([*frames, tail]) == stream
 
 
-def test_whole_frames_of_an_immutable_chunk_are_views_of_it_not_copies() -> None:
+def test_frames_of_an_immutable_chunk_are_views_of_it() -> None:
     chunk = bytes(32_000)
     frames = Framer(PCM16K).push(chunk)
     assert len(frames) == 10
     assert all(isinstance(frame, memoryview) and frame.obj is chunk for frame in frames)
 
 
-def test_an_immutable_chunk_that_is_a_frame_is_the_frame() -> None:
+def test_an_immutable_chunk_of_the_frame_size_is_returned_itself() -> None:
     chunk = bytes(3_200)
     (frame,) = Framer(PCM16K).push(chunk)
     assert frame is chunk
 
 
-def test_a_mutable_chunk_may_be_reused_as_soon_as_it_was_pushed() -> None:
+def test_a_mutable_chunk_may_be_reused_after_push() -> None:
     buffer = bytearray(b"\x01" * 4_000)
     framer = Framer(PCM16K)
     frames = framer.push(buffer)
     buffer[:] = b"\x02" * 4_000
-    buffer.extend(b"grown")  # a view on it would forbid this
+    buffer.extend(b"grown")  # raises BufferError if a view of it exists
     tail = framer.flush()
     assert tail is not None
     assert set(b"".join([*frames, tail])) == {1}
 
 
-def test_an_empty_stream_gives_no_frame() -> None:
+def test_an_empty_stream_has_no_frame() -> None:
     framer = Framer(PCM16K)
     assert framer.push(b"") == []
     assert framer.flush() is None
 
 
-def test_half_a_sample_is_never_sent() -> None:
+def test_half_a_sample_is_not_part_of_a_frame() -> None:
     framer = Framer(PCM16K)
     assert framer.push(b"\x01") == []
     assert framer.flush() is None
@@ -81,14 +81,14 @@ def test_half_a_sample_is_never_sent() -> None:
     assert bytes(tail) == b"\x01\x02"
 
 
-def test_compressed_audio_passes_without_waiting_in_pieces_of_bounded_size() -> None:
+def test_compressed_audio_is_returned_at_once_in_frames_of_bounded_size() -> None:
     framer = Framer(AudioFormat("mp3", 16_000))
     assert [len(frame) for frame in framer.push(b"x" * 100)] == [100]
     assert [len(frame) for frame in framer.push(b"x" * 20_000)] == [MAX_COMPRESSED_FRAME_BYTES, 3_616]
     assert framer.flush() is None
 
 
-def test_a_strided_memoryview_is_taken_as_what_it_shows() -> None:
+def test_a_strided_memoryview_is_read_with_its_strides() -> None:
     framer = Framer(PCM16K)
     framer.push(memoryview(b"abcdefgh")[::2])
     tail = framer.flush()
@@ -96,7 +96,7 @@ def test_a_strided_memoryview_is_taken_as_what_it_shows() -> None:
     assert bytes(tail) == b"aceg"
 
 
-def test_a_chunk_that_is_not_bytes_is_refused_by_name() -> None:
+def test_a_chunk_that_is_not_bytes_like_is_refused_with_its_type() -> None:
     with pytest.raises(ConfigurationError, match="must be bytes, bytearray or memoryview, not str"):
         Framer(PCM16K).push("text")  # type: ignore[arg-type]
 
@@ -109,13 +109,13 @@ def test_a_chunk_that_is_not_bytes_is_refused_by_name() -> None:
         (AudioFormat("pcm", 11_025), 2_204, 22_050),  # 1102 whole samples
     ],
 )
-def test_bytes_and_time(audio_format: AudioFormat, frame_bytes: int, second: int) -> None:
+def test_bytes_and_milliseconds_are_converted(audio_format: AudioFormat, frame_bytes: int, second: int) -> None:
     assert audio_format.frame_bytes() == frame_bytes
     assert audio_format.to_ms(second) == 1_000
     assert audio_format.to_bytes(1_000) == second
 
 
-def test_compressed_bytes_have_no_length_in_time() -> None:
+def test_compressed_audio_is_not_converted_to_time_or_bytes() -> None:
     with pytest.raises(ConfigurationError, match="mp3 is compressed"):
         AudioFormat("mp3").to_ms(1)
     with pytest.raises(ConfigurationError, match="mp3 is compressed"):
@@ -126,16 +126,16 @@ def test_compressed_bytes_have_no_length_in_time() -> None:
 
 
 @pytest.mark.parametrize(("encoding", "sample"), [("pcm", b"\0"), ("wav", b"\0"), ("ulaw", b"\xff"), ("alaw", b"\xd5")])
-def test_silence_is_what_the_encoding_has_for_it(encoding: str, sample: bytes) -> None:
+def test_silence_is_encoded_in_the_format(encoding: str, sample: bytes) -> None:
     assert AudioFormat(encoding, 8_000).silence(800) == sample * 800
 
 
-def test_compressed_audio_has_no_silence_that_could_be_put_into_it() -> None:
-    with pytest.raises(ConfigurationError, match="opus is compressed: silence cannot be put into its bytes"):
+def test_compressed_audio_has_no_silence() -> None:
+    with pytest.raises(ConfigurationError, match="opus is compressed: silence cannot be added to its bytes"):
         AudioFormat("opus").silence(1)
 
 
-def test_what_is_pending_is_given_out_at_a_pause_in_whole_samples_and_the_stream_goes_on() -> None:
+def test_cut_returns_the_pending_whole_samples_and_the_stream_continues() -> None:
     framer = Framer(PCM16K, min_bytes=320)
     stream = bytes(range(256)) * 20
     assert framer.push(stream[:1_001]) == []
@@ -144,20 +144,20 @@ def test_what_is_pending_is_given_out_at_a_pause_in_whole_samples_and_the_stream
     assert bytes(first) == stream[:1_000]
     (frame,) = framer.push(stream[1_001:4_300])
     assert bytes(frame) == stream[1_000:4_200]
-    assert framer.cut() is None, "100 bytes are too little to be sent"
+    assert framer.cut() is None, "100 bytes are fewer than min_bytes"
     tail = framer.flush()
     assert tail is not None
     assert bytes(tail) == stream[4_200:4_300] + bytes(220)
 
 
-def test_nothing_pending_is_nothing_to_give_out() -> None:
+def test_cut_returns_none_without_a_whole_sample() -> None:
     framer = Framer(PCM16K)
     assert framer.cut() is None
     framer.push(b"\x01")
     assert framer.cut() is None, "half a sample"
 
 
-def test_the_header_of_a_wav_says_what_follows_and_not_how_much() -> None:
+def test_the_wav_header_declares_the_format_and_no_length() -> None:
     header = AudioFormat("wav", 8_000).header
     with wave.open(io.BytesIO(header + bytes(1_600))) as reader:
         assert (reader.getnchannels(), reader.getsampwidth(), reader.getframerate()) == (1, 2, 8_000)

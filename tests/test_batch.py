@@ -144,7 +144,7 @@ async def test_one_failure_stops_no_other_and_what_was_recognised_is_with_it(tmp
     assert isinstance(items[1].error, ASRError)
     assert isinstance(items[2].error, FileNotFoundError)
     assert isinstance(items[3].error, ZeroDivisionError)
-    assert errors[5] == "a source is an iterable of bytes, not int"
+    assert errors[5] == "a source must be an iterable of bytes, not int"
 
 
 async def broken_source() -> AsyncIterator[bytes]:

@@ -1,4 +1,4 @@
-"""Every error, option, result and event can be pickled and copied, and is the same afterwards.
+"""Every error, option, result and event can be pickled and copied, and stays the same.
 
 The classes are found by walking the package, so a new public class fails here until `EXAMPLES` holds an instance of it.
 Services are not values: they may hold a key, and are not part of this.

@@ -16,15 +16,15 @@ from asr_async.results import join_texts
         (["hello", "world"], "hello world"),
         (["你好。", "世界"], "你好。世界"),
         (["你好", "hello", "world", "世界"], "你好hello world世界"),
-        (["안녕하세요", "세계"], "안녕하세요 세계"),  # Korean sets spaces
+        (["안녕하세요", "세계"], "안녕하세요 세계"),  # Korean uses spaces
         ([" a ", "", "b"], "a b"),
     ],
 )
-def test_texts_are_joined_as_their_script_is_written(texts: list[str], joined: str) -> None:
+def test_texts_are_joined_by_spaces_only_in_scripts_that_use_them(texts: list[str], joined: str) -> None:
     assert join_texts(texts) == joined
 
 
-def test_a_result_is_frozen_and_goes_to_json_and_back() -> None:
+def test_a_result_is_frozen_and_survives_json() -> None:
     result = Result(
         text="hi",
         is_final=True,

@@ -276,7 +276,7 @@ async def test_pushing_after_finish_or_beside_a_stream_is_refused_by_name() -> N
     async with session() as open_session:
         await open_session.send(SECOND)
         await open_session.finish()
-        with pytest.raises(LocalProtocolError, match=r"no audio can be sent any more: finish\(\) was called"):
+        with pytest.raises(LocalProtocolError, match=r"cannot send audio: finish\(\) was called"):
             await open_session.send(SECOND)
         with pytest.raises(LocalProtocolError, match="open it with 'async with', and use it once"):
             await collect(open_session, [SECOND])
@@ -324,7 +324,7 @@ def test_a_timeout_that_is_no_positive_number_is_refused(value: Any) -> None:
 
 async def test_a_path_instead_of_a_source_is_refused_with_what_to_write() -> None:
     async with session() as open_session:
-        with pytest.raises(ConfigurationError, match=r"read_audio\('a.wav'\) makes one"):
+        with pytest.raises(ConfigurationError, match=r"not a path: use read_audio\('a.wav'\)"):
             await collect(open_session, "a.wav")
 
 

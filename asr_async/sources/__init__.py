@@ -1,4 +1,4 @@
-"""Where audio comes from: async iterators of bytes, and what they may tell about themselves beforehand."""
+"""Sources of audio: files, pushed chunks, and any other iterable of bytes."""
 
 from __future__ import annotations
 

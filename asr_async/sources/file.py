@@ -1,7 +1,7 @@
-"""Audio from a file: WAV, raw samples, or a compressed file as its vendor reads it.
+"""Audio files as sources: WAV, raw samples, and compressed files, which the vendor decodes.
 
-Files are read in a worker thread, in large blocks, so that the event loop is not held up and thousands of sessions do
-not each cross a thread boundary ten times a second. Nothing is decoded or converted here.
+Files are read in a worker thread, so the event loop does not block, and in large blocks, so thousands of sessions do
+not each cross a thread boundary ten times a second. Does not decode or convert audio.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ from ..errors import ConfigurationError
 __all__ = ["AudioFile", "read_audio"]
 
 BLOCK_BYTES = 64 * 1024
-"""Two seconds of 16 kHz audio at a time."""
+"""The size of one read: two seconds of audio at 16 kHz."""
 
 RAW_SUFFIXES = frozenset({".pcm", ".raw"})
 
 
 def read_audio(path: str | os.PathLike[str]) -> AudioFile:
-    """A source that reads a file: `session.stream(read_audio("meeting.wav"))`.
+    """Return a source that reads a file: `session.stream(read_audio("meeting.wav"))`.
 
-    A WAV file gives its samples; a `.pcm` or `.raw` file its bytes. With options that declare another format
-    (`format="wav"`, `"mp3"`, ...) the file's bytes go to the vendor as they are. Nothing is opened before it is
-    iterated or checked with `preflight`.
+    A WAV file yields its samples, a `.pcm` or `.raw` file its bytes. With options that declare another format
+    (`format="wav"`, `"mp3"`, ...) the bytes of the file are sent to the vendor unchanged. The file is not opened before
+    it is iterated or checked by `preflight`.
     """
     return AudioFile(path)
 
 
 class _Layout(msgspec.Struct, frozen=True):
-    """Where the audio lies in the file."""
+    """The position of the audio in a file."""
 
     skip_bytes: int
     size_bytes: int
@@ -47,9 +47,9 @@ class AudioFile:
     """A file as a source; see `read_audio`.
 
     Attributes:
-        path: as given.
-        duration_ms: length of the audio; None before `preflight`, and for compressed formats.
-        live: False, the file does not set the time.
+        path: the path of the file, as the caller passed it.
+        duration_ms: the length of the audio; None before `preflight`, and for compressed formats.
+        live: False, since a file does not arrive in real time.
     """
 
     live = False
@@ -63,11 +63,11 @@ class AudioFile:
         return f"<AudioFile {self.path}>"
 
     async def preflight(self, expected: AudioFormat) -> None:
-        """Check that the file is what the options declare.
+        """Check that the file has the format that the options declare.
 
         Raises:
-            ConfigurationError: empty, not audio, or of another format; with what to do.
-            OSError: it cannot be opened.
+            ConfigurationError: the file is empty, not audio, or of another format. The text says what to do.
+            OSError: the file cannot be opened.
         """
         self._expected = expected
         layout = await anyio.to_thread.run_sync(self._inspect)
@@ -82,7 +82,7 @@ class AudioFile:
             return self._layout(file)
 
     def _layout(self, file: BinaryIO) -> _Layout:
-        """Find the audio, and refuse what is not as expected; leaves the position anywhere."""
+        """Find the audio and check its format; the file position is undefined afterwards."""
         expected = self._expected or AudioFormat()
         size = file.seek(0, os.SEEK_END)
         file.seek(0)
@@ -96,52 +96,52 @@ class AudioFile:
             samples = self._wav_samples(file, size)
             return samples if expected.encoding == "pcm" else _Layout(0, size)
         if is_riff:
-            raise ConfigurationError(f"{self.path} is a WAV file, but format={expected.encoding!r} was declared")
+            raise ConfigurationError(f"{self.path} is a WAV file, but the options declare format={expected.encoding!r}")
         return _Layout(0, size)
 
     def _wav_samples(self, file: BinaryIO, file_bytes: int) -> _Layout:
         try:
-            reader = wave.open(file, "rb")  # noqa: SIM115 - closing it would close the file, which is the caller's
+            reader = wave.open(file, "rb")  # noqa: SIM115 - closing it would close the file of the caller
         except (wave.Error, EOFError) as error:
             raise ConfigurationError(self._not_wav(str(error))) from None
         rate, width, channels = reader.getframerate(), reader.getsampwidth(), reader.getnchannels()
         problem = None
         if channels != 1:
-            problem = f"has {channels} channels, one is needed"
+            problem = f"has {channels} channels, but only mono is supported"
         elif width != 2:
-            problem = f"has {8 * width}-bit samples, 16-bit are needed"
+            problem = f"has {8 * width}-bit samples, but only 16-bit samples are supported"
         elif self._expected is not None and rate != self._expected.sample_rate:
-            problem = f"is {rate} Hz, but sample_rate={self._expected.sample_rate} was declared"
+            problem = f"has {rate} Hz, but the options declare sample_rate={self._expected.sample_rate}"
         if problem is not None:
-            raise ConfigurationError(f"{self.path} {problem}: {self._conversion()}")
+            raise ConfigurationError(f"{self.path} {problem}: {self._advice()}")
         skip = file.tell()
-        # a recorder that was not closed leaves a length of 0xFFFFFFFF: what is in the file counts
+        # A recorder that was interrupted leaves a length of 0xFFFFFFFF. Then the size of the file counts.
         size = min(reader.getnframes() * width, file_bytes - skip)
         if size <= 0:
-            raise ConfigurationError(f"{self.path} holds no samples")
+            raise ConfigurationError(f"{self.path} has no samples")
         return _Layout(skip, size)
 
     def _not_wav(self, reason: str) -> str:
         if reason == "unknown format: 3":
-            return f"{self.path} holds floating-point samples, 16-bit are needed: {self._conversion()}"
+            return f"{self.path} has floating-point samples, but only 16-bit samples are supported: {self._advice()}"
         if reason == "unknown format: 65534":
-            return f"{self.path} is an extensible WAV (deep samples or several channels): {self._conversion()}"
+            return f"{self.path} is an extensible WAV (more than 16 bits or several channels): {self._advice()}"
         if reason.startswith("unknown format"):
-            return f"{self.path} is a compressed WAV ({reason}): {self._conversion()}"
-        return f"{self.path} is not a WAV file: {self._conversion()}"
+            return f"{self.path} is a compressed WAV ({reason}): {self._advice()}"
+        return f"{self.path} is not a WAV file: {self._advice()}"
 
-    def _conversion(self) -> str:
+    def _advice(self) -> str:
         rate = (self._expected or AudioFormat()).sample_rate
         return f"convert it with: ffmpeg -i {self.path.name} -ar {rate} -ac 1 -c:a pcm_s16le converted.wav"
 
 
 class _Blocks:
-    """One reading of a file, block by block."""
+    """An iterator over the blocks of a file."""
 
     def __init__(self, source: AudioFile) -> None:
         self._source = source
         self._file: BinaryIO | None = None
-        self._left_bytes = 0
+        self._remaining_bytes = 0
 
     def __aiter__(self) -> Self:
         return self
@@ -161,9 +161,9 @@ class _Blocks:
     def _read(self) -> bytes:
         if self._file is None:
             self._file = self._source.path.open("rb")
-            layout = self._source._layout(self._file)  # noqa: SLF001 - the two are one
+            layout = self._source._layout(self._file)  # noqa: SLF001 - this is the iterator of that class
             self._file.seek(layout.skip_bytes)
-            self._left_bytes = layout.size_bytes
-        block = self._file.read(min(BLOCK_BYTES, self._left_bytes)) if not self._file.closed else b""
-        self._left_bytes -= len(block)
+            self._remaining_bytes = layout.size_bytes
+        block = self._file.read(min(BLOCK_BYTES, self._remaining_bytes)) if not self._file.closed else b""
+        self._remaining_bytes -= len(block)
         return block

@@ -1,4 +1,7 @@
-"""Audio that a caller pushes, chunk by chunk, as a source for the one who sends it."""
+"""Pushed audio: a source whose chunks the caller passes to `Session.send`.
+
+Does not know sessions or frames.
+"""
 
 from __future__ import annotations
 
@@ -11,47 +14,47 @@ from .source import AudioChunk
 __all__ = ["PushedAudio"]
 
 AHEAD_BYTES = 64_000
-"""What may wait to be sent: two seconds at 16 kHz."""
+"""The most audio that may wait to be sent: two seconds at 16 kHz."""
 
 
 class PushedAudio:
-    """A source that is filled by pushing; bounded, so that a slow connection slows the one who pushes."""
+    """A bounded queue of chunks as a source: while it is full, `put` waits, so a slow connection slows the caller."""
 
     live = True
 
     def __init__(self, max_bytes: int = AHEAD_BYTES) -> None:
         self._max_bytes = max_bytes
-        self._chunks: list[bytes] = []  # few; every session has one of these, and a deque is never small
-        self._waiting_bytes = 0
-        self._arrived = LightEvent()
-        self._taken = LightEvent()
+        self._chunks: list[bytes] = []  # a few chunks; each session has a queue, and even an empty deque is large
+        self._queued_bytes = 0
+        self._added = LightEvent()
+        self._removed = LightEvent()
         self._is_closed = False
 
     async def put(self, chunk: AudioChunk) -> None:
-        """Take in a chunk; waits while too much is ahead.
+        """Add a chunk; wait while the queue is full.
 
         Raises:
-            ConfigurationError: it is not bytes-like.
+            ConfigurationError: the chunk is not bytes-like.
             LocalProtocolError: the source was closed.
         """
         if not isinstance(chunk, bytes | bytearray | memoryview):
             raise ConfigurationError(f"audio chunks must be bytes, bytearray or memoryview, not {type(chunk).__name__}")
-        # its owner may reuse the buffer as soon as `send` returns
-        owned = chunk if isinstance(chunk, bytes) else bytes(chunk)
-        while not self._is_closed and self._chunks and self._waiting_bytes + len(owned) > self._max_bytes:
-            self._taken.clear()
-            await self._taken.wait()
+        # The owner of a mutable buffer may reuse it as soon as `send` returns.
+        data = chunk if isinstance(chunk, bytes) else bytes(chunk)
+        while not self._is_closed and self._chunks and self._queued_bytes + len(data) > self._max_bytes:
+            self._removed.clear()
+            await self._removed.wait()
         if self._is_closed:
-            raise LocalProtocolError("no audio can be sent any more: finish() was called, or the session has ended")
-        self._chunks.append(owned)
-        self._waiting_bytes += len(owned)
-        self._arrived.set()
+            raise LocalProtocolError("cannot send audio: finish() was called, or the session has ended")
+        self._chunks.append(data)
+        self._queued_bytes += len(data)
+        self._added.set()
 
     def close(self) -> None:
-        """Set the end, behind what is already here. Idempotent."""
+        """End the source after the chunks that are already queued. Idempotent."""
         self._is_closed = True
-        self._arrived.set()
-        self._taken.set()
+        self._added.set()
+        self._removed.set()
 
     def __aiter__(self) -> Self:
         return self
@@ -60,9 +63,9 @@ class PushedAudio:
         while not self._chunks:
             if self._is_closed:
                 raise StopAsyncIteration
-            self._arrived.clear()
-            await self._arrived.wait()
+            self._added.clear()
+            await self._added.wait()
         chunk = self._chunks.pop(0)
-        self._waiting_bytes -= len(chunk)
-        self._taken.set()
+        self._queued_bytes -= len(chunk)
+        self._removed.set()
         return chunk

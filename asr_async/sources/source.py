@@ -1,8 +1,9 @@
-"""What may be streamed, and how a session takes it: in frames, closed whatever happens.
+"""The definition of a source, its check before a session connects, and the reader that turns it into frames.
 
-A source is any async or plain iterable of bytes-like chunks of any size. It may also have
-`async def preflight(expected: AudioFormat)`, to refuse audio of another format before any is sent, and the attributes
-`live: bool`, which tells the pacer whether the source sets the time itself, and `duration_ms: int | None`, its length.
+A source is any async or plain iterable of bytes-like chunks of any size. It may also have the method
+`async def preflight(expected: AudioFormat)`, which refuses audio of another format before any is sent, and the
+attributes `live: bool` (True if its chunks arrive in real time, so that the pacer does not delay them) and
+`duration_ms: int | None` (its length). Does not know sessions, connections or clocks.
 """
 
 from __future__ import annotations
@@ -27,121 +28,132 @@ __all__ = [
 ]
 
 AHEAD_FRAMES = 10
-"""So much is taken ahead of its sending, a second, where the source has it: so its task is woken once a second and not
-with each frame."""
+"""The most frames that are read ahead: one second, so that the task that reads wakes up once a second and not for each
+frame."""
 
 AudioChunk = bytes | bytearray | memoryview
+"""A chunk: the audio that a source yields at once, of any size."""
+
 AudioSource = AsyncIterable[AudioChunk] | Iterable[AudioChunk]
+"""A source: anything that yields chunks."""
 
 
 class UtteranceEnd(bytes):
-    """No audio, but the place between two chunks at which an utterance ends."""
+    """A marker without audio: the position between two chunks at which an utterance ends."""
 
 
 @runtime_checkable
-class ChecksItself(Protocol):
-    """A source that can be held against the declared format before it is read."""
+class CheckedSource(Protocol):
+    """A source that can check its own format before it is read."""
 
     async def preflight(self, expected: AudioFormat) -> None:
-        """Raise `ConfigurationError` where the audio is not what was declared."""
+        """Raise `ConfigurationError` if the audio does not have the expected format."""
         ...
 
 
 async def preflight(source: AudioSource, options: Options) -> None:
-    """Check a source, as far as it can be, against what the options declare and the model takes.
+    """Check a source, as far as possible, against the format of the options and the limits of the model.
 
     Raises:
-        ConfigurationError: it is no source, or its audio is of another format or too long.
-        OSError: it cannot be read.
+        ConfigurationError: the object is not a source, or its audio has another format or is too long.
+        OSError: the source cannot be read.
     """
     if isinstance(source, str):
-        raise ConfigurationError(f"a source is an iterable of bytes: read_audio({source!r}) makes one from a file")
+        raise ConfigurationError(f"a source must be an iterable of bytes, not a path: use read_audio({source!r})")
     if not isinstance(source, AsyncIterable | Iterable):
-        raise ConfigurationError(f"a source is an iterable of bytes, not {type(source).__name__}")
-    if isinstance(source, ChecksItself):
+        raise ConfigurationError(f"a source must be an iterable of bytes, not {type(source).__name__}")
+    if isinstance(source, CheckedSource):
         await source.preflight(options.audio)
     duration_ms: int | None = getattr(source, "duration_ms", None)
     if duration_ms is not None and options.max_audio_ms is not None and duration_ms > options.max_audio_ms:
         name = getattr(source, "path", "the source")
         raise ConfigurationError(
-            f"{name} is {duration_ms / 1000:.1f} s long: {options.model} takes {options.max_audio_ms // 1000} s at most"
+            f"{name} is {duration_ms / 1000:.1f} s long: "
+            f"{options.model} accepts at most {options.max_audio_ms // 1000} s"
         )
 
 
 class FrameReader:
-    """Reads a source once, whatever its kind, in frames. A plain iterable runs in the event loop: it must not block."""
+    """A reader that yields the frames of a source of any kind, once.
 
-    __slots__ = ("_ahead_frames", "_awaited", "_end", "_error", "_framer", "_is_over", "_plain", "live")
+    A plain iterable is iterated in the event loop and must not block.
+    """
+
+    __slots__ = ("_ahead_frames", "_async_iterator", "_end", "_error", "_framer", "_is_exhausted", "_iterator", "live")
 
     def __init__(self, source: AudioSource, framer: Framer) -> None:
         if isinstance(source, bytes | bytearray | memoryview):
             source = (source,)
         self.live: bool | None = getattr(source, "live", None)
         self._framer = framer
-        # one of the two; a plain one has its next chunk at once: to wait for it would stop the event loop
-        self._awaited: AsyncIterator[AudioChunk] | None = None
-        self._plain: Iterator[AudioChunk] = iter(())
-        # how it says that this was all
+        # One of the two is used. A plain iterator has its next chunk at once, since waiting would block the event loop.
+        self._async_iterator: AsyncIterator[AudioChunk] | None = None
+        self._iterator: Iterator[AudioChunk] = iter(())
+        # the exception with which the iterator ends
         self._end: type[Exception] = StopIteration
         if isinstance(source, AsyncIterable):
-            self._awaited, self._end = aiter(source), StopAsyncIteration
+            self._async_iterator, self._end = aiter(source), StopAsyncIteration
         else:
-            self._plain = iter(source)
-        # how much is enough for once: of what comes first, whatever is there, so that it can be sent
+            self._iterator = iter(source)
+        # The number of frames to read at once. The first read returns after one frame, so that sending can begin.
         self._ahead_frames = 1
-        # what the source raised, told when what came before is taken
+        # the exception of the source, raised after the frames before it were returned
         self._error: Exception | None = None
-        self._is_over = False
+        self._is_exhausted = False
 
     async def next_frames(self) -> list[AudioBytes] | None:
-        """What comes next: `AHEAD_FRAMES` of a source that never waits (but for the first), else what a chunk brings.
+        """Return the next frames; None after the end of the source.
 
-        That may be nothing yet. At the end, good or bad, it is the rest that fills no frame; behind it comes None, or
-        what the source raised.
+        A plain iterable yields `AHEAD_FRAMES` at a time, except for the first frame; an async one yields the frames
+        that its next chunk completes, which may be none. The last list holds the incomplete frame, if there is one.
 
         Raises:
             ConfigurationError: a chunk is not bytes-like.
+            Exception: the exception that the source raised, after the frames before it.
         """
-        if self._is_over:
+        if self._is_exhausted:
             if self._error is not None:
                 raise self._error
             return None
         frames: list[AudioBytes] = []
         try:
-            if self._awaited is not None:
-                frames = self._frames_of(await anext(self._awaited))
+            if self._async_iterator is not None:
+                frames = self._push(await anext(self._async_iterator))
             else:
                 while len(frames) < self._ahead_frames:
-                    frames += self._frames_of(next(self._plain))
+                    frames += self._push(next(self._iterator))
         except self._end:
             pass
-        except (StopIteration, StopAsyncIteration) as error:  # as the language does: else a loop over results ended
+        except (
+            StopIteration,
+            StopAsyncIteration,
+        ) as error:  # as Python does: else it ends a loop over results
             self._error = RuntimeError(f"the source raised {type(error).__name__}")
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is the caller's own, and handed on
+        except Exception as error:  # noqa: BLE001 - an exception of the caller's own code, raised to the caller later
             self._error = error
         else:
             self._ahead_frames = AHEAD_FRAMES
             return frames
-        self._is_over = True
-        return frames + self._rest()
+        self._is_exhausted = True
+        return frames + self._flush()
 
-    def _frames_of(self, chunk: AudioChunk) -> list[AudioBytes]:
+    def _push(self, chunk: AudioChunk) -> list[AudioBytes]:
         if isinstance(chunk, UtteranceEnd):
-            return [*self._rest(), b""]
+            return [*self._flush(), b""]
         return self._framer.push(chunk)
 
-    def _rest(self) -> list[AudioBytes]:
-        """What fills no frame, if anything."""
+    def _flush(self) -> list[AudioBytes]:
+        """Return the incomplete frame, if there is one."""
         tail = self._framer.flush()
         return [] if tail is None else [tail]
 
     async def aclose(self) -> None:
-        """Let a source that was not read to its end clean up."""
-        await close_iterator(self._plain if self._awaited is None else self._awaited)
+        """Close the source, so that it can clean up if it was not read to its end."""
+        await close_iterator(self._iterator if self._async_iterator is None else self._async_iterator)
 
 
 async def close_iterator(iterator: AsyncIterator[Any] | Iterator[Any]) -> None:
-    """Let one that was not read to its end clean up; nothing where it has nothing to."""
+    """Close an iterator that may not have been read to its end; do nothing if it has no method for that."""
     if isinstance(iterator, AsyncIterator):
         if hasattr(iterator, "aclose"):
             await iterator.aclose()

@@ -613,7 +613,7 @@ def test_a_recording_longer_than_the_mode_takes(tmp_path: Path) -> None:
     write_wav(tmp_path / "long.wav", 90)
     outcome = transcribe(tmp_path / "long.wav", "--service", "local", "--model", "huawei/short")
     assert outcome.exit_code == 2
-    assert "is 90.0 s long: huawei/short takes 60 s at most" in outcome.stderr
+    assert "is 90.0 s long: huawei/short accepts at most 60 s" in outcome.stderr
 
 
 def _float_wav(path: Path) -> None:
@@ -628,11 +628,11 @@ BAD_FILES: dict[str, tuple[Callable[[Path], object], str]] = {
     "directory": (Path.mkdir, "Is a directory"),
     "empty": (Path.touch, "is empty"),
     "not audio": (lambda path: path.write_text("hello", encoding="utf-8"), "is not a WAV file: convert it with"),
-    "no samples": (lambda path: write_wav(path, 0), "holds no samples"),
-    "rate": (lambda path: write_wav(path, rate=8_000), "is 8000 Hz, but sample_rate=16000 was declared"),
-    "stereo": (lambda path: write_wav(path, channels=2), "has 2 channels, one is needed"),
-    "24 bit": (lambda path: write_wav(path, width=3), "has 24-bit samples, 16-bit are needed"),
-    "float": (_float_wav, "holds floating-point samples, 16-bit are needed"),
+    "no samples": (lambda path: write_wav(path, 0), "has no samples"),
+    "rate": (lambda path: write_wav(path, rate=8_000), "has 8000 Hz, but the options declare sample_rate=16000"),
+    "stereo": (lambda path: write_wav(path, channels=2), "has 2 channels, but only mono is supported"),
+    "24 bit": (lambda path: write_wav(path, width=3), "has 24-bit samples, but only 16-bit samples are supported"),
+    "float": (_float_wav, "has floating-point samples, but only 16-bit samples are supported"),
 }
 
 

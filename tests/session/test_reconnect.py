@@ -88,7 +88,7 @@ def test_what_cannot_be_mended_is_not_tried_again(error: ASRError) -> None:
         ({"attempts": 1.5}, r"Retry\(attempts=1.5\): must be a whole number"),
         ({"max_delay_s": 0}, r"Retry\(max_delay_s=0\): must be a positive number of seconds"),
         ({"buffer_s": "long"}, r"Retry\(buffer_s='long'\): must be a positive number of seconds"),
-        ({"on_gap": "ignore"}, r"Retry\(on_gap='ignore'\): 'raise' or 'continue'"),
+        ({"on_gap": "ignore"}, r"Retry\(on_gap='ignore'\): must be 'raise' or 'continue'"),
     ],
 )
 def test_a_rule_that_cannot_be_is_refused(values: dict[str, Any], text: str) -> None:
@@ -391,7 +391,7 @@ def test_more_audio_without_a_final_result_than_is_kept_is_a_loss_that_is_raised
         assert start_ms == 0
         assert end_ms in {3_000, 3_100}, "what was sent until the loss was noticed, less what was kept"
         assert f"audio is lost from 0 to {end_ms} ms, after: lost the connection" in str(caught.value)
-        assert "longer without a final result than Retry.buffer_s holds" in str(caught.value)
+        assert "the audio without a final result was longer than Retry.buffer_s holds" in str(caught.value)
 
     run_virtual(scenario)
 
@@ -439,7 +439,7 @@ def test_compressed_audio_that_does_not_fit_is_a_loss_whatever_is_wanted() -> No
             scripted_server(listener) as service,
             connect(Paraformer(format="mp3"), service, retry=retry) as session,
         ):
-            with pytest.raises(AudioLostError, match=r"from 1000 ms on.*compressed audio can be sent again"):
+            with pytest.raises(AudioLostError, match=r"from 1000 ms on.*compressed audio can be replayed"):
                 async for _ in session.events(NumberedSource(4, every_s=0.1)):
                     pass
 

@@ -126,7 +126,7 @@ def test_pauses_that_can_be_filled_are_not_refused(options: Options) -> None:
 
 
 def test_a_policy_that_is_none_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match=r"Retry\(silence='pad'\): 'resume' or 'fill'"):
+    with pytest.raises(ConfigurationError, match=r"Retry\(silence='pad'\): must be 'resume' or 'fill'"):
         Retry(silence="pad")  # type: ignore[arg-type]
 
 

@@ -127,7 +127,7 @@ async def test_finish_commits_the_rest_and_a_commit_of_nothing_is_nothing() -> N
         await open_session.send(SECOND + SECOND)
         await open_session.finish()
         assert await finals(open_session) == [(0, " ".join(TEXTS), 0, 2_000)]
-        with pytest.raises(LocalProtocolError, match="no audio can be sent any more"):
+        with pytest.raises(LocalProtocolError, match="cannot send audio"):
             await open_session.commit()
 
 
