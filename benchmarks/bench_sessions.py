@@ -19,14 +19,11 @@ import argparse
 from collections.abc import Iterator, Sequence
 
 from load import plots
-from load.comparison import Case, Row, add_duration_options, compare, comparison_parser
+from load.comparison import Case, Row, add_duration_options, compare, comparison_parser, cost_ms
 from load.harness import run_job
 from load.jobs import SteadyLoad
 from load.messages import FRAME_MS
 from load.report import Target, finish
-
-KEEPS_UP = 0.98
-"""Smallest share of the due frames with which a peer counts as keeping up."""
 
 
 def measure(case: Case, arguments: argparse.Namespace) -> Row:
@@ -56,7 +53,7 @@ def measure(case: Case, arguments: argparse.Namespace) -> Row:
 def targets(rows: Sequence[Row]) -> Iterator[Target]:
     """Yield the project's targets that these rows can check."""
     for scheme in dict.fromkeys(row["scheme"] for row in rows):
-        costs = {(row["peer"], row["sessions"]): _cost(row) for row in rows if row["scheme"] == scheme}
+        costs = {(row["peer"], row["sessions"]): cost_ms(row) for row in rows if row["scheme"] == scheme}
         yield from _cost_targets(costs, scheme)
     for row in rows:
         if row["peer"] == "ours":
@@ -79,11 +76,6 @@ def _cost_targets(costs: dict[tuple[str, int], float | None], scheme: str) -> It
             yield Target(what=f"{what} that of {official} of the official SDK", value=ratio, at_most=round(1 / 12, 3))
         if fewest < sessions <= 1_000:
             yield Target(what=f"{what} that of {fewest}", value=_ratio(cost, ours[fewest]), at_most=1.2)
-
-
-def _cost(row: Row) -> float | None:
-    """Return the cost of a session-second, or None if the peer did not keep up."""
-    return row["cpu_ms"] if row.get("frames", 0) >= KEEPS_UP else None
 
 
 def _ratio(cost: float | None, other: float | None) -> float | None:

@@ -15,6 +15,9 @@ from .report import argument_parser
 
 Row = dict[str, Any]
 
+KEEPS_UP = 0.98
+"""Smallest share of the due frames with which a peer counts as keeping up."""
+
 
 class Case(msgspec.Struct, frozen=True):
     """One peer under one load."""
@@ -58,6 +61,11 @@ def compare(arguments: argparse.Namespace, measure: Callable[[Case], Row], *, wo
     )
     runs = [[_row_of(case, measure) for case in cases] for _ in range(arguments.runs)]
     return [medians(rows, worst=worst) for rows in zip(*runs, strict=True)]
+
+
+def cost_ms(row: Row) -> float | None:
+    """Return the CPU time of a session-second in a row of `bench_sessions.py`, or None if the peer did not keep up."""
+    return row["cpu_ms"] if row.get("frames", 0) >= KEEPS_UP else None
 
 
 def _row_of(case: Case, measure: Callable[[Case], Row]) -> Row:

@@ -76,7 +76,7 @@ def finish(
 
 
 def _print(report: Report) -> None:
-    _print_table(report.rows)
+    print_table(report.rows)
     print()
     for target in report.targets:
         print(target.line)
@@ -84,7 +84,7 @@ def _print(report: Report) -> None:
     print(", ".join(f"{name} {version}" for name, version in report.versions.items()))
 
 
-def _print_table(rows: Sequence[dict[str, Any]]) -> None:
+def print_table(rows: Sequence[dict[str, Any]]) -> None:
     names = list(dict.fromkeys(name for row in rows for name in row))
     cells = [names, *([str(row.get(name, "")) for name in names] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
