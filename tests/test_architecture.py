@@ -79,7 +79,8 @@ PURE = [
 """Modules without sockets, tasks, clocks, random numbers and environment: values in, values out."""
 
 LIBRARIES = {
-    "websockets": {"_net.websocket", "_net.ws_frames", "_net.proxy"},
+    "websockets": {"_net.websocket", "_net.ws_frames"},
+    "python_socks": {"_net.tunnel"},
     "aiohttp": {"_net.http", "emulator"},
     "redis": {"_limits.redis"},
     "click": {"cli"},

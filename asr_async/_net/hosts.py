@@ -1,4 +1,4 @@
-"""Where a connection goes, and host names without asking the network."""
+"""The destination of a connection, and facts about host names that need no network."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Destination(Protocol):
 
     @property
     def host(self) -> str:
-        """Host and port as written, without credentials or query; the name that errors use."""
+        """Host and port as written, without credentials or query; errors use this name."""
         ...
 
     @property
@@ -41,7 +41,7 @@ class Destination(Protocol):
 
 @functools.lru_cache(maxsize=64)
 def is_loopback(host: str | None) -> bool:
-    """Whether a host name can only be this machine."""
+    """Return True if a host name can only be this machine."""
     if host is None or host == "localhost":
         return host is not None
     try:

@@ -1,36 +1,44 @@
-"""Plain HTTP requests, for what vendors offer beside their WebSocket: tokens, hot-word tables.
+"""HTTP requests for services that vendors offer beside their WebSocket: tokens, hot-word tables.
 
-Beside the emulator the only importer of `aiohttp`, and not before the first request; its exceptions become ours here.
-Such requests are rare, so each has a connection of its own and nothing has to be kept and closed.
+Beside the emulator the only importer of `aiohttp`, and not before the first request; its exceptions become this
+library's here. Such requests are rare: each has a connection of its own, and nothing has to be kept or closed.
 """
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Mapping
 from contextlib import contextmanager
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import msgspec
 
 from ..errors import ASRError, ConfigurationError, ConnectionLostError, DeadlineError, RemoteProtocolError
-from .hosts import is_loopback
-from .os_errors import unreachable
+from .network_options import NetworkOptions
+from .os_errors import connect_error
+from .proxy import refused_by_proxy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Any
+
+    from .proxy import Proxy
 
 __all__ = ["HttpResponse", "request"]
 
 REQUEST_TIMEOUT_S = 30.0
-"""A whole request, for callers without a deadline of their own."""
+"""The deadline of a whole request, for callers without one of their own."""
 
-MAX_ANSWER_BYTES = 16 * 1024 * 1024
-"""The largest answer in use, a full hot-word table, has well under 1 MiB."""
+MAX_RESPONSE_BYTES = 16 * 1024 * 1024
+"""The largest response in use, a full hot-word table, has well under 1 MiB."""
+
+_FROM_ENVIRONMENT = NetworkOptions()
 
 
 class HttpResponse(msgspec.Struct, frozen=True, kw_only=True):
-    """What came back, whatever the status."""
+    """A whole response, of any status."""
 
     status: int
     headers: Mapping[str, str]
@@ -48,43 +56,76 @@ async def request(
     headers: Mapping[str, str],
     body: bytes = b"",
     timeout_s: float = REQUEST_TIMEOUT_S,
+    network: NetworkOptions = _FROM_ENVIRONMENT,
 ) -> HttpResponse:
-    """Send a request and read the whole answer. The URL goes out as it is written, redirections are not followed.
+    """Send a request and read the whole response. The URL is sent as it is written; redirects are not followed.
 
     Raises:
-        ConfigurationError: the URL is malformed.
-        ConnectionLostError: nobody is there, or the connection was lost.
+        ConfigurationError: the URL, the proxy or the TLS context cannot be used.
+        ConnectionLostError: the server or the proxy cannot be reached, or the connection was lost.
         DeadlineError: not within `timeout_s`.
-        RemoteProtocolError: the answer is not HTTP, or larger than `MAX_ANSWER_BYTES`.
+        RemoteProtocolError: the response is not HTTP, or larger than `MAX_RESPONSE_BYTES`.
     """
-    import aiohttp  # noqa: PLC0415 - costs a third of a second, and most programs never need it
+    import aiohttp  # noqa: PLC0415 - takes a third of a second, and most programs never need it
     from yarl import URL  # noqa: PLC0415
 
     parts = urlsplit(url)
-    with _our_errors(parts.netloc, timeout_s):
+    host = parts.netloc.rpartition("@")[2]
+    way, proxy = _way_to(url, network)
+    with _mapped_errors(host, proxy, timeout_s):
         async with (
             aiohttp.ClientSession(
-                timeout=aiohttp.ClientTimeout(total=timeout_s),
-                # a proxy from the environment is for the network, never for this machine
-                trust_env=not is_loopback(parts.hostname),
-                cookie_jar=aiohttp.DummyCookieJar(),
+                timeout=aiohttp.ClientTimeout(total=timeout_s), cookie_jar=aiohttp.DummyCookieJar()
             ) as session,
-            # encoded: a URL that was signed must not be written in another way
+            # encoded: a signed URL must not be written in another way
             session.request(
-                method, URL(url, encoded=True), headers=headers, data=body or None, allow_redirects=False
+                method, URL(url, encoded=True), headers=headers, data=body or None, allow_redirects=False, **way
             ) as response,
         ):
-            answer = bytearray()
+            if proxy is not None and response.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+                raise refused_by_proxy(proxy, host, response.status)
+            content = bytearray()
             async for chunk in response.content.iter_any():
-                answer += chunk
-                if len(answer) > MAX_ANSWER_BYTES:
-                    raise RemoteProtocolError(f"{parts.netloc} answered with more than {MAX_ANSWER_BYTES} bytes")
-            return HttpResponse(status=response.status, headers=response.headers, body=bytes(answer))
+                content += chunk
+                if len(content) > MAX_RESPONSE_BYTES:
+                    raise RemoteProtocolError(f"{host} sent a response of more than {MAX_RESPONSE_BYTES} bytes")
+            return HttpResponse(status=response.status, headers=response.headers, body=bytes(content))
+
+
+def _way_to(url: str, network: NetworkOptions) -> tuple[dict[str, Any], Proxy | None]:
+    """Return aiohttp's arguments for TLS and the proxy, and the proxy."""
+    import aiohttp  # noqa: PLC0415
+    from yarl import URL  # noqa: PLC0415
+
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        raise ConfigurationError("not a URL: its host or port is malformed") from None
+    is_secure = parts.scheme == "https"
+    way: dict[str, Any] = {"ssl": network.tls_context_for(host)} if is_secure else {}
+    if parts.scheme not in {"http", "https"}:  # aiohttp's error says so
+        return way, None
+    proxy = network.proxy_for(parts.scheme, host, port or (443 if is_secure else 80))
+    if proxy is None:
+        return way, None
+    if proxy.is_socks:
+        raise ConfigurationError(
+            f"the proxy {proxy.address} speaks SOCKS, which HTTP requests (tokens, hot words) cannot use: give an "
+            f"http:// proxy for them, in {parts.scheme.upper()}_PROXY or proxy= of the service, or name {host} in "
+            "NO_PROXY"
+        )
+    if proxy.scheme == "https" and not is_secure:  # aiohttp then needs the context for the proxy alone
+        way["ssl"] = network.tls_context_for(proxy.host)
+    way["proxy"] = URL.build(scheme=proxy.scheme, host=proxy.host, port=proxy.port)
+    if proxy.username is not None:
+        way["proxy_auth"] = aiohttp.BasicAuth(proxy.username, proxy.password or "", encoding="utf-8")
+    return way, proxy
 
 
 @contextmanager
-def _our_errors(host: str, timeout_s: float) -> Iterator[None]:
-    """Turn what `aiohttp` and the system raise into ours."""
+def _mapped_errors(host: str, proxy: Proxy | None, timeout_s: float) -> Iterator[None]:
+    """Turn the errors of `aiohttp` and the system into this library's."""
     import aiohttp  # noqa: PLC0415
 
     try:
@@ -94,14 +135,30 @@ def _our_errors(host: str, timeout_s: float) -> Iterator[None]:
     except aiohttp.InvalidURL as error:
         raise ConfigurationError(f"not a URL: {error}") from None
     except TimeoutError:
-        raise DeadlineError(f"no answer from {host} within {timeout_s:g} s", retryable=True) from None
+        raise DeadlineError(f"no response from {host} within {timeout_s:g} s", retryable=True) from None
+    except aiohttp.ClientHttpProxyError as error:
+        assert proxy is not None  # noqa: S101 - it has answered
+        raise refused_by_proxy(proxy, host, error.status) from None
     except aiohttp.ClientConnectorCertificateError as error:
-        raise unreachable(host, error.certificate_error) from None
+        raise connect_error(host, _os_error(error.certificate_error)) from None
     except aiohttp.ClientConnectorError as error:
-        raise unreachable(host, error.os_error) from None
+        raise connect_error(_unreachable_name(host, proxy, error.os_error), error.os_error) from None
     except (aiohttp.ServerDisconnectedError, aiohttp.ClientPayloadError):
-        raise ConnectionLostError(f"{host} closed the connection before its answer was there", retryable=True) from None
+        raise ConnectionLostError(
+            f"{host} closed the connection before the response was complete", retryable=True
+        ) from None
     except OSError as error:
-        raise unreachable(host, error) from None
+        raise connect_error(host, error) from None
     except aiohttp.ClientError as error:
         raise RemoteProtocolError(f"{host} does not speak HTTP: {error}") from None
+
+
+def _unreachable_name(host: str, proxy: Proxy | None, error: OSError) -> str:
+    """Return the name of the side that cannot be reached: behind a proxy only TLS reaches the server."""
+    if proxy is None or isinstance(error, ssl.SSLError):
+        return host
+    return proxy.name_for(host)
+
+
+def _os_error(error: Exception) -> OSError:
+    return error if isinstance(error, OSError) else OSError(str(error))

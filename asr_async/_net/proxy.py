@@ -1,105 +1,132 @@
-"""The way of the bytes to a host: straight, or through the proxy that the environment names.
+"""The proxy of a connection: its URL, the environment that names it, and the errors that it causes.
 
-It does not know what will go over it.
+Opens no connection: `tunnel` (WebSocket) and `http` (requests) do.
 """
 
 from __future__ import annotations
 
-import asyncio
-from contextlib import contextmanager
+import functools
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
 
-from websockets.exceptions import InvalidProxy, InvalidProxyStatus, ProxyError
-from websockets.proxy import Proxy, get_proxy, parse_proxy
+import msgspec
 
-from ..errors import ConfigurationError, ConnectionLostError, RemoteProtocolError
-from .hosts import is_loopback
-from .os_errors import unreachable
+from ..errors import ConfigurationError, ConnectionLostError
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+__all__ = ["Proxy", "environment_proxy", "parse_proxy", "refused_by_proxy"]
 
-    from websockets.uri import WebSocketURI
+_DEFAULT_PORTS = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080, "socks4": 1080, "socks4a": 1080}
 
-__all__ = ["open_stream"]
+_VARIABLES = {
+    "wss": ("wss", "socks", "https", "all"),
+    "ws": ("ws", "socks", "https", "http", "all"),
+    "https": ("https", "all"),
+    "http": ("http", "all"),
+}
+"""By the scheme of a URL, the variables (`https_proxy`, ...) that may name its proxy; the first one that is set counts.
+The order is curl's and httpx's: a scheme's own before `all_proxy`. WebSocket has no variables of its own there; here
+they are `wss_proxy` and `ws_proxy`, else those of HTTP, the encrypted one first (RFC 6455, section 4.1)."""
 
 
-async def open_stream(
-    factory: Callable[[], asyncio.BufferedProtocol], uri: WebSocketURI, host: str, *, user_agent: str | None
-) -> None:
-    """Connect what the factory makes; never through a proxy where it goes to this machine.
+_ESCAPES = "in a password, write / as %2F, ? as %3F, # as %23"
 
-    `host` is how errors name where it goes, `user_agent` what a proxy is told of who asks.
+
+class Proxy(msgspec.Struct, frozen=True):
+    """The address of a proxy and the credentials for it."""
+
+    scheme: str
+    host: str
+    port: int
+    username: str | None = None
+    password: str | None = None
+
+    def __repr__(self) -> str:
+        return f"<Proxy {self.scheme}://{self.address}>"  # without the credentials
+
+    @property
+    def address(self) -> str:
+        """Host and port, as errors name the proxy."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    def name_for(self, host: str) -> str:
+        """Return the name of this proxy for errors of the way to a host."""
+        return f"{self.address} (the proxy to {host})"
+
+    @property
+    def is_socks(self) -> bool:
+        """True if the proxy speaks SOCKS and not HTTP."""
+        return self.scheme.startswith("socks")
+
+
+def environment_proxy(scheme: str, host: str, port: int) -> Proxy | None:
+    """Return the proxy that the environment (or the system's settings) names for a host; None where there is none.
 
     Raises:
-        ConfigurationError: the proxy is malformed, or speaks SOCKS without the library for it.
-        ConnectionLostError: the proxy is not there, or refused.
-        OSError: the host cannot be reached; `unreachable` says so.
-        RemoteProtocolError: the proxy cannot be used.
+        ConfigurationError: the URL in the environment is malformed.
     """
-    loop = asyncio.get_running_loop()
-    proxy_url = None if is_loopback(uri.host) else get_proxy(uri)
-    if proxy_url is None:
-        await loop.create_connection(factory, uri.host, uri.port)
-        return
-    from websockets.asyncio.client import HTTPProxyConnection, connect_socks_proxy  # noqa: PLC0415 - rarely needed
+    from urllib.request import getproxies, proxy_bypass  # noqa: PLC0415 - loads http.client, email and more
 
-    proxy = _parse_proxy_url(proxy_url)
-    with _our_errors(f"{proxy.host}:{proxy.port}", host):
-        if proxy.scheme.startswith("socks"):
-            await loop.create_connection(factory, sock=await connect_socks_proxy(proxy, uri))
-            return
-        stream, way = await loop.create_connection(
-            lambda: HTTPProxyConnection(uri, proxy, user_agent),
-            proxy.host,
-            proxy.port,
-            ssl=True if proxy.scheme == "https" else None,
-        )
-        try:
-            await way.response
-        except BaseException:
-            stream.abort()  # which the library's own function leaves open in 16.0
-            raise
-    protocol = factory()
-    stream.set_protocol(protocol)
-    protocol.connection_made(stream)
+    if proxy_bypass(f"{host}:{port}"):
+        return None
+    urls = getproxies()
+    for name in _VARIABLES[scheme]:
+        if url := urls.get(name):
+            if name == "socks" and url.startswith("http://"):  # the form in which macOS' settings are returned
+                url = "socks5h://" + url.removeprefix("http://")
+            return parse_proxy(url, f"the proxy in the environment ({name}_proxy)")
+    return None
 
 
-def _parse_proxy_url(url: str) -> Proxy:
-    """Take its URL apart. What is wrong is told without showing it: it may hold a password."""
-    form = "http://host:port or http://user:password@host:port"
+@functools.lru_cache(maxsize=64)  # thousands of connections use the same one
+def parse_proxy(url: str, source: str) -> Proxy:
+    """Parse the URL of a proxy. No error shows the URL: it may hold a password.
+
+    Args:
+        url: such as `http://user:password@host:port`.
+        source: the argument or variable that holds it, for errors.
+
+    Raises:
+        ConfigurationError: the URL is malformed.
+    """
     try:
-        return parse_proxy(url)
-    except InvalidProxy as error:
-        raise ConfigurationError(f"the proxy in the environment must be {form}: {error.msg}") from None
+        return _parse(url)
+    except UnicodeError:
+        reason = "its host or credentials are malformed"
+    except ValueError as error:
+        reason = str(error)
+    raise ConfigurationError(f"{source} must be http://host:port or http://user:password@host:port: {reason}")
+
+
+def _parse(url: str) -> Proxy:
+    if "://" not in url:
+        raise ValueError("it has no scheme, such as http://")
+    try:
+        parts = urlsplit(url)
+        port = parts.port
     except ValueError:
-        raise ConfigurationError(f"the proxy in the environment must be {form}: it is malformed") from None
+        raise ValueError(f"its host or port is malformed ({_ESCAPES})") from None
+    if parts.scheme not in _DEFAULT_PORTS:
+        raise ValueError(f"its scheme must be one of {', '.join(_DEFAULT_PORTS)}")
+    if not parts.hostname:
+        raise ValueError("it has no host")
+    if parts.path not in {"", "/"} or parts.query or parts.fragment:
+        raise ValueError(f"nothing may follow the port ({_ESCAPES})")
+    if parts.username is not None and parts.password is None:
+        raise ValueError("it has a user without a password")
+    return Proxy(
+        scheme=parts.scheme,
+        host=parts.hostname.encode("idna").decode(),
+        port=port or _DEFAULT_PORTS[parts.scheme],
+        username=None if parts.username is None else unquote(parts.username, errors="strict"),
+        password=None if parts.password is None else unquote(parts.password, errors="strict"),
+    )
 
 
-@contextmanager
-def _our_errors(proxy: str, host: str) -> Iterator[None]:
-    """Turn what goes wrong between here and the proxy into errors that name it."""
-    try:
-        yield
-    except ImportError:
-        raise ConfigurationError(
-            f"the proxy {proxy} speaks SOCKS, which needs python-socks: pip install python-socks[asyncio]"
-        ) from None
-    except InvalidProxyStatus as error:
-        status = error.response.status_code
-        what_to_do = (
-            ": it takes http://user:password@host:port" if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED else ""
-        )
-        raise ConnectionLostError(
-            f"the proxy {proxy} refused to connect to {host} with HTTP {status}{what_to_do}",
-            retryable=status >= HTTPStatus.INTERNAL_SERVER_ERROR,
-        ) from None
-    except ProxyError as error:
-        if isinstance(error.__cause__, EOFError):
-            raise ConnectionLostError(f"the proxy {proxy} closed the connection to {host}", retryable=True) from None
-        raise RemoteProtocolError(f"the proxy {proxy} cannot be used: {error}") from None
-    except TimeoutError:
-        raise
-    except OSError as error:
-        raise unreachable(f"{proxy} (the proxy to {host})", error) from None
+def refused_by_proxy(proxy: Proxy, host: str, status: int) -> ConnectionLostError:
+    """Make the error for a proxy that does not connect to a host, by the HTTP status of its response."""
+    needs_credentials = status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED
+    advice = ": it requires credentials, http://user:password@host:port" if needs_credentials else ""
+    return ConnectionLostError(
+        f"the proxy {proxy.address} refused to connect to {host} with HTTP {status}{advice}",
+        retryable=status >= HTTPStatus.INTERNAL_SERVER_ERROR,
+    )

@@ -1,12 +1,13 @@
-"""TLS on bytes: what came in is decrypted, what is to go out encrypted; somebody else moves the bytes.
+"""TLS on bytes: received bytes are decrypted, bytes to send are encrypted. Does not know sockets or event loops.
 
 The event loops' own TLS keeps a read buffer of 256 KiB for each connection, most of what a stock connection costs. This
-keeps none: OpenSSL gives its record buffers back when they are empty, and what was decrypted is handed on at once. The
-trust store, half a megabyte of certificates, is loaded once and not for each connection.
+one keeps none: OpenSSL frees its record buffers when they are empty, and decrypted data is handed on at once. The trust
+store, half a megabyte of certificates, is loaded once and not for each connection.
 """
 
 from __future__ import annotations
 
+import enum
 import functools
 import os
 import ssl
@@ -14,63 +15,77 @@ from contextlib import suppress
 
 from ..errors import ConfigurationError
 
-__all__ = ["TlsConnection"]
+__all__ = ["TlsConnection", "TlsState", "check_client_context", "default_context", "is_verifying"]
 
 MAX_RECORD_BYTES = 16_384
-"""What one TLS record holds at most (RFC 8446, section 5.1)."""
+"""The largest plaintext of one TLS record (RFC 8446, section 5.1)."""
+
+
+class TlsState(enum.Enum):
+    """The state of one side of a TLS connection; it only moves forward."""
+
+    HANDSHAKE = "handshake"
+    """The server has not proved its identity yet; nothing can be encrypted."""
+    OPEN = "open"
+    CLOSED = "closed"
+    """Nothing more can be received: the server closed TLS, or there was a `failure`."""
 
 
 class TlsConnection:
-    """One connection's TLS, the client's side."""
+    """The client side of one TLS connection."""
 
-    def __init__(self, hostname: str) -> None:
-        """Begin; `to_send` has the first bytes.
+    __slots__ = ("_incoming", "_object", "_outgoing", "failure", "state")
 
-        Raises:
-            ConfigurationError: a file that the environment names cannot be used.
-        """
+    def __init__(self, context: ssl.SSLContext, hostname: str) -> None:
+        """Begin the handshake; `data_to_send` returns its first bytes."""
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
-        self._object = _context().wrap_bio(self._incoming, self._outgoing, server_hostname=hostname)
-        self.is_open = False
-        """Whether the other side has proved who it is."""
-        self.is_over = False
-        """Whether nothing more can come: the other side said so, or there was a `failure`."""
+        self._object = context.wrap_bio(self._incoming, self._outgoing, server_hostname=hostname)
+        self.state: TlsState = TlsState.HANDSHAKE
         self.failure: ssl.SSLError | None = None
-        """Why the other side cannot be trusted, or does not speak TLS."""
-        self._shake_hands()
+        """The reason why the server is not trusted, or does not speak TLS."""
+        self._continue_handshake()
+
+    def __repr__(self) -> str:
+        return f"<TlsConnection {self.state.value}>"
 
     def receive(self, data: bytes) -> bytes:
-        """Take what came in and return what it says; it may be over then, and there may be something to send."""
+        """Decrypt received bytes; the state may change, and there may be bytes to send."""
         self._incoming.write(data)
-        if not self.is_open:
-            self._shake_hands()
-        return b"".join(iter(self._read, b"")) if self.is_open else b""
+        if self.state is TlsState.HANDSHAKE:
+            self._continue_handshake()
+        if self.state is not TlsState.OPEN:
+            return b""
+        return b"".join(iter(self._read_record, b""))
 
     def encrypt(self, data: bytes) -> None:
-        """Put something behind what is to be sent; nothing more after a failure."""
-        if self.failure is None:
+        """Encrypt bytes and queue them for sending; after a failure they are dropped."""
+        if self.failure is not None:
+            return
+        try:
             self._object.write(data)
+        except ssl.SSLError as error:  # a context of the caller may allow TLS 1.2's renegotiation: see default_context
+            self._fail(error)
 
-    def to_send(self) -> bytes:
-        """What is to be sent, once."""
+    def data_to_send(self) -> bytes:
+        """Return the encrypted bytes that are queued, once."""
         return self._outgoing.read()
 
-    def say_goodbye(self) -> None:
-        """Put the end behind what is to be sent; no answer is waited for."""
+    def close(self) -> None:
+        """Queue the message that closes TLS; the server's answer is not awaited."""
         with suppress(ssl.SSLError):
             self._object.unwrap()
 
-    def _shake_hands(self) -> None:
+    def _continue_handshake(self) -> None:
         try:
             self._object.do_handshake()
-            self.is_open = True
+            self.state = TlsState.OPEN
         except ssl.SSLWantReadError:
             pass
         except ssl.SSLError as error:
             self._fail(error)
 
-    def _read(self) -> bytes:
+    def _read_record(self) -> bytes:
         try:
             data = self._object.read(MAX_RECORD_BYTES)
         except ssl.SSLWantReadError:
@@ -78,27 +93,58 @@ class TlsConnection:
         except ssl.SSLError as error:
             self._fail(error)
             return b""
-        self.is_over = not data  # nothing is how it tells the other side's goodbye
+        if not data:  # OpenSSL's sign for the server's closing message
+            self.state = TlsState.CLOSED
         return data
 
     def _fail(self, error: ssl.SSLError) -> None:
-        self.is_over = True
+        self.state = TlsState.CLOSED
         self.failure = error
 
 
-def _context() -> ssl.SSLContext:
+# --- contexts --------------------------------------------------------------------------------------------------------
+
+
+def default_context() -> ssl.SSLContext:
+    """Return the context that trusts the system's certificates, or those that SSL_CERT_FILE and SSL_CERT_DIR name.
+
+    Raises:
+        ConfigurationError: a file that the environment names cannot be used.
+    """
     return _context_for(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
 
 
 @functools.lru_cache(maxsize=4)
 def _context_for(_file: str | None, _directory: str | None) -> ssl.SSLContext:
-    """What the environment names is what OpenSSL reads; the arguments only tell one reading from another."""
+    """Load the trust store. OpenSSL reads the variables itself: the arguments are the key of the cache."""
     try:
         context = ssl.create_default_context()
     except OSError as error:
         raise ConfigurationError(
             f"TLS cannot be used: {error}: check SSL_CERT_FILE, SSL_CERT_DIR, SSLKEYLOGFILE"
         ) from None
-    # TLS 1.2 would let the other side ask for a new handshake in the middle, and what is sent would have to wait for it
+    # TLS 1.2 lets the server ask for a new handshake at any time, and sending would have to wait for it
     context.options |= ssl.OP_NO_RENEGOTIATION
     return context
+
+
+def check_client_context(context: object) -> None:
+    """Refuse a value of `ssl_context=` that no client can use.
+
+    Raises:
+        ConfigurationError: it is not an `ssl.SSLContext`, or it is one for servers.
+    """
+    if not isinstance(context, ssl.SSLContext):
+        raise ConfigurationError(
+            f"ssl_context={context!r}: must be an ssl.SSLContext, such as ssl.create_default_context(cafile='ca.pem')"
+        )
+    if context.protocol is ssl.PROTOCOL_TLS_SERVER:
+        raise ConfigurationError(
+            "ssl_context= is for servers (PROTOCOL_TLS_SERVER): pass one for clients, such as "
+            "ssl.create_default_context(cafile='ca.pem')"
+        )
+
+
+def is_verifying(context: ssl.SSLContext) -> bool:
+    """Return True if the context checks both the server's certificate and its host name."""
+    return context.verify_mode is not ssl.CERT_NONE and context.check_hostname

@@ -1,509 +1,416 @@
-"""One WebSocket connection, and where the exceptions of `websockets` and the system become ours.
+"""One WebSocket connection, and the place where the errors of `websockets` and the system become this library's.
 
-The library's protocol decides what goes over the wire; this moves the bytes, with nothing in between: a message is
-framed and written in one go, what comes in is parsed as it arrives. Thousands of connections cost little more than
-their sockets then. It does not know what the messages mean.
+The library's protocol decides which bytes go over the wire; this moves them at once: a message is one write, and a
+received message reaches its listener in the call that reads it from the socket. Thousands of connections then cost
+little more than their sockets. Does not know the meaning of messages, nor how a stream reaches its server.
 """
 
 from __future__ import annotations
 
 import asyncio
+import enum
 import functools
 import logging
-import math
 import os
-import sys
-import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from websockets.client import ClientProtocol
 from websockets.exceptions import InvalidHandshake, InvalidStatus, InvalidURI
-from websockets.frames import CloseCode, Frame, Opcode
+from websockets.frames import CloseCode
 from websockets.protocol import State
 from websockets.uri import WebSocketURI, parse_uri
 
 from ..errors import ASRError, ConfigurationError, ConnectionLostError, DeadlineError, RemoteProtocolError
-from .os_errors import tls_reason, unreachable
-from .proxy import open_stream
-from .tls import TlsConnection
-from .ws_frames import binary_frame, whole_text, wire_bytes
+from .network_options import NetworkOptions
+from .os_errors import connect_error, tls_reason
+from .stream import ByteStream
+from .tunnel import Server, open_stream
+from .ws_frames import MessageReader, binary_frame, text_of
 
 if TYPE_CHECKING:
     from websockets.frames import Close
     from websockets.http11 import Response
-    from websockets.protocol import Event
 
     from .hosts import Destination, Message
     from .wire_log import ConnectionLog
 
-__all__ = ["WebSocket"]
+__all__ = ["WebSocket", "WebSocketState"]
 
 logger = logging.getLogger("asr_async")
 
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
-"""The vendor's error page (read 2026) advises clients to take at least 16 MiB; the library's default is 1 MiB."""
-
-MAX_UNSENT_BYTES = 32 * 1024
-"""How much may wait for the network before `send` is to pause: a second of audio."""
-
-READ_BYTES = 64 * 1024
-"""What is read at once at most: a dozen of results, or four records of TLS."""
+"""The vendor's error page (read 2026) advises clients to accept at least 16 MiB; the library's default is 1 MiB."""
 
 MAX_UNREAD = 64
-"""Messages that may wait to be read before no more are taken from the network. The reader takes each at once; they wait
-only on a connection that nobody reads."""
+"""The number of unread messages from which on nothing more is read from the network. A listener takes each message at
+once; they only wait on a connection that is not read."""
 
 _FINAL_CLOSE_CODES = frozenset({1002, 1003, 1007, 1008, 1009, 1010})
-"""The other side says that what we sent is at fault: the same again would end the same."""
+"""Codes by which the server says that this side's messages are at fault: the same again would end the same."""
+
+_FROM_ENVIRONMENT = NetworkOptions()
 
 
-class _WebsocketsLogger(logging.LoggerAdapter[logging.Logger]):
-    """Keeps the library's DEBUG output shut: it prints the handshake's headers, key included, and the audio."""
+class _QuietLogger(logging.LoggerAdapter[logging.Logger]):
+    """The library's logger without DEBUG: there it prints the handshake's headers, key included, and the audio."""
 
     def isEnabledFor(self, level: int) -> bool:  # noqa: N802 - the name is the standard library's
         return level > logging.DEBUG and super().isEnabledFor(level)
 
 
-class WebSocket(asyncio.BufferedProtocol):
-    """A connection that carries whole messages."""
+_quiet_logger = _QuietLogger(logger)
+
+
+class WebSocketState(enum.IntEnum):
+    """The states of a connection, in their order: a connection never returns to an earlier one."""
+
+    CONNECTING = 0
+    OPEN = 1
+    CLOSING = 2
+    """Nothing can be sent any more: a side has sent its closing message, broken the protocol or ended its bytes. The
+    server has `close_s` to end the stream."""
+    CLOSED = 3
+    """The stream has ended."""
+    TIMED_OUT = 4
+    """The server gave no sign of life for `idle_s`, and the stream was dropped."""
+
+
+_OPEN = WebSocketState.OPEN  # read for each message: one lookup instead of two
+
+
+class WebSocket:
+    """A connection that carries whole messages; made by `connect`."""
 
     __slots__ = (
         "_arrival",
-        "_beginning",
-        "_buffer",
         "_close_s",
-        "_gone",
-        "_heard_at",
-        "_heard_enough",
+        "_discards_messages",
         "_host",
         "_idle_s",
-        "_is_leaving",
-        "_is_mute",
-        "_is_partial",
-        "_is_reading",
-        "_is_text",
         "_listener",
+        "_listening",
         "_log",
         "_loop",
-        "_room",
+        "_protocol",
+        "_reader",
+        "_state",
         "_stream",
         "_timer",
-        "_tls",
-        "_unparsed_bytes",
         "_unread",
-        "_uri",
-        "_wants_no_more",
-        "_websocket",
-        "is_open",
     )
 
     def __init__(
         self, uri: WebSocketURI, host: str, *, idle_s: float, close_s: float, log: ConnectionLog | None
     ) -> None:
         self._loop = asyncio.get_running_loop()
-        self._uri = uri
         self._host = host
         self._idle_s = idle_s
         self._close_s = close_s
-        # where what goes over the connection is recorded
+        # records everything that goes over the connection
         self._log = log
-        self._websocket = ClientProtocol(uri, max_size=MAX_MESSAGE_BYTES, logger=_WebsocketsLogger(logger))
-        # where bytes come in, shared with others: what is left there is gone
-        self._buffer = _read_buffer(self._loop)
-        # exists from `connection_made` on; what encrypts exists before, so that nothing ever goes out without
-        self._stream: asyncio.Transport | None = None
-        self._tls = TlsConnection(uri.host) if uri.secure else None
-        self._gone: asyncio.Future[None] = self._loop.create_future()
-        self.is_open: bool = False
-        """Whether nothing is known that would keep a message from being sent."""
-        # whole messages, and the beginning of one that is not complete
+        self._protocol = ClientProtocol(uri, max_size=MAX_MESSAGE_BYTES, logger=_quiet_logger)
+        self._stream = ByteStream(self)
+        self._reader = MessageReader(self._protocol)
+        self._state = WebSocketState.CONNECTING
+        # complete messages that are not received yet
         self._unread: list[str | bytes] = []
-        self._wants_no_more = False
-        self._beginning = bytearray()
-        self._is_text = False
-        self._is_partial = False
-        # what came in of a frame that the protocol waits for the rest of; infinite where that is not known
-        self._unparsed_bytes: float = math.inf
-        self._is_reading = True
-        # who takes messages as they come in, and is told when it is over
+        # set by `close`: messages that still come are of no use
+        self._discards_messages = False
+        # receives each message at once, and the future on which `listen` waits for the end
         self._listener: Callable[[str | bytes], bool] | None = None
-        self._heard_enough: asyncio.Future[None] = self._gone
-        # who waits: for anything to come in, for room to send, for the connection to be gone
+        self._listening: asyncio.Future[None] | None = None
+        # pending while `receive` or the handshake waits for anything to come in
         self._arrival: asyncio.Future[None] | None = None
-        self._room: asyncio.Future[None] | None = None
-        # that nothing is heard any more, since when, that the goodbye is said, and what happens if that stays so
-        self._is_mute = False
-        self._heard_at = 0.0
-        self._is_leaving = False
+        # the next check for signs of life while open, the deadline of the end while closing
         self._timer: asyncio.TimerHandle | None = None
 
     def __repr__(self) -> str:
-        return f"<WebSocket {self._host} {self._websocket.state.name.lower()}>"
+        return f"<WebSocket {self._host} {self._state.name.lower()}>"
 
     @property
     def local_address(self) -> tuple[str, int] | None:
-        """This end's host and port, which tell one connection from another."""
-        return None if self._stream is None else self._stream.get_extra_info("sockname")[:2]
+        """This end's host and port, which differ from connection to connection."""
+        return self._stream.local_address
 
     # --- opening -----------------------------------------------------------------------------------------------------
 
     @classmethod
     async def connect(
-        cls, target: Destination, *, connect_s: float, idle_s: float, close_s: float, log: ConnectionLog | None = None
+        cls,
+        endpoint: Destination,
+        *,
+        connect_s: float,
+        idle_s: float,
+        close_s: float,
+        network: NetworkOptions = _FROM_ENVIRONMENT,
+        log: ConnectionLog | None = None,
     ) -> WebSocket:
-        """Connect and shake hands.
+        """Connect and complete the handshake.
 
-        `idle_s` is how long the other side may stay without any sign of life before it is given up, `close_s` how long
-        it may take to close; `log` records everything.
+        Args:
+            endpoint: the destination.
+            connect_s: the deadline of the whole.
+            idle_s: how long the server may give no sign of life before the connection counts as lost.
+            close_s: how long the server may take to close.
+            network: the TLS context and the proxy.
+            log: records everything.
 
         Raises:
-            ASRError: as the target makes it from an HTTP answer.
-            ConfigurationError: the URL is malformed, or a header, or the proxy that the environment names.
-            ConnectionLostError: nobody is there.
+            ASRError: the error that the endpoint makes of an HTTP response.
+            ConfigurationError: the URL, a header, the proxy or the TLS context cannot be used.
+            ConnectionLostError: the server or the proxy cannot be reached.
             DeadlineError: not within `connect_s`.
-            RemoteProtocolError: somebody is there who does not speak WebSocket.
+            RemoteProtocolError: the server does not speak WebSocket.
         """
-        uri = _parse_url(target.url)
-        _check_headers(target.headers)
-        host = target.host
-        with _our_errors(host, f"no connection to {host} within {connect_s:g} s (Timeouts.connect)"):
+        uri = _parse_url(endpoint.url)
+        _check_headers(endpoint.headers)
+        host = endpoint.host
+        server = Server("wss" if uri.secure else "ws", uri.host, uri.port, host)
+        with _mapped_errors(host, f"no connection to {host} within {connect_s:g} s (Timeouts.connect)"):
             self = cls(uri, host, idle_s=idle_s, close_s=close_s, log=log)
             try:
                 async with asyncio.timeout(connect_s):
-                    await open_stream(lambda: self, uri, host, user_agent=target.headers.get("User-Agent"))
-                    await self._shake_hands(target.headers)
+                    user_agent = endpoint.headers.get("User-Agent")
+                    await open_stream(self._stream, server, network, user_agent=user_agent)
+                    await self._shake_hands(endpoint.headers)
             except InvalidStatus as refusal:
                 self._drop()
-                raise self._refused(target, refusal.response) from None
+                raise self._refused(endpoint, refusal.response) from None
             except BaseException:
                 self._drop()
                 raise
         if self.is_open:  # not closed again at once
-            self._watch_for_life()
+            self._watch_idle()
         return self
 
     async def _shake_hands(self, headers: dict[str, str]) -> None:
-        request = self._websocket.connect()
+        request = self._protocol.connect()
         if "Authorization" in headers and "Authorization" in request.headers:
-            del request.headers["Authorization"]  # the URL's; a header of two credentials says nothing
+            del request.headers["Authorization"]  # the URL's: a request with two credentials is ambiguous
         request.headers.update(headers)
-        self._websocket.send_request(request)
-        self._write()
-        while self._websocket.state is State.CONNECTING and self._websocket.handshake_exc is None:
-            await self._something_new()
-        if self._tls is not None and self._tls.failure is not None:
-            raise self._tls.failure
-        if self._websocket.handshake_exc is not None:
-            raise self._websocket.handshake_exc
+        self._protocol.send_request(request)
+        self._flush()
+        while self._protocol.state is State.CONNECTING and self._protocol.handshake_exc is None:
+            await self._wait_for_arrival()
+        if self._stream.tls_failure is not None:
+            raise self._stream.tls_failure
+        if self._protocol.handshake_exc is not None:
+            raise self._protocol.handshake_exc
 
-    def _refused(self, target: Destination, response: Response) -> ASRError:
+    def _refused(self, endpoint: Destination, response: Response) -> ASRError:
         headers = dict(response.headers.raw_items())
         body = bytes(response.body or b"")
         if self._log is not None:
             self._log.record_refusal(response.status_code, headers, body)
-        return target.refused(response.status_code, headers, body)
+        return endpoint.refused(response.status_code, headers, body)
 
     # --- sending -----------------------------------------------------------------------------------------------------
 
+    @property
+    def is_open(self) -> bool:
+        """True if nothing is known that keeps a message from being sent."""
+        return self._state is _OPEN
+
     def send(self, message: Message) -> bool:
-        """Send one message, at once.
+        """Send one message at once.
 
         Returns:
-            Whether the network keeps up with what is sent; who sends much waits where it does not (`drain`).
+            `is_writable`. A caller that sends much waits where it is False (`drain`).
 
         Raises:
-            ConnectionLostError: the connection is gone.
-            RemoteProtocolError: the other side broke the WebSocket protocol.
+            ConnectionLostError: the connection is lost.
+            RemoteProtocolError: the server broke the WebSocket protocol.
         """
-        if not self.is_open:
-            raise self._end()
+        if self._state is not _OPEN:
+            raise self._end_error()
         if self._log is not None:
-            self._log.record_sent(message)  # before it goes: its answer must not stand in front of it
+            self._log.record_sent(message)  # first: the answer must stand behind it
         if isinstance(message, str):
-            self._websocket.send_text(message.encode())
-            self._write()
-            return self._room is None
-        stream, tls = self._stream, self._tls
-        assert stream is not None  # noqa: S101 - it is open
-        if tls is None:
-            stream.write(binary_frame(message))
+            self._protocol.send_text(message.encode())
+            self._flush()
         else:
-            tls.encrypt(binary_frame(message))
-            stream.write(tls.to_send())
-        return self._room is None
+            self._stream.write(binary_frame(message))
+        return self._stream.is_writable
 
     @property
     def is_writable(self) -> bool:
-        """Whether the network keeps up with what is sent."""
-        return self._room is None
+        """True if the network keeps up with the messages that are sent."""
+        return self._stream.is_writable
 
     def call_when_writable(self, callback: Callable[[], None]) -> None:
         """Call once when the network has caught up, or never will; at once if it has."""
-        if self._room is None:
-            callback()
-        else:
-            self._room.add_done_callback(lambda _room: callback())
+        self._stream.call_when_writable(callback)
 
     async def drain(self) -> None:
         """Return when the network has caught up, or never will."""
-        if self._room is not None:
-            await asyncio.shield(self._room)
+        await self._stream.drain()
 
-    def _write(self) -> None:
-        """Hand to the network what the protocol has to say."""
-        stream, tls = self._stream, self._tls
-        if stream is None or stream.is_closing():
-            return
-        if tls is None:
-            for data in self._websocket.data_to_send():
-                if data:
-                    stream.write(data)
-                elif stream.can_write_eof():
-                    stream.write_eof()
-            return
-        if tls.is_open:
-            for data in self._websocket.data_to_send():
-                if data:
-                    tls.encrypt(data)
-                else:
-                    tls.say_goodbye()
-        if encrypted := tls.to_send():
-            stream.write(encrypted)
+    def _flush(self) -> None:
+        """Write the bytes that the protocol has to send."""
+        for data in self._protocol.data_to_send():
+            if self._stream.is_closing:
+                return
+            if data:
+                self._stream.write(data)
+            else:
+                self._stream.write_eof()
 
     # --- receiving ---------------------------------------------------------------------------------------------------
 
     async def receive(self) -> str | bytes:
-        """Wait for the next message.
+        """Return the next message.
 
         Raises:
-            ConnectionLostError: the connection ended, however politely, or gave no sign of life for `idle_s`.
-            RemoteProtocolError: the other side broke the WebSocket protocol, or sent more than `MAX_MESSAGE_BYTES`.
+            ConnectionLostError: the connection ended, in good order too, or gave no sign of life for `idle_s`.
+            RemoteProtocolError: the server broke the WebSocket protocol, or sent more than `MAX_MESSAGE_BYTES`.
         """
         while not self._unread:
             if not self.is_open:
-                raise self._end()
-            await self._something_new()
-        return self._next_unread()
+                raise self._end_error()
+            await self._wait_for_arrival()
+        return self._pop_unread()
 
-    async def listen(self, take: Callable[[str | bytes], bool]) -> None:
-        """Have each message taken at once, as it comes in, until `take` has heard enough and returns True.
+    async def listen(self, on_message: Callable[[str | bytes], bool]) -> None:
+        """Call `on_message` with each message in the call that receives it, until it returns True.
 
         Raises:
             ASRError: as `receive`.
-            Exception: what `take` raised.
+            Exception: an exception of `on_message`.
         """
         while self._unread:
-            if take(self._next_unread()):
+            if on_message(self._pop_unread()):
                 return
         if not self.is_open:
-            raise self._end()
-        self._listener = take
-        self._heard_enough = self._loop.create_future()
+            raise self._end_error()
+        self._listener = on_message
+        self._listening = self._loop.create_future()
         try:
-            await self._heard_enough
+            await self._listening
         finally:
-            self._listener = None
+            self._listener = self._listening = None
 
-    def _tell(self, listener: Callable[[str | bytes], bool], message: str | bytes) -> None:
-        try:
-            if listener(message):
-                self._stop_telling(None)
-        except Exception as error:  # noqa: BLE001 - it belongs to the one who listens, not to the event loop
-            self._stop_telling(error)
-
-    def _stop_telling(self, error: Exception | None) -> None:
-        self._listener = None
-        if self._heard_enough.done():
-            return
-        if error is None:
-            self._heard_enough.set_result(None)
-        else:
-            self._heard_enough.set_exception(error)
-
-    def _next_unread(self) -> str | bytes:
-        message = self._unread.pop(0)
-        if len(self._unread) < MAX_UNREAD:
-            self._read_on()
-        return message
-
-    def _read_on(self) -> None:
-        if self._is_reading:
-            return
-        self._is_reading = True
-        self._heard_at = self._loop.time()
-        if self._stream is not None:
-            self._stream.resume_reading()
-
-    async def _something_new(self) -> None:
-        """Wait until something has come in, or the connection has ended; one at a time."""
+    async def _wait_for_arrival(self) -> None:
+        """Return when anything has come in or the connection has ended; for one caller at a time."""
         self._arrival = self._loop.create_future()
         try:
             await self._arrival
         finally:
             self._arrival = None
 
-    def _take(self, events: list[Event]) -> None:
-        """Hand on the messages that are whole now, up to one that is none."""
-        try:
-            for event in events:
-                if isinstance(event, Frame) and event.opcode < Opcode.CLOSE:  # from there on it is control frames
-                    message = self._put_together(event)
-                    if message is not None:
-                        self._hand_on(message)
-        except UnicodeDecodeError as error:
-            self._websocket.fail(CloseCode.INVALID_DATA, f"{error.reason} at position {error.start}")
+    def _pop_unread(self) -> str | bytes:
+        message = self._unread.pop(0)
+        if len(self._unread) < MAX_UNREAD:
+            self._stream.resume_reading()
+        return message
 
-    def _put_together(self, frame: Frame) -> str | bytes | None:
-        """Put the pieces of a message together; None while it is not complete."""
-        if frame.opcode is not Opcode.CONT:
-            self._is_text = frame.opcode is Opcode.TEXT
-        data, self._is_partial = frame.data, not frame.fin
-        if self._is_partial or self._beginning:
-            self._beginning += data
-            if self._is_partial:
-                return None
-            data, self._beginning = self._beginning, bytearray()
-        return str(data, "utf-8") if self._is_text else bytes(data)
-
-    def _hand_on(self, message: str | bytes) -> None:
-        if self._log is not None:
-            self._log.record_received(message)
-        if self._listener is not None:
-            self._tell(self._listener, message)
-        elif not self._wants_no_more:
-            self._unread.append(message)
-
-    # --- what the event loop calls -----------------------------------------------------------------------------------
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """The bytes have a way."""
-        self._stream = cast("asyncio.Transport", transport)
-        self._stream.set_write_buffer_limits(high=MAX_UNSENT_BYTES)
-
-    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - the size is ours to choose
-        """Where bytes may be put."""
-        return self._buffer
-
-    def buffer_updated(self, nbytes: int) -> None:
-        """So many bytes came in."""
-        self._heard_at = self._loop.time()
-        tls, data = self._tls, self._buffer[:nbytes]
-        if tls is not None:
-            data = memoryview(tls.receive(bytes(data)))
-        is_between_messages = not (self._unparsed_bytes or self._is_partial)
-        text = whole_text(data) if is_between_messages and self._listener is not None else None
+    def data_received(self, data: memoryview) -> None:
+        """Deliver the messages that the bytes complete; called by the stream."""
+        text = text_of(data) if self._listener is not None and self._reader.is_between_messages else None
         if text is None:
             self._parse(bytes(data))
         else:
-            self._hand_on(text)
-        if tls is not None and tls.is_over:
-            self._end_tls()
+            self._deliver(text)
 
     def _parse(self, data: bytes) -> None:
-        """Let the protocol see what came in, whatever it is."""
-        is_answer = self._websocket.state is State.CONNECTING
-        if data:
-            self._websocket.receive_data(data)
-        self._write()
-        self._see_state()
-        events = self._websocket.events_received()
-        self._take(events)
-        self._measure_rest(data, events, is_answer=is_answer)
-        if self._websocket.close_expected():
-            self._write()
-            self._leave_in_time()
-        if len(self._unread) >= MAX_UNREAD and self._is_reading and self._stream is not None:
-            self._is_reading = False
+        messages = self._reader.receive(data)
+        self._flush()
+        self._follow_protocol()
+        for message in messages:
+            self._deliver(message)
+        if self._protocol.close_expected():
+            self._flush()
+            self._advance(WebSocketState.CLOSING)
+        if len(self._unread) >= MAX_UNREAD:
             self._stream.pause_reading()
-        self._wake()
+        self._notify()
 
-    def _measure_rest(self, data: bytes, events: list[Event], *, is_answer: bool) -> None:
-        """Find out whether the protocol waits for the rest of something."""
-        if is_answer:  # to the request for the handshake, and perhaps more
-            _, blank_line, behind = data.partition(b"\r\n\r\n")
-            self._unparsed_bytes = len(behind) if blank_line else math.inf
+    def _deliver(self, message: str | bytes) -> None:
+        if self._log is not None:
+            self._log.record_received(message)
+        if self._listener is None:
+            if not self._discards_messages:
+                self._unread.append(message)
+            return
+        try:
+            if self._listener(message):
+                self._end_listening(None)
+        except Exception as error:  # noqa: BLE001 - raised by `listen`, not in the event loop
+            self._end_listening(error)
+
+    def _end_listening(self, error: Exception | None) -> None:
+        self._listener = None
+        listening = self._listening
+        if listening is None or listening.done():
+            return
+        if error is None:
+            listening.set_result(None)
         else:
-            self._unparsed_bytes += len(data)
-        for event in events:
-            if isinstance(event, Frame):
-                self._unparsed_bytes -= wire_bytes(len(event.data))
+            listening.set_exception(error)
 
-    def _end_tls(self) -> None:
-        """Nothing more can be read, whether the other side said so or broke TLS: the end of the bytes says no more."""
-        self.eof_received()
-        if self._stream is not None:
-            self._stream.close()
+    # --- state -------------------------------------------------------------------------------------------------------
 
-    def eof_received(self) -> None:
-        """No more bytes come; the stream closes itself then, when it has sent what it has, if it can in time."""
-        self._websocket.receive_eof()
-        self._write()
-        self._leave_in_time()
-        self._wake()
+    def _advance(self, state: WebSocketState) -> None:
+        """Enter a state, unless the connection is in it or in a later one; each state has a timer of its own."""
+        if state <= self._state:
+            return
+        self._state = state
+        if state is not _OPEN:
+            self._stop_timer()
+        if state is WebSocketState.CLOSING:  # it is the server that ends the stream (RFC 6455, section 7.1.1)
+            self._timer = self._loop.call_later(self._close_s, self._drop)
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - that it is over says all
-        """The bytes have no way any more."""
-        self._websocket.receive_eof()
-        self._stop_timer()
-        if not self._gone.done():
-            self._gone.set_result(None)
-        self._wake()
+    def _follow_protocol(self) -> None:
+        """Bring the state up to that of the library's protocol."""
+        protocol_state = self._protocol.state
+        if protocol_state is State.OPEN:
+            self._advance(WebSocketState.OPEN)
+        elif protocol_state is not State.CONNECTING:
+            self._advance(WebSocketState.CLOSING)
 
-    def pause_writing(self) -> None:
-        """The network does not keep up."""
-        self._room = self._loop.create_future()
-
-    def resume_writing(self) -> None:
-        """It has caught up."""
-        room, self._room = self._room, None
-        if room is not None and not room.done():
-            room.set_result(None)
-
-    def _wake(self) -> None:
-        """Something has happened: let the one who waits see what."""
-        self._see_state()
+    def _notify(self) -> None:
+        """Let waiting callers see what has changed."""
+        self._follow_protocol()
         if self._arrival is not None and not self._arrival.done():
             self._arrival.set_result(None)
-        if self.is_open:
+        if self._state is _OPEN:
             return
-        self.resume_writing()  # there never will be room
+        self._stream.resume_writing()  # nothing more will be sent
         if self._listener is not None:
-            self._stop_telling(self._end())
-
-    def _see_state(self) -> None:
-        self.is_open = self._websocket.state is State.OPEN and not self._is_mute
+            self._end_listening(self._end_error())
 
     # --- signs of life -----------------------------------------------------------------------------------------------
 
-    def _watch_for_life(self) -> None:
+    def _watch_idle(self) -> None:
         self._stop_timer()
-        self._timer = self._loop.call_at(self._heard_at + self._idle_s / 2, self._look, self._heard_at)
+        last_at = self._stream.last_received_at
+        self._timer = self._loop.call_at(last_at + self._idle_s / 2, self._check_idle, last_at)
 
-    def _look(self, heard_at: float) -> None:
-        """Half the time has passed: if there was nothing since, ask.
+    def _check_idle(self, last_at: float) -> None:
+        """Send a ping if nothing was received for half of `idle_s`.
 
-        A connection that is not read has no way to answer.
+        A connection that is not read cannot show that its server lives.
         """
-        if not self._is_reading:
-            self._heard_at = self._loop.time()
-        if self._heard_at != heard_at:
-            self._watch_for_life()
+        stream = self._stream
+        if not stream.is_reading:
+            stream.last_received_at = self._loop.time()
+        if stream.last_received_at != last_at:
+            self._watch_idle()
             return
-        self._websocket.send_ping(os.urandom(4))
-        self._write()
-        # from now on, not from what was heard: this may come late, after the machine was asleep
-        self._timer = self._loop.call_later(self._idle_s / 2, self._look_again, heard_at)
+        self._protocol.send_ping(os.urandom(4))
+        self._flush()
+        # from now on, not from the last sign of life: after a sleep of the machine this call comes late
+        self._timer = self._loop.call_later(self._idle_s / 2, self._check_pong, last_at)
 
-    def _look_again(self, heard_at: float) -> None:
-        """The other half has passed: if there was no answer either, it is lost."""
-        if self._heard_at == heard_at and self._is_reading:
-            self._is_mute = True
+    def _check_pong(self, last_at: float) -> None:
+        """Drop the connection if nothing was received in the other half either."""
+        if self._stream.last_received_at == last_at and self._stream.is_reading:
+            self._advance(WebSocketState.TIMED_OUT)
             self._drop()
-            self._wake()
+            self._notify()
         else:
-            self._watch_for_life()
+            self._watch_idle()
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
@@ -513,20 +420,18 @@ class WebSocket(asyncio.BufferedProtocol):
     # --- the end -----------------------------------------------------------------------------------------------------
 
     async def close(self) -> None:
-        """Say goodbye and close; bounded by the connection's `close_s`."""
+        """Close in good order; bounded by `close_s`."""
         if self._log is not None:
             self._log.record_close(1000, "", by="client")
-        # what still comes is for nobody, but the other side's goodbye is behind it
-        self._wants_no_more = True
+        # messages that still come have no reader, but the server's closing message is behind them
+        self._discards_messages = True
         self._unread.clear()
-        self._read_on()
-        if self._websocket.state is State.OPEN:
-            self._websocket.send_close(CloseCode.NORMAL_CLOSURE)
-            self.is_open = False
-            self._write()
-            self._leave_in_time()
-        if self._stream is not None:
-            await asyncio.shield(self._gone)
+        self._stream.resume_reading()
+        if self._protocol.state is State.OPEN:
+            self._protocol.send_close(CloseCode.NORMAL_CLOSURE)
+            self._flush()
+            self._advance(WebSocketState.CLOSING)
+        await self._stream.wait_closed()
 
     def abort(self) -> None:
         """Drop the connection at once."""
@@ -536,38 +441,46 @@ class WebSocket(asyncio.BufferedProtocol):
 
     def _drop(self) -> None:
         self._stop_timer()
-        if self._stream is not None:
-            self._stream.abort()
+        self._stream.abort()
 
-    def _leave_in_time(self) -> None:
-        """The goodbye is said: it is the server that closes, if it does so in time."""
-        if not self._is_leaving:
-            self._is_leaving = True
-            self._stop_timer()
-            self._timer = self._loop.call_later(self._close_s, self._drop)
+    def eof_received(self) -> None:
+        """Begin the end: no more bytes come; called by the stream."""
+        self._protocol.receive_eof()
+        self._flush()
+        self._advance(WebSocketState.CLOSING)
+        self._notify()
 
-    def _end(self) -> ASRError:
-        """Make the error that says how it ended, and record that."""
-        close = self._websocket.close_rcvd
+    def connection_lost(self) -> None:
+        """End; called by the stream."""
+        self._protocol.receive_eof()
+        self._advance(WebSocketState.CLOSED)
+        self._notify()
+
+    def _end_error(self) -> ASRError:
+        """Make the error for the end of the connection, and record the end."""
+        close = self._protocol.close_rcvd
         if self._log is not None:
-            self._log.record_close(
-                1006 if close is None else close.code, "" if close is None else close.reason, by="server"
-            )
-        if self._is_mute:
+            code, reason = (1006, "") if close is None else (close.code, close.reason)
+            self._log.record_close(code, reason, by="server")
+        if self._state is WebSocketState.TIMED_OUT:
             text = f"lost the connection to {self._host}: no sign of life for {self._idle_s:g} s (Timeouts.idle)"
             return ConnectionLostError(text, retryable=True)
-        if close is None and self._tls is not None and self._tls.failure is not None:
-            text = f"lost the connection to {self._host}: TLS failed: {tls_reason(self._tls.failure)}"
+        failure = self._stream.tls_failure
+        if close is None and failure is not None:
+            text = f"lost the connection to {self._host}: TLS failed: {tls_reason(failure)}"
             return ConnectionLostError(text, retryable=True, code="1006")
-        return _closed_error(close, self._websocket.close_sent, self._host)
+        return _closed_error(close, self._protocol.close_sent, self._host)
+
+
+# --- before and after ------------------------------------------------------------------------------------------------
 
 
 @functools.lru_cache(maxsize=64)  # thousands of connections go to the same few places
 def _parse_url(url: str) -> WebSocketURI:
-    """Take the URL apart. What is wrong is told without showing it: it may hold a password."""
+    """Parse the URL. No error shows it: it may hold a password."""
     try:
         uri = parse_uri(url)
-        uri.host.encode("idna")  # as the system does it later on, with an error of its own
+        uri.host.encode("idna")  # as the system does later, with an error of its own
     except InvalidURI as error:
         raise ConfigurationError(f"not a WebSocket URL: {error.msg}") from None
     except ValueError:
@@ -576,53 +489,37 @@ def _parse_url(url: str) -> WebSocketURI:
 
 
 def _check_headers(headers: dict[str, str]) -> None:
-    """Refuse what would break the request apart, a line end behind a key for instance; the library would show it."""
+    """Refuse headers that break the request, such as a line end behind a key; the library would show the key."""
     for name, value in headers.items():
         if not (value.isascii() and value.isprintable()):
             raise ConfigurationError(
-                f"the header {name} can only be of printable ASCII characters: look for a line end, a blank or a "
-                "letter that is not ASCII in what it is made of, such as the key"
+                f"the header {name} can only hold printable ASCII characters: look for a line end, a blank or a "
+                "letter that is not ASCII in its source, such as the key"
             )
 
 
-_read_buffers: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, memoryview] = weakref.WeakKeyDictionary()
-
-
-def _read_buffer(loop: asyncio.AbstractEventLoop) -> memoryview:
-    """Where all connections of a loop read into: each takes what came in before the next one reads.
-
-    Without it asyncio takes 256 KiB from the system for each read, and gives it back. The loops of Windows read in the
-    background, so there each connection needs its own.
-    """
-    if sys.platform == "win32":
-        return memoryview(bytearray(READ_BYTES))
-    buffer = _read_buffers.get(loop)
-    if buffer is None:
-        buffer = _read_buffers[loop] = memoryview(bytearray(READ_BYTES))
-    return buffer
-
-
 @contextmanager
-def _our_errors(host: str, deadline_text: str) -> Iterator[None]:
-    """Turn what `websockets`, TLS and the system raise while connecting into ours."""
+def _mapped_errors(host: str, deadline_text: str) -> Iterator[None]:
+    """Turn the errors of `websockets`, TLS and the system into this library's while connecting."""
     try:
         yield
     except ASRError:
         raise
-    except InvalidHandshake as error:
-        if isinstance(error.__cause__, EOFError):  # how the library says that the answer broke off
+    except (EOFError, InvalidHandshake) as error:
+        # with an EOFError as the cause the library reports an HTTP response that breaks off
+        if isinstance(error, EOFError) or isinstance(error.__cause__, EOFError):
             text = f"lost the connection to {host}: it ended during the handshake"
             raise ConnectionLostError(text, retryable=True) from None
         raise RemoteProtocolError(f"{host} does not speak WebSocket: {error}") from None
     except TimeoutError:
         raise DeadlineError(deadline_text, retryable=True) from None
     except OSError as error:
-        raise unreachable(host, error) from None
+        raise connect_error(host, error) from None
 
 
 def _closed_error(received: Close | None, sent: Close | None, host: str) -> ASRError:
     if received is None and sent is not None and sent.code in _FINAL_CLOSE_CODES:
-        # closed from this side, by the library, because of what it received
+        # the library closed the connection because of a message that it received
         reason = sent.reason or f"close code {sent.code}"
         if sent.code == CloseCode.MESSAGE_TOO_BIG:
             reason = f"a message of more than {MAX_MESSAGE_BYTES // 1024**2} MiB"

@@ -1,25 +1,28 @@
-"""The two WebSocket messages that make up a stream (RFC 6455, section 5.2), written and read in one step.
+"""WebSocket frames (RFC 6455, section 5.2) as bytes: a fast writer, a fast reader, and messages made of frames.
 
-The library's protocol does it too, in a dozen; audio goes out ten times a second, and was a third of a stream's cost,
-results come in some times a second, and were a tenth. Everything else is the library's. So is the masking.
+Does not know sockets. The library's protocol reads and writes frames too, in a dozen steps. Two kinds make up a session
+and are handled here in one step: audio goes out ten times a second and was a third of a session's cost, results come in
+a few times a second and were a tenth. Everything else is left to the library.
 """
 
 from __future__ import annotations
 
 import functools
+import math
 import os
 import struct
 from typing import TYPE_CHECKING
 
-try:
-    from websockets.speedups import apply_mask
-except ImportError:  # not compiled for this system
-    from websockets.utils import apply_mask
+from websockets.frames import CloseCode, Frame, Opcode
+from websockets.protocol import State
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-__all__ = ["binary_frame", "whole_text", "wire_bytes"]
+    from websockets.client import ClientProtocol
+    from websockets.protocol import Event
+
+__all__ = ["MessageReader", "binary_frame", "text_of", "wire_bytes"]
 
 FIN_AND_TEXT = 0x81
 FIN_AND_BINARY = 0x82
@@ -29,19 +32,41 @@ _pack_medium = struct.Struct("!BBH").pack
 _pack_long = struct.Struct("!BBQ").pack
 
 KEYS_AT_ONCE = 1024
-"""A call of the system for each frame is a cost that many sessions feel."""
+"""With many sessions a system call for each frame's key shows in the CPU time."""
 
 _keys: Iterator[tuple[bytes]] = iter(())
-"""Masking keys that nobody has used."""
+"""Masking keys that are not used yet."""
+
+
+# --- writing ---------------------------------------------------------------------------------------------------------
+
+
+def _mask(payload: bytes | memoryview, key: bytes) -> bytes:
+    """Mask a payload (RFC 6455, section 5.3), all bytes in one operation on long integers."""
+    size = len(payload)
+    keys = int.from_bytes((key * (size // 4 + 1))[:size], "little")
+    return (int.from_bytes(payload, "little") ^ keys).to_bytes(size, "little")
+
+
+def _find_mask() -> Callable[[bytes | memoryview, bytes], bytes]:
+    """Return the compiled masking of `websockets`, which its documentation does not name; else the one above."""
+    try:
+        from websockets.speedups import apply_mask  # noqa: PLC0415
+    except ImportError:  # not compiled for this system, or no longer there
+        return _mask
+    return apply_mask
+
+
+_apply_mask = _find_mask()
 
 
 def binary_frame(payload: bytes | memoryview) -> bytes:
-    """Make the bytes that carry the payload as one whole message."""
+    """Return the bytes that carry a payload as one whole message."""
     key = next(_keys, None) or _new_key()
-    return b"".join((_binary_header(len(payload)), key[0], apply_mask(payload, key[0])))
+    return b"".join((_binary_header(len(payload)), key[0], _apply_mask(payload, key[0])))
 
 
-@functools.lru_cache(maxsize=64)  # a stream's frames are all of one length but for the last
+@functools.lru_cache(maxsize=64)  # the frames of a session are all of one length, except for the last
 def _binary_header(size: int) -> bytes:
     if size < 126:
         return _pack_short(FIN_AND_BINARY, MASKED | size)
@@ -51,21 +76,24 @@ def _binary_header(size: int) -> bytes:
 
 
 def _new_key() -> tuple[bytes]:
-    """Of the next lot of keys, the first. The system makes them: a proxy on the way cannot guess one (section 10.3)."""
-    global _keys  # noqa: PLW0603 - what is drawn ahead is everybody's
+    """Return the first of a new lot of keys; the system makes them, so a proxy cannot guess one (section 10.3)."""
+    global _keys  # noqa: PLW0603 - the keys are shared by all connections
     keys = _keys = struct.iter_unpack("4s", os.urandom(4 * KEYS_AT_ONCE))
     return next(keys)
 
 
-def whole_text(data: memoryview) -> str | None:
-    """The text, if this is one text message in one frame, as a server sends it, and nothing else; None otherwise."""
+# --- reading ---------------------------------------------------------------------------------------------------------
+
+
+def text_of(data: memoryview) -> str | None:
+    """Return the text if the bytes are one text message in one frame, as servers send it; None for anything else."""
     size = len(data)
     if size < 2 or data[0] != FIN_AND_TEXT:
         return None
     length, begins_at = data[1], 2
     if length == 126 and size >= 4:
         length, begins_at = data[2] << 8 | data[3], 4
-    if length + begins_at != size:  # nor can it be where the length is longer, or says that there is a mask
+    if length + begins_at != size:  # a longer length and the bit of a mask do not pass this either
         return None
     try:
         return str(data[begins_at:], "utf-8")
@@ -74,7 +102,68 @@ def whole_text(data: memoryview) -> str | None:
 
 
 def wire_bytes(length: int) -> int:
-    """How many bytes a server's frame takes with so long a payload."""
+    """Return the size of a server's frame with a payload of this length."""
     if length < 126:
         return 2 + length
     return (4 if length < 65_536 else 10) + length
+
+
+class MessageReader:
+    """The reading side of one connection: received bytes in, whole messages out."""
+
+    __slots__ = ("_fragments", "_is_text", "_protocol", "_unparsed_bytes", "is_between_messages")
+
+    def __init__(self, protocol: ClientProtocol) -> None:
+        self._protocol = protocol
+        # the beginning of a message that is not complete; None between messages
+        self._fragments: bytearray | None = None
+        self._is_text = False
+        # how much of a frame the protocol holds while it waits for the rest; infinite before the handshake is complete
+        self._unparsed_bytes: float = math.inf
+        self.is_between_messages: bool = False
+        """True if the next byte begins a new message, so that `text_of` may read it. Read for each message."""
+
+    def receive(self, data: bytes) -> list[str | bytes]:
+        """Parse bytes of any kind; return the messages that are complete now, up to the first invalid one.
+
+        The protocol then has its answers to send, and knows what the server broke, if it did.
+        """
+        is_handshake = self._protocol.state is State.CONNECTING
+        self._protocol.receive_data(data)
+        events = self._protocol.events_received()
+        messages: list[str | bytes] = []
+        try:
+            for event in events:
+                if isinstance(event, Frame) and event.opcode < Opcode.CLOSE:  # from there on: control frames
+                    message = self._join(event)
+                    if message is not None:
+                        messages.append(message)
+        except UnicodeDecodeError as error:
+            self._protocol.fail(CloseCode.INVALID_DATA, f"{error.reason} at position {error.start}")
+        self._count_unparsed(data, events, is_handshake=is_handshake)
+        self.is_between_messages = not self._unparsed_bytes and self._fragments is None
+        return messages
+
+    def _join(self, frame: Frame) -> str | bytes | None:
+        """Join the fragments of a message; None while it is not complete."""
+        if frame.opcode is not Opcode.CONT:
+            self._is_text = frame.opcode is Opcode.TEXT
+        data = frame.data
+        if self._fragments is not None or not frame.fin:
+            fragments = self._fragments = self._fragments or bytearray()
+            fragments += data
+            if not frame.fin:
+                return None
+            data, self._fragments = fragments, None
+        return str(data, "utf-8") if self._is_text else bytes(data)
+
+    def _count_unparsed(self, data: bytes, events: list[Event], *, is_handshake: bool) -> None:
+        """Find out whether the protocol waits for the rest of a frame."""
+        if is_handshake:
+            _, blank_line, behind = data.partition(b"\r\n\r\n")
+            self._unparsed_bytes = len(behind) if blank_line else math.inf
+        else:
+            self._unparsed_bytes += len(data)
+        for event in events:
+            if isinstance(event, Frame):
+                self._unparsed_bytes -= wire_bytes(len(event.data))

@@ -171,13 +171,13 @@ REFUSED = "refused to connect to asr.example with HTTP"
     [
         (
             b"HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic\r\n\r\n",
-            (ConnectionLostError, f"{REFUSED} 407: it takes http://user:password@host:port", False),
+            (ConnectionLostError, f"{REFUSED} 407: it requires credentials, http://user:password@host:port", False),
         ),
         (b"HTTP/1.1 403 Forbidden\r\n\r\n", (ConnectionLostError, f"{REFUSED} 403", False)),
         (b"HTTP/1.1 502 Bad Gateway\r\n\r\n", (ConnectionLostError, f"{REFUSED} 502", True)),
         (
             b"SSH-2.0-OpenSSH_9.6\r\n",
-            (RemoteProtocolError, "cannot be used: did not receive a valid HTTP response from proxy", False),
+            (RemoteProtocolError, "cannot be used: its response is not HTTP", False),
         ),
         (b"", (ConnectionLostError, "closed the connection to asr.example", True)),
     ],
@@ -232,7 +232,10 @@ async def test_a_proxy_changes_nothing_about_who_has_to_be_trusted(monkeypatch: 
         monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{proxy.port}")
         _, error = await stream(far_away("wss"))
     assert isinstance(error, ConnectionLostError)
-    assert str(error) == "the certificate of asr.example is not trusted: unable to get local issuer certificate"
+    assert str(error) == (
+        "the certificate of asr.example is not trusted: unable to get local issuer certificate; name the file of its "
+        "certificate authority in SSL_CERT_FILE or ssl_context=; a proxy that inspects TLS has an authority of its own"
+    )
 
 
 def test_a_proxy_that_never_answers_ends_at_the_connect_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -264,17 +267,21 @@ async def test_a_socks_proxy_says_which_package_it_needs(monkeypatch: pytest.Mon
     )
 
 
+MALFORMED = "its host or port is malformed (in a password, write / as %2F, ? as %3F, # as %23)"
+FOLLOWED = "nothing may follow the port (in a password, write / as %2F, ? as %3F, # as %23)"
+
+
 @pytest.mark.parametrize(
     ("url", "why"),
     [
-        ("proxy.example:3128", "scheme proxy.example isn't supported"),
-        ("ftp://proxy.example:3128", "scheme ftp isn't supported"),
-        ("http://:3128", "hostname isn't provided"),
-        (f"http://{PASSWORD}@proxy.example:3128", "username provided without password"),
-        ("http://proxy.example:3128/path", "path is meaningless"),
-        ("http://proxy.example:port", "it is malformed"),
-        (f"http://me:a/{PASSWORD}@proxy.example", "path is meaningless"),
-        ("http://[::1:3128", "it is malformed"),
+        ("proxy.example:3128", "it has no scheme, such as http://"),
+        ("ftp://proxy.example:3128", "its scheme must be one of http, https, socks5, socks5h, socks4, socks4a"),
+        ("http://:3128", "it has no host"),
+        (f"http://{PASSWORD}@proxy.example:3128", "it has a user without a password"),
+        ("http://proxy.example:3128/path", FOLLOWED),
+        ("http://proxy.example:port", MALFORMED),
+        (f"http://me:a/{PASSWORD}@proxy.example", MALFORMED),
+        ("http://[::1:3128", MALFORMED),
     ],
 )
 async def test_a_proxy_that_cannot_be_one_is_told_without_its_secrets(
@@ -284,5 +291,5 @@ async def test_a_proxy_that_cannot_be_one_is_told_without_its_secrets(
     _, error = await stream(far_away("wss"))
     assert isinstance(error, ConfigurationError)
     assert str(error) == (
-        f"the proxy in the environment must be http://host:port or http://user:password@host:port: {why}"
+        f"the proxy in the environment (https_proxy) must be http://host:port or http://user:password@host:port: {why}"
     )

@@ -17,7 +17,7 @@ from websockets.sync.server import ServerConnection as SyncConnection
 from websockets.sync.server import serve as serve_in_thread
 
 from asr_async import ConfigurationError, ConnectionLostError, DashScope, DeadlineError, Paraformer, Timeouts, connect
-from asr_async._net.tls import TlsConnection, _context_for
+from asr_async._net.tls import TlsConnection, TlsState, _context_for, default_context
 from asr_async._net.websocket import WebSocket
 
 from ..support.certificates import server_ssl_context, trust_by_environment
@@ -136,6 +136,12 @@ async def test_a_session_leaves_nothing_open(trusted: trustme.CA) -> None:
 # --- who is on the other side ----------------------------------------------------------------------------------------
 
 
+TRUST_ADVICE = (
+    "name the file of its certificate authority in SSL_CERT_FILE or ssl_context=; a proxy that inspects TLS has an "
+    "authority of its own"
+)
+
+
 def untrusted(authority: trustme.CA) -> ssl.SSLContext:
     return server_ssl_context(trustme.CA())
 
@@ -151,7 +157,7 @@ def expired(authority: trustme.CA) -> ssl.SSLContext:
 @pytest.mark.parametrize(
     ("tls", "why"),
     [
-        (untrusted, "unable to get local issuer certificate"),
+        (untrusted, f"unable to get local issuer certificate; {TRUST_ADVICE}"),
         (of_another_host, "IP address mismatch, certificate is not valid for '127.0.0.1'."),
         (expired, "certificate has expired"),
     ],
@@ -528,15 +534,15 @@ class Pair:
     """Both sides of TLS, without a network."""
 
     def __init__(self, server: ssl.SSLContext) -> None:
-        self.client = TlsConnection("127.0.0.1")
+        self.client = TlsConnection(default_context(), "127.0.0.1")
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self.server = server.wrap_bio(self._incoming, self._outgoing, server_side=True)
         for _ in range(4):
-            self._incoming.write(self.client.to_send())
+            self._incoming.write(self.client.data_to_send())
             with contextlib.suppress(ssl.SSLWantReadError):
                 self.server.do_handshake()
             assert self.client.receive(self._outgoing.read()) == b""
-        assert self.client.is_open
+        assert self.client.state is TlsState.OPEN
 
     def say(self, data: bytes) -> bytes:
         """What goes over the network when the server says this."""
@@ -552,7 +558,7 @@ class Pair:
 def test_what_came_in_front_of_a_failure_is_not_lost(trusted: trustme.CA) -> None:
     pair = Pair(server_ssl_context(trusted))
     assert pair.client.receive(pair.say(b"the end") + b"\x17\x03\x03\x00\x20" + bytes(32)) == b"the end"
-    assert pair.client.is_over
+    assert pair.client.state is TlsState.CLOSED
     assert pair.client.failure is not None
     pair.client.encrypt(b"too late")
 
@@ -560,7 +566,7 @@ def test_what_came_in_front_of_a_failure_is_not_lost(trusted: trustme.CA) -> Non
 def test_what_came_in_front_of_a_goodbye_is_not_lost(trusted: trustme.CA) -> None:
     pair = Pair(server_ssl_context(trusted))
     assert pair.client.receive(pair.say(b"the end") + pair.say_goodbye()) == b"the end"
-    assert pair.client.is_over
+    assert pair.client.state is TlsState.CLOSED
     assert pair.client.failure is None
 
 
@@ -568,4 +574,4 @@ def test_bytes_one_by_one_mean_the_same(trusted: trustme.CA) -> None:
     pair = Pair(server_ssl_context(trusted))
     came = b"".join(pair.client.receive(bytes([byte])) for byte in pair.say(b"in pieces"))
     assert came == b"in pieces"
-    assert not pair.client.is_over
+    assert pair.client.state is TlsState.OPEN

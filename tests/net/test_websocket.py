@@ -244,14 +244,15 @@ class Written(asyncio.Transport):
 
 def bring(transport: WebSocket, data: bytes) -> None:
     """Have this come in at once."""
-    transport.get_buffer(-1)[: len(data)] = data
-    transport.buffer_updated(len(data))
+    stream = transport._stream
+    stream.get_buffer(-1)[: len(data)] = data
+    stream.buffer_updated(len(data))
 
 
 async def told(pieces: Iterable[bytes], *, with_handshake: bytes = b"") -> tuple[list[str | bytes], str | None]:
     """What somebody hears who takes each message as it comes in, and what ends it."""
     transport, stream = WebSocket(parse_uri(URL), "example.test", idle_s=9.0, close_s=CLOSE_S, log=None), Written()
-    transport.connection_made(stream)
+    transport._stream.connection_made(stream)
     handshake = asyncio.create_task(transport._shake_hands({}))
     await asyncio.sleep(0)
     bring(transport, switch(stream.data.decode()) + with_handshake)
@@ -269,7 +270,7 @@ async def told(pieces: Iterable[bytes], *, with_handshake: bytes = b"") -> tuple
         await asyncio.sleep(0)
     error = str(listening.exception()) if listening.done() else None
     listening.cancel()
-    transport.connection_lost(None)
+    transport._stream.connection_lost(None)
     await asyncio.wait([listening])
     return heard, error
 
@@ -434,7 +435,7 @@ def test_a_slow_reader_does_not_make_the_messages_pile_up() -> None:
 async def test_a_connection_that_was_lost_while_nobody_read_it_is_left_at_once() -> None:
     async with connected(Flood()) as transport:
         async with asyncio.timeout(5):
-            while transport._is_reading:  # noqa: ASYNC110 - nobody is told
+            while transport._stream.is_reading:  # noqa: ASYNC110 - nobody is told
                 await asyncio.sleep(0)
         transport.abort()
         await transport.close()
@@ -730,7 +731,7 @@ async def test_a_key_that_no_header_can_hold_is_told_without_it_and_nothing_is_s
     async with answering(lambda _: b"", requests=requests) as port:
         with pytest.raises(ConfigurationError) as caught:
             await connect(f"ws://127.0.0.1:{port}/", headers={"Authorization": f"Bearer {key}"})
-    assert "the header Authorization can only be of printable ASCII characters" in str(caught.value)
+    assert "the header Authorization can only hold printable ASCII characters" in str(caught.value)
     assert "secret" not in str(caught.value)
     assert "\n" not in str(caught.value)
     assert requests == []

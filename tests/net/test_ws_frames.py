@@ -9,7 +9,7 @@ from websockets.frames import Frame, Opcode
 from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
 
-from asr_async._net.ws_frames import KEYS_AT_ONCE, binary_frame, whole_text, wire_bytes
+from asr_async._net.ws_frames import KEYS_AT_ONCE, binary_frame, text_of, wire_bytes
 
 
 def read_back(data: bytes) -> list[tuple[Opcode, bool, bytes]]:
@@ -60,12 +60,12 @@ def sent(data: bytes, opcode: Opcode = Opcode.TEXT, *, fin: bool = True, mask: b
 @given(st.text(max_size=40_000))
 def test_a_text_in_one_frame_is_read(text: str) -> None:
     data = text.encode()
-    assert whole_text(memoryview(sent(data))) == (text if len(data) < 65_536 else None)
+    assert text_of(memoryview(sent(data))) == (text if len(data) < 65_536 else None)
 
 
 @pytest.mark.parametrize("size", [0, 1, 125, 126, 127, 65_535])
 def test_at_the_boundaries_of_the_length_field_a_text_is_read(size: int) -> None:
-    assert whole_text(memoryview(sent(b"x" * size))) == "x" * size
+    assert text_of(memoryview(sent(b"x" * size))) == "x" * size
 
 
 @given(st.text(max_size=300), st.data())
@@ -74,8 +74,8 @@ def test_a_text_of_which_something_is_missing_or_behind_which_something_stands_i
 ) -> None:
     frame = sent(text.encode())
     cut = data.draw(st.integers(0, len(frame) - 1))
-    assert whole_text(memoryview(frame)[:cut]) is None
-    assert whole_text(memoryview(frame + data.draw(st.binary(min_size=1, max_size=9)))) is None
+    assert text_of(memoryview(frame)[:cut]) is None
+    assert text_of(memoryview(frame + data.draw(st.binary(min_size=1, max_size=9)))) is None
 
 
 @pytest.mark.parametrize(
@@ -94,8 +94,8 @@ def test_a_text_of_which_something_is_missing_or_behind_which_something_stands_i
     ],
     ids=["first", "later", "binary", "ping", "pong", "close", "masked", "long", "extended", "not UTF-8"],
 )
-def test_what_is_no_whole_text_is_left_to_the_library(data: bytes) -> None:
-    assert whole_text(memoryview(data)) is None
+def test_what_is_no_text_of_is_left_to_the_library(data: bytes) -> None:
+    assert text_of(memoryview(data)) is None
 
 
 @pytest.mark.parametrize("size", [0, 125, 126, 65_535, 65_536])
