@@ -1,1 +1,1 @@
-"""Event loop tools that sessions by the thousand need: one shared timer, an event without a queue."""
+"""Tools of the event loop for thousands of sessions: a shared timer, an event without a queue, a set of tasks."""

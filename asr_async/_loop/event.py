@@ -1,7 +1,7 @@
-"""A flag that can be waited for, with the face of `asyncio.Event`.
+"""An event with the interface of `asyncio.Event` that needs almost no memory while no task waits for it.
 
-The standard one keeps a queue from the start, 700 bytes of it, and a session has a dozen of them that nobody waits for
-most of the time. This one holds nothing until somebody waits, and then no more than a future.
+`asyncio.Event` creates a queue of 700 bytes at once, and a session has a dozen events, most of which no task waits for
+most of the time. This one holds nothing until a task waits, and then a list with a future.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ __all__ = ["LightEvent"]
 
 
 class LightEvent:
-    """Set or not; waiting ends when it is set, even if it is cleared again at once."""
+    """An event. `set` wakes all tasks that wait, also if `clear` follows at once."""
 
     __slots__ = ("_is_set", "_waiters")
 
@@ -24,24 +24,24 @@ class LightEvent:
         return f"<LightEvent {'set' if self._is_set else 'not set'}>"
 
     def is_set(self) -> bool:
-        """Whether `wait` returns at once."""
+        """Return True if the event is set, so that `wait` returns a future that is done."""
         return self._is_set
 
     def set(self) -> None:
-        """Let all go on that wait."""
+        """Set the event and wake all tasks that wait for it."""
         self._is_set = True
         if self._waiters is not None:
             waiters, self._waiters = self._waiters, None
             for waiter in waiters:
-                if not waiter.done():  # not given up meanwhile
+                if not waiter.done():  # it may have been cancelled
                     waiter.set_result(None)
 
     def clear(self) -> None:
-        """Have the next ones wait."""
+        """Clear the event: those that wait from now on wait for the next `set`."""
         self._is_set = False
 
     def wait(self) -> asyncio.Future[None]:
-        """What is done when it is set, at once if it is; to be awaited. One that is cancelled waits no more."""
+        """Return a future that is done when the event is set, at once if it is set. Await it, or cancel it."""
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         if self._is_set:
             waiter.set_result(None)

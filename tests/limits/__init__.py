@@ -1,1 +1,1 @@
-"""Tests of `limits`."""
+"""Tests of `asr_async._limits`."""

@@ -1,1 +1,1 @@
-"""Tests of `loop`."""
+"""Tests of `asr_async._loop`."""
