@@ -108,38 +108,42 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """How many sessions and starts a client allows itself, for each account and model.
+    """The sessions and starts that a client allows itself, for each account and model.
 
-    Who would exceed a limit waits: first come, first served. All clients of an event loop count together, of several
-    processes and machines with `shared`; each client holds itself to its own numbers. The members of a `Fallback` are
-    counted apart. When the vendor refuses because of too many (`RateLimitedError`), nobody starts with that account and
-    model for as long as it asks, or for a second, and twice as long each time, up to 30 seconds.
+    A session that would exceed a limit waits, in the order of arrival. All clients of an event loop are counted
+    together, and with `shared` those of several processes and machines; each client keeps to its own limits. The
+    members of a `Fallback` are counted separately. When the vendor refuses a session because there are too many
+    (`RateLimitedError`), no session starts with that account and model for the time that the vendor requests; without
+    a request, for a second, and twice as long after each further refusal, up to 30 seconds.
 
     Raises:
-        ConfigurationError: a value out of range, or a URL that is not one of Redis.
+        ConfigurationError: a value is out of range, or the URL is not one of Redis.
     """
 
     max_sessions: int | None = None
-    """Sessions at once. None, since no vendor publishes a number: any. A session counts from before its first
-    connection until it has ended, while it reconnects too."""
+    """The most sessions at once. None, the default, is no limit, since no vendor publishes a number. A session counts
+    from before its first connection until it has ended, also while it reconnects."""
     starts_per_second: int | Literal["published"] | None = "published"
-    """Starts of tasks in any second, whatever second: of sessions, and of connections that replace another. New
-    connections are held to the same number. "published" is the vendor's figure for the model (`models()` has it), on
-    this machine (`Local()`) and where there is none, any; None is any."""
+    """The most starts of tasks in any second: of new sessions, and of connections that replace another. The same number
+    limits new connections. "published" is the number that the vendor publishes for the model (see `models()`); there is
+    no limit where it publishes none, and on this machine (`Local()`). None is no limit."""
     wait: float = 30.0
-    """Seconds that a session waits for its place, and each connection for its turn; then a `DeadlineError`."""
+    """The longest time in seconds that a session waits until it may begin, and each of its connections until it may be
+    made; then a `DeadlineError` is raised."""
     shared: str | None = None
-    """The Redis (5 or later) where processes and machines count together: `redis://host:6379/0`, `rediss://...` with
-    TLS, or `unix:///path`; extra `redis`. It has to answer within 50 ms for a start to be made. A killed process's
-    sessions count for 30 seconds more. While Redis is not to be reached no session begins (`ConnectionLostError`);
-    running ones go on, until they need another connection."""
+    """The URL of the Redis (5 or later) in which processes and machines are counted together: `redis://host:6379/0`,
+    `rediss://...` with TLS, or `unix:///path`; needs the extra `redis`. A start is only made if Redis replies within
+    50 ms. The sessions of a process that was killed count for 30 seconds more. While Redis is unreachable, no session
+    starts (`ConnectionLostError`); open sessions continue until they need another connection."""
 
     def __post_init__(self) -> None:
-        for name, word in (("max_sessions", None), ("starts_per_second", "published")):
+        for name, other, alternatives in (
+            ("max_sessions", None, " or None"),
+            ("starts_per_second", "published", ", 'published' or None"),
+        ):
             value = getattr(self, name)
-            if value is not None and value != word and (type(value) is not int or value < 1):
-                words = f"{word!r} or " if word else ""
-                raise ConfigurationError(f"Limits({name}={value!r}): must be a whole number, 1 or more, {words}None")
+            if value is not None and value != other and (type(value) is not int or value < 1):
+                raise ConfigurationError(f"Limits({name}={value!r}): must be a positive whole number{alternatives}")
         if not isinstance(self.wait, int | float) or not self.wait > 0:
             raise ConfigurationError(f"Limits(wait={self.wait!r}): must be a positive number of seconds")
         if self.shared is not None:
@@ -152,18 +156,19 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Pool(msgspec.Struct, frozen=True, kw_only=True):
-    """How many connections a client keeps between sessions.
+    """The connections that a client keeps open between sessions, for vendors that accept several tasks on one.
 
     Raises:
-        ConfigurationError: a value out of range.
+        ConfigurationError: a value is out of range.
     """
 
     warm: int = 0
-    """How many are held ready at each place that sessions go to, so that a session begins without a handshake. They are
-    opened in the background after the first session there, or by `Client.warm`, and replaced when they are taken, lost
-    or old. Only where the vendor takes several tasks on one connection."""
+    """The connections that are kept ready at each endpoint, so that a session starts without a handshake. They are
+    opened in the background after the first session at the endpoint, or by `Client.warm`, and replaced when they are
+    used, lost or too old."""
     max_idle: int = 8
-    """0 closes each connection behind its session. What is beyond closes the one that would be closed first anyway."""
+    """The most connections that are kept in all. 0 closes each connection after its session. A further connection
+    replaces the one that would be closed next."""
 
     def __post_init__(self) -> None:
         for name in ("max_idle", "warm"):
@@ -172,18 +177,18 @@ class Pool(msgspec.Struct, frozen=True, kw_only=True):
                 raise ConfigurationError(f"Pool({name}={value!r}): must be a whole number, 0 or more")
         if self.warm > self.max_idle:
             raise ConfigurationError(
-                f"Pool(warm={self.warm}, max_idle={self.max_idle}): no more can be warm than may wait; raise max_idle"
+                f"Pool(warm={self.warm}, max_idle={self.max_idle}): warm must not exceed max_idle; raise max_idle"
             )
 
 
 def _check_redis_url(url: object) -> None:
-    """Refuse what is not a URL of Redis. No text says what was given: it may hold a password."""
+    """Refuse a value that is not a URL of Redis. The error does not show the value: it may contain a password."""
     form = "must be redis://host:port/0, rediss://host:port/0 or unix:///path"
     if not isinstance(url, str):
         raise ConfigurationError(f"Limits(shared=...): {form}")
     try:
         parts = urlsplit(url)
-        _ = parts.port  # looked at when it is asked for
+        _ = parts.port  # validated only when it is read
     except ValueError:
         raise ConfigurationError(f"Limits(shared=...): {form}") from None
     if parts.scheme not in REDIS_SCHEMES or not (parts.path if parts.scheme == "unix" else parts.hostname):
@@ -191,6 +196,6 @@ def _check_redis_url(url: object) -> None:
 
 
 def without_credentials(url: str) -> str:
-    """Return a Redis URL as errors and `repr` may show it."""
+    """Return a URL without user, password and query, for errors and `repr`."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"

@@ -447,7 +447,7 @@ def test_a_warmth_that_is_no_number_is_refused(warm: Any) -> None:
 
 
 def test_more_warm_connections_than_may_wait_are_refused() -> None:
-    with pytest.raises(ConfigurationError, match=r"^Pool\(warm=9, max_idle=8\): no more can be warm than may wait"):
+    with pytest.raises(ConfigurationError, match=r"^Pool\(warm=9, max_idle=8\): warm must not exceed max_idle"):
         Pool(warm=9)
 
 

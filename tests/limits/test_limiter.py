@@ -1,4 +1,4 @@
-"""How many sessions at once and how many starts in a second: the rules by values, sessions in virtual time."""
+"""Tests of the limits of a client in virtual time: sessions at once, starts per second, refusals of the vendor."""
 
 from __future__ import annotations
 
@@ -49,21 +49,21 @@ SECOND = bytes(32_000)
 # --- sessions --------------------------------------------------------------------------------------------------------
 
 
-class Starts:
-    """A server that notes when connections and tasks come, and how many tasks run at once."""
+class StartRecorder:
+    """A server script that records when connections and tasks start, and how many tasks run at once."""
 
     def __init__(self) -> None:
         self.connected_at: list[float] = []
-        self.at: list[float] = []
+        self.started_at: list[float] = []
         self.running = 0
-        self.most = 0
+        self.most_running = 0
 
-    async def behave(self, connection: ServerConnection) -> None:
+    async def run(self, connection: ServerConnection) -> None:
         self.connected_at.append(asyncio.get_running_loop().time())
         task_id = await start_task(connection)
-        self.at.append(asyncio.get_running_loop().time())
+        self.started_at.append(asyncio.get_running_loop().time())
         self.running += 1
-        self.most = max(self.most, self.running)
+        self.most_running = max(self.most_running, self.running)
         await read_until_finish(connection)
         await send_final(connection, task_id, "there")
         self.running -= 1
@@ -71,25 +71,26 @@ class Starts:
         await connection.wait_closed()
 
     def most_in_any_second(self) -> int:
-        return max(sum(at <= other < at + 1.0 for other in self.at) for at in self.at)
+        return max(sum(at <= other < at + 1.0 for other in self.started_at) for at in self.started_at)
 
 
 @asynccontextmanager
-async def counted(**limits: object) -> AsyncIterator[tuple[Client, Starts]]:
-    starts = Starts()
+async def recorded_client(**limits: object) -> AsyncIterator[tuple[Client, StartRecorder]]:
+    """Yield a client with limits, and what its server records."""
+    recorder = StartRecorder()
     async with (
-        scripted_server(starts.behave) as service,
+        scripted_server(recorder.run) as service,
         Client(service, limits=Limits(**limits), retry=Retry(attempts=0)) as client,  # type: ignore[arg-type]
     ):
-        yield client, starts
+        yield client, recorder
 
 
-def test_fifty_sessions_at_ten_per_second_start_in_order_and_in_four_seconds() -> None:
+def test_fifty_sessions_at_ten_per_second_start_in_order_and_take_four_seconds() -> None:
     async def scenario() -> None:
-        async with counted(starts_per_second=10) as (client, starts):
+        async with recorded_client(starts_per_second=10) as (client, recorder):
             order = list[int]()
 
-            async def one(number: int) -> None:
+            async def stream(number: int) -> None:
                 async with client.session(Paraformer()) as session:
                     order.append(number)
                     async for _ in session.stream([SECOND], pace=None):
@@ -97,32 +98,32 @@ def test_fifty_sessions_at_ten_per_second_start_in_order_and_in_four_seconds() -
 
             async with asyncio.TaskGroup() as group:
                 for number in range(50):
-                    group.create_task(one(number))
+                    group.create_task(stream(number))
         assert sorted(order) == list(range(50))
         assert [sorted(order[i : i + 10]) for i in range(0, 50, 10)] == [
             list(range(i, i + 10)) for i in range(0, 50, 10)
         ]
-        assert starts.most_in_any_second() == 10
-        assert 4.0 < starts.at[-1] - starts.at[0] < 4.5
-        # who waits for a turn has no connection yet
-        assert len([at for at in starts.connected_at if at < 1.0]) == 10
+        assert recorder.most_in_any_second() == 10
+        assert 4.0 < recorder.started_at[-1] - recorder.started_at[0] < 4.5
+        # sessions that wait have no connection yet
+        assert len([at for at in recorder.connected_at if at < 1.0]) == 10
 
     run_virtual(scenario)
 
 
 def test_sessions_beyond_the_limit_wait_until_one_has_ended() -> None:
     async def scenario() -> None:
-        async with counted(max_sessions=3) as (client, starts):
+        async with recorded_client(max_sessions=3) as (client, recorder):
             await asyncio.gather(*(client.transcribe([SECOND], Paraformer()) for _ in range(12)))
-        assert len(starts.at) == 12
-        assert starts.most == 3
+        assert len(recorder.started_at) == 12
+        assert recorder.most_running == 3
 
     run_virtual(scenario)
 
 
-def test_a_place_is_free_as_soon_as_the_vendor_has_confirmed_the_end() -> None:
+def test_a_session_no_longer_counts_when_the_vendor_has_confirmed_its_end() -> None:
     async def scenario() -> None:
-        async with counted(max_sessions=1, wait=1) as (client, _), client.session(Paraformer()) as session:
+        async with recorded_client(max_sessions=1, wait=1) as (client, _), client.session(Paraformer()) as session:
             async for _ in session.stream([SECOND], pace=None):
                 pass
             await asyncio.sleep(1)
@@ -132,7 +133,7 @@ def test_a_place_is_free_as_soon_as_the_vendor_has_confirmed_the_end() -> None:
     run_virtual(scenario)
 
 
-def test_a_place_is_given_back_by_a_session_that_fails_is_cancelled_or_is_left() -> None:
+def test_a_session_no_longer_counts_when_it_failed_was_cancelled_or_was_left() -> None:
     async def scenario() -> None:
         async with serve(SCRIPT, faults=[Fail(code="InvalidParameter", at="start", connection=1)]) as emulator:
             service = DashScope("key", endpoint=emulator.dashscope_url)
@@ -156,9 +157,9 @@ async def endless() -> AsyncIterator[bytes]:
         await asyncio.sleep(1)
 
 
-def test_who_is_cancelled_while_it_waits_leaves_nothing_behind() -> None:
+def test_sessions_that_are_cancelled_while_they_wait_leave_nothing_behind() -> None:
     async def scenario() -> None:
-        async with counted(max_sessions=1, starts_per_second=1, wait=5) as (client, starts):
+        async with recorded_client(max_sessions=1, starts_per_second=1, wait=5) as (client, recorder):
             async with client.session(Paraformer()):
                 waiting = [asyncio.create_task(client.transcribe([SECOND], Paraformer())) for _ in range(5)]
                 await asyncio.sleep(0.5)
@@ -167,14 +168,14 @@ def test_who_is_cancelled_while_it_waits_leaves_nothing_behind() -> None:
                 await asyncio.wait(waiting)
                 assert all(task.cancelled() for task in waiting)
             assert (await client.transcribe([SECOND], Paraformer())).text == "there"
-            assert len(starts.at) == 2
+            assert len(recorder.started_at) == 2
 
     run_virtual(scenario)
 
 
-def test_waiting_for_a_place_has_a_deadline_that_says_which_limit_and_how_many_wait() -> None:
+def test_the_error_of_a_session_that_waited_too_long_names_the_limit_and_how_many_wait() -> None:
     async def scenario() -> None:
-        async with counted(max_sessions=1, wait=3) as (client, _), client.session(Paraformer()):
+        async with recorded_client(max_sessions=1, wait=3) as (client, _), client.session(Paraformer()):
             first = asyncio.create_task(client.transcribe([SECOND], Paraformer()))
             await asyncio.sleep(2)
             second = asyncio.create_task(client.transcribe([SECOND], Paraformer()))
@@ -190,13 +191,13 @@ def test_waiting_for_a_place_has_a_deadline_that_says_which_limit_and_how_many_w
     run_virtual(scenario)
 
 
-def test_waiting_for_a_start_has_a_deadline_too() -> None:
+def test_the_error_of_a_start_that_waited_too_long_names_the_limit() -> None:
     async def scenario() -> None:
-        async with counted(starts_per_second=2, wait=2) as (client, starts):
+        async with recorded_client(starts_per_second=2, wait=2) as (client, recorder):
             tasks = [asyncio.create_task(client.transcribe([SECOND], Paraformer())) for _ in range(10)]
             await asyncio.wait(tasks)
             errors = [str(error) for task in tasks if (error := task.exception()) is not None]
-            assert len(starts.at) == 4
+            assert len(recorder.started_at) == 4
             assert len(errors) == 6
             for message in errors:
                 assert message.startswith(
@@ -206,19 +207,19 @@ def test_waiting_for_a_start_has_a_deadline_too() -> None:
     run_virtual(scenario)
 
 
-def test_waiting_does_not_use_up_the_deadlines_of_the_connection() -> None:
+def test_the_deadlines_of_a_connection_do_not_run_while_it_waits_for_a_permit() -> None:
     async def scenario() -> None:
-        async with counted(starts_per_second=1) as (client, starts):
+        async with recorded_client(starts_per_second=1) as (client, recorder):
             await asyncio.gather(*(client.transcribe([SECOND], Paraformer()) for _ in range(20)))
-            assert len(starts.at) == 20
+            assert len(recorder.started_at) == 20
 
     run_virtual(scenario)
 
 
-def test_all_clients_of_an_event_loop_count_together() -> None:
+def test_all_clients_of_an_event_loop_share_the_limits() -> None:
     async def scenario() -> None:
-        starts = Starts()
-        async with scripted_server(starts.behave) as service, AsyncExitStack() as stack:
+        recorder = StartRecorder()
+        async with scripted_server(recorder.run) as service, AsyncExitStack() as stack:
             limits = Limits(starts_per_second=4)
             clients = [await stack.enter_async_context(Client(service, limits=limits)) for _ in range(3)]
             jobs = [client.transcribe([SECOND], Paraformer()) for client in clients for _ in range(4)]
@@ -226,13 +227,13 @@ def test_all_clients_of_an_event_loop_count_together() -> None:
             await asyncio.gather(*jobs)
             async with connect(Paraformer(), service, limits=limits):
                 pass
-        assert len(starts.at) == 15
-        assert starts.most_in_any_second() == 4
+        assert len(recorder.started_at) == 15
+        assert recorder.most_in_any_second() == 4
 
     run_virtual(scenario)
 
 
-def test_models_and_accounts_are_counted_apart() -> None:
+def test_models_and_accounts_are_counted_separately() -> None:
     limits = Limits()
 
     def key(service: DashScope | Huawei, options: Options) -> str:
@@ -250,10 +251,10 @@ def test_models_and_accounts_are_counted_apart() -> None:
     assert key(huawei, Rasr()) != key(Huawei(ak="a", sk="s", project_id="p2", region="r"), Rasr())
 
 
-def test_the_members_of_a_fallback_are_counted_apart() -> None:
+def test_the_members_of_a_fallback_are_counted_separately() -> None:
     async def scenario() -> None:
-        first, second = Starts(), Starts()
-        async with scripted_server(first.behave) as one, scripted_server(second.behave) as other:
+        first, second = StartRecorder(), StartRecorder()
+        async with scripted_server(first.run) as one, scripted_server(second.run) as other:
             fallback = Fallback([(one, Paraformer()), (other, FunASR())])
             async with Client(fallback, limits=Limits(max_sessions=2, wait=1)) as client:
                 sessions = [client.session(fallback.options) for _ in range(4)]
@@ -269,7 +270,7 @@ def test_the_members_of_a_fallback_are_counted_apart() -> None:
     run_virtual(scenario)
 
 
-def test_a_reconnect_takes_a_start_and_no_second_place() -> None:
+def test_a_reconnect_counts_as_a_start_but_not_as_a_second_session() -> None:
     async def scenario() -> None:
         faults = [Cut(after_audio_ms=300, connection=1), Cut(after_audio_ms=300, connection=2)]
         async with serve(SCRIPT, faults=faults) as emulator:
@@ -284,7 +285,7 @@ def test_a_reconnect_takes_a_start_and_no_second_place() -> None:
     run_virtual(scenario)
 
 
-def test_a_connection_that_is_used_again_takes_a_start() -> None:
+def test_a_task_on_a_reused_connection_counts_as_a_start() -> None:
     async def scenario() -> None:
         async with serve(SCRIPT) as emulator:
             service = DashScope("key", endpoint=emulator.dashscope_url)
@@ -296,75 +297,76 @@ def test_a_connection_that_is_used_again_takes_a_start() -> None:
     run_virtual(scenario)
 
 
-@pytest.mark.parametrize(("warm", "apart_s"), [(2, 0), (5, 2 * WINDOW_S)])
-def test_connections_that_are_opened_ahead_are_held_to_the_starts_of_a_second(warm: int, apart_s: float) -> None:
+@pytest.mark.parametrize(("warm", "spread_s"), [(2, 0), (5, 2 * WINDOW_S)])
+def test_warm_connections_keep_to_the_limit_of_starts_per_second(warm: int, spread_s: float) -> None:
     async def scenario() -> None:
-        starts = Starts()
-        async with scripted_server(starts.behave) as service:
+        recorder = StartRecorder()
+        async with scripted_server(recorder.run) as service:
             limits = Limits(starts_per_second=2)
             async with Client(service, limits=limits, pool=Pool(warm=warm)) as client:
                 await client.warm(Paraformer())
                 await asyncio.sleep(10)
-        assert len(starts.connected_at) == warm
-        assert starts.connected_at[-1] - starts.connected_at[0] == pytest.approx(apart_s, abs=0.1)
+        assert len(recorder.connected_at) == warm
+        assert recorder.connected_at[-1] - recorder.connected_at[0] == pytest.approx(spread_s, abs=0.1)
 
     run_virtual(scenario)
 
 
-# --- when the vendor says that it is too much ------------------------------------------------------------------------
+# --- refusals of the vendor ------------------------------------------------------------------------------------------
 
 
-async def open_at(client: Client) -> float:
+async def open_session(client: Client) -> float:
+    """Open and close a session, and return the instant at which it was open."""
     async with client.session(Paraformer()):
         return asyncio.get_running_loop().time()
 
 
-def test_nobody_starts_before_the_time_that_the_vendor_asked_for() -> None:
+def test_no_session_starts_before_the_delay_that_the_vendor_requests_is_over() -> None:
     async def scenario() -> None:
         faults = [Refuse(status=429, retry_after_s=7, connection=1)]
         async with serve(SCRIPT, faults=faults) as emulator:
             service = DashScope("key", endpoint=emulator.dashscope_url)
-            async with Client(service) as client, Client(service) as neighbour:
+            async with Client(service) as client, Client(service) as other:
                 with pytest.raises(RateLimitedError):
-                    await open_at(client)
-                times = await asyncio.gather(open_at(client), open_at(neighbour), open_at(client))
+                    await open_session(client)
+                times = await asyncio.gather(open_session(client), open_session(other), open_session(client))
                 assert min(times) == pytest.approx(7, abs=0.1)
                 async with Client(service) as third, third.session(FunASR()):
-                    pass  # another model
+                    pass  # another model is counted separately
 
     run_virtual(scenario)
 
 
-def test_without_a_time_all_rest_for_a_second_and_twice_as_long_when_refused_again() -> None:
+def test_without_a_requested_delay_all_back_off_for_a_second_and_twice_as_long_after_each_refusal() -> None:
     async def scenario() -> None:
         async with serve(SCRIPT, faults=[Throttle(times=3)]) as emulator:
             service = DashScope("key", endpoint=emulator.dashscope_url)
             async with Client(service) as client:
-                heard_at = list[float]()
+                refused_at = list[float]()
                 for _ in range(3):
                     with pytest.raises(RateLimitedError):
-                        await open_at(client)
-                    heard_at.append(asyncio.get_running_loop().time())
-                assert [round(at) for at in heard_at] == [0, 1, 3]
-                assert await open_at(client) == pytest.approx(7, abs=0.2)
-                assert await open_at(client) == pytest.approx(7, abs=0.2)
+                        await open_session(client)
+                    refused_at.append(asyncio.get_running_loop().time())
+                assert [round(at) for at in refused_at] == [0, 1, 3]
+                assert await open_session(client) == pytest.approx(7, abs=0.2)
+                assert await open_session(client) == pytest.approx(7, abs=0.2)
 
     run_virtual(scenario)
 
 
-def test_starts_that_are_refused_together_are_one_reason_to_rest() -> None:
+def test_starts_that_are_refused_together_cause_one_backoff() -> None:
     async def scenario() -> None:
         async with serve(SCRIPT, faults=[Throttle(times=5)]) as emulator:
             service = DashScope("key", endpoint=emulator.dashscope_url)
             async with Client(service) as client:
-                refusals = await asyncio.gather(*(open_at(client) for _ in range(5)), return_exceptions=True)
+                refusals = await asyncio.gather(*(open_session(client) for _ in range(5)), return_exceptions=True)
                 assert all(isinstance(error, RateLimitedError) for error in refusals)
-                assert await open_at(client) == pytest.approx(1, abs=0.2)
+                assert await open_session(client) == pytest.approx(1, abs=0.2)
 
     run_virtual(scenario)
 
 
-def test_a_task_that_is_throttled_in_the_middle_slows_the_others_down() -> None:
+def test_a_task_that_is_throttled_in_mid_stream_slows_the_others_down() -> None:
     async def scenario() -> None:
         faults = [Fail(code="Throttling.AllocationQuota", after_audio_ms=300, connection=1)]
         async with serve(SCRIPT, faults=faults) as emulator:
@@ -372,20 +374,20 @@ def test_a_task_that_is_throttled_in_the_middle_slows_the_others_down() -> None:
             async with Client(service, retry=Retry(attempts=0)) as client:
                 with pytest.raises(RateLimitedError):
                     await client.transcribe([SECOND], Paraformer())
-                assert await open_at(client) == pytest.approx(1, abs=0.2)
+                assert await open_session(client) == pytest.approx(1, abs=0.2)
 
     run_virtual(scenario)
 
 
-def test_a_rest_that_is_longer_than_anybody_waits_is_told_at_the_deadline() -> None:
+def test_the_error_of_a_start_that_waited_too_long_names_a_backoff_that_lasts_longer() -> None:
     async def scenario() -> None:
         async with serve(SCRIPT, faults=[Refuse(status=429, retry_after_s=600, connection=1)]) as emulator:
             service = DashScope("key", endpoint=emulator.dashscope_url)
             async with Client(service) as client:
                 with pytest.raises(RateLimitedError):
-                    await open_at(client)
+                    await open_session(client)
                 with pytest.raises(DeadlineError) as refusal:
-                    await open_at(client)
+                    await open_session(client)
                 assert str(refusal.value) == (
                     "paraformer-realtime-v2: no permit within 30 s (Limits.wait): the vendor reports too many sessions "
                     "or starts, and the backoff lasts 570 s more; others waiting: 0"
@@ -395,7 +397,7 @@ def test_a_rest_that_is_longer_than_anybody_waits_is_told_at_the_deadline() -> N
     run_virtual(scenario)
 
 
-# --- what the numbers are --------------------------------------------------------------------------------------------
+# --- settings --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -407,11 +409,11 @@ def test_a_rest_that_is_longer_than_anybody_waits_is_told_at_the_deadline() -> N
         (QwenAudio(model="qwen-audio-3.1-asr-flash-message"), 20),
         (QwenRealtime(), None),
         (Rasr(), None),
-        (Paraformer(model="paraformer-of-tomorrow", strict=False), None),
+        (Paraformer(model="paraformer-unknown", strict=False), None),
     ],
     ids=lambda value: str(getattr(value, "model", value)),
 )
-def test_options_know_the_published_figure_of_their_model(options: Options, per_second: int | None) -> None:
+def test_options_have_the_published_rate_of_their_model(options: Options, per_second: int | None) -> None:
     assert options.starts_per_second == per_second
 
 
@@ -425,19 +427,17 @@ def test_options_know_the_published_figure_of_their_model(options: Options, per_
         ("ws://127.0.0.1:8080/", Limits(starts_per_second=20), WINDOW_S),
     ],
 )
-def test_the_published_figure_holds_unless_told_otherwise_and_not_on_this_machine(
-    url: str, limits: Limits, seconds: float
-) -> None:
+def test_the_published_rate_is_the_default_except_on_this_machine(url: str, limits: Limits, seconds: float) -> None:
     async def scenario() -> None:
-        target = Endpoint(url=url, headers={}, refused=lambda *_: ASRError("no"), account="a")
+        endpoint = Endpoint(url=url, headers={}, refused=lambda *_: ASRError("no"), account="a")
         limiter = Limiter(limits)
-        await asyncio.gather(*(limiter.session_permit(Paraformer()).wait_to_start(target) for _ in range(21)))
+        await asyncio.gather(*(limiter.session_permit(Paraformer()).wait_to_start(endpoint) for _ in range(21)))
         assert asyncio.get_running_loop().time() == pytest.approx(seconds, abs=0.01)
 
     run_virtual(scenario)
 
 
-async def test_the_embedded_recogniser_has_no_limits_unless_it_is_given_some() -> None:
+async def test_the_embedded_recogniser_has_no_limits_by_default() -> None:
     async with Client(Local(SCRIPT)) as client:
         for _ in range(25):
             async with client.session(Paraformer()):
@@ -447,21 +447,21 @@ async def test_the_embedded_recogniser_has_no_limits_unless_it_is_given_some() -
 @pytest.mark.parametrize(
     ("limits", "message"),
     [
-        ({"max_sessions": 0}, "Limits(max_sessions=0): must be a whole number, 1 or more, None"),
-        ({"max_sessions": 2.5}, "Limits(max_sessions=2.5): must be a whole number, 1 or more, None"),
-        ({"max_sessions": True}, "Limits(max_sessions=True): must be a whole number, 1 or more, None"),
+        ({"max_sessions": 0}, "Limits(max_sessions=0): must be a positive whole number or None"),
+        ({"max_sessions": 2.5}, "Limits(max_sessions=2.5): must be a positive whole number or None"),
+        ({"max_sessions": True}, "Limits(max_sessions=True): must be a positive whole number or None"),
         (
             {"starts_per_second": -1},
-            "Limits(starts_per_second=-1): must be a whole number, 1 or more, 'published' or None",
+            "Limits(starts_per_second=-1): must be a positive whole number, 'published' or None",
         ),
         (
             {"starts_per_second": "many"},
-            "Limits(starts_per_second='many'): must be a whole number, 1 or more, 'published' or None",
+            "Limits(starts_per_second='many'): must be a positive whole number, 'published' or None",
         ),
         ({"wait": 0}, "Limits(wait=0): must be a positive number of seconds"),
     ],
 )
-def test_a_limit_that_cannot_be_is_refused(limits: dict[str, object], message: str) -> None:
+def test_a_wrong_limit_is_refused(limits: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigurationError) as refusal:
         Limits(**limits)  # type: ignore[arg-type]
     assert str(refusal.value) == message
@@ -471,7 +471,7 @@ def test_a_limit_that_cannot_be_is_refused(limits: dict[str, object], message: s
     "url",
     ["localhost:6379", "http://u:hunter2@host", "redis://:hunter2@", "redis://u:hunter2@host:port", "unix://", 6379],
 )
-def test_what_is_no_url_of_redis_is_refused_without_being_repeated(url: object) -> None:
+def test_a_url_that_is_not_one_of_redis_is_refused_and_not_shown(url: object) -> None:
     with pytest.raises(ConfigurationError) as refusal:
         Limits(shared=url)  # type: ignore[arg-type]
     assert str(refusal.value) == (
@@ -479,7 +479,7 @@ def test_what_is_no_url_of_redis_is_refused_without_being_repeated(url: object) 
     )
 
 
-def test_limits_show_themselves_without_the_password_of_their_redis() -> None:
+def test_repr_does_not_show_the_password_of_redis() -> None:
     limits = Limits(max_sessions=5, shared="redis://user:hunter2@example.org:6379/0?password=hunter2")
     assert repr(limits) == (
         "Limits(max_sessions=5, starts_per_second='published', wait=30.0, shared='redis://example.org:6379/0')"
@@ -487,7 +487,7 @@ def test_limits_show_themselves_without_the_password_of_their_redis() -> None:
     assert "hunter2" not in repr(Limiter(limits))
 
 
-async def test_a_missing_extra_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_missing_extra_is_an_error_of_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "redis", None)
     monkeypatch.delitem(sys.modules, "asr_async._limits.redis", raising=False)
     for name in [name for name in sys.modules if name.startswith("redis.")]:
