@@ -1,7 +1,7 @@
 """The embedded recogniser as a service: the emulator on a loopback port, started and stopped with the client.
 
-Any model's options are taken, and spoken to over the real protocol of that model's vendor; what recognises is the
-engine, which says in an error what it cannot do.
+Accepts the options of any model and serves them over the real protocol of that model's vendor. The engine recognises
+the audio, and reports as an error what it does not support.
 """
 
 from __future__ import annotations
@@ -21,10 +21,14 @@ __all__ = ["Local"]
 
 
 class Local:
-    """A recogniser on this machine, without any key: `connect(Paraformer(), service=Local())`.
+    """A recogniser on this machine that needs no credentials: `connect(Paraformer(), service=Local())`.
 
     Args:
-        engine: `"pocketsphinx"` (English, 16 kHz; the extra `local`), or an engine of `asr_async.emulator`.
+        engine: `"pocketsphinx"` (English, 16 kHz; needs the extra `local`), or an engine of `asr_async.emulator`.
+
+    Raises:
+        ConfigurationError: on entering, if no engine has this name, or if the engine needs an extra that is not
+            installed.
     """
 
     def __init__(self, engine: str | Engine = "pocketsphinx") -> None:
@@ -35,7 +39,7 @@ class Local:
         return f"<Local {self._engine!r}>"
 
     async def __aenter__(self) -> Self:
-        # not before it is used: a client of the vendors never loads the server side
+        # imported here: a program that connects to the vendors never loads the server side
         from .emulator import serve  # noqa: PLC0415
 
         self._emulator = await serve(engine=self._engine).__aenter__()
@@ -51,23 +55,29 @@ class Local:
         return vendor_of(options).service().describe(options)
 
     def codec(self, options: Options, *, task_id: str) -> Codec:
-        """The codec of the options' vendor; it knows no address, so it is there before the emulator is."""
+        """Return the codec of the options' vendor; it needs no address, so it works before the emulator has started."""
         return vendor_of(options).service().codec(options, task_id=task_id)
 
     @property
     def vocabularies(self) -> Vocabularies:
-        """None: tables are a vendor's.
+        """Not supported: hot-word tables belong to a vendor's account.
 
         Raises:
             ConfigurationError: always.
         """
-        raise ConfigurationError("Local() keeps no hot-word tables: they are a vendor's, as of DashScope(...)")
+        raise ConfigurationError(
+            "Local() stores no hot-word tables: use the service of a vendor, such as DashScope(...)"
+        )
 
     async def resolve(self, options: Options) -> Endpoint:
-        """The emulator's door for the options' vendor."""
+        """Return the emulator's endpoint for the options' vendor.
+
+        Raises:
+            LocalProtocolError: the emulator is not running.
+        """
         return await self._service_for(options).resolve(options)
 
     def _service_for(self, options: Options) -> Service:
         if self._emulator is None:
-            raise LocalProtocolError("Local() is not started: use it with connect(...) or Client(...)")
+            raise LocalProtocolError("Local() is not running: pass it to connect(...) or Client(...), which start it")
         return vendor_of(options).local_service(self._emulator.address)

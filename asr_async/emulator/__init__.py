@@ -1,9 +1,9 @@
-"""A local service that speaks the vendors' protocols from the other side, with a recogniser or a script behind it.
+"""A local server that speaks the vendors' protocols from the server's side, with a recogniser or a script behind them.
 
 `serve()` opens it on a loopback port. The client of this library, a vendor's official SDK or any WebSocket client can
-be pointed at it; it is as strict as the vendors' documents. Each vendor has one room (`dashscope.py`, `huawei.py`);
-what listens is an `Engine` and knows no protocol. `serve(faults=[...])` lets things go wrong on demand (`faults.py`);
-`replay()` plays a recorded session back. Nothing else in the library imports this package, except what starts it.
+connect to it; it is as strict as the vendors' documents. Each vendor has one package (`dashscope/`, `huawei/`); an
+`Engine` recognises the audio and knows no protocol. `serve(faults=[...])` injects faults on demand (`faults.py`);
+`replay()` plays back a recorded session. No other part of the library imports this package, except to start it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Which keys the emulator lets in: those it was given, and those it has issued for a while."""
+"""The DashScope API keys that the emulator accepts: configured keys, and temporary keys that it has issued."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ __all__ = ["ApiKeys"]
 ISSUED_PREFIX = "st-"
 
 MAX_ISSUED = 1_024
-"""Beyond, the oldest issued key is let in no more."""
+"""Beyond this number, the oldest issued key is no longer accepted."""
 
 
 class ApiKeys:
-    """The keys of one emulator; None for `known` lets every key in but those that look issued and are not (any more).
+    """The keys of one emulator; `known=None` accepts every key, except those that look issued but are not valid.
 
-    Time is the event loop's.
+    Expiry follows the event loop's clock.
     """
 
     def __init__(self, known: Collection[str] | None) -> None:
         self._known = known
         self._expire_at: dict[str, float] = {}
-        """Issued keys, oldest first."""
+        """The issued keys, oldest first."""
 
     def __repr__(self) -> str:
         return f"<ApiKeys {'any' if self._known is None else len(self._known)} known, {len(self._expire_at)} issued>"
 
-    def let_in(self, key: str) -> bool:
-        """Whether this key opens the door now."""
+    def accepts(self, key: str) -> bool:
+        """Return True if this key is valid now."""
         if self._known is not None and key in self._known:
             return True
         if key.startswith(ISSUED_PREFIX):
@@ -40,7 +40,7 @@ class ApiKeys:
         return self._known is None
 
     def issue(self, expires_in_s: int) -> str:
-        """Make a key that is let in for so long."""
+        """Create a key that is valid for this many seconds."""
         key = f"{ISSUED_PREFIX}{uuid.uuid4().hex}"
         self._expire_at[key] = _now() + expires_in_s
         if len(self._expire_at) > MAX_ISSUED:

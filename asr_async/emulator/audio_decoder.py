@@ -1,6 +1,6 @@
-"""Samples out of what a client sends: bare, companded, or behind a WAV header, in pieces of any size.
+"""The decoders of the audio that clients send: bare or companded samples, or WAV, in chunks of any size.
 
-Knows no protocol.
+Know no protocol.
 """
 
 from __future__ import annotations
@@ -16,28 +16,28 @@ __all__ = ["SAMPLE_BYTES", "AudioDecodeError", "G711Decoder", "PcmDecoder", "Wav
 SAMPLE_BYTES = 2
 
 MAX_WAV_CHUNK_BYTES = 1024 * 1024
-"""No header has so much before its samples; what says it has is not waited for."""
+"""The longest RIFF chunk before the samples: no real header has a longer one, so its end is not waited for."""
 
 
 class AudioDecodeError(Exception):
-    """The bytes are not what they were declared to be; the text says why."""
+    """The bytes are not in the declared format; the text gives the reason."""
 
 
 def split_samples(samples: bytes, sample_rate: int, length_ms: int) -> Iterator[bytes]:
-    """Cut samples into pieces of this length; the last may be shorter."""
+    """Yield the samples in pieces of this length; the last one may be shorter."""
     size = max(1, sample_rate * length_ms // 1000) * SAMPLE_BYTES
     for start in range(0, len(samples), size):
         yield samples[start : start + size]
 
 
 class PcmDecoder:
-    """16-bit samples; half a sample at the end of a frame waits for its other half in the next."""
+    """The decoder of 16-bit samples; half a sample at the end of one chunk is completed by the next chunk."""
 
     def __init__(self) -> None:
         self._half = b""
 
     def decode(self, data: bytes) -> bytes:
-        """The whole samples that are there by now."""
+        """Return the samples that are complete."""
         data = self._half + data
         whole = len(data) - len(data) % SAMPLE_BYTES
         self._half = data[whole:]
@@ -59,7 +59,10 @@ def _alaw(code: int) -> int:
 
 
 class G711Decoder:
-    """8-bit samples by ITU-T G.711: sign, segment and step in it; all bits (u-law) or every other (A-law) flipped."""
+    """The decoder of 8-bit samples by ITU-T G.711.
+
+    A code holds sign, segment and step, with all bits inverted (u-law) or every other bit (A-law).
+    """
 
     def __init__(self, law: Literal["ulaw", "alaw"]) -> None:
         expand = {"ulaw": _ulaw, "alaw": _alaw}[law]
@@ -67,7 +70,7 @@ class G711Decoder:
         self._low, self._high = table[0::2], table[1::2]
 
     def decode(self, data: bytes) -> bytes:
-        """The samples, 16 bits each."""
+        """Return the samples, 16 bits each."""
         samples = bytearray(len(data) * SAMPLE_BYTES)
         samples[0::2] = data.translate(self._low)
         samples[1::2] = data.translate(self._high)
@@ -75,72 +78,72 @@ class G711Decoder:
 
 
 class WavDecoder:
-    """16-bit samples behind a RIFF header, which may come in pieces of any size."""
+    """The decoder of 16-bit samples behind a RIFF header; header and samples may arrive in chunks of any size."""
 
     def __init__(self, sample_rate: int) -> None:
         self._sample_rate = sample_rate
-        self._head = bytearray()
+        self._header = bytearray()
         self._riff_seen = False
         self._format_seen = False
         self._audio_left: float | None = None
-        """Bytes until the data chunk ends; None before it begins."""
+        """The bytes until the data chunk ends; None before it begins."""
         self._samples = PcmDecoder()
 
     def decode(self, data: bytes) -> bytes:
-        """The whole samples that are there by now.
+        """Return the samples that are complete.
 
         Raises:
-            AudioDecodeError: the header is none, or of audio that an engine cannot take.
+            AudioDecodeError: this is no WAV header, or it declares audio that an engine does not accept.
         """
         if self._audio_left is None:
-            data = self._after_head(data)
+            data = self._after_header(data)
         if self._audio_left is None:
             return b""
         audio = data[: int(min(self._audio_left, len(data)))]
         self._audio_left -= len(audio)
         return self._samples.decode(audio)
 
-    def _after_head(self, data: bytes) -> bytes:
-        """Read on in the header; once the data chunk has begun, return what there is of it."""
-        self._head += data
+    def _after_header(self, data: bytes) -> bytes:
+        """Parse more of the header; return the bytes behind it once the data chunk has begun, else nothing."""
+        self._header += data
         while self._audio_left is None:
             size = self._read_chunk() if self._riff_seen else self._read_riff()
             if not size:
                 return b""
-            del self._head[:size]
-        rest, self._head = bytes(self._head), bytearray()
+            del self._header[:size]
+        rest, self._header = bytes(self._header), bytearray()
         return rest
 
     def _read_riff(self) -> int:
-        """Check the first 12 bytes; return how many are done with, 0 if more must come first."""
-        if len(self._head) < 12:
+        """Check the first 12 bytes; return the number of bytes consumed, 0 if more must arrive first."""
+        if len(self._header) < 12:
             return 0
-        riff, _, wave = struct.unpack_from("<4sI4s", self._head)
+        riff, _, wave = struct.unpack_from("<4sI4s", self._header)
         if (riff, wave) != (b"RIFF", b"WAVE"):
             raise AudioDecodeError("not a wav file: it has no RIFF/WAVE header")
         self._riff_seen = True
         return 12
 
     def _read_chunk(self) -> int:
-        """Look at the chunk in front; return how many bytes are done with, 0 if more must come first."""
-        if len(self._head) < 8:
+        """Parse the next chunk; return the number of bytes consumed, 0 if more must arrive first."""
+        if len(self._header) < 8:
             return 0
         name: bytes
         size: int
-        name, size = struct.unpack_from("<4sI", self._head)
+        name, size = struct.unpack_from("<4sI", self._header)
         if name == b"data":
             if not self._format_seen:
                 raise AudioDecodeError("the wav header has no fmt chunk before its data")
-            # Who writes into a pipe does not know the size: 0 there means "until the end".
+            # A program that writes into a pipe does not know the size: it writes 0, which means "until the end".
             self._audio_left = size or float("inf")
             return 8
         if size > MAX_WAV_CHUNK_BYTES:
             raise AudioDecodeError(f"the wav header has a chunk of {size} bytes before its data")
         padded = 8 + size + size % 2
-        if len(self._head) < padded:
+        if len(self._header) < padded:
             return 0
         if name == b"fmt ":
-            self._check_format(bytes(self._head[8 : 8 + size]))
+            self._check_format(bytes(self._header[8 : 8 + size]))
             self._format_seen = True
         return padded
 
@@ -155,4 +158,4 @@ class WavDecoder:
         if channels != 1:
             raise AudioDecodeError(f"wav must be mono, not {channels} channels")
         if sample_rate != self._sample_rate:
-            raise AudioDecodeError(f"the wav header says {sample_rate} Hz, was declared as {self._sample_rate}")
+            raise AudioDecodeError(f"the wav header says {sample_rate} Hz, but {self._sample_rate} Hz were declared")

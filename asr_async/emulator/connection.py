@@ -1,6 +1,6 @@
-"""The wire to one client, with what may be wrong with it: delayed, slow, cut, or open and dead.
+"""The WebSocket connection to one client, with injectable transport faults: delayed, slow, reset, or half open.
 
-Knows no protocol, and does not decide what goes wrong when.
+Knows no protocol, and does not decide which fault is injected when.
 """
 
 from __future__ import annotations
@@ -19,110 +19,111 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from typing import NoReturn
 
-__all__ = ["CLOSE_TIMEOUT_S", "HALF_OPEN_S", "ClientConnection", "pause"]
+__all__ = ["CLOSE_TIMEOUT_S", "HALF_OPEN_S", "ClientConnection", "wait_for_shutdown"]
 
 CLOSE_TIMEOUT_S = 1.0
-"""How long a client has for its side of the closing handshake, and for taking what is still on its way to it."""
+"""The time a client has to complete the closing handshake and to read the messages that were sent before it."""
 
 HALF_OPEN_S = 600.0
-"""How long a dead connection is kept: every client has given up by then, and sockets are not without number."""
+"""How long a half-open connection is kept: every client has given up by then, and the number of sockets is limited."""
 
-MAX_LATE = 1_000
-"""So many delayed messages are on their way at most; the next waits for room."""
+MAX_DELAYED_MESSAGES = 1_000
+"""The most messages that are delayed at one time; sending the next one waits until one has been delivered."""
 
-SLOW_BUFFER_BYTES = 4_096
-"""What the system is to keep for a slow reader, so that the client feels it soon."""
+SLOW_RECEIVE_BUFFER_BYTES = 4_096
+"""The receive buffer of a slow reader's socket: small, so that the client notices backpressure soon."""
 
 _logger = logging.getLogger("asr_async")
 
 
 class ClientConnection:
-    """A WebSocket and the TCP connection under it."""
+    """A WebSocket and the TCP connection that carries it."""
 
     def __init__(self, ws: web.WebSocketResponse, transport: asyncio.Transport) -> None:
         self._ws = ws
         self._transport = transport
         self._delay_s = 0.0
-        self._late: deque[tuple[float, bytes, WSMsgType]] = deque()
-        """Messages on their long way, and when they arrive."""
-        self._late_room = asyncio.Semaphore(MAX_LATE)
-        self._late_came = asyncio.Event()
+        self._delayed: deque[tuple[float, bytes, WSMsgType]] = deque()
+        """Messages that wait for their delay, each with the time at which it is due."""
+        self._delayed_slots = asyncio.Semaphore(MAX_DELAYED_MESSAGES)
+        self._message_delayed = asyncio.Event()
         self._bytes_per_second: float | None = None
-        """None reads as fast as it can."""
+        """The rate limit of reading; None means no limit."""
 
     def __repr__(self) -> str:
         state = "closing" if self._transport.is_closing() else "open"
-        return f"<ClientConnection {state}, {len(self._late)} messages on a long way>"
+        return f"<ClientConnection {state}, {len(self._delayed)} messages delayed>"
 
-    # --- messages ----------------------------------------------------------------------------------------------------
+    # --- messages -----------------------------------------------------------------------------------------------------
 
     async def receive(self) -> Any:
-        """Wait for a message; pings are answered on the way."""
+        """Wait for the next message; pings are answered meanwhile."""
         return await self._ws.receive()
 
-    async def read_through(self, message: Any) -> None:
-        """Take the time that a slow reader needs for the message."""
+    async def throttle(self, message: Any) -> None:
+        """Wait as long as a slow reader needs for this message; return at once if reading is not slowed down."""
         if self._bytes_per_second is not None and message.type in {WSMsgType.TEXT, WSMsgType.BINARY}:
             await asyncio.sleep(len(message.data) / self._bytes_per_second)
 
     async def send(self, data: bytes, kind: WSMsgType = WSMsgType.TEXT) -> None:
-        """Hand a message to the socket, which takes it only as fast as the client reads, or put it on its long way.
+        """Write a message to the socket, or queue it if messages are delayed.
 
-        That the client is gone is for the reader to find: whoever sends may be a task of the engine.
+        Writing waits for a client that reads slowly. A lost connection raises nothing here: the reader detects it,
+        and the sender may be a task of the engine.
         """
         if not self.is_delayed:
             await self._write(data, kind)
             return
-        await self._late_room.acquire()
-        self._late.append((_now() + self._delay_s, data, kind))
-        self._late_came.set()
+        await self._delayed_slots.acquire()
+        self._delayed.append((_now() + self._delay_s, data, kind))
+        self._message_delayed.set()
 
     async def _write(self, data: bytes, kind: WSMsgType) -> None:
         with suppress(ConnectionError):
             await self._ws.send_frame(data, kind)
 
-    async def carry(self) -> NoReturn:
-        """Let delayed messages arrive, as long as the connection lives."""
+    async def deliver_delayed(self) -> NoReturn:
+        """Write each delayed message when it is due, for as long as the connection lives."""
         while True:
-            self._late_came.clear()
-            await self._carry_all()
-            await self._late_came.wait()
+            self._message_delayed.clear()
+            await self._flush_delayed()
+            await self._message_delayed.wait()
 
-    async def _carry_all(self) -> None:
-        while self._late:
-            # What interrupts the waiting leaves the message for the parting.
-            await asyncio.sleep(self._late[0][0] - _now())
-            _, data, kind = self._late.popleft()
-            self._late_room.release()
+    async def _flush_delayed(self) -> None:
+        while self._delayed:
+            # A cancellation of this wait leaves the message in the queue: `close` sends it.
+            await asyncio.sleep(self._delayed[0][0] - _now())
+            _, data, kind = self._delayed.popleft()
+            self._delayed_slots.release()
             await self._write(data, kind)
 
-    # --- what goes wrong ---------------------------------------------------------------------------------------------
+    # --- faults -------------------------------------------------------------------------------------------------------
 
     @property
     def is_delayed(self) -> bool:
-        """Whether messages are late."""
+        """True if messages to the client are delayed."""
         return self._delay_s > 0
 
     def delay(self, delay_s: float) -> None:
-        """Let all messages from now on arrive so much later; somebody has to `carry` them."""
+        """Delay all messages from now on by this much; a task must run `deliver_delayed`."""
         self._delay_s = delay_s
 
     def slow_down(self, bytes_per_second: float) -> None:
         """Read no faster than this from now on."""
         self._bytes_per_second = bytes_per_second
-        self._system_socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SLOW_BUFFER_BYTES)
+        self._system_socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SLOW_RECEIVE_BUFFER_BYTES)
 
     def cut(self) -> None:
-        """Break the connection off: a reset, what is still on its way is lost."""
+        """Reset the TCP connection; data that is still buffered is lost."""
         if not self._transport.is_closing():
             self._system_socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._transport.abort()
 
-    async def play_dead(self, leaving: asyncio.Event) -> None:
-        """Neither read nor write, for a long time or until `leaving`."""
+    async def hold_half_open(self, shutdown: asyncio.Event) -> None:
+        """Neither read nor write for `HALF_OPEN_S`, or until `shutdown` is set; then reset the connection."""
         if not self._transport.is_closing():
             self._transport.pause_reading()
-        await pause(HALF_OPEN_S, leaving)
+        await wait_for_shutdown(HALF_OPEN_S, shutdown)
         self.cut()
 
     @property
@@ -130,31 +131,34 @@ class ClientConnection:
         system_socket: socket.socket = self._transport.get_extra_info("socket")
         return system_socket
 
-    # --- the end -----------------------------------------------------------------------------------------------------
+    # --- the end ------------------------------------------------------------------------------------------------------
 
-    async def part(self, code: int, reason: str, say_why: Callable[[], Awaitable[None]] | None = None) -> None:
-        """Say why, and close behind what was said; a client that takes no part in it loses the connection."""
+    async def close(self, code: int, reason: str, send_reason: Callable[[], Awaitable[None]] | None = None) -> None:
+        """Send the reason, then all delayed messages, then the close frame.
+
+        A client that does not complete the closing handshake within `CLOSE_TIMEOUT_S` loses the connection.
+        """
         is_closed = False
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT_S + self._delay_s):
-                if say_why is not None:
-                    await say_why()
-                await self._carry_all()
+                if send_reason is not None:
+                    await send_reason()
+                await self._flush_delayed()
                 await self._ws.close(code=code, message=reason.encode())
             is_closed = self._ws.close_code != WSCloseCode.ABNORMAL_CLOSURE
         except TimeoutError:
             _logger.debug("emulator: %r: the client does not read", self)
         finally:
             if not is_closed:
-                # What is buffered for the client would keep the socket open.
+                # Data buffered for the client would keep the socket open.
                 self._transport.abort()
 
 
-async def pause(seconds: float, leaving: asyncio.Event) -> None:
-    """Wait so long, but not beyond `leaving`."""
+async def wait_for_shutdown(timeout_s: float, shutdown: asyncio.Event) -> None:
+    """Wait until `shutdown` is set, but no longer than the timeout."""
     with suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            await leaving.wait()
+        async with asyncio.timeout(timeout_s):
+            await shutdown.wait()
 
 
 def _now() -> float:

@@ -1,6 +1,6 @@
-"""Faults on demand: what is to go wrong with the emulator's connections, on which of them, and when.
+"""Faults on demand: which fault the emulator injects, into which of its connections, and when.
 
-A plan is a list of faults, in Python or as JSON; `kind` is the class in lower case with underscores:
+A plan is a list of faults, in Python or as JSON; `kind` is the class name in lower case with underscores:
 
 ```python
 serve(faults=[Refuse(status=503, connection=1), Cut(after_audio_ms=1_500, every=2, times=10)])
@@ -13,21 +13,22 @@ serve(faults=[Refuse(status=503, connection=1), Cut(after_audio_ms=1_500, every=
 ]}
 ```
 
-**Which connections.** WebSocket connections are counted from 1, through all rooms, in the order in which they come; who
-has a wrong key is not counted. A fault concerns the one with the number `connection`, or each `every`th, or all; of
-these those that `probability` picks, by the seed of the plan and nothing else: the same plan strikes the same
-connections whenever it is run. It strikes a connection once, and `times` connections in all.
+**Which connections.** WebSocket connections are numbered from 1 in the order in which they arrive, over all endpoints;
+a client with a wrong key is not counted. A fault applies to the connection with the number `connection`, or to each
+`every`th one, or to all; among these `probability` selects, by the seed of the plan and nothing else: the same plan
+strikes the same connections in every run. A fault strikes a connection once, and `times` connections in all.
 
-**Where.** Most faults say so by one of
+**When.** Most faults have a trigger, which is one of
 
-- `at`: "handshake", or as the client's message arrives "start" (run-task, session.update, START) and "finish", or after
-  the first frame of "audio", or after the frame of audio (or the finishing) that brought the first "result";
-- `after_frames`: when so many messages with audio have been listened to, over all tasks of the connection;
-- `after_audio_ms`: when so much audio has been listened to, at the end of the message that holds it;
-- `after_s`: so many seconds after the connection was opened.
+- `at`: "handshake"; "start" and "finish", when the client's message arrives (run-task, session.update, START; the end
+  of the audio); "audio", after the first message with audio; "result", after the message with audio (or the end of the
+  audio) that produced the first result;
+- `after_frames`: once this many messages with audio have been processed, over all tasks of the connection;
+- `after_audio_ms`: once this much audio has been processed, at the end of the message that contains it;
+- `after_s`: this many seconds after the connection was opened.
 
-Knows no protocol and no socket: a `ConnectionFaults` is asked at each step of a connection what is to happen now, and
-whoever asks does it. Plain HTTP, for tables and tokens, has no faults.
+Knows no protocol and no socket: a `ConnectionFaults` returns the faults that are due at each step of a connection, and
+the caller injects them. Plain HTTP, for tables and tokens, has no faults.
 """
 
 from __future__ import annotations
@@ -37,13 +38,13 @@ import random
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args
 
 import msgspec
 
 from ..errors import ConfigurationError
 from ..vendors.options import did_you_mean
+from .json_file import load_json
 
 if TYPE_CHECKING:
     import os
@@ -70,10 +71,10 @@ __all__ = [
 Moment = Literal["handshake", "start", "audio", "finish", "result"]
 
 MAX_REASON_BYTES = 123
-"""What a close frame has room for (RFC 6455, 5.5)."""
+"""The longest reason that fits into a close frame (RFC 6455, 5.5)."""
 
 _UNSENDABLE_CODES = frozenset({1004, 1005, 1006, 1015})
-"""They stand for what was not said in a close frame (RFC 6455, 7.4.1)."""
+"""Codes that report the absence of a close frame or of its code, and are never sent (RFC 6455, 7.4.1)."""
 
 _Count = Annotated[int, msgspec.Meta(ge=1)]
 _Length = Annotated[float, msgspec.Meta(ge=0)]
@@ -85,8 +86,8 @@ def _kind_of(class_name: str) -> str:
     return re.sub(r"(?<!^)(?=[A-Z])", "_", class_name).lower()
 
 
-class Place(msgspec.Struct, frozen=True):
-    """Where on a connection a fault strikes; one member is set."""
+class Trigger(msgspec.Struct, frozen=True):
+    """The moment on a connection at which a fault is injected; one member is set."""
 
     at: Moment | None = None
     after_frames: int | None = None
@@ -95,23 +96,23 @@ class Place(msgspec.Struct, frozen=True):
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="kind", tag=_kind_of):
-    """What all faults have: on which connections, and how often.
+    """The base of all faults: to which connections a fault applies, and how often.
 
     Raises:
-        ConfigurationError: a member has the wrong type, is out of range or does not go with the others.
+        ConfigurationError: a member has the wrong type, is out of range or conflicts with another one.
     """
 
     _moment: ClassVar[Moment | None] = None
-    """Where it strikes if nothing else is said."""
+    """The default trigger; None if a trigger must be given."""
 
     connection: _Count | None = None
-    """The number of the one connection it is about."""
+    """The number of the only connection that it applies to."""
     every: _Count | None = None
-    """It is about each connection whose number is a multiple of this."""
+    """It applies to each connection whose number is a multiple of this."""
     times: _Count | None = None
-    """How many connections it strikes at most."""
+    """The most connections that it strikes."""
     probability: Annotated[float, msgspec.Meta(ge=0, le=1)] = 1.0
-    """Of striking a connection that it is about."""
+    """The probability that it strikes a connection that it applies to."""
 
     def __post_init__(self) -> None:
         for field in msgspec.structs.fields(type(self)):
@@ -128,21 +129,21 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_f
         self._check()
 
     def _check(self) -> None:
-        """Hold the members against each other; for the kinds to fill in."""
+        """Check the members against each other; overridden by the kinds."""
 
     @property
     def kind(self) -> str:
-        """Its name in JSON."""
+        """The name of the kind in JSON."""
         return _kind_of(type(self).__name__)
 
     @property
-    def place(self) -> Place:
-        """Where it strikes."""
-        return Place(at=self._moment)
+    def trigger(self) -> Trigger:
+        """The moment at which it is injected."""
+        return Trigger(at=self._moment)
 
 
-class _PlacedFault(Fault, frozen=True, kw_only=True, omit_defaults=True):
-    """A fault that may strike anywhere; see the module about these members."""
+class _TriggeredFault(Fault, frozen=True, kw_only=True, omit_defaults=True):
+    """A fault with a free choice of the trigger; the module docstring explains these members."""
 
     at: Moment | None = None
     after_frames: _Count | None = None
@@ -150,36 +151,36 @@ class _PlacedFault(Fault, frozen=True, kw_only=True, omit_defaults=True):
     after_s: _Length | None = None
 
     def _check(self) -> None:
-        given = [name for name in Place.__struct_fields__ if getattr(self, name) is not None]
+        given = [name for name in Trigger.__struct_fields__ if getattr(self, name) is not None]
         if len(given) > 1:
             raise ConfigurationError(f"{self.kind}: {' and '.join(given)} exclude each other")
         if not given and self._moment is None:
-            raise ConfigurationError(f"{self.kind}: say where: one of {', '.join(Place.__struct_fields__)}")
+            raise ConfigurationError(f"{self.kind}: needs one of {', '.join(Trigger.__struct_fields__)}")
 
     @property
-    def place(self) -> Place:
-        """Where it strikes."""
-        given = Place(self.at, self.after_frames, self.after_audio_ms, self.after_s)
-        return super().place if given == Place() else given
+    def trigger(self) -> Trigger:
+        """The moment at which it is injected."""
+        given = Trigger(self.at, self.after_frames, self.after_audio_ms, self.after_s)
+        return super().trigger if given == Trigger() else given
 
 
 class Refuse(Fault, frozen=True, kw_only=True, omit_defaults=True):
-    """The handshake is answered with an HTTP status in place of a WebSocket."""
+    """An HTTP error status as the answer to the handshake, in place of a WebSocket."""
 
     _moment = "handshake"
 
     status: Annotated[int, msgspec.Meta(ge=400, le=599)] = 503
     code: str | None = None
-    """The vendor's own error code, in a body as the vendor's; without it the body is empty, as a gateway's."""
+    """The vendor's own error code, in a body of the vendor's form; without it the body is empty, as from a gateway."""
     message: str = "refused on demand"
     retry_after_s: Annotated[int, msgspec.Meta(ge=0)] | None = None
     """The Retry-After header."""
 
 
-class Delay(_PlacedFault, frozen=True, kw_only=True, omit_defaults=True):
-    """From a point on, by default from the handshake with its answer, all messages of the server come later.
+class Delay(_TriggeredFault, frozen=True, kw_only=True, omit_defaults=True):
+    """A network delay: all messages of the server arrive later, by default from the handshake's answer on.
 
-    They do not come slower: it is the length of the way that grows. Pongs are not held back.
+    Only the latency grows, the rate stays the same. Pongs are not delayed.
     """
 
     _moment = "handshake"
@@ -187,19 +188,19 @@ class Delay(_PlacedFault, frozen=True, kw_only=True, omit_defaults=True):
     by_ms: Annotated[float, msgspec.Meta(gt=0)]
 
 
-class Cut(_PlacedFault, frozen=True, kw_only=True, omit_defaults=True):
-    """The connection breaks: a TCP reset, with no closing message. At the handshake it comes in place of the answer."""
+class Cut(_TriggeredFault, frozen=True, kw_only=True, omit_defaults=True):
+    """A TCP reset without a close frame. At the handshake it replaces the answer."""
 
 
-class HalfOpen(_PlacedFault, frozen=True, kw_only=True, omit_defaults=True):
-    """From a point on nothing is read and nothing is sent, pongs neither, but the socket stays open.
+class HalfOpen(_TriggeredFault, frozen=True, kw_only=True, omit_defaults=True):
+    """A half-open connection: nothing is read and nothing is sent, not even pongs, but the socket stays open.
 
-    At the handshake there is no answer. It lasts for ten minutes, or until the emulator leaves.
+    At the handshake there is no answer. The state lasts for ten minutes, or until the emulator shuts down.
     """
 
 
-class Close(_PlacedFault, frozen=True, kw_only=True, omit_defaults=True):
-    """The server closes the WebSocket with this code and reason, and no word of the vendor's protocol before."""
+class Close(_TriggeredFault, frozen=True, kw_only=True, omit_defaults=True):
+    """A close frame from the server with this code and reason, and no message of the vendor's protocol before it."""
 
     code: Annotated[int, msgspec.Meta(ge=1000, le=4999)] = 1011
     reason: str = ""
@@ -207,52 +208,52 @@ class Close(_PlacedFault, frozen=True, kw_only=True, omit_defaults=True):
     def _check(self) -> None:
         super()._check()
         if self.code in _UNSENDABLE_CODES:
-            raise ConfigurationError(f"close: code={self.code}: never stands in a close frame; for 1006 use cut")
+            raise ConfigurationError(f"close: code={self.code}: cannot be sent in a close frame; for 1006 use cut")
         if len(self.reason.encode()) > MAX_REASON_BYTES:
             raise ConfigurationError(f"close: reason: a close frame has room for {MAX_REASON_BYTES} bytes")
 
 
-class Garbage(_PlacedFault, frozen=True, kw_only=True, omit_defaults=True):
-    """The server sends one message that nobody can read, and goes on."""
+class Garbage(_TriggeredFault, frozen=True, kw_only=True, omit_defaults=True):
+    """One unreadable message from the server, which then continues."""
 
     binary: bool = False
-    """Bytes in a binary message, which no vendor sends; otherwise half of a JSON object as text."""
+    """True sends bytes in a binary message, which no vendor sends; False sends half of a JSON object as text."""
 
 
-class SlowReader(_PlacedFault, frozen=True, kw_only=True, omit_defaults=True):
-    """From a point on, by default from the beginning, the server reads no faster than this."""
+class SlowReader(_TriggeredFault, frozen=True, kw_only=True, omit_defaults=True):
+    """A server that reads no faster than this, from the trigger on, by default from the beginning."""
 
     _moment = "handshake"
 
     bytes_per_second: Annotated[float, msgspec.Meta(gt=0)]
 
 
-class Fail(_PlacedFault, frozen=True, kw_only=True, omit_defaults=True):
-    """The vendor's own message of failure: task-failed, error, ERROR.
+class Fail(_TriggeredFault, frozen=True, kw_only=True, omit_defaults=True):
+    """The vendor's own failure message: task-failed, error, ERROR.
 
-    With `after_s` it waits for the start; when there is nothing any more that could fail, nothing happens.
+    With `after_s` it waits for the start at least. It has no effect if nothing is running any more that could fail.
     """
 
     code: str | None = None
-    """The vendor's error code; None is its code for an internal error."""
+    """The vendor's error code; None means its code for an internal error."""
     message: str = "failed on demand"
 
     def _check(self) -> None:
         super()._check()
         if self.at == "handshake":
             raise ConfigurationError(
-                'fail: at="handshake": nothing runs yet that could fail; use refuse, or at="start"'
+                'fail: at="handshake": nothing is running yet that could fail; use refuse, or at="start"'
             )
 
 
 class MuteFinish(Fault, frozen=True, kw_only=True, omit_defaults=True):
-    """The end of the audio (finish-task, session.finish, END) is never answered, nor are last results."""
+    """No answer to the end of the audio (finish-task, session.finish, END), and no last results."""
 
     _moment = "finish"
 
 
 class Throttle(Fault, frozen=True, kw_only=True, omit_defaults=True):
-    """The start is refused with the vendor's code for too many sessions."""
+    """The refusal of the start, with the vendor's code for too many sessions."""
 
     _moment = "start"
 
@@ -262,20 +263,20 @@ _KINDS: dict[str, type[Fault]] = {
     for kind in (Refuse, Delay, Cut, HalfOpen, Close, Garbage, SlowReader, Fail, MuteFinish, Throttle)
 }
 
-AT_THE_DOOR = (Refuse, Delay, Cut, HalfOpen)
-"""What strikes at the handshake before it is answered; other faults need the open connection."""
+HANDSHAKE_FAULTS = (Refuse, Delay, Cut, HalfOpen)
+"""The faults that are injected before a handshake is answered; the others need the open connection."""
 
 
 class Faults:
-    """A checked plan. It is only read: each emulator counts for itself."""
+    """A checked plan. It is immutable: each emulator keeps its own counts."""
 
     def __init__(self, faults: Iterable[Fault | Mapping[str, Any]], *, seed: int = 0) -> None:
-        """Check the plan; `seed` decides with `probability` which connections are struck.
+        """Check the plan; `seed` and `probability` together decide which connections are struck.
 
         Raises:
-            ConfigurationError: a fault cannot be read, by its place in the list.
+            ConfigurationError: a fault is invalid; the text gives its number in the list.
         """
-        self.faults: tuple[Fault, ...] = tuple(_numbered(number, fault) for number, fault in enumerate(faults, 1))
+        self.faults: tuple[Fault, ...] = tuple(_read_numbered(number, fault) for number, fault in enumerate(faults, 1))
         self.seed = seed
 
     @classmethod
@@ -285,35 +286,35 @@ class Faults:
         Raises:
             ConfigurationError: the file cannot be read, or is not a plan.
         """
-        try:
-            plan = msgspec.json.decode(Path(path).read_bytes())
-            return cls(_listed(plan), seed=_seed(plan))
-        except OSError as error:
-            raise ConfigurationError(f"faults {path}: {error.strerror}") from None
-        except msgspec.DecodeError as error:
-            raise ConfigurationError(f"faults {path}: not JSON: {error}") from None
-        except ConfigurationError as error:
-            raise ConfigurationError(f"faults {path}: {error}") from None
+        return load_json(path, kind="faults", parse=lambda plan: cls(_read_list(plan), seed=_read_seed(plan)))
 
     def __repr__(self) -> str:
         return f"<Faults {', '.join(fault.kind for fault in self.faults) or 'none'}, seed {self.seed}>"
 
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Faults):
+            return NotImplemented
+        return (self.faults, self.seed) == (other.faults, other.seed)
 
-def _listed(plan: Any) -> list[Any]:
+    def __hash__(self) -> int:
+        return hash((self.faults, self.seed))
+
+
+def _read_list(plan: Any) -> list[Any]:
     faults = plan.get("faults") if isinstance(plan, dict) else plan
     if not isinstance(faults, list) or (isinstance(plan, dict) and set(plan) - {"seed", "faults"}):
         raise ConfigurationError('must be a list of faults or {"seed": ..., "faults": [...]}')
     return faults
 
 
-def _seed(plan: Any) -> int:
+def _read_seed(plan: Any) -> int:
     seed = plan.get("seed", 0) if isinstance(plan, dict) else 0
     if not isinstance(seed, int):
         raise ConfigurationError(f"seed={seed!r}: expected a whole number")
     return seed
 
 
-def _numbered(number: int, value: Fault | Mapping[str, Any]) -> Fault:
+def _read_numbered(number: int, value: Fault | Mapping[str, Any]) -> Fault:
     try:
         return value if isinstance(value, Fault) else _read(value)
     except ConfigurationError as error:
@@ -338,38 +339,38 @@ def _read(value: Mapping[str, Any]) -> Fault:
 
 
 class FaultInjector:
-    """A plan under way: how many connections have come, and what has struck."""
+    """The progress of one emulator's plan: the number of connections, and the faults that have struck them."""
 
     def __init__(self, plan: Faults) -> None:
         self._plan = plan
         self._connections = 0
         self._struck: Counter[int] = Counter()
-        """By place in the plan."""
+        """The number of connections that each fault has struck, by its index in the plan."""
 
     @property
     def struck(self) -> dict[str, int]:
-        """How many connections each kind of fault has struck."""
+        """The number of connections that each kind of fault has struck."""
         counts: Counter[str] = Counter()
         for index, count in self._struck.items():
             counts[self._plan.faults[index].kind] += count
         return dict(counts)
 
-    def connection(self) -> ConnectionFaults:
-        """Count one more connection, and pick what may strike it."""
+    def next_connection(self) -> ConnectionFaults:
+        """Count a new connection, and select the faults that may strike it."""
         self._connections += 1
-        concerned = [index for index in range(len(self._plan.faults)) if self._concerns(index)]
-        return ConnectionFaults(self, self._connections, {index: self._plan.faults[index] for index in concerned})
+        selected = [index for index in range(len(self._plan.faults)) if self._applies(index)]
+        return ConnectionFaults(self, self._connections, {index: self._plan.faults[index] for index in selected})
 
-    def _concerns(self, index: int) -> bool:
+    def _applies(self, index: int) -> bool:
         fault, number = self._plan.faults[index], self._connections
         if fault.connection not in {None, number} or number % (fault.every or 1):
             return False
-        # by the connection's number, not one after the other: what other connections do must not change it
+        # seeded by the connection's number, not drawn in sequence: other connections must not change the result
         chance = random.Random(f"{self._plan.seed}/{index}/{number}").random()  # noqa: S311 - no secret
         return chance < fault.probability
 
-    def strike(self, index: int) -> bool:
-        """Count a strike, if there is one left."""
+    def count_strike(self, index: int) -> bool:
+        """Count one more connection that this fault strikes; return False if its `times` are used up."""
         times = self._plan.faults[index].times
         if times is not None and self._struck[index] >= times:
             return False
@@ -378,67 +379,67 @@ class FaultInjector:
 
 
 class ConnectionFaults:
-    """What is to go wrong on one connection. Each question takes what it returns out of the script."""
+    """The faults of one connection that are still to be injected; each `pop` removes the faults that it returns."""
 
-    def __init__(self, run: FaultInjector, number: int, waiting: Mapping[int, Fault]) -> None:
-        self._run = run
+    def __init__(self, injector: FaultInjector, number: int, pending: Mapping[int, Fault]) -> None:
+        self._injector = injector
         self._number = number
-        self._waiting = dict(waiting)
-        """By place in the plan, in its order."""
+        self._pending = dict(pending)
+        """By index in the plan, in its order."""
         self._frames = 0
         self._audio_ms = 0.0
         self._has_result = False
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing more can happen."""
-        return not self._waiting
+        """True if no fault is left."""
+        return not self._pending
 
     def __repr__(self) -> str:
-        return f"<ConnectionFaults of connection {self._number}: {len(self._waiting)} to come>"
+        return f"<ConnectionFaults of connection {self._number}: {len(self._pending)} pending>"
 
-    def at_the_door(self) -> list[Fault]:
-        """What strikes before the handshake is answered."""
-        return self._take(lambda fault: fault.place.at == "handshake" and isinstance(fault, AT_THE_DOOR))
+    def pop_before_handshake(self) -> list[Fault]:
+        """Return the faults to inject before the handshake is answered."""
+        return self._pop(lambda fault: fault.trigger.at == "handshake" and isinstance(fault, HANDSHAKE_FAULTS))
 
-    def at(self, moment: Moment) -> list[Fault]:
-        """What strikes at this moment; at "result" nothing before there was one."""
+    def pop_at(self, moment: Moment) -> list[Fault]:
+        """Return the faults to inject at this moment; for "result", none before there was one."""
         if moment == "result" and not self._has_result:
             return []
-        return self._take(lambda fault: fault.place.at == moment)
+        return self._pop(lambda fault: fault.trigger.at == moment)
 
-    def after_audio(self, length_ms: float) -> list[Fault]:
-        """What strikes when a message with so much audio has been listened to."""
+    def pop_after_audio(self, length_ms: float) -> list[Fault]:
+        """Count a processed message with this much audio, and return the faults that are due after it."""
         self._frames += 1
         self._audio_ms += length_ms
-        return self._take(self._is_due)
+        return self._pop(self._is_due)
 
     def _is_due(self, fault: Fault) -> bool:
-        place = fault.place
+        trigger = fault.trigger
         return (
-            place.at == "audio"
-            or (place.at == "result" and self._has_result)
-            or (place.after_frames is not None and place.after_frames <= self._frames)
-            or (place.after_audio_ms is not None and place.after_audio_ms <= self._audio_ms)
+            trigger.at == "audio"
+            or (trigger.at == "result" and self._has_result)
+            or (trigger.after_frames is not None and trigger.after_frames <= self._frames)
+            or (trigger.after_audio_ms is not None and trigger.after_audio_ms <= self._audio_ms)
         )
 
-    def hear_of_result(self) -> None:
-        """The client was told a result: what waits for one strikes after this message of audio."""
+    def record_result(self) -> None:
+        """Record that a result was sent: faults that wait for one are due after the present message of audio."""
         self._has_result = True
 
     @property
     def timed(self) -> list[Fault]:
-        """What waits for a time; `take` it when that has come."""
-        return [fault for fault in self._waiting.values() if fault.place.after_s is not None]
+        """The faults that wait for a time; `pop` each of them when that has come."""
+        return [fault for fault in self._pending.values() if fault.trigger.after_s is not None]
 
-    def take(self, wanted: Fault) -> list[Fault]:
-        """The fault, if it may strike now."""
-        return self._take(lambda fault: fault is wanted)
+    def pop(self, wanted: Fault) -> list[Fault]:
+        """Return this fault if it may still strike, else nothing."""
+        return self._pop(lambda fault: fault is wanted)
 
-    def _take(self, is_wanted: Callable[[Fault], bool]) -> list[Fault]:
-        wanted = [index for index, fault in self._waiting.items() if is_wanted(fault)]
-        taken = {index: self._waiting.pop(index) for index in wanted}
-        striking = [fault for index, fault in taken.items() if self._run.strike(index)]
+    def _pop(self, is_wanted: Callable[[Fault], bool]) -> list[Fault]:
+        wanted = [index for index, fault in self._pending.items() if is_wanted(fault)]
+        popped = {index: self._pending.pop(index) for index in wanted}
+        striking = [fault for index, fault in popped.items() if self._injector.count_strike(index)]
         for fault in striking:
             _logger.info("emulator: connection %d: %s on demand", self._number, fault.kind)
         return striking

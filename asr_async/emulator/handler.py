@@ -1,6 +1,6 @@
-"""Where connections come in: checked, refused on demand, opened, and all ended when the emulator leaves.
+"""The request handlers of the emulated WebSocket endpoints: check a handshake, reject it or serve the connection.
 
-Knows no protocol; a vendor's room says who may come in, how it words a refusal and what happens then.
+Know no protocol: a vendor's subclass checks the credentials, words the rejection and creates the session.
 """
 
 from __future__ import annotations
@@ -12,105 +12,106 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 from aiohttp import web
 
-from .connection import CLOSE_TIMEOUT_S, ClientConnection, pause
+from .connection import CLOSE_TIMEOUT_S, ClientConnection, wait_for_shutdown
 from .faults import Cut, Delay, HalfOpen, Refuse
-from .session import Link
 
 if TYPE_CHECKING:
-    from .faults import Fault, FaultInjector
+    from .faults import ConnectionFaults, Fault, FaultInjector
     from .session import VendorSession
 
 __all__ = ["FaultInjectingHandler", "ServerSession", "WebSocketHandler"]
 
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
-"""What is longer closes the connection. More than any room allows, so that it can say what it allows; and where a
-vendor names no limit, its SDK sends any buffer as one message."""
+"""A longer message closes the connection. This is more than any protocol allows, so that each protocol can report its
+own limit; and where a vendor names no limit, its SDK sends a buffer of any length as one message."""
 
 
 class ServerSession(Protocol):
-    """What happens on a connection."""
+    """The server side of one connection."""
 
-    async def run(self, leaving: asyncio.Event) -> None:
-        """Serve the client until it leaves, is to be sent away, or `leaving` is set."""
+    async def serve(self, shutdown: asyncio.Event) -> None:
+        """Serve the client until it leaves, the server closes the connection, or `shutdown` is set."""
         ...
 
 
 class WebSocketHandler(ABC):
-    """Lets clients into a room, and all of them out at the end."""
+    """The handler of one endpoint; tracks its connections and ends all of them at shutdown."""
 
     def __init__(self) -> None:
-        self._leaving = asyncio.Event()
+        self._shutdown = asyncio.Event()
         self._handler_tasks: set[asyncio.Task[Any]] = set()
 
     @abstractmethod
-    async def _receive(self, request: web.Request, line: ClientConnection) -> ServerSession | web.Response:
-        """Begin the talk with a client, or say what it gets in place of one; the line is not open yet."""
+    async def _accept(self, request: web.Request, connection: ClientConnection) -> ServerSession | web.Response:
+        """Create the session of a client, or return the response that rejects it; the WebSocket is not open yet."""
 
-    async def enter(self, request: web.Request) -> web.StreamResponse:
-        """Check who comes, open the WebSocket, serve the client."""
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Accept or reject the handshake, open the WebSocket, and serve the client."""
         handler_task = asyncio.current_task()
-        if request.transport is None or handler_task is None:  # gone already
+        if request.transport is None or handler_task is None:  # the client has left
             return web.Response()
         self._handler_tasks.add(handler_task)
         handler_task.add_done_callback(self._handler_tasks.discard)
-        # no compression: none of the services is known to offer permessage-deflate, no official SDK asks for it
+        # no compression: no vendor is known to offer permessage-deflate, and no official SDK requests it
         ws = web.WebSocketResponse(timeout=CLOSE_TIMEOUT_S, compress=False, max_msg_size=MAX_MESSAGE_BYTES)
-        talk = await self._receive(request, ClientConnection(ws, request.transport))
-        if isinstance(talk, web.Response):
-            return talk
+        session = await self._accept(request, ClientConnection(ws, request.transport))
+        if isinstance(session, web.Response):
+            return session
         await ws.prepare(request)
-        if request.transport is not None:  # else gone meanwhile
-            await talk.run(self._leaving)
+        if request.transport is not None:  # None: the client has left meanwhile
+            await session.serve(self._shutdown)
         return ws
 
-    async def shut(self) -> None:
+    async def close_connections(self) -> None:
         """End all connections, and wait until they have ended."""
-        self._leaving.set()
+        self._shutdown.set()
         if self._handler_tasks:
             await asyncio.wait(self._handler_tasks)
 
 
 class FaultInjectingHandler(WebSocketHandler):
-    """The door of a vendor's room: who comes in is checked, and something may go wrong."""
+    """The handler of a vendor's endpoint: checks credentials and injects the faults of the handshake."""
 
     def __init__(self, faults: FaultInjector) -> None:
         super().__init__()
         self._faults = faults
 
     @abstractmethod
-    def _refused(self, request: web.Request) -> web.Response | None:
-        """What a client gets that may not come in; None for one that may."""
+    def _reject(self, request: web.Request) -> web.Response | None:
+        """Return the response that rejects a client by its credentials; None if they are accepted."""
 
     @abstractmethod
     def _error_body(self, code: str, message: str) -> Any:
-        """The vendor's own form of an error in plain HTTP, for JSON."""
+        """Return an error in the form that the vendor uses in plain HTTP, ready for JSON."""
 
     @abstractmethod
-    def _welcome(self, request: web.Request, link: Link) -> VendorSession[Any, Any]:
-        """Begin the conversation with a client that came in."""
+    def _create_session(
+        self, request: web.Request, connection: ClientConnection, faults: ConnectionFaults
+    ) -> VendorSession[Any, Any]:
+        """Create the session of an accepted client."""
 
-    async def _receive(self, request: web.Request, line: ClientConnection) -> ServerSession | web.Response:
-        if refusal := self._refused(request):
-            return refusal
-        script = self._faults.connection()
-        for fault in script.at_the_door():
-            if instead := await self._suffer(fault, line):
-                return instead
-        return self._welcome(request, Link(line, script))
+    async def _accept(self, request: web.Request, connection: ClientConnection) -> ServerSession | web.Response:
+        if rejection := self._reject(request):
+            return rejection
+        faults = self._faults.next_connection()
+        for fault in faults.pop_before_handshake():
+            if response := await self._inject(fault, connection):
+                return response
+        return self._create_session(request, connection, faults)
 
-    async def _suffer(self, fault: Fault, line: ClientConnection) -> web.Response | None:
+    async def _inject(self, fault: Fault, connection: ClientConnection) -> web.Response | None:
         match fault:
             case Refuse():
                 return self._refusal(fault)
             case Delay():
-                line.delay(fault.by_ms / 1000)
-                await pause(fault.by_ms / 1000, self._leaving)
+                connection.delay(fault.by_ms / 1000)
+                await wait_for_shutdown(fault.by_ms / 1000, self._shutdown)
                 return None
             case HalfOpen():
-                await line.play_dead(self._leaving)
+                await connection.hold_half_open(self._shutdown)
             case Cut():
-                line.cut()
-        return web.Response()  # nobody gets it
+                connection.cut()
+        return web.Response()  # never delivered: the connection is gone
 
     def _refusal(self, fault: Refuse) -> web.Response:
         headers = {} if fault.retry_after_s is None else {"Retry-After": str(fault.retry_after_s)}

@@ -1,8 +1,8 @@
-"""Audio in which each sample says where in its source it stands: for tests that cut a source and go on elsewhere.
+"""Position audio: each sample encodes its place in the source, for tests that cut a source and continue elsewhere.
 
-Groups of four samples hold the number of the group: the two highest bits of a sample say which of the four it is, the
-14 others hold the next 14 bits of the number, from the lowest; the fourth holds a checksum of the three. Whoever gets
-seven samples in a row, from anywhere, has a whole group. It must arrive as it was made: as pcm, not companded.
+Each group of four samples holds the number of the group. The two highest bits of a sample give its place in the group,
+the other 14 hold the next 14 bits of the number, lowest bits first; the fourth sample holds a checksum of the other
+three. Any seven consecutive samples contain a whole group. The samples must arrive unchanged: as pcm, not companded.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ _GROUP = 4
 _PAYLOAD_BITS = 14
 _PAYLOAD = (1 << _PAYLOAD_BITS) - 1
 _SALT = 0x2A5C
-"""Keeps silence from having a good checksum."""
+"""Gives silence a wrong checksum."""
 
 
 def position_audio(start_ms: int, end_ms: int, sample_rate: int = 16_000) -> bytes:
-    """Make the samples of a source from one time to another: 16-bit little-endian mono."""
+    """Return the samples of a source between two times: 16-bit little-endian mono."""
     first, last = (sample_rate * time_ms // 1000 for time_ms in (start_ms, end_ms))
     groups = range(first // _GROUP, -(-last // _GROUP))
     samples = array("H", [sample for number in groups for sample in _group(number)])
@@ -31,7 +31,7 @@ def position_audio(start_ms: int, end_ms: int, sample_rate: int = 16_000) -> byt
 
 
 def position_of(samples: bytes) -> int | None:
-    """Read which sample of its source the first of these is; None if they hold no position, as silence does."""
+    """Return the index of the first of these samples in its source; None if they hold no position, as in silence."""
     head = _little_endian(array("H", samples[: (2 * _GROUP - 1) * SAMPLE_BYTES]))
     for skipped in range(len(head) - _GROUP + 1):
         group = head[skipped : skipped + _GROUP]

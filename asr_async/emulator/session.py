@@ -1,11 +1,12 @@
-"""What every room does with a connection: read, wait, work beside the reading, suffer faults on demand, and part.
+"""The server side of one connection: the base class of the emulated protocols.
 
-Knows no protocol. A vendor's room says in `TRANSITIONS` what may follow what, and in its hooks what a message means.
+Knows no protocol: it reads messages, runs the engine's work beside the reading, injects faults and closes the
+connection. A protocol supplies the table of its lifecycle and, in the hooks, the meaning of a message.
 
-One connection is one task group. The reader lives in it, beside a task that opens the engine or lets it finish while
-reading goes on. Whatever ends the connection is raised as an `EndConnection`: that stops the others, gives
-the recognition back, and only then is the client told. Faults strike in the reader, or in a task that waits for their
-time; those that end the connection are such an `EndConnection` too.
+One connection is one task group. The reader runs in it, beside a task that opens the engine or lets it finish while
+reading continues. Any part that has to end the connection raises an `EndConnection`: this cancels the other tasks,
+closes the recognition, and only then sends the reason to the client. Faults are injected by the reader, or by a task
+that waits for their time; a fault that ends the connection raises an `EndConnection` too.
 """
 
 from __future__ import annotations
@@ -30,13 +31,13 @@ if TYPE_CHECKING:
 
     from .connection import ClientConnection
     from .faults import ConnectionFaults, Fault, Moment
+    from .lifecycle import Lifecycle
 
 __all__ = [
     "CutConnection",
     "EndConnection",
-    "Link",
     "VendorSession",
-    "end_when",
+    "end_on_shutdown",
     "engine_refusals",
     "first_end",
 ]
@@ -48,7 +49,7 @@ _Step = TypeVar("_Step", bound=enum.Enum)
 
 
 class EndConnection(Exception):  # noqa: N818 - ends a connection, not always an error
-    """The connection is over: the client left, or it is to be closed with this code and reason."""
+    """The connection ends: the client has left, or the server closes it with this code and reason."""
 
     def __init__(self, reason: str, *, close_code: int) -> None:
         super().__init__(reason)
@@ -57,105 +58,90 @@ class EndConnection(Exception):  # noqa: N818 - ends a connection, not always an
 
 
 class CutConnection(EndConnection):
-    """The connection breaks, on demand."""
+    """The TCP connection is reset, because a fault demands it."""
 
     def __init__(self) -> None:
         super().__init__("cut on demand", close_code=WSCloseCode.ABNORMAL_CLOSURE)
 
 
 class _HoldHalfOpen(EndConnection):
-    """The connection is dead from now on, but stays open, on demand."""
+    """The connection is served no more but stays open, because a fault demands it."""
 
     def __init__(self) -> None:
         super().__init__("half open on demand", close_code=WSCloseCode.ABNORMAL_CLOSURE)
 
 
-class Link(msgspec.Struct, frozen=True):
-    """A connection as the door hands it over: the line, and what is to go wrong."""
-
-    line: ClientConnection
-    script: ConnectionFaults
-
-
 class VendorSession(ABC, Generic[_State, _Step]):
-    """One client; a room's subclass walks its table of steps with it."""
+    """The session of one client; a protocol's subclass follows its lifecycle table."""
 
     engine_codes: ClassVar[Mapping[str, str]]
-    """The vendor's error codes for what an engine cannot do, by its kind."""
+    """The vendor's error code for each kind of `EngineRefusedError`."""
 
     def __init__(
-        self,
-        link: Link,
-        *,
-        state: _State,
-        transitions: Mapping[tuple[_State, _Step], _State],
-        patience_s: Mapping[_State, float],
+        self, connection: ClientConnection, faults: ConnectionFaults, lifecycle: Lifecycle[_State, _Step]
     ) -> None:
-        self._line = link.line
-        self._script = link.script
-        self._state = state
-        self._transitions = transitions
-        self._patience_s = patience_s
-        """How long the client may say nothing; in the other states nobody waits for it."""
-        self._beside = asyncio.TaskGroup()
-        """What goes on beside the reading."""
-        self._patience: asyncio.Timeout | None = None
-        """Bounds the present wait for a message; None while there is none."""
-        self._is_begun = asyncio.Event()
-        """Set once the client has started something."""
-        self._is_mute = False
-        """The end of the audio is not answered, on demand."""
+        self._connection = connection
+        self._faults = faults
+        self._lifecycle = lifecycle
+        self._tasks = asyncio.TaskGroup()
+        """The tasks that run beside the reader."""
+        self._client_timeout: asyncio.Timeout | None = None
+        """Bounds the present wait for a message; None while no wait is under way."""
+        self._started = asyncio.Event()
+        """Set once the client has started a task or sent audio."""
+        self._is_finish_muted = False
+        """True if a fault suppresses the answer to the end of the audio."""
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self._state.value}>"
+        return f"<{type(self).__name__} {self._lifecycle.state.value}>"
 
     @abstractmethod
     async def _on_text(self, text: str) -> None:
-        """Take in a text message; an `EndConnection` that is raised here, or in what follows, ends the connection."""
+        """Process a text message; an `EndConnection` raised here or in a task beside it ends the connection."""
 
     @abstractmethod
     async def _on_audio(self, data: bytes) -> None:
-        """Take in a binary message; nothing more is read before this returns, which slows the client down."""
+        """Process a binary message; nothing more is read before this returns, which slows the client down."""
 
     @abstractmethod
-    def _refusal(self, step: _Step) -> Exception:
-        """What the client gets for a step that is not in the table."""
+    def _out_of_order(self, step: _Step) -> Exception:
+        """Return the error for a step that the lifecycle does not allow in its present state."""
 
     @abstractmethod
-    def _impatience(self) -> EndConnection:
-        """What the client gets when it has said nothing for too long."""
+    def _timed_out(self) -> EndConnection:
+        """Return the end of a connection whose client has been silent for too long."""
 
     @abstractmethod
     def _failure(self, code: str, message: str) -> Exception | None:
-        """What to raise for a failure on demand; None where nothing runs that could fail."""
+        """Return the error of a failure that a fault demands; None if nothing is running that could fail."""
 
     @abstractmethod
-    async def _release(self) -> None:
-        """Give the recognition back; again, if that was interrupted."""
+    async def _close_recognition(self) -> None:
+        """Close the recognition and forget it; may be called again after an interruption."""
 
     @abstractmethod
-    async def _say_why(self, end: EndConnection) -> None:
-        """Tell the client what is wrong, before its connection is closed."""
+    async def _send_reason(self, end: EndConnection) -> None:
+        """Report the error to the client, before its connection is closed."""
 
-    async def run(self, leaving: asyncio.Event) -> None:
-        """Serve the client until it leaves, is to be sent away, or `leaving` is set."""
+    async def serve(self, shutdown: asyncio.Event) -> None:
+        """Serve the client until it leaves, the server closes the connection, or `shutdown` is set."""
         try:
-            await self._converse(leaving)
+            await self._serve(shutdown)
         except* EndConnection as ends:
-            await self._part(first_end(ends), leaving)
+            await self._close(first_end(ends), shutdown)
 
-    async def _converse(self, leaving: asyncio.Event) -> None:
+    async def _serve(self, shutdown: asyncio.Event) -> None:
         try:
-            async with self._beside:
-                self._beside.create_task(end_when(leaving))
-                if self._line.is_delayed or not self._script.is_empty:
-                    self._beside.create_task(self._line.carry())
-                for fault in self._script.timed:
-                    self._beside.create_task(self._strike_in_time(fault))
-                await self._reach("handshake")
+            async with self._tasks:
+                self._tasks.create_task(end_on_shutdown(shutdown))
+                if self._connection.is_delayed or not self._faults.is_empty:
+                    self._tasks.create_task(self._connection.deliver_delayed())
+                for fault in self._faults.timed:
+                    self._tasks.create_task(self._inject_timed(fault))
+                await self._inject_at("handshake")
                 await self._read()
         finally:
-            await self._release()
+            await self._close_recognition()
 
     async def _read(self) -> NoReturn:
         while True:
@@ -164,68 +150,65 @@ class VendorSession(ABC, Generic[_State, _Step]):
                 await self._on_text(message.data)
             elif message.type is WSMsgType.BINARY:
                 await self._on_audio(message.data)
-            else:  # closed from the other side, or lost
+            else:  # closed by the client, or lost
                 raise EndConnection("the client left", close_code=WSCloseCode.OK)
 
     async def _receive(self) -> Any:
-        """Wait for a message; pings are answered on the way and do not count."""
+        """Wait for the next message; pings are answered meanwhile and do not restart the timeout."""
         try:
-            async with asyncio.timeout(None) as self._patience:
-                self._rearm()
-                message = await self._line.receive()
+            async with asyncio.timeout(None) as self._client_timeout:
+                self._restart_client_timeout()
+                message = await self._connection.receive()
         except TimeoutError:
-            raise self._impatience() from None
+            raise self._timed_out() from None
         finally:
-            self._patience = None
-        await self._line.read_through(message)
+            self._client_timeout = None
+        await self._connection.throttle(message)
         return message
 
-    def _rearm(self) -> None:
-        """Begin to wait afresh: it is the client's turn, or nobody's."""
-        if self._patience is not None:
-            patience_s = self._patience_s.get(self._state)
+    def _restart_client_timeout(self) -> None:
+        """Restart the timeout of the present wait, with the limit of the present state."""
+        if self._client_timeout is not None:
+            timeout_s = self._lifecycle.client_timeout_s
             now = asyncio.get_running_loop().time()
-            self._patience.reschedule(None if patience_s is None else now + patience_s)
+            self._client_timeout.reschedule(None if timeout_s is None else now + timeout_s)
 
-    def _may(self, step: _Step) -> bool:
-        return (self._state, step) in self._transitions
-
-    def _take(self, step: _Step) -> None:
-        if not self._may(step):
-            raise self._refusal(step)
-        self._state = self._transitions[self._state, step]
+    def _advance(self, step: _Step) -> None:
+        if not self._lifecycle.allows(step):
+            raise self._out_of_order(step)
+        self._lifecycle.advance(step)
 
     async def _send(self, message: msgspec.Struct) -> None:
-        await self._line.send(msgspec.json.encode(message))
+        await self._connection.send(msgspec.json.encode(message))
 
-    # --- faults on demand --------------------------------------------------------------------------------------------
+    # --- faults -------------------------------------------------------------------------------------------------------
 
-    async def _reach(self, moment: Moment) -> None:
-        """Let the faults strike that wait for this moment."""
+    async def _inject_at(self, moment: Moment) -> None:
+        """Inject the faults that are due at this moment."""
         if moment == "start":
-            self._is_begun.set()
-        for fault in self._script.at(moment):
-            await self._suffer(fault)
+            self._started.set()
+        for fault in self._faults.pop_at(moment):
+            await self._inject(fault)
 
-    async def _reach_after_audio(self, samples_bytes: int, sample_rate: int) -> None:
-        """Let the faults strike that are due when so much audio more has been listened to."""
-        self._is_begun.set()
-        for fault in self._script.after_audio(samples_bytes * 1000 / (sample_rate * SAMPLE_BYTES)):
-            await self._suffer(fault)
+    async def _inject_after_audio(self, samples_bytes: int, sample_rate: int) -> None:
+        """Inject the faults that are due once this much more audio has been processed."""
+        self._started.set()
+        for fault in self._faults.pop_after_audio(samples_bytes * 1000 / (sample_rate * SAMPLE_BYTES)):
+            await self._inject(fault)
 
-    async def _strike_in_time(self, fault: Fault) -> None:
-        assert fault.place.after_s is not None  # noqa: S101 - the script says so
-        await asyncio.sleep(fault.place.after_s)
+    async def _inject_timed(self, fault: Fault) -> None:
+        assert fault.trigger.after_s is not None  # noqa: S101 - true of all `timed` faults
+        await asyncio.sleep(fault.trigger.after_s)
         if isinstance(fault, Fail):
-            await self._is_begun.wait()
-        for due in self._script.take(fault):
-            await self._answering_failure(functools.partial(self._suffer, due))
+            await self._started.wait()
+        for due in self._faults.pop(fault):
+            await self._run_beside_reader(functools.partial(self._inject, due))
 
-    async def _answering_failure(self, work: Callable[[], Awaitable[None]]) -> None:
-        """Do something beside the reading; a room whose connections outlive a failure answers it here."""
+    async def _run_beside_reader(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Run work in a task of its own; a protocol whose connections outlive a failure reports the failure here."""
         await work()
 
-    async def _suffer(self, fault: Fault) -> None:
+    async def _inject(self, fault: Fault) -> None:
         match fault:
             case Cut():
                 raise CutConnection
@@ -239,45 +222,45 @@ class VendorSession(ABC, Generic[_State, _Step]):
                 self._fail(self.engine_codes["capacity"], "throttled on demand")
             case Garbage():
                 kind = WSMsgType.BINARY if fault.binary else WSMsgType.TEXT
-                await self._line.send(_GARBAGE[kind], kind)
+                await self._connection.send(_GARBAGE[kind], kind)
             case MuteFinish():
-                self._is_mute = True
+                self._is_finish_muted = True
             case Delay():
-                self._line.delay(fault.by_ms / 1000)
+                self._connection.delay(fault.by_ms / 1000)
             case SlowReader():
-                self._line.slow_down(fault.bytes_per_second)
+                self._connection.slow_down(fault.bytes_per_second)
 
     def _fail(self, code: str, message: str) -> None:
         if failure := self._failure(code, message):
             raise failure
 
-    # --- the end -----------------------------------------------------------------------------------------------------
+    # --- the end ------------------------------------------------------------------------------------------------------
 
-    async def _part(self, end: EndConnection, leaving: asyncio.Event) -> None:
+    async def _close(self, end: EndConnection, shutdown: asyncio.Event) -> None:
         match end:
             case CutConnection():
-                self._line.cut()
+                self._connection.cut()
             case _HoldHalfOpen():
-                await self._line.play_dead(leaving)
+                await self._connection.hold_half_open(shutdown)
             case _:
-                await self._line.part(end.close_code, end.reason, lambda: self._say_why(end))
+                await self._connection.close(end.close_code, end.reason, lambda: self._send_reason(end))
 
 
-async def end_when(leaving: asyncio.Event) -> NoReturn:
-    """EndConnection the connection when the emulator leaves."""
-    await leaving.wait()
-    raise EndConnection("the emulator is leaving", close_code=WSCloseCode.GOING_AWAY)
+async def end_on_shutdown(shutdown: asyncio.Event) -> NoReturn:
+    """Wait for the shutdown of the server, then end the connection."""
+    await shutdown.wait()
+    raise EndConnection("the emulator is shutting down", close_code=WSCloseCode.GOING_AWAY)
 
 
 def first_end(ends: BaseExceptionGroup[EndConnection]) -> EndConnection:
-    """The end that was found first."""
+    """Return the end that was raised first."""
     first = ends.exceptions[0]
     return first_end(first) if isinstance(first, BaseExceptionGroup) else first
 
 
 @contextmanager
 def engine_refusals(codes: Mapping[str, str], failure: Callable[[str, str], Exception]) -> Iterator[None]:
-    """Turn an engine's refusal into a room's own failure, of the code for its kind and of its reason."""
+    """Convert an `EngineRefusedError` into a protocol's own failure, with the vendor's code for its kind."""
     try:
         yield
     except EngineRefusedError as error:

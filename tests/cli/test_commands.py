@@ -732,7 +732,7 @@ def test_the_embedded_recogniser_is_not_installed(clip: Path, monkeypatch: pytes
     monkeypatch.setitem(sys.modules, "pocketsphinx", None)
     outcome = transcribe(clip, "--service", "local")
     assert (outcome.exit_code, outcome.stdout) == (2, "")
-    assert outcome.stderr == "asr-async: the embedded recogniser needs an extra: pip install 'asr-async[local]'\n"
+    assert outcome.stderr == "asr-async: the embedded recogniser is not installed: pip install 'asr-async[local]'\n"
 
 
 def test_the_embedded_recogniser() -> None:
@@ -1125,7 +1125,7 @@ class TestServe:
         assert "closed today" in refused.stderr
 
     @pytest.mark.parametrize(
-        ("content", "message"), [("nonsense", "not JSON"), ('[{"kind": "cut"}]', "fault 1: cut: say where: one of at")]
+        ("content", "message"), [("nonsense", "not JSON"), ('[{"kind": "cut"}]', "fault 1: cut: needs one of at")]
     )
     def test_a_malformed_plan_of_faults(self, content: str, message: str, script: Path, tmp_path: Path) -> None:
         path = tmp_path / "bad.json"

@@ -37,7 +37,7 @@ FRAME = bytes(3_200)
 """A tenth of a second."""
 
 
-# --- the three rooms, from the client's side -------------------------------------------------------------------------
+# --- the three rooms, from the client's side --------------------------------------------------------------------------
 
 
 class Peer:
@@ -206,7 +206,7 @@ def now() -> float:
     return asyncio.get_running_loop().time()
 
 
-# --- where -----------------------------------------------------------------------------------------------------------
+# --- where ------------------------------------------------------------------------------------------------------------
 
 
 @ROOMS
@@ -279,7 +279,7 @@ def test_a_result_that_only_the_finishing_brings_is_one_too() -> None:
     run_virtual(scenario)
 
 
-# --- the kinds -------------------------------------------------------------------------------------------------------
+# --- the kinds --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -562,7 +562,7 @@ def test_a_throttled_start_has_the_vendors_code(room: type[Peer]) -> None:
     run_virtual(scenario)
 
 
-# --- which connections, how often ------------------------------------------------------------------------------------
+# --- which connections, how often -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -598,8 +598,8 @@ async def _ended(peer: Peer) -> bool:
 
 
 def struck(plan: Faults, connections: int) -> list[int]:
-    run = FaultInjector(plan)
-    return [number for number in range(connections) if run.connection().at("start")]
+    injector = FaultInjector(plan)
+    return [number for number in range(connections) if injector.next_connection().pop_at("start")]
 
 
 def test_probability_is_the_seeds_alone() -> None:
@@ -613,22 +613,22 @@ def test_probability_is_the_seeds_alone() -> None:
 
 
 def test_a_fault_that_was_picked_but_found_no_point_is_not_used_up() -> None:
-    run = FaultInjector(Faults([Cut(after_frames=2, times=1)]))
-    first, second = run.connection(), run.connection()
-    assert first.after_audio(100) == []
-    assert [fault.kind for _ in range(2) for fault in second.after_audio(100)] == ["cut"]
-    assert first.after_audio(100) == []
-    assert run.struck == {"cut": 1}
+    injector = FaultInjector(Faults([Cut(after_frames=2, times=1)]))
+    first, second = injector.next_connection(), injector.next_connection()
+    assert first.pop_after_audio(100) == []
+    assert [fault.kind for _ in range(2) for fault in second.pop_after_audio(100)] == ["cut"]
+    assert first.pop_after_audio(100) == []
+    assert injector.struck == {"cut": 1}
 
 
 def test_a_connection_is_struck_once_by_each_fault() -> None:
-    script = FaultInjector(Faults([Garbage(at="audio"), Garbage(after_frames=2)])).connection()
-    assert [len(script.after_audio(100)) for _ in range(4)] == [1, 1, 0, 0]
+    faults = FaultInjector(Faults([Garbage(at="audio"), Garbage(after_frames=2)])).next_connection()
+    assert [len(faults.pop_after_audio(100)) for _ in range(4)] == [1, 1, 0, 0]
 
 
 def test_two_emulators_count_for_themselves() -> None:
     plan = Faults([Throttle(connection=1)])
-    assert [len(FaultInjector(plan).connection().at("start")) for _ in range(2)] == [1, 1]
+    assert [len(FaultInjector(plan).next_connection().pop_at("start")) for _ in range(2)] == [1, 1]
 
 
 async def test_a_client_without_a_good_key_does_not_count() -> None:
@@ -644,7 +644,7 @@ async def test_a_client_without_a_good_key_does_not_count() -> None:
     assert statuses == [401, 418]
 
 
-# --- a source over several connections -------------------------------------------------------------------------------
+# --- a source over several connections --------------------------------------------------------------------------------
 
 
 class _TimedPeer(TaskPeer):
@@ -672,7 +672,7 @@ async def test_after_a_cut_the_rest_of_the_source_is_heard_on_the_next_connectio
             assert [await peer.receive() for _ in range(3)] == ["two 100..400", "three 500..800", "finished"]
 
 
-# --- plans -----------------------------------------------------------------------------------------------------------
+# --- plans ------------------------------------------------------------------------------------------------------------
 
 
 def test_a_plan_is_read_from_json(tmp_path: Any) -> None:
@@ -716,7 +716,7 @@ def test_a_plan_may_be_a_bare_list(tmp_path: Any) -> None:
         ({"at": "audio"}, 'fault 1: expected an object with a kind, such as {"kind": "cut", "after_frames": 10}'),
         ("cut", "fault 1: expected an object with a kind"),
         ({"kind": "cut", "after_frame": 3}, "fault 1: cut has no 'after_frame': did you mean 'after_frames'?"),
-        ({"kind": "cut"}, "fault 1: cut: say where: one of at, after_frames, after_audio_ms, after_s"),
+        ({"kind": "cut"}, "fault 1: cut: needs one of at, after_frames, after_audio_ms, after_s"),
         ({"kind": "cut", "at": "audio", "after_s": 1}, "fault 1: cut: at and after_s exclude each other"),
         ({"kind": "cut", "at": "noon"}, "fault 1: cut: at='noon': known are audio, finish, handshake, result, start"),
         ({"kind": "cut", "after_frames": 0}, "fault 1: cut: after_frames=0: expected int >= 1"),
@@ -728,10 +728,10 @@ def test_a_plan_may_be_a_bare_list(tmp_path: Any) -> None:
         ({"kind": "delay"}, "fault 1: delay needs by_ms"),
         (
             {"kind": "close", "at": "audio", "code": 1006},
-            "close: code=1006: never stands in a close frame; for 1006 use",
+            "close: code=1006: cannot be sent in a close frame; for 1006 use",
         ),
         ({"kind": "close", "at": "audio", "reason": "x" * 124}, "close: reason: a close frame has room for 123 bytes"),
-        ({"kind": "fail", "at": "handshake"}, 'nothing runs yet that could fail; use refuse, or at="start"'),
+        ({"kind": "fail", "at": "handshake"}, 'nothing is running yet that could fail; use refuse, or at="start"'),
     ],
 )
 def test_a_fault_that_cannot_be_is_refused_in_one_line(fault: Any, message: str) -> None:
@@ -748,7 +748,7 @@ def test_a_fault_that_cannot_be_is_refused_in_one_line(fault: Any, message: str)
         ('{"fault": []}', 'must be a list of faults or {"seed": ..., "faults": [...]}'),
         ('{"faults": [], "sead": 1}', 'must be a list of faults or {"seed": ..., "faults": [...]}'),
         ('{"faults": [], "seed": "x"}', "seed='x': expected a whole number"),
-        ('[{"kind": "cut"}]', "fault 1: cut: say where"),
+        ('[{"kind": "cut"}]', "fault 1: cut: needs one of"),
     ],
 )
 def test_a_file_that_is_no_plan_is_named(content: str, message: str, tmp_path: Any) -> None:

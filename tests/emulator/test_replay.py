@@ -20,7 +20,7 @@ from ..support.virtual_time import run_virtual
 SECOND = bytes(32_000)
 
 
-# --- tapes, written by hand ------------------------------------------------------------------------------------------
+# --- tapes, written by hand -------------------------------------------------------------------------------------------
 
 
 class Tape:
@@ -111,7 +111,7 @@ def realtime_tape() -> Tape:
     return tape.text("received", said("session.finished")).closed(1000, by="client")
 
 
-# --- through our client ----------------------------------------------------------------------------------------------
+# --- through our client -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("pace", [1.0, 2.0, None])
@@ -157,7 +157,7 @@ def test_a_realtime_session_goes_through_its_tape_with_audio_in_texts(tmp_path: 
     run_virtual(scenario)
 
 
-# --- from outside ----------------------------------------------------------------------------------------------------
+# --- from outside -----------------------------------------------------------------------------------------------------
 
 
 async def dial(replayed: Replay) -> ClientConnection:

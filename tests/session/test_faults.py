@@ -547,10 +547,10 @@ async def test_no_room_for_another_session_is_a_rate_limit_that_can_be_tried_aga
 
 
 async def test_an_unknown_engine_is_refused_by_name() -> None:
-    with pytest.raises(ConfigurationError, match="engine='sphinx': known by name is 'pocketsphinx'"):
+    with pytest.raises(ConfigurationError, match="engine='sphinx': the only engine with a name is 'pocketsphinx'"):
         await transcribe([SILENT_SECOND], Paraformer(), Local("sphinx"))
 
 
 async def test_the_local_service_works_only_while_it_is_started() -> None:
-    with pytest.raises(LocalProtocolError, match="is not started: use it with connect"):
+    with pytest.raises(LocalProtocolError, match="is not running: pass it to connect"):
         await Local().resolve(Paraformer())

@@ -1,1 +1,1 @@
-"""The emulator of DashScope: both WebSocket protocols, hot-word tables and temporary keys."""
+"""The emulated DashScope endpoints: both WebSocket protocols, hot-word tables and temporary keys."""

@@ -1,12 +1,12 @@
-"""Gummy's output from the server's side: an engine's hypotheses as a transcription and its translations, out of step.
+"""The output of the emulated Gummy models: an engine's hypotheses as a transcription and its translations.
 
-The documents promise only that the two come together at the end of a sentence, each in its own time. Here every
-message holds one of them, translations are one interim behind, and the final ones follow the final transcription; a
-client that bears this bears what is said of the service. `stash` is not produced: the engines do not cut by meaning.
+The documents promise only that the two agree at the end of a sentence; each progresses at its own rate. Here every
+message holds one of them, translations lag one interim behind, and the final ones follow the final transcription: a
+client that handles this handles all that is documented. `stash` is not produced: the engines do not divide by meaning.
 
-The chat model guesses the end of its sentence beforehand (`vad_pre_end`), and takes the guess back when speech goes on
-(`pre_end_failed`). No document says when: here a pause is a guess, and without one the guess comes directly before the
-end, which is when an engine tells of it. Only the transcription carries guesses.
+The chat model predicts the end of its sentence (`vad_pre_end`), and withdraws the prediction when speech continues
+(`pre_end_failed`). No document says when. Here a pause is a prediction; without a pause the prediction comes directly
+before the end, since an engine reports the end only then. Only the transcription carries predictions.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ if TYPE_CHECKING:
 
 __all__ = ["GummySentences"]
 
-GUESS_AFTER_MS = 300
-"""A pause that is taken for the end; with the default `max_end_silence` the end is 700 ms of it."""
+PREDICT_END_AFTER_MS = 300
+"""The pause that predicts the end; with the default `max_end_silence` a pause of 700 ms is the end."""
 
 
 class GummySentences:
-    """Numbers the sentences of a task from 0, and knows which translation is still to be told."""
+    """The sentences of a task, numbered from 0, with the translation that is still to be sent."""
 
-    def __init__(self, *, is_transcribed: bool, languages: tuple[str, ...], guesses_end: bool) -> None:
+    def __init__(self, *, is_transcribed: bool, languages: tuple[str, ...], predicts_end: bool) -> None:
         self._is_transcribed = is_transcribed
         self._languages = languages
-        self._guess = _Guess() if guesses_end else None
+        self._prediction = _EndPrediction() if predicts_end else None
         self._number = 0
         self._untranslated: Hypothesis | None = None
 
     def outputs(self, hypothesis: Hypothesis) -> Iterator[Output]:
-        """What to say about a hypothesis, a message each."""
+        """Yield the output of each message for a hypothesis."""
         if self._is_transcribed:
             yield from self._transcriptions(hypothesis)
         ready = hypothesis if hypothesis.is_final else self._untranslated
@@ -50,19 +50,19 @@ class GummySentences:
         self._number += hypothesis.is_final
 
     def _transcriptions(self, hypothesis: Hypothesis) -> Iterator[Output]:
-        guess = {} if self._guess is None else self._guess.members(hypothesis)
-        if hypothesis.is_final and guess:  # what is over is no guess
-            yield self._transcription(msgspec.structs.replace(hypothesis, is_final=False), guess)
-            guess = {}
-        yield self._transcription(hypothesis, guess)
+        prediction = {} if self._prediction is None else self._prediction.members(hypothesis)
+        if hypothesis.is_final and prediction:  # a final carries no prediction, so an interim before it does
+            yield self._transcription(msgspec.structs.replace(hypothesis, is_final=False), prediction)
+            prediction = {}
+        yield self._transcription(hypothesis, prediction)
 
-    def _transcription(self, hypothesis: Hypothesis, guess: dict[str, Any]) -> Output:
+    def _transcription(self, hypothesis: Hypothesis, prediction: dict[str, Any]) -> Output:
         sentence = self._sentence(hypothesis, hypothesis.text, words=_words(hypothesis))
-        return Output(transcription=msgspec.structs.replace(sentence, **guess))
+        return Output(transcription=msgspec.structs.replace(sentence, **prediction))
 
     def _translations(self, hypothesis: Hypothesis) -> tuple[GummySentence, ...]:
         return tuple(
-            # no words: an engine knows no times for them
+            # no words: an engine has no times for them
             self._sentence(hypothesis, hypothesis.translations[language], words=(), language=language)
             for language in self._languages
             if language in hypothesis.translations
@@ -83,15 +83,15 @@ class GummySentences:
         )
 
 
-class _Guess:
-    """Whether the one sentence of a task seems to have ended, told when that changes."""
+class _EndPrediction:
+    """The prediction that the only sentence of a task has ended; reported when it changes."""
 
     def __init__(self) -> None:
         self._words: int | None = None
-        """With how many words; None: it does not."""
+        """The number of words at the prediction; None while the end is not predicted."""
 
     def members(self, hypothesis: Hypothesis) -> dict[str, Any]:
-        """What a transcription says about it; empty where that is nothing new."""
+        """Return the members for a transcription; nothing if the prediction has not changed."""
         count = len(hypothesis.words)
         if self._words is not None:
             if count == self._words:
@@ -99,7 +99,7 @@ class _Guess:
             self._words = None
             return {"pre_end_failed": True}
         spoken_until_ms = hypothesis.words[-1].end_ms if count else hypothesis.end_ms
-        if not hypothesis.is_final and hypothesis.end_ms - spoken_until_ms < GUESS_AFTER_MS:
+        if not hypothesis.is_final and hypothesis.end_ms - spoken_until_ms < PREDICT_END_AFTER_MS:
             return {}
         self._words = count
         return {

@@ -1,6 +1,6 @@
-"""The hot-word tables of the emulator's DashScope account: what the REST room keeps and the task room looks up.
+"""The hot-word tables of the emulated DashScope account, which the REST API stores and the task protocol looks up.
 
-Knows neither HTTP nor WebSocket: what is wrong is raised as a code with a message, for either room to dress.
+Knows neither HTTP nor WebSocket: an error is raised with a code and a message, and each protocol words its own answer.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 __all__ = ["HotWordTableError", "HotWordTables"]
 
 MAX_VOCABULARIES = 10
-"""An account's limit, by secondary sources."""
+"""The limit of an account, according to secondary sources."""
 
 MAX_PHRASE_LISTS = 100
-"""The documents name no limit, and show an account with 61."""
+"""The documents name no limit, and show an account with 61 lists."""
 
 
 class HotWordTableError(Exception):
-    """What was asked for cannot be done."""
+    """A request about a hot-word table that cannot be fulfilled; `code` is the vendor's error code."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -39,19 +39,19 @@ class HotWordTableError(Exception):
 
 
 class HotWordTables:
-    """Vocabularies and phrase lists by their ids, oldest first."""
+    """The vocabularies and phrase lists by id, oldest first."""
 
     def __init__(self) -> None:
         self._vocabularies: dict[str, WireVocabulary] = {}
         self._phrase_lists: dict[str, tuple[FineTuned, Mapping[str, int]]] = {}
 
-    # --- for a task --------------------------------------------------------------------------------------------------
+    # --- look-up by a task --------------------------------------------------------------------------------------------
 
     def hot_words(self, vocabulary_id: str, *, model: str, languages: Sequence[str]) -> tuple[str, ...]:
-        """The words that count in a task: with language hints only those of such a language, or of none.
+        """Return the words that apply to a task: with language hints only those of these languages, or of none.
 
         Raises:
-            HotWordTableError: there is no such vocabulary, or it is another model's.
+            HotWordTableError: there is no such vocabulary, or it belongs to another model.
         """
         table = self.vocabulary(vocabulary_id)
         if table.target_model != model:
@@ -64,17 +64,17 @@ class HotWordTables:
         )
 
     def phrases(self, phrase_id: str) -> tuple[str, ...]:
-        """The words of a phrase list that are to be heard more; none where there is no such list.
+        """Return the words of a phrase list with a positive weight; nothing if there is no such list.
 
-        The documents do not say what becomes of an unknown id there.
+        The documents do not say what happens with an unknown id there.
         """
         _, phrases = self._phrase_lists.get(phrase_id, (None, {}))
         return tuple(text for text, weight in phrases.items() if weight > 0)
 
-    # --- vocabularies ------------------------------------------------------------------------------------------------
+    # --- vocabularies -------------------------------------------------------------------------------------------------
 
     def create_vocabulary(self, prefix: str, model: str, entries: tuple[Entry, ...]) -> str:
-        """Make a vocabulary; it can be used at once."""
+        """Create a vocabulary and return its id; it can be used at once."""
         if not NAME.fullmatch(prefix):
             raise HotWordTableError("InvalidParameter", f"prefix {prefix!r}: 1 to 10 of a-z and 0-9")
         _check_model(model, "vocabulary_id")
@@ -96,7 +96,7 @@ class HotWordTables:
         self._vocabularies[vocabulary_id] = changed
 
     def vocabularies(self, prefix: str, start: int, count: int) -> tuple[WireVocabulary, ...]:
-        """Some of the vocabularies whose names begin like this, as they are listed."""
+        """Return one page of the vocabularies with this prefix, in the form of a listing."""
         listed = [
             WireVocabulary(
                 vocabulary_id=vocabulary_id,
@@ -110,7 +110,7 @@ class HotWordTables:
         return tuple(listed[start : start + count])
 
     def vocabulary(self, vocabulary_id: str) -> WireVocabulary:
-        """One vocabulary with its words."""
+        """Return one vocabulary with its words."""
         try:
             return self._vocabularies[vocabulary_id]
         except KeyError:
@@ -121,10 +121,10 @@ class HotWordTables:
         self.vocabulary(vocabulary_id)
         del self._vocabularies[vocabulary_id]
 
-    # --- phrase lists ------------------------------------------------------------------------------------------------
+    # --- phrase lists -------------------------------------------------------------------------------------------------
 
     def compile_phrases(self, phrase_id: str | None, model: str, phrases: Mapping[str, int]) -> FineTuned:
-        """Make a phrase list, or replace the words of one."""
+        """Create a phrase list, or replace the words of an existing one."""
         _check_model(model, "phrase_id")
         _check_count(len(phrases))
         for text, weight in phrases.items():
@@ -135,29 +135,29 @@ class HotWordTables:
             self.phrase_list(phrase_id)
         elif len(self._phrase_lists) >= MAX_PHRASE_LISTS:
             raise HotWordTableError("InvalidParameter", f"there are {MAX_PHRASE_LISTS} phrase lists already")
-        made = FineTuned(
+        phrase_list = FineTuned(
             finetuned_output=phrase_id or f"{model}-{job_id}",
             job_id=job_id,
             model=model,
             create_time=_now(),
             output_type=PHRASE_OUTPUT,
         )
-        self._phrase_lists[made.finetuned_output] = (made, dict(phrases))
+        self._phrase_lists[phrase_list.finetuned_output] = (phrase_list, dict(phrases))
         return msgspec.structs.replace(
-            made, status="SUCCEEDED", training_type=PHRASE_TRAINING, model=None, output_type=None
+            phrase_list, status="SUCCEEDED", training_type=PHRASE_TRAINING, model=None, output_type=None
         )
 
     def phrase_lists(self, start: int, count: int) -> tuple[FineTuned, ...]:
-        """Some of the phrase lists."""
-        return tuple(made for made, _ in self._phrase_lists.values())[start : start + count]
+        """Return one page of the phrase lists."""
+        return tuple(phrase_list for phrase_list, _ in self._phrase_lists.values())[start : start + count]
 
     @property
     def phrase_list_count(self) -> int:
-        """How many phrase lists there are."""
+        """The number of phrase lists."""
         return len(self._phrase_lists)
 
     def phrase_list(self, phrase_id: str) -> FineTuned:
-        """One phrase list; its words are never told."""
+        """Return one phrase list, without its words, which the API never returns."""
         try:
             return self._phrase_lists[phrase_id][0]
         except KeyError:

@@ -1,10 +1,10 @@
-"""The emulator's second DashScope room: Qwen-ASR-Realtime (`/api-ws/v1/realtime`) from the server's side.
+"""The emulated DashScope realtime protocol, Qwen-ASR-Realtime (`/api-ws/v1/realtime`).
 
-Knows no engine. With server VAD each utterance of the engine becomes an item of the conversation. In the manual mode
-each commit does: what came since the last one is a recognition of its own, and there are no interims, since the item
-begins only when its audio is complete. It is as strict as the documents; where they are silent the reason for a choice
-stands beside it. Sources: the client event, server event and interaction pages of Qwen-ASR-Realtime (2026-03-15), the
-error page, and what the official SDK 2.0.2 sends (`audio/qwen_omni`).
+Knows no engine. With server VAD, each utterance of the engine becomes an item of the conversation. In the manual mode
+each commit creates an item: the audio since the last commit is a recognition of its own, without interims, since the
+item begins only when its audio is complete. The module is as strict as the documents; where they are silent, a comment
+gives the reason for a choice. Sources: the client event, server event and interaction pages of Qwen-ASR-Realtime
+(2026-03-15), the error page, and what the official SDK 2.0.2 sends (`audio/qwen_omni`).
 """
 
 from __future__ import annotations
@@ -45,33 +45,34 @@ from ...vendors.dashscope.realtime_wire import (
 )
 from ..audio_decoder import PcmDecoder, split_samples
 from ..engines.engine import Request
+from ..lifecycle import Lifecycle
 from ..session import EndConnection, VendorSession, engine_refusals
 from .tasks import ApiKeyHandler
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from ..api_keys import ApiKeys
+    from ..connection import ClientConnection
     from ..engines.engine import Engine, Hypothesis, Recognition
-    from ..faults import FaultInjector
-    from ..session import Link
+    from ..faults import ConnectionFaults, FaultInjector
+    from ..handler import WebSocketHandler
 
 __all__ = ["PATH", "add_routes"]
 
 PATH = "/api-ws/v1/realtime"
 
 IDLE_TIMEOUT_S = 60
-"""A client that says nothing for so long is sent away. No page of this protocol names a limit; it is the other's."""
+"""A connection is closed if the client is silent for this long. No page of this protocol names a limit; this is the
+limit of the task protocol."""
 
 PIECE_MS = 1_000
-"""The engine gets longer pieces of audio in portions of this length."""
+"""The engine receives longer messages in pieces of this length."""
 
 
-# --- the order of a conversation -------------------------------------------------------------------------------------
+# --- lifecycle --------------------------------------------------------------------------------------------------------
 
 
 class State(enum.Enum):
-    """Where a session stands."""
+    """The state of a session."""
 
     READY = "session without audio"
     STREAMING = "session with audio"
@@ -80,7 +81,7 @@ class State(enum.Enum):
 
 
 class Step(enum.Enum):
-    """What moves a session on: the first five are the client's, the rest ours."""
+    """The steps of a session: the first five are the client's, the rest the server's."""
 
     UPDATE = "session.update"
     AUDIO = "input_audio_buffer.append"
@@ -92,7 +93,7 @@ class Step(enum.Enum):
 
 
 TRANSITIONS: dict[tuple[State, Step], State] = {
-    # "if it is not sent, the defaults are used" (client event page): audio may come at once
+    # "if it is not sent, the defaults are used" (client event page): audio may be sent at once
     (State.READY, Step.UPDATE): State.READY,
     (State.READY, Step.AUDIO): State.STREAMING,
     (State.READY, Step.COMMIT): State.READY,
@@ -106,13 +107,13 @@ TRANSITIONS: dict[tuple[State, Step], State] = {
     (State.FINISHING, Step.RESULT): State.FINISHING,
     (State.FINISHING, Step.FINISHED): State.FINISHED,
 }
-"""The whole life of a session, which is that of its connection. After session.finished the client is to leave."""
+"""The whole lifecycle of a session, which is that of its connection. The client leaves after session.finished."""
 
-PATIENCE_S = dict.fromkeys((State.READY, State.STREAMING, State.FINISHED), IDLE_TIMEOUT_S)
+CLIENT_TIMEOUTS_S = dict.fromkeys((State.READY, State.STREAMING, State.FINISHED), IDLE_TIMEOUT_S)
 
 
 class _RefusedError(Exception):
-    """Something the client did wrong: it is told so, and the connection goes on."""
+    """An error of the client: it is reported, and the connection continues."""
 
     def __init__(self, code: str, message: str, param: str | None = None) -> None:
         super().__init__(message)
@@ -120,7 +121,7 @@ class _RefusedError(Exception):
 
 
 class _ServerError(EndConnection):
-    """Something went wrong on this side: the client is told, then the connection closes.
+    """An error of the server: it is reported, then the connection is closed.
 
     The documents give no close code for this; 1011 was seen (a third party's log, 2026-04).
     """
@@ -144,7 +145,7 @@ def _engine_failure(code: str, reason: str) -> Exception:
 _engine_refusals = functools.partial(engine_refusals, _ENGINE_CODES, _engine_failure)
 
 
-# --- what the client says --------------------------------------------------------------------------------------------
+# --- messages of the client -------------------------------------------------------------------------------------------
 
 
 class _Transcription(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -153,7 +154,7 @@ class _Transcription(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
 
 
 class _TurnDetection(msgspec.Struct, frozen=True, kw_only=True):
-    """With the documented ranges and defaults."""
+    """The settings of server VAD, with the documented ranges and defaults."""
 
     type: Literal["server_vad"]
     threshold: Annotated[float, msgspec.Meta(ge=-1.0, le=1.0)] = 0.2
@@ -162,9 +163,9 @@ class _TurnDetection(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """What a session is set to; null counts as not given, but for `turn_detection`, where it is the manual mode."""
+    """The settings of a session; null counts as not given, except in `turn_detection`, where it is the manual mode."""
 
-    # "pcm16" is what the samples of session.created show, and what the SDK sends when it is told nothing
+    # "pcm16" is what the samples of session.created show, and what the SDK sends by default
     input_audio_format: Literal["pcm", "pcm16", "opus"] = "pcm"
     sample_rate: Literal[8000, 16000] = 16_000
     input_audio_transcription: _Transcription = _Transcription()
@@ -176,7 +177,7 @@ class _Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def request(self) -> Request:
-        """The part that concerns the engine."""
+        """The part of the settings that the engine receives."""
         language = self.input_audio_transcription.language
         return Request(sample_rate=self.sample_rate, languages=(language,) if language else ())
 
@@ -184,14 +185,16 @@ class _Settings(msgspec.Struct, frozen=True, kw_only=True):
 _client_decoder = msgspec.json.Decoder(ClientEvent)
 
 
-class _Said(msgspec.Struct, frozen=True):
+class _EventHeader(msgspec.Struct, frozen=True):
+    """The members that an error refers to."""
+
     type: str = ""
     event_id: str | None = None
 
 
-def _read(text: str, said: _Said) -> ClientEvent:
-    if said.type not in CLIENT_EVENT_NAMES:
-        raise _RefusedError("invalid_value", f"Invalid value: {said.type!r}. There is no such event.", "type")
+def _read_event(text: str, header: _EventHeader) -> ClientEvent:
+    if header.type not in CLIENT_EVENT_NAMES:
+        raise _RefusedError("invalid_value", f"Invalid value: {header.type!r}. There is no such event.", "type")
     try:
         event: ClientEvent = _client_decoder.decode(text)
     except msgspec.ValidationError as error:
@@ -199,9 +202,9 @@ def _read(text: str, said: _Said) -> ClientEvent:
     return event
 
 
-def _read_said(text: str) -> _Said:
+def _read_header(text: str) -> _EventHeader:
     try:
-        return msgspec.json.decode(text, type=_Said)
+        return msgspec.json.decode(text, type=_EventHeader)
     except (msgspec.MsgspecError, RecursionError):
         # "1007: bad JSON" (error page)
         raise EndConnection("Invalid payload data", close_code=WSCloseCode.INVALID_TEXT) from None
@@ -220,16 +223,16 @@ def _read_settings(config: SessionConfig) -> _Settings:
     return settings
 
 
-# --- a connection ----------------------------------------------------------------------------------------------------
+# --- session ----------------------------------------------------------------------------------------------------------
 
 
-class _Connection(VendorSession[State, Step]):
-    """One client, one session."""
+class _RealtimeSession(VendorSession[State, Step]):
+    """The session of one client."""
 
     engine_codes = _ENGINE_CODES
 
-    def __init__(self, link: Link, engine: Engine, model: str) -> None:
-        super().__init__(link, state=State.READY, transitions=TRANSITIONS, patience_s=PATIENCE_S)
+    def __init__(self, connection: ClientConnection, faults: ConnectionFaults, engine: Engine, model: str) -> None:
+        super().__init__(connection, faults, Lifecycle(State.READY, TRANSITIONS, CLIENT_TIMEOUTS_S))
         self._engine = engine
         self._model = model
         self._session_id = _new_id("sess")
@@ -238,7 +241,7 @@ class _Connection(VendorSession[State, Step]):
         self._samples = PcmDecoder()
         self._items = _Items()
         self._uncommitted: list[str] = []
-        """The manual mode: what was heard since the last commit."""
+        """In the manual mode, the texts recognised since the last commit."""
 
     async def _read(self) -> NoReturn:
         # not at the handshake: "Model not found" is a close code (error page)
@@ -248,14 +251,14 @@ class _Connection(VendorSession[State, Step]):
         await super()._read()
 
     async def _on_text(self, text: str) -> None:
-        said = _read_said(text)
+        header = _read_header(text)
         try:
-            await self._on_event(_read(text, said))
+            await self._on_event(_read_event(text, header))
         except _RefusedError as refused:
-            await self._send_fault(msgspec.structs.replace(refused.fault, event_id=said.event_id))
+            await self._send_fault(msgspec.structs.replace(refused.fault, event_id=header.event_id))
 
     async def _on_audio(self, _data: bytes) -> None:
-        fault = _RefusedError("invalid_value", "audio goes as base64 in input_audio_buffer.append").fault
+        fault = _RefusedError("invalid_value", "audio must be sent as base64 in input_audio_buffer.append").fault
         await self._send_fault(fault)
 
     async def _on_event(self, event: ClientEvent) -> None:
@@ -267,58 +270,58 @@ class _Connection(VendorSession[State, Step]):
             case Commit():
                 await self._on_commit()
             case Clear():
-                self._take(Step.CLEAR)
-                await self._release()
+                self._advance(Step.CLEAR)
+                await self._close_recognition()
                 self._items.open_id = None
                 await self._send(Cleared(event_id=_new_id("event")))
             case Finish():
-                self._take(Step.FINISH)
-                await self._reach("finish")
-                if not self._is_mute:
-                    self._beside.create_task(self._finish())
+                self._advance(Step.FINISH)
+                await self._inject_at("finish")
+                if not self._is_finish_muted:
+                    self._tasks.create_task(self._finish())
 
     async def _on_update(self, event: SessionUpdate) -> None:
-        self._take(Step.UPDATE)
-        await self._reach("start")
+        self._advance(Step.UPDATE)
+        await self._inject_at("start")
         settings = _read_settings(event.session)
-        await self._release()
-        # Before it is confirmed: what the engine cannot do is refused here, not when audio is on its way.
+        await self._close_recognition()
+        # Before the confirmation: what the engine does not support is refused here, not while audio is being sent.
         self._recognition = await self._open(settings)
         self._settings = settings
         await self._send(SessionUpdated(event_id=_new_id("event"), session=self._session))
 
     async def _on_append(self, data: bytes) -> None:
-        self._take(Step.AUDIO)
+        self._advance(Step.AUDIO)
         if self._recognition is None:
             self._recognition = await self._open(self._settings)
         samples = self._samples.decode(data)
         for piece in split_samples(samples, self._settings.sample_rate, PIECE_MS):
             with _engine_refusals():
                 await self._recognition.feed(piece)
-        await self._reach_after_audio(len(samples), self._settings.sample_rate)
+        await self._inject_after_audio(len(samples), self._settings.sample_rate)
 
     async def _on_commit(self) -> None:
-        self._take(Step.COMMIT)
+        self._advance(Step.COMMIT)
         if not self._settings.is_manual:
             raise _RefusedError("invalid_value", "input_audio_buffer.commit is for turn_detection null only")
-        if self._state is State.READY or self._recognition is None:
+        if self._lifecycle.state is State.READY or self._recognition is None:
             raise _RefusedError("invalid_value", "the input audio buffer is empty")
         with _engine_refusals():
             await self._recognition.finish()
         transcript = join_texts(self._uncommitted)
-        await self._release()
+        await self._close_recognition()
         item_id = await self._create_item()
         await self._complete(item_id, transcript)
 
     async def _finish(self) -> None:
-        # What was not committed is dropped: a client that forgets to commit had better notice.
+        # Audio that was not committed is dropped, so that a client that forgets to commit notices.
         if self._recognition is not None and not self._settings.is_manual:
             with engine_refusals(_ENGINE_CODES, _ServerError):
                 await self._recognition.finish()
-            await self._reach("result")
-        await self._release()
-        self._take(Step.FINISHED)
-        self._rearm()
+            await self._inject_at("result")
+        await self._close_recognition()
+        self._advance(Step.FINISHED)
+        self._restart_client_timeout()
         await self._send(SessionFinished(event_id=_new_id("event")))
 
     async def _open(self, settings: _Settings) -> Recognition:
@@ -326,17 +329,17 @@ class _Connection(VendorSession[State, Step]):
             return await self._engine.open(settings.request, self._emit)
 
     async def _emit(self, hypothesis: Hypothesis) -> None:
-        """Tell the client what an engine has heard; an engine that speaks after the end is not heard."""
-        if not self._may(Step.RESULT):
+        """Process a hypothesis; one that arrives after the end of the session is dropped."""
+        if not self._lifecycle.allows(Step.RESULT):
             return
-        self._take(Step.RESULT)
+        self._advance(Step.RESULT)
         if not self._settings.is_manual:
-            await self._tell(hypothesis)
+            await self._send_hypothesis(hypothesis)
         elif hypothesis.is_final:
             self._uncommitted.append(hypothesis.text)
 
-    async def _tell(self, hypothesis: Hypothesis) -> None:
-        self._script.hear_of_result()
+    async def _send_hypothesis(self, hypothesis: Hypothesis) -> None:
+        self._faults.record_result()
         items = self._items
         if items.open_id is None:
             items.begin()
@@ -366,7 +369,7 @@ class _Connection(VendorSession[State, Step]):
         )
 
     async def _create_item(self) -> str:
-        """Make the audio that came an item of the conversation."""
+        """Turn the audio received since the last item into an item of the conversation; return its id."""
         item_id, previous_id = self._items.end()
         await self._send(Committed(event_id=_new_id("event"), item_id=item_id, previous_item_id=previous_id))
         item = ItemInfo(id=item_id, content=({"type": "input_audio", "transcript": None},))
@@ -401,26 +404,26 @@ class _Connection(VendorSession[State, Step]):
             turn_detection=settings.turn_detection,
         )
 
-    def _refusal(self, step: Step) -> Exception:
-        if self._state is State.STREAMING:
+    def _out_of_order(self, step: Step) -> Exception:
+        if self._lifecycle.state is State.STREAMING:
             return _RefusedError("invalid_value", f"{step.value} came after audio")
         return _RefusedError("invalid_value", f"{step.value} came after session.finish")
 
-    def _impatience(self) -> EndConnection:
+    def _timed_out(self) -> EndConnection:
         return EndConnection("idle", close_code=WSCloseCode.OK)
 
     def _failure(self, code: str, message: str) -> EndConnection:
         return _ServerError(code, message)
 
-    async def _release(self) -> None:
-        """Give the recognition back, with what it heard; again, if that was interrupted."""
+    async def _close_recognition(self) -> None:
+        """Close the recognition and forget its texts."""
         if self._recognition is not None:
             await self._recognition.aclose()
         self._recognition = None
         self._samples = PcmDecoder()
         self._uncommitted.clear()
 
-    async def _say_why(self, end: EndConnection) -> None:
+    async def _send_reason(self, end: EndConnection) -> None:
         if isinstance(end, _ServerError):
             await self._send_fault(end.fault)
 
@@ -429,7 +432,7 @@ class _Connection(VendorSession[State, Step]):
 
 
 class _Items:
-    """Names the items of a conversation, and remembers what was said of the present one."""
+    """The ids of the conversation's items, and the last interim of the present item."""
 
     def __init__(self) -> None:
         self.open_id: str | None = None
@@ -441,13 +444,16 @@ class _Items:
         self._interim = ""
 
     def split(self, text: str) -> tuple[str, str]:
-        """What the last interim said too, which counts as fixed until the engine changes its mind, and the rest."""
+        """Split a text into the part that repeats the last interim, which counts as fixed, and the rest.
+
+        Nothing is fixed if the engine has changed the text of the last interim.
+        """
         fixed = self._interim if text.startswith(self._interim) else ""
         self._interim = text
         return fixed, text[len(fixed) :]
 
     def end(self) -> tuple[str, str | None]:
-        """The id of the item that is complete, and of the one before it."""
+        """Complete the present item; return its id and the id of the item before it."""
         item_id, previous_id = self.open_id or _new_id("item"), self._last_id
         self.open_id, self._last_id = None, item_id
         return item_id, previous_id
@@ -457,19 +463,23 @@ def _new_id(kind: str) -> str:
     return f"{kind}_{uuid.uuid4().hex}"
 
 
-# --- the door --------------------------------------------------------------------------------------------------------
+# --- routes -----------------------------------------------------------------------------------------------------------
 
 
 def add_routes(
     application: web.Application, engine: Engine, *, keys: ApiKeys, faults: FaultInjector
-) -> Callable[[], Awaitable[None]]:
-    """Add the routes of the realtime protocol; return what ends its connections."""
-    door = _Handler(engine, keys, faults)
+) -> WebSocketHandler:
+    """Add the routes of the realtime protocol, and return their handler."""
+    handler = _RealtimeHandler(engine, keys, faults)
     for path in (PATH, f"{PATH}/"):
-        application.router.add_get(path, door.enter)
-    return door.shut
+        application.router.add_get(path, handler.handle)
+    return handler
 
 
-class _Handler(ApiKeyHandler):
-    def _welcome(self, request: web.Request, link: Link) -> VendorSession[State, Step]:
-        return _Connection(link, self._engine, request.query.get("model", ""))
+class _RealtimeHandler(ApiKeyHandler):
+    """The handler of the realtime protocol."""
+
+    def _create_session(
+        self, request: web.Request, connection: ClientConnection, faults: ConnectionFaults
+    ) -> VendorSession[State, Step]:
+        return _RealtimeSession(connection, faults, self._engine, request.query.get("model", ""))

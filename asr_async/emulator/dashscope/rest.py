@@ -1,7 +1,7 @@
-"""The emulator's DashScope REST room: hot-word tables of both generations, and temporary keys.
+"""The emulated DashScope REST API: hot-word tables of both generations, and temporary keys.
 
-Answers as the documents show it; the HTTP status of each error code is that of the platform's error page (2026). All
-keys are of one account.
+Answers as the documents show; the HTTP status of each error code is the one on the platform's error page (2026). All
+keys belong to one account.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ if TYPE_CHECKING:
     from ..api_keys import ApiKeys
     from .hotwords import HotWordTables
 
-__all__ = ["PATH", "add_routes", "refusal_at_the_door", "refusal_of"]
+__all__ = ["PATH", "add_routes", "refusal", "reject_by_key"]
 
 PATH = "/api/v1"
 
-DEFAULT_KEY_LIFE_S = 60
-MAX_KEY_LIFE_S = 1_800
+DEFAULT_KEY_LIFETIME_S = 60
+MAX_KEY_LIFETIME_S = 1_800
 
 MAX_PAGE_SIZE = 100
 
@@ -60,66 +60,66 @@ _Shape = TypeVar("_Shape")
 
 def add_routes(application: web.Application, *, keys: ApiKeys, tables: HotWordTables) -> None:
     """Add the REST routes."""
-    room = _Room(keys, tables)
+    api = _RestApi(keys, tables)
     router = application.router
-    router.add_post(f"{PATH}{TOKENS_PATH}", room.handler(room.issue_key))
-    router.add_post(f"{PATH}{VOCABULARY_PATH}", room.handler(room.customize))
-    router.add_post(f"{PATH}{FINE_TUNES_PATH}", room.handler(room.compile_phrases))
-    router.add_get(f"{PATH}{FINE_TUNED_PATH}", room.handler(room.list_phrases))
-    router.add_get(f"{PATH}{FINE_TUNED_PATH}/{{phrase_id}}", room.handler(room.query_phrases))
-    router.add_delete(f"{PATH}{FINE_TUNED_PATH}/{{phrase_id}}", room.handler(room.delete_phrases))
+    router.add_post(f"{PATH}{TOKENS_PATH}", api.handler(api.issue_key))
+    router.add_post(f"{PATH}{VOCABULARY_PATH}", api.handler(api.customize))
+    router.add_post(f"{PATH}{FINE_TUNES_PATH}", api.handler(api.compile_phrases))
+    router.add_get(f"{PATH}{FINE_TUNED_PATH}", api.handler(api.list_phrases))
+    router.add_get(f"{PATH}{FINE_TUNED_PATH}/{{phrase_id}}", api.handler(api.query_phrases))
+    router.add_delete(f"{PATH}{FINE_TUNED_PATH}/{{phrase_id}}", api.handler(api.delete_phrases))
 
 
-def refusal_at_the_door(request: web.Request, keys: ApiKeys) -> web.Response | None:
-    """The answer to a client whose key is not let in, in this room or the WebSocket's; None for the others."""
+def reject_by_key(request: web.Request, keys: ApiKeys) -> web.Response | None:
+    """Return the response that rejects a client by its API key, here and at a WebSocket; None if it is accepted."""
     scheme, _, key = request.headers.get("Authorization", "").partition(" ")
     key = key.strip()
-    # samples of the documents write "bearer" as well
+    # some samples in the documents write "bearer"
     if scheme.lower() != "bearer" or not key:
-        return _refused("InvalidApiKey", "No API-key provided.")
-    if not keys.let_in(key):
-        return _refused("InvalidApiKey", "Invalid API-key provided.")
+        return _refusal_response("InvalidApiKey", "No API-key provided.")
+    if not keys.accepts(key):
+        return _refusal_response("InvalidApiKey", "Invalid API-key provided.")
     return None
 
 
-class _Room:
-    """What each route does."""
+class _RestApi:
+    """The request handlers of the REST API."""
 
     def __init__(self, keys: ApiKeys, tables: HotWordTables) -> None:
         self._keys = keys
         self._tables = tables
 
     def handler(
-        self, act: Callable[[web.Request], Awaitable[msgspec.Struct | dict[str, Any]]]
+        self, operation: Callable[[web.Request], Awaitable[msgspec.Struct | dict[str, Any]]]
     ) -> Callable[[web.Request], Awaitable[web.Response]]:
-        """An act for those who are let in, its answer as JSON, its errors as refusals."""
+        """Wrap an operation: check the key, encode its result as JSON, and convert its errors to refusals."""
 
         async def handle(request: web.Request) -> web.Response:
-            if refusal := refusal_at_the_door(request, self._keys):
-                return refusal
+            if rejection := reject_by_key(request, self._keys):
+                return rejection
             try:
-                return _json(await act(request))
+                return _json(await operation(request))
             except HotWordTableError as error:
-                return _refused(error.code, error.message)
+                return _refusal_response(error.code, error.message)
 
         return handle
 
     async def issue_key(self, request: web.Request) -> Token:
-        life_s = _number(request, "expire_in_seconds", DEFAULT_KEY_LIFE_S, MAX_KEY_LIFE_S)
-        return Token(token=self._keys.issue(life_s), expires_at=int(time.time()) + life_s)
+        lifetime_s = _number(request, "expire_in_seconds", DEFAULT_KEY_LIFETIME_S, MAX_KEY_LIFETIME_S)
+        return Token(token=self._keys.issue(lifetime_s), expires_at=int(time.time()) + lifetime_s)
 
     async def customize(self, request: web.Request) -> dict[str, Any]:
-        asked = _read(await request.read(), Customization)
-        if asked.model != VOCABULARY_MODEL:
-            raise HotWordTableError("ModelNotFound", f"Model not found: {asked.model}")
-        return _answer(self._customized(asked.input))
+        body = _decode(await request.read(), Customization)
+        if body.model != VOCABULARY_MODEL:
+            raise HotWordTableError("ModelNotFound", f"Model not found: {body.model}")
+        return _answer(self._run_action(body.input))
 
-    def _customized(self, action: VocabularyAction) -> msgspec.Struct | dict[str, Any]:
+    def _run_action(self, action: VocabularyAction) -> msgspec.Struct | dict[str, Any]:
         tables = self._tables
         match action:
             case CreateVocabulary():
-                made = tables.create_vocabulary(action.prefix, action.target_model, action.vocabulary)
-                return VocabularyId(vocabulary_id=made)
+                vocabulary_id = tables.create_vocabulary(action.prefix, action.target_model, action.vocabulary)
+                return VocabularyId(vocabulary_id=vocabulary_id)
             case UpdateVocabulary():
                 tables.update_vocabulary(action.vocabulary_id, action.vocabulary)
             case ListVocabulary():
@@ -133,18 +133,18 @@ class _Room:
         return {}
 
     async def compile_phrases(self, request: web.Request) -> dict[str, Any]:
-        asked = _read(await request.read(), CompilePhrases)
-        if asked.training_type != PHRASE_TRAINING:
+        body = _decode(await request.read(), CompilePhrases)
+        if body.training_type != PHRASE_TRAINING:
             raise HotWordTableError("InvalidParameter", f"training_type: the emulator knows {PHRASE_TRAINING} only")
-        phrase_id = asked.finetuned_output or None
-        return _answer(self._tables.compile_phrases(phrase_id, asked.model, asked.hyper_parameters.phrase_list))
+        phrase_id = body.finetuned_output or None
+        return _answer(self._tables.compile_phrases(phrase_id, body.model, body.hyper_parameters.phrase_list))
 
     async def list_phrases(self, request: web.Request) -> dict[str, Any]:
         page = _number(request, "page_no", 1, 1_000_000)
         size = _number(request, "page_size", 10, MAX_PAGE_SIZE)
-        found = self._tables.phrase_lists((page - 1) * size, size)
+        phrase_lists = self._tables.phrase_lists((page - 1) * size, size)
         total = self._tables.phrase_list_count
-        return _answer(FineTunedList(finetuned_outputs=found, page_no=page, page_size=size, total=total))
+        return _answer(FineTunedList(finetuned_outputs=phrase_lists, page_no=page, page_size=size, total=total))
 
     async def query_phrases(self, request: web.Request) -> dict[str, Any]:
         return _answer(self._tables.phrase_list(request.match_info["phrase_id"]))
@@ -155,18 +155,18 @@ class _Room:
         return _answer(FineTuned(finetuned_output=phrase_id))
 
 
-def _read(body: bytes, shape: type[_Shape]) -> _Shape:
+def _decode(content: bytes, shape: type[_Shape]) -> _Shape:
     try:
-        return msgspec.json.decode(body, type=shape)
+        return msgspec.json.decode(content, type=shape)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise HotWordTableError("InvalidParameter", str(error)) from None
 
 
-def _number(request: web.Request, name: str, default: int, most: int) -> int:
+def _number(request: web.Request, name: str, default: int, maximum: int) -> int:
     text = request.query.get(name, str(default))
-    number = int(text) if text.isdecimal() and len(text) <= len(str(most)) else 0
-    if not 1 <= number <= most:
-        raise HotWordTableError("InvalidParameter", f"{name} {text}: must be between 1 and {most}")
+    number = int(text) if text.isdecimal() and len(text) <= len(str(maximum)) else 0
+    if not 1 <= number <= maximum:
+        raise HotWordTableError("InvalidParameter", f"{name} {text}: must be between 1 and {maximum}")
     return number
 
 
@@ -180,12 +180,12 @@ def _answer(output: msgspec.Struct | dict[str, Any]) -> dict[str, Any]:
     return {"output": output, "usage": {"count": 1}, "request_id": str(uuid.uuid4())}
 
 
-def _refused(code: str, message: str) -> web.Response:
-    return _json(refusal_of(code, message), status=HTTPStatus(_STATUS[code]))
+def _refusal_response(code: str, message: str) -> web.Response:
+    return _json(refusal(code, message), status=HTTPStatus(_STATUS[code]))
 
 
-def refusal_of(code: str, message: str) -> Refusal:
-    """What the platform says in plain HTTP when it refuses."""
+def refusal(code: str, message: str) -> Refusal:
+    """Return the body of a refusal in plain HTTP."""
     return Refusal(code=code, message=message, request_id=str(uuid.uuid4()))
 
 

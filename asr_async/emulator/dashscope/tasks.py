@@ -1,9 +1,9 @@
-"""The emulator's DashScope room: the task protocol (`/api-ws/v1/inference`) from the server's side.
+"""The emulated DashScope task protocol (`/api-ws/v1/inference`).
 
-Knows no engine: it checks keys, order, models and parameters, takes the samples out of their container, and dresses
-what an engine hears in the vendor's messages. It is as strict as the documents; where they are silent the reason for a
-choice stands beside it. Sources: the WebSocket API pages of Fun-ASR and Gummy, the error page, and the client and
-server event pages of the platform (2025-10 to 2026).
+Knows no engine: it checks keys, order, models and parameters, decodes the audio, and converts an engine's hypotheses to
+the vendor's messages. It is as strict as the documents; where they are silent, a comment gives the reason for a choice.
+Sources: the WebSocket API pages of Fun-ASR and Gummy, the error page, and the client and server event pages of the
+platform (2025-10 to 2026).
 """
 
 from __future__ import annotations
@@ -32,18 +32,20 @@ from ...vendors.dashscope.wire import (
 from ..audio_decoder import SAMPLE_BYTES, AudioDecodeError, PcmDecoder, WavDecoder, split_samples
 from ..engines.engine import Request
 from ..handler import FaultInjectingHandler
+from ..lifecycle import Lifecycle
 from ..session import EndConnection, VendorSession, engine_refusals
 from .gummy import GummySentences
 from .hotwords import HotWordTableError
-from .rest import refusal_at_the_door, refusal_of
+from .rest import refusal, reject_by_key
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Iterator
 
     from ..api_keys import ApiKeys
+    from ..connection import ClientConnection
     from ..engines.engine import Engine, Hypothesis, Recognition
-    from ..faults import FaultInjector
-    from ..session import Link
+    from ..faults import ConnectionFaults, FaultInjector
+    from ..handler import WebSocketHandler
     from .hotwords import HotWordTables
 
 __all__ = ["PATH", "ApiKeyHandler", "add_routes"]
@@ -51,32 +53,32 @@ __all__ = ["PATH", "ApiKeyHandler", "add_routes"]
 PATH = "/api-ws/v1/inference"
 
 DATA_TIMEOUT_S = 23
-"""An open task to which nothing is sent for so long fails: "request timeout after 23 seconds." (error page)."""
+"""An open task fails if nothing is sent for this long: "request timeout after 23 seconds." (error page)."""
 
 IDLE_TIMEOUT_S = 60
-"""A connection without a task is closed after so long (Fun-ASR WebSocket API page)."""
+"""A connection without a task is closed after this long (Fun-ASR WebSocket API page)."""
 
 CHAT_LIMIT_MS = 60_000
-"""So much audio in which the one sentence of the chat model has not ended is an error (one-sentence API page)."""
+"""The longest audio of the chat model: an error if its only sentence has not ended by then (one-sentence API page)."""
 
 SILENCE_LIMIT_MS = 60_000
-"""So much audio in which nothing is heard ends a task without `heartbeat` (real-time recognition SDK page)."""
+"""The silence that ends a task without `heartbeat`, in audio time (real-time recognition SDK page)."""
 
 HEARTBEAT_EVERY_MS = 5_000
-"""With `heartbeat`, so much silent audio brings a heartbeat sentence. The documents give no figure."""
+"""With `heartbeat`, the silence after which a heartbeat sentence is sent. The documents give no figure."""
 
 PIECE_MS = 1_000
-"""The engine gets longer frames in pieces of this length, so that silence is judged alike however audio is framed."""
+"""The engine receives longer messages in pieces of this length, so that silence is judged alike for any framing."""
 
 _logger = logging.getLogger("asr_async")
 _Shape = TypeVar("_Shape")
 
 
-# --- the order of a conversation -------------------------------------------------------------------------------------
+# --- lifecycle --------------------------------------------------------------------------------------------------------
 
 
 class State(enum.Enum):
-    """Where a connection stands."""
+    """The state of a connection."""
 
     IDLE = "no task"
     STARTING = "task starting"
@@ -86,7 +88,7 @@ class State(enum.Enum):
 
 
 class Step(enum.Enum):
-    """What moves a connection on: the first four are the client's, the rest ours."""
+    """The steps of a connection: the first four are the client's, the rest the server's."""
 
     RUN = "run-task"
     AUDIO = "audio"
@@ -111,23 +113,23 @@ TRANSITIONS: dict[tuple[State, Step], State] = {
     (State.FINISHING, Step.FINISHED): State.IDLE,
     (State.FINISHING, Step.FAIL): State.FAILED,
 }
-"""The whole life of a connection. A failed task takes its connection with it (Fun-ASR WebSocket API page)."""
+"""The whole lifecycle of a connection. A failed task ends its connection (Fun-ASR WebSocket API page)."""
 
-PATIENCE_S = {State.IDLE: IDLE_TIMEOUT_S, State.STREAMING: DATA_TIMEOUT_S}
-"""How long the client may say nothing. Elsewhere it is the engine's turn, and nobody waits for the client."""
+CLIENT_TIMEOUTS_S = {State.IDLE: IDLE_TIMEOUT_S, State.STREAMING: DATA_TIMEOUT_S}
+"""How long the client may be silent. In the other states the server waits for the engine, not for the client."""
 
 
 class _InvalidPayloadError(EndConnection):
-    """A message that the documents answer with the closing of the connection."""
+    """A message for which the documents demand that the connection is closed."""
 
     def __init__(self) -> None:
         super().__init__("Invalid payload data", close_code=WSCloseCode.INVALID_TEXT)
 
 
 class _TaskFailedError(EndConnection):
-    """The task fails; `code` and `message` are told before the connection closes.
+    """The failure of the task; `code` and `message` are sent before the connection closes.
 
-    The documents give no close code for this. 1000: what went wrong has been said in the message before.
+    The documents give no close code for this. 1000 is used, since the message before it reports the error.
     """
 
     def __init__(self, code: str, message: str) -> None:
@@ -143,7 +145,7 @@ _ENGINE_CODES = {
 }
 
 
-# --- what the client says --------------------------------------------------------------------------------------------
+# --- messages of the client -------------------------------------------------------------------------------------------
 
 
 class _Control(msgspec.Struct, frozen=True):
@@ -152,7 +154,7 @@ class _Control(msgspec.Struct, frozen=True):
 
 
 class _Parameters(msgspec.Struct, frozen=True, kw_only=True):
-    """The documented parameters; null counts as not given. Unknown ones are let pass, as the models seem to do."""
+    """The documented parameters; null counts as not given. Unknown ones are ignored, as the models seem to do."""
 
     format: str
     sample_rate: Annotated[int, msgspec.Meta(gt=0)]
@@ -185,13 +187,13 @@ class _Parameters(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def languages(self) -> tuple[str, ...]:
-        """What may be spoken; empty means any."""
-        spoken = () if self.source_language in {None, "auto"} else (str(self.source_language),)
-        return self.language_hints or spoken
+        """The languages that may be spoken; empty means any."""
+        source = () if self.source_language in {None, "auto"} else (str(self.source_language),)
+        return self.language_hints or source
 
     @property
     def target_languages(self) -> tuple[str, ...]:
-        """What to translate into."""
+        """The languages to translate into."""
         return (self.translation_target_languages or ()) if self.translation_enabled else ()
 
 
@@ -199,9 +201,9 @@ _control_decoder = msgspec.json.Decoder(_Control)
 
 
 def _read_control(text: str) -> _Control:
-    """Read a text message; what is wrong with a run-task's payload is found later, when its task can fail.
+    """Decode a text message; an error in a run-task's payload is detected later, when its task can fail.
 
-    `streaming` may be missing, as it is in the continue-task of the official SDK 1.25.0, but it cannot be another.
+    `streaming` may be missing, as it is in the continue-task of the official SDK 1.25.0, but it has no other value.
     """
     try:
         control = _control_decoder.decode(text)
@@ -217,8 +219,8 @@ def _read_control(text: str) -> _Control:
 
 
 def _read_run(payload: dict[str, Any]) -> RunPayload:
-    # The error page has both: 1007 for a payload that is malformed, and InvalidParameter "task can not be null" where
-    # `input` is missing. So this is 1007 only if the message cannot be read, or has a member that must not be there.
+    # The error page has both: 1007 for a malformed payload, and InvalidParameter "task can not be null" if `input` is
+    # missing. So 1007 is used only for a message that cannot be decoded or that has a forbidden member.
     if payload.get("input") is None or payload.get("task") is None:
         raise _TaskFailedError("InvalidParameter", "task can not be null")
     run = _checked(payload, RunPayload)
@@ -233,7 +235,7 @@ def _read_parameters(given: dict[str, Any], capability: Capability) -> _Paramete
     if not capability.takes_rate(parameters.sample_rate):
         raise _TaskFailedError(
             "InvalidParameter",
-            f"sample_rate {parameters.sample_rate}: {capability.model} takes {capability.rates}",
+            f"sample_rate {parameters.sample_rate}: {capability.model} accepts {capability.rates}",
         )
     if parameters.translation_enabled and not parameters.target_languages:
         raise _TaskFailedError("InvalidParameter", "translation_target_languages can not be empty")
@@ -244,7 +246,7 @@ def _read_parameters(given: dict[str, Any], capability: Capability) -> _Paramete
 
 
 def _check_names(given: dict[str, Any], capability: Capability) -> None:
-    """Refuse what the model does not have. The message model alone is known to do so (reports of clients, 2026)."""
+    """Refuse parameters that the model lacks. Only the message model is known to do so (reports of clients, 2026)."""
     if not _is_message(capability.model):
         return
     for name, value in given.items():
@@ -257,7 +259,10 @@ def _is_message(model: str) -> bool:
 
 
 def _read_hot_words(run: RunPayload, parameters: _Parameters, tables: HotWordTables) -> tuple[str, ...]:
-    """The words that came along, of the vocabulary and of the phrase lists. An unknown vocabulary is `NotFound`."""
+    """Collect the hot words of the parameters, the vocabulary and the phrase lists.
+
+    An unknown vocabulary fails with `NotFound`.
+    """
     words = [*(parameters.vocabulary or ())]
     words += [word for resource in run.resources for word in tables.phrases(resource.resource_id)]
     if parameters.vocabulary_id is not None:
@@ -277,7 +282,7 @@ def _checked(given: dict[str, Any], shape: type[_Shape]) -> _Shape:
         raise _TaskFailedError("InvalidParameter", str(error)) from None
 
 
-# --- audio -----------------------------------------------------------------------------------------------------------
+# --- audio ------------------------------------------------------------------------------------------------------------
 
 
 def _decoder(parameters: _Parameters) -> PcmDecoder | WavDecoder:
@@ -288,11 +293,11 @@ def _decoder(parameters: _Parameters) -> PcmDecoder | WavDecoder:
     raise _TaskFailedError("UNSUPPORTED_FORMAT", f"the emulator decodes pcm and wav only, not {parameters.format}")
 
 
-# --- what we say -----------------------------------------------------------------------------------------------------
+# --- messages of the server -------------------------------------------------------------------------------------------
 
 
-class _Bare(msgspec.Struct, frozen=True):
-    """A message with an empty payload: task-started and task-failed."""
+class _EventMessage(msgspec.Struct, frozen=True):
+    """A message with an empty payload: task-started or task-failed."""
 
     header: ServerHeader
     payload: dict[str, Any] = {}
@@ -302,9 +307,9 @@ def _header(task_id: str, step: Step) -> ServerHeader:
     return ServerHeader(task_id=task_id, event=step.value, attributes={})
 
 
-def _failure(task_id: str, failed: _TaskFailedError) -> _Bare:
+def _failure(task_id: str, failed: _TaskFailedError) -> _EventMessage:
     header = _header(task_id, Step.FAIL)
-    return _Bare(msgspec.structs.replace(header, error_code=failed.code, error_message=failed.message))
+    return _EventMessage(msgspec.structs.replace(header, error_code=failed.code, error_message=failed.message))
 
 
 def _wire_words(hypothesis: Hypothesis) -> tuple[WireWord, ...]:
@@ -315,7 +320,7 @@ def _wire_words(hypothesis: Hypothesis) -> tuple[WireWord, ...]:
 
 
 class _Sentences:
-    """Numbers the sentences of a task and knows whether one has begun."""
+    """The sentences of a task, numbered from 1."""
 
     def __init__(self, *, emotion: bool) -> None:
         self._emotion = emotion
@@ -323,9 +328,9 @@ class _Sentences:
         self._begun = False
 
     def outputs(self, hypothesis: Hypothesis) -> Iterator[Output]:
-        yield Output(sentence=self._next(hypothesis))
+        yield Output(sentence=self._sentence(hypothesis))
 
-    def _next(self, hypothesis: Hypothesis) -> Sentence:
+    def _sentence(self, hypothesis: Hypothesis) -> Sentence:
         sentence = Sentence(
             sentence_id=self._number,
             begin_time=hypothesis.start_ms,
@@ -343,11 +348,11 @@ class _Sentences:
         return sentence
 
 
-# --- a task ----------------------------------------------------------------------------------------------------------
+# --- a task -----------------------------------------------------------------------------------------------------------
 
 
 class _Task:
-    """One task: what was asked for, how much audio has come, and what is to be said about it."""
+    """One task: its parameters, the amount of audio received, and the messages about it."""
 
     def __init__(self, task_id: str, payload: dict[str, Any], tables: HotWordTables) -> None:
         run = _read_run(payload)
@@ -362,16 +367,16 @@ class _Task:
         self._decoder = _decoder(self.parameters)
         self._sentences = _sentences(capability, self.parameters)
         # "only final results unless intermediate_result_enabled" (client event page)
-        self._says_interims = not _is_message(run.model) or bool(self.parameters.intermediate_result_enabled)
+        self._sends_interims = not _is_message(run.model) or bool(self.parameters.intermediate_result_enabled)
         self._is_one_sentence = _is_chat(run.model)
         self._is_over = False
         self._audio_bytes = 0
         self._heartbeats = 0
-        """How many this silence has brought."""
+        """The number of heartbeats sent during the present silence."""
 
     @property
     def request(self) -> Request:
-        """The part that concerns the engine."""
+        """The part of the parameters that the engine receives."""
         return Request(
             sample_rate=self.parameters.sample_rate,
             languages=self.parameters.languages,
@@ -389,14 +394,14 @@ class _Task:
         return WireUsage(duration=-(-self._audio_bytes // bytes_per_second))
 
     def pieces(self, data: bytes) -> Iterator[bytes]:
-        """The samples in a frame, in portions for the engine; each counts as received when it is taken."""
+        """Decode a message and yield its samples in pieces for the engine; each piece is counted when it is yielded."""
         try:
             samples = self._decoder.decode(data)
         except AudioDecodeError as error:
             raise _TaskFailedError("DECODE_ERROR", f"Failed to decode audio: {error}") from None
         for piece in split_samples(samples, self.parameters.sample_rate, PIECE_MS):
             if self._is_over:
-                return  # what comes after the one sentence is not heard
+                return  # audio after the only sentence is not recognised
             self._audio_bytes += len(piece)
             self._check_length()
             yield piece
@@ -406,15 +411,15 @@ class _Task:
             # the documents give no code
             raise _TaskFailedError("InvalidParameter", f"the audio is longer than {CHAT_LIMIT_MS // 1000} seconds")
 
-    def started(self) -> _Bare:
-        return _Bare(_header(self.id, Step.STARTED))
+    def started(self) -> _EventMessage:
+        return _EventMessage(_header(self.id, Step.STARTED))
 
     def results(self, hypothesis: Hypothesis) -> Iterator[ServerMessage]:
-        if self._is_over or not (hypothesis.is_final or self._says_interims):
+        if self._is_over or not (hypothesis.is_final or self._sends_interims):
             return
         self._is_over = self._is_one_sentence and hypothesis.is_final
         for output in self._sentences.outputs(hypothesis):
-            yield self._generated(output, self._usage if hypothesis.is_final else None)
+            yield self._result(output, self._usage if hypothesis.is_final else None)
 
     def finished(self) -> ServerMessage:
         return ServerMessage(
@@ -423,19 +428,19 @@ class _Task:
         )
 
     def after_silence(self, silent_ms: int) -> ServerMessage | None:
-        """A heartbeat, if one is due; so much silence without `heartbeat` is the end."""
+        """Return a heartbeat if one is due; without `heartbeat`, fail once the silence reaches its limit."""
         if not self.parameters.heartbeat:
             if silent_ms >= SILENCE_LIMIT_MS:
                 raise _TaskFailedError("ResponseTimeout", "Response timeout!")
             return None
-        due, self._heartbeats = self._heartbeats, silent_ms // HEARTBEAT_EVERY_MS
-        if self._heartbeats <= due:
+        sent, self._heartbeats = self._heartbeats, silent_ms // HEARTBEAT_EVERY_MS
+        if self._heartbeats <= sent:
             return None
-        # Without text: clients have seen that, so those that are tried here had better bear it.
+        # Without text: the vendor has sent such heartbeats, so clients must handle them.
         heartbeat = Sentence(begin_time=self._audio_ms, end_time=None, heartbeat=True, sentence_end=False)
-        return self._generated(Output(sentence=heartbeat), None)
+        return self._result(Output(sentence=heartbeat), None)
 
-    def _generated(self, output: Output, usage: WireUsage | None) -> ServerMessage:
+    def _result(self, output: Output, usage: WireUsage | None) -> ServerMessage:
         return ServerMessage(
             header=_header(self.id, Step.RESULT),
             payload=ServerPayload(output=output, usage=usage),
@@ -447,49 +452,51 @@ def _is_chat(model: str) -> bool:
 
 
 def _sentences(capability: Capability, parameters: _Parameters) -> _Sentences | GummySentences:
-    """What dresses hypotheses for the model."""
+    """Return the converter from hypotheses to the model's sentences."""
     if "translation_enabled" in capability.options:
         return GummySentences(
             is_transcribed=parameters.is_transcribed,
             languages=parameters.target_languages,
-            guesses_end=_is_chat(capability.model),
+            predicts_end=_is_chat(capability.model),
         )
     # "VAD mode, final only" (Paraformer SDK page)
     return _Sentences(emotion=capability.emotion and not parameters.semantic_punctuation_enabled)
 
 
-# --- a connection ----------------------------------------------------------------------------------------------------
+# --- session ----------------------------------------------------------------------------------------------------------
 
 
-class _Connection(VendorSession[State, Step]):
-    """One client; task after task."""
+class _TaskProtocolSession(VendorSession[State, Step]):
+    """The session of one client, which runs one task after another."""
 
     engine_codes = _ENGINE_CODES
 
-    def __init__(self, link: Link, engine: Engine, tables: HotWordTables) -> None:
-        super().__init__(link, state=State.IDLE, transitions=TRANSITIONS, patience_s=PATIENCE_S)
+    def __init__(
+        self, connection: ClientConnection, faults: ConnectionFaults, engine: Engine, tables: HotWordTables
+    ) -> None:
+        super().__init__(connection, faults, Lifecycle(State.IDLE, TRANSITIONS, CLIENT_TIMEOUTS_S))
         self._engine = engine
         self._tables = tables
         self._task: _Task | None = None
         self._task_id = ""
-        """The task that a failure is about: also one that could not be accepted."""
+        """The task that a failure is reported for, which may be one that was not accepted."""
         self._used_ids: set[str] = set()
 
-    def _impatience(self) -> EndConnection:
-        if self._state is State.IDLE:
+    def _timed_out(self) -> EndConnection:
+        if self._lifecycle.state is State.IDLE:
             return EndConnection("idle", close_code=WSCloseCode.OK)
         return _TaskFailedError("CLIENT_ERROR", f"request timeout after {DATA_TIMEOUT_S} seconds.")
 
-    def _refusal(self, step: Step) -> EndConnection:
-        if self._state is State.IDLE:
+    def _out_of_order(self, step: Step) -> EndConnection:
+        if self._lifecycle.state is State.IDLE:
             return _InvalidPayloadError()
         if step is Step.RUN:
             return _TaskFailedError("InvalidParameter", "a task is still open on this connection")
-        when = "before task-started" if self._state is State.STARTING else "after finish-task"
+        when = "before task-started" if self._lifecycle.state is State.STARTING else "after finish-task"
         return _TaskFailedError("CLIENT_ERROR", f"{step.value} came {when}")
 
     def _failure(self, code: str, message: str) -> EndConnection | None:
-        return _TaskFailedError(code, message) if self._may(Step.FAIL) else None
+        return _TaskFailedError(code, message) if self._lifecycle.allows(Step.FAIL) else None
 
     async def _on_text(self, text: str) -> None:
         control = _read_control(text)
@@ -497,123 +504,127 @@ class _Connection(VendorSession[State, Step]):
         match control.header.action:
             case "run-task":
                 await self._on_run(task_id, control.payload)
-            case "continue-task":  # the context it brings is of no use to an engine
-                self._take(Step.CONTINUE)
+            case "continue-task":  # its context is not passed on: engines have no use for it
+                self._advance(Step.CONTINUE)
                 self._check_id(task_id)
             case "finish-task":
-                self._take(Step.FINISH)
+                self._advance(Step.FINISH)
                 self._check_id(task_id)
-                await self._reach("finish")
-                if not self._is_mute:
-                    self._beside.create_task(self._finish())
+                await self._inject_at("finish")
+                if not self._is_finish_muted:
+                    self._tasks.create_task(self._finish())
 
     async def _on_run(self, task_id: str, payload: dict[str, Any]) -> None:
-        self._take(Step.RUN)
+        self._advance(Step.RUN)
         self._task_id = task_id
         if not task_id or task_id in self._used_ids:
-            fault = "has been used on this connection" if task_id else "can not be empty"
-            raise _TaskFailedError("InvalidParameter", f"task_id {fault}")
+            reason = "has been used on this connection" if task_id else "can not be empty"
+            raise _TaskFailedError("InvalidParameter", f"task_id {reason}")
         self._used_ids.add(task_id)
         self._task = _Task(task_id, payload, self._tables)
-        await self._reach("start")
-        self._beside.create_task(self._start(self._task))
+        await self._inject_at("start")
+        self._tasks.create_task(self._start(self._task))
 
     def _check_id(self, task_id: str) -> None:
         if task_id != self._task_id:
             raise _TaskFailedError("InvalidParameter", f"task_id {task_id} is not that of the open task")
 
     async def _on_audio(self, data: bytes) -> None:
-        self._take(Step.AUDIO)
+        self._advance(Step.AUDIO)
         task, recognition = self._open_task
-        heard_bytes = 0
+        processed_bytes = 0
         for piece in task.pieces(data):
-            heard_bytes += len(piece)
+            processed_bytes += len(piece)
             with engine_refusals(_ENGINE_CODES, _TaskFailedError):
                 await recognition.feed(piece)
             if heartbeat := task.after_silence(recognition.silent_ms):
                 await self._send(heartbeat)
-        await self._reach_after_audio(heard_bytes, task.parameters.sample_rate)
+        await self._inject_after_audio(processed_bytes, task.parameters.sample_rate)
 
     async def _start(self, task: _Task) -> None:
         with engine_refusals(_ENGINE_CODES, _TaskFailedError):
             task.recognition = await self._engine.open(task.request, functools.partial(self._emit, task))
-        self._take(Step.STARTED)
-        self._rearm()
+        self._advance(Step.STARTED)
+        self._restart_client_timeout()
         await self._send(task.started())
 
     async def _finish(self) -> None:
         task, recognition = self._open_task
         with engine_refusals(_ENGINE_CODES, _TaskFailedError):
             await recognition.finish()
-        await self._reach("result")
+        await self._inject_at("result")
         has_speech = recognition.has_speech
-        await self._release()
+        await self._close_recognition()
         if not has_speech:
             raise _TaskFailedError("NO_VALID_AUDIO_ERROR", "no valid audio was received")
-        self._take(Step.FINISHED)
-        self._rearm()
+        self._advance(Step.FINISHED)
+        self._restart_client_timeout()
         await self._send(task.finished())
 
     async def _emit(self, task: _Task, hypothesis: Hypothesis) -> None:
-        """Tell the client what an engine has heard; an engine that speaks after the end of its task is not heard."""
+        """Send a hypothesis to the client; one that arrives after the end of its task is dropped."""
         for message in task.results(hypothesis):
-            if self._task is task and self._may(Step.RESULT):
-                self._take(Step.RESULT)
+            if self._task is task and self._lifecycle.allows(Step.RESULT):
+                self._advance(Step.RESULT)
                 await self._send(message)
-                self._script.hear_of_result()
+                self._faults.record_result()
 
     @property
     def _open_task(self) -> tuple[_Task, Recognition]:
         task = self._task
-        # TRANSITIONS leads to no place that asks without a task
+        # TRANSITIONS allows no step that gets here without a task
         assert task is not None and task.recognition is not None  # noqa: S101, PT018
         return task, task.recognition
 
-    async def _release(self) -> None:
-        """Give the recognition back; again, if that was interrupted."""
+    async def _close_recognition(self) -> None:
+        """Close the recognition and forget the task."""
         if self._task is not None and self._task.recognition is not None:
             await self._task.recognition.aclose()
         self._task = None
 
-    async def _say_why(self, end: EndConnection) -> None:
+    async def _send_reason(self, end: EndConnection) -> None:
         if isinstance(end, _TaskFailedError):
-            self._take(Step.FAIL)
+            self._advance(Step.FAIL)
             _logger.debug("emulator: task %s failed: %s %s", self._task_id, end.code, end.message)
             await self._send(_failure(self._task_id, end))
 
 
-# --- the door --------------------------------------------------------------------------------------------------------
+# --- routes -----------------------------------------------------------------------------------------------------------
 
 
 def add_routes(
     application: web.Application, engine: Engine, *, keys: ApiKeys, tables: HotWordTables, faults: FaultInjector
-) -> Callable[[], Awaitable[None]]:
-    """Add the routes of the task protocol; return what ends its connections."""
-    door = _Handler(engine, keys, faults, tables)
+) -> WebSocketHandler:
+    """Add the routes of the task protocol, and return their handler."""
+    handler = _TaskHandler(engine, keys, faults, tables)
     for path in (PATH, f"{PATH}/"):
-        application.router.add_get(path, door.enter)
-    return door.shut
+        application.router.add_get(path, handler.handle)
+    return handler
 
 
 class ApiKeyHandler(FaultInjectingHandler):
-    """Lets clients in by their keys."""
+    """The handler of an endpoint that checks DashScope API keys."""
 
     def __init__(self, engine: Engine, keys: ApiKeys, faults: FaultInjector) -> None:
         super().__init__(faults)
         self._engine = engine
         self._keys = keys
 
-    def _refused(self, request: web.Request) -> web.Response | None:
-        return refusal_at_the_door(request, self._keys)
+    def _reject(self, request: web.Request) -> web.Response | None:
+        return reject_by_key(request, self._keys)
 
     def _error_body(self, code: str, message: str) -> Any:
-        return refusal_of(code, message)
+        return refusal(code, message)
 
 
-class _Handler(ApiKeyHandler):
+class _TaskHandler(ApiKeyHandler):
+    """The handler of the task protocol."""
+
     def __init__(self, engine: Engine, keys: ApiKeys, faults: FaultInjector, tables: HotWordTables) -> None:
         super().__init__(engine, keys, faults)
         self._tables = tables
 
-    def _welcome(self, _request: web.Request, link: Link) -> VendorSession[State, Step]:
-        return _Connection(link, self._engine, self._tables)
+    def _create_session(
+        self, _request: web.Request, connection: ClientConnection, faults: ConnectionFaults
+    ) -> VendorSession[State, Step]:
+        return _TaskProtocolSession(connection, faults, self._engine, self._tables)

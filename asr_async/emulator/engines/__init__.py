@@ -1,1 +1,1 @@
-"""Recognition engines behind the emulator."""
+"""The recognition engines of the emulator."""

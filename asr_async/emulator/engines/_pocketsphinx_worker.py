@@ -1,14 +1,13 @@
-"""A worker process of the embedded recogniser: several decoders, driven by calls on standard input.
+"""The worker process of the embedded recogniser: several decoders, driven by calls on standard input.
 
-Started by `PocketSphinx` as `python -m asr_async.emulator.engines._pocketsphinx_worker`, never imported by it. Does
-one call after the other and knows neither fairness nor deadlines: the other side sends small pieces and
-watches the time. An error of the recogniser ends the process; the other side tells the sessions and starts
-another one. The process ends when its standard input does.
+Started by `PocketSphinx` as `python -m asr_async.emulator.engines._pocketsphinx_worker`, never imported by it.
+Processes one call after the other and knows neither fairness nor deadlines: the parent process sends small pieces and
+enforces the deadlines. An error of the recogniser ends the process; the parent fails its sessions and starts another
+one. The process ends when its standard input does.
 
-A session's audio goes through these hands: the endpointer finds where speech begins and ends, in frames of
-30 ms; each stretch of speech is one utterance of the decoder, with interims while it lasts and a final
-hypothesis at its end. The decoder adapts to the voice from one utterance to the next; the next session starts
-from the model's own values.
+The endpointer finds where speech begins and ends, in frames of 30 ms. Each stretch of speech is one utterance of the
+decoder, with interims while it lasts and a final hypothesis at its end. The decoder adapts to the voice from one
+utterance to the next; the next session starts from the model's own values.
 """
 
 from __future__ import annotations
@@ -31,38 +30,38 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 SETTINGS = {"loglevel": "FATAL", "maxhmmpf": 2000, "ds": 2, "topn": 2, "fwdflat": False}
-"""Less than half the time of the defaults for the same accuracy: no second pass, fewer paths, each second frame scored.
+"""Less than half the time of the defaults at the same accuracy: no second pass, fewer paths, each second frame scored.
 
-Over `examples/audio`, of one core on a slow day: 0.061 and 4.9 % word errors; without `ds` and `topn` 0.091 and 5.5 %,
-with `maxhmmpf` 1500 beside them 0.053 and 8.2 %.
+Share of one core and word errors over `examples/audio`, on a slow machine: 0.061 and 4.9 %; without `ds` and `topn`
+0.091 and 5.5 %; with `maxhmmpf` 1500 in addition 0.053 and 8.2 %.
 """
 
 MODEL_CMN = "41.00,-5.29,-0.12,5.09,2.48,-4.07,-1.37,-1.78,-5.08,-2.05,-6.45,-1.42,1.17"
-"""The cepstral mean that the English model brings along (its `feat.params`)."""
+"""The cepstral mean in the English model's own parameters (`feat.params`)."""
 
 BYTES_PER_MS = SAMPLE_RATE * 2 // 1000
 FRAME_BYTES = 30 * BYTES_PER_MS
-"""The endpointer takes exactly this."""
+"""The endpointer accepts exactly this length."""
 
 DECODER_FRAME_MS = 10
 
 END_SILENCE_BYTES = 11 * FRAME_BYTES
-"""One frame more than the endpointer looks ahead: after so much silence, speech has ended for it."""
+"""One frame more than the endpointer looks ahead: after this much silence it reports the end of speech."""
 
 MAX_UTTERANCE_MS = 60_000
-"""Speech without any pause is cut here: memory, and the time of the last pass (0.1 s here), grow with it."""
+"""The longest utterance without a pause: memory, and the time of the last pass (0.1 s here), grow with its length."""
 
 FILLER = re.compile(r"[<\[]|\+\+")
-"""What begins like this is no word: `<s>`, `</s>`, `<sil>`, `[NOISE]`, `++UM++`."""
+"""The beginning of the decoder's segments that are not words: `<s>`, `</s>`, `<sil>`, `[NOISE]`, `++UM++`."""
 
 PRONUNCIATION = re.compile(r"\(\d+\)$")
-"""The dictionary's second pronunciation of a word is written `word(2)`."""
+"""The suffix of a further pronunciation in the dictionary: the second one of a word is written `word(2)`."""
 
 
 class _Utterance:
-    """One stretch of speech on its way through the decoder, from `start_utt` to `end_utt`.
+    """One stretch of speech in the decoder, from `start_utt` to `end_utt`.
 
-    Nothing may be called after `end`: pocketsphinx crashes when it is given audio then.
+    No method may be called after `end`: pocketsphinx crashes if it receives audio then.
     """
 
     def __init__(self, decoder: Any, start_ms: int) -> None:
@@ -75,7 +74,7 @@ class _Utterance:
 
     @property
     def end_ms(self) -> int:
-        """As far as it is decoded."""
+        """The end of the decoded audio."""
         return self.start_ms + self._decoded_bytes // BYTES_PER_MS
 
     def decode(self, speech: bytes) -> None:
@@ -83,7 +82,7 @@ class _Utterance:
         self._decoded_bytes += len(speech)
 
     def interim(self) -> Hypothesis | None:
-        """The present reading, if it has changed and has words."""
+        """Return the present hypothesis if it has changed and has words."""
         hypothesis = self._read(self.end_ms, is_final=False)
         if hypothesis is None or hypothesis.text == self._interim_text:
             return None
@@ -91,7 +90,7 @@ class _Utterance:
         return hypothesis
 
     def end(self, latest_ms: int) -> Hypothesis | None:
-        """The final reading, None without words; its times reach to `latest_ms` at most."""
+        """Return the final hypothesis, None without words; its times end at `latest_ms` at the latest."""
         self._decoder.end_utt()
         return self._read(min(self.end_ms, latest_ms), is_final=True)
 
@@ -105,7 +104,7 @@ class _Utterance:
 
 
 def _words(segments: Iterable[Any], start_ms: int, end_ms: int) -> Iterator[HypothesisWord]:
-    """The words among a decoder's segments, whose frames count from the start of the utterance."""
+    """Yield the words among a decoder's segments, whose frames are counted from the start of the utterance."""
     for segment in segments:
         if not FILLER.match(segment.word):
             yield HypothesisWord(
@@ -116,10 +115,10 @@ def _words(segments: Iterable[Any], start_ms: int, end_ms: int) -> Iterator[Hypo
 
 
 class _Session:
-    """One stream of audio: cut into utterances, its times counted from its first sample."""
+    """One stream of audio, divided into utterances; times count from its first sample."""
 
     def __init__(self, decoder: Any, endpointer: Any) -> None:
-        # set_cmn alone would leave the last session's state in the feature extraction.
+        # set_cmn alone would keep the last session's state in the feature extraction.
         decoder.reinit_feat()
         decoder.set_cmn(MODEL_CMN)
         self.decoder = decoder
@@ -127,48 +126,48 @@ class _Session:
         self._remainder = bytearray()
         self._utterance: _Utterance | None = None
         self._decoded_until_ms = 0
-        self._taken_bytes = 0
-        self._heard_until_ms = 0
-        self._heard_speech = False
+        self._received_bytes = 0
+        self._speech_until_ms = 0
+        self._has_speech = False
 
     def feed(self, samples: bytes) -> list[Hypothesis]:
-        """Take samples in. One look at the decoder per call is enough: the caller cannot see more often."""
-        self._taken_bytes += len(samples)
+        """Recognise samples. One interim per call is enough: the caller cannot receive more."""
+        self._received_bytes += len(samples)
         self._remainder += samples
         hypotheses = self._decode_frames()
         if self._utterance is not None and (interim := self._utterance.interim()):
             hypotheses.append(interim)
-        self._note_words(hypotheses)
+        self._record_speech(hypotheses)
         return hypotheses
 
     def finish(self) -> list[Hypothesis]:
-        """Decode what the endpointer still holds back, and end the utterance."""
+        """Decode the audio that the endpointer still buffers, and end the utterance."""
         if self._endpointer.in_speech:
-            # Silence, not the endpointer's end_stream(): that raises when there is no remainder, and drops
-            # what follows the first gap in the last 0.3 s.
+            # Silence, not the endpointer's end_stream(): that raises if there is no remainder, and drops the speech
+            # after the first gap in the last 0.3 s.
             self._remainder += bytes(END_SILENCE_BYTES - len(self._remainder))
         hypotheses = self._decode_frames()
         if final := self._end_utterance():
             hypotheses.append(final)
-        self._note_words(hypotheses)
+        self._record_speech(hypotheses)
         return hypotheses
 
     def close(self) -> None:
-        """Leave the decoder as another session needs it."""
+        """Reset the decoder for another session."""
         if self._utterance is not None:
             self.decoder.end_utt()
             self._utterance = None
 
     def answer(self, call: int, hypotheses: Iterable[Hypothesis] = ()) -> Answer:
-        silent_ms = self._taken_ms - self._heard_until_ms
-        return Answer(call, tuple(hypotheses), silent_ms=silent_ms, has_speech=self._heard_speech)
+        silent_ms = self._received_ms - self._speech_until_ms
+        return Answer(call, tuple(hypotheses), silent_ms=silent_ms, has_speech=self._has_speech)
 
     @property
-    def _taken_ms(self) -> int:
-        return self._taken_bytes // BYTES_PER_MS
+    def _received_ms(self) -> int:
+        return self._received_bytes // BYTES_PER_MS
 
     def _decode_frames(self) -> list[Hypothesis]:
-        """Decode the whole frames among the samples; what became final by that."""
+        """Decode the samples that make whole frames; return the finals."""
         whole = len(self._remainder) - len(self._remainder) % FRAME_BYTES
         frames = bytes(self._remainder[:whole])
         del self._remainder[:whole]
@@ -176,7 +175,7 @@ class _Session:
         return [final for final in finals if final]
 
     def _decode(self, frame: bytes) -> Hypothesis | None:
-        # The endpointer looks 0.3 s ahead: what it returns is an earlier frame, the next one of the speech.
+        # The endpointer looks 0.3 s ahead: it returns an earlier frame, the next one of the speech.
         speech = self._endpointer.process(frame)
         if speech is None:
             return None
@@ -192,25 +191,25 @@ class _Session:
             return None
         utterance, self._utterance = self._utterance, None
         self._decoded_until_ms = utterance.end_ms
-        return utterance.end(latest_ms=self._taken_ms)
+        return utterance.end(latest_ms=self._received_ms)
 
-    def _note_words(self, hypotheses: list[Hypothesis]) -> None:
+    def _record_speech(self, hypotheses: list[Hypothesis]) -> None:
         if self._utterance is not None and self._utterance.has_words:
-            self._heard_until_ms = self._taken_ms
+            self._speech_until_ms = self._received_ms
         elif hypotheses:
-            self._heard_until_ms = hypotheses[-1].end_ms
-        self._heard_speech = self._heard_speech or bool(hypotheses)
+            self._speech_until_ms = hypotheses[-1].end_ms
+        self._has_speech = self._has_speech or bool(hypotheses)
 
 
-class _Host:
-    """The sessions of this process, and the decoders that wait for the next one."""
+class _SessionTable:
+    """The sessions of this process, and its idle decoders."""
 
     def __init__(self) -> None:
         self._sessions: dict[int, _Session] = {}
         self._idle = [_new_decoder()]
 
     def handle(self, message: Message) -> Answer | None:
-        """Do what a message asks for; None when it wants no answer."""
+        """Process a message; return its answer, None if it has none."""
         if isinstance(message, CloseCall):
             self._close(message.session)
             return None
@@ -244,14 +243,14 @@ def _new_endpointer() -> Any:
 
 
 def _claim_stdout() -> BinaryIO:
-    """Take standard output for the answers; whatever prints to it from now on ends up in standard error."""
+    """Reserve standard output for the answers; everything printed from now on goes to standard error."""
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     return answers
 
 
 def _messages(calls: BinaryIO) -> Iterator[Message]:
-    """What comes in, until the other side closes the pipe."""
+    """Yield the messages until the parent closes the pipe."""
     decoder = msgspec.msgpack.Decoder(Message)
     while len(length := calls.read(LENGTH_BYTES)) == LENGTH_BYTES:
         yield decoder.decode(calls.read(int.from_bytes(length, "big")))
@@ -259,13 +258,13 @@ def _messages(calls: BinaryIO) -> Iterator[Message]:
 
 def main() -> None:
     """Serve until standard input ends."""
-    # Ctrl-C reaches every process of the terminal. The parent decides what it means, and closes the pipe.
+    # Ctrl-C reaches every process of the terminal. The parent handles it, and closes the pipe.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     answers = _claim_stdout()
-    host = _Host()
+    sessions = _SessionTable()
     with contextlib.suppress(BrokenPipeError), answers:
         for message in _messages(sys.stdin.buffer):
-            if answer := host.handle(message):
+            if answer := sessions.handle(message):
                 answers.write(pack(answer))
                 answers.flush()
 

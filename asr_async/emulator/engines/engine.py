@@ -1,7 +1,7 @@
-"""What stands behind the emulator: an engine turns audio into hypotheses and knows no protocol.
+"""The interface of a recognition engine: it converts audio to hypotheses and knows no protocol.
 
-The protocol rooms of the emulator check order, keys and parameters, decode the container, and dress an engine's
-hypotheses in a vendor's messages. An engine sees 16-bit mono samples only.
+The emulated protocols check order, keys and parameters, decode the audio, and convert an engine's hypotheses to a
+vendor's messages. An engine receives 16-bit mono samples only.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ class HypothesisWord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Hypothesis(msgspec.Struct, frozen=True, kw_only=True):
-    """The engine's present reading of one utterance; each replaces the one before it, until one is final.
+    """The present text of one utterance; each hypothesis replaces the one before it, until one is final.
 
-    Utterances follow each other: the first hypothesis after a final one opens the next utterance.
+    Utterances follow one another: the first hypothesis after a final one begins the next utterance.
     """
 
     text: str
@@ -36,45 +36,45 @@ class Hypothesis(msgspec.Struct, frozen=True, kw_only=True):
     end_ms: int
     words: tuple[HypothesisWord, ...] = ()
     translations: Mapping[str, str] = {}  # msgspec copies an empty default for each instance
-    """Language → the text in that language, as far as it goes; of engines that translate."""
+    """Language → the text in that language so far, from engines that translate."""
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """What a client asked for, as far as it concerns an engine."""
+    """The part of a client's request that an engine receives."""
 
     sample_rate: int
     languages: tuple[str, ...] = ()
     """Language hints as the client gave them; empty means any."""
     hot_words: tuple[str, ...] = ()
-    """Terms to expect, as they are to be written."""
+    """Terms to expect, in the spelling of the results."""
     translate_to: tuple[str, ...] = ()
     """Languages to translate into."""
 
 
 Emit = Callable[[Hypothesis], Awaitable[None]]
-"""Hands a hypothesis to the client; returns when the connection has taken it."""
+"""Sends a hypothesis to the client; returns when the connection has accepted it."""
 
 
 class Recognition(Protocol):
-    """One stream of audio being recognised. Calls are made one after the other, never at the same time."""
+    """The recognition of one stream of audio. Calls are made one after the other, never concurrently."""
 
     @property
     def silent_ms(self) -> int:
-        """Audio since anything was last heard (since the start, if nothing was)."""
+        """The audio since speech was last recognised (since the start if there was none), in milliseconds."""
         ...
 
     @property
     def has_speech(self) -> bool:
-        """Whether anything was heard at all."""
+        """True if any speech was recognised."""
         ...
 
     async def feed(self, samples: bytes) -> None:
-        """Take in samples (signed 16-bit little-endian mono, any length, whole samples).
+        """Recognise samples (signed 16-bit little-endian mono, any length, whole samples).
 
         Returns when the engine is ready for more, so that a busy engine slows its client down.
 
         Raises:
-            EngineRefusedError: the engine broke down; the recognition is over.
+            EngineRefusedError: the engine failed; the recognition is over.
         """
         ...
 
@@ -83,31 +83,31 @@ class Recognition(Protocol):
         ...
 
     async def aclose(self) -> None:
-        """Give everything back, at any time; idempotent."""
+        """Release all resources, at any time; idempotent."""
         ...
 
 
 class Engine(Protocol):
-    """Makes recognitions; an async context manager that owns whatever they share."""
+    """A factory of recognitions; an async context manager that owns the resources they share."""
 
     async def __aenter__(self) -> Self: ...
 
     async def __aexit__(self, *exc_info: object) -> None: ...
 
     async def open(self, request: Request, emit: Emit) -> Recognition:
-        """Begin a recognition.
+        """Start a recognition.
 
         Raises:
-            EngineRefusedError: this engine cannot serve the request, with the reason.
+            EngineRefusedError: this engine cannot serve the request; the text gives the reason.
         """
         ...
 
 
 class EngineRefusedError(Exception):
-    """An engine cannot do what it is asked for.
+    """An engine cannot serve a request.
 
     Attributes:
-        reason: one line for the client.
+        reason: one line, sent to the client.
         kind: `unsupported` (never), `capacity` (not now) or `broken` (the engine's own fault).
     """
 

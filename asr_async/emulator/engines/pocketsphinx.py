@@ -1,17 +1,16 @@
 """The embedded recogniser: pocketsphinx in worker processes, behind the `Engine` interface.
 
-Knows no vendor protocol, and never loads pocketsphinx into this process: decoding holds the interpreter lock
-for up to a tenth of a second at a time, which would stall the event loop. So every core gets one worker
-process (`_pocketsphinx_worker`) that hosts several decoders, and this module keeps the books: which worker
-has room, which answer belongs to which call, and what happens to the callers when a worker dies.
+Knows no vendor protocol, and never loads pocketsphinx into this process: decoding holds the interpreter lock for up to
+a tenth of a second at a time, which would stall the event loop. Each core therefore gets one worker process
+(`_pocketsphinx_worker`) that hosts several decoders. This module assigns sessions to workers, matches answers to calls,
+and fails the waiting calls when a worker dies.
 
-Calls and answers travel over the worker's standard input and output as length-prefixed msgpack. A recognition
-has at most one call under way, of at most 100 ms of audio: this bounds what waits in the pipes, slows a
-client down to what the worker can decode, and lets sessions that are faster than real time take turns with
-the others.
+Calls and answers are length-prefixed msgpack on the worker's standard input and output. A recognition has at most one
+call under way, of at most 100 ms of audio. This bounds the data in the pipes, slows a client down to the rate that the
+worker can decode, and makes sessions that are faster than real time alternate with the others.
 
-Hot words have no effect: pocketsphinx cannot make a word likelier that its language model knows, and for one that it
-lacks it builds the search anew, for 0.2 to 0.5 s in which every session of the worker waits.
+Hot words have no effect: pocketsphinx cannot raise the probability of a word that its language model contains, and for
+a word that it lacks it rebuilds the search, which blocks every session of the worker for 0.2 to 0.5 s.
 """
 
 from __future__ import annotations
@@ -42,30 +41,30 @@ PIECE_BYTES = SAMPLE_RATE // 10 * 2
 """100 ms of samples: the most that one call carries."""
 
 ANSWER_SECONDS = 30.0
-"""How long a worker may take for one call. Audio takes some hundredths of a second, starting a process and a
-decoder about half a second: a worker that takes this long hangs."""
+"""The longest time for one call. Audio needs some hundredths of a second, the start of a process and a decoder about
+half a second: a worker that needs longer than this hangs."""
 
 CLOSE_SECONDS = 2.0
-"""How long a worker may take to leave by itself when the engine closes; it is killed then."""
+"""The time that a worker has to exit by itself when the engine closes; after that it is killed."""
 
 CATCH_UP_SECONDS = 0.3
-"""How long a new decoder lets sessions that are behind go first: about as long as the last one stopped them."""
+"""How long a new decoder waits for sessions that are behind: about as long as the last new decoder blocked them."""
 
 LENGTH_BYTES = 4
 
 WORKER_MODULE = "asr_async.emulator.engines._pocketsphinx_worker"
-"""A name, not an import: Python warns when what `-m` starts was imported by its own package already."""
+"""A name, not an import: Python warns if the module that `-m` starts has already been imported by its package."""
 
 
 class OpenCall(msgspec.Struct, frozen=True, tag=True):
-    """Begin a session, with a decoder that remembers nothing."""
+    """The call that starts a session, with a decoder in its initial state."""
 
     call: int
     session: int
 
 
 class FeedCall(msgspec.Struct, frozen=True, tag=True):
-    """Recognise some samples more."""
+    """The call that recognises more samples."""
 
     call: int
     session: int
@@ -73,26 +72,26 @@ class FeedCall(msgspec.Struct, frozen=True, tag=True):
 
 
 class FinishCall(msgspec.Struct, frozen=True, tag=True):
-    """Recognise to the end."""
+    """The call that recognises to the end."""
 
     call: int
     session: int
 
 
 class CloseCall(msgspec.Struct, frozen=True, tag=True):
-    """Give the decoder of a session back, if there is such a session. Not answered: nobody waits for it."""
+    """The message that releases the decoder of a session, if there is such a session. It has no answer."""
 
     session: int
 
 
 Call = OpenCall | FeedCall | FinishCall
-"""What is answered."""
+"""The messages that have an answer."""
 
 Message = Call | CloseCall
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """What came out of a call, and how things stand after it."""
+    """The result of a call, and the state of the session after it."""
 
     call: int
     hypotheses: tuple[Hypothesis, ...] = ()
@@ -109,20 +108,24 @@ def pack(message: Message | Answer) -> bytes:
 class PocketSphinx:
     """Offline recognition of English speech at 16 kHz; needs `pip install 'asr-async[local]'`.
 
-    Worker processes start when they are needed: the first with the engine, in the background, so that it is
-    ready when the first client has connected; each other one with a session that finds no idle worker.
+    Worker processes start when they are needed: the first with the engine, in the background, so that it is ready when
+    the first client has connected; each further one with a session that finds no idle worker.
 
     Args:
-        workers: how many processes at most; None for one per usable core.
-        sessions_per_worker: more are refused. Measured, a core decodes 9 to 15 in real time, depending on how
-            fast it is; beyond that nothing is lost, but every session falls behind its speaker.
+        workers: the most processes; None means one per usable core.
+        sessions_per_worker: the most sessions of one worker; more are refused. As measured, a core decodes 9 to 15
+            sessions in real time, depending on its speed; beyond that nothing is lost, but every session lags behind
+            its speaker.
+
+    Raises:
+        ValueError: the numbers leave no room for a session.
     """
 
     def __init__(self, workers: int | None = None, sessions_per_worker: int = 10) -> None:
         self._max_workers = _usable_cores() if workers is None else workers
         self._sessions_per_worker = sessions_per_worker
         if self._capacity < 1:
-            raise ValueError(f"workers={workers}, sessions_per_worker={sessions_per_worker}: no room for a session")
+            raise ValueError(f"workers={workers}, sessions_per_worker={sessions_per_worker}: both must be at least 1")
         self._workers: list[_Worker] = []
         self._entered = False
 
@@ -141,9 +144,9 @@ class PocketSphinx:
         Raises:
             ConfigurationError: pocketsphinx is not installed.
         """
-        # here the package itself is not imported: its decoder, some 100 MB, lives in the workers only
+        # the package is not imported here: its decoder, some 100 MB, is loaded in the workers only
         if importlib.util.find_spec("pocketsphinx") is None:
-            raise ConfigurationError("the embedded recogniser needs an extra: pip install 'asr-async[local]'")
+            raise ConfigurationError("the embedded recogniser is not installed: pip install 'asr-async[local]'")
         self._entered = True
         self._workers.append(_Worker())
         return self
@@ -154,37 +157,36 @@ class PocketSphinx:
         await _close_all(workers)
 
     async def open(self, request: Request, emit: Emit) -> Recognition:
-        """Begin a recognition.
+        """Start a recognition.
 
         Raises:
-            EngineRefusedError: `unsupported` for another sample rate than 16 kHz, another language than English,
-                and a translation; `capacity` when all workers are full; `broken` when a worker cannot be started or
-                dies.
+            EngineRefusedError: `unsupported` for a sample rate other than 16 kHz, a language other than English, or a
+                translation; `capacity` if all workers are full; `broken` if a worker cannot be started or dies.
             RuntimeError: the engine was not entered with `async with`.
         """
         if not self._entered:
-            raise RuntimeError("enter the engine first: async with PocketSphinx() as engine")
+            raise RuntimeError("the engine is not running: use `async with PocketSphinx() as engine`")
         _check(request)
         self._remove_ended()
-        recognition = _PocketSphinxRecognition(self._worker_with_room(), emit)
+        recognition = _PocketSphinxRecognition(self._select_worker(), emit)
         await recognition.start()
         return recognition
 
     def _remove_ended(self) -> None:
-        for worker in [worker for worker in self._workers if worker.ended]:
+        for worker in [worker for worker in self._workers if worker.has_ended]:
             self._workers.remove(worker)
             worker.raise_bug()
 
-    def _worker_with_room(self) -> _Worker:
-        """The one with the fewest sessions, or a new one if all have some and there may be more."""
-        staying = [worker for worker in self._workers if not worker.leaving]
-        if all(worker.sessions for worker in staying) and len(staying) < self._max_workers:
-            staying.append(_Worker())
-            self._workers.append(staying[-1])
-        worker = min(staying, key=lambda worker: worker.sessions)
+    def _select_worker(self) -> _Worker:
+        """Return the worker with the fewest sessions, or a new one if none is idle and the limit allows it."""
+        usable = [worker for worker in self._workers if not worker.is_leaving]
+        if all(worker.sessions for worker in usable) and len(usable) < self._max_workers:
+            usable.append(_Worker())
+            self._workers.append(usable[-1])
+        worker = min(usable, key=lambda worker: worker.sessions)
         if worker.sessions >= self._sessions_per_worker:
             raise EngineRefusedError(
-                f"all {self._capacity} sessions of the embedded recogniser are taken "
+                f"all {self._capacity} sessions of the embedded recogniser are in use "
                 f"({self._max_workers} workers x {self._sessions_per_worker}): try again when one has ended",
                 kind="capacity",
             )
@@ -192,46 +194,47 @@ class PocketSphinx:
 
 
 class _PocketSphinxRecognition:
-    """One session on a worker. Holds one of its places from construction until it fails or is closed."""
+    """One session on a worker; it occupies one of the worker's sessions until it fails or is closed."""
 
     def __init__(self, worker: _Worker, emit: Emit) -> None:
         self._worker = worker
         self._emit = emit
-        self._session = worker.number()
-        self._over = ""
-        """Why nothing more can be asked; empty as long as it can."""
-        self._holds_place = True
+        self._session = worker.next_number()
+        self._end_reason = ""
+        """The reason why the recognition is over; empty while it is open."""
+        self._is_counted = True
+        """True while the session counts among the worker's sessions."""
         self._last = Answer(call=0)
         worker.sessions += 1
 
     def __repr__(self) -> str:
-        state = f"over ({self._over})" if self._over else "open"
+        state = f"over ({self._end_reason})" if self._end_reason else "open"
         return f"<PocketSphinx recognition {self._session}: {state}, silent for {self.silent_ms} ms>"
 
     @property
     def silent_ms(self) -> int:
-        """Audio since a word was last heard (since the start, if none was)."""
+        """The audio since a word was last recognised (since the start if there was none), in milliseconds."""
         return self._last.silent_ms
 
     @property
     def has_speech(self) -> bool:
-        """Whether any word was heard; noise is none."""
+        """True if any word was recognised; noise does not count."""
         return self._last.has_speech
 
     async def start(self) -> None:
-        with self._over_on_error():
+        with self._end_on_error():
             self._last = await self._worker.open(self._session)
 
     async def feed(self, samples: bytes) -> None:
-        """Recognise samples; returns when they are decoded and what they brought was emitted.
+        """Recognise samples; return when they are decoded and their hypotheses are emitted.
 
         Raises:
-            EngineRefusedError: the worker died or hangs, or the recognition was over already.
+            EngineRefusedError: the worker died or hangs, or the recognition was already over.
         """
-        with self._over_on_error():
+        with self._end_on_error():
             for start in range(0, len(samples), PIECE_BYTES):
                 piece = samples[start : start + PIECE_BYTES]
-                await self._exchange(FeedCall(self._worker.number(), self._session, piece))
+                await self._exchange(FeedCall(self._worker.next_number(), self._session, piece))
 
     async def finish(self) -> None:
         """Recognise to the end.
@@ -239,24 +242,24 @@ class _PocketSphinxRecognition:
         Raises:
             EngineRefusedError: as for `feed`.
         """
-        with self._over_on_error():
-            await self._exchange(FinishCall(self._worker.number(), self._session))
+        with self._end_on_error():
+            await self._exchange(FinishCall(self._worker.next_number(), self._session))
         self._end("it was finished")
 
     async def aclose(self) -> None:
-        """Give the decoder and the place back, at any time; idempotent, never waits."""
+        """Release the decoder, at any time; idempotent, never waits."""
         self._end("it was closed")
 
     async def _exchange(self, call: Call) -> None:
-        if self._over:
-            raise EngineRefusedError(f"this recognition is over: {self._over}", kind="broken")
+        if self._end_reason:
+            raise EngineRefusedError(f"this recognition is over: {self._end_reason}", kind="broken")
         self._last = await self._worker.call(call)
         for hypothesis in self._last.hypotheses:
             await self._emit(hypothesis)
 
     @contextlib.contextmanager
-    def _over_on_error(self) -> Iterator[None]:
-        """Whatever interrupts a call (a cancellation too) may have lost hypotheses: nothing may follow it."""
+    def _end_on_error(self) -> Iterator[None]:
+        """End the recognition if a call is interrupted or cancelled: hypotheses may be lost, so none may follow."""
         try:
             yield
         except BaseException as error:
@@ -264,111 +267,111 @@ class _PocketSphinxRecognition:
             raise
 
     def _end(self, reason: str) -> None:
-        self._over = self._over or reason
-        if self._holds_place:
-            # No need to wait, as the pipe keeps the order: a call that still lies in it comes before this,
-            # and the first call of whoever gets the place comes after.
-            self._holds_place = False
+        self._end_reason = self._end_reason or reason
+        if self._is_counted:
+            # No need to wait: the pipe keeps the order. A call that is still in it comes before this message, and
+            # the first call of the session that replaces this one comes after it.
+            self._is_counted = False
             self._worker.sessions -= 1
             self._worker.post(CloseCall(self._session))
 
 
 class _Worker:
-    """One worker process from its start to its end, and the calls that wait for it."""
+    """One worker process, from its start to its end, and the calls that wait for its answers."""
 
     def __init__(self) -> None:
         self.sessions = 0
-        self.leaving = False
-        """The process has been told to leave, was killed or has ended: nothing new for it."""
+        self.is_leaving = False
+        """True if the process is closing, was killed or has ended: it receives no new sessions."""
         self._decoders = 1
-        """How many the process has made; the first without being asked."""
-        self._making_decoder = asyncio.Lock()
+        """The number of decoders that the process has created; it creates the first one at its start."""
+        self._decoder_lock = asyncio.Lock()
         self._numbers = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[Answer | None]] = {}
-        """By number of the call; None answers all of them when the process has ended."""
+        """The waiting calls, by number; None answers all of them when the process has ended."""
         self._unsent = bytearray()
-        """What was posted while the process was being started."""
+        """The messages posted while the process is being started."""
         self._process: asyncio.subprocess.Process | None = None
-        self._fate = "was not started"
+        self._status = "was not started"
         self.task = asyncio.create_task(self._run(), name="pocketsphinx worker")
-        """Ends with the process; fails only by a bug."""
-        # Not at the end of the task itself: a task that is cancelled before its first step never gets there.
+        """Ends with the process; fails only because of a bug."""
+        # A callback, not the end of the task itself: a task that is cancelled before its first step never runs that.
         self.task.add_done_callback(self._answer_all_with_none)
 
     def __repr__(self) -> str:
-        return f"<PocketSphinx worker: {self._fate}, {self.sessions} sessions, {len(self._waiting)} calls>"
+        return f"<PocketSphinx worker: {self._status}, {self.sessions} sessions, {len(self._waiting)} calls>"
 
     @property
-    def ended(self) -> bool:
+    def has_ended(self) -> bool:
         return self.task.done()
 
     def raise_bug(self) -> None:
-        """Raise what the ended task failed by, if it did."""
+        """Raise the exception of the ended task, if it has one."""
         if not self.task.cancelled():
             self.task.result()
 
-    def number(self) -> int:
-        """One that was not used before, for a call or a session."""
+    def next_number(self) -> int:
+        """Return an unused number for a call or a session."""
         return next(self._numbers)
 
     async def open(self, session: int) -> Answer:
-        """Begin a session, which counts among `sessions` already.
+        """Start a session, which already counts among `sessions`.
 
-        A new decoder keeps the process, and so its other sessions, waiting for some tenths of a second. They
-        make up for it between one decoder and the next, so that many openings at once do not add up for them.
+        The creation of a decoder blocks the process, and so its other sessions, for some tenths of a second. They catch
+        up between one decoder and the next, so that the delays of many simultaneous starts do not add up.
         """
         if self.sessions <= self._decoders:
-            return await self.call(OpenCall(self.number(), session))
-        async with self._making_decoder:
-            await self._until_others_are_answered()
-            answer = await self.call(OpenCall(self.number(), session))
+            return await self.call(OpenCall(self.next_number(), session))
+        async with self._decoder_lock:
+            await self._wait_for_other_calls()
+            answer = await self.call(OpenCall(self.next_number(), session))
             self._decoders += 1
         return answer
 
-    async def _until_others_are_answered(self) -> None:
+    async def _wait_for_other_calls(self) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(CATCH_UP_SECONDS):
                 while self._waiting:
                     await asyncio.wait(self._waiting.values())
 
     async def call(self, call: Call) -> Answer:
-        """Post a call and wait for its answer; an answer that nobody waits for any more is dropped.
+        """Post a call and wait for its answer; the answer to a cancelled call is dropped.
 
         Raises:
-            EngineRefusedError: `broken`: the process has ended, or gave no answer in time and is killed.
+            EngineRefusedError: `broken`: the process has ended, or did not answer in time and was killed.
         """
-        answered: asyncio.Future[Answer | None] = asyncio.get_running_loop().create_future()
-        self._waiting[call.call] = answered
+        future: asyncio.Future[Answer | None] = asyncio.get_running_loop().create_future()
+        self._waiting[call.call] = future
         try:
             self.post(call)
             async with asyncio.timeout(ANSWER_SECONDS):
-                answer = None if self.ended else await answered
+                answer = None if self.has_ended else await future
         except TimeoutError:
             self.kill()
             raise self._broken(f"gave no answer in {ANSWER_SECONDS:g} s") from None
         finally:
             del self._waiting[call.call]
         if answer is None:
-            raise self._broken(self._fate)
+            raise self._broken(self._status)
         return answer
 
     def post(self, message: Message) -> None:
-        # No drain(): each session has one small call under way at most, and waits for its answer instead.
+        # No drain(): each session has at most one small call under way, and waits for its answer instead.
         if self._process is None:
             self._unsent += pack(message)
         elif not _stdin(self._process).is_closing():
             _stdin(self._process).write(pack(message))
 
     def close(self) -> None:
-        """Let the process leave by itself."""
-        self.leaving = True
+        """Close the input of the process, which makes it exit."""
+        self.is_leaving = True
         if self._process is None:
             self.task.cancel()
         else:
             _stdin(self._process).close()
 
     def kill(self) -> None:
-        self.leaving = True
+        self.is_leaving = True
         if self._process is None:
             self.task.cancel()
         else:
@@ -378,10 +381,10 @@ class _Worker:
     async def _run(self) -> None:
         try:
             self._process = process = await _start_process()
-            self._fate = f"runs as process {process.pid}"
+            self._status = f"runs as process {process.pid}"
             _stdin(process).write(self._unsent)
         except OSError as error:
-            self._fate = f"cannot be started: {error}"
+            self._status = f"cannot be started: {error}"
         else:
             await self._read_until_end(process)
 
@@ -392,8 +395,8 @@ class _Worker:
             self.kill()
             raise
         finally:
-            self.leaving = True
-            self._fate = _fate(await process.wait())
+            self.is_leaving = True
+            self._status = _describe_exit(await process.wait())
             _stdin(process).close()
             with contextlib.suppress(OSError):
                 await _stdin(process).wait_closed()
@@ -407,22 +410,22 @@ class _Worker:
                 self._accept(decoder.decode(await answers.readexactly(length)))
 
     def _accept(self, answer: Answer) -> None:
-        answered = self._waiting.get(answer.call)
-        if answered is not None and not answered.done():
-            answered.set_result(answer)
+        future = self._waiting.get(answer.call)
+        if future is not None and not future.done():
+            future.set_result(answer)
 
     def _answer_all_with_none(self, _task: asyncio.Task[None]) -> None:
-        for answered in self._waiting.values():
-            if not answered.done():
-                answered.set_result(None)
+        for future in self._waiting.values():
+            if not future.done():
+                future.set_result(None)
 
     @staticmethod
-    def _broken(fate: str) -> EngineRefusedError:
-        return EngineRefusedError(f"the embedded recogniser broke down: its process {fate}", kind="broken")
+    def _broken(status: str) -> EngineRefusedError:
+        return EngineRefusedError(f"the embedded recogniser failed: its process {status}", kind="broken")
 
 
 async def _close_all(workers: list[_Worker]) -> None:
-    """Let worker processes leave, kill those that do not, and wait for them."""
+    """Close worker processes, kill those that do not exit in time, and wait for all of them."""
     if not workers:
         return
     tasks = [worker.task for worker in workers]
@@ -439,8 +442,8 @@ async def _close_all(workers: list[_Worker]) -> None:
 
 
 async def _start_process() -> asyncio.subprocess.Process:
-    # `-P` and the whole path: the worker finds the same modules as this process, and none by accident in the
-    # current directory. Standard error stays the user's, for what a dying worker has to say.
+    # `-P` and the whole path: the worker finds the same modules as this process, and none by accident in the current
+    # directory. Standard error is inherited, so that the messages of a dying worker are visible.
     path = os.pathsep.join(entry or os.curdir for entry in sys.path)
     return await asyncio.create_subprocess_exec(
         sys.executable,
@@ -455,8 +458,8 @@ def _stdin(process: asyncio.subprocess.Process) -> asyncio.StreamWriter:
     return cast("asyncio.StreamWriter", process.stdin)
 
 
-def _fate(status: int) -> str:
-    """How a process ended, in words that follow "its process"."""
+def _describe_exit(status: int) -> str:
+    """Return the exit of a process in words that follow "its process"."""
     if status < 0:
         return f"was ended by signal {-status} ({signal.strsignal(-status)})"
     return f"ended with status {status}"
@@ -469,23 +472,23 @@ def _usable_cores() -> int:
 
 
 def _check(request: Request) -> None:
-    """Refuse what no worker could do."""
+    """Refuse a request that no worker can serve."""
     if request.sample_rate != SAMPLE_RATE:
         raise EngineRefusedError(
-            f"the embedded recogniser's model knows audio of {SAMPLE_RATE} Hz only, not {request.sample_rate} Hz "
-            "(of 8000 Hz audio it got 66 to 90 % of the words wrong): record and send "
+            f"the embedded recogniser supports {SAMPLE_RATE} Hz only, not {request.sample_rate} Hz "
+            "(with 8000 Hz audio 66 to 90 % of its words were wrong): record and send "
             f"{SAMPLE_RATE} Hz, or use a vendor's service",
             kind="unsupported",
         )
     if request.languages and not any(_is_english(language) for language in request.languages):
         raise EngineRefusedError(
-            "the embedded recogniser knows English only: the language hints must contain 'en', and are "
+            "the embedded recogniser supports English only: the language hints must contain 'en', and are "
             f"{', '.join(request.languages)}",
             kind="unsupported",
         )
     if request.translate_to:
         raise EngineRefusedError(
-            f"the embedded recogniser cannot translate (into {', '.join(request.translate_to)}): ask for recognition "
+            f"the embedded recogniser cannot translate (into {', '.join(request.translate_to)}): request recognition "
             "only, or use a vendor's service",
             kind="unsupported",
         )

@@ -1,13 +1,13 @@
-"""An engine that answers from a script: what is said when is written down beforehand, the audio only drives the clock.
+"""An engine that recognises a script: the utterances are written down beforehand, the audio only drives the clock.
 
-Knows neither sound nor time of day: the clock is the number of samples taken in, so the same audio gives the same
-hypotheses in the same order, however it is cut into pieces and however fast it comes. Silence is as good as speech.
-A source that is recognised in several connections needs audio that says where in it each of them stands, and
-`Scripted(..., position=position_of)`, which reads that; see there.
+Knows neither sound nor time of day: the clock is the number of samples received, so the same audio gives the same
+hypotheses in the same order, for any division into messages and at any speed. Silence counts like speech. A source that
+is recognised over several connections needs audio that encodes its position in the source, and `Scripted(...,
+position=position_of)`, which decodes it; see there.
 
-A segment is read out as the clock passes it: an interim hypothesis every `interim_every_ms`, holding the words begun by
-then, and the final one at its end. If the audio ends inside a segment, the segment is finalised with the words begun
-until then, and ends where the audio ends; segments that the audio never reached are never heard.
+As the clock passes through a segment, the engine emits an interim hypothesis every `interim_every_ms`, with the words
+that have begun by then, and the final one at its end. If the audio ends inside a segment, the segment is finalised with
+the words that have begun, and ends where the audio ends. Segments that the audio does not reach are not emitted.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ import re
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
 from ...errors import ConfigurationError
 from ..audio_decoder import SAMPLE_BYTES
+from ..json_file import load_json
 from .engine import Hypothesis, HypothesisWord
 
 if TYPE_CHECKING:
@@ -37,42 +37,42 @@ __all__ = ["Position", "Scripted", "ScriptedSegment"]
 _Timed = TypeVar("_Timed", Hypothesis, HypothesisWord)
 
 Position = Callable[[bytes], int | None]
-"""Reads from samples which of its source the first one is; None for samples that do not say, such as silence."""
+"""Returns the index of the first sample in its source; None for samples without a position, such as silence."""
 
 MAX_SHIFTS = 64
-"""So many places of the script are remembered by where they are in the audio; what is being read needs the last."""
+"""The most shifts between script and audio that are kept; the present utterance needs the last one."""
 
 _CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 """Kana and Han, which are written without spaces: each character counts as a word, as with the vendors."""
 
-_PUNCTUATION = ',.!?;:…"”，。！？；：、'  # noqa: RUF001 - the full-width ones are meant
+_PUNCTUATION = ',.!?;:…"”，。！？；：、'  # noqa: RUF001 - the full-width marks are intended
 _WORD = re.compile(
     rf"(?P<word>[{_CJK}]|[^\s{_CJK}]+?(?=[{_PUNCTUATION}]*(?:\s|$|[{_CJK}])))(?P<punctuation>[{_PUNCTUATION}]*)"
 )
 
 _TUPLE_MEMBERS = ("text", "start_ms", "end_ms", "words")
-"""What a segment holds that is written as a tuple, in its order; the rest needs its name."""
+"""The members of a segment in tuple form, in this order; the others need their names."""
 
 
 class ScriptedSegment(msgspec.Struct, frozen=True):
-    """One utterance of a script. Without `words` they are taken from the text and spread evenly over the segment."""
+    """One utterance of a script. Without `words`, the words of the text are spread evenly over the segment."""
 
     text: str
     start_ms: int
     end_ms: int
     words: tuple[HypothesisWord, ...] | None = None
     variants: dict[str, str] | None = None
-    """Terms of the text that are heard right only as hot words, and how they are written otherwise:
-    `{"Seediq Bale": "seat a bail"}`. Not beside `words`."""
+    """Terms of the text that are recognised only if they are hot words, each with its text otherwise:
+    `{"Seediq Bale": "seat a bail"}`. Cannot be combined with `words`."""
     translations: dict[str, str] | None = None
-    """Language → the whole text in that language, which grows as the words do."""
+    """Language → the whole text in that language, which grows with the words."""
 
     @classmethod
     def of(cls, value: ScriptedSegment | Mapping[str, Any] | Sequence[Any]) -> Self:
         """Read a segment from a dict or from a tuple (text, start_ms, end_ms).
 
         Raises:
-            ConfigurationError: that is not a segment.
+            ConfigurationError: the value is not a segment.
         """
         if isinstance(value, (tuple, list)):
             if len(value) > len(_TUPLE_MEMBERS):
@@ -85,16 +85,16 @@ class ScriptedSegment(msgspec.Struct, frozen=True):
 
 
 class Scripted:
-    """Makes recognitions that follow a script; any sample rate, any language, any number at once.
+    """An engine that emits a script; it accepts any sample rate, any language and any number of recognitions.
 
-    With `position` the script is one of a *source*, and each recognition follows it from the place at which its audio
-    stands: a client that sends a part of the source again hears that part again, one that leaves something out does not
-    hear that. Times are told by the recognition's own audio, as a vendor tells them. The rules:
+    With `position` the script belongs to a *source*, and each recognition follows it from the position of its audio: a
+    client that sends a part of the source again receives the text of that part again, and a client that omits a part
+    does not receive its text. Times are those of the recognition's own audio, as with a vendor. The rules:
 
-    - A segment that began before the audio is read from its first word that begins in the audio, with that word's
-      begin as its own; one without such a word is not heard.
-    - Audio that leaps to another place ends the segment that is being read, with the words begun until then.
-    - Audio without a position (silence that a client fills in) takes time, in which nothing is said.
+    - A segment that began before the audio is emitted from its first word that begins in the audio, and starts where
+      that word does; a segment without such a word is not emitted.
+    - Audio that jumps to another position ends the present segment, with the words that have begun by then.
+    - Audio without a position (silence that a client inserts) advances the audio time, but not the script.
     """
 
     def __init__(
@@ -107,17 +107,17 @@ class Scripted:
         """Check the script.
 
         Args:
-            segments: what is said, in order.
-            interim_every_ms: how often, in audio, what has been said so far is told.
-            position: reads from the audio where in the script it stands, such as `position_of` does for
-                `position_audio(...)`; None reads the script from its beginning in each recognition.
+            segments: the utterances, in order.
+            interim_every_ms: the audio time between two interims of a segment.
+            position: returns the position of audio in the source, as `position_of` does for `position_audio(...)`; None
+                starts the script from its beginning in each recognition.
 
         Raises:
-            ConfigurationError: a segment cannot be read, is out of order or overlaps the one before.
+            ConfigurationError: a segment cannot be read, is out of order or overlaps the one before it.
         """
         if interim_every_ms < 1:
             raise ConfigurationError(f"interim_every_ms={interim_every_ms}: must be at least 1")
-        self._utterances = _utterances(segments)
+        self._utterances = _read_utterances(segments)
         self._interim_every_ms = interim_every_ms
         self._position = position
 
@@ -128,15 +128,9 @@ class Scripted:
         Raises:
             ConfigurationError: the file cannot be read, or is not a script.
         """
-        try:
-            script = msgspec.json.decode(Path(path).read_bytes())
-            return cls(_listed(script), interim_every_ms=interim_every_ms)
-        except OSError as error:
-            raise ConfigurationError(f"script {path}: {error.strerror}") from None
-        except msgspec.DecodeError as error:
-            raise ConfigurationError(f"script {path}: not JSON: {error}") from None
-        except ConfigurationError as error:
-            raise ConfigurationError(f"script {path}: {error}") from None
+        return load_json(
+            path, kind="script", parse=lambda script: cls(_read_list(script), interim_every_ms=interim_every_ms)
+        )
 
     def __repr__(self) -> str:
         return f"<Scripted {len(self._utterances)} segments>"
@@ -148,13 +142,13 @@ class Scripted:
         pass
 
     async def open(self, request: Request, emit: Emit) -> _ScriptedRecognition:
-        """Begin to read out the script, as it is heard with the hot words of the request."""
-        utterances = tuple(utterance.heard_with(request.hot_words) for utterance in self._utterances)
+        """Start the script, in the form that the hot words of the request produce."""
+        utterances = tuple(utterance.with_hot_words(request.hot_words) for utterance in self._utterances)
         clock = _Clock(request.sample_rate, self._position)
         return _ScriptedRecognition(utterances, self._interim_every_ms, clock, emit)
 
 
-def _listed(script: Any) -> list[Any]:
+def _read_list(script: Any) -> list[Any]:
     if isinstance(script, dict) and "segments" in script:
         script = script["segments"]
     if not isinstance(script, list):
@@ -162,27 +156,27 @@ def _listed(script: Any) -> list[Any]:
     return script
 
 
-def _utterances(segments: Iterable[Any]) -> tuple[_Utterance, ...]:
+def _read_utterances(segments: Iterable[Any]) -> tuple[_Utterance, ...]:
     utterances: list[_Utterance] = []
     for number, segment in enumerate(segments, 1):
         try:
-            utterances.append(_following(utterances[-1:], segment))
+            utterances.append(_read_next(utterances[-1:], segment))
         except ConfigurationError as error:
             raise ConfigurationError(f"segment {number}: {error}") from None
     return tuple(utterances)
 
 
-def _following(before: list[_Utterance], segment: Any) -> _Utterance:
+def _read_next(previous: list[_Utterance], segment: Any) -> _Utterance:
     utterance = _Utterance(ScriptedSegment.of(segment))
-    if before and utterance.start_ms < before[0].end_ms:
+    if previous and utterance.start_ms < previous[0].end_ms:
         raise ConfigurationError(
-            f"starts at {utterance.start_ms} ms, before the one before it ends ({before[0].end_ms} ms)"
+            f"starts at {utterance.start_ms} ms, before the previous segment ends ({previous[0].end_ms} ms)"
         )
     return utterance
 
 
 class _Utterance:
-    """A checked segment, ready to be read out up to any moment."""
+    """A checked segment, which gives its hypothesis at any moment."""
 
     def __init__(self, segment: ScriptedSegment) -> None:
         self.text = segment.text
@@ -213,15 +207,15 @@ class _Utterance:
     def _check_variants(self) -> None:
         variants = self._segment.variants or {}
         if variants and self._segment.words is not None:
-            raise ConfigurationError("has both words and variants: leave out words, they follow from the text")
+            raise ConfigurationError("has both words and variants: omit words, which follow from the text")
         for term, variant in variants.items():
             if not term or term not in self.text:
                 raise ConfigurationError(f"variants: {term!r} is not in its text")
             if not _WORD.search(variant):
-                raise ConfigurationError(f"variants: {variant!r} for {term!r} holds no word")
+                raise ConfigurationError(f"variants: {variant!r} for {term!r} contains no word")
 
-    def heard_with(self, hot_words: Collection[str]) -> _Utterance:
-        """The utterance as it is heard by who knows these words."""
+    def with_hot_words(self, hot_words: Collection[str]) -> _Utterance:
+        """Return the utterance as recognised with these hot words: other terms appear as their variants."""
         variants = self._segment.variants
         if not variants:
             return self
@@ -231,7 +225,7 @@ class _Utterance:
         return _Utterance(msgspec.structs.replace(self._segment, text=text, variants=None))
 
     def from_word_at(self, moment_ms: int) -> _Utterance | None:
-        """What is left of the utterance for who begins to listen at that moment; None if that is no word."""
+        """Return the rest of the utterance from that moment on; None if no word begins after it."""
         if moment_ms <= self.start_ms:
             return self
         missed = sum(word.start_ms < moment_ms for word in self._words)
@@ -254,7 +248,7 @@ class _Utterance:
         )
 
     def until(self, moment_ms: int, *, is_final: bool) -> Hypothesis | None:
-        """What was said before that moment; None if nothing was."""
+        """Return the hypothesis at that moment; None if no word has begun."""
         ended = moment_ms >= self.end_ms
         begun = len(self._words) if ended else sum(word.start_ms < moment_ms for word in self._words)
         if not begun:
@@ -286,7 +280,7 @@ def _spread(segment: ScriptedSegment) -> tuple[HypothesisWord, ...]:
 
 
 def _word_ends(text: str, words: tuple[HypothesisWord, ...]) -> list[int]:
-    """Where to cut the text behind each word: just before the next one, without the space between."""
+    """Return the end of the text of each word: just before the next word, without the space between them."""
     starts, position = [], 0
     for word in words:
         start = text.find(word.text, position)
@@ -298,14 +292,14 @@ def _word_ends(text: str, words: tuple[HypothesisWord, ...]) -> list[int]:
 
 
 def _beginnings(text: str, steps: int) -> list[str]:
-    """The text as it grows in so many steps, by whole words and to its end."""
+    """Return this many beginnings of the text, each by whole words, the last one complete."""
     ends = [match.end() for match in _WORD.finditer(text)] or [len(text)]
     cuts = [ends[-(-len(ends) * step // steps) - 1] for step in range(1, steps)]
     return [*(text[:cut] for cut in cuts), text]
 
 
-def _readings(utterances: tuple[_Utterance, ...], interim_every_ms: int) -> Iterator[Hypothesis]:
-    """Every hypothesis of the whole script in order; each is due at its own `end_ms`."""
+def _hypotheses(utterances: tuple[_Utterance, ...], interim_every_ms: int) -> Iterator[Hypothesis]:
+    """Yield every hypothesis of the script in order; each is due at its own `end_ms`."""
     for utterance in utterances:
         for tick_ms in range(utterance.start_ms + interim_every_ms, utterance.end_ms, interim_every_ms):
             if interim := utterance.until(tick_ms, is_final=False):
@@ -315,49 +309,49 @@ def _readings(utterances: tuple[_Utterance, ...], interim_every_ms: int) -> Iter
 
 
 class _Clock:
-    """How much audio a recognition has taken in, and where in the script that is."""
+    """The audio time of a recognition, and the time in the script that corresponds to it."""
 
     def __init__(self, sample_rate: int, position: Position | None) -> None:
         self._sample_rate = sample_rate
         self._position = position
-        self._taken = 0
-        """Samples of the recognition."""
-        self._place = 0
+        self._received = 0
+        """The number of samples received."""
+        self._next_sample = 0
         """The sample of the script that comes next."""
         self._shifts: deque[tuple[int, int]] = deque([(0, 0)], maxlen=MAX_SHIFTS)
-        """From which place of the script on (ms), how much later it stands in the audio (ms)."""
+        """Pairs of a time in the script and the shift of the audio time from there on, in milliseconds."""
 
     @property
     def now_ms(self) -> int:
         """The time in the script."""
-        return self.to_ms(self._place)
+        return self.to_ms(self._next_sample)
 
     @property
     def audio_ms(self) -> int:
         """The time in the recognition's own audio."""
-        return self.to_ms(self._taken)
+        return self.to_ms(self._received)
 
-    def read(self, samples: bytes) -> int | None:
-        """Which sample of the script the first of these is; None if they are none of it."""
-        return self._place if self._position is None else self._position(samples)
+    def locate(self, samples: bytes) -> int | None:
+        """Return the sample of the script at which these samples begin; None if they do not belong to it."""
+        return self._next_sample if self._position is None else self._position(samples)
 
-    def leaps_to(self, place: int) -> bool:
-        """Whether the script does not go on where it was."""
-        return place != self._place
+    def is_jump(self, position: int) -> bool:
+        """Return True if this is not the next sample of the script."""
+        return position != self._next_sample
 
-    def take(self, samples: bytes, place: int | None) -> None:
-        """Move on by these samples, which stand there in the script."""
+    def advance(self, samples: bytes, position: int | None) -> None:
+        """Move the clock on by these samples, which begin at this sample of the script."""
         count = len(samples) // SAMPLE_BYTES
-        if place is not None:
-            shift_ms = round((self._taken - place) * 1000 / self._sample_rate)
+        if position is not None:
+            shift_ms = round((self._received - position) * 1000 / self._sample_rate)
             if shift_ms != self._shifts[-1][1]:
-                self._shifts.append((self.to_ms(place), shift_ms))
-            self._place = place + count
-        self._taken += count
+                self._shifts.append((self.to_ms(position), shift_ms))
+            self._next_sample = position + count
+        self._received += count
 
     def span_in_audio(self, start_ms: int, end_ms: int) -> tuple[int, int]:
-        """From when to when something that is now read of the script is in the recognition's own audio."""
-        # an end belongs to what is before it, also where the audio went on elsewhere from there
+        """Convert a span of the present utterance from script time to audio time."""
+        # an end belongs to the audio before it, also where the audio continues elsewhere from there
         return start_ms + self._shift_ms(start_ms), end_ms + self._shift_ms(max(start_ms, end_ms - 1))
 
     def _shift_ms(self, script_ms: int) -> int:
@@ -365,12 +359,12 @@ class _Clock:
         return next(fitting, self._shifts[0][1])
 
     def to_ms(self, samples: int) -> int:
-        """So many samples as a time."""
+        """Convert a number of samples to milliseconds."""
         return samples * 1000 // self._sample_rate
 
 
 class _ScriptedRecognition:
-    """One reading of a script."""
+    """One pass through a script."""
 
     def __init__(
         self,
@@ -383,16 +377,16 @@ class _ScriptedRecognition:
         self._interim_every_ms = interim_every_ms
         self._clock = clock
         self._emit = emit
-        self._heard_speech = False
-        self._read_from(0)
+        self._has_speech = False
+        self._start_from(0)
 
-    def _read_from(self, moment_ms: int) -> None:
-        """Begin to read out the script at this time of it."""
-        left = (utterance.from_word_at(moment_ms) for utterance in self._script if utterance.end_ms > moment_ms)
-        self._utterances = tuple(utterance for utterance in left if utterance is not None)
+    def _start_from(self, moment_ms: int) -> None:
+        """Start the script at this time of it."""
+        remaining = (utterance.from_word_at(moment_ms) for utterance in self._script if utterance.end_ms > moment_ms)
+        self._utterances = tuple(utterance for utterance in remaining if utterance is not None)
         self._finals = 0
-        self._ahead = _readings(self._utterances, self._interim_every_ms)
-        self._next = next(self._ahead, None)
+        self._upcoming = _hypotheses(self._utterances, self._interim_every_ms)
+        self._next = next(self._upcoming, None)
 
     def __repr__(self) -> str:
         progress = f"{self._finals} of {len(self._utterances)} segments done"
@@ -400,56 +394,56 @@ class _ScriptedRecognition:
 
     @property
     def _begun(self) -> int:
-        """How many segments the clock has entered."""
+        """The number of segments that the clock has entered."""
         return bisect_left(self._utterances, self._clock.now_ms, key=lambda utterance: utterance.start_ms)
 
     @property
     def silent_ms(self) -> int:
-        """Audio since the last segment ended; 0 inside one."""
+        """The audio since the last segment ended; 0 inside a segment."""
         if not self._begun:
             return self._clock.audio_ms
         last = self._utterances[self._begun - 1]
-        _, heard_until_ms = self._clock.span_in_audio(last.start_ms, last.end_ms)
-        return max(0, self._clock.audio_ms - heard_until_ms)
+        _, speech_until_ms = self._clock.span_in_audio(last.start_ms, last.end_ms)
+        return max(0, self._clock.audio_ms - speech_until_ms)
 
     @property
     def has_speech(self) -> bool:
-        """Whether the first segment has begun."""
-        return self._heard_speech or self._begun > 0
+        """True if the first segment has begun."""
+        return self._has_speech or self._begun > 0
 
     async def feed(self, samples: bytes) -> None:
-        """Move the clock on, and say what has become due."""
-        place = self._clock.read(samples)
-        if place is not None and self._clock.leaps_to(place):
+        """Move the clock on, and emit the hypotheses that are due."""
+        position = self._clock.locate(samples)
+        if position is not None and self._clock.is_jump(position):
             await self.finish()
-            self._heard_speech = self.has_speech
-            self._read_from(self._clock.to_ms(place))
-        self._clock.take(samples, place)
+            self._has_speech = self.has_speech
+            self._start_from(self._clock.to_ms(position))
+        self._clock.advance(samples, position)
         while self._next is not None and self._next.end_ms <= self._clock.now_ms:
-            due, self._next = self._next, next(self._ahead, None)
+            due, self._next = self._next, next(self._upcoming, None)
             self._finals += due.is_final
-            await self._say(due)
+            await self._emit_in_audio_time(due)
 
-    async def _say(self, hypothesis: Hypothesis) -> None:
-        """Tell what was said, by the times of the recognition's own audio."""
+    async def _emit_in_audio_time(self, hypothesis: Hypothesis) -> None:
+        """Emit a hypothesis with the times of the recognition's own audio."""
         await self._emit(
             msgspec.structs.replace(
-                self._in_audio(hypothesis), words=tuple(self._in_audio(word) for word in hypothesis.words)
+                self._in_audio_time(hypothesis), words=tuple(self._in_audio_time(word) for word in hypothesis.words)
             )
         )
 
-    def _in_audio(self, said: _Timed) -> _Timed:
-        start_ms, end_ms = self._clock.span_in_audio(said.start_ms, said.end_ms)
-        return msgspec.structs.replace(said, start_ms=start_ms, end_ms=end_ms)
+    def _in_audio_time(self, item: _Timed) -> _Timed:
+        start_ms, end_ms = self._clock.span_in_audio(item.start_ms, item.end_ms)
+        return msgspec.structs.replace(item, start_ms=start_ms, end_ms=end_ms)
 
     async def finish(self) -> None:
-        """Finalise the segment that the audio ended in, if it ended in one."""
+        """Finalise the present segment, if the audio ends inside one."""
         if self._begun > self._finals:
             last = self._utterances[self._begun - 1].until(self._clock.now_ms, is_final=True)
             self._finals = self._begun
             if last is not None:
-                await self._say(last)
+                await self._emit_in_audio_time(last)
 
     async def aclose(self) -> None:
-        """Nothing is held; nothing is said any more."""
+        """Emit nothing more; there are no resources to release."""
         self._next = None

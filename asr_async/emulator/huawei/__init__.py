@@ -1,1 +1,1 @@
-"""The emulator of Huawei SIS: RASR, signatures and tokens, hot-word tables."""
+"""The emulated Huawei SIS endpoints: RASR, signatures and tokens, hot-word tables."""

@@ -1,8 +1,8 @@
-"""Who may come into the emulator's Huawei room: what the API gateway and IAM check.
+"""The credentials check of the emulated Huawei endpoints, as done by the API gateway and IAM.
 
-Knows neither recognition nor routes. A request names its credentials in one of two ways: a token of IAM, or a signature
-with an access key. Sources: the vendor's API signing guide, the authentication page of the SIS API reference (2021-10),
-the service's FAQ (2025/26).
+Knows neither recognition nor routes. A request carries its credentials in one of two forms: a token of IAM, or a
+signature with an access key. Sources: the vendor's API signing guide, the authentication page of the SIS API reference
+(2021-10), the service's FAQ (2025/26).
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ from ...vendors.huawei.signing import ALGORITHM, canonical_request, signature
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-__all__ = ["TOKEN_LIFETIME_S", "Authenticator", "answer"]
+__all__ = ["TOKEN_LIFETIME_S", "Authenticator", "json_response"]
 
 CLOCK_TOLERANCE = timedelta(minutes=15)
-"""How far the date of a signature may be off (FAQ, signing guide)."""
+"""The largest accepted deviation of a signature's date (FAQ, signing guide)."""
 
 TOKEN_LIFETIME_S = 24 * 3_600
-"""How long a token holds (authentication page)."""
+"""How long a token is valid (authentication page)."""
 
 MAX_TOKENS = 1_000
-"""So many are remembered; the oldest goes first."""
+"""The most tokens that are kept; beyond this number the oldest is dropped."""
 
 _AUTHORIZATION = re.compile(
     rf"{ALGORITHM} Access=(?P<ak>[^\s,]+), ?SignedHeaders=(?P<names>[^\s,]+), ?Signature=(?P<signature>[0-9a-f]{{64}})"
 )
 
 
-def answer(body: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
-    """A plain HTTP answer in JSON, or without a body, with an id to ask the vendor about."""
+def json_response(body: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
+    """Return a plain HTTP response in JSON, or without a body, with a request id as the vendor's have."""
     return web.Response(
         status=status,
         body=None if body is None else msgspec.json.encode(body),
@@ -50,7 +50,7 @@ def answer(body: Any, *, status: int = 200, headers: Mapping[str, str] | None = 
 
 
 class _DeniedError(Exception):
-    """The credentials are not good enough."""
+    """The credentials are missing or not valid."""
 
     def __init__(self, message: str, *, code: str = "APIGW.0301") -> None:
         super().__init__(message)
@@ -62,38 +62,38 @@ def _bad_credentials(reason: str) -> _DeniedError:
 
 
 class _Token(msgspec.Struct, frozen=True):
-    """What is remembered of a token."""
+    """The stored facts of an issued token."""
 
     expires_at: float
-    """In the loop's time."""
+    """In the event loop's time."""
     for_project: bool
 
 
 class Authenticator:
-    """Checks credentials, and gives out tokens."""
+    """The checker of credentials and the issuer of tokens."""
 
     def __init__(self, api_keys: Collection[str] | Mapping[str, str] | None) -> None:
         self._api_keys = api_keys
         self._tokens: dict[str, _Token] = {}
 
-    def refusal(self, request: web.Request, body: bytes = b"") -> web.Response | None:
-        """The answer to a request that may not come in; None if it may.
+    def reject(self, request: web.Request, body: bytes = b"") -> web.Response | None:
+        """Return the response that rejects a request by its credentials; None if they are accepted.
 
-        The documents do not say which status a refusal has. 401 is what the gateway answers to a bad signature.
+        The documents do not give the status of a rejection. The gateway answers 401 to a bad signature.
         """
         try:
             self._check(request, body)
         except _DeniedError as denied:
-            return answer({"error_msg": str(denied), "error_code": denied.code}, status=401)
+            return json_response({"error_msg": str(denied), "error_code": denied.code}, status=401)
         return None
 
     def knows_user(self, name: str, password: str) -> bool:
-        """Whether a user may have a token."""
+        """Return True if this user may receive a token."""
         secret = self._secret(name)
         return self._knows(name) and (secret is None or _same(secret, password))
 
     def issue(self, *, for_project: bool) -> str:
-        """Make a token."""
+        """Create a token."""
         token = uuid.uuid4().hex
         now = asyncio.get_running_loop().time()
         self._tokens[token] = _Token(now + TOKEN_LIFETIME_S, for_project)
@@ -144,7 +144,7 @@ class Authenticator:
 
 
 def _signed_headers(names: str, request: web.Request) -> dict[str, str]:
-    """The headers of a request that its signature is about, by their names in lower case."""
+    """Return the headers that the signature of a request covers, by their names in lower case."""
     listed = names.lower().split(";")
     for name in ("host", "x-sdk-date"):
         if name not in listed:
@@ -152,9 +152,9 @@ def _signed_headers(names: str, request: web.Request) -> dict[str, str]:
     headers: dict[str, str] = {}
     for name in listed:
         values = request.headers.getall(name, [])
-        # two Host headers are known to be refused (comment in the official SDK); no signature can be about two values
+        # two Host headers are known to be refused (comment in the official SDK); a signature cannot cover two values
         if len(values) != 1:
-            raise _bad_credentials(f"the signed header {name} came {len(values)} times")
+            raise _bad_credentials(f"the signed header {name} appears {len(values)} times")
         headers[name] = values[0]
     return headers
 

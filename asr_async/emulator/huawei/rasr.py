@@ -1,17 +1,18 @@
-"""The emulator's Huawei room: the RASR protocol (`/v1/{project_id}/rasr/...-stream`) from the server's side.
+"""The emulated Huawei RASR protocol (`/v1/{project_id}/rasr/...-stream`).
 
-Knows no engine: it checks order, options and frame sizes, takes the samples out of their container, and dresses what an
-engine hears in the messages of the three modes. It is as strict as the documents; where they are silent the reason for
-a choice stands beside it. Who may come in is checked in `huawei_auth`, plain HTTP is answered in `huawei_rest`.
-Sources: the API reference of SIS (public documentation repository, 2021-10; live pages sis_03_0029 to sis_03_0045,
-2025/26) and frames of the official Python SDK (1.7/1.8 line).
+Knows no engine: it checks order, options and message sizes, decodes the audio, and converts an engine's hypotheses to
+the messages of the three modes. It is as strict as the documents; where they are silent, a comment gives the reason for
+a choice. Credentials are checked in `auth`, plain HTTP is answered in `rest`. Sources: the API reference of SIS (public
+documentation repository, 2021-10; live pages sis_03_0029 to sis_03_0045, 2025/26) and messages of the official Python
+SDK (1.7/1.8 line).
 
-Where a sentence ends is the engine's own business: `vad_tail`, `max_seconds` and, in mode continue, `vad_head` are
-checked and have no effect, nor have `digit_norm` and `vad_threshold`. Hot words are handed to the engine without their
-weights.
+The engine alone decides where a sentence ends: `vad_tail`, `max_seconds` and, in mode continue, `vad_head` are checked
+and have no effect; the same is true of `digit_norm` and `vad_threshold`. Hot words are passed to the engine without
+their weights.
 
-A failed round does not end its connection: the client is told ERROR, and everything but a new START is ignored. What
-fails is raised as a `_RoundError`, and answered by whoever was at work: the reader, or the task beside it.
+A task is what lies between START and END. A failed task does not end its connection: the client receives ERROR, and
+everything but a new START is ignored. A failure is raised as a `_TaskError`, and reported by the code in which it
+occurs: the reader, or the task beside it.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from ...vendors.huawei.wire import ServerMessage, StartConfig, WireResult, WireS
 from ..audio_decoder import SAMPLE_BYTES, G711Decoder, PcmDecoder, split_samples
 from ..engines.engine import Hypothesis, Request
 from ..handler import FaultInjectingHandler
+from ..lifecycle import Lifecycle
 from ..session import EndConnection, VendorSession, engine_refusals
 from . import rest as huawei_rest
 from .auth import Authenticator
@@ -42,44 +44,45 @@ from .auth import Authenticator
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 
+    from ..connection import ClientConnection
     from ..engines.engine import Engine, Recognition
-    from ..faults import FaultInjector
-    from ..session import Link
+    from ..faults import ConnectionFaults, FaultInjector
+    from ..handler import WebSocketHandler
 
 __all__ = ["add_routes"]
 
 VOICE_TIMEOUT_S = 20
-"""A connection on which the client says nothing for so long is closed: "wait voice timeout" (FATAL_ERROR page)."""
+"""A connection is closed if the client is silent for this long: "wait voice timeout" (FATAL_ERROR page)."""
 
 VAD_HEAD_MS = 10_000
-"""How much silence before speech ends a round in mode sentence, unless START says otherwise; 0 is never."""
+"""The silence before speech that ends a task in mode sentence, unless START sets another value; 0 is no limit."""
 
 PIECE_MS = 100
-"""The engine gets longer frames in pieces of this length, so that silence is judged alike however audio is framed."""
+"""The engine receives longer messages in pieces of this length, so that silence is judged alike for any framing."""
 
 FINAL_SCORE = 0.9
-"""The documents give 0.0 to interims and 0..1 to finals; no engine here knows better."""
+"""The score of finals: the documents have 0.0 for interims and 0..1 for finals, and the engines report none."""
 
 _logger = logging.getLogger("asr_async")
 _PATHS = {mode.path: mode for mode in MODES.values()}
 
 
-# --- the order of a conversation -------------------------------------------------------------------------------------
+# --- lifecycle --------------------------------------------------------------------------------------------------------
 
 
 class State(enum.Enum):
-    """Where a connection stands."""
+    """The state of a connection."""
 
-    IDLE = "no round"
-    STARTING = "round starting"
-    STREAMING = "round open"
-    DEAF = "round open, heard enough"
-    FINISHING = "round finishing"
-    FAILED = "round failed"
+    IDLE = "no task"
+    STARTING = "task starting"
+    STREAMING = "task open"
+    SENTENCE_OVER = "task open, sentence over"
+    FINISHING = "task finishing"
+    FAILED = "task failed"
 
 
 class Step(enum.Enum):
-    """What moves a connection on: the first four are the client's, the rest ours."""
+    """The steps of a connection: the first four are the client's, the rest the server's."""
 
     START = "START"
     AUDIO = "audio"
@@ -87,7 +90,7 @@ class Step(enum.Enum):
     CANCEL = "END with cancel"
     STARTED = "START answered"
     RESULT = "RESULT"
-    ENOUGH = "sentence over"
+    SENTENCE_END = "sentence over"
     FINISHED = "END answered"
     FAIL = "ERROR"
 
@@ -100,14 +103,14 @@ TRANSITIONS: dict[tuple[State, Step], State] = {
     (State.STARTING, Step.FAIL): State.FAILED,
     (State.STREAMING, Step.AUDIO): State.STREAMING,
     (State.STREAMING, Step.RESULT): State.STREAMING,
-    (State.STREAMING, Step.ENOUGH): State.DEAF,
+    (State.STREAMING, Step.SENTENCE_END): State.SENTENCE_OVER,
     (State.STREAMING, Step.END): State.FINISHING,
     (State.STREAMING, Step.CANCEL): State.IDLE,
     (State.STREAMING, Step.FAIL): State.FAILED,
-    (State.DEAF, Step.AUDIO): State.DEAF,
-    (State.DEAF, Step.END): State.FINISHING,
-    (State.DEAF, Step.CANCEL): State.IDLE,
-    (State.DEAF, Step.FAIL): State.FAILED,
+    (State.SENTENCE_OVER, Step.AUDIO): State.SENTENCE_OVER,
+    (State.SENTENCE_OVER, Step.END): State.FINISHING,
+    (State.SENTENCE_OVER, Step.CANCEL): State.IDLE,
+    (State.SENTENCE_OVER, Step.FAIL): State.FAILED,
     (State.FINISHING, Step.RESULT): State.FINISHING,
     (State.FINISHING, Step.FINISHED): State.IDLE,
     (State.FINISHING, Step.CANCEL): State.IDLE,
@@ -118,14 +121,14 @@ TRANSITIONS: dict[tuple[State, Step], State] = {
     (State.FAILED, Step.CANCEL): State.FAILED,
     (State.FAILED, Step.FAIL): State.FAILED,
 }
-"""The whole life of a connection. After an ERROR audio is ignored until the next START (error page), and so is an END
-that crossed it. A cancel is taken from START on: what is not wanted need not have begun."""
+"""The whole lifecycle of a connection. After an ERROR, audio is ignored until the next START (error page), and so is an
+END that was sent before the ERROR arrived. A cancel is accepted from START on, even before its answer."""
 
-PATIENCE_S = dict.fromkeys((State.IDLE, State.STREAMING, State.DEAF, State.FAILED), VOICE_TIMEOUT_S)
-"""How long the client may say nothing. Elsewhere it is the engine's turn, and nobody waits for the client."""
+CLIENT_TIMEOUTS_S = dict.fromkeys((State.IDLE, State.STREAMING, State.SENTENCE_OVER, State.FAILED), VOICE_TIMEOUT_S)
+"""How long the client may be silent. In the other states the server waits for the engine, not for the client."""
 
-ANSWERED = {State.STREAMING, State.DEAF, State.FINISHING}
-"""A round runs from START's answer on; only then does END stand behind an ERROR (error page)."""
+RUNNING = {State.STREAMING, State.SENTENCE_OVER, State.FINISHING}
+"""The states after the answer to START; only in these does an END follow an ERROR (error page)."""
 
 _OUT_OF_ORDER = {
     State.IDLE: "without START",
@@ -134,8 +137,8 @@ _OUT_OF_ORDER = {
 }
 
 
-class _RoundError(Exception):
-    """The round fails, or cannot begin; the connection goes on."""
+class _TaskError(Exception):
+    """The failure of a task, or of its start; the connection continues."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -143,9 +146,9 @@ class _RoundError(Exception):
 
 
 class _VoiceTimeoutError(EndConnection):
-    """The client said nothing for too long; it is told before the connection closes.
+    """The timeout of a silent client; it is reported before the connection closes.
 
-    The documents give no close code for this. 1000: what went wrong has been said in the message before.
+    The documents give no close code for this. 1000 is used, since the message before it reports the error.
     """
 
     def __init__(self) -> None:
@@ -153,14 +156,14 @@ class _VoiceTimeoutError(EndConnection):
 
 
 _ENGINE_CODES = {"unsupported": "SIS.0031", "capacity": "SIS.0312", "broken": "SIS.0302"}
-_engine_refusals = functools.partial(engine_refusals, _ENGINE_CODES, _RoundError)
+_engine_refusals = functools.partial(engine_refusals, _ENGINE_CODES, _TaskError)
 
 
-# --- what the client says --------------------------------------------------------------------------------------------
+# --- messages of the client -------------------------------------------------------------------------------------------
 
 
 class _Config(StartConfig, frozen=True, kw_only=True):
-    """What START asks for, with the ranges of the documents. Unknown members pass: the official SDK sends some."""
+    """The options of START, with the documented ranges. Unknown members are ignored: the official SDK sends some."""
 
     vad_head: Annotated[int, msgspec.Meta(ge=0, le=60_000)] | None = None
     vad_tail: Annotated[int, msgspec.Meta(ge=0, le=3_000)] | None = None
@@ -168,7 +171,7 @@ class _Config(StartConfig, frozen=True, kw_only=True):
 
     @property
     def sample_rate(self) -> int:
-        """That of the declared audio."""
+        """The sample rate of the declared audio format."""
         return AUDIO_FORMATS[self.audio_format].sample_rate
 
 
@@ -176,12 +179,12 @@ def _read_message(text: str) -> dict[str, Any]:
     try:
         return msgspec.json.decode(text, type=dict[str, Any])
     except (msgspec.DecodeError, RecursionError) as error:
-        raise _RoundError("SIS.0032", f"a text message must be a JSON object: {error}") from None
+        raise _TaskError("SIS.0032", f"a text message must be a JSON object: {error}") from None
 
 
 def _required(message: dict[str, Any], name: str) -> Any:
     if name not in message:
-        raise _RoundError("SIS.0012", f"'{name}' is missing")
+        raise _TaskError("SIS.0012", f"'{name}' is missing")
     return message[name]
 
 
@@ -195,11 +198,11 @@ def _read_config(message: dict[str, Any]) -> _Config:
         config = msgspec.convert(given, _Config)
     except msgspec.ValidationError as error:
         # "Expected `int`, got `str` - at `$.vad_head`": names the member
-        raise _RoundError("SIS.0032", str(error)) from None
+        raise _TaskError("SIS.0032", str(error)) from None
     if config.audio_format not in AUDIO_FORMATS:
         raise _invalid("audio_format")
     if rate_of(config.property) not in {None, config.sample_rate}:
-        raise _RoundError("SIS.0301", "'audio_format' is not match model")
+        raise _TaskError("SIS.0301", "'audio_format' is not match model")
     return config
 
 
@@ -210,11 +213,11 @@ def _read_cancel(message: dict[str, Any]) -> bool:
         raise _invalid("cancel", str(error)) from None
 
 
-def _invalid(name: str, why: str = "") -> _RoundError:
-    return _RoundError("SIS.0032", f"'{name}' is invalid" + (f": {why}" if why else ""))
+def _invalid(name: str, why: str = "") -> _TaskError:
+    return _TaskError("SIS.0032", f"'{name}' is invalid" + (f": {why}" if why else ""))
 
 
-# --- what we say -----------------------------------------------------------------------------------------------------
+# --- messages of the server -------------------------------------------------------------------------------------------
 
 
 def _ended(reason: Literal["NORMAL", "CANCEL", "ERROR"]) -> ServerMessage:
@@ -226,7 +229,7 @@ def _event(name: str, timestamp: int) -> ServerMessage:
 
 
 def _without_punctuation(hypothesis: Hypothesis) -> str:
-    """The text without the marks that stand behind its words."""
+    """Return the text without the punctuation behind its words."""
     text, kept, position = hypothesis.text, "", 0
     for word in hypothesis.words:
         start = text.find(word.text, position)
@@ -237,29 +240,29 @@ def _without_punctuation(hypothesis: Hypothesis) -> str:
     return kept + text[position:]
 
 
-class _Continuous:
-    """Mode continue: sentence after sentence."""
+class _ContinueMode:
+    """The messages of mode continue: sentence after sentence."""
 
     def __init__(self, config: _Config) -> None:
         self._config = config
         self._start_ms: int | None = None
-        """Where the present sentence began, which its results keep; None between two."""
+        """The start of the present sentence, which all its results repeat; None between two sentences."""
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing that is still to be heard matters."""
+        """True if the remaining audio makes no difference."""
         return False
 
-    def heard(self, hypothesis: Hypothesis) -> list[ServerMessage]:
-        """What to say to something that was heard."""
+    def on_hypothesis(self, hypothesis: Hypothesis) -> list[ServerMessage]:
+        """Return the messages for a hypothesis."""
         return self._results(hypothesis)
 
-    def after_silence(self, _silent_ms: int) -> list[ServerMessage]:
-        """What to say when nothing has been heard since the start."""
+    def on_silence(self, _silent_ms: int) -> list[ServerMessage]:
+        """Return the messages for silence since the start."""
         return []
 
-    def rest(self) -> list[ServerMessage]:
-        """What to say when the engine has finished."""
+    def on_finish(self) -> list[ServerMessage]:
+        """Return the messages to send when the engine has finished."""
         return []
 
     def _results(self, hypothesis: Hypothesis) -> list[ServerMessage]:
@@ -286,8 +289,8 @@ class _Continuous:
         return hypothesis.text if self._config.add_punc == "yes" else _without_punctuation(hypothesis)
 
 
-class _Sentence(_Continuous):
-    """Mode sentence: one sentence, or too much silence before it."""
+class _SentenceMode(_ContinueMode):
+    """The messages of mode sentence: one sentence, or too much silence before it."""
 
     def __init__(self, config: _Config) -> None:
         super().__init__(config)
@@ -297,11 +300,11 @@ class _Sentence(_Continuous):
 
     @property
     def is_over(self) -> bool:
-        """Whether the sentence has ended, or was waited for too long."""
+        """True if the sentence has ended, or has not begun in time."""
         return self._is_over
 
-    def heard(self, hypothesis: Hypothesis) -> list[ServerMessage]:
-        """The sentence between two events; nothing of what comes behind it."""
+    def on_hypothesis(self, hypothesis: Hypothesis) -> list[ServerMessage]:
+        """Return the sentence between its two events; nothing after it."""
         if self._is_over:
             return []
         begun = [] if self._is_begun else [_event("VOICE_START", hypothesis.start_ms)]
@@ -310,33 +313,33 @@ class _Sentence(_Continuous):
         over = [_event("VOICE_END", hypothesis.end_ms)] if hypothesis.is_final else []
         return [*begun, *self._results(hypothesis), *over]
 
-    def after_silence(self, silent_ms: int) -> list[ServerMessage]:
-        """An event, once it is as much as `vad_head`; 0 turns that off (Chinese documents)."""
+    def on_silence(self, silent_ms: int) -> list[ServerMessage]:
+        """Return an event once the silence reaches `vad_head`; 0 turns this off (Chinese documents)."""
         if self._is_begun or self._is_over or not 0 < self._vad_head_ms <= silent_ms:
             return []
         self._is_over = True
         return [_event("EXCEEDED_SILENCE", silent_ms)]
 
 
-class _Short(_Continuous):
-    """Mode short: one segment that grows until END.
+class _ShortMode(_ContinueMode):
+    """The messages of mode short: one segment that grows until END.
 
-    Nothing heard, no result: the documents give none for that case.
+    Without speech there is no result: the documents show none for that case.
     """
 
     def __init__(self, config: _Config) -> None:
         super().__init__(config)
         self._utterances: list[Hypothesis] = []
 
-    def heard(self, hypothesis: Hypothesis) -> list[ServerMessage]:
-        """Everything until now, never final."""
+    def on_hypothesis(self, hypothesis: Hypothesis) -> list[ServerMessage]:
+        """Return everything recognised so far, never as final."""
         whole = self._whole([*self._utterances, hypothesis], is_final=False)
         if hypothesis.is_final:
             self._utterances.append(hypothesis)
         return self._results(whole)
 
-    def rest(self) -> list[ServerMessage]:
-        """Everything, final."""
+    def on_finish(self) -> list[ServerMessage]:
+        """Return everything as final."""
         return self._results(self._whole(self._utterances, is_final=True)) if self._utterances else []
 
     def _whole(self, utterances: list[Hypothesis], *, is_final: bool) -> Hypothesis:
@@ -353,18 +356,18 @@ def _wire_words(hypothesis: Hypothesis) -> tuple[WireWord, ...]:
     return tuple(WireWord(start_time=word.start_ms, end_time=word.end_ms, word=word.text) for word in hypothesis.words)
 
 
-_READINGS: dict[str, type[_Continuous]] = {"continue": _Continuous, "sentence": _Sentence, "short": _Short}
+_MODES: dict[str, type[_ContinueMode]] = {"continue": _ContinueMode, "sentence": _SentenceMode, "short": _ShortMode}
 
 
-# --- a round ---------------------------------------------------------------------------------------------------------
+# --- task -------------------------------------------------------------------------------------------------------------
 
 
-class _Round:
-    """From START to END: what was asked for, how much audio has come, and what is to be said about it."""
+class _Task:
+    """One task, from START to END: its options, the amount of audio received, and the messages about it."""
 
     def __init__(self, mode: Mode, config: _Config, hot_words: tuple[str, ...]) -> None:
         audio = AUDIO_FORMATS[config.audio_format]
-        self.reading = _READINGS[mode.name](config)
+        self.output = _MODES[mode.name](config)
         self.recognition: Recognition | None = None
         """None until the engine has opened it."""
         self._mode = mode
@@ -376,75 +379,80 @@ class _Round:
 
     @property
     def request(self) -> Request:
-        """The part that concerns the engine."""
-        # The property's language is no hint: a client that leaves the options alone asks for Chinese, and is to get
-        # what the embedded recogniser hears all the same.
+        """The part of the options that the engine receives."""
+        # The property's language is not passed on as a hint: a client with default options requests Chinese, and must
+        # still receive the results of the embedded recogniser.
         return Request(sample_rate=self._sample_rate, hot_words=self._hot_words)
 
     def pieces(self, data: bytes) -> Iterator[bytes]:
-        """The samples in a message, in portions for the engine; each counts as received when it is taken."""
-        least, most = FRAME_LIMITS[self._sample_rate]
-        if not least <= len(data) <= most:
-            raise _RoundError(
+        """Decode a message and yield its samples in pieces for the engine; each piece is counted when it is yielded."""
+        smallest, largest = FRAME_LIMITS[self._sample_rate]
+        if not smallest <= len(data) <= largest:
+            raise _TaskError(
                 "SIS.0032",
-                f"an audio message has {least} to {most} bytes at {self._sample_rate} Hz, this one has {len(data)}",
+                f"an audio message has {smallest} to {largest} bytes at {self._sample_rate} Hz, not {len(data)}",
             )
         for piece in split_samples(self._decoder.decode(data), self._sample_rate, PIECE_MS):
             self._audio_bytes += len(piece)
             if self._audio_bytes > self._mode.max_audio_s * self._sample_rate * SAMPLE_BYTES:
-                raise _RoundError(
-                    "SIS.0309", f"mode {self._mode.name} takes {self._mode.max_audio_s} s of audio at most"
+                raise _TaskError(
+                    "SIS.0309", f"mode {self._mode.name} accepts at most {self._mode.max_audio_s} s of audio"
                 )
             yield piece
 
 
-# --- a connection ----------------------------------------------------------------------------------------------------
+# --- session ----------------------------------------------------------------------------------------------------------
 
 
-class _Connection(VendorSession[State, Step]):
-    """One client; round after round."""
+class _RasrSession(VendorSession[State, Step]):
+    """The session of one client, which runs one task after another."""
 
     engine_codes = _ENGINE_CODES
 
     def __init__(
-        self, link: Link, engine: Engine, mode: Mode, words_of: Callable[[str], tuple[str, ...] | None]
+        self,
+        connection: ClientConnection,
+        faults: ConnectionFaults,
+        engine: Engine,
+        mode: Mode,
+        find_words: Callable[[str], tuple[str, ...] | None],
     ) -> None:
-        super().__init__(link, state=State.IDLE, transitions=TRANSITIONS, patience_s=PATIENCE_S)
+        super().__init__(connection, faults, Lifecycle(State.IDLE, TRANSITIONS, CLIENT_TIMEOUTS_S))
         self._engine = engine
         self._mode = mode
-        self._words_of = words_of
-        """The hot words of a table of the client's project; None if it has no such table."""
+        self._find_words = find_words
+        """Returns the hot words of a table of the client's project; None if it has no such table."""
         self._trace_id = str(uuid.uuid4())
-        self._round: _Round | None = None
+        self._task: _Task | None = None
         self._work: asyncio.Task[None] | None = None
-        """What was last done beside the reading for a round."""
+        """The last engine work that was started beside the reader."""
 
-    def _refusal(self, step: Step) -> _RoundError:
+    def _out_of_order(self, step: Step) -> _TaskError:
         if step is Step.START:
-            return _RoundError("SIS.0032", "START came while a round was running: END it first")
-        return _RoundError("SIS.0032", f"{step.value} came {_OUT_OF_ORDER[self._state]}")
+            return _TaskError("SIS.0032", "START came while a task was running: END it first")
+        return _TaskError("SIS.0032", f"{step.value} came {_OUT_OF_ORDER[self._lifecycle.state]}")
 
-    def _impatience(self) -> EndConnection:
+    def _timed_out(self) -> EndConnection:
         return _VoiceTimeoutError()
 
-    def _failure(self, code: str, message: str) -> _RoundError:
-        return _RoundError(code, message)
+    def _failure(self, code: str, message: str) -> _TaskError:
+        return _TaskError(code, message)
 
     async def _on_text(self, text: str) -> None:
         try:
-            await self._obey(_read_message(text))
-        except _RoundError as error:
-            await self._answer(error)
+            await self._on_command(_read_message(text))
+        except _TaskError as error:
+            await self._report(error)
 
     async def _on_audio(self, data: bytes) -> None:
         try:
-            self._take(Step.AUDIO)
-            if self._state is State.STREAMING:
+            self._advance(Step.AUDIO)
+            if self._lifecycle.state is State.STREAMING:
                 await self._feed(data)
-        except _RoundError as error:
-            await self._answer(error)
+        except _TaskError as error:
+            await self._report(error)
 
-    async def _obey(self, message: dict[str, Any]) -> None:
+    async def _on_command(self, message: dict[str, Any]) -> None:
         match _required(message, "command"):
             case "START":
                 await self._start(message)
@@ -457,135 +465,135 @@ class _Connection(VendorSession[State, Step]):
                 raise _invalid("command")
 
     async def _start(self, message: dict[str, Any]) -> None:
-        if not self._may(Step.START):
-            raise self._refusal(Step.START)
+        if not self._lifecycle.allows(Step.START):
+            raise self._out_of_order(Step.START)
         self._trace_id = str(uuid.uuid4())
         config = _read_config(message)
         hot_words = self._hot_words(config)
-        self._take(Step.START)
-        await self._reach("start")
-        self._round = _Round(self._mode, config, hot_words)
-        self._do_beside(self._open)
+        self._advance(Step.START)
+        await self._inject_at("start")
+        self._task = _Task(self._mode, config, hot_words)
+        self._start_beside_reader(self._open)
 
     def _hot_words(self, config: _Config) -> tuple[str, ...]:
         words = config.user_words or ()
         if config.vocabulary_id is None:
             return words
-        table = self._words_of(config.vocabulary_id)
+        table = self._find_words(config.vocabulary_id)
         if table is None:
-            raise _RoundError("SIS.0201", f"vocabulary {config.vocabulary_id} not found")
+            raise _TaskError("SIS.0201", f"vocabulary {config.vocabulary_id} not found")
         return (*words, *table)
 
     async def _end(self) -> None:
-        self._take(Step.END)
-        if self._state is State.FINISHING:
-            await self._reach("finish")
-            if not self._is_mute:
-                self._do_beside(self._finish)
+        self._advance(Step.END)
+        if self._lifecycle.state is State.FINISHING:
+            await self._inject_at("finish")
+            if not self._is_finish_muted:
+                self._start_beside_reader(self._finish)
 
     async def _cancel(self) -> None:
-        self._take(Step.CANCEL)
-        if self._state is State.IDLE:
-            await self._give_up()
-            await self._tell(_ended("CANCEL"))
+        self._advance(Step.CANCEL)
+        if self._lifecycle.state is State.IDLE:
+            await self._abandon_task()
+            await self._send_traced(_ended("CANCEL"))
 
     async def _feed(self, data: bytes) -> None:
-        round_, recognition = self._open_round
-        heard_bytes = 0
-        for piece in round_.pieces(data):
-            heard_bytes += len(piece)
+        task, recognition = self._open_task
+        processed_bytes = 0
+        for piece in task.pieces(data):
+            processed_bytes += len(piece)
             with _engine_refusals():
                 await recognition.feed(piece)
             if not recognition.has_speech:
-                await self._say(round_, round_.reading.after_silence(recognition.silent_ms))
-            if round_.reading.is_over:
+                await self._send_output(task, task.output.on_silence(recognition.silent_ms))
+            if task.output.is_over:
                 break
-        await self._reach_after_audio(heard_bytes, round_.request.sample_rate)
+        await self._inject_after_audio(processed_bytes, task.request.sample_rate)
 
     async def _open(self) -> None:
-        round_ = self._round
-        assert round_ is not None  # noqa: S101 - START has just made it
+        task = self._task
+        assert task is not None  # noqa: S101 - set by START
         with _engine_refusals():
-            round_.recognition = await self._engine.open(round_.request, functools.partial(self._emit, round_))
-        self._take(Step.STARTED)
-        self._rearm()
-        await self._tell(ServerMessage(resp_type="START"))
+            task.recognition = await self._engine.open(task.request, functools.partial(self._emit, task))
+        self._advance(Step.STARTED)
+        self._restart_client_timeout()
+        await self._send_traced(ServerMessage(resp_type="START"))
 
     async def _finish(self) -> None:
-        round_, recognition = self._open_round
-        if not round_.reading.is_over:
+        task, recognition = self._open_task
+        if not task.output.is_over:
             with _engine_refusals():
                 await recognition.finish()
-            await self._reach("result")
-        await self._release()
-        self._take(Step.FINISHED)
-        self._rearm()
-        for message in (*round_.reading.rest(), _ended("NORMAL")):
-            await self._tell(message)
+            await self._inject_at("result")
+        await self._close_recognition()
+        self._advance(Step.FINISHED)
+        self._restart_client_timeout()
+        for message in (*task.output.on_finish(), _ended("NORMAL")):
+            await self._send_traced(message)
 
-    async def _emit(self, round_: _Round, hypothesis: Hypothesis) -> None:
-        """Tell the client what an engine has heard; an engine that speaks after the end of its round is not heard."""
-        if self._round is round_ and self._may(Step.RESULT):
-            self._take(Step.RESULT)
-            await self._say(round_, round_.reading.heard(hypothesis))
+    async def _emit(self, task: _Task, hypothesis: Hypothesis) -> None:
+        """Send a hypothesis to the client; one that arrives after the end of its task is dropped."""
+        if self._task is task and self._lifecycle.allows(Step.RESULT):
+            self._advance(Step.RESULT)
+            await self._send_output(task, task.output.on_hypothesis(hypothesis))
 
-    async def _say(self, round_: _Round, messages: list[ServerMessage]) -> None:
-        if round_.reading.is_over and self._may(Step.ENOUGH):
-            self._take(Step.ENOUGH)
+    async def _send_output(self, task: _Task, messages: list[ServerMessage]) -> None:
+        if task.output.is_over and self._lifecycle.allows(Step.SENTENCE_END):
+            self._advance(Step.SENTENCE_END)
         for message in messages:
-            await self._tell(message)
+            await self._send_traced(message)
             if message.resp_type == "RESULT":
-                self._script.hear_of_result()
+                self._faults.record_result()
 
     @property
-    def _open_round(self) -> tuple[_Round, Recognition]:
-        round_ = self._round
-        # TRANSITIONS leads to no place that asks without a round
-        assert round_ is not None and round_.recognition is not None  # noqa: S101, PT018
-        return round_, round_.recognition
+    def _open_task(self) -> tuple[_Task, Recognition]:
+        task = self._task
+        # TRANSITIONS allows no step that gets here without a task
+        assert task is not None and task.recognition is not None  # noqa: S101, PT018
+        return task, task.recognition
 
-    def _do_beside(self, work: Callable[[], Awaitable[None]]) -> None:
-        self._work = self._beside.create_task(self._answering_failure(work))
+    def _start_beside_reader(self, work: Callable[[], Awaitable[None]]) -> None:
+        self._work = self._tasks.create_task(self._run_beside_reader(work))
 
-    async def _answering_failure(self, work: Callable[[], Awaitable[None]]) -> None:
+    async def _run_beside_reader(self, work: Callable[[], Awaitable[None]]) -> None:
         try:
             await work()
-        except _RoundError as error:
-            await self._answer(error)
+        except _TaskError as error:
+            await self._report(error)
 
-    async def _answer(self, error: _RoundError) -> None:
-        """Tell the client ERROR, and END behind it if a round was running."""
-        await self._give_up()
-        was_running = self._state in ANSWERED
-        self._take(Step.FAIL)
-        self._rearm()
-        _logger.debug("emulator: round %s failed: %s %s", self._trace_id, error.code, error)
-        await self._tell(ServerMessage(resp_type="ERROR", error_code=error.code, error_msg=str(error)))
+    async def _report(self, error: _TaskError) -> None:
+        """Send ERROR to the client, and END after it if a task was running."""
+        await self._abandon_task()
+        was_running = self._lifecycle.state in RUNNING
+        self._advance(Step.FAIL)
+        self._restart_client_timeout()
+        _logger.debug("emulator: task %s failed: %s %s", self._trace_id, error.code, error)
+        await self._send_traced(ServerMessage(resp_type="ERROR", error_code=error.code, error_msg=str(error)))
         if was_running:
-            await self._tell(_ended("ERROR"))
+            await self._send_traced(_ended("ERROR"))
 
-    async def _give_up(self) -> None:
-        """Stop the engine where it is."""
+    async def _abandon_task(self) -> None:
+        """Stop the engine at once, without its results."""
         if self._work is not None and self._work is not asyncio.current_task():
             self._work.cancel()
             await asyncio.wait({self._work})
-        await self._release()
+        await self._close_recognition()
 
-    async def _release(self) -> None:
-        if self._round is not None and self._round.recognition is not None:
-            await self._round.recognition.aclose()
-        self._round = None
+    async def _close_recognition(self) -> None:
+        if self._task is not None and self._task.recognition is not None:
+            await self._task.recognition.aclose()
+        self._task = None
 
-    async def _tell(self, message: ServerMessage) -> None:
+    async def _send_traced(self, message: ServerMessage) -> None:
         await self._send(msgspec.structs.replace(message, trace_id=self._trace_id))
 
-    async def _say_why(self, end: EndConnection) -> None:
+    async def _send_reason(self, end: EndConnection) -> None:
         if isinstance(end, _VoiceTimeoutError):
             _logger.debug("emulator: %r: %s", self, end)
-            await self._tell(ServerMessage(resp_type="FATAL_ERROR", error_code="SIS.0304", error_msg=end.reason))
+            await self._send_traced(ServerMessage(resp_type="FATAL_ERROR", error_code="SIS.0304", error_msg=end.reason))
 
 
-# --- the door --------------------------------------------------------------------------------------------------------
+# --- routes -----------------------------------------------------------------------------------------------------------
 
 
 def add_routes(
@@ -594,36 +602,42 @@ def add_routes(
     *,
     api_keys: Collection[str] | Mapping[str, str] | None,
     faults: FaultInjector,
-) -> Callable[[], Awaitable[None]]:
-    """Add the routes of recognition, tokens and hot-word tables; return what ends the connections."""
-    gate = Authenticator(api_keys)
+) -> WebSocketHandler:
+    """Add the routes of recognition, tokens and hot-word tables; return the handler of recognition."""
+    authenticator = Authenticator(api_keys)
     vocabularies = huawei_rest.Vocabularies()
-    huawei_rest.add_routes(application, gate, vocabularies)
-    door = _Handler(engine, gate, vocabularies, faults)
+    huawei_rest.add_routes(application, authenticator, vocabularies)
+    handler = _RasrHandler(engine, authenticator, vocabularies, faults)
     path = f"/v1/{{project_id}}/{{path:{'|'.join(map(re.escape, _PATHS))}}}"
     for end in ("", "/"):
-        application.router.add_get(path + end, door.enter)
-    return door.shut
+        application.router.add_get(path + end, handler.handle)
+    return handler
 
 
-class _Handler(FaultInjectingHandler):
-    """Lets clients in by their tokens and signatures."""
+class _RasrHandler(FaultInjectingHandler):
+    """The handler of recognition, which checks tokens and signatures."""
 
     def __init__(
-        self, engine: Engine, gate: Authenticator, vocabularies: huawei_rest.Vocabularies, faults: FaultInjector
+        self,
+        engine: Engine,
+        authenticator: Authenticator,
+        vocabularies: huawei_rest.Vocabularies,
+        faults: FaultInjector,
     ) -> None:
         super().__init__(faults)
         self._engine = engine
-        self._gate = gate
+        self._authenticator = authenticator
         self._vocabularies = vocabularies
 
-    def _refused(self, request: web.Request) -> web.Response | None:
-        return self._gate.refusal(request)
+    def _reject(self, request: web.Request) -> web.Response | None:
+        return self._authenticator.reject(request)
 
     def _error_body(self, code: str, message: str) -> Any:
         return {"error_code": code, "error_msg": message}
 
-    def _welcome(self, request: web.Request, link: Link) -> VendorSession[State, Step]:
+    def _create_session(
+        self, request: web.Request, connection: ClientConnection, faults: ConnectionFaults
+    ) -> VendorSession[State, Step]:
         mode = _PATHS[request.match_info["path"]]
-        words_of = functools.partial(self._vocabularies.words, request.match_info["project_id"])
-        return _Connection(link, self._engine, mode, words_of)
+        find_words = functools.partial(self._vocabularies.words, request.match_info["project_id"])
+        return _RasrSession(connection, faults, self._engine, mode, find_words)

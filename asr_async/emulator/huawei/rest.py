@@ -1,6 +1,6 @@
-"""What the emulator's Huawei room answers to plain HTTP: tokens of IAM and tables of hot words.
+"""The emulated Huawei REST API: tokens of IAM and hot-word tables.
 
-The tables are kept as strictly as the documents say, so that a START can name one. Sources: the authentication and
+The tables are checked as strictly as the documents demand, and a START can name one. Sources: the authentication and
 hot-word pages of the SIS API reference (public documentation repository, 2021-10; live page sis_03_0071, 2025/26), the
 user guide's page on hot words (sis_09_0005).
 """
@@ -16,7 +16,7 @@ import msgspec
 from aiohttp import web
 
 from ...vendors.huawei.rest_wire import TokenRequest
-from .auth import TOKEN_LIFETIME_S, Authenticator, answer
+from .auth import TOKEN_LIFETIME_S, Authenticator, json_response
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -25,27 +25,27 @@ __all__ = ["Vocabularies", "add_routes"]
 
 MAX_TABLES = 100
 MAX_WORDS = 10_000
-"""Of a project and of a table (live page; in 2021 they were 10 and 1024)."""
+"""The limits of a project and of a table (live page; in 2021 they were 10 and 1024)."""
 
 MAX_WORD_CHARACTERS = {"chinese": 32, "english": 64}
 MAX_DESCRIPTION_CHARACTERS = 255
 LANGUAGES = ("chinese_mandarin", "english")
 
 MAX_PROJECTS = 100
-"""The documents know no such limit; the memory of this process does."""
+"""A limit on the memory of this process; the documents name none."""
 
 _NAME = re.compile(r"[A-Za-z0-9_#-]{1,32}")
 _HAN = "\u3400-\u4dbf\u4e00-\u9fff"
-# a weight from 1 to 10, or what to write instead (hot words 3.0, user guide)
+# a weight from 1 to 10, or the replacement text (hot words 3.0, user guide)
 _WORD = re.compile(rf"(?P<word>[A-Z{_HAN}]+)(?:/(?:[1-9]|10)|=.{{1,32}})?")
 _HAS_HAN = re.compile(f"[{_HAN}]")
 
 
-def add_routes(application: web.Application, gate: Authenticator, vocabularies: Vocabularies) -> None:
+def add_routes(application: web.Application, authenticator: Authenticator, vocabularies: Vocabularies) -> None:
     """Add the routes of IAM and of the hot-word tables."""
-    tables = _Tables(gate, vocabularies)
+    tables = _TablesApi(authenticator, vocabularies)
     tables_path = "/v1/{project_id}/asr/vocabularies"
-    application.router.add_post("/v3/auth/tokens", _Iam(gate).issue)
+    application.router.add_post("/v3/auth/tokens", _Iam(authenticator).issue)
     application.router.add_post(tables_path, tables.handler(tables.create))
     application.router.add_get(tables_path, tables.handler(tables.list))
     application.router.add_get(f"{tables_path}/{{id}}", tables.handler(tables.get))
@@ -53,23 +53,23 @@ def add_routes(application: web.Application, gate: Authenticator, vocabularies: 
     application.router.add_delete(f"{tables_path}/{{id}}", tables.handler(tables.delete))
 
 
-# --- tokens ----------------------------------------------------------------------------------------------------------
+# --- tokens -----------------------------------------------------------------------------------------------------------
 
 
 class _Iam:
-    """Gives out tokens for names and passwords."""
+    """The token endpoint of IAM, which issues tokens for names and passwords."""
 
-    def __init__(self, gate: Authenticator) -> None:
-        self._gate = gate
+    def __init__(self, authenticator: Authenticator) -> None:
+        self._authenticator = authenticator
 
     async def issue(self, request: web.Request) -> web.Response:
-        """Answer a POST: the token is in a header, the body says how long it holds."""
+        """Answer a POST: the token is in a header, its expiry in the body."""
         try:
             auth = msgspec.json.decode(await request.read(), type=TokenRequest).auth
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             return _iam_error(400, "Bad Request", f"The request body is invalid: {error}")
         user = auth.identity.password.user
-        if not self._gate.knows_user(user.name, user.password):
+        if not self._authenticator.knows_user(user.name, user.password):
             return _iam_error(401, "Unauthorized", "The username or password is wrong.")
         now = datetime.now(UTC)
         token: dict[str, Any] = {
@@ -81,8 +81,8 @@ class _Iam:
         project = auth.scope.project if auth.scope is not None else None
         if project is not None:
             token["project"] = project
-        secret = self._gate.issue(for_project=project is not None)
-        return answer({"token": token}, status=201, headers={"X-Subject-Token": secret})
+        secret = self._authenticator.issue(for_project=project is not None)
+        return json_response({"token": token}, status=201, headers={"X-Subject-Token": secret})
 
 
 def _iam_time(instant: datetime) -> str:
@@ -90,14 +90,14 @@ def _iam_time(instant: datetime) -> str:
 
 
 def _iam_error(status: int, title: str, message: str) -> web.Response:
-    return answer({"error": {"code": status, "message": message, "title": title}}, status=status)
+    return json_response({"error": {"code": status, "message": message, "title": title}}, status=status)
 
 
-# --- tables of hot words ---------------------------------------------------------------------------------------------
+# --- hot-word tables --------------------------------------------------------------------------------------------------
 
 
 class _RefusedError(Exception):
-    """A request about tables that is answered with an error."""
+    """The refusal of a request about tables; `code` is the vendor's error code."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -105,7 +105,7 @@ class _RefusedError(Exception):
 
 
 class _Content(msgspec.Struct, frozen=True, kw_only=True):
-    """A table as a client writes it."""
+    """A table as a client submits it."""
 
     name: str
     language: str
@@ -114,27 +114,27 @@ class _Content(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Vocabularies:
-    """The tables of every project, as long as the emulator runs."""
+    """The tables of all projects, kept while the emulator runs."""
 
     def __init__(self) -> None:
         self._projects: dict[str, dict[str, _Content]] = {}
 
     def words(self, project_id: str, vocabulary_id: str) -> tuple[str, ...] | None:
-        """The words of a table, as they are to be written; None if the project has no such table."""
-        content = self.of(project_id).get(vocabulary_id)
-        return None if content is None else tuple(map(_written, content.contents))
+        """Return the words of a table as they are to be spelled; None if the project has no such table."""
+        content = self.of_project(project_id).get(vocabulary_id)
+        return None if content is None else tuple(map(_spelling, content.contents))
 
-    def of(self, project_id: str) -> dict[str, _Content]:
-        """The tables of a project by their ids; a copy."""
+    def of_project(self, project_id: str) -> dict[str, _Content]:
+        """Return a copy of a project's tables, by id."""
         return dict(self._projects.get(project_id, {}))
 
     def create(self, project_id: str, content: _Content) -> str:
-        """Keep a new table; return its id."""
+        """Store a new table; return its id."""
         tables = self._projects.get(project_id, {})
         if len(tables) >= MAX_TABLES:
-            raise _RefusedError("SIS.0208", f"a project has {MAX_TABLES} vocabularies at most")
+            raise _RefusedError("SIS.0208", f"a project can have at most {MAX_TABLES} vocabularies")
         if not tables and len(self._projects) >= MAX_PROJECTS:
-            raise _RefusedError("SIS.0206", f"the emulator keeps vocabularies of {MAX_PROJECTS} projects at most")
+            raise _RefusedError("SIS.0206", f"the emulator stores the vocabularies of at most {MAX_PROJECTS} projects")
         vocabulary_id = str(uuid.uuid4())
         self._save(project_id, vocabulary_id, content)
         return vocabulary_id
@@ -145,72 +145,75 @@ class Vocabularies:
         self._save(project_id, vocabulary_id, content)
 
     def get(self, project_id: str, vocabulary_id: str) -> _Content:
-        """Look up a table."""
-        content = self.of(project_id).get(vocabulary_id)
+        """Return a table."""
+        content = self.of_project(project_id).get(vocabulary_id)
         if content is None:
             raise _RefusedError("SIS.0201", f"vocabulary {vocabulary_id} not found")
         return content
 
     def delete(self, project_id: str, vocabulary_id: str) -> None:
-        """Forget a table."""
+        """Delete a table."""
         self.get(project_id, vocabulary_id)
         del self._projects[project_id][vocabulary_id]
         if not self._projects[project_id]:
             del self._projects[project_id]
 
     def _save(self, project_id: str, vocabulary_id: str, content: _Content) -> None:
-        for other_id, other in self.of(project_id).items():
+        for other_id, other in self.of_project(project_id).items():
             if other.name == content.name and other_id != vocabulary_id:
                 raise _RefusedError("SIS.0204", f"'name' is invalid: there is a vocabulary {content.name} already")
         self._projects.setdefault(project_id, {})[vocabulary_id] = content
 
 
-class _Tables:
-    """The requests about tables."""
+class _TablesApi:
+    """The request handlers of the hot-word tables."""
 
-    def __init__(self, gate: Authenticator, vocabularies: Vocabularies) -> None:
-        self._gate = gate
+    def __init__(self, authenticator: Authenticator, vocabularies: Vocabularies) -> None:
+        self._authenticator = authenticator
         self._vocabularies = vocabularies
 
     def handler(
-        self, act: Callable[[web.Request, bytes], web.Response]
+        self, operation: Callable[[web.Request, bytes], web.Response]
     ) -> Callable[[web.Request], Awaitable[web.Response]]:
-        """What reads a request, checks who sends it, and has it done."""
+        """Wrap an operation: read the request, check its credentials, and convert its errors to responses."""
 
         async def handle(request: web.Request) -> web.Response:
             body = await request.read()
-            if refusal := self._gate.refusal(request, body):
-                return refusal
+            if rejection := self._authenticator.reject(request, body):
+                return rejection
             try:
-                return act(request, body)
+                return operation(request, body)
             except _RefusedError as refused:
-                return answer({"error_code": refused.code, "error_msg": str(refused)}, status=400)
+                return json_response({"error_code": refused.code, "error_msg": str(refused)}, status=400)
 
         return handle
 
     def create(self, request: web.Request, body: bytes) -> web.Response:
         vocabulary_id = self._vocabularies.create(_project(request), _read(body))
-        return answer({"vocabulary_id": vocabulary_id})
+        return json_response({"vocabulary_id": vocabulary_id})
 
     def update(self, request: web.Request, body: bytes) -> web.Response:
         vocabulary_id = request.match_info["id"]
         self._vocabularies.update(_project(request), vocabulary_id, _read(body))
-        return answer({"vocabulary_id": vocabulary_id})
+        return json_response({"vocabulary_id": vocabulary_id})
 
     def list(self, request: web.Request, _body: bytes) -> web.Response:
-        """All of them: the documents disagree on what `offset` and `limit` count, and on where a filter stands."""
-        tables = self._vocabularies.of(_project(request))
-        found = [_summary(vocabulary_id, content) for vocabulary_id, content in tables.items()]
-        return answer({"count": len(found), "result": found})
+        """Answer with all tables.
+
+        The documents disagree on what `offset` and `limit` count, and on the place of a filter.
+        """
+        tables = self._vocabularies.of_project(_project(request))
+        summaries = [_summary(vocabulary_id, content) for vocabulary_id, content in tables.items()]
+        return json_response({"count": len(summaries), "result": summaries})
 
     def get(self, request: web.Request, _body: bytes) -> web.Response:
         vocabulary_id = request.match_info["id"]
         content = self._vocabularies.get(_project(request), vocabulary_id)
-        return answer({**_summary(vocabulary_id, content), "contents": content.contents})
+        return json_response({**_summary(vocabulary_id, content), "contents": content.contents})
 
     def delete(self, request: web.Request, _body: bytes) -> web.Response:
         self._vocabularies.delete(_project(request), request.match_info["id"])
-        return answer(None, status=204)
+        return json_response(None, status=204)
 
 
 def _project(request: web.Request) -> str:
@@ -227,7 +230,7 @@ def _summary(vocabulary_id: str, content: _Content) -> dict[str, Any]:
 
 
 def _read(body: bytes) -> _Content:
-    """Read a table and check it by the documents."""
+    """Decode a table and check it against the documents."""
     try:
         given = msgspec.json.decode(body, type=dict[str, Any])
         for name in ("name", "language", "contents"):
@@ -253,8 +256,8 @@ def _check(content: _Content) -> None:
         _check_word(word)
 
 
-def _written(entry: str) -> str:
-    """The word of "word" and of "word/weight", and what stands on the right of "heard=written"."""
+def _spelling(entry: str) -> str:
+    """Return the word of "word" or "word/weight", and the replacement of "word=replacement"."""
     _, is_replaced, replacement = entry.partition("=")
     return replacement if is_replaced else entry.partition("/")[0]
 
@@ -262,7 +265,9 @@ def _written(entry: str) -> str:
 def _check_word(entry: str) -> None:
     match = _WORD.fullmatch(entry)
     if match is None:
-        raise _RefusedError("SIS.0203", f"'contents' is invalid: {entry[:64]!r} is not of capital letters or Han only")
+        raise _RefusedError(
+            "SIS.0203", f"'contents' is invalid: {entry[:64]!r} must consist of capital letters or Han characters"
+        )
     word = match["word"]
     limit = MAX_WORD_CHARACTERS["chinese" if _HAS_HAN.search(word) else "english"]
     if len(word) > limit:

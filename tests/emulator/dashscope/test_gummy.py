@@ -88,7 +88,7 @@ async def test_a_translation_alone_and_a_transcription_alone() -> None:
     [
         ({"transcription_enabled": False}, "neither transcription nor translation is enabled"),
         ({"translation_enabled": True}, "translation_target_languages can not be empty"),
-        ({"sample_rate": 8_000}, "sample_rate 8000: gummy-realtime-v1 takes 16000 Hz or more"),
+        ({"sample_rate": 8_000}, "sample_rate 8000: gummy-realtime-v1 accepts 16000 Hz or more"),
     ],
 )
 async def test_parameters_that_contradict_each_other_fail(parameters: dict[str, Any], text: str) -> None:

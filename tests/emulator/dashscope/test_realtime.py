@@ -97,7 +97,7 @@ def transcripts(messages: list[dict[str, Any]]) -> list[str]:
     return [message["transcript"] for message in messages if message["type"] == f"{TRANSCRIPTION}.completed"]
 
 
-# --- who may come in -------------------------------------------------------------------------------------------------
+# --- who may come in --------------------------------------------------------------------------------------------------
 
 
 async def test_the_server_speaks_first_and_tells_its_defaults() -> None:
@@ -137,7 +137,7 @@ async def test_a_wrong_key_is_refused_at_the_door() -> None:
     assert caught.value.response.status_code == 401
 
 
-# --- server VAD ------------------------------------------------------------------------------------------------------
+# --- server VAD -------------------------------------------------------------------------------------------------------
 
 
 async def test_an_utterance_is_told_from_its_start_to_its_final_text() -> None:
@@ -214,7 +214,7 @@ async def test_an_utterance_that_the_end_cuts_off_is_recognised_as_far_as_it_wen
         assert transcripts(await client.rest()) == ["Hello, world."]
 
 
-# --- the manual mode -------------------------------------------------------------------------------------------------
+# --- the manual mode --------------------------------------------------------------------------------------------------
 
 
 async def test_a_commit_makes_one_item_of_all_that_came_since_the_last() -> None:
@@ -263,7 +263,7 @@ async def test_a_commit_is_refused_where_the_server_cuts_and_where_there_is_noth
         }
 
 
-# --- what it refuses -------------------------------------------------------------------------------------------------
+# --- what it refuses --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -300,7 +300,7 @@ async def test_bad_settings_are_refused_and_the_connection_goes_on(session_membe
         ({}, "There is no such event."),
         ({"type": "input_audio_buffer.append"}, "Object missing required field `audio`"),
         ({"type": "input_audio_buffer.append", "audio": "a"}, "Invalid base64 encoded string"),
-        (b"\0\0", "audio goes as base64 in input_audio_buffer.append"),
+        (b"\0\0", "audio must be sent as base64 in input_audio_buffer.append"),
     ],
 )
 async def test_a_message_that_is_none_is_refused_and_the_connection_goes_on(message: Any, text: str) -> None:
@@ -328,7 +328,7 @@ async def test_settings_after_audio_and_anything_after_the_end_are_refused() -> 
         assert (await client.fault())["message"] == "input_audio_buffer.append came after session.finish"
 
 
-# --- the engine and the clock ----------------------------------------------------------------------------------------
+# --- the engine and the clock -----------------------------------------------------------------------------------------
 
 
 async def test_what_the_engine_cannot_do_is_refused_before_the_settings_are_confirmed() -> None:

@@ -49,7 +49,7 @@ def compilation(**members: Any) -> dict[str, Any]:
     }
 
 
-# --- what is refused -------------------------------------------------------------------------------------------------
+# --- what is refused --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ async def test_the_tables_of_an_account_are_bounded() -> None:
         assert answers[-1][1]["message"] == "there are 100 phrase lists already"
 
 
-# --- what is answered ------------------------------------------------------------------------------------------------
+# --- what is answered -------------------------------------------------------------------------------------------------
 
 
 async def test_answers_have_the_members_of_the_documents() -> None:
@@ -166,7 +166,7 @@ async def test_pages_of_a_listing_follow_each_other() -> None:
     assert pages == [["a", "b"], ["c"], []]
 
 
-# --- what hot words change -------------------------------------------------------------------------------------------
+# --- what hot words change --------------------------------------------------------------------------------------------
 
 
 async def recognise(emulator: Emulator, options: Paraformer | QwenAudio) -> list[str]:
@@ -226,18 +226,18 @@ async def test_a_vocabulary_serves_its_own_model_only() -> None:
             await recognise(emulator, Paraformer(vocabulary_id=made))
 
 
-# --- keys ------------------------------------------------------------------------------------------------------------
+# --- keys -------------------------------------------------------------------------------------------------------------
 
 
 def test_keys_are_let_in_while_they_are_known_or_issued() -> None:
     async def scenario() -> None:
         keys = ApiKeys({"sk-a", "st-given"})
-        assert [keys.let_in(key) for key in ("sk-a", "st-given", "sk-b", "st-b")] == [True, True, False, False]
+        assert [keys.accepts(key) for key in ("sk-a", "st-given", "sk-b", "st-b")] == [True, True, False, False]
         anybody = ApiKeys(None)
-        assert [anybody.let_in(key) for key in ("sk-a", "st-b")] == [True, False]
+        assert [anybody.accepts(key) for key in ("sk-a", "st-b")] == [True, False]
         issued = anybody.issue(10)
-        assert anybody.let_in(issued)
-        assert not keys.let_in(issued)
+        assert anybody.accepts(issued)
+        assert not keys.accepts(issued)
 
     run_virtual(scenario)
 
@@ -246,7 +246,7 @@ def test_the_oldest_issued_key_makes_room() -> None:
     async def scenario() -> None:
         keys = ApiKeys({"sk-a"})
         issued = [keys.issue(10) for _ in range(MAX_ISSUED + 1)]
-        assert [keys.let_in(key) for key in issued[:2]] == [False, True]
+        assert [keys.accepts(key) for key in issued[:2]] == [False, True]
         assert repr(keys) == f"<ApiKeys 1 known, {MAX_ISSUED} issued>"
 
     run_virtual(scenario)

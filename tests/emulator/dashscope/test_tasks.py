@@ -30,7 +30,7 @@ KEY = {"Authorization": "Bearer key"}
 INVALID_PAYLOAD = (1007, "Invalid payload data")
 
 
-# --- the client's side -----------------------------------------------------------------------------------------------
+# --- the client's side ------------------------------------------------------------------------------------------------
 
 
 def run_task(
@@ -120,7 +120,7 @@ async def connected(engine: Engine = HELLO) -> AsyncIterator[Client]:
         yield client
 
 
-# --- the door --------------------------------------------------------------------------------------------------------
+# --- the door ---------------------------------------------------------------------------------------------------------
 
 
 async def refusal(emulator: Emulator, headers: dict[str, str]) -> tuple[int, dict[str, Any]]:
@@ -176,7 +176,7 @@ async def test_plain_http_is_a_bad_request() -> None:
             assert response.status == 404
 
 
-# --- messages that cannot be read ------------------------------------------------------------------------------------
+# --- messages that cannot be read -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -237,7 +237,7 @@ async def test_a_continue_task_without_streaming_passes_as_the_old_sdk_sends_it(
         assert [sentence["text"] for sentence in await client.sentences()] == ["Hello,", "Hello, world."]
 
 
-# --- tasks that cannot be accepted -----------------------------------------------------------------------------------
+# --- tasks that cannot be accepted ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("missing", [{"input": ...}, {"input": None}, {"task": ...}])
@@ -294,7 +294,7 @@ async def test_a_sample_rate_that_the_model_does_not_take_fails(model: str, rate
     async with connected() as client:
         await client.send(run_task(model=model, parameters={"sample_rate": rate}))
         code, text = await client.failure()
-        assert (code, text) == ("InvalidParameter", f"sample_rate {rate}: {model} takes {allowed} Hz only")
+        assert (code, text) == ("InvalidParameter", f"sample_rate {rate}: {model} accepts {allowed} Hz only")
 
 
 @pytest.mark.parametrize(
@@ -425,7 +425,7 @@ async def test_audio_after_the_task_has_finished_closes_with_1007() -> None:
         assert await client.closed() == INVALID_PAYLOAD
 
 
-# --- results ---------------------------------------------------------------------------------------------------------
+# --- results ----------------------------------------------------------------------------------------------------------
 
 
 async def test_a_task_from_start_to_end_in_full() -> None:
@@ -583,7 +583,7 @@ async def test_an_engine_that_speaks_outside_its_task_is_not_heard() -> None:
         assert await client.sentences() == []
 
 
-# --- audio -----------------------------------------------------------------------------------------------------------
+# --- audio ------------------------------------------------------------------------------------------------------------
 
 
 async def heard(frames: list[bytes], **parameters: Any) -> bytes:
@@ -658,7 +658,7 @@ async def test_wav_is_read_however_it_is_cut(file: bytes, step: int) -> None:
         (wav(SOUND, channels=2), "mono, not 2 channels"),
         (wav(SOUND, bits=8), "encoding 1 with 8 bits"),
         (wav(SOUND, encoding=7), "encoding 7"),
-        (wav(SOUND, rate=8_000), "8000 Hz, was declared as 16000"),
+        (wav(SOUND, rate=8_000), "8000 Hz, but 16000 Hz were declared"),
         (wav(SOUND, encoding=0xFFFE), "encoding 65534"),
         (b"RIFF\0\0\0\0WAVEdata\4\0\0\0", "no fmt chunk"),
         (b"RIFF\0\0\0\0WAVEfmt \4\0\0\0\1\0\1\0", "too short"),
@@ -682,7 +682,7 @@ async def test_a_wav_of_which_only_the_header_came_is_no_audio() -> None:
         assert (await client.failure())[0] == "NO_VALID_AUDIO_ERROR"
 
 
-# --- pressure and departures -----------------------------------------------------------------------------------------
+# --- pressure and departures ------------------------------------------------------------------------------------------
 
 
 async def test_a_busy_engine_slows_its_client_down() -> None:
@@ -766,7 +766,7 @@ async def test_leaving_sends_everybody_away_with_1001() -> None:
         assert engine.released.is_set()
         assert engine.running == 0
         for client in (busy, idle):
-            assert await client.closed() == (1001, "the emulator is leaving")
+            assert await client.closed() == (1001, "the emulator is shutting down")
     await asyncio.sleep(0)
     assert asyncio.all_tasks() == tasks_before
 
@@ -808,7 +808,7 @@ async def test_leaving_does_not_wait_for_a_client_that_does_not_read(caplog: pyt
     client.ws.transport.abort()
 
 
-# --- time ------------------------------------------------------------------------------------------------------------
+# --- time -------------------------------------------------------------------------------------------------------------
 
 
 def now() -> float:
@@ -924,7 +924,7 @@ async def test_with_heartbeat_silence_goes_on_and_brings_a_heartbeat_every_5_sec
         assert (first["sentence_id"], last["sentence_id"]) == (1, 2)
 
 
-# --- the service -----------------------------------------------------------------------------------------------------
+# --- the service ------------------------------------------------------------------------------------------------------
 
 
 async def test_the_engine_runs_as_long_as_the_service() -> None:

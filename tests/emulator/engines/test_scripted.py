@@ -189,7 +189,7 @@ async def test_a_script_is_read_from_a_file(tmp_path: Path, wrapped: bool) -> No
 @pytest.mark.parametrize(
     ("segments", "fault"),
     [
-        ([("a", 0, 500), ("b", 400, 900)], "segment 2: starts at 400 ms, before the one before it ends (500 ms)"),
+        ([("a", 0, 500), ("b", 400, 900)], "segment 2: starts at 400 ms, before the previous segment ends (500 ms)"),
         ([("a", 500, 500)], "segment 1: must start at 0 ms or later and before it ends, not 500..500"),
         ([("a", -1, 500)], "segment 1: must start at 0 ms"),
         ([("", 0, 500)], "segment 1: has no words"),
@@ -206,11 +206,11 @@ async def test_a_script_is_read_from_a_file(tmp_path: Path, wrapped: bool) -> No
         ),
         (
             [{"text": "a", "start_ms": 0, "end_ms": 9, "variants": {"a": " "}}],
-            "segment 1: variants: ' ' for 'a' holds no",
+            "segment 1: variants: ' ' for 'a' contains no word",
         ),
         (
             [ScriptedSegment("a", 0, 9, (HypothesisWord(text="a", start_ms=0, end_ms=9),), {"a": "b"})],
-            "segment 1: has both words and variants: leave out words",
+            "segment 1: has both words and variants: omit words, which follow from the text",
         ),
     ],
 )
@@ -246,7 +246,7 @@ def test_a_faulty_file_is_named_with_its_fault_in_one_line(tmp_path: Path, conte
     assert "\n" not in str(caught.value)
 
 
-# --- a source in several recognitions --------------------------------------------------------------------------------
+# --- a source in several recognitions ---------------------------------------------------------------------------------
 
 PLACED = Scripted(TWO, position=position_of)
 

@@ -45,7 +45,7 @@ SDK_START = (
 SDK_END = '{"command": "END", "cancel": "false"}'
 
 
-# --- the client's side -----------------------------------------------------------------------------------------------
+# --- the client's side ------------------------------------------------------------------------------------------------
 
 
 class Client:
@@ -149,7 +149,7 @@ def signed(
     return signed_headers
 
 
-# --- the door --------------------------------------------------------------------------------------------------------
+# --- the door ---------------------------------------------------------------------------------------------------------
 
 
 async def refused(emulator: Emulator, headers: Any, path: str = "/v1/p1/rasr/continue-stream") -> str:
@@ -232,7 +232,7 @@ async def test_a_date_that_is_more_than_15_minutes_off_is_expired(api_keys: Any,
         ("Signature=", "Signature=x", "Authorization is not of the form"),
         ("host;", "", "SignedHeaders must name host"),
         (";x-sdk-date", "", "SignedHeaders must name x-sdk-date"),
-        ("host;", "host;x-absent;", "the signed header x-absent came 0 times"),
+        ("host;", "host;x-absent;", "the signed header x-absent appears 0 times"),
     ],
 )
 async def test_the_form_of_a_signature_is_checked_even_where_every_key_is_let_in(
@@ -254,7 +254,7 @@ async def test_a_date_of_another_form_is_refused() -> None:
 async def test_a_signed_header_that_comes_twice_is_refused() -> None:
     async with serve(HELLO) as emulator:
         headers = [*signed(emulator, X_Project_Id="p1").items(), ("X-Project-Id", "p2")]
-        assert await refused(emulator, headers) == "the signed header x-project-id came 2 times"
+        assert await refused(emulator, headers) == "the signed header x-project-id appears 2 times"
 
 
 async def test_two_host_headers_do_not_come_in() -> None:
@@ -316,7 +316,7 @@ def test_the_address_is_scheme_host_and_port() -> None:
     run_virtual(scenario)
 
 
-# --- START -----------------------------------------------------------------------------------------------------------
+# --- START ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -426,7 +426,7 @@ async def test_the_engine_is_told_the_rate_and_no_language(config: dict[str, Any
         assert engine.request == Request(sample_rate=rate, languages=())
 
 
-# --- order -----------------------------------------------------------------------------------------------------------
+# --- order ------------------------------------------------------------------------------------------------------------
 
 
 async def test_several_rounds_follow_each_other_on_one_connection() -> None:
@@ -443,10 +443,10 @@ async def test_several_rounds_follow_each_other_on_one_connection() -> None:
 @pytest.mark.parametrize(
     ("message", "text"),
     [
-        ({"command": "START", "config": CONFIG}, "START came while a round was running: END it first"),
+        ({"command": "START", "config": CONFIG}, "START came while a task was running: END it first"),
         ("not json", "a text message must be a JSON object"),
         ({"command": "STOP"}, "'command' is invalid"),
-        (bytes(10), "an audio message has 320 to 65536 bytes at 16000 Hz, this one has 10"),
+        (bytes(10), "an audio message has 320 to 65536 bytes at 16000 Hz, not 10"),
     ],
     ids=lambda value: str(value)[:40],
 )
@@ -491,7 +491,7 @@ async def test_each_error_of_a_failed_connection_is_told_without_an_end() -> Non
     [
         (SECOND, "audio came before START was answered"),
         ({"command": "END"}, "END came before START was answered"),
-        ({"command": "START", "config": CONFIG}, "START came while a round was running"),
+        ({"command": "START", "config": CONFIG}, "START came while a task was running"),
     ],
 )
 async def test_what_comes_before_start_is_answered_is_an_error(early: Any, text: str) -> None:
@@ -523,7 +523,7 @@ async def test_audio_in_one_breath_with_start_is_an_error_before_the_engine_is_a
     [
         (SECOND, "audio came after END"),
         ({"command": "END"}, "END came after END"),
-        ({"command": "START", "config": CONFIG}, "START came while a round was running"),
+        ({"command": "START", "config": CONFIG}, "START came while a task was running"),
     ],
 )
 async def test_what_comes_before_end_is_answered_is_an_error(late: Any, text: str) -> None:
@@ -653,7 +653,7 @@ async def test_leaving_sends_everybody_of_both_rooms_away() -> None:
             )
         assert engine.released.is_set()
         for one in (client, Client(other)):
-            assert await one.closed() == (1001, "the emulator is leaving")
+            assert await one.closed() == (1001, "the emulator is shutting down")
 
 
 def test_the_table_of_steps_leads_everywhere_and_a_failed_round_is_left_by_a_start() -> None:
@@ -665,7 +665,7 @@ def test_the_table_of_steps_leads_everywhere_and_a_failed_round_is_left_by_a_sta
         )
 
 
-# --- audio -----------------------------------------------------------------------------------------------------------
+# --- audio ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -684,7 +684,7 @@ async def test_an_audio_message_has_a_least_and_a_most_size(audio_format: str, l
         for size in (0, least - 1, most + 1):
             await client.start(**options)
             await client.send(bytes(size))
-            text = f"an audio message has {least} to {most} bytes at {rate_khz}000 Hz, this one has {size}"
+            text = f"an audio message has {least} to {most} bytes at {rate_khz}000 Hz, not {size}"
             assert await client.error(running=True) == ("SIS.0032", text)
         await client.start(**options)
         for size in (least, most):
@@ -765,7 +765,7 @@ async def test_audio_beyond_the_length_of_the_mode_is_an_error(mode: str, most_s
         for _ in range(most_s):
             await client.send(SECOND)
         await client.send(bytes(320))
-        assert await client.error(running=True) == ("SIS.0309", f"mode {mode} takes {most_s} s of audio at most")
+        assert await client.error(running=True) == ("SIS.0309", f"mode {mode} accepts at most {most_s} s of audio")
         assert len(engine.received) == most_s * 32_000
 
 
@@ -795,7 +795,7 @@ async def test_a_busy_engine_slows_its_client_down() -> None:
         engine.gates["feed"].set()
 
 
-# --- results ---------------------------------------------------------------------------------------------------------
+# --- results ----------------------------------------------------------------------------------------------------------
 
 
 def result(start: int, end: int, text: str, *words: tuple[int, int, str], final: bool = True) -> dict[str, Any]:
@@ -995,7 +995,7 @@ async def test_without_add_punc_the_marks_behind_words_are_left_out(
             assert (await client.segments())[0]["result"]["text"] == expected
 
 
-# --- time ------------------------------------------------------------------------------------------------------------
+# --- time -------------------------------------------------------------------------------------------------------------
 
 
 def now() -> float:

@@ -41,7 +41,7 @@ TABLE = {"name": "places", "language": "chinese_mandarin", "contents": ["华为�
 _T = TypeVar("_T")
 
 
-# --- tokens ----------------------------------------------------------------------------------------------------------
+# --- tokens -----------------------------------------------------------------------------------------------------------
 
 
 def token_request(user: str = "AK", password: str = "secret", scope: Any = ...) -> dict[str, Any]:
@@ -187,7 +187,7 @@ async def test_only_so_many_tokens_are_remembered(monkeypatch: pytest.MonkeyPatc
         assert [(await entrance(emulator, each))[0] for each in tokens] == [401, 101, 101]
 
 
-# --- tables of hot words ---------------------------------------------------------------------------------------------
+# --- tables of hot words ----------------------------------------------------------------------------------------------
 
 
 class Rest:
@@ -279,7 +279,7 @@ async def test_tables_belong_to_their_project() -> None:
         ({"description": "x" * 256}, "SIS.0032", "'description' is invalid"),
         ({"contents": []}, "SIS.0203", "1 to 10000 words"),
         ({"contents": ["A"] * 10_001}, "SIS.0203", "1 to 10000 words"),
-        ({"contents": ["GOOD", "bad"]}, "SIS.0203", "'bad' is not of capital letters or Han only"),
+        ({"contents": ["GOOD", "bad"]}, "SIS.0203", "'bad' must consist of capital letters or Han characters"),
         ({"contents": ["TWO WORDS"]}, "SIS.0203", "'TWO WORDS'"),
         ({"contents": ["MATE50"]}, "SIS.0203", "'MATE50'"),
         ({"contents": [""]}, "SIS.0203", "''"),
@@ -328,7 +328,7 @@ async def test_a_name_is_taken_once_and_may_be_kept_by_an_update() -> None:
 async def test_a_project_has_100_tables_at_most() -> None:
     async with tables() as rest:
         ids = [await rest.create(name=f"n{number}") for number in range(100)]
-        assert await rest.refusal(name="more") == ("SIS.0208", "a project has 100 vocabularies at most")
+        assert await rest.refusal(name="more") == ("SIS.0208", "a project can have at most 100 vocabularies")
         await rest.ask("DELETE", ids[0])
         await rest.create(name="more")
 
@@ -372,7 +372,7 @@ async def test_a_start_may_name_a_table_of_its_project() -> None:
         assert kinds == ["START", "ERROR"]
 
 
-# --- the vendor's REST SDK, unmodified -------------------------------------------------------------------------------
+# --- the vendor's REST SDK, unmodified --------------------------------------------------------------------------------
 
 
 @pytest.fixture(autouse=True)

@@ -111,5 +111,7 @@ async def test_a_name_that_is_taken_is_the_vendors_to_refuse(client: Client) -> 
 
 async def test_the_embedded_recogniser_keeps_no_tables() -> None:
     async with Client(Local(Scripted([("hello", 0, 500)]))) as client:
-        with pytest.raises(ConfigurationError, match=r"Local\(\) keeps no hot-word tables: they are a vendor's"):
+        with pytest.raises(
+            ConfigurationError, match=r"Local\(\) stores no hot-word tables: use the service of a vendor"
+        ):
             _ = client.vocabularies
