@@ -114,7 +114,7 @@ class RateLimiter(ABC):
 
 
 class LocalRateLimiter(RateLimiter):
-    """A rate limiter whose state is in this event loop."""
+    """A rate limiter with its state in this event loop."""
 
     def __init__(self) -> None:
         super().__init__()

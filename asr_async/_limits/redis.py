@@ -3,7 +3,7 @@
 The rules are those of `local.py`, written as Lua scripts, the `.lua` files beside this module. Redis runs one script at
 a time, by its own clock: a start is compared with the earlier ones and recorded at one instant of one clock. No library
 does this. The moving window of `limits` 5.8 records the time of each client's clock, before the request is sent:
-machines whose clocks differ by a second may let twice as many starts through. The semaphore of `steindamm` 0.11 is a
+if the clocks of two machines differ by a second, twice as many starts may pass. The semaphore of `steindamm` 0.11 is a
 list of tokens, and those of a killed process are missing from it until the whole list expires. redis-py provides the
 connection, its pool and the loading of the scripts.
 
@@ -31,6 +31,7 @@ from redis.exceptions import AuthenticationError, RedisError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from .._loop.tasks import TaskSet
 from ..errors import ASRError, ConfigurationError, ConnectionLostError
 from .local import SHORTEST_PAUSE_S, PermitKind, RateLimiter, get_or_create, loop_now, pause
 
@@ -73,7 +74,7 @@ _ACQUIRE_START = ("clock", "queue", "acquire_start")
 _RENEW_LEASES = ("clock", "renew_leases")
 _EXTEND_BACKOFF = ("clock", "extend_backoff")
 
-# The names of the keys in Redis, in the order of the scripts' KEYS.
+# The names of the keys in Redis. Processes with different versions of this package share them, so they do not change.
 _LEASES = "sessions"
 _BACKOFF = "rest"
 _SESSION_QUEUE = ("sessions:queue", "sessions:promises")
@@ -122,23 +123,21 @@ class RedisLimitStore:
         self._has_changes = asyncio.Event()
         self._removals: list[tuple[Sequence[str], str]] = []
         self._backoffs: dict[str, float] = {}
-        self._group = asyncio.TaskGroup()
-        self._maintenance_task: asyncio.Task[None] | None = None
+        self._tasks = TaskSet()
 
     def __repr__(self) -> str:
         return f"<RedisLimitStore {self._display_url}>"
 
     async def __aenter__(self) -> Self:
-        await self._group.__aenter__()
-        self._maintenance_task = self._group.create_task(self._maintain())
+        await self._tasks.group.__aenter__()
+        self._tasks.start(self._maintain())
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
-        if self._maintenance_task is not None:
-            self._maintenance_task.cancel()
+        self._tasks.cancel_others()
         try:
             # not given the exception of the caller, which the group would wrap
-            await self._group.__aexit__(None, None, None)
+            await self._tasks.group.__aexit__(None, None, None)
             with suppress(ASRError, TimeoutError):
                 async with asyncio.timeout(CLOSE_TIMEOUT_S):
                     await self._send_changes()
@@ -242,7 +241,7 @@ class RedisLimitStore:
 
 
 class RedisRateLimiter(RateLimiter):
-    """The rate limiter of one account and model, whose state is in Redis. A session is a lease; see the module."""
+    """A rate limiter with its state in Redis. A session is a lease; see the module."""
 
     def __init__(self, store: RedisLimitStore, key: str) -> None:
         super().__init__()

@@ -46,6 +46,46 @@ SCRIPT = Scripted([("Good morning.", 100, 900)])
 SECOND = bytes(32_000)
 
 
+# --- permits ---------------------------------------------------------------------------------------------------------
+
+CLOUD = Endpoint(url="wss://dashscope.aliyuncs.com/", headers={}, refused=lambda *_: ASRError("no"), account="a")
+
+
+def test_a_permit_counts_its_session_once_until_it_is_released() -> None:
+    async def scenario() -> None:
+        limiter = Limiter(Limits(max_sessions=1, wait=1))
+        permit, other = (limiter.session_permit(Paraformer()) for _ in range(2))
+        assert repr(permit) == "<SessionPermit not acquired>"
+        for _ in range(2):
+            await permit.acquire_session(CLOUD)
+        assert repr(permit) == "<SessionPermit dashscope:a:paraformer-realtime-v2>"
+        with pytest.raises(DeadlineError):
+            await other.acquire_session(CLOUD)
+        for _ in range(2):
+            permit.release()
+        await other.acquire_session(CLOUD)
+
+    run_virtual(scenario)
+
+
+def test_two_connections_of_a_session_that_acquire_it_together_count_once() -> None:
+    async def scenario() -> None:
+        limiter = Limiter(Limits(max_sessions=2, wait=5))
+        holders = [limiter.session_permit(Paraformer()) for _ in range(2)]
+        for holder in holders:
+            await holder.acquire_session(CLOUD)
+        permit, other = (limiter.session_permit(Paraformer()) for _ in range(2))
+        both = [asyncio.create_task(permit.acquire_session(CLOUD)) for _ in range(2)]
+        await asyncio.sleep(1)
+        for holder in holders:
+            holder.release()
+        await asyncio.gather(*both)
+        await other.acquire_session(CLOUD)
+        assert asyncio.get_running_loop().time() == 1.0
+
+    run_virtual(scenario)
+
+
 # --- sessions --------------------------------------------------------------------------------------------------------
 
 

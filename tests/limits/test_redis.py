@@ -177,6 +177,15 @@ async def test_a_request_that_is_not_repeated_in_time_loses_its_position(redis: 
                 waits.append(await store.request_permit(KEY, "alive", "start", 2))
 
 
+async def test_a_session_without_a_limit_needs_no_lease(redis: str) -> None:
+    async with open_store(redis) as store, Redis.from_url(redis) as spy:
+        limiter = store.rate_limiter(KEY)
+        release = await limiter.acquire_session(None)
+        assert limiter.is_idle
+        assert await spy.keys("*:sessions") == []
+        release()
+
+
 async def test_a_repeated_request_for_a_session_counts_once(redis: str) -> None:
     async with open_store(redis) as store:
         for _ in range(3):
