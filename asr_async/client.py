@@ -8,12 +8,13 @@ from __future__ import annotations
 import functools
 import os
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, Literal, Self, TypeVar
 
 import msgspec
 
 from ._connection.pool import ConnectionPool
 from ._limits.limiter import Limiter
+from ._net.network_options import NetworkOptions
 from ._net.wire_log import WireLog
 from .batch import Closes, TranscriptionBatch
 from .config import Limits, Pool, Retry, Timeouts
@@ -22,9 +23,10 @@ from .results import BatchItem, Event, Gap, Result, SessionStats, Transcript, Tr
 from .session import Session
 from .sources import AudioFile, AudioSource, preflight, read_audio
 from .vendors import service_for
-from .vendors.service import TemporaryKeyService
+from .vendors.service import TemporaryKeyService, with_network
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import AsyncIterable, Iterable
 
     from .vendors.options import Options
@@ -50,6 +52,15 @@ class Client:
         pool: how many connections are kept for the next session, where the vendor takes several tasks on one.
         tape: a file to record every message in, with times and without credentials and audio, until the client closes;
             `asr_async.emulator.replay` plays it back. Opened with the client: a `ConfigurationError` if it cannot be.
+        ssl_context: the TLS context of its connections and HTTP requests, used as it is. Default: the service's own,
+            else the system's trust store, or SSL_CERT_FILE and SSL_CERT_DIR.
+        proxy: the URL of their proxy, `http://user:password@host:port` (`https`, for connections `socks5` too); False
+            connects directly. Default: the service's own, else HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY. This
+            machine is never reached through a proxy.
+
+    Raises:
+        ConfigurationError: the context is not one of a client, the proxy's URL is malformed, or the service takes
+            neither.
     """
 
     def __init__(
@@ -61,8 +72,10 @@ class Client:
         limits: Limits | None = None,
         pool: Pool | None = None,
         tape: str | os.PathLike[str] | None = None,
+        ssl_context: ssl.SSLContext | None = None,
+        proxy: str | Literal[False] | None = None,
     ) -> None:
-        self._service = service
+        self._service = with_network(service, NetworkOptions(ssl_context=ssl_context, proxy=proxy))
         self._timeouts = timeouts or Timeouts()
         self._retry = retry or Retry()
         self._limiter = Limiter(limits or Limits())
@@ -272,6 +285,8 @@ class connect:  # noqa: N801 - read as a verb: `async with connect(options) as s
         timeouts: the deadlines.
         retry: what the session does when its connection is lost.
         limits: how many sessions and starts per second there may be; clients of one event loop count together.
+        ssl_context: see `Client`.
+        proxy: see `Client`.
 
     Raises:
         AuthenticationError: there are no credentials, or they were refused.
@@ -288,10 +303,14 @@ class connect:  # noqa: N801 - read as a verb: `async with connect(options) as s
         timeouts: Timeouts | None = None,
         retry: Retry | None = None,
         limits: Limits | None = None,
+        ssl_context: ssl.SSLContext | None = None,
+        proxy: str | Literal[False] | None = None,
     ) -> None:
         self._options = options
         service = service if service is not None else service_for(options)
-        self._client = Client(service, timeouts=timeouts, retry=retry, limits=limits)
+        self._client = Client(
+            service, timeouts=timeouts, retry=retry, limits=limits, ssl_context=ssl_context, proxy=proxy
+        )
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Session:
@@ -314,8 +333,12 @@ async def transcribe(
     timeouts: Timeouts | None = None,
     retry: Retry | None = None,
     limits: Limits | None = None,
+    ssl_context: ssl.SSLContext | None = None,
+    proxy: str | Literal[False] | None = None,
 ) -> Transcript:
     """Recognise a whole source, or the file at a path; see `Client.transcribe` and `connect`."""
     service = service if service is not None else service_for(options)
-    async with Client(service, timeouts=timeouts, retry=retry, limits=limits) as client:
+    async with Client(
+        service, timeouts=timeouts, retry=retry, limits=limits, ssl_context=ssl_context, proxy=proxy
+    ) as client:
         return await client.transcribe(source, options, pace=pace)

@@ -9,6 +9,7 @@ rotation as ever. It does not know sockets, audio or results.
 from __future__ import annotations
 
 import asyncio
+import copy
 import logging
 import random
 from collections.abc import Sequence
@@ -32,8 +33,10 @@ from .vendors import model_info
 from .vendors.catalogue import missing_from
 from .vendors.codec import Codec, TaskDescription
 from .vendors.options import Options
+from .vendors.service import with_network
 
 if TYPE_CHECKING:
+    from ._net.network_options import NetworkOptions
     from .vendors.service import Endpoint, Service, Vocabularies
 
 __all__ = ["Difference", "Fallback"]
@@ -149,6 +152,16 @@ class Fallback:
         self._refuse_others(options)
         return self._members[0].codec(task_id=task_id)
 
+    def with_network(self, network: NetworkOptions) -> Fallback:
+        """Return a Fallback of the same members, health included, with other options of the network."""
+        services = {id(member.service): with_network(member.service, network) for member in self._members}
+        fallback = copy.copy(self)
+        members = tuple(member.with_service(services[id(member.service)]) for member in self._members)
+        fallback._members = members  # noqa: SLF001 - of this class
+        fallback._roster = _Roster(members)  # noqa: SLF001
+        fallback._entered = []  # noqa: SLF001
+        return fallback
+
     @property
     def vocabularies(self) -> Vocabularies:
         """None: tables are a vendor's.
@@ -189,6 +202,12 @@ class _Member:
         info = model_info(options)
         self.stops_after_one_sentence = info is not None and info.segmentation == ("one sentence",)
         self.description = service.describe(options)
+
+    def with_service(self, service: Service) -> _Member:
+        """Return this member with another service and the same health."""
+        member = copy.copy(self)
+        member.service = service
+        return member
 
     def __repr__(self) -> str:
         return self.name if self.circuit.is_closed else f"{self.name} (down)"

@@ -12,6 +12,7 @@ from .errors import ConfigurationError, LocalProtocolError
 from .vendors import vendor_of
 
 if TYPE_CHECKING:
+    from ._net.network_options import NetworkOptions
     from .emulator import Emulator, Engine
     from .vendors.codec import Codec, TaskDescription
     from .vendors.options import Options
@@ -57,6 +58,10 @@ class Local:
     def codec(self, options: Options, *, task_id: str) -> Codec:
         """Return the codec of the options' vendor; it needs no address, so it works before the emulator has started."""
         return vendor_of(options).service().codec(options, task_id=task_id)
+
+    def with_network(self, network: NetworkOptions) -> Local:  # noqa: ARG002 - only this machine is reached
+        """Return this service: there is no proxy to this machine, and no TLS."""
+        return self
 
     @property
     def vocabularies(self) -> Vocabularies:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import functools
 import ipaddress
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from ..errors import ASRError
+
+if TYPE_CHECKING:
+    from .network_options import NetworkOptions
 
 __all__ = ["Destination", "Message", "is_loopback"]
 
@@ -31,6 +34,11 @@ class Destination(Protocol):
     @property
     def headers(self) -> dict[str, str]:
         """Headers of the handshake, credentials included."""
+        ...
+
+    @property
+    def network(self) -> NetworkOptions:
+        """The TLS context and the proxy."""
         ...
 
     @property

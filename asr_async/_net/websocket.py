@@ -23,7 +23,6 @@ from websockets.protocol import State
 from websockets.uri import WebSocketURI, parse_uri
 
 from ..errors import ASRError, ConfigurationError, ConnectionLostError, DeadlineError, RemoteProtocolError
-from .network_options import NetworkOptions
 from .os_errors import connect_error, tls_reason
 from .stream import ByteStream
 from .tunnel import Server, open_stream
@@ -49,8 +48,6 @@ once; they only wait on a connection that is not read."""
 
 _FINAL_CLOSE_CODES = frozenset({1002, 1003, 1007, 1008, 1009, 1010})
 """Codes by which the server says that this side's messages are at fault: the same again would end the same."""
-
-_FROM_ENVIRONMENT = NetworkOptions()
 
 
 class _QuietLogger(logging.LoggerAdapter[logging.Logger]):
@@ -144,7 +141,6 @@ class WebSocket:
         connect_s: float,
         idle_s: float,
         close_s: float,
-        network: NetworkOptions = _FROM_ENVIRONMENT,
         log: ConnectionLog | None = None,
     ) -> WebSocket:
         """Connect and complete the handshake.
@@ -154,7 +150,6 @@ class WebSocket:
             connect_s: the deadline of the whole.
             idle_s: how long the server may give no sign of life before the connection counts as lost.
             close_s: how long the server may take to close.
-            network: the TLS context and the proxy.
             log: records everything.
 
         Raises:
@@ -173,7 +168,7 @@ class WebSocket:
             try:
                 async with asyncio.timeout(connect_s):
                     user_agent = endpoint.headers.get("User-Agent")
-                    await open_stream(self._stream, server, network, user_agent=user_agent)
+                    await open_stream(self._stream, server, endpoint.network, user_agent=user_agent)
                     await self._shake_hands(endpoint.headers)
             except InvalidStatus as refusal:
                 self._drop()

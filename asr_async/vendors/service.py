@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from .._net.hosts import is_loopback
+from .._net.network_options import NetworkOptions
 from ..errors import ASRError, AuthenticationError, ConfigurationError
 from ..hotwords import HotWord, Vocabulary
 from .codec import Codec, TaskDescription
@@ -21,12 +22,14 @@ from .options import Options
 __all__ = [
     "Endpoint",
     "MemberChoice",
+    "NetworkedService",
     "Service",
     "TemporaryKey",
     "TemporaryKeyService",
     "Vocabularies",
     "check_endpoint",
     "fingerprint",
+    "with_network",
 ]
 
 
@@ -50,6 +53,8 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     its time, and says whether another target is worth one more try."""
     account: str = ""
     """Whose limits a connection counts towards: `fingerprint` of what names the account; empty where nothing does."""
+    network: NetworkOptions = NetworkOptions()
+    """The TLS context and the proxy of a connection to it."""
     choice: MemberChoice | None = None
     """Which of several members this is, of a service that has some; None for all others."""
 
@@ -190,6 +195,15 @@ class TemporaryKey(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @runtime_checkable
+class NetworkedService(Protocol):
+    """A service whose connections and HTTP requests can be given a TLS context and a proxy."""
+
+    def with_network(self, network: NetworkOptions) -> Service:
+        """Return this service with other options of the network; its own count where those have no value."""
+        ...
+
+
+@runtime_checkable
 class TemporaryKeyService(Protocol):
     """A service that makes temporary keys of its own."""
 
@@ -238,6 +252,19 @@ class Service(Protocol):
             ConfigurationError: the service has no such model.
         """
         ...
+
+
+def with_network(service: Service, network: NetworkOptions) -> Service:
+    """Return a service with other options of the network; its own count where those have no value.
+
+    Raises:
+        ConfigurationError: the service takes none.
+    """
+    if network == NetworkOptions():
+        return service
+    if not isinstance(service, NetworkedService):
+        raise ConfigurationError(f"{service!r} takes neither ssl_context= nor proxy=: it has no method with_network")
+    return service.with_network(network)
 
 
 def fingerprint(credential: str) -> str:

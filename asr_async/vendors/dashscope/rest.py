@@ -9,6 +9,7 @@ from typing import TypeVar
 import msgspec
 
 from ..._net.http import REQUEST_TIMEOUT_S, request
+from ..._net.network_options import NetworkOptions
 from ...errors import AuthenticationError, DeadlineError, RemoteProtocolError
 from .credentials import ApiKey, is_temporary
 from .errors import error_from_answer
@@ -25,12 +26,16 @@ class Rest:
         base: says the HTTP base, `https://host/api/v1`, at each request.
         key: where the key comes from.
         headers: makes the headers that name the caller, key included.
+        network: the TLS context and the proxy.
     """
 
-    def __init__(self, base: Callable[[], str], key: ApiKey, headers: Callable[[str], dict[str, str]]) -> None:
+    def __init__(
+        self, base: Callable[[], str], key: ApiKey, headers: Callable[[str], dict[str, str]], network: NetworkOptions
+    ) -> None:
         self._base = base
         self._key = key
         self._headers = headers
+        self._network = network
 
     async def call(self, method: str, path: str, answer: type[T], body: msgspec.Struct | None = None) -> T:
         """Send one request, and once more where the caller's function may have a newer key than the one refused.
@@ -73,7 +78,7 @@ class Rest:
         headers = self._headers(key)
         if content:
             headers["Content-Type"] = "application/json"
-        came = await request(method, url, headers=headers, body=content)
+        came = await request(method, url, headers=headers, body=content, network=self._network)
         if came.status != 200:
             raise error_from_answer(came.status, came.headers, came.body, temporary_key=is_temporary(key))
         try:

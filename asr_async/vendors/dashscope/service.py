@@ -6,16 +6,18 @@ Endpoints: the platform's WebSocket overview page (2026), its page on temporary 
 
 from __future__ import annotations
 
+import copy
 import functools
 import os
 import re
 from collections.abc import Callable
-from typing import Self
+from typing import TYPE_CHECKING, Literal, Self
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import msgspec
 
-from ..._net.user_agent import __version__
+from ..._net.network_options import NetworkOptions
+from ..._net.user_agent import USER_AGENT
 from ...errors import ConfigurationError
 from ..codec import Codec, TaskDescription
 from ..options import Options, check_range, did_you_mean
@@ -30,6 +32,9 @@ from .realtime_models import QwenRealtime
 from .rest import Rest
 from .rest_wire import TOKENS_PATH, Token
 from .vocabularies import DashScopeVocabularies
+
+if TYPE_CHECKING:
+    import ssl
 
 __all__ = ["DashScope"]
 
@@ -91,7 +96,13 @@ class DashScope:
             official SDK reads too; else that of `DASHSCOPE_WEBSOCKET_BASE_URL`; else the region's or workspace's.
         inspect_data: True asks for the vendor's content check of what is said, which may then refuse a session
             (`DataInspectionFailed`); otherwise nothing is asked for, as the vendor advises since 2025-11.
-        insecure: allow endpoints without encryption that are not on this machine.
+        ssl_context: the TLS context of connections and HTTP requests, used as it is. Default: the system's trust store,
+            or SSL_CERT_FILE and SSL_CERT_DIR.
+        proxy: the URL of their proxy, `http://user:password@host:port` (`https`, for connections `socks5` too); False
+            connects directly. Default: HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY. This machine is never reached
+            through a proxy.
+        insecure: allow endpoints without encryption that are not on this machine, and an `ssl_context` that does not
+            verify the server.
 
     Raises:
         ConfigurationError: an unknown region, a malformed workspace id or endpoint.
@@ -108,6 +119,8 @@ class DashScope:
         http_endpoint: str | None = None,
         # how
         inspect_data: bool | None = None,
+        ssl_context: ssl.SSLContext | None = None,
+        proxy: str | Literal[False] | None = None,
         insecure: bool = False,
     ) -> None:
         if region not in WORKSPACE_REGIONS:
@@ -127,7 +140,7 @@ class DashScope:
         self._http_endpoint = http_endpoint
         self._inspect_data = inspect_data
         self._insecure = insecure
-        self._rest = Rest(self._http_base, self._key, self._headers)
+        self._network = NetworkOptions(ssl_context=ssl_context, proxy=proxy, allows_unverified=insecure)
 
     def __repr__(self) -> str:
         return f"<DashScope {self._endpoint or self._region}>"
@@ -155,6 +168,16 @@ class DashScope:
         """
         options, protocol = _with_protocol(options)
         return protocol.codec(options, task_id=task_id)
+
+    def with_network(self, network: NetworkOptions) -> DashScope:
+        """Return this service with other options of the network; its own count where those have no value."""
+        service = copy.copy(self)
+        service._network = network.over(self._network)  # noqa: SLF001 - of this class
+        return service
+
+    @property
+    def _rest(self) -> Rest:
+        return Rest(self._http_base, self._key, self._headers, self._network)
 
     @property
     def vocabularies(self) -> DashScopeVocabularies:
@@ -194,10 +217,11 @@ class DashScope:
             reuse_s=_with_protocol(options)[1].reuse_s,
             renew=functools.partial(self._key.renew, key),
             account=account_of(key),
+            network=self._network,
         )
 
     def _headers(self, key: str) -> dict[str, str]:
-        headers = {"Authorization": f"Bearer {key}", "User-Agent": f"asr-async/{__version__}"}
+        headers = {"Authorization": f"Bearer {key}", "User-Agent": USER_AGENT}
         if self._workspace is not None:
             headers["X-DashScope-WorkSpace"] = self._workspace
         return headers

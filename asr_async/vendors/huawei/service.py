@@ -6,18 +6,20 @@ page "authentication" of the same (2021-10). A region that is new is not refused
 
 from __future__ import annotations
 
+import copy
 import functools
 import os
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Self
+from typing import TYPE_CHECKING, Literal, Self
 from urllib.parse import urlsplit
 
 import msgspec
 
 from ..._net.http import HttpResponse, request
-from ..._net.user_agent import __version__
+from ..._net.network_options import NetworkOptions
+from ..._net.user_agent import USER_AGENT
 from ...errors import ASRError, AuthenticationError, ConfigurationError
 from ..codec import TaskDescription
 from ..options import Options
@@ -30,9 +32,10 @@ from .signing import sign
 from .tokens import Tokens
 from .vocabularies import HuaweiVocabularies
 
-__all__ = ["PROJECT_VARIABLE", "REGION_VARIABLE", "Huawei"]
+if TYPE_CHECKING:
+    import ssl
 
-USER_AGENT = f"asr-async/{__version__}"
+__all__ = ["PROJECT_VARIABLE", "REGION_VARIABLE", "Huawei"]
 
 PROJECT_VARIABLE = "HUAWEICLOUD_SIS_PROJECT_ID"
 REGION_VARIABLE = "HUAWEICLOUD_SIS_REGION"
@@ -73,7 +76,13 @@ class Huawei:
         endpoint: scheme and host, in place of the region's own: `wss://host`. Default: `HUAWEICLOUD_SIS_ENDPOINT`,
             where it is set.
         iam_endpoint: scheme and host of IAM, in place of the region's own: `https://host`.
-        insecure: allow endpoints that are not encrypted and not on this machine.
+        ssl_context: the TLS context of connections and HTTP requests, used as it is. Default: the system's trust store,
+            or SSL_CERT_FILE and SSL_CERT_DIR.
+        proxy: the URL of their proxy, `http://user:password@host:port` (`https`, for connections `socks5` too); False
+            connects directly. Default: HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY. This machine is never reached
+            through a proxy.
+        insecure: allow endpoints that are not encrypted and not on this machine, and an `ssl_context` that does not
+            verify the server.
 
     Raises:
         ConfigurationError: credentials of two kinds or half of one, a malformed project, region or endpoint.
@@ -93,6 +102,8 @@ class Huawei:
         domain: str | None = None,
         endpoint: str | None = None,
         iam_endpoint: str | None = None,
+        ssl_context: ssl.SSLContext | None = None,
+        proxy: str | Literal[False] | None = None,
         insecure: bool = False,
     ) -> None:
         self._credentials = from_arguments(
@@ -107,6 +118,7 @@ class Huawei:
             }
         )
         self._insecure = insecure
+        self._network = NetworkOptions(ssl_context=ssl_context, proxy=proxy, allows_unverified=insecure)
         self._project_id = None if project_id is None else _check_name("project_id", project_id)
         self._region = None if region is None else _check_name("region", region)
         self._endpoint = None if endpoint is None else self._check_host("endpoint", endpoint)
@@ -139,6 +151,12 @@ class Huawei:
         """
         return RasrCodec(_checked_options(options))
 
+    def with_network(self, network: NetworkOptions) -> Huawei:
+        """Return this service with other options of the network; its own count where those have no value."""
+        service = copy.copy(self)
+        service._network = network.over(self._network)  # noqa: SLF001 - of this class
+        return service
+
     @property
     def vocabularies(self) -> HuaweiVocabularies:
         """The hot-word tables of this project and region."""
@@ -162,6 +180,7 @@ class Huawei:
             reuse_s=REUSE_S,
             renew=entry.renew,
             account=fingerprint(self._find_project()),
+            network=self._network,
         )
 
     # --- where -------------------------------------------------------------------------------------------------------
@@ -206,7 +225,7 @@ class Huawei:
                 return await self._enter_with_token(credentials, headers)
 
     async def _enter_with_token(self, account: Account, headers: dict[str, str]) -> _Entry:
-        tokens = Tokens(account, iam_endpoint=self._iam_url(), project=self._find_region())
+        tokens = Tokens(account, iam_endpoint=self._iam_url(), project=self._find_region(), network=self._network)
         token = await tokens.get()
 
         def renew(error: AuthenticationError) -> bool:
@@ -222,11 +241,18 @@ class Huawei:
         headers = {"Content-Type": "application/json"} if body else {}
         entry = await self._entry(method, url, headers, body)
         try:
-            return await _send(method, url, entry, body)
+            return await self._send(method, url, entry, body)
         except AuthenticationError as error:
             if not entry.renew(error):
                 raise
-        return await _send(method, url, await self._entry(method, url, headers, body), body)
+        return await self._send(method, url, await self._entry(method, url, headers, body), body)
+
+    async def _send(self, method: str, url: str, entry: _Entry, body: bytes) -> bytes:
+        headers = {**entry.headers, "User-Agent": USER_AGENT}
+        answer = await request(method, url, headers=headers, body=body, network=self._network)
+        if not 200 <= answer.status < 300:
+            raise _refusal(answer, entry)
+        return answer.body
 
 
 def _sign(keys: Keys, method: str, url: str, headers: dict[str, str], body: bytes) -> _Entry:
@@ -234,13 +260,6 @@ def _sign(keys: Keys, method: str, url: str, headers: dict[str, str], body: byte
         headers = {**headers, "X-Security-Token": keys.security_token}
     now = _utc_now()
     return _Entry(sign(method, url, headers, body, ak=keys.ak, sk=keys.sk, at=now), signed_at=now)
-
-
-async def _send(method: str, url: str, entry: _Entry, body: bytes) -> bytes:
-    answer = await request(method, url, headers={**entry.headers, "User-Agent": USER_AGENT}, body=body)
-    if not 200 <= answer.status < 300:
-        raise _refusal(answer, entry)
-    return answer.body
 
 
 def _refusal(answer: HttpResponse, entry: _Entry) -> ASRError:

@@ -15,6 +15,7 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 import msgspec
 
 from ..._net.http import request
+from ..._net.network_options import NetworkOptions
 from ...errors import RemoteProtocolError
 from .credentials import Account
 from .errors import VENDOR, error_from_iam
@@ -55,10 +56,11 @@ class Tokens:
     must not get what the right one bought.
     """
 
-    def __init__(self, account: Account, *, iam_endpoint: str, project: str) -> None:
+    def __init__(self, account: Account, *, iam_endpoint: str, project: str, network: NetworkOptions) -> None:
         self._account = account
         self._url = f"{iam_endpoint}/v3/auth/tokens"
         self._project = project
+        self._network = network
         password_hash = hashlib.sha256(account.password.encode()).hexdigest()
         self._key: Key = (self._url, project, account.domain, account.username, password_hash)
 
@@ -93,7 +95,11 @@ class Tokens:
         wanted = TokenRequest(Auth(Identity(("password",), Password(user)), Scope(project=Project(name=self._project))))
         asked_at = _now()
         answer = await request(
-            "POST", self._url, headers={"Content-Type": "application/json"}, body=msgspec.json.encode(wanted)
+            "POST",
+            self._url,
+            headers={"Content-Type": "application/json"},
+            body=msgspec.json.encode(wanted),
+            network=self._network,
         )
         if not 200 <= answer.status < 300:
             raise error_from_iam(answer.status, answer.headers, answer.body)

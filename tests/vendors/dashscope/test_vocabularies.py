@@ -441,7 +441,7 @@ def test_a_request_that_is_not_answered_ends_at_its_deadline() -> None:
 
     async def scenario() -> None:
         async with answering(handler) as service:
-            with pytest.raises(DeadlineError, match=r"no answer from 127.0.0.1:\d+ within 30 s"):
+            with pytest.raises(DeadlineError, match=r"no response from 127.0.0.1:\d+ within 30 s"):
                 await service.vocabularies.list()
 
     run_virtual(scenario)
