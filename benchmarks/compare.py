@@ -18,11 +18,10 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
-from load.comparison import cost_ms
+from load.comparison import Row, cost_ms
 from load.report import print_table
 
 Values = Mapping[str, float | None]
@@ -33,11 +32,11 @@ class Checkout(msgspec.Struct, frozen=True):
 
     path: Path
 
-    def row(self, script: str, sessions: int, seconds: float) -> dict[str, Any]:
+    def row(self, script: str, sessions: int, seconds: float) -> Row:
         """Run a script of this checkout once for `ours`, and return its only row."""
         options = ["--json", "--runs", "1", "--peers", "ours", "--sessions", str(sessions), "--seconds", str(seconds)]
         report = json.loads(self._python(str(self.path / "benchmarks" / script), *options))
-        row: dict[str, Any] = report["rows"][0]
+        row: Row = report["rows"][0]
         if "failed" in row:
             raise SystemExit(f"{script} of {self.path} failed: {row['failed']}; its traceback is above")
         return row
@@ -99,29 +98,29 @@ class MedianRow(msgspec.Struct, kw_only=True):
         return f"{self.figure}: median ratio {self.median:.3f} ({spread})"
 
 
-def measure_cost(checkout: Checkout, sessions: int, seconds: float) -> Values:
+def cost_of(row: Row) -> Values:
     """Return the CPU time of a session-second."""
-    row = checkout.row("bench_sessions.py", sessions, seconds)
-    return {f"CPU ms per session-second, {sessions} sessions": cost_ms(row)}
+    return {"CPU ms per session-second": cost_ms(row)}
 
 
-def measure_delay(checkout: Checkout, sessions: int, seconds: float) -> Values:
+def delays_of(row: Row) -> Values:
     """Return the quantiles of the delivery delay."""
-    row = checkout.row("bench_latency.py", sessions, seconds)
-    return {f"delivery {name} ms, {sessions} sessions": row.get(f"delay_{name}_ms") for name in ("p50", "p99")}
+    return {"delivery p50 ms": row.get("delay_p50_ms"), "delivery p99 ms": row.get("delay_p99_ms")}
 
 
 def measure_pairs(old: Checkout, new: Checkout, options: argparse.Namespace) -> Iterator[PairRow]:
     """Measure and yield each figure of each pair."""
-    jobs = [(measure_cost, sessions) for sessions in options.sessions]
-    jobs += [(measure_delay, sessions) for sessions in options.latency_sessions]
+    jobs = [
+        *(("bench_sessions.py", cost_of, sessions) for sessions in options.sessions),
+        *(("bench_latency.py", delays_of, sessions) for sessions in options.latency_sessions),
+    ]
     for pair in range(1, options.pairs + 1):
-        for measure, sessions in jobs:
-            print(f"pair {pair} of {options.pairs}, {sessions} sessions", file=sys.stderr)
-            old_values = measure(old, sessions, options.seconds)
-            new_values = measure(new, sessions, options.seconds)
-            for figure, value in old_values.items():
-                yield PairRow(pair=pair, figure=figure, old=value, new=new_values[figure])
+        for script, values_of, sessions in jobs:
+            print(f"pair {pair} of {options.pairs}: {script} with {sessions} sessions", file=sys.stderr)
+            old_values = values_of(old.row(script, sessions, options.seconds))
+            new_values = values_of(new.row(script, sessions, options.seconds))
+            for name, old_value in old_values.items():
+                yield PairRow(pair=pair, figure=f"{name}, {sessions} sessions", old=old_value, new=new_values[name])
 
 
 def medians_of(rows: Sequence[PairRow]) -> list[MedianRow]:
@@ -148,10 +147,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("new", type=Path, help="the checkout to measure")
     parser.add_argument("--pairs", type=int, default=5, help="number of pairs (default: %(default)s)")
     parser.add_argument(
-        "--sessions", type=int, nargs="*", default=[50, 300, 1_000], metavar="N", help="of CPU (default: %(default)s)"
+        "--sessions",
+        type=int,
+        nargs="*",
+        default=[50, 300, 1_000],
+        metavar="N",
+        help="loads for the CPU time (default: %(default)s)",
     )
     parser.add_argument(
-        "--latency-sessions", type=int, nargs="*", default=[200], metavar="N", help="of delay (default: %(default)s)"
+        "--latency-sessions",
+        type=int,
+        nargs="*",
+        default=[200],
+        metavar="N",
+        help="loads for the delay (default: %(default)s)",
     )
     parser.add_argument("--seconds", type=float, default=10, help="length of a measurement (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")

@@ -48,8 +48,8 @@ SERIES = {
 
 TICKS_MS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50)
 
-SIZE_INCHES = (8, 4.6)
-AXES = (0.085, 0.17, 0.56, 0.65)
+SIZE_INCHES = (8, 4.8)
+AXES = (0.085, 0.2, 0.56, 0.62)
 """Left, bottom, width and height of the plot, as fractions of the figure; the labels need the space at its right."""
 
 LABEL_INCHES = 0.2
@@ -95,16 +95,16 @@ def separated(costs: Mapping[str, float], ratio: float) -> dict[str, float]:
 
 
 def note_of(report: Report) -> str:
-    """Return the conditions of the measurement as one line."""
+    """Return the conditions of the measurement, and the reason why a line is short."""
     versions, runs = report.versions, report.arguments["runs"]
-    sentences = [
-        f"{f'Median of {runs} runs' if runs > 1 else 'One run'} of {report.arguments['seconds']:g} s",
-        "100 ms frames in real time, ten words every 500 ms",
-        f"CPython {versions['CPython']}, {versions['loop']} event loop, {versions['processors']} processors",
-    ]
+    note = (
+        f"{f'Median of {runs} runs' if runs > 1 else 'One run'} of {report.arguments['seconds']:g} s. "
+        "100 ms frames in real time, ten words every 500 ms. "
+        f"CPython {versions['CPython']}, {versions['loop']} event loop, {versions['processors']} processors."
+    )
     if any(row["scheme"] == "ws" and row["peer"] in SERIES and cost_ms(row) is None for row in report.rows):
-        sentences.append("A line ends where its client does not keep up")
-    return ". ".join(sentences) + "."
+        note += "\nA line ends where its client does not keep up."
+    return note
 
 
 def figure_of(report: Report) -> Any:
