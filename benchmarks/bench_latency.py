@@ -14,22 +14,14 @@ import argparse
 from collections.abc import Iterator, Sequence
 
 from load import plots
-from load.comparison import Case, Row, add_duration_options, compare, comparison_parser
+from load.comparison import Case, Row, add_duration_options, compare, comparison_parser, steady_load
 from load.harness import run_job
-from load.jobs import SteadyLoad
 from load.report import Target, finish
 
 
 def measure(case: Case, arguments: argparse.Namespace) -> Row:
     """Measure one case once."""
-    job = SteadyLoad(
-        peer=case.peer,
-        loop=arguments.loop,
-        sessions=case.sessions,
-        seconds=arguments.seconds,
-        warm_up_s=arguments.warm_up,
-    )
-    figures = run_job(job, scheme=case.scheme)
+    figures = run_job(steady_load(case, arguments), scheme=case.scheme)
     return {
         **{f"delay_{name}": value for name, value in figures["delay"].items()},
         "missing": figures["server_total"]["finals"] - figures["finals"],

@@ -18,24 +18,18 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator, Sequence
 
+import msgspec
+
 from load import plots
-from load.comparison import Case, Row, add_duration_options, compare, comparison_parser, cost_ms
+from load.comparison import Case, Row, add_duration_options, compare, comparison_parser, cost_ms, steady_load
 from load.harness import run_job
-from load.jobs import SteadyLoad
 from load.messages import FRAME_MS
 from load.report import Target, finish
 
 
 def measure(case: Case, arguments: argparse.Namespace) -> Row:
     """Measure one case once."""
-    job = SteadyLoad(
-        peer=case.peer,
-        loop=arguments.loop,
-        sessions=case.sessions,
-        seconds=arguments.seconds,
-        warm_up_s=arguments.warm_up,
-        gc_threshold=arguments.gc_threshold,
-    )
+    job = msgspec.structs.replace(steady_load(case, arguments), gc_threshold=arguments.gc_threshold)
     figures = run_job(job, scheme=case.scheme)
     server = figures["server"]
     audio_s = server["frames"] * FRAME_MS / 1_000

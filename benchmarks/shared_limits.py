@@ -93,7 +93,7 @@ class TaskServer:
 class StampRecorder:
     """A record of the stamps of all starts by Redis' own clock.
 
-    They decide, since a busy machine may stall a process between the stamp and the start.
+    The limit is judged by these stamps: a busy machine may stall a process between the stamp and the start.
     """
 
     def __init__(self, url: str) -> None:
@@ -158,7 +158,7 @@ async def hold_permits(url: str, redis: str) -> None:
         await asyncio.Event().wait()
 
 
-async def worker(*arguments: str) -> asyncio.subprocess.Process:
+async def start_worker(*arguments: str) -> asyncio.subprocess.Process:
     """Start another process of this program."""
     return await asyncio.create_subprocess_exec(sys.executable, __file__, *arguments, stdout=asyncio.subprocess.PIPE)
 
@@ -181,26 +181,23 @@ async def measure_starts(redis: str, processes: int, per_second: int, seconds: f
         url = f"ws://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}/"
         recording_task = tasks.create_task(recorder.record())
         numbers = (str(per_second), str(seconds))
-        workers = [await worker("--start-sessions", url, redis, *numbers) for _ in range(processes)]
+        workers = [await start_worker("--start-sessions", url, redis, *numbers) for _ in range(processes)]
         with suppress(PermissionError):  # the busy workers must not delay the reading of the clock
             os.setpriority(os.PRIO_PROCESS, 0, -10)
         counts = [int(await output_of(process)) for process in workers]
         recording_task.cancel()
+    started_at, stamped_at = sorted(task_server.started_at), sorted(recorder.stamped_at)
     # on one machine Redis and the server read the same clock
-    delays_s = sorted(
-        at - stamp for at, stamp in zip(sorted(task_server.started_at), sorted(recorder.stamped_at), strict=False)
-    )
+    delays_s = sorted(at - stamp for at, stamp in zip(started_at, stamped_at, strict=False))
     return {
         "processes": processes,
         "limit_per_second": per_second,
         "seconds": seconds,
-        "starts": len(task_server.started_at),
-        "starts_per_second": round(
-            len(task_server.started_at) / (task_server.started_at[-1] - task_server.started_at[0]), 2
-        ),
+        "starts": len(started_at),
+        "starts_per_second": round(len(started_at) / (started_at[-1] - started_at[0]), 2),
         "starts_by_process": counts,
-        "most_in_any_second_by_redis": most_in_any_second(recorder.stamped_at),
-        "most_in_any_second_at_server": most_in_any_second(task_server.started_at),
+        "most_in_any_second_by_redis": most_in_any_second(stamped_at),
+        "most_in_any_second_at_server": most_in_any_second(started_at),
         "stamp_to_server_p99_ms": round(1000 * delays_s[round(0.99 * (len(delays_s) - 1))], 1),
         "stamp_to_server_max_ms": round(1000 * delays_s[-1], 1),
     }
@@ -211,7 +208,7 @@ async def measure_return(redis: str) -> dict[str, Any]:
     task_server = TaskServer()
     async with serve(task_server.serve_one, "127.0.0.1", 0, compression=None) as server:
         url = f"ws://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}/"
-        holder = await worker("--hold-permits", url, redis)
+        holder = await start_worker("--hold-permits", url, redis)
         assert holder.stdout is not None
         if not await holder.stdout.readline():
             raise SystemExit("the worker ended before it had acquired all permits")

@@ -9,13 +9,14 @@ from typing import Any
 import msgspec
 
 from .harness import PeerFailedError
+from .jobs import SteadyLoad
 from .measurements import medians
 from .peers import MOST_SESSIONS, PEERS
 from .report import argument_parser
 
 Row = dict[str, Any]
 
-KEEPS_UP = 0.98
+MIN_FRAMES_SHARE = 0.98
 """Smallest share of the due frames with which a peer counts as keeping up."""
 
 
@@ -51,6 +52,17 @@ def add_duration_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def steady_load(case: Case, arguments: argparse.Namespace) -> SteadyLoad:
+    """Return the job of a case, with the options of `add_duration_options`."""
+    return SteadyLoad(
+        peer=case.peer,
+        loop=arguments.loop,
+        sessions=case.sessions,
+        seconds=arguments.seconds,
+        warm_up_s=arguments.warm_up,
+    )
+
+
 def compare(arguments: argparse.Namespace, measure: Callable[[Case], Row], *, worst: Sequence[str] = ()) -> list[Row]:
     """Return a row for each case, with the medians over the runs; each run measures every case once (see `medians`)."""
     cases = dict.fromkeys(
@@ -65,7 +77,7 @@ def compare(arguments: argparse.Namespace, measure: Callable[[Case], Row], *, wo
 
 def cost_ms(row: Row) -> float | None:
     """Return the CPU time of a session-second in a row of `bench_sessions.py`, or None if the peer did not keep up."""
-    return row["cpu_ms"] if row.get("frames", 0) >= KEEPS_UP else None
+    return row["cpu_ms"] if row.get("frames", 0) >= MIN_FRAMES_SHARE else None
 
 
 def _row_of(case: Case, measure: Callable[[Case], Row]) -> Row:

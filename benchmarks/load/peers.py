@@ -311,7 +311,7 @@ class _Stream(NamedTuple):
 
     due_at: float
     number: int
-    send: Callable[[bytes], None]
+    send_frame: Callable[[bytes], None]
     frames: Iterator[bytes]
     on_sent: Callable[[], None]
 
@@ -326,7 +326,7 @@ class _FrameSender(threading.Thread):
         self._streams = 0
         self._is_ended = False
 
-    async def send(self, send: Callable[[bytes], None], frames: Iterator[bytes], begin_at: float) -> None:
+    async def send(self, send_frame: Callable[[bytes], None], frames: Iterator[bytes], begin_at: float) -> None:
         """Return when the last frame was sent; `begin_at` is of the loop's clock, which is the monotonic one."""
         loop = asyncio.get_running_loop()
         sent = loop.create_future()
@@ -336,7 +336,7 @@ class _FrameSender(threading.Thread):
 
         with self._changed:
             self._streams += 1
-            heapq.heappush(self._schedule, _Stream(begin_at, self._streams, send, frames, on_sent))
+            heapq.heappush(self._schedule, _Stream(begin_at, self._streams, send_frame, frames, on_sent))
             self._changed.notify()
         await sent
 
@@ -361,7 +361,7 @@ class _FrameSender(threading.Thread):
         if (frame := next(stream.frames, None)) is None:
             stream.on_sent()
             return
-        stream.send(frame)
+        stream.send_frame(frame)
         heapq.heappush(self._schedule, _Stream(stream.due_at + FRAME_S, *stream[1:]))
 
 
