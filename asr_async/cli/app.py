@@ -1,4 +1,4 @@
-"""The group that holds the commands."""
+"""The group of commands."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ __all__ = ["app"]
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__)
 def app() -> None:
-    """Streaming speech recognition, with a vendor's models or with the embedded recogniser.
+    """Streaming speech recognition with the models of a vendor or with the embedded recogniser.
 
-    Exit status: 0 done, 1 recognition failed (what was recognised is still written), 2 wrong use, 130 Ctrl-C.
+    Exit status: 0 success, 1 recognition failed (results received before are written), 2 wrong use, 130 Ctrl-C.
     """
 
 

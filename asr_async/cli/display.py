@@ -1,7 +1,6 @@
-"""What the user sees while a transcript grows: on standard error, beside the transcript itself.
+"""The live display on standard error: the current interim, and the progress in the audio.
 
-A display writes the transcript's text to its output and shows the interim below it. It knows results as text
-only.
+A display also writes the text of the transcript, since both may share one terminal. Knows results only as text.
 """
 
 from __future__ import annotations
@@ -31,31 +30,31 @@ __all__ = [
     "Progress",
     "SilentDisplay",
     "TerminalDisplay",
+    "crop_start",
     "display_for",
-    "end_of_line",
     "progress_for",
 ]
 
-_LONG_MS = 10_000
-"""From this length on a bar says something that the eye does not."""
+_PROGRESS_FROM_MS = 10_000
+"""The length of audio from which a progress bar is shown; shorter audio ends before a bar is of use."""
 
 _TICK_SECONDS = 0.1
 
 
 class Display(Protocol):
-    """Shows a growing transcript while it is entered."""
+    """A display of a growing transcript, active inside `with`."""
 
     def __enter__(self) -> Self: ...
 
     def __exit__(self, *exc_info: object) -> None: ...
 
     def show(self, text: str, interim: str) -> None:
-        """Write what is new in the transcript, and show what the running segment sounds like by now."""
+        """Write the new text of the transcript, and show the interim of the current segment."""
         ...
 
 
 class Progress:
-    """How far into the audio a session is, as a bar with figures."""
+    """The position of a session in the audio, as a progress bar with times."""
 
     def __init__(self, duration_ms: int, position_ms: Callable[[], int | None]) -> None:
         self._duration_ms = duration_ms
@@ -65,14 +64,14 @@ class Progress:
     def __rich__(self) -> Table:
         position_ms = min(self._position_ms() or 0, self._duration_ms)
         elapsed_ms = int((time.monotonic() - self._started_at) * 1000)
-        figures = f"{_minutes(position_ms)} / {_minutes(self._duration_ms)} · {_minutes(elapsed_ms)} elapsed"
+        times = f"{_minutes(position_ms)} / {_minutes(self._duration_ms)} · {_minutes(elapsed_ms)} elapsed"
         row = Table.grid(padding=(0, 1))
-        row.add_row(ProgressBar(self._duration_ms, position_ms, width=40), Text(figures, no_wrap=True))
+        row.add_row(ProgressBar(self._duration_ms, position_ms, width=40), Text(times, no_wrap=True))
         return row
 
 
 class SilentDisplay:
-    """Shows nothing beside the transcript."""
+    """A display that shows nothing but the transcript."""
 
     def __init__(self, output: Output) -> None:
         self._output = output
@@ -83,32 +82,32 @@ class SilentDisplay:
     def __exit__(self, *exc_info: object) -> None:
         return None
 
-    def show(self, text: str, interim: str) -> None:  # noqa: ARG002 - the displays' common face
-        """Write what is new."""
+    def show(self, text: str, interim: str) -> None:  # noqa: ARG002 - the signature of `Display`
+        """Write the new text of the transcript."""
         self._output.write(text)
 
 
 class LineDisplay(SilentDisplay):
-    """Interims as lines of their own, for a log or a pipe."""
+    """A display that prints each interim on a line of its own, for a log or a pipe."""
 
     def show(self, text: str, interim: str) -> None:
-        """Write what is new, and a line for the interim."""
+        """Write the new text, and print the interim."""
         self._output.write(text)
         if interim:
             click.echo(f"… {interim}", err=True)
 
 
 class TerminalDisplay:
-    """The newest interim in one line that is rewritten in place, with the progress under it.
+    """A display that rewrites the newest interim in place, with the progress bar below it.
 
-    The line is taken away before the transcript goes on and drawn again after it, so that both may share one
-    terminal. At the end an interim that no final replaced is left standing: it was heard, but not confirmed.
+    The interim is erased before new text of the transcript is written and drawn again after it, so that both may share
+    one terminal. At the end, an interim that no final replaced stays visible: it was recognised, but not confirmed.
     """
 
     def __init__(self, output: Output, progress: Progress | None = None) -> None:
         self._output = output
         self._progress = progress
-        # Forced, since the environment (FORCE_COLOR, TTY_COMPATIBLE) may tell rich another story.
+        # Forced, since rich would let the environment (FORCE_COLOR, TTY_COMPATIBLE) decide.
         self._console = Console(stderr=True, force_terminal=True, highlight=False)
         self._area = LiveRender("")
         self._interim = ""
@@ -127,7 +126,7 @@ class TerminalDisplay:
             self._console.print(Text(f"… {self._interim}", style="dim"), soft_wrap=True)
 
     def show(self, text: str, interim: str) -> None:
-        """Write what is new above the interim."""
+        """Write the new text above the interim."""
         self._interim = interim
         if text:
             self._erase()
@@ -141,11 +140,11 @@ class TerminalDisplay:
     def _draw(self) -> None:
         rows: list[Text | Progress] = []
         if self._interim:
-            line = end_of_line(f"… {self._interim}", self._console.width - 1)
+            line = crop_start(f"… {self._interim}", self._console.width - 1)
             rows.append(Text(line, style="dim", no_wrap=True))
         if self._progress is not None:
             rows.append(self._progress)
-        with self._console:  # one write to the terminal: erased and drawn at once, nothing flickers
+        with self._console:  # a single write to the terminal, so that it does not flicker
             self._erase()
             if rows:
                 self._area.set_renderable(Group(*rows))
@@ -157,12 +156,12 @@ class TerminalDisplay:
 
 
 def display_for(output: Output, progress: Progress | None, *, lines: bool) -> Display:
-    """Choose by what standard error is.
+    """Return the display that suits standard error.
 
     Args:
-        output: where the transcript goes.
-        progress: shown on a terminal.
-        lines: whether interims are worth a line each where there is no terminal.
+        output: the output of the transcript.
+        progress: the progress bar on a terminal; None shows none.
+        lines: True prints each interim on a line of its own if standard error is not a terminal.
     """
     if sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
         return TerminalDisplay(output, progress)
@@ -170,14 +169,14 @@ def display_for(output: Output, progress: Progress | None, *, lines: bool) -> Di
 
 
 def progress_for(duration_ms: int | None, position_ms: Callable[[], int | None]) -> Progress | None:
-    """A bar where one is of use: audio of known length that takes a while."""
-    if duration_ms is None or duration_ms <= _LONG_MS:
+    """Return a progress bar for long audio of known length, otherwise None."""
+    if duration_ms is None or duration_ms <= _PROGRESS_FROM_MS:
         return None
     return Progress(duration_ms, position_ms)
 
 
-def end_of_line(text: str, width: int) -> str:
-    """Cut from the left to so many terminal cells: the newest words are what changes."""
+def crop_start(text: str, width: int) -> str:
+    """Shorten a line to a width in terminal cells from the left, so that the newest words stay visible."""
     if cell_len(text) <= width:
         return text
     reversed_end = set_cell_size(text[::-1], max(0, width - 2))

@@ -1,4 +1,4 @@
-"""The console script's first step, which must work where the extra `cli` is not installed."""
+"""The console script, which also runs if the extra `cli` is not installed, and says so."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import sys
 
 __all__ = ["main"]
 
-_NEEDED = {"click", "rich"}
+_EXTRA_PACKAGES = {"click", "rich"}
 
 
 def main() -> None:
     """Run the command line on `sys.argv` and exit."""
     try:
-        from .app import app  # noqa: PLC0415 - only this call may need the extra
+        from .app import app  # noqa: PLC0415 - importing the package must not need the extra
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in _NEEDED:
+        if (error.name or "").partition(".")[0] not in _EXTRA_PACKAGES:
             raise
         sys.stderr.write("asr-async: the command line needs an extra: pip install 'asr-async[cli]'\n")
         sys.exit(2)
     except KeyboardInterrupt:
-        sys.exit(130)  # `ExitStatus.INTERRUPTED`, whose module is not loaded yet
+        sys.exit(130)  # `ExitStatus.INTERRUPTED`; its module may not be loaded yet
     app(prog_name="asr-async")

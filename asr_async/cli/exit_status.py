@@ -1,4 +1,7 @@
-"""How the process ends: the exit status, and the two quiet ends, Ctrl-C and a closed pipe."""
+"""The end of the process: the exit status, error lines, and the silent ends by Ctrl-C and by a closed pipe.
+
+Does not know commands.
+"""
 
 from __future__ import annotations
 
@@ -19,22 +22,22 @@ __all__ = ["ExitStatus", "exit_status_of", "report", "run"]
 
 
 class ExitStatus(enum.IntEnum):
-    """The exit status; of several files' statuses the highest counts."""
+    """The exit status; for several files it is the highest of theirs."""
 
     DONE = 0
     FAILED = 1
     WRONG_USE = 2
     INTERRUPTED = 130
-    """128 + SIGINT, as shells have it."""
+    """128 + SIGINT, as shells report it."""
     PIPE_CLOSED = 141
-    """128 + SIGPIPE: the reader of the output went away, so not everything was written."""
+    """128 + SIGPIPE: the reader of the output closed it, so not everything was written."""
 
 
-def run(work: Coroutine[object, object, ExitStatus]) -> ExitStatus:
-    """Run to the end, to Ctrl-C, or until nobody reads the output any more."""
+def run(command: Coroutine[object, object, ExitStatus]) -> ExitStatus:
+    """Run a command in an event loop until it returns, until Ctrl-C, or until the reader closes the output."""
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            return runner.run(work)
+            return runner.run(command)
     except KeyboardInterrupt:
         return ExitStatus.INTERRUPTED
     except BrokenPipeError:
@@ -43,28 +46,28 @@ def run(work: Coroutine[object, object, ExitStatus]) -> ExitStatus:
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """uvloop's, where the extra `speed` is installed; None takes the standard one."""
+    """Return uvloop's factory if the extra `speed` is installed; None stands for the standard event loop."""
     try:
-        import uvloop  # noqa: PLC0415 - not before it is used, and not everywhere there
+        import uvloop  # noqa: PLC0415 - an optional dependency
     except ImportError:
         return None
     factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
     return factory
 
 
-def report(message: str, *, about: str | None = None) -> None:
-    """Put one line on standard error, as all tools do: who, about what, what."""
-    click.echo(": ".join(filter(None, ("asr-async", about, message))), err=True)
+def report(message: str, *, subject: str | None = None) -> None:
+    """Print one line on standard error: the program, the subject if there is one, the message."""
+    click.echo(": ".join(filter(None, ("asr-async", subject, message))), err=True)
 
 
 def exit_status_of(error: ASRError | OSError) -> ExitStatus:
-    """Tell wrong use, where nothing was sent, from a recognition that failed."""
+    """Return the status of an error: wrong use if nothing was sent, otherwise failed."""
     return ExitStatus.WRONG_USE if isinstance(error, ConfigurationError) else ExitStatus.FAILED
 
 
 def _discard_output() -> None:
-    # The interpreter flushes once more at its exit and would complain about the pipe there; see the note on
-    # SIGPIPE in the documentation of the standard module `signal`.
-    nowhere = os.open(os.devnull, os.O_WRONLY)
+    # The interpreter flushes the streams again at exit and would print an error about the closed pipe; see the note
+    # on SIGPIPE in the documentation of the standard module `signal`.
+    null_device = os.open(os.devnull, os.O_WRONLY)
     for stream in (sys.stdout, sys.stderr):
-        os.dup2(nowhere, stream.fileno())
+        os.dup2(null_device, stream.fileno())

@@ -1,4 +1,7 @@
-"""`--option KEY=VALUE`: text becomes a field of a model's options, by the field's declared type."""
+"""The option `--option KEY=VALUE`: converts the text of a value to the type of the field of the model's options.
+
+Does not know which values a model allows: the options check them.
+"""
 
 from __future__ import annotations
 
@@ -20,14 +23,14 @@ if TYPE_CHECKING:
 __all__ = ["option_values"]
 
 _SWITCHES = {"yes": "true", "on": "true", "no": "false", "off": "false"}
-"""What people write for a boolean, beside what msgspec reads by itself (true, false, 1, 0)."""
+"""Texts accepted for a boolean, in addition to those of msgspec (true, false, 1, 0)."""
 
 
 def option_values(options_class: type[Options], assignments: Iterable[str]) -> dict[str, Any]:
-    """Read all `KEY=VALUE` of one call.
+    """Convert all `KEY=VALUE` assignments of one call.
 
     Raises:
-        click.UsageError: there is no `=`, no such option, or the value is not of its type.
+        click.UsageError: an assignment has no `=`, its option does not exist, or its value has the wrong type.
     """
     declared = {field.name: field.type for field in msgspec.structs.fields(options_class)}
     del declared["model"]
@@ -35,42 +38,42 @@ def option_values(options_class: type[Options], assignments: Iterable[str]) -> d
     for assignment in assignments:
         key, separator, text = assignment.partition("=")
         if not separator:
-            raise click.UsageError(f"--option takes KEY=VALUE, not {assignment!r}")
+            raise click.UsageError(f"--option must be KEY=VALUE, not {assignment!r}")
         if key not in declared:
-            raise click.UsageError(_unknown(key, options_class.__name__, list(declared)))
+            raise click.UsageError(_unknown_option(key, options_class.__name__, list(declared)))
         values[key] = _convert(key, text, declared[key])
     return values
 
 
-def _unknown(key: str, class_name: str, known: list[str]) -> str:
+def _unknown_option(key: str, class_name: str, known: list[str]) -> str:
     if key == "model":
-        return "--option model=… is written --model …"
+        return "use --model instead of --option model=…"
     nearest = difflib.get_close_matches(key, known, n=1)
     hint = f"; did you mean {nearest[0]}?" if nearest else "."
-    return f"{class_name} has no option {key!r}{hint} It has: {', '.join(sorted(known))}"
+    return f"{class_name} has no option {key!r}{hint} Its options: {', '.join(sorted(known))}"
 
 
 def _convert(key: str, text: str, declared: Any) -> object:
-    for reading in _readings(text, declared):
+    for interpretation in _interpretations(text, declared):
         try:
-            return msgspec.convert(reading, declared, strict=False)
+            return msgspec.convert(interpretation, declared, strict=False)
         except msgspec.ValidationError:
             continue
-    raise click.UsageError(f"--option {key}={text}: expected {_expected(declared)}")
+    raise click.UsageError(f"--option {key}={text}: expected {_expectation(declared)}")
 
 
-def _readings(text: str, declared: Any) -> Iterable[object]:
-    """All that the text may stand for, the most literal first."""
+def _interpretations(text: str, declared: Any) -> Iterable[object]:
+    """Yield the possible values of a text, the most literal first."""
     yield text
     yield _SWITCHES.get(text.lower(), text)
     with contextlib.suppress(msgspec.DecodeError):
         yield msgspec.json.decode(text)
-    # A list only: a mistyped number must not become one for a field that also takes lists of numbers.
+    # Only for a field that accepts lists. For another one the text is a mistake, not a list with one item.
     if any(_is_list(member) for member in _members(declared)):
         yield [item.strip() for item in text.split(",")]
 
 
-def _expected(declared: Any) -> str:
+def _expectation(declared: Any) -> str:
     return " or ".join(_describe(member) for member in _members(declared))
 
 
@@ -84,7 +87,7 @@ def _describe(declared: Any) -> str:
 
 
 def _members(declared: Any) -> tuple[Any, ...]:
-    """The types of a union but None, which means that the option is not given at all."""
+    """Return the types of a union except None, which stands for an option that is not set."""
     if typing.get_origin(declared) in {typing.Union, types.UnionType}:
         return tuple(member for member in typing.get_args(declared) if member is not types.NoneType)
     return (declared,)

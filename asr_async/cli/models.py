@@ -1,4 +1,7 @@
-"""`asr-async models`: what each model can do, as a table for people or as JSON for programs."""
+"""`asr-async models`: the models and their capabilities, as a table or as JSON.
+
+Does not know the capabilities: they are in the catalogues of the vendors.
+"""
 
 from __future__ import annotations
 
@@ -26,32 +29,34 @@ if TYPE_CHECKING:
 __all__ = ["models"]
 
 _UNLIMITED_WIDTH = 10_000
-"""In a pipe, where one model is one line."""
+"""The width of the table in a pipe, where each model is one line."""
 
 _INDENT = " "
-"""Before the columns of a model whose name stands above them."""
+"""The indentation of the columns below the name of a model, on a narrow terminal."""
 
 _LEGEND = (
-    "+N: so many more, all of them with --format jsonl. Cut by: what ends a sentence. Limits: the longest audio, "
-    "sessions begun in a second, list price of an hour of audio in mainland China without translation. "
-    "What is empty is not there or not known."
+    "+N: N more, which --format jsonl lists. Split by: what ends a sentence. Limits: longest audio, session starts per "
+    "second, list price per hour of audio in mainland China without translation. "
+    "Empty: not supported, or not documented."
 )
 
 
 @click.command()
-@click.option("--vendor", type=click.Choice(list(vendors())), help="The models of this vendor only. [default: all]")
+@click.option(
+    "--vendor", type=click.Choice(list(vendors())), help="List only the models of this vendor. [default: all]"
+)
 @click.option(
     "--format",
     "format_name",
     type=click.Choice(["text", "jsonl"]),
     default="text",
     show_default=True,
-    help="text is a table; jsonl holds everything that is known, one model a line.",
+    help="text is a table; jsonl has every detail, one model per line.",
 )
 def models(*, vendor: str | None, format_name: str) -> None:
-    """List the vendors' models and what each of them can do.
+    """List the models of all vendors and their capabilities.
 
-    All of it is from the vendors' documents, which are named below the table.
+    The source is the vendors' documentation, which is listed below the table.
     """
     rows = [row for row in all_models() if vendor in {None, row.vendor}]
     StandardOutput().write(_json_lines(rows) if format_name == "jsonl" else _page(rows))
@@ -62,10 +67,10 @@ def _json_lines(rows: Sequence[ModelInfo]) -> str:
 
 
 def _page(rows: Sequence[ModelInfo]) -> str:
-    """The table with its notes, as wide as the terminal."""
+    """Return the table and its notes, as wide as the terminal."""
     is_terminal = sys.stdout.isatty()
     console = Console(
-        # Forced, since the environment (FORCE_COLOR, TTY_COMPATIBLE) may tell rich another story.
+        # Forced, since rich would let the environment (FORCE_COLOR, TTY_COMPATIBLE) decide.
         force_terminal=is_terminal,
         width=None if is_terminal else _UNLIMITED_WIDTH,
         markup=False,
@@ -89,18 +94,18 @@ def _table(rows: Sequence[ModelInfo], sources: Sequence[str], width: int) -> Ren
 
 
 class _Layout:
-    """Columns that wrap between words; what is first in a line stands above the rest where a terminal is too narrow."""
+    """Columns that wrap between words; on a narrow terminal the first cell is on a line above the others."""
 
     def __init__(self, lines: Sequence[Sequence[str]], width: int) -> None:
         columns = list(zip(*lines, strict=True))
-        self._stacks = sum(map(_longest_word, columns)) + len(columns) - 1 > width
-        if self._stacks:
+        self._is_narrow = sum(map(_longest_word, columns)) + len(columns) - 1 > width
+        if self._is_narrow:
             columns[0] = (_INDENT,)
         self._widths = _column_widths(columns, width)
 
     def line(self, cells: Sequence[str], style: str = "") -> RenderableType:
-        """One line, or what has become of it."""
-        if self._stacks:
+        """Return one row, which may span several lines."""
+        if self._is_narrow:
             return Group(Text(cells[0], style), self._columns([_INDENT, *cells[1:]], style))
         return self._columns(cells, style)
 
@@ -113,13 +118,13 @@ class _Layout:
 
 
 def _column_widths(columns: Sequence[Sequence[str]], width: int) -> list[int]:
-    """What the longest words need; what is left goes, from the left, to the columns that would have to wrap."""
+    """Return widths that fit the longest words; the free width goes to columns that would wrap, from the left."""
     widths = [_longest_word(column) for column in columns]
-    room = max(0, width - sum(widths) - (len(columns) - 1))
+    free = max(0, width - sum(widths) - (len(columns) - 1))
     for number, column in enumerate(columns):
-        more = min(room, max(map(len, column)) - widths[number])
+        more = min(free, max(map(len, column)) - widths[number])
         widths[number] += more
-        room -= more
+        free -= more
     return widths
 
 
@@ -166,8 +171,8 @@ def _length(seconds: int) -> str:
     return f"{seconds} s" if rest else f"{hours} h"
 
 
-def _first(names: Sequence[str], count: int) -> str:
-    """The first names and how many there are beside; a last one is named, since its number is no shorter."""
+def _abbreviate(names: Sequence[str], count: int) -> str:
+    """Join the first names and add the number of the others; a single other name is no longer than its number."""
     if len(names) <= count + 1:
         return " ".join(names)
     return f"{' '.join(names[:count])} +{len(names) - count}"
@@ -176,11 +181,11 @@ def _first(names: Sequence[str], count: int) -> str:
 _COLUMNS: dict[str, Callable[[ModelInfo], str]] = {
     "Model": lambda row: row.model,
     "kHz": _rates,
-    "Languages": lambda row: _first(row.languages, 3),
-    "Formats": lambda row: _first(row.formats, 2),
+    "Languages": lambda row: _abbreviate(row.languages, 3),
+    "Formats": lambda row: _abbreviate(row.formats, 2),
     "Hot words": lambda row: " ".join(row.hot_words),
-    "Cut by": lambda row: ", ".join(row.segmentation),
+    "Split by": lambda row: ", ".join(row.segmentation),
     "Also": _features,
     "Limits": _limits,
 }
-"""Heading → what stands under it. With the number of the source the longest words fit into 100 columns."""
+"""Heading → the cell of a model. With the number of the source, the longest words fit into 100 columns."""

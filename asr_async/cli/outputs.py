@@ -1,4 +1,7 @@
-"""Where a transcript goes: standard output, one file for all, or one file for each source."""
+"""The outputs of a transcript: standard output, one file for all sources, or one file for each source.
+
+Does not know results or formats: an output writes text.
+"""
 
 from __future__ import annotations
 
@@ -16,14 +19,14 @@ from .transcript_formats import EXTENSIONS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["FileOutput", "Output", "Share", "StandardOutput", "outputs_for"]
+__all__ = ["FileOutput", "Output", "OutputPart", "StandardOutput", "outputs_for"]
 
 _ONE_SOURCE_FORMATS = frozenset({"srt", "vtt"})
-"""Their times and numbers begin anew with each source, so two sources in one file are no valid file."""
+"""Formats that hold one source per file, since times and numbers restart with each source."""
 
 
 class Output(Protocol):
-    """Takes text while it is entered, and hands it on at once."""
+    """A destination of text, which is written inside `with`."""
 
     def __enter__(self) -> Self: ...
 
@@ -33,13 +36,13 @@ class Output(Protocol):
         """Write and flush."""
         ...
 
-    async def wait_for_turn(self) -> None:
-        """Return when what is written is not kept back any more."""
+    async def wait_until_direct(self) -> None:
+        """Wait until `write` writes directly and does not buffer any more."""
         ...
 
 
 class StandardOutput:
-    """The process's own standard output."""
+    """The standard output of the process."""
 
     def __enter__(self) -> Self:
         return self
@@ -48,17 +51,17 @@ class StandardOutput:
         return None
 
     def write(self, text: str) -> None:
-        """Write and flush; in UTF-8 whatever the locale, but to a terminal in what it can show."""
+        """Write and flush: UTF-8 in every locale, but the encoding of the terminal to a terminal."""
         if text:
             encoding = sys.stdout.encoding if sys.stdout.isatty() else "utf-8"
             click.echo(text.encode(encoding, errors="replace"), nl=False)
 
-    async def wait_for_turn(self) -> None:
+    async def wait_until_direct(self) -> None:
         """Return at once."""
 
 
 class FileOutput:
-    """A file, written anew the first time it is entered and continued from then on."""
+    """A file, truncated when it is entered for the first time and appended to after that."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -81,110 +84,112 @@ class FileOutput:
     def write(self, text: str) -> None:
         """Write and flush."""
         if self._file is None:
-            raise RuntimeError("an output is entered before it is written to")
+            raise RuntimeError("enter the output before writing to it")
         self._file.write(text.encode())
         self._file.flush()
 
-    async def wait_for_turn(self) -> None:
+    async def wait_until_direct(self) -> None:
         """Return at once."""
 
 
-class Share:
-    """One of several sources' part of an output: written through in its turn, kept until then.
+class OutputPart:
+    """The part of one source in an output that several sources share, in the order of the sources.
 
-    The first has its turn when it is entered. It goes on when a share is left, over all that were left before. What
-    they keep is bounded by who begins them, with the help of `wait_for_turn`.
+    A part writes directly once all parts before it are closed; until then it buffers its text. The first part starts
+    when it is entered. Closing a direct part starts the next one, and also those after it that are closed already. A
+    part does not limit its buffer: the caller does, with `wait_until_direct`.
     """
 
-    def __init__(self, output: Output, following: Share | None, *, is_first: bool) -> None:
+    def __init__(self, output: Output, next_part: OutputPart | None, *, is_first: bool) -> None:
         self._output = output
-        self._following = following
+        self._next_part = next_part
         self._is_first = is_first
-        self._kept: list[str] = []
-        self._turn = asyncio.Event()
-        self._is_left = False
+        self._buffer: list[str] = []
+        self._direct = asyncio.Event()
+        self._is_closed = False
 
     def __repr__(self) -> str:
-        return f"<Share of {self._output!r}, {'in turn' if self._turn.is_set() else f'{len(self._kept)} texts kept'}>"
+        state = "direct" if self._direct.is_set() else f"{len(self._buffer)} texts buffered"
+        return f"<OutputPart of {self._output!r}, {state}>"
 
     def __enter__(self) -> Self:
         if self._is_first:
-            self.take_turn()
+            self.start()
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        self._is_left = True
-        if self._turn.is_set():
-            self._pass_on()
+        self._is_closed = True
+        if self._direct.is_set():
+            self._start_next_parts()
 
     def write(self, text: str) -> None:
-        """Write and flush, or keep."""
-        if not self._turn.is_set():
-            self._kept.append(text)
+        """Write and flush, or buffer."""
+        if not self._direct.is_set():
+            self._buffer.append(text)
             return
         with self._output as output:
             output.write(text)
 
-    async def wait_for_turn(self) -> None:
-        """Return when all before were left."""
-        await self._turn.wait()
+    async def wait_until_direct(self) -> None:
+        """Wait until all parts before this one are closed."""
+        await self._direct.wait()
 
-    def take_turn(self) -> None:
-        """Write what was kept; the output is there from now on, even if nothing is written."""
-        kept = "".join(self._kept)
-        self._kept.clear()
-        self._turn.set()
-        self.write(kept)
+    def start(self) -> None:
+        """Write the buffered text, and write directly from now on; an output file is created even without text."""
+        text = "".join(self._buffer)
+        self._buffer.clear()
+        self._direct.set()
+        self.write(text)
 
-    def _pass_on(self) -> None:
-        """Also over what cannot be written: those behind must not wait for ever."""
-        error: OSError | None = None
-        share = self._following
-        while share is not None:
+    def _start_next_parts(self) -> None:
+        """Start the next part and those after it, up to the first that is open, even if one of them cannot write."""
+        first_error: OSError | None = None
+        part = self._next_part
+        while part is not None:
             try:
-                share.take_turn()
-            except OSError as failure:
-                error = error or failure
-            share = share._following if share._is_left else None  # noqa: SLF001 - of the same class
-        if error is not None:
-            raise error
+                part.start()
+            except OSError as error:
+                first_error = first_error or error
+            part = part._next_part if part._is_closed else None  # noqa: SLF001 - of the same class
+        if first_error is not None:
+            raise first_error
 
 
 def outputs_for(sources: Sequence[Path], output: str | None, format_name: str) -> list[Output]:
-    """Decide where each source's transcript goes; a directory that is asked for by a closing `/` is made.
+    """Return the output of each source; a directory that is named with a trailing `/` is created.
 
     Raises:
-        click.UsageError: the sources cannot all be written there.
+        click.UsageError: the transcripts of the sources cannot be written to this output.
     """
     if output is not None and _is_directory(output):
-        return _one_each(sources, Path(output), EXTENSIONS[format_name])
+        return _file_outputs(sources, Path(output), EXTENSIONS[format_name])
     if len(sources) > 1 and format_name in _ONE_SOURCE_FORMATS:
         raise click.UsageError(
-            f"{format_name} holds one recording per file: with several, name a directory, --output subtitles/"
+            f"a file in {format_name} holds one transcript: for several files, use a directory, as --output subtitles/"
         )
-    whole = StandardOutput() if output is None else FileOutput(_checked(Path(output), sources))
-    return [whole] if len(sources) == 1 else _shares(whole, len(sources))
+    shared = StandardOutput() if output is None else FileOutput(_checked(Path(output), sources))
+    return [shared] if len(sources) == 1 else _parts(shared, len(sources))
 
 
-def _shares(output: Output, count: int) -> list[Output]:
-    """As many parts of an output, in order."""
-    shares: list[Output] = []
-    following: Share | None = None
+def _parts(output: Output, count: int) -> list[Output]:
+    """Return the parts of an output, in order."""
+    parts: list[Output] = []
+    next_part: OutputPart | None = None
     for number in reversed(range(count)):
-        following = Share(output, following, is_first=number == 0)
-        shares.append(following)
-    return shares[::-1]
+        next_part = OutputPart(output, next_part, is_first=number == 0)
+        parts.append(next_part)
+    return parts[::-1]
 
 
 def _is_directory(output: str) -> bool:
     return output.endswith(("/", os.sep)) or Path(output).is_dir()
 
 
-def _one_each(sources: Sequence[Path], directory: Path, extension: str) -> list[Output]:
+def _file_outputs(sources: Sequence[Path], directory: Path, extension: str) -> list[Output]:
     names = [f"{source.stem}.{extension}" for source in sources]
     name, count = Counter(names).most_common(1)[0]
     if count > 1:
-        raise click.UsageError(f"--output {directory}: {count} of the files would all be written to {name}")
+        raise click.UsageError(f"--output {directory}: {count} of the files would be written to the same {name}")
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -193,11 +198,11 @@ def _one_each(sources: Sequence[Path], directory: Path, extension: str) -> list[
 
 
 def _checked(path: Path, sources: Sequence[Path]) -> Path:
-    """Find out before anything is connected what would only fail when the first result is written."""
+    """Return the path of an output file; raise now what would otherwise fail after connecting, at the first result."""
     if not path.parent.is_dir():
-        raise click.UsageError(f"--output {path}: there is no directory {path.parent}")
+        raise click.UsageError(f"--output {path}: the directory {path.parent} does not exist")
     if not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise click.UsageError(f"--output {path}: not writable")
+        raise click.UsageError(f"--output {path} is not writable")
     if path.exists() and any(source.exists() and path.samefile(source) for source in sources):
-        raise click.UsageError(f"--output {path}: this is one of the files to transcribe")
+        raise click.UsageError(f"--output {path} is one of the files to transcribe")
     return path

@@ -1,4 +1,4 @@
-"""`asr-async serve`: the emulator as a service of its own, for this client and for the vendors' SDKs."""
+"""`asr-async serve`: the emulator as a separate process, for this library and for the vendors' SDKs."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ _DEFAULT_PORT = 8765
     "--engine",
     "engine_name",
     type=click.Choice(["pocketsphinx", "scripted"]),
-    help="What listens. [default: scripted if there is a script, else pocketsphinx]",
+    help="The recogniser. [default: scripted with --script, else pocketsphinx]",
 )
 @click.option(
     "--script",
     metavar="FILE",
     type=click.Path(path_type=Path),
-    help="What the scripted engine answers, as JSON.",
+    help="The results of the scripted engine, as JSON.",
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
@@ -39,18 +39,18 @@ _DEFAULT_PORT = 8765
     type=click.IntRange(0, 65_535),
     default=_DEFAULT_PORT,
     show_default=True,
-    help="Port to listen on; 0 takes a free one.",
+    help="Port to listen on; 0 uses a free one.",
 )
 @click.option(
     "--api-key",
     metavar="KEY[:SECRET]",
-    help="Accept this key only; with a secret, signatures and passwords are checked. [default: any]",
+    help="Accept only this key; with a secret, check signatures and passwords too. [default: any]",
 )
 @click.option(
     "--faults",
     metavar="FILE",
     type=click.Path(path_type=Path),
-    help="What is to go wrong with which connections, as JSON.",
+    help="The faults to inject, and the connections they apply to, as JSON.",
 )
 @click.pass_context
 def serve(
@@ -63,19 +63,19 @@ def serve(
     api_key: str | None,
     faults: Path | None,
 ) -> None:
-    """Speak the vendors' protocols on this machine, until Ctrl-C."""
-    engine, plan = _engine(engine_name, script), _faults(faults)
-    context.exit(run(_serve(engine, host, port, _api_keys(api_key), plan)))
+    """Serve the vendors' protocols on this machine, until Ctrl-C."""
+    engine, fault_plan = _engine(engine_name, script), _faults(faults)
+    context.exit(run(_serve(engine, host, port, _api_keys(api_key), fault_plan)))
 
 
 def _engine(name: str | None, script: Path | None) -> Engine:
-    from ..emulator import PocketSphinx, Scripted  # noqa: PLC0415 - only this command knows the emulator
+    from ..emulator import PocketSphinx, Scripted  # noqa: PLC0415 - only this command needs the emulator
 
     name = name or ("scripted" if script else "pocketsphinx")
     if name == "scripted" and script is None:
-        raise click.UsageError("--engine scripted needs --script FILE: what it answers")
+        raise click.UsageError("--engine scripted needs --script FILE, with its results")
     if name == "pocketsphinx" and script is not None:
-        raise click.UsageError("--script is for --engine scripted; pocketsphinx listens by itself")
+        raise click.UsageError("--script is only for --engine scripted; pocketsphinx recognises the audio")
     if script is None:
         return PocketSphinx()
     try:
@@ -85,7 +85,7 @@ def _engine(name: str | None, script: Path | None) -> Engine:
 
 
 def _faults(path: Path | None) -> Faults:
-    from ..emulator import Faults  # noqa: PLC0415 - only this command knows the emulator
+    from ..emulator import Faults  # noqa: PLC0415 - only this command needs the emulator
 
     try:
         return Faults([]) if path is None else Faults.from_file(path)
@@ -98,28 +98,28 @@ def _api_keys(value: str | None) -> set[str] | dict[str, str] | None:
         return None
     key, colon, secret = value.partition(":")
     if not key or (colon and not secret):
-        raise click.UsageError("--api-key takes KEY or KEY:SECRET, none of them empty")
+        raise click.UsageError("--api-key must be KEY or KEY:SECRET, and neither may be empty")
     return {key: secret} if colon else {key}
 
 
 async def _serve(
     engine: Engine, host: str, port: int, api_keys: set[str] | dict[str, str] | None, faults: Faults
 ) -> ExitStatus:
-    from ..emulator import serve as emulate  # noqa: PLC0415 - only this command knows the emulator
+    from ..emulator import serve as emulate  # noqa: PLC0415 - only this command needs the emulator
 
     try:
         async with emulate(engine=engine, host=host, port=port, api_keys=api_keys, faults=faults) as emulator:
-            click.echo(_directions(emulator, api_keys))
+            click.echo(_instructions(emulator, api_keys))
             await asyncio.Event().wait()
     except ConfigurationError as error:
         report(str(error))
     except OSError as error:
-        report(f"cannot listen on {host} port {port}: {error.strerror}; --port 0 takes a free port")
+        report(f"cannot listen on {host} port {port}: {error.strerror}; --port 0 uses a free port")
     return ExitStatus.WRONG_USE
 
 
-def _directions(emulator: Emulator, api_keys: set[str] | dict[str, str] | None) -> str:
-    """How to get here, with the address of DashScope's room alone on the first line for scripts to read."""
+def _instructions(emulator: Emulator, api_keys: set[str] | dict[str, str] | None) -> str:
+    """Return how to connect; the first line is the DashScope address alone, for scripts."""
     key = "YOUR_KEY" if api_keys else "any"
     secret = "YOUR_SECRET" if isinstance(api_keys, dict) else "any"
     url = emulator.dashscope_url
@@ -135,5 +135,5 @@ def _directions(emulator: Emulator, api_keys: set[str] | dict[str, str] | None) 
         "DashScope's official SDK:\n"
         f'  dashscope.api_key = "{key}"\n'
         f'  dashscope.base_websocket_api_url = "{url}"\n'
-        "Ctrl-C ends the service."
+        "Press Ctrl-C to stop."
     )

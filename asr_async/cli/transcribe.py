@@ -1,7 +1,7 @@
-"""`asr-async transcribe`: files in, a transcript out.
+"""`asr-async transcribe`: transcribes audio files, several at once.
 
-Everything that can be found wrong without a connection is found before there is one; from then on each file
-stands for itself, several at once, and one that fails does not keep the others from being tried.
+All files and options are checked before the first connection is opened. After that, a file that fails does not stop the
+others.
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ if TYPE_CHECKING:
     from .outputs import Output
     from .transcript_formats import Writer
 
-__all__ = ["closing_line", "transcribe"]
+__all__ = ["summary_line", "transcribe"]
 
-REACH = 4
-"""How many times as many files as there are at once may be begun before the first of them is done, where they share an
-output: what is recognised of the later ones is kept in memory until it is their turn."""
+AHEAD_FACTOR = 4
+"""The most files that are started ahead of an unfinished one, as a multiple of the concurrency. It bounds memory where
+files share an output, since the results of later files are buffered until the earlier ones are finished."""
 
 
 def _pace(_context: click.Context, _parameter: click.Parameter, value: str) -> float | None:
-    """Read a positive number, or `max` for no pacing at all (None)."""
+    """Parse a positive number, or `max`, which is no pacing (None)."""
     if value == "max":
         return None
     try:
@@ -70,7 +70,7 @@ def _default_models() -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class _Job:
-    """What one call of the command asks for."""
+    """The arguments of one call of the command."""
 
     files: Sequence[Path]
     service: str
@@ -83,14 +83,14 @@ class _Job:
     tape: str | None
 
     @property
-    def is_one_by_one(self) -> bool:
-        """Whether there is one growing transcript to be shown at a time."""
+    def is_sequential(self) -> bool:
+        """True if the files are transcribed one after the other, so that interims can be shown."""
         return len(self.files) == 1 or self.concurrency == 1
 
 
 @dataclass(frozen=True)
-class _Task:
-    """One of the files."""
+class _Recording:
+    """One file, its source and its output."""
 
     file: Path
     source: AudioFile
@@ -104,15 +104,15 @@ class _Task:
     type=click.Choice(["auto", "local", *vendors()]),
     default="auto",
     show_default=True,
-    help="Who recognises; auto is the model's vendor if its key is in the environment, else local.",
+    help="The service; auto is the vendor of the model if its key is in the environment, else local.",
 )
-@click.option("--model", help=f"The vendor's model. [default: {_default_models()}]")
+@click.option("--model", help=f"The model. [default: {_default_models()}]")
 @click.option(
     "--option",
     "assignments",
     metavar="KEY=VALUE",
     multiple=True,
-    help="An option of the model, such as sample_rate=8000 or language_hints=zh,en; may be repeated.",
+    help="An option of the model, as sample_rate=8000 or language_hints=zh,en; may be repeated.",
 )
 @click.option(
     "--format",
@@ -120,12 +120,12 @@ class _Task:
     type=click.Choice(list(EXTENSIONS)),
     default="text",
     show_default=True,
-    help="jsonl holds interims and finals, the others finals only.",
+    help="jsonl includes interims, the other formats only finals.",
 )
 @click.option(
     "--output",
     metavar="PATH",
-    help="A file, or a directory (existing, or ending in /) for one file each. [default: standard output]",
+    help="A file, or a directory (existing, or with a trailing /) for one file per input. [default: standard output]",
 )
 @click.option(
     "--pace",
@@ -133,7 +133,7 @@ class _Task:
     callback=_pace,
     default="1.0",
     show_default=True,
-    help="Audio seconds sent per second; max is as fast as the service takes it.",
+    help="Seconds of audio to send per second; max is as fast as the service accepts it.",
 )
 @click.option(
     "-j",
@@ -142,15 +142,15 @@ class _Task:
     type=click.IntRange(min=1),
     default=CONCURRENCY,
     show_default=True,
-    help="Files at once. With 1, or one file, what is being recognised is shown.",
+    help="Files at once. With 1, or with a single file, interims are shown.",
 )
 @click.option(
     "--times/--no-times",
     default=None,
-    help="Begin each line of text with its times. [default: if standard output is a terminal]",
+    help="Begin each line of text with its times. [default: on a terminal]",
 )
 @click.option(
-    "--tape", metavar="PATH", help="Record what goes over the wire, without keys and audio, for a bug report."
+    "--tape", metavar="PATH", help="Record the messages of all connections, without keys and audio, for a bug report."
 )
 @click.pass_context
 def transcribe(
@@ -169,11 +169,11 @@ def transcribe(
 ) -> None:
     """Transcribe audio files, several at once.
 
-    The transcripts go to standard output, in the order of the files; what is still being recognised,
-    and a line with figures when a file is done, to standard error.
+    Transcripts go to standard output, in the order of the files. Interims, and a summary line for each
+    finished file, go to standard error.
     """
     if times is not None and format_name != "text":
-        raise click.UsageError(f"--times and --no-times are for text; {format_name} has times of its own")
+        raise click.UsageError(f"--times and --no-times are for text; {format_name} always has times")
     job = _Job(
         files=files,
         service=service,
@@ -189,10 +189,10 @@ def transcribe(
 
 
 def _options(model: str, assignments: Sequence[str], service: str) -> Options:
-    """Make the model's options, and see that the service knows them.
+    """Return the options of the model, and check that the service has the model.
 
     Raises:
-        click.UsageError: one line about what cannot be.
+        click.UsageError: the model, an option or the service is wrong, or the key is missing.
     """
     try:
         options_class = options_for_model(model)
@@ -214,34 +214,34 @@ def _stdout_is_terminal(output: str | None) -> bool:
 async def _transcribe(job: _Job) -> ExitStatus:
     sources = [read_audio(file) for file in job.files]
     checks = [
-        await _attempt(_preflight(source, job.options), about=file)
+        await _attempt(_preflight(source, job.options), file=file)
         for source, file in zip(sources, job.files, strict=True)
     ]
     if any(checks):
         return ExitStatus.WRONG_USE
     outputs = outputs_for(job.files, job.output, job.format_name)
-    tasks = [_Task(*parts) for parts in zip(job.files, sources, outputs, strict=True)]
-    return await _attempt(_transcribe_all(job, tasks))
+    recordings = [_Recording(*parts) for parts in zip(job.files, sources, outputs, strict=True)]
+    return await _attempt(_transcribe_all(job, recordings))
 
 
-async def _attempt(work: Awaitable[ExitStatus], *, about: Path | None = None) -> ExitStatus:
-    """Turn the errors that can be expected into a line and a status."""
+async def _attempt(work: Awaitable[ExitStatus], *, file: Path | None = None) -> ExitStatus:
+    """Await a status; print an expected error on one line and return its status instead."""
     try:
         return await work
     except BrokenPipeError:
-        raise  # an OSError, but about our own output: nothing can be reported any more
+        raise  # an OSError of standard output: nothing can be reported any more
     except (ASRError, OSError) as error:
-        name = None if about is None else click.format_filename(about)
-        report(_reason(error, name), about=name)
+        name = None if file is None else click.format_filename(file)
+        report(_reason(error, name), subject=name)
         return exit_status_of(error)
 
 
 def _reason(error: ASRError | OSError, name: str | None) -> str:
-    """What went wrong, in one line that does not repeat the name of the file it is about."""
+    """Return the text of an error on one line, without the name of the file, which the caller adds."""
     if isinstance(error, ASRError):
         return one_line(str(error).removeprefix(f"{name} "))
-    what = error.strerror or str(error) or type(error).__name__
-    return what if error.filename is None or str(error.filename) == name else f"{error.filename}: {what}"
+    reason = error.strerror or str(error) or type(error).__name__
+    return reason if error.filename is None or str(error.filename) == name else f"{error.filename}: {reason}"
 
 
 async def _preflight(source: AudioFile, options: Options) -> ExitStatus:
@@ -249,27 +249,27 @@ async def _preflight(source: AudioFile, options: Options) -> ExitStatus:
     return ExitStatus.DONE
 
 
-async def _transcribe_all(job: _Job, tasks: Sequence[_Task]) -> ExitStatus:
+async def _transcribe_all(job: _Job, recordings: Sequence[_Recording]) -> ExitStatus:
     status = ExitStatus.DONE
     async with Client(_service(job), tape=job.tape) as client:
-        work = functools.partial(_transcribe_or_report, client, job)
-        in_reach = _in_reach(tasks, REACH * job.concurrency)
-        async with TranscriptionBatch(work, in_reach, concurrency=job.concurrency) as statuses:
-            async for one in statuses:
-                status = max(status, one)
+        transcribe_one = functools.partial(_transcribe_or_report, client, job)
+        bounded_recordings = _limit_ahead(recordings, AHEAD_FACTOR * job.concurrency)
+        async with TranscriptionBatch(transcribe_one, bounded_recordings, concurrency=job.concurrency) as statuses:
+            async for recording_status in statuses:
+                status = max(status, recording_status)
     return status
 
 
-async def _in_reach(tasks: Sequence[_Task], reach: int) -> AsyncIterator[_Task]:
-    """The tasks in order, none so far ahead that what waits for its turn could grow without bound."""
-    for number, task in enumerate(tasks):
-        if number >= reach:
-            await tasks[number - reach].output.wait_for_turn()
-        yield task
+async def _limit_ahead(recordings: Sequence[_Recording], most_ahead: int) -> AsyncIterator[_Recording]:
+    """Yield the recordings in order, each once the output of the one `most_ahead` earlier writes directly."""
+    for number, recording in enumerate(recordings):
+        if number >= most_ahead:
+            await recordings[number - most_ahead].output.wait_until_direct()
+        yield recording
 
 
-async def _transcribe_or_report(client: Client, job: _Job, _number: int, task: _Task) -> ExitStatus:
-    return await _attempt(_transcribe_one(client, job, task), about=task.file)
+async def _transcribe_or_report(client: Client, job: _Job, _number: int, recording: _Recording) -> ExitStatus:
+    return await _attempt(_transcribe_one(client, job, recording), file=recording.file)
 
 
 def _service(job: _Job) -> Service:
@@ -277,39 +277,39 @@ def _service(job: _Job) -> Service:
         return Local()
     missing = vendor_of(job.options).missing_variables()
     if job.service == "auto" and missing:
-        report(f"{missing[0]} is not set: using the embedded recogniser, as with --service local")
+        report(f"{missing[0]} is not set: using the embedded recogniser (--service local)")
         return Local()
     return service_for(job.options)
 
 
-async def _transcribe_one(client: Client, job: _Job, task: _Task) -> ExitStatus:
-    name = click.format_filename(task.file)
+async def _transcribe_one(client: Client, job: _Job, recording: _Recording) -> ExitStatus:
+    name = click.format_filename(recording.file)
     writer = writer_for(job.format_name, source=name, times=job.times)
     words = 0
-    with task.output:
+    with recording.output:
         async with client.session(job.options) as session:
             started_at = time.monotonic()
-            with _display(job, task, session) as display:
+            with _display(job, recording, session) as display:
                 display.show(writer.header(), "")
-                async for result in session.stream(task.source, pace=job.pace):
+                async for result in session.stream(recording.source, pace=job.pace):
                     display.show(*_rendered(result, writer))
                     words += _count_words(result)
             seconds = time.monotonic() - started_at
     if job.format_name == "text":
-        line = closing_line(words, session.stats, seconds)
+        line = summary_line(words, session.stats, seconds)
         click.echo(f"{name}: {line}" if len(job.files) > 1 else line, err=True)
     return ExitStatus.DONE
 
 
-def _display(job: _Job, task: _Task, session: Session) -> Display:
-    if not job.is_one_by_one:
-        return SilentDisplay(task.output)
-    progress = progress_for(task.source.duration_ms, lambda: session.stats.audio_sent_ms)
-    return display_for(task.output, progress, lines=job.format_name == "text")
+def _display(job: _Job, recording: _Recording, session: Session) -> Display:
+    if not job.is_sequential:
+        return SilentDisplay(recording.output)
+    progress = progress_for(recording.source.duration_ms, lambda: session.stats.audio_sent_ms)
+    return display_for(recording.output, progress, lines=job.format_name == "text")
 
 
 def _rendered(result: Result, writer: Writer) -> tuple[str, str]:
-    """The text that a result adds, and the interim that stands below it from then on."""
+    """Return the text that a result adds to the transcript, and the interim to show below it."""
     if result.is_final:
         return writer.final(result), ""
     return writer.interim(result), one_line(result.text)
@@ -321,13 +321,13 @@ def _count_words(result: Result) -> int:
     return len(result.words) or len(result.text.split())
 
 
-def closing_line(words: int, stats: SessionStats, seconds: float) -> str:
-    """Say in one line what came out and how long it took.
+def summary_line(words: int, stats: SessionStats, seconds: float) -> str:
+    """Return the summary of a finished session on one line.
 
     Args:
-        words: how many were recognised.
-        stats: the finished session's figures.
-        seconds: from the first audio to the last result.
+        words: the number of recognised words.
+        stats: the statistics of the finished session.
+        seconds: the time from the start of the stream to the last result.
     """
     parts = [f"{words} word" if words == 1 else f"{words} words"]
     if stats.first_result_ms is not None:

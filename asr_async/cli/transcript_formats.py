@@ -1,7 +1,7 @@
-"""The four shapes of a transcript on the command line.
+"""The four formats of a transcript on the command line: text, JSON lines, SubRip and WebVTT.
 
-A writer turns results into text and knows neither files nor terminals: `header()` once per source, then
-`interim()` and `final()` for each result in its order; an empty text where a format has nothing to say.
+A writer formats the results of one source: call `header()` once, then `interim()` or `final()` for each result in
+order. It returns an empty text if the format has nothing for a result. Does not know files or terminals.
 """
 
 from __future__ import annotations
@@ -19,35 +19,35 @@ if TYPE_CHECKING:
 __all__ = ["EXTENSIONS", "JsonLines", "SubRip", "Text", "WebVTT", "Writer", "one_line", "writer_for"]
 
 EXTENSIONS = {"text": "txt", "jsonl": "jsonl", "srt": "srt", "vtt": "vtt"}
-"""Every format by its name, with the ending of its files."""
+"""Name of a format → extension of its files."""
 
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 _JSON_FIELDS = tuple(name for name in Result.__struct_fields__ if name != "raw")
 
 
 class Writer(Protocol):
-    """One source's results as text in one format."""
+    """A formatter of the results of one source."""
 
     def header(self) -> str:
-        """What stands before the first result."""
+        """Return the text before the first result."""
         ...
 
     def interim(self, result: Result) -> str:
-        """What an interim result adds."""
+        """Return the text of an interim result."""
         ...
 
     def final(self, result: Result) -> str:
-        """What a final result adds."""
+        """Return the text of a final result."""
         ...
 
 
 def writer_for(name: str, *, source: str, times: bool) -> Writer:
-    """Make the writer of a format in `EXTENSIONS`.
+    """Return a writer of a format of `EXTENSIONS`.
 
     Args:
-        name: the format.
-        source: the name of the source, for formats that say it.
-        times: whether lines of plain text begin with their times.
+        name: the name of the format.
+        source: the name of the source, for formats that include it.
+        times: True if lines of plain text begin with their times.
     """
     writers: dict[str, Callable[[], Writer]] = {
         "text": lambda: Text(times=times),
@@ -59,52 +59,52 @@ def writer_for(name: str, *, source: str, times: bool) -> Writer:
 
 
 def one_line(text: str) -> str:
-    """Put a space for control characters, which would break a format's lines or steer a terminal."""
+    """Replace control characters, which could break a line or control a terminal, by spaces."""
     return _CONTROLS.sub(" ", text).strip()
 
 
 class _FinalsOnly:
-    """What the formats without interims and without a header share."""
+    """The base of formats without a header and without interims."""
 
     def header(self) -> str:
         return ""
 
-    def interim(self, result: Result) -> str:  # noqa: ARG002 - the writers' common face
+    def interim(self, result: Result) -> str:  # noqa: ARG002 - the signature of `Writer`
         return ""
 
 
 class Text(_FinalsOnly):
-    """Plain text: one final a line, after its times where they are wanted."""
+    """Plain text: one line for each final, with its times if requested."""
 
     def __init__(self, *, times: bool) -> None:
         self._times = times
 
     def final(self, result: Result) -> str:
-        """One line; none for a final without text."""
+        """Return one line; empty for a final without text."""
         text = one_line(result.text)
         if not text:
             return ""
         if not self._times:
             return f"{text}\n"
-        return f"[{_tenths(result.start_ms)} → {_tenths(result.end_ms)}] {text}\n"
+        return f"[{_clock_tenths(result.start_ms)} → {_clock_tenths(result.end_ms)}] {text}\n"
 
 
 class JsonLines:
-    """One JSON object a line for every result: the source's name, then the fields of `Result` but `raw`."""
+    """JSON lines: one object for each result, with the name of the source and the fields of `Result` except `raw`."""
 
     def __init__(self, source: str) -> None:
         self._source = source
 
     def header(self) -> str:
-        """Nothing."""
+        """Return an empty text."""
         return ""
 
     def interim(self, result: Result) -> str:
-        """One line."""
+        """Return one line."""
         return self._line(result)
 
     def final(self, result: Result) -> str:
-        """One line."""
+        """Return one line."""
         return self._line(result)
 
     def _line(self, result: Result) -> str:
@@ -113,14 +113,14 @@ class JsonLines:
 
 
 class SubRip(_FinalsOnly):
-    """SubRip (.srt): numbered cues with a blank line after each."""
+    """SubRip subtitles (.srt): numbered cues, each with a blank line after it."""
 
     def __init__(self) -> None:
         self._cues = 0
 
     def final(self, result: Result) -> str:
-        """One cue; none for a final without text."""
-        # SubRip has no escape for the arrow of its timing line, which some players look for in every line.
+        """Return one cue; empty for a final without text."""
+        # SubRip has no escape for the arrow of its timing line, and some players search every line for it.
         text = one_line(result.text).replace("-->", "→")
         if not text:
             return ""
@@ -129,21 +129,21 @@ class SubRip(_FinalsOnly):
 
 
 class WebVTT(_FinalsOnly):
-    """WebVTT (.vtt), https://www.w3.org/TR/webvtt1/."""
+    """WebVTT subtitles (.vtt), https://www.w3.org/TR/webvtt1/."""
 
     def header(self) -> str:
-        """The signature of the format."""
+        """Return the signature of the format."""
         return "WEBVTT\n\n"
 
     def final(self, result: Result) -> str:
-        """One cue; none for a final without text."""
-        # With `>` escaped no `-->` is left, which would end the cue.
+        """Return one cue; empty for a final without text."""
+        # Escaping `>` also removes `-->`, which would end the cue.
         text = one_line(result.text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
         return f"{_cue_times(result, '.')}\n{text}\n\n" if text else ""
 
 
 def _cue_times(result: Result, point: str) -> str:
-    # WebVTT wants a cue to end after it starts, and players skip one that does not.
+    # WebVTT requires that a cue ends after it starts, and players skip other cues.
     end_ms = max(result.start_ms + 1, result.end_ms)
     return f"{_clock(result.start_ms, point)} --> {_clock(end_ms, point)}"
 
@@ -153,8 +153,8 @@ def _clock(time_ms: int, point: str) -> str:
     return f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}{point}{ms:03}"
 
 
-def _tenths(time_ms: int) -> str:
-    """`mm:ss.t`, and `h:mm:ss.t` from the first hour on."""
+def _clock_tenths(time_ms: int) -> str:
+    """Format a time as `mm:ss.t`, and as `h:mm:ss.t` from one hour on."""
     seconds, tenths = divmod(time_ms // 100, 10)
     hours = f"{seconds // 3600}:" if seconds >= 3600 else ""
     return f"{hours}{seconds // 60 % 60:02}:{seconds % 60:02}.{tenths}"

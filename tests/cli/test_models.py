@@ -1,4 +1,4 @@
-"""`asr-async models`: a table on a terminal, lines in a pipe, JSON for programs."""
+"""`asr-async models`: a table on a terminal, lines in a pipe, and JSON."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def on_terminal(columns: int, *arguments: str, **variables: str) -> str:
 
 
 def lines_of(model: str, text: str) -> list[str]:
-    """The line that begins with the model, and those that it is wrapped into."""
+    """Return the row of a model: its line, and the lines into which it is wrapped."""
     lines = text.splitlines()
     first = next(number for number, line in enumerate(lines) if line.split()[:1] == [model])
     wrapped = [line for line in lines[first + 1 :] if line]
@@ -39,7 +39,7 @@ def lines_of(model: str, text: str) -> list[str]:
     return [lines[first], *wrapped[:end]]
 
 
-def test_in_a_pipe_a_model_is_one_line_without_control_codes() -> None:
+def test_in_a_pipe_each_model_is_one_line_without_control_codes() -> None:
     status, out, err = finished("models")
     assert (status, err) == (0, "")
     assert ESCAPE not in out
@@ -52,7 +52,7 @@ def test_in_a_pipe_a_model_is_one_line_without_control_codes() -> None:
         "Languages": "zh en ja +18",
         "Formats": "pcm wav +5",
         "Hot words": "vocabulary_id",
-        "Cut by": "one sentence",
+        "Split by": "one sentence",
         "Also": "into en ja ko zh",
         "Limits": "60 s, 10/s, ¥0.54/h",
     }.items():
@@ -72,13 +72,13 @@ def test_in_a_pipe_a_model_is_one_line_without_control_codes() -> None:
         "huawei/continue": ["pcm ulaw alaw", "vocabulary_id user_words", "5 h"],
     }.items(),
 )
-def test_what_is_in_the_line_of_a_model(model: str, cells: list[str]) -> None:
+def test_the_row_of_a_model_has_its_capabilities(model: str, cells: list[str]) -> None:
     [line] = lines_of(model, invoke("models").stdout)
     for cell in cells:
         assert cell in line
 
 
-def test_the_number_of_a_line_is_that_of_its_source_below() -> None:
+def test_the_number_of_a_row_refers_to_its_source_below() -> None:
     out = invoke("models").stdout
     notes = dict(re.findall(r"^(\d+) (.+)$", out, re.MULTILINE))
     for row in models():
@@ -87,7 +87,7 @@ def test_the_number_of_a_line_is_that_of_its_source_below() -> None:
 
 
 @pytest.mark.parametrize("columns", [80, 100, 120])
-def test_on_a_terminal_nothing_is_wider_than_it_and_no_word_is_broken(columns: int) -> None:
+def test_on_a_terminal_no_line_is_too_wide_and_no_word_is_broken(columns: int) -> None:
     text = STYLE.sub("", on_terminal(columns))
     assert max(map(len, text.splitlines())) <= columns
     words = {word.rstrip(",") for word in text.split()}
@@ -97,35 +97,35 @@ def test_on_a_terminal_nothing_is_wider_than_it_and_no_word_is_broken(columns: i
         assert {*row.hot_words, *row.translation, *" ".join(row.segmentation).split()} <= set(shown), row.model
 
 
-def test_a_terminal_of_100_columns_has_the_names_beside_the_rest_and_a_narrow_one_above() -> None:
+def test_names_are_beside_the_columns_from_100_columns_on_and_above_them_on_a_narrow_terminal() -> None:
     assert "vocabulary_id" in lines_of("gummy-chat-v1", STYLE.sub("", on_terminal(100)))[0]
     assert lines_of("gummy-chat-v1", STYLE.sub("", on_terminal(80)))[0].strip() == "gummy-chat-v1"
 
 
-def test_headings_are_bold_where_the_terminal_can_show_it() -> None:
+def test_headings_are_bold_if_the_terminal_supports_it() -> None:
     assert f"{ESCAPE}[1m" in on_terminal(100)
     assert ESCAPE not in on_terminal(100, TERM="dumb")
 
 
-def test_jsonl_holds_all_that_is_known() -> None:
+def test_jsonl_has_every_detail() -> None:
     outcome = invoke("models", "--format", "jsonl")
     rows = [msgspec.json.decode(line, type=ModelInfo) for line in outcome.stdout.splitlines()]
     assert (outcome.exit_code, tuple(rows)) == (0, models())
 
 
 @pytest.mark.parametrize("vendor", ["dashscope", "huawei"])
-def test_the_models_of_one_vendor(vendor: str) -> None:
+def test_vendor_lists_only_its_models(vendor: str) -> None:
     lines = invoke("models", "--vendor", vendor, "--format", "jsonl").stdout.splitlines()
     assert [json.loads(line)["model"] for line in lines] == [row.model for row in models() if row.vendor == vendor]
 
 
-def test_a_vendor_that_there_is_not() -> None:
+def test_an_unknown_vendor_is_refused() -> None:
     outcome = invoke("models", "--vendor", "hauwei")
     assert (outcome.exit_code, outcome.stdout) == (2, "")
     assert "'hauwei' is not one of 'dashscope', 'huawei'" in outcome.stderr
 
 
-def test_the_models_of_a_vendor_from_elsewhere_are_listed_behind_ours(tmp_path: Path) -> None:
+def test_the_models_of_a_registered_vendor_are_listed_after_the_built_in_ones(tmp_path: Path) -> None:
     install_vendor(tmp_path)
     run = subprocess.run(
         [*COMMAND, "models", "--format", "jsonl"],
@@ -139,7 +139,7 @@ def test_the_models_of_a_vendor_from_elsewhere_are_listed_behind_ours(tmp_path: 
 
 
 def install_vendor(directory: Path) -> None:
-    """A package of someone else's, as pip leaves it: a module, and an entry point that names its vendor."""
+    """Install a third-party package as pip does: a module, and an entry point that registers its vendor."""
     (directory / "tiny.py").write_text(
         textwrap.dedent("""
         from asr_async.local import Local

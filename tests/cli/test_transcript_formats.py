@@ -1,4 +1,4 @@
-"""The writers of the command line, by value."""
+"""The formats of a transcript, tested with values."""
 
 from __future__ import annotations
 
@@ -20,43 +20,43 @@ INTERIM = Result(text="go for", is_final=False, segment_id=0, start_ms=0, end_ms
 
 
 class TestText:
-    def test_one_final_a_line(self) -> None:
+    def test_each_final_is_a_line(self) -> None:
         assert Text(times=False).final(final("go forward")) == "go forward\n"
 
-    def test_times(self) -> None:
+    def test_times_are_before_the_text(self) -> None:
         line = Text(times=True).final(final("go forward", 450, 61_990))
         assert line == "[00:00.4 → 01:01.9] go forward\n"
 
-    def test_times_after_an_hour(self) -> None:
+    def test_times_have_hours_after_an_hour(self) -> None:
         line = Text(times=True).final(final("still here", HOUR_MS - 100, 2 * HOUR_MS + 65_000))
         assert line == "[59:59.9 → 2:01:05.0] still here\n"
 
-    def test_chinese(self) -> None:
+    def test_chinese_is_not_escaped(self) -> None:
         assert Text(times=False).final(final("今天天气不错。")) == "今天天气不错。\n"
 
-    def test_no_interims_and_no_header(self) -> None:
+    def test_there_are_no_interims_and_no_header(self) -> None:
         writer = Text(times=True)
         assert (writer.header(), writer.interim(INTERIM)) == ("", "")
 
-    def test_a_final_without_text_is_no_line(self) -> None:
+    def test_a_final_without_text_has_no_line(self) -> None:
         assert Text(times=True).final(final(" \n")) == ""
 
-    def test_a_line_stays_one_line(self) -> None:
+    def test_control_characters_do_not_break_a_line(self) -> None:
         assert Text(times=False).final(final("one\r\ntwo\u2028three\x1b[2Jfour")) == "one two three [2Jfour\n"
 
 
 class TestJsonLines:
-    def test_file_first_then_the_fields_but_raw(self) -> None:
+    def test_a_line_has_the_file_and_every_field_except_raw(self) -> None:
         line = JsonLines("a.wav").final(final("go"))
         assert list(json.loads(line)) == ["file", *(name for name in Result.__struct_fields__ if name != "raw")]
         assert line.startswith('{"file":"a.wav","text":"go","is_final":true,')
         assert line.endswith("}\n")
 
-    def test_interims_too(self) -> None:
+    def test_interims_are_lines_too(self) -> None:
         record = json.loads(JsonLines("a.wav").interim(INTERIM))
         assert (record["text"], record["is_final"]) == ("go for", False)
 
-    def test_nested_values_and_text_as_it_was(self) -> None:
+    def test_nested_values_and_text_are_not_changed(self) -> None:
         result = Result(
             text="好\n的",
             is_final=True,
@@ -83,35 +83,35 @@ class TestJsonLines:
         }
         assert record["translations"]["en"]["text"] == "okay"
 
-    def test_no_header(self) -> None:
+    def test_there_is_no_header(self) -> None:
         assert JsonLines("a.wav").header() == ""
 
 
 class TestSubRip:
-    def test_numbered_from_one_with_blank_lines(self) -> None:
+    def test_cues_are_numbered_from_one_and_separated(self) -> None:
         writer = SubRip()
         text = writer.header() + writer.final(final("one", 0, 1_500)) + writer.final(final("two", 2_000, 2_001))
         assert text == ("1\n00:00:00,000 --> 00:00:01,500\none\n\n2\n00:00:02,000 --> 00:00:02,001\ntwo\n\n")
 
-    def test_hours(self) -> None:
+    def test_hours_may_exceed_two_digits(self) -> None:
         cue = SubRip().final(final("late", 100 * HOUR_MS, 100 * HOUR_MS + 61_007))
         assert cue.splitlines()[1] == "100:00:00,000 --> 100:01:01,007"
 
-    def test_a_skipped_final_takes_no_number(self) -> None:
+    def test_a_final_without_text_has_no_number(self) -> None:
         writer = SubRip()
         assert writer.final(final("")) == ""
         assert writer.final(final("one")).startswith("1\n")
 
-    def test_neither_blank_lines_nor_arrows_in_a_cue(self) -> None:
+    def test_blank_lines_and_arrows_are_replaced_in_a_cue(self) -> None:
         cue = SubRip().final(final("a\n\nb --> c"))
         assert cue.splitlines()[2:] == ["a b → c", ""]
 
-    def test_no_interims(self) -> None:
+    def test_interims_are_skipped(self) -> None:
         assert SubRip().interim(INTERIM) == ""
 
 
 class TestWebVTT:
-    def test_header_and_cue(self) -> None:
+    def test_a_header_precedes_the_cues(self) -> None:
         writer = WebVTT()
         assert writer.header() == "WEBVTT\n\n"
         assert writer.final(final("好的。", 1_234, HOUR_MS)) == "00:00:01.234 --> 01:00:00.000\n好的。\n\n"
@@ -127,14 +127,14 @@ class TestWebVTT:
             ("a\x00b", "a b"),
         ],
     )
-    def test_escaped(self, text: str, written: str) -> None:
+    def test_markup_is_escaped(self, text: str, written: str) -> None:
         assert WebVTT().final(final(text)).splitlines()[1:] == [written, ""]
 
     def test_a_cue_ends_after_it_starts(self) -> None:
         cue = WebVTT().final(final("short", 500, 400))
         assert cue.splitlines()[0] == "00:00:00.500 --> 00:00:00.501"
 
-    def test_no_interims_and_no_empty_cues(self) -> None:
+    def test_interims_and_empty_finals_are_skipped(self) -> None:
         writer = WebVTT()
         assert (writer.interim(INTERIM), writer.final(final(" "))) == ("", "")
 
@@ -145,5 +145,5 @@ def test_every_format_has_a_writer_and_an_extension(name: str, kind: type) -> No
     assert EXTENSIONS[name]
 
 
-def test_one_line_keeps_full_width_spaces_and_signs() -> None:
+def test_one_line_keeps_full_width_spaces_and_symbols() -> None:
     assert one_line("你好\u3000世界 → &") == "你好\u3000世界 → &"
