@@ -121,18 +121,18 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     max_sessions: int | None = None
-    """The most sessions at once. None, the default, is no limit, since no vendor publishes a number. A session counts
-    from before its first connection until it has ended, also while it reconnects."""
+    """The maximum number of sessions at once. None, the default, is no limit, since no vendor publishes a number. A
+    session counts from before its first connection until it has ended, also while it reconnects."""
     starts_per_second: int | Literal["published"] | None = "published"
-    """The most starts of tasks in any second: of new sessions, and of connections that replace another. The same number
-    limits new connections. "published" is the number that the vendor publishes for the model (see `models()`); there is
-    no limit where it publishes none, and on this machine (`Local()`). None is no limit."""
+    """The maximum number of starts of tasks in any second: of new sessions, and of connections that replace another.
+    The same number limits new connections. "published" is the number that the vendor publishes for the model (see
+    `models()`); there is no limit where it publishes none, and on this machine (`Local()`). None is no limit."""
     wait: float = 30.0
     """The longest time in seconds that a session waits until it may begin, and each of its connections until it may be
     made; then a `DeadlineError` is raised."""
     shared: str | None = None
     """The URL of the Redis (5 or later) in which processes and machines are counted together: `redis://host:6379/0`,
-    `rediss://...` with TLS, or `unix:///path`; needs the extra `redis`. A start is only made if Redis replies within
+    `rediss://...` with TLS, or `unix:///path`; needs the extra `redis`. A start is made only if Redis replies within
     50 ms. The sessions of a process that was killed count for 30 seconds more. While Redis is unreachable, no session
     starts (`ConnectionLostError`); open sessions continue until they need another connection."""
 
@@ -167,8 +167,8 @@ class Pool(msgspec.Struct, frozen=True, kw_only=True):
     opened in the background after the first session at the endpoint, or by `Client.warm`, and replaced when they are
     used, lost or too old."""
     max_idle: int = 8
-    """The most connections that are kept in all. 0 closes each connection after its session. A further connection
-    replaces the one that would be closed next."""
+    """The maximum number of connections that are kept in all. 0 closes each connection after its session. A further
+    connection replaces the one that would be closed next."""
 
     def __post_init__(self) -> None:
         for name in ("max_idle", "warm"):

@@ -1,6 +1,6 @@
 """Exponential backoff: the delay before the next attempt, which doubles with each failure up to a longest delay.
 
-`backoff_delay_s` is the formula for all of the package: the circuit breaker, the reconnects of a session, and the rate
+`backoff_delay_s` is the only formula in the package: the circuit breaker, the reconnects of a session, and the rate
 limiters, which share one `RateLimitBackoff` among all sessions of an account and model.
 
 Does not know clocks, random numbers or connections: instants are arguments, in seconds of a clock that never goes back.
@@ -15,7 +15,8 @@ __all__ = ["RateLimitBackoff", "backoff_delay_s", "requested_delay_s"]
 GROWTH = 2.0
 
 MAX_EXPONENT = 64
-"""The delay grows no further. It has reached any sensible longest delay long before, and a float overflows at 1,024."""
+"""The exponent at which the delay stops growing. Any sensible longest delay is reached long before; at 1,024 the float
+would overflow."""
 
 FIRST_DELAY_S = 1.0
 LONGEST_DELAY_S = 30.0
@@ -29,11 +30,11 @@ def backoff_delay_s(
     """Return the delay before the next attempt.
 
     Args:
-        attempt: how many attempts have failed before the last one: 0 after the first failure.
-        first_s: the delay after the first failure.
+        attempt: the number of the next attempt, from 0: the one after the first failure.
+        first_s: the delay before attempt 0.
         longest_s: the upper bound of the growth.
-        jitter: the share of the delay to wait, from 0 to 1. A random number for each client keeps many clients that
-            fail together from returning together.
+        jitter: the fraction of the delay to wait, from 0 to 1. With a random number, many clients that fail together
+            do not return together.
         requested_s: the delay that the vendor requests, if any: a lower bound, also above `longest_s`.
     """
     delay_s = jitter * min(longest_s, first_s * GROWTH ** min(attempt, MAX_EXPONENT))

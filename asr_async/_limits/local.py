@@ -169,7 +169,7 @@ def local_rate_limiter(key: str) -> LocalRateLimiter:
 
 
 def get_or_create(limiters: dict[str, L], key: str, create: Callable[[], L]) -> L:
-    """Return the rate limiter of a key. Creating one removes those that are idle, so there are never many."""
+    """Return the rate limiter of a key. Creating one removes those that are idle."""
     if key not in limiters:
         for idle in [name for name, limiter in limiters.items() if limiter.is_idle]:
             del limiters[idle]

@@ -2,15 +2,15 @@
 
 The rules are those of `local.py`, written as Lua scripts, the `.lua` files beside this module. Redis runs one script at
 a time, by its own clock: a start is compared with the earlier ones and recorded at one instant of one clock. No library
-does this. The moving window of `limits` 5.8 records the time of each client's clock, before the request is sent:
-if the clocks of two machines differ by a second, twice as many starts may pass. The semaphore of `steindamm` 0.11 is a
-list of tokens, and those of a killed process are missing from it until the whole list expires. redis-py provides the
+does this. The moving window of `limits` 5.8 records the time of each client's clock, before the request is sent: if the
+clocks of two machines differ by a second, twice as many starts may pass. The semaphore of `steindamm` 0.11 is a list of
+tokens, and those of a killed process are missing from it until the whole list expires. redis-py provides the
 connection, its pool and the loading of the scripts.
 
 A session has a *lease*: it counts until an instant that is postponed for as long as the session lives, by one task of
-the client. Of the sessions of a client that wait for the same limit, one at a time waits in Redis, behind those that
-came before it; so processes alternate, however many sessions wait in each. A request is repeated until it is granted;
-one that is not repeated in time loses its position.
+the client. Of the sessions of a client that wait for the same limit, only one at a time waits in Redis, where requests
+are granted in the order of arrival; so processes alternate, however many sessions wait in each. A request is repeated
+until it is granted; one that is not repeated in time loses its position.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ LEASE_S = 30.0
 """The time for which the session of a process that died still counts."""
 
 RENEWALS_PER_LEASE = 3
-"""The renewals while a lease lasts: one or two may fail, or be late."""
+"""The number of renewals while a lease lasts: one or two may fail, or be late."""
 
 SOCKET_TIMEOUT_S = 5.0
 """The longest time to connect to Redis, and to wait for a reply."""
@@ -55,7 +55,7 @@ POLL_S = 0.2
 """The time between two requests for a session."""
 
 GRACE_S = 1.0
-"""The time by which a request may be repeated too late before it loses its position in the queue."""
+"""The tolerated delay of a repeated request; a request that is later loses its position in the queue."""
 
 SHARED_WINDOW_S = 1.1
 MAX_REPLY_DELAY_S = 0.05
