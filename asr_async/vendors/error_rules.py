@@ -8,7 +8,7 @@ import msgspec
 
 from ..errors import ASRError, RateLimitedError
 
-__all__ = ["ErrorRule", "seconds_to_wait"]
+__all__ = ["ErrorRule", "parse_retry_after"]
 
 
 class ErrorRule(msgspec.Struct, frozen=True):
@@ -36,7 +36,7 @@ class ErrorRule(msgspec.Struct, frozen=True):
         return self.error_class(text, retryable=self.retryable, code=code, request_id=request_id, vendor=vendor)
 
 
-def seconds_to_wait(headers: Mapping[str, str]) -> float | None:
+def parse_retry_after(headers: Mapping[str, str]) -> float | None:
     """What a Retry-After header asks for in seconds; None where there is none, or it holds a date."""
     value = headers.get("Retry-After", "")
     return float(value) if value.isdecimal() else None

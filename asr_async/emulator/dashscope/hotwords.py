@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from ...vendors.dashscope.hotwords import MAX_WORDS, NAME, phrase_fault, vocabulary_fault
+from ...vendors.dashscope.hotwords import MAX_WORDS, TABLE_NAME, entry_problem, phrase_problem
 from ...vendors.dashscope.models import CAPABILITIES
 from ...vendors.dashscope.rest_wire import PHRASE_OUTPUT, PHRASE_TRAINING, FineTuned, WireVocabulary
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from ...vendors.dashscope.rest_wire import Entry
+    from ...vendors.dashscope.rest_wire import VocabularyEntry
 
 __all__ = ["HotWordTableError", "HotWordTables"]
 
@@ -73,9 +73,9 @@ class HotWordTables:
 
     # --- vocabularies -------------------------------------------------------------------------------------------------
 
-    def create_vocabulary(self, prefix: str, model: str, entries: tuple[Entry, ...]) -> str:
+    def create_vocabulary(self, prefix: str, model: str, entries: tuple[VocabularyEntry, ...]) -> str:
         """Create a vocabulary and return its id; it can be used at once."""
-        if not NAME.fullmatch(prefix):
+        if not TABLE_NAME.fullmatch(prefix):
             raise HotWordTableError("InvalidParameter", f"prefix {prefix!r}: 1 to 10 of a-z and 0-9")
         _check_model(model, "vocabulary_id")
         _check_entries(entries)
@@ -88,7 +88,7 @@ class HotWordTables:
         )
         return vocabulary_id
 
-    def update_vocabulary(self, vocabulary_id: str, entries: tuple[Entry, ...]) -> None:
+    def update_vocabulary(self, vocabulary_id: str, entries: tuple[VocabularyEntry, ...]) -> None:
         """Replace the words of a vocabulary."""
         table = self.vocabulary(vocabulary_id)
         _check_entries(entries)
@@ -128,7 +128,7 @@ class HotWordTables:
         _check_model(model, "phrase_id")
         _check_count(len(phrases))
         for text, weight in phrases.items():
-            if fault := phrase_fault(text, weight):
+            if fault := phrase_problem(text, weight):
                 raise HotWordTableError("InvalidParameter", f"phrase {text!r}: {fault}")
         job_id = f"ft-{dt.datetime.now(tz=dt.UTC):%Y%m%d%H%M}-{uuid.uuid4().hex[:4]}"
         if phrase_id is not None:
@@ -177,10 +177,10 @@ def _check_model(model: str, option: str) -> None:
         raise HotWordTableError("InvalidParameter", f"{model} has no {option}")
 
 
-def _check_entries(entries: tuple[Entry, ...]) -> None:
+def _check_entries(entries: tuple[VocabularyEntry, ...]) -> None:
     _check_count(len(entries))
     for entry in entries:
-        if fault := vocabulary_fault(entry):
+        if fault := entry_problem(entry):
             raise HotWordTableError("InvalidParameter", f"vocabulary: {entry.text!r}: {fault}")
 
 

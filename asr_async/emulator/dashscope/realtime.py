@@ -28,7 +28,6 @@ from ...vendors.dashscope.realtime_wire import (
     Commit,
     Committed,
     ErrorEvent,
-    Fault,
     Finish,
     ItemCreated,
     ItemInfo,
@@ -40,6 +39,7 @@ from ...vendors.dashscope.realtime_wire import (
     SessionUpdated,
     TranscriptionCompleted,
     TranscriptionText,
+    WireError,
     WireSpeechStarted,
     WireSpeechStopped,
 )
@@ -117,7 +117,7 @@ class _RefusedError(Exception):
 
     def __init__(self, code: str, message: str, param: str | None = None) -> None:
         super().__init__(message)
-        self.fault = Fault(type="invalid_request_error", code=code, message=message, param=param)
+        self.fault = WireError(type="invalid_request_error", code=code, message=message, param=param)
 
 
 class _ServerError(EndConnection):
@@ -128,7 +128,7 @@ class _ServerError(EndConnection):
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__("Internal server error", close_code=WSCloseCode.INTERNAL_ERROR)
-        self.fault = Fault(type="server_error", code=code, message=message)
+        self.fault = WireError(type="server_error", code=code, message=message)
 
 
 _ENGINE_CODES = {
@@ -427,7 +427,7 @@ class _RealtimeSession(VendorSession[State, Step]):
         if isinstance(end, _ServerError):
             await self._send_fault(end.fault)
 
-    async def _send_fault(self, fault: Fault) -> None:
+    async def _send_fault(self, fault: WireError) -> None:
         await self._send(ErrorEvent(event_id=_new_id("event"), error=fault))
 
 

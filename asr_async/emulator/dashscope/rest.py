@@ -25,11 +25,11 @@ from ...vendors.dashscope.rest_wire import (
     CreateVocabulary,
     Customization,
     DeleteVocabulary,
+    ErrorBody,
     FineTuned,
     FineTunedList,
     ListVocabulary,
     QueryVocabulary,
-    Refusal,
     Token,
     UpdateVocabulary,
     VocabularyId,
@@ -184,9 +184,9 @@ def _refusal_response(code: str, message: str) -> web.Response:
     return _json(refusal(code, message), status=HTTPStatus(_STATUS[code]))
 
 
-def refusal(code: str, message: str) -> Refusal:
+def refusal(code: str, message: str) -> ErrorBody:
     """Return the body of a refusal in plain HTTP."""
-    return Refusal(code=code, message=message, request_id=str(uuid.uuid4()))
+    return ErrorBody(code=code, message=message, request_id=str(uuid.uuid4()))
 
 
 def _json(content: msgspec.Struct | dict[str, Any], *, status: int = HTTPStatus.OK) -> web.Response:

@@ -32,7 +32,7 @@ def _task_model(row: Capability) -> ModelInfo:
 
 
 def _segmentation(row: Capability, family: type[TaskOptions]) -> tuple[Segmentation, ...]:
-    if family.ends_by_itself:
+    if family.is_single_sentence:
         return ("one sentence",)
     return ("silence", "meaning") if "semantic_punctuation_enabled" in row.options else ("silence",)
 

@@ -34,7 +34,7 @@ from ..codec import (
     read_message,
 )
 from ..options import ContextMessage
-from .errors import NOTHING_HEARD_CODES, VENDOR, error_from_code
+from .errors import NO_SPEECH_CODES, VENDOR, error_from_code
 from .gummy import TranslatedSegments
 from .models import FunASR, Paraformer, QwenAudio, TaskOptions, TranslationOptions
 from .segments import PlainSegments, Segments
@@ -151,7 +151,7 @@ class TaskCodec:
         return [Started(self._task_id)]
 
     def _read_finished(self, message: ServerMessage) -> list[CodecEvent]:
-        is_early = self._lifecycle.state is State.STREAMING and self._options.ends_by_itself
+        is_early = self._lifecycle.state is State.STREAMING and self._options.is_single_sentence
         self._lifecycle.advance(Step.FINISHED_EARLY if is_early else Step.FINISHED)
         return [*self._segments.close(), *_usage(message), Finished()]
 
@@ -164,13 +164,13 @@ class TaskCodec:
             header.error_message or "DashScope ended the task",
             request_id=self._task_id,
         )
-        return [NoSpeech(error) if is_finishing and error.code in NOTHING_HEARD_CODES else Failed(error)]
+        return [NoSpeech(error) if is_finishing and error.code in NO_SPEECH_CODES else Failed(error)]
 
     def _read_result(self, message: ServerMessage, raw: str) -> list[CodecEvent]:
         self._lifecycle.advance(Step.RESULT)
         output = message.payload.output if message.payload else None
         events = self._segments.receive(output or Output(), raw=raw)
-        if self._options.ends_by_itself and self._has_heard_enough(events):
+        if self._options.is_single_sentence and self._has_heard_enough(events):
             events.append(InputClosed())
         events += _usage(message)
         return events

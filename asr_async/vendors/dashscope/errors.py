@@ -12,10 +12,10 @@ from collections.abc import Mapping
 import msgspec
 
 from ...errors import ASRError, AuthenticationError, RateLimitedError, VendorError
-from ..error_rules import ErrorRule, seconds_to_wait
-from .rest_wire import Refusal
+from ..error_rules import ErrorRule, parse_retry_after
+from .rest_wire import ErrorBody
 
-__all__ = ["NOTHING_HEARD_CODES", "error_from_answer", "error_from_code", "error_from_handshake"]
+__all__ = ["NO_SPEECH_CODES", "error_from_code", "error_from_handshake", "error_from_response"]
 
 VENDOR = "dashscope"
 
@@ -82,7 +82,7 @@ _EXPIRED = ErrorRule(
 """For InvalidApiKey where the key was a temporary one: the service does not tell an expired key from a wrong one."""
 
 
-NOTHING_HEARD_CODES = frozenset({"NO_VALID_AUDIO_ERROR", "NO_INPUT_AUDIO_ERROR"})
+NO_SPEECH_CODES = frozenset({"NO_VALID_AUDIO_ERROR", "NO_INPUT_AUDIO_ERROR"})
 """After finish-task: silence, or nothing at all, was sent (error page, 2026)."""
 
 
@@ -121,7 +121,9 @@ def error_from_handshake(
     return _error_from_http("handshake", status, headers, body, temporary_key=temporary_key)
 
 
-def error_from_answer(status: int, headers: Mapping[str, str], body: bytes, *, temporary_key: bool = False) -> ASRError:
+def error_from_response(
+    status: int, headers: Mapping[str, str], body: bytes, *, temporary_key: bool = False
+) -> ASRError:
     """Make the error for a REST answer that was not 200."""
     return _error_from_http("request", status, headers, body, temporary_key=temporary_key)
 
@@ -130,14 +132,14 @@ def _error_from_http(
     what: str, status: int, headers: Mapping[str, str], body: bytes, *, temporary_key: bool
 ) -> ASRError:
     try:
-        refusal = msgspec.json.decode(body, type=Refusal)
+        refusal = msgspec.json.decode(body, type=ErrorBody)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        refusal = Refusal()
+        refusal = ErrorBody()
     return error_from_code(
         refusal.code,
         refusal.message or f"the {what} was refused with HTTP {status}",
         request_id=refusal.request_id,
         status=status,
-        retry_after=seconds_to_wait(headers),
+        retry_after=parse_retry_after(headers),
         temporary_key=temporary_key,
     )

@@ -17,24 +17,24 @@ from ...errors import ConfigurationError
 from ...hotwords import HotWord
 from ..options import did_you_mean
 from .models import CAPABILITIES, Capability
-from .rest_wire import Entry
+from .rest_wire import VocabularyEntry
 
 __all__ = [
-    "NAME",
+    "TABLE_NAME",
     "check_name",
-    "has_phrases",
+    "entry_problem",
     "hot_word_model",
-    "phrase_fault",
     "phrase_list",
+    "phrase_problem",
+    "uses_phrase_list",
     "vocabulary_entries",
-    "vocabulary_fault",
 ]
 
 MAX_WORDS = 500
 USUAL_WEIGHT = 4
 """What the vendor recommends where there is no reason for another."""
 
-NAME = re.compile(r"[a-z0-9]{1,10}")
+TABLE_NAME = re.compile(r"[a-z0-9]{1,10}")
 
 _HAN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]+")
 
@@ -45,7 +45,7 @@ def check_name(name: str) -> None:
     Raises:
         ConfigurationError: it is not 1 to 10 small letters and digits.
     """
-    if not NAME.fullmatch(name):
+    if not TABLE_NAME.fullmatch(name):
         raise ConfigurationError(f"name={name!r}: 1 to 10 of a-z and 0-9")
 
 
@@ -65,7 +65,7 @@ def hot_word_model(model: str | None) -> Capability:
     raise ConfigurationError(f"unknown model {model!r}: {did_you_mean(model, able)}")
 
 
-def has_phrases(model: str | None) -> bool:
+def uses_phrase_list(model: str | None) -> bool:
     """Whether a model's hot words are a phrase list, not a vocabulary."""
     row = CAPABILITIES.get(model or "")
     return row is not None and "phrase_id" in row.options
@@ -73,7 +73,7 @@ def has_phrases(model: str | None) -> bool:
 
 def vocabulary_entries(
     words: Iterable[HotWord | str], *, model: str | None, language: str | None = None
-) -> tuple[Entry, ...]:
+) -> tuple[VocabularyEntry, ...]:
     """Make the entries of a vocabulary.
 
     Args:
@@ -87,20 +87,20 @@ def vocabulary_entries(
     return tuple(_entry(word, model, word.language or language) for word in _checked(words))
 
 
-def _entry(word: HotWord, model: str | None, language: str | None) -> Entry:
+def _entry(word: HotWord, model: str | None, language: str | None) -> VocabularyEntry:
     translated = word.translation is not None or word.target_language is not None
     if translated and not _translates(model):
         raise _refused(word, f"{model} does not translate: leave out translation and target_language")
     if translated and not (word.translation and word.target_language and language):
         raise _refused(word, "a translation needs translation, target_language and language, all three")
-    entry = Entry(
+    entry = VocabularyEntry(
         text=word.text,
         weight=USUAL_WEIGHT if word.weight is None and not translated else word.weight,
         lang=language,
         target_lang=word.target_language,
         translation=word.translation,
     )
-    if fault := vocabulary_fault(entry):
+    if fault := entry_problem(entry):
         raise _refused(word, fault)
     return entry
 
@@ -110,7 +110,7 @@ def _translates(model: str | None) -> bool:
     return row is None or "translation_target_languages" in row.options
 
 
-def vocabulary_fault(entry: Entry) -> str | None:
+def entry_problem(entry: VocabularyEntry) -> str | None:
     """What is wrong with the text or the weight of a vocabulary's entry."""
     if entry.weight is not None and not 1 <= entry.weight <= 5:
         return f"weight {entry.weight}, must be between 1 and 5"
@@ -133,7 +133,7 @@ def phrase_list(words: Iterable[HotWord | str]) -> dict[str, int]:
             if getattr(word, name) is not None:
                 raise _refused(word, f"the v1 models have no {name}")
         weight = USUAL_WEIGHT if word.weight is None else word.weight
-        if fault := phrase_fault(word.text, weight):
+        if fault := phrase_problem(word.text, weight):
             raise _refused(word, fault)
         if word.text in phrases:
             raise _refused(word, "is there twice")
@@ -141,7 +141,7 @@ def phrase_list(words: Iterable[HotWord | str]) -> dict[str, int]:
     return phrases
 
 
-def phrase_fault(text: str, weight: int) -> str | None:
+def phrase_problem(text: str, weight: int) -> str | None:
     """What is wrong with a word of a phrase list."""
     if not (1 <= weight <= 5 or -6 <= weight <= -1):
         return f"weight {weight}, must be between 1 and 5, or between -6 and -1"

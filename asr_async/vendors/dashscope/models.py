@@ -273,7 +273,7 @@ class TaskOptions(Options, frozen=True, kw_only=True):
 
     vendor: ClassVar[str] = "dashscope"
     _family: ClassVar[str] = ""
-    ends_by_itself: ClassVar[bool] = False
+    is_single_sentence: ClassVar[bool] = False
     """Whether the model listens to one sentence and no more."""
     max_audio_s: ClassVar[int | None] = None
     """The longest audio in seconds; None where there is no limit."""
@@ -592,7 +592,7 @@ class GummyChat(TranslationOptions, frozen=True, kw_only=True):
     """
 
     _family: ClassVar[str] = "gummy-chat-"
-    ends_by_itself: ClassVar[bool] = True
+    is_single_sentence: ClassVar[bool] = True
     max_audio_s: ClassVar[int | None] = 60
     """Longer audio is an error and ends the connection (one-sentence WebSocket API page, 2025)."""
 

@@ -52,7 +52,6 @@ from .realtime_wire import (
     Committed,
     Corpus,
     ErrorEvent,
-    Fault,
     Finish,
     ItemCreated,
     ServerEvent,
@@ -66,6 +65,7 @@ from .realtime_wire import (
     TranscriptionFailed,
     TranscriptionText,
     TurnDetection,
+    WireError,
     WireSpeechStarted,
     WireSpeechStopped,
 )
@@ -206,7 +206,7 @@ class RealtimeCodec:
             return [Unrecognised(f"error {fault.code or fault.type}", raw)]
         return self._fail(self._error(fault))
 
-    def _costs_nothing(self, fault: Fault) -> bool:
+    def _costs_nothing(self, fault: WireError) -> bool:
         """Whether the session goes on and all audio is still to be recognised."""
         event_id = fault.event_id or ""
         is_about_ours = event_id.startswith(f"{self._task_id}_") and event_id not in self._commits
@@ -244,7 +244,7 @@ class RealtimeCodec:
     def _to_ms(self, size_bytes: int) -> int | None:
         return None if self._options.audio.bytes_per_second is None else self._options.audio.to_ms(size_bytes)
 
-    def _error(self, fault: Fault) -> ASRError:
+    def _error(self, fault: WireError) -> ASRError:
         text = fault.message or "DashScope reported an error without a reason"
         return error_from_code(
             fault.code or fault.type or "",

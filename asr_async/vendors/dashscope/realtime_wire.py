@@ -94,7 +94,7 @@ class SessionInfo(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     turn_detection: Any = None
 
 
-class Fault(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class WireError(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What went wrong; `event_id` names the client's event that it is about.
 
     `invalid_request_error` leaves the connection open, `server_error` ends it (server event page of the sibling
@@ -148,7 +148,7 @@ class SessionFinished(_ServerEvent, frozen=True, kw_only=True, tag="session.fini
 class ErrorEvent(_ServerEvent, frozen=True, kw_only=True, tag="error"):
     """Something went wrong."""
 
-    error: Fault = Fault()
+    error: WireError = WireError()
 
 
 class WireSpeechStarted(_ItemEvent, frozen=True, kw_only=True, tag="input_audio_buffer.speech_started"):
@@ -207,7 +207,7 @@ class TranscriptionFailed(
     """The utterance could not be recognised."""
 
     content_index: int | None = None
-    error: Fault = Fault()
+    error: WireError = WireError()
 
 
 ServerEvent = (

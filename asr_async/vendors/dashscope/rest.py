@@ -12,14 +12,14 @@ from ..._net.http import REQUEST_TIMEOUT_S, request
 from ..._net.network_options import NetworkOptions
 from ...errors import AuthenticationError, DeadlineError, RemoteProtocolError
 from .credentials import ApiKey, is_temporary
-from .errors import error_from_answer
+from .errors import error_from_response
 
-__all__ = ["Rest"]
+__all__ = ["RestClient"]
 
 T = TypeVar("T")
 
 
-class Rest:
+class RestClient:
     """Where and as whom to ask.
 
     Args:
@@ -80,7 +80,7 @@ class Rest:
             headers["Content-Type"] = "application/json"
         came = await request(method, url, headers=headers, body=content, network=self._network)
         if came.status != 200:
-            raise error_from_answer(came.status, came.headers, came.body, temporary_key=is_temporary(key))
+            raise error_from_response(came.status, came.headers, came.body, temporary_key=is_temporary(key))
         try:
             return msgspec.json.decode(came.body, type=answer)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:

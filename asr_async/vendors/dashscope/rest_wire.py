@@ -30,14 +30,14 @@ PHRASE_OUTPUT = "custom_resource"
 T = TypeVar("T")
 
 
-class Answer(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
+class Response(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     """What comes back from everything but temporary keys."""
 
     output: T
     request_id: str | None = None
 
 
-class Refusal(msgspec.Struct, frozen=True, kw_only=True):
+class ErrorBody(msgspec.Struct, frozen=True, kw_only=True):
     """The JSON body of a refused request, handshakes included."""
 
     code: str = ""
@@ -48,7 +48,7 @@ class Refusal(msgspec.Struct, frozen=True, kw_only=True):
 # --- vocabularies ----------------------------------------------------------------------------------------------------
 
 
-class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class VocabularyEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A hot word; the last two members are Gummy's, which translates."""
 
     text: str
@@ -63,14 +63,14 @@ class CreateVocabulary(msgspec.Struct, frozen=True, kw_only=True, tag_field="act
 
     target_model: str
     prefix: str
-    vocabulary: tuple[Entry, ...]
+    vocabulary: tuple[VocabularyEntry, ...]
 
 
 class UpdateVocabulary(msgspec.Struct, frozen=True, kw_only=True, tag_field="action", tag="update_vocabulary"):
     """Replace all words of a table; the answer is empty."""
 
     vocabulary_id: str
-    vocabulary: tuple[Entry, ...]
+    vocabulary: tuple[VocabularyEntry, ...]
 
 
 class ListVocabulary(msgspec.Struct, frozen=True, kw_only=True, tag_field="action", tag="list_vocabulary"):
@@ -119,7 +119,7 @@ class WireVocabulary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     status: str | None = None
     """OK, or UNDEPLOYED: not to be used yet."""
     target_model: str | None = None
-    vocabulary: tuple[Entry, ...] | None = None
+    vocabulary: tuple[VocabularyEntry, ...] | None = None
 
 
 class VocabularyList(msgspec.Struct, frozen=True, kw_only=True):
@@ -128,7 +128,7 @@ class VocabularyList(msgspec.Struct, frozen=True, kw_only=True):
     vocabulary_list: tuple[WireVocabulary, ...]
 
 
-class Nothing(msgspec.Struct, frozen=True):
+class EmptyOutput(msgspec.Struct, frozen=True):
     """An output of which nothing is read."""
 
 

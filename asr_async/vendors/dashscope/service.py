@@ -25,11 +25,11 @@ from ..service import Endpoint, TemporaryKey, check_endpoint
 from .codec import TaskCodec, describe_task
 from .credentials import ApiKey, KeyFunction, account_of, is_temporary
 from .errors import error_from_handshake
-from .hotwords import has_phrases
+from .hotwords import uses_phrase_list
 from .models import CAPABILITIES, TaskOptions
 from .realtime import RealtimeCodec, describe_session
 from .realtime_models import QwenRealtime
-from .rest import Rest
+from .rest import RestClient
 from .rest_wire import TOKENS_PATH, Token
 from .vocabularies import DashScopeVocabularies
 
@@ -176,13 +176,15 @@ class DashScope:
         return service
 
     @property
-    def _rest(self) -> Rest:
-        return Rest(self._http_base, self._key, self._headers, self._network)
+    def _rest(self) -> RestClient:
+        return RestClient(self._http_base, self._key, self._headers, self._network)
 
     @property
     def vocabularies(self) -> DashScopeVocabularies:
         """The hot-word tables of this account."""
-        v1_regions = {region for row in CAPABILITIES.values() if has_phrases(row.model) for region in row.regions or ()}
+        v1_regions = {
+            region for row in CAPABILITIES.values() if uses_phrase_list(row.model) for region in row.regions or ()
+        }
         return DashScopeVocabularies(self._rest, lists_phrases=self._region in v1_regions)
 
     async def temporary_key(self, *, expires_in: int = 60) -> TemporaryKey:

@@ -17,27 +17,27 @@ from msgspec import UNSET, UnsetType
 from ...errors import AuthenticationError, ConfigurationError, RemoteProtocolError
 from ...hotwords import HotWord, Vocabulary
 from .credentials import is_invalid_key
-from .hotwords import check_name, has_phrases, hot_word_model, phrase_list, vocabulary_entries
-from .rest import Rest
+from .hotwords import check_name, hot_word_model, phrase_list, uses_phrase_list, vocabulary_entries
+from .rest import RestClient
 from .rest_wire import (
     FINE_TUNED_PATH,
     FINE_TUNES_PATH,
     PHRASE_OUTPUT,
     VOCABULARY_PATH,
-    Answer,
     CompilePhrases,
     CreateVocabulary,
     Customization,
     DeleteVocabulary,
-    Entry,
+    EmptyOutput,
     FineTuned,
     FineTunedList,
     ListVocabulary,
-    Nothing,
     PhraseParameters,
     QueryVocabulary,
+    Response,
     UpdateVocabulary,
     VocabularyAction,
+    VocabularyEntry,
     VocabularyId,
     VocabularyList,
     WireVocabulary,
@@ -63,7 +63,7 @@ class DashScopeVocabularies:
         lists_phrases: whether there are v1 models, and so phrase lists, where the account is.
     """
 
-    def __init__(self, rest: Rest, *, lists_phrases: bool) -> None:
+    def __init__(self, rest: RestClient, *, lists_phrases: bool) -> None:
         self._vocabularies = _Vocabularies(rest)
         self._phrases = _Phrases(rest)
         self._lists_phrases = lists_phrases
@@ -94,7 +94,7 @@ class DashScopeVocabularies:
             raise ConfigurationError("description: DashScope keeps none with its tables, leave it out")
         check_name(name)
         row = hot_word_model(model)
-        if not has_phrases(row.model):
+        if not uses_phrase_list(row.model):
             entries = vocabulary_entries(words, model=row.model, language=language)
             return await self._vocabularies.create(name, row.model, entries)
         if language is not None:
@@ -146,20 +146,20 @@ def _is_vocabulary(vocabulary_id: str) -> bool:
 class _Vocabularies:
     """The tables of the models from v2 on."""
 
-    def __init__(self, rest: Rest) -> None:
+    def __init__(self, rest: RestClient) -> None:
         self._rest = rest
 
-    async def create(self, name: str, model: str, entries: tuple[Entry, ...]) -> str:
+    async def create(self, name: str, model: str, entries: tuple[VocabularyEntry, ...]) -> str:
         action = CreateVocabulary(target_model=model, prefix=name, vocabulary=entries)
-        return (await self._ask(action, Answer[VocabularyId])).output.vocabulary_id
+        return (await self._ask(action, Response[VocabularyId])).output.vocabulary_id
 
-    async def update(self, vocabulary_id: str, entries: tuple[Entry, ...]) -> None:
-        await self._ask(UpdateVocabulary(vocabulary_id=vocabulary_id, vocabulary=entries), Answer[Nothing])
+    async def update(self, vocabulary_id: str, entries: tuple[VocabularyEntry, ...]) -> None:
+        await self._ask(UpdateVocabulary(vocabulary_id=vocabulary_id, vocabulary=entries), Response[EmptyOutput])
 
     async def list(self) -> AsyncIterator[Vocabulary]:
         for page in range(MAX_PAGES):
             action = ListVocabulary(page_index=page, page_size=PAGE_SIZE)
-            tables = (await self._ask(action, Answer[VocabularyList])).output.vocabulary_list
+            tables = (await self._ask(action, Response[VocabularyList])).output.vocabulary_list
             for table in tables:
                 yield _from_vocabulary(table.vocabulary_id or "", table)
             if len(tables) < PAGE_SIZE:
@@ -167,11 +167,11 @@ class _Vocabularies:
         raise _endless("vocabularies")
 
     async def get(self, vocabulary_id: str) -> Vocabulary:
-        answer = await self._ask(QueryVocabulary(vocabulary_id=vocabulary_id), Answer[WireVocabulary])
+        answer = await self._ask(QueryVocabulary(vocabulary_id=vocabulary_id), Response[WireVocabulary])
         return _from_vocabulary(vocabulary_id, answer.output)
 
     async def delete(self, vocabulary_id: str) -> None:
-        await self._ask(DeleteVocabulary(vocabulary_id=vocabulary_id), Answer[Nothing])
+        await self._ask(DeleteVocabulary(vocabulary_id=vocabulary_id), Response[EmptyOutput])
 
     async def _ask(self, action: VocabularyAction, answer: type[T]) -> T:
         return await self._rest.call("POST", VOCABULARY_PATH, answer, Customization(input=action))
@@ -180,17 +180,17 @@ class _Vocabularies:
 class _Phrases:
     """The tables of the v1 models."""
 
-    def __init__(self, rest: Rest) -> None:
+    def __init__(self, rest: RestClient) -> None:
         self._rest = rest
 
     async def compile(self, model: str, phrases: dict[str, int], *, phrase_id: str | UnsetType = UNSET) -> str:
         body = CompilePhrases(model=model, hyper_parameters=PhraseParameters(phrases), finetuned_output=phrase_id)
-        return (await self._rest.call("POST", FINE_TUNES_PATH, Answer[FineTuned], body)).output.finetuned_output
+        return (await self._rest.call("POST", FINE_TUNES_PATH, Response[FineTuned], body)).output.finetuned_output
 
     async def list(self) -> AsyncIterator[Vocabulary]:
         for page in range(1, MAX_PAGES + 1):
             path = f"{FINE_TUNED_PATH}?page_no={page}&page_size={PHRASE_PAGE_SIZE}"
-            made = (await self._rest.call("GET", path, Answer[FineTunedList])).output.finetuned_outputs
+            made = (await self._rest.call("GET", path, Response[FineTunedList])).output.finetuned_outputs
             for one in made:
                 if one.output_type == PHRASE_OUTPUT:
                     yield _from_phrases(one)
@@ -199,10 +199,10 @@ class _Phrases:
         raise _endless("phrase lists")
 
     async def get(self, phrase_id: str) -> Vocabulary:
-        return _from_phrases((await self._rest.call("GET", _path_of(phrase_id), Answer[FineTuned])).output)
+        return _from_phrases((await self._rest.call("GET", _path_of(phrase_id), Response[FineTuned])).output)
 
     async def delete(self, phrase_id: str) -> None:
-        await self._rest.call("DELETE", _path_of(phrase_id), Answer[Nothing])
+        await self._rest.call("DELETE", _path_of(phrase_id), Response[EmptyOutput])
 
 
 def _from_vocabulary(vocabulary_id: str, table: WireVocabulary) -> Vocabulary:
@@ -216,7 +216,7 @@ def _from_vocabulary(vocabulary_id: str, table: WireVocabulary) -> Vocabulary:
     )
 
 
-def _word(entry: Entry) -> HotWord:
+def _word(entry: VocabularyEntry) -> HotWord:
     return HotWord(
         entry.text,
         weight=entry.weight,

@@ -28,7 +28,7 @@ def _info(mode: Mode) -> ModelInfo:
 
 
 def _segmentation(mode: Mode) -> tuple[Segmentation, ...]:
-    if mode.ends_by_itself:
+    if mode.is_single_sentence:
         return ("one sentence",)
     return ("silence",) if "vad_tail" in mode.options else ()
 

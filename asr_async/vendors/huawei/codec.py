@@ -36,7 +36,7 @@ from .errors import VENDOR, error_from_code
 from .models import FRAME_LIMITS, Rasr
 from .wire import ClientMessage, End, ServerMessage, Start, WireResult, WireSegment
 
-__all__ = ["RasrCodec", "describe_round"]
+__all__ = ["RasrCodec", "describe_task"]
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(ServerMessage).decode
@@ -55,7 +55,7 @@ EVENT_NAMES = {
 Events = list[CodecEvent]
 
 
-def describe_round(options: Rasr) -> TaskDescription:
+def describe_task(options: Rasr) -> TaskDescription:
     """Return the facts about one round."""
     min_bytes, max_bytes = FRAME_LIMITS[options.audio.sample_rate]
     return TaskDescription(
@@ -159,7 +159,7 @@ class RasrCodec:
         if name == "EXCEEDED_AUDIO":
             self._cut_off = error_from_code("SIS.0309", name, request_id=self._id_of(message))
             return self._hear_enough()
-        if name is not None and self._options.capability.ends_by_itself:
+        if name is not None and self._options.capability.is_single_sentence:
             return self._hear_enough()
         return [Unrecognised(f"event {message.event!r} in mode {self._options.mode}", raw)]
 
@@ -172,7 +172,7 @@ class RasrCodec:
             return self._fail(VendorError(text, request_id=self._id_of(message), vendor=VENDOR))
         if self._cut_off is not None:
             return self._fail(self._cut_off)
-        is_early = self._lifecycle.state is State.STREAMING and self._options.capability.ends_by_itself
+        is_early = self._lifecycle.state is State.STREAMING and self._options.capability.is_single_sentence
         self._lifecycle.advance(Step.FINISHED_EARLY if is_early else Step.FINISHED)
         return [Finished()]
 

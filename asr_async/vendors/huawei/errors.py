@@ -13,10 +13,10 @@ from email.utils import parsedate_to_datetime
 import msgspec
 
 from ...errors import ASRError, AuthenticationError, RateLimitedError, VendorError
-from ..error_rules import ErrorRule, seconds_to_wait
-from .rest_wire import Refusal
+from ..error_rules import ErrorRule, parse_retry_after
+from .rest_wire import ErrorBody
 
-__all__ = ["CODES", "STALE_TOKEN_CODES", "VENDOR", "error_from_code", "error_from_iam", "error_from_refusal"]
+__all__ = ["CODES", "STALE_TOKEN_CODES", "VENDOR", "error_from_code", "error_from_iam", "error_from_response"]
 
 VENDOR = "huawei"
 
@@ -128,7 +128,7 @@ def _verdict(code: str, message: str, status: int | None) -> ErrorRule:
     return verdict or _UNKNOWN
 
 
-def error_from_refusal(
+def error_from_response(
     status: int, headers: Mapping[str, str], body: bytes, *, signed_at: datetime | None = None
 ) -> ASRError:
     """Make the error for an HTTP answer that refuses: a handshake, or a request.
@@ -148,7 +148,7 @@ def error_from_refusal(
         text,
         request_id=refusal.request_id or headers.get("X-Request-Id"),
         status=status,
-        retry_after=seconds_to_wait(headers),
+        retry_after=parse_retry_after(headers),
     )
 
 
@@ -162,15 +162,15 @@ def error_from_iam(status: int, headers: Mapping[str, str], body: bytes) -> ASRE
         vendor=VENDOR,
         code=refusal.error_code or str(status),
         request_id=headers.get("X-IAM-Trace-Id") or headers.get("X-Request-Id"),
-        retry_after=seconds_to_wait(headers),
+        retry_after=parse_retry_after(headers),
     )
 
 
-def _read_refusal(body: bytes) -> Refusal:
+def _read_refusal(body: bytes) -> ErrorBody:
     try:
-        return msgspec.json.decode(body, type=Refusal)
+        return msgspec.json.decode(body, type=ErrorBody)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        return Refusal()  # a gateway's page of HTML, or nothing: the status has to do
+        return ErrorBody()  # a gateway's page of HTML, or nothing: the status has to do
 
 
 def _about_clock(date: str, signed_at: datetime) -> str:

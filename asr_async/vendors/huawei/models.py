@@ -52,7 +52,7 @@ class Mode(msgspec.Struct, frozen=True, kw_only=True):
     """Longer audio is an error (SIS.0309)."""
     options: frozenset[str]
     """Names of the options that have an effect, beside mode, audio_format and property."""
-    ends_by_itself: bool = False
+    is_single_sentence: bool = False
     """Whether the service stops listening after one sentence."""
     source: str
 
@@ -86,7 +86,7 @@ MODES: dict[str, Mode] = {
             path="rasr/sentence-stream",
             max_audio_s=60,
             options=_ALL | {"vad_head", "vad_tail", "max_seconds"},
-            ends_by_itself=True,
+            is_single_sentence=True,
             source="SIS API reference, single sentence mode, 2021-10; its 60 s: error code page, 2025/26",
         ),
         Mode(

@@ -75,7 +75,7 @@ class TokenTimes(msgspec.Struct, frozen=True, omit_defaults=True):
     issued_at: datetime | None = None
 
 
-class TokenAnswer(msgspec.Struct, frozen=True):
+class TokenResponse(msgspec.Struct, frozen=True):
     """The body of the answer; the token itself is in its header X-Subject-Token."""
 
     token: TokenTimes = TokenTimes()
@@ -110,7 +110,7 @@ class VocabularyList(msgspec.Struct, frozen=True):
 # --- refusals --------------------------------------------------------------------------------------------------------
 
 
-class Refusal(msgspec.Struct, frozen=True, omit_defaults=True):
+class ErrorBody(msgspec.Struct, frozen=True, omit_defaults=True):
     """The body of a refused request, handshake or not; `error_code` is the service's or the gateway's."""
 
     error_code: str | None = None

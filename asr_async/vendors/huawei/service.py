@@ -24,9 +24,9 @@ from ...errors import ASRError, AuthenticationError, ConfigurationError
 from ..codec import TaskDescription
 from ..options import Options
 from ..service import Endpoint, check_endpoint, fingerprint
-from .codec import RasrCodec, describe_round
+from .codec import RasrCodec, describe_task
 from .credentials import Account, Credentials, GivenToken, Keys, from_arguments, from_environment
-from .errors import STALE_TOKEN_CODES, error_from_refusal
+from .errors import STALE_TOKEN_CODES, error_from_response
 from .models import Rasr
 from .signing import sign
 from .tokens import Tokens
@@ -141,7 +141,7 @@ class Huawei:
         Raises:
             ConfigurationError: the options are another vendor's.
         """
-        return describe_round(_checked_options(options))
+        return describe_task(_checked_options(options))
 
     def codec(self, options: Options, *, task_id: str) -> RasrCodec:  # noqa: ARG002 - the server gives the id here
         """Make the codec of one round.
@@ -176,7 +176,7 @@ class Huawei:
             url=url,
             # not signed: a client library may write it in its own way
             headers={**entry.headers, "User-Agent": USER_AGENT},
-            refused=functools.partial(error_from_refusal, signed_at=entry.signed_at),
+            refused=functools.partial(error_from_response, signed_at=entry.signed_at),
             reuse_s=REUSE_S,
             renew=entry.renew,
             account=fingerprint(self._find_project()),
@@ -263,7 +263,7 @@ def _sign(keys: Keys, method: str, url: str, headers: dict[str, str], body: byte
 
 
 def _refusal(answer: HttpResponse, entry: _Entry) -> ASRError:
-    return error_from_refusal(answer.status, answer.headers, answer.body, signed_at=entry.signed_at)
+    return error_from_response(answer.status, answer.headers, answer.body, signed_at=entry.signed_at)
 
 
 def _utc_now() -> datetime:

@@ -19,7 +19,7 @@ from ..._net.network_options import NetworkOptions
 from ...errors import RemoteProtocolError
 from .credentials import Account
 from .errors import VENDOR, error_from_iam
-from .rest_wire import Auth, Domain, Identity, Password, Project, Scope, TokenAnswer, TokenRequest, User
+from .rest_wire import Auth, Domain, Identity, Password, Project, Scope, TokenRequest, TokenResponse, User
 
 __all__ = ["Token", "Tokens"]
 
@@ -112,7 +112,7 @@ class Tokens:
 def _lifetime(body: bytes) -> timedelta:
     """How long the token lasts, by the vendor's clock alone: ours need not agree with it."""
     try:
-        times = msgspec.json.decode(body, type=TokenAnswer).token
+        times = msgspec.json.decode(body, type=TokenResponse).token
         if times.expires_at is not None and times.issued_at is not None:
             return times.expires_at - times.issued_at
     except (msgspec.DecodeError, TypeError):

@@ -26,7 +26,7 @@ from asr_async.hotwords import HotWord, Vocabulary
 from asr_async.vendors.dashscope import rest_wire
 from asr_async.vendors.dashscope.hotwords import hot_word_model, phrase_list, vocabulary_entries
 from asr_async.vendors.dashscope.models import CAPABILITIES, Capability
-from asr_async.vendors.dashscope.rest_wire import Entry
+from asr_async.vendors.dashscope.rest_wire import VocabularyEntry
 
 from ...support import paths
 from ...support.virtual_time import run_virtual
@@ -56,9 +56,9 @@ def gummy(monkeypatch: pytest.MonkeyPatch) -> str:
 def test_a_word_gets_the_usual_weight_and_the_language_of_the_table_where_it_has_none() -> None:
     words: list[HotWord | str] = ["Paraformer", HotWord("语音实验室", weight=5), HotWord("Seediq Bale", language="en")]
     assert vocabulary_entries(words, model=V2, language="zh") == (
-        Entry(text="Paraformer", weight=4, lang="zh"),
-        Entry(text="语音实验室", weight=5, lang="zh"),
-        Entry(text="Seediq Bale", weight=4, lang="en"),
+        VocabularyEntry(text="Paraformer", weight=4, lang="zh"),
+        VocabularyEntry(text="语音实验室", weight=5, lang="zh"),
+        VocabularyEntry(text="Seediq Bale", weight=4, lang="en"),
     )
 
 

@@ -29,8 +29,8 @@ from asr_async.vendors.codec import (
     Started,
     Unrecognised,
 )
-from asr_async.vendors.huawei.codec import RasrCodec, describe_round
-from asr_async.vendors.huawei.errors import CODES, STALE_TOKEN_CODES, error_from_code, error_from_refusal
+from asr_async.vendors.huawei.codec import RasrCodec, describe_task
+from asr_async.vendors.huawei.errors import CODES, STALE_TOKEN_CODES, error_from_code, error_from_response
 from asr_async.vendors.huawei.models import AUDIO_FORMATS, MODES, Rasr
 from asr_async.vendors.huawei.wire import ClientMessage, End, Start
 from asr_async.vendors.segments import MAX_REMEMBERED
@@ -143,7 +143,7 @@ def test_audio_goes_as_it_is_without_a_copy() -> None:
 
 
 def test_a_running_round_takes_no_context_and_defers_no_final() -> None:
-    refusal = describe_round(Rasr()).context_refusal
+    refusal = describe_task(Rasr()).context_refusal
     assert refusal == "context: huawei/continue takes none, nor does another model of Huawei"
     assert not isinstance(started(), ContextCodec | DeferringCodec)
 
@@ -151,7 +151,7 @@ def test_a_running_round_takes_no_context_and_defers_no_final() -> None:
 @pytest.mark.parametrize("audio_format", AUDIO_FORMATS)
 def test_the_limits_of_a_piece_of_audio_follow_from_the_rate(audio_format: str) -> None:
     rate = AUDIO_FORMATS[audio_format].sample_rate
-    description = describe_round(Rasr(audio_format=audio_format, property=f"chinese_{rate // 1000}k_general"))
+    description = describe_task(Rasr(audio_format=audio_format, property=f"chinese_{rate // 1000}k_general"))
     assert description.audio_format == AUDIO_FORMATS[audio_format]
     limits = description.min_frame_bytes, description.max_frame_bytes
     assert limits == {8_000: (160, 32_768), 16_000: (320, 65_536)}[rate]
@@ -557,7 +557,7 @@ def test_every_code_of_the_table_makes_a_one_line_error() -> None:
 
 def refusal(code: str, message: str, status: int = 401, **headers: str) -> ASRError:
     body = json.dumps({"error_msg": message, "error_code": code}).encode()
-    return error_from_refusal(status, {name.replace("_", "-"): value for name, value in headers.items()}, body)
+    return error_from_response(status, {name.replace("_", "-"): value for name, value in headers.items()}, body)
 
 
 def test_a_wrong_signature_is_refused_with_status_code_and_text() -> None:
@@ -586,17 +586,17 @@ def test_a_throttled_handshake_says_how_long_to_wait_where_the_vendor_does() -> 
     limited = refusal("APIGW.0308", "The throttling threshold has been reached", 429, Retry_After="3")
     assert isinstance(limited, RateLimitedError)
     assert limited.retry_after == 3.0
-    bare = error_from_refusal(429, {}, b"")
+    bare = error_from_response(429, {}, b"")
     assert isinstance(bare, RateLimitedError)
     assert bare.retry_after is None
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"\xff\xfe", b"[]", b'{"error_code": null}'])
 def test_a_refused_handshake_without_a_readable_body_is_judged_by_its_status(body: bytes) -> None:
-    assert isinstance(error_from_refusal(401, {}, body), AuthenticationError)
-    assert isinstance(error_from_refusal(403, {}, body), AuthenticationError)
-    assert error_from_refusal(503, {}, body).retryable
-    missing = error_from_refusal(404, {}, body)
+    assert isinstance(error_from_response(401, {}, body), AuthenticationError)
+    assert isinstance(error_from_response(403, {}, body), AuthenticationError)
+    assert error_from_response(503, {}, body).retryable
+    missing = error_from_response(404, {}, body)
     assert not missing.retryable
     assert str(missing) == (
         "HTTP 404: the request was refused: check the endpoint, the region and the project id (code 404)"

@@ -170,7 +170,7 @@ def test_options_do_not_change_after_they_were_made() -> None:
 
 
 def test_each_mode_has_its_path_and_its_longest_audio() -> None:
-    assert {row.name: (row.path, row.max_audio_s, row.ends_by_itself) for row in MODES.values()} == {
+    assert {row.name: (row.path, row.max_audio_s, row.is_single_sentence) for row in MODES.values()} == {
         "continue": ("rasr/continue-stream", 18_000, False),
         "sentence": ("rasr/sentence-stream", 60, True),
         "short": ("rasr/short-stream", 60, False),
