@@ -124,7 +124,8 @@ class AudioFile:
     def _not_wav(self, reason: str) -> str:
         if reason == "unknown format: 3":
             return f"{self.path} has floating-point samples, but only 16-bit samples are supported: {self._advice()}"
-        if reason == "unknown format: 65534":
+        # the second text is that of CPython 3.12 and newer, which read extensible files with plain samples
+        if reason == "unknown format: 65534" or reason.startswith("unknown extended format"):
             return f"{self.path} is an extensible WAV (more than 16 bits or several channels): {self._advice()}"
         if reason.startswith("unknown format"):
             return f"{self.path} is a compressed WAV ({reason}): {self._advice()}"

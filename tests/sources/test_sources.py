@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import struct
+import sys
+import uuid
 import wave
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
@@ -31,9 +33,18 @@ def write_wav(path: Path, *, rate: int = 16_000, width: int = 2, channels: int =
     return path
 
 
-def riff(format_tag: int, bits: int, data: bytes, *, data_size: int | None = None) -> bytes:
+EXTENSIBLE = 0xFFFE
+PCM_SUBFORMAT = uuid.UUID("00000001-0000-0010-8000-00aa00389b71")
+FLOAT_SUBFORMAT = uuid.UUID("00000003-0000-0010-8000-00aa00389b71")
+
+
+def riff(
+    format_tag: int, bits: int, data: bytes, *, data_size: int | None = None, subformat: uuid.UUID = PCM_SUBFORMAT
+) -> bytes:
     """Return a WAV file of a kind that the standard library cannot write."""
     fmt = struct.pack("<HHIIHH", format_tag, 1, 16_000, 16_000 * bits // 8, bits // 8, bits)
+    if format_tag == EXTENSIBLE:
+        fmt += struct.pack("<HHI", 22, bits, 0) + subformat.bytes_le
     size = len(data) if data_size is None else data_size
     chunks = b"WAVEfmt " + struct.pack("<I", len(fmt)) + fmt + b"data" + struct.pack("<I", size) + data
     return b"RIFF" + struct.pack("<I", min(len(chunks), 0xFFFFFFFF)) + chunks
@@ -95,19 +106,19 @@ async def refusal(path: Path, expected: AudioFormat = PCM16K) -> str:
 
 async def test_a_file_of_another_format_is_refused_with_advice(tmp_path: Path) -> None:
     fix = "convert it with: ffmpeg -i {} -ar 16000 -ac 1 -c:a pcm_s16le converted.wav"
+    deep = f"has 24-bit samples, but only 16-bit samples are supported: {fix}"
+    # since CPython 3.12 the standard library reads extensible files with plain samples
+    extensible = f"is an extensible WAV (more than 16 bits or several channels): {fix}"
     cases: list[tuple[str, bytes | dict[str, Any], str]] = [
         ("empty.wav", b"", "is empty"),
         ("song.wav", b"ID3" + b"\0" * 100, f"is not a WAV file: {fix}"),
         ("cut.wav", b"RIFF", f"is not a WAV file: {fix}"),
         ("rate.wav", {"rate": 44_100}, f"has 44100 Hz, but the options declare sample_rate=16000: {fix}"),
         ("stereo.wav", {"channels": 2}, f"has 2 channels, but only mono is supported: {fix}"),
-        ("deep.wav", {"width": 3}, f"has 24-bit samples, but only 16-bit samples are supported: {fix}"),
+        ("deep.wav", {"width": 3}, deep),
         ("float.wav", riff(3, 32, TONE), f"has floating-point samples, but only 16-bit samples are supported: {fix}"),
-        (
-            "deep_extensible.wav",
-            riff(0xFFFE, 24, TONE),
-            f"is an extensible WAV (more than 16 bits or several channels): {fix}",
-        ),
+        ("deep_extensible.wav", riff(EXTENSIBLE, 24, TONE), extensible if sys.version_info < (3, 12) else deep),
+        ("float_extensible.wav", riff(EXTENSIBLE, 32, TONE, subformat=FLOAT_SUBFORMAT), extensible),
         ("ulaw.wav", riff(7, 8, TONE), f"is a compressed WAV (unknown format: 7): {fix}"),
         ("silent.wav", riff(1, 16, b""), "has no samples"),
     ]

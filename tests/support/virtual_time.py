@@ -48,6 +48,14 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         future.add_done_callback(self._on_executor_done)
         return future
 
+    async def shutdown_default_executor(self, _timeout: float | None = None) -> None:
+        """Wait for the executor's threads; the clock stands still, so a timeout of virtual time would never expire."""
+        self._in_executor += 1
+        try:
+            await super().shutdown_default_executor()
+        finally:
+            self._in_executor -= 1
+
     def _on_executor_done(self, _future: asyncio.Future[Any]) -> None:
         self._in_executor -= 1
 
