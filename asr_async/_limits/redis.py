@@ -300,7 +300,7 @@ class RedisRateLimiter(RateLimiter):
 @functools.cache
 def _source(script: _Script) -> str:
     """Return the text of a script. The files are read once, when the first client with shared limits is made."""
-    folder = importlib.resources.files(__package__)
+    folder = importlib.resources.files(__name__.rpartition(".")[0])
     return "\n".join(folder.joinpath(f"{name}.lua").read_text(encoding="utf-8") for name in script)
 
 
