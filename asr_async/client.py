@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal, Self, TypeVar
 
 import msgspec
 
+from ._connection.member import choose_member
 from ._connection.pool import ConnectionPool
 from ._limits.limiter import Limiter
 from ._net.network_options import NetworkOptions
@@ -145,8 +146,8 @@ class Client:
         """
         self.session(options)  # refuses what a session would
         assert self._connections is not None  # noqa: S101 - `session` asked
-        admit = self._limiter.session_permit(options).wait_to_connect
-        await self._connections.warm(functools.partial(self._service.resolve, options), admit)
+        choose = functools.partial(choose_member, self._service, options)
+        await self._connections.warm(choose, self._limiter.session_permit().wait_to_connect)
 
     @property
     def vocabularies(self) -> Vocabularies:

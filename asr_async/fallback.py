@@ -1,9 +1,10 @@
-"""Several services as one: when one is down, the next has the audio.
+"""Several services used as one: when one is down, the next one gets the audio.
 
-A `Fallback` is a service like any other: it says whom to call, and the session does it. What makes it more is its
-`Endpoint.choice`: the session's links tell it how their connections go, a `CircuitBreaker` for each member says who is
-left alone, and a connection that is lost, or not to be had, is replaced by another member's through the same replay and
-rotation as ever. It does not know sockets, audio or results.
+A `Fallback` is a service that chooses a member for each connection (`ServiceOfMembers`). The session records how each
+connection goes, a circuit breaker for each member decides which ones are tried, and a connection that is lost or cannot
+be opened is replaced by one to another member, by the same replay and rotation as any other connection.
+
+Does not know sockets, audio or results.
 """
 
 from __future__ import annotations
@@ -37,76 +38,80 @@ from .vendors.service import with_network
 
 if TYPE_CHECKING:
     from ._net.network_options import NetworkOptions
-    from .vendors.service import Endpoint, Service, Vocabularies
+    from .vendors.service import Endpoint, MemberChoice, Service, Vocabularies
 
 __all__ = ["Difference", "Fallback"]
 
 logger: logging.Logger = logging.getLogger("asr_async")
 
 CREDENTIALS_S = 5.0
-"""How long a member may look for its credentials (a token of IAM): less than `Timeouts.connect`, which others need."""
+"""The time that a member has to get its credentials (an IAM token): less than `Timeouts.connect`, so that there is time
+left for the next member."""
 
 SOONEST_RETURN_S = 1.0
 RETURN_SPREAD = 1.5
-"""Many sessions that lost a member together do not come back together: each waits up to so many times as long."""
+"""The wait before a return is multiplied by a random factor of up to this, so that sessions that left a member together
+do not return together."""
 
 
 class Difference(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that the first member can do and a later one cannot."""
+    """A feature of the first member that a later one lacks."""
 
     member: str
-    """Who cannot."""
+    """The member that lacks it."""
     feature: str
     """A field of `ModelInfo`: "translation", "emotion", "context", ..."""
     values: tuple[str | int, ...] = ()
-    """Which of it: languages, ways to cut a sentence; of `max_audio_s`, how much the later one takes."""
+    """The values that are missing: languages, ways to cut a sentence; for `max_audio_s`, the limit of the member."""
 
     def __str__(self) -> str:
-        what = f" {', '.join(map(str, self.values))}" if self.values else ""
-        return f"{self.member}: {self.feature}{what}"
+        values = f" {', '.join(map(str, self.values))}" if self.values else ""
+        return f"{self.member}: {self.feature}{values}"
 
 
 class Fallback:
-    """Several services, the best first: `connect(fallback.options, service=fallback)`, or `Client(fallback)`.
+    """Several services, the preferred one first: `connect(fallback.options, service=fallback)`, or `Client(fallback)`.
 
     A session begins with the first member that answers. When a member is down, the audio that no final result covers
-    goes to the next one, on the same line of time and segments. When a better one answers again, the session returns to
-    it at the end of a segment. What is known of the members' health is shared by all sessions of this object.
+    goes to the next one; times and segments continue. When a preferred member answers again, the session returns to it
+    at the end of a segment. All sessions of this object share what is known about the members' health.
 
-    A member that cannot be reached or that refuses (its key too) is left alone for a second, and twice as long each
-    time, up to `cooldown_s`; ten times that for an error that trying again does not mend. One whose connection is lost
-    is asked again first, as `Retry` says; the third loss in a row without a final result means that it is down. An
-    error in mid-stream that is about what was sent (an audio that cannot be decoded) is raised as ever.
+    A member that cannot be reached or that refuses (its key included) is not tried for a second, and for twice as long
+    after each further failure, up to `cooldown_s`; ten times as long after an error that a retry does not solve. A
+    member whose connection is lost is tried again first, as `Retry` says; the third loss in a row without a final
+    result means that it is down. An error during the stream that is about the audio itself (it cannot be decoded) is
+    raised as without a fallback.
 
-    Members declare the same audio, all or none have `manual_commit`, and all or none stop after one sentence. What else
-    a later one cannot do is in `differences`, and goes on without: `update_context` is kept for those that take it.
+    All members declare the same audio, all or none have `manual_commit`, and all or none stop after one sentence.
+    `differences` lists what else a later member lacks; sessions continue without it. `update_context` is kept for the
+    members that take a context.
 
     Args:
         members: pairs of a service and the options for it, such as `(DashScope(), Paraformer())`.
-        cooldown_s: the longest time that a member is left alone before one session tries it again.
+        cooldown_s: the longest time before a member that is down is tried again by one session.
 
     Raises:
-        ConfigurationError: no members, or such as cannot stand in for each other.
+        ConfigurationError: no members, or members that cannot replace each other.
     """
 
     def __init__(self, members: Sequence[tuple[Service, Options]], *, cooldown_s: float = 30.0) -> None:
         self._members = _checked_members(members, cooldown_s)
-        self._roster = _Roster(self._members)
-        # one for each client that is open
+        self._chooser = _Members(self._members)
+        # one for each open client
         self._entered: list[AsyncExitStack] = []
-        self._has_told = False
+        self._has_logged_differences = False
 
     def __repr__(self) -> str:
         return f"<Fallback {', then '.join(map(repr, self._members))}>"
 
     @property
     def options(self) -> Options:
-        """The first member's: what the sessions are made with."""
+        """The options of the first member, which sessions are made with."""
         return self._members[0].options
 
     @property
     def differences(self) -> tuple[Difference, ...]:
-        """What the first member can do and a later one cannot, as far as `models()` has both."""
+        """The features of the first member that later ones lack, for the models that `models()` lists."""
         first = model_info(self.options)
         return tuple(
             Difference(member=member.name, feature=feature, values=values)
@@ -120,10 +125,10 @@ class Fallback:
             for service in {id(member.service): member.service for member in self._members}.values():
                 await stack.enter_async_context(service)
             self._entered.append(stack.pop_all())
-        if not self._has_told:
-            self._has_told = True
+        if not self._has_logged_differences:
+            self._has_logged_differences = True
             for difference in self.differences:
-                logger.info("%r: what the first can do and a later one cannot: %s", self, difference)
+                logger.info("%r: a later member lacks a feature of the first: %s", self, difference)
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
@@ -158,50 +163,62 @@ class Fallback:
         fallback = copy.copy(self)
         members = tuple(member.with_service(services[id(member.service)]) for member in self._members)
         fallback._members = members  # noqa: SLF001 - of this class
-        fallback._roster = _Roster(members)  # noqa: SLF001
+        fallback._chooser = _Members(members)  # noqa: SLF001
         fallback._entered = []  # noqa: SLF001
         return fallback
 
     @property
     def vocabularies(self) -> Vocabularies:
-        """None: tables are a vendor's.
+        """Not available: hot-word tables belong to one vendor's account.
 
         Raises:
             ConfigurationError: always.
         """
-        raise ConfigurationError("Fallback keeps no hot-word tables: they are a vendor's, as of DashScope(...)")
+        raise ConfigurationError(
+            "Fallback keeps no hot-word tables: use the vendor's own service, such as DashScope(...)"
+        )
 
-    async def resolve(self, options: Options) -> Endpoint:
-        """Say where to connect: the first member that is not left alone, else the one that failed longest ago.
+    async def choose(self, options: Options) -> MemberChoice:
+        """Choose the member for a new connection.
+
+        It is the first whose circuit breaker allows an attempt, else the one that failed longest ago.
 
         Raises:
             ASRError: no member has credentials.
             ConfigurationError: the options are not this object's.
         """
         self._refuse_others(options)
-        return await self._roster.choose({})
+        return await self._chooser.choose({})
+
+    async def resolve(self, options: Options) -> Endpoint:
+        """Return the endpoint of the member that `choose` chooses.
+
+        Raises:
+            ASRError: as `choose`.
+        """
+        return (await self.choose(options)).endpoint
 
     def _refuse_others(self, options: Options) -> None:
         if options != self.options:
             raise ConfigurationError(
-                f"{type(options).__name__}: a Fallback has the options of its members; make sessions of it with "
+                f"{type(options).__name__}: a Fallback has the options of its members; make its sessions with "
                 "fallback.options"
             )
 
 
 class _Member:
-    """A service, the options for it, and its health."""
+    """A service with the options for it and its circuit breaker."""
 
     def __init__(self, rank: int, service: Service, options: Options, *, cooldown_s: float) -> None:
         self.rank = rank
         self.service = service
         self.options = options
+        self.description = service.describe(options)
         self.name = f"{service!r} {options.model}"
-        self.circuit = CircuitBreaker(cooldown_s)
+        self.breaker = CircuitBreaker(cooldown_s)
         self.rotation_s = rotation_s(Retry(), options)
         info = model_info(options)
         self.stops_after_one_sentence = info is not None and info.segmentation == ("one sentence",)
-        self.description = service.describe(options)
 
     def with_service(self, service: Service) -> _Member:
         """Return this member with another service and the same health."""
@@ -210,65 +227,77 @@ class _Member:
         return member
 
     def __repr__(self) -> str:
-        return self.name if self.circuit.is_closed else f"{self.name} (down)"
+        return self.name if self.breaker.is_closed else f"{self.name} (down)"
 
     def codec(self, *, task_id: str) -> Codec:
         return self.service.codec(self.options, task_id=task_id)
 
+    async def resolve(self) -> Endpoint:
+        try:
+            async with asyncio.timeout(CREDENTIALS_S) as limit:
+                return await self.service.resolve(self.options)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            raise DeadlineError(f"no credentials within {CREDENTIALS_S:g} s", retryable=True) from None
 
-class _Roster:
-    """The members, the best first, and who of them is to be asked now."""
+
+class _Members:
+    """All members, the preferred one first, and the decision which one is tried next."""
 
     def __init__(self, members: tuple[_Member, ...]) -> None:
         self._members = members
 
-    async def choose(self, refusals: dict[_Member, ASRError]) -> Endpoint:
-        """The target of the next member that has not refused yet.
+    async def choose(self, refusals: dict[_Member, ASRError]) -> _Choice:
+        """Choose the next member that has not refused yet.
 
         Raises:
-            ASRError: all have; see `Choice.following`.
+            ASRError: all have; see `MemberChoice.next_member`.
         """
-        while (member := self._best_but(refusals)) is not None:
-            choice = _Choice(self, member, refusals)
+        while (member := self._next(refusals)) is not None:
             try:
-                return await choice.again()
+                return _Choice(self, member, refusals, await member.resolve())
             except ASRError as error:
-                choice.refused(error)
-        raise _one_for_all(refusals)
+                refusals[member] = error
+                _record_failure(member, error, task_was_open=False)
+        raise _combined_refusal(refusals)
 
-    def better_in_s(self, than: _Member) -> float | None:
-        """When to look for a better member; None where there is none, or no place to change over."""
-        if than.rank == 0 or than.stops_after_one_sentence or than.options.audio.bytes_per_second is None:
+    def preferred_in_s(self, current: _Member) -> float | None:
+        """Return the wait before a member preferred to the current one is tried; None if a change is not possible."""
+        if current.rank == 0 or current.stops_after_one_sentence or current.options.audio.bytes_per_second is None:
             return None
-        soonest_s = min(better.circuit.retry_in_s(_now()) for better in self._members[: than.rank])
+        soonest_s = min(preferred.breaker.retry_in_s(_now()) for preferred in self._members[: current.rank])
         return max(SOONEST_RETURN_S, soonest_s) * random.uniform(1.0, RETURN_SPREAD)  # noqa: S311
 
-    def has_another_up(self, than: _Member) -> bool:
-        """Whether a member is there that is not left alone."""
+    def has_alternative(self, current: _Member) -> bool:
+        """Return True if the circuit breaker of another member is not open."""
         now = _now()
-        return any(member is not than and not member.circuit.is_open(now) for member in self._members)
+        return any(member is not current and not member.breaker.is_open(now) for member in self._members)
 
-    def _best_but(self, tried: dict[_Member, ASRError]) -> _Member | None:
-        left = [member for member in self._members if member not in tried]
+    def _next(self, refusals: dict[_Member, ASRError]) -> _Member | None:
+        remaining = [member for member in self._members if member not in refusals]
         now = _now()
-        for member in left:
-            if member.circuit.allow(now):
+        for member in remaining:
+            if member.breaker.allow(now):
                 return member
-        return min(left, key=lambda member: member.circuit.failed_at, default=None)
+        return min(remaining, key=lambda member: member.breaker.failed_at, default=None)
 
 
 class _Choice:
-    """A member, chosen for a connection after others had refused it; see `vendors.service.Choice`."""
+    """A member that was chosen for a connection, after others had refused it; see `MemberChoice`."""
 
-    def __init__(self, roster: _Roster, member: _Member, refusals: dict[_Member, ASRError]) -> None:
-        self._roster = roster
+    def __init__(
+        self, members: _Members, member: _Member, refusals: dict[_Member, ASRError], endpoint: Endpoint
+    ) -> None:
+        self._members = members
         self._member = member
         self._refusals = refusals
+        self.endpoint = endpoint
         self.name = member.name
         self.rank = member.rank
         self.options = member.options
-        self.rotation_s = member.rotation_s
         self.description = member.description
+        self.rotation_s = member.rotation_s
 
     def __repr__(self) -> str:
         return f"<Choice {self._member!r}>"
@@ -276,47 +305,41 @@ class _Choice:
     def codec(self, *, task_id: str) -> Codec:
         return self._member.codec(task_id=task_id)
 
-    async def again(self) -> Endpoint:
-        try:
-            async with asyncio.timeout(CREDENTIALS_S) as limit:
-                target = await self._member.service.resolve(self._member.options)
-        except TimeoutError:
-            if not limit.expired():
-                raise
-            raise DeadlineError(f"no credentials within {CREDENTIALS_S:g} s", retryable=True) from None
-        return msgspec.structs.replace(target, choice=self)
+    async def refresh(self) -> _Choice:
+        return _Choice(self._members, self._member, self._refusals, await self._member.resolve())
 
-    async def following(self) -> Endpoint:
-        return await self._roster.choose(self._refusals)
+    async def next_member(self) -> _Choice:
+        return await self._members.choose(self._refusals)
 
-    def better_in_s(self) -> float | None:
-        return self._roster.better_in_s(self._member)
+    def preferred_in_s(self) -> float | None:
+        return self._members.preferred_in_s(self._member)
 
-    def refused(self, error: ASRError) -> None:
+    def record_refusal(self, error: ASRError) -> None:
         self._refusals[self._member] = error
-        self._blame(error, was_open=False)
+        _record_failure(self._member, error, task_was_open=False)
 
-    def lost(self, error: ASRError) -> bool:
-        if not (error.retryable or isinstance(error, _ABOUT_THE_CONNECTION)):
+    def record_loss(self, error: ASRError) -> bool:
+        if not (error.retryable or isinstance(error, _CONNECTION_ERRORS)):
             return False
-        self._blame(error, was_open=True)
-        return self._member.circuit.is_open(_now()) and self._roster.has_another_up(self._member)
+        _record_failure(self._member, error, task_was_open=True)
+        return self._member.breaker.is_open(_now()) and self._members.has_alternative(self._member)
 
-    def proved(self) -> None:
-        if not self._member.circuit.is_closed:
-            logger.info("%s recognises again", self.name)
-        self._member.circuit.record_success()
-
-    def _blame(self, error: ASRError, *, was_open: bool) -> None:
-        circuit = self._member.circuit
-        circuit.record_failure(_now(), error, task_was_open=was_open)
-        if not circuit.is_closed:
-            level = logging.INFO if error.retryable else logging.WARNING  # a wrong key should not go unnoticed
-            logger.log(level, "%s is left alone for %g s after: %s", self.name, circuit.open_for_s, error)
+    def record_final(self) -> None:
+        if not self._member.breaker.is_closed:
+            logger.info("%s gives results again", self.name)
+        self._member.breaker.record_success()
 
 
-_ABOUT_THE_CONNECTION = (AuthenticationError, ConnectionLostError, DeadlineError, RemoteProtocolError)
-"""What says nothing about the audio, so that another member may do better also where the same one would not."""
+def _record_failure(member: _Member, error: ASRError, *, task_was_open: bool) -> None:
+    breaker = member.breaker
+    breaker.record_failure(_now(), error, task_was_open=task_was_open)
+    if not breaker.is_closed:
+        level = logging.INFO if error.retryable else logging.WARNING  # a wrong key should not go unnoticed
+        logger.log(level, "%s is not tried for %g s after: %s", member.name, breaker.open_for_s, error)
+
+
+_CONNECTION_ERRORS = (AuthenticationError, ConnectionLostError, DeadlineError, RemoteProtocolError)
+"""Errors that are not about the audio: another member may succeed even if the same one would fail again."""
 
 
 def _checked_members(pairs: Any, cooldown_s: float) -> tuple[_Member, ...]:
@@ -326,7 +349,7 @@ def _checked_members(pairs: Any, cooldown_s: float) -> tuple[_Member, ...]:
         raise ConfigurationError("Fallback: give a list of (service, options), such as [(DashScope(), Paraformer())]")
     members = tuple(_checked_member(rank, pair, cooldown_s) for rank, pair in enumerate(pairs))
     for member in members[1:]:
-        _check_that_it_can_stand_in(members[0], member)
+        _check_interchangeable(members[0], member)
     return members
 
 
@@ -344,16 +367,16 @@ def _checked_member(rank: int, pair: Any, cooldown_s: float) -> _Member:
             raise ConfigurationError(f"{where} is not a pair of a service and options")
 
 
-def _check_that_it_can_stand_in(first: _Member, other: _Member) -> None:
+def _check_interchangeable(first: _Member, other: _Member) -> None:
     ours, theirs = first.options.audio, other.options.audio
     if ours != theirs:
         raise ConfigurationError(
-            f"Fallback: {first.name} is told {ours.encoding} at {ours.sample_rate} Hz, {other.name} {theirs.encoding} "
-            f"at {theirs.sample_rate} Hz: one source goes to both, so declare the same"
+            f"Fallback: {first.name} declares {ours.encoding} at {ours.sample_rate} Hz, {other.name} {theirs.encoding} "
+            f"at {theirs.sample_rate} Hz: both get the same source, so declare the same format"
         )
     if first.description.takes_commits != other.description.takes_commits:
         raise ConfigurationError(
-            f"Fallback: manual_commit differs between {first.name} and {other.name}: commit() must mean the same to all"
+            f"Fallback: manual_commit differs between {first.name} and {other.name}: set it for all or none"
         )
     if first.stops_after_one_sentence != other.stops_after_one_sentence:
         one, many = (first, other) if first.stops_after_one_sentence else (other, first)
@@ -362,11 +385,11 @@ def _check_that_it_can_stand_in(first: _Member, other: _Member) -> None:
         )
 
 
-def _one_for_all(refusals: dict[_Member, ASRError]) -> ASRError:
-    """The last error that is worth another attempt, else the last, with the words of all."""
+def _combined_refusal(refusals: dict[_Member, ASRError]) -> ASRError:
+    """Return the last retryable error, else the last one, with the texts of all."""
     *others, (member, chosen) = sorted(refusals.items(), key=lambda refusal: refusal[1].retryable)
-    told = [f"{other.name}: {error}" for other, error in others]
-    chosen.message = "; ".join([*told, f"{member.name}: {chosen.message}"])
+    texts = [f"{other.name}: {error}" for other, error in others]
+    chosen.message = "; ".join([*texts, f"{member.name}: {chosen.message}"])
     return chosen
 
 

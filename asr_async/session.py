@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from ._limits.limiter import Limiter
     from .audio import AudioBytes
     from .config import Timeouts
-    from .vendors.codec import CodecEvent, Message
+    from .vendors.codec import CodecEvent, Ending, Message
     from .vendors.options import ContextMessage, Options
     from .vendors.service import Service
 
@@ -79,8 +79,9 @@ class Session:
         self._options = options
         self._timeouts = timeouts
         self._connections = connections
-        self._permit = limiter.session_permit(options)
-        dialer = Connector(service, options, timeouts, connections, self._permit)
+        self._permit = limiter.session_permit()
+        dialer = Connector(service, options, timeouts=timeouts, pool=connections, permit=self._permit)
+        self._ending: Ending | None = None
         self._dialer = dialer
         self._retry = retry
         description = dialer.description
@@ -307,7 +308,7 @@ class Session:
     def _begin_on(self, link: RecognitionTask) -> None:
         """There is a connection to send on, the first one or another in its place."""
         run = self._run
-        for event in link.opening:
+        for event in link.opening_events:
             self._delivery.take(link, event)
         run.go_up()
         self._feed.go_on()
@@ -338,13 +339,13 @@ class Session:
     async def _receive_until_lost(self, link: RecognitionTask) -> ASRError | None:
         """Read a connection until it fails, and say how; None when the session has ended, or the connection retired."""
         try:
-            ending = await link.listen(functools.partial(self._delivery.take, link))
+            await link.listen(functools.partial(self._delivery.take, link))
         except ASRError as error:
             return error
-        match ending:
+        match self._ending:
             case Failed():
-                return ending.error
-            case NoSpeech():
+                return self._ending.error
+            case NoSpeech() as ending:
                 return self._hear_nothing(link, ending)
             case Finished() if link is not self._run.retiring:
                 self._run.is_confirmed = not self._run.ended.is_set()
@@ -362,6 +363,7 @@ class Session:
     def _take_word_on_task(self, link: RecognitionTask, event: CodecEvent) -> None:
         """See to what the vendor says about the task itself."""
         if type(event) in ENDINGS:
+            self._ending = cast("Ending", event)
             if link is self._link:  # and not one that retires
                 self._run.go_down()
         elif isinstance(event, InputClosed):
@@ -524,7 +526,7 @@ class Session:
             has_room = link.send_audio(silence)
             self._meter.sent_silence(len(silence))
             if not has_room:
-                await link.wait_for_room()
+                await link.drain()
         except (ConnectionLostError, DeadlineError) as error:
             self._let_receiver_speak_first(link, error)
 

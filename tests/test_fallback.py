@@ -249,7 +249,7 @@ def test_a_wrong_key_of_the_first_is_no_reason_to_wait_and_is_told_and_not_tried
 
     with caplog.at_level(logging.WARNING, "asr_async"):
         run_virtual(scenario)
-    assert "paraformer-realtime-v2 is left alone for 300 s after: no such key: check the key" in caplog.text
+    assert "paraformer-realtime-v2 is not tried for 300 s after: no such key: check the key" in caplog.text
 
 
 async def test_without_a_key_in_the_environment_the_second_answers(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -528,14 +528,13 @@ async def test_a_connection_that_waits_is_used_by_its_own_member_only() -> None:
             for _ in range(3):
                 async with client.session(fallback.options) as session:
                     assert session._link is not None
-                    ports.append(session._link._transport.local_address)
+                    ports.append(session._link._connection.local_address)
                     assert [r.text async for r in session.stream([SECOND], pace=None) if r.is_final] == [
                         "Good morning."
                     ]
                 if len(ports) == 2:
-                    choice = (await fallback.resolve(fallback.options)).choice
-                    assert choice is not None
-                    choice.refused(AuthenticationError("no"))
+                    choice = await fallback.choose(fallback.options)
+                    choice.record_refusal(AuthenticationError("no"))
     assert ports[0] == ports[1]
     assert ports[2] != ports[0], "that one was opened with the first member's key"
 
@@ -543,13 +542,10 @@ async def test_a_connection_that_waits_is_used_by_its_own_member_only() -> None:
 async def test_a_member_has_the_age_limit_of_its_own_model() -> None:
     async with at(HuaweiVendor()) as there:
         fallback = Fallback([(DashScope("key", endpoint="ws://127.0.0.1:1/"), Paraformer()), (huawei(there), Rasr())])
-        target = await fallback.resolve(fallback.options)
-        assert target.choice is not None
-        assert target.choice.rotation_s is None
-        target.choice.refused(LOST)
-        following = (await target.choice.following()).choice
-        assert following is not None
-        assert following.rotation_s == 5 * 3_600 - 300
+        choice = await fallback.choose(fallback.options)
+        assert choice.rotation_s is None
+        choice.record_refusal(LOST)
+        assert (await choice.next_member()).rotation_s == 5 * 3_600 - 300
 
 
 async def test_the_embedded_recogniser_can_stand_in_and_is_started_once_for_all_its_members() -> None:
@@ -606,7 +602,7 @@ async def test_what_the_first_can_do_and_a_later_one_cannot_is_data_and_a_line_i
         for _ in range(2):
             async with fallback:
                 pass
-    assert caplog.text.count(f"a later one cannot: {name}: translation en, ja, ko, zh") == 1
+    assert caplog.text.count(f"a later member lacks a feature of the first: {name}: translation en, ja, ko, zh") == 1
 
 
 def test_what_a_model_has_or_has_not_is_named_without_values() -> None:
@@ -637,15 +633,15 @@ def test_members_that_are_the_same_differ_in_nothing() -> None:
         ),
         (
             [(DashScope(), Paraformer()), (Huawei(), Rasr(audio_format="ulaw16k8bit"))],
-            r"paraformer-realtime-v2 is told pcm at 16000 Hz, <Huawei .*> huawei/continue ulaw at 16000 Hz: one source",
+            r"paraformer-realtime-v2 declares pcm at 16000 Hz, <Huawei .*> huawei/continue ulaw at 16000 Hz: both",
         ),
         (
             [(DashScope(), Paraformer()), (DashScope(), Paraformer(sample_rate=8_000))],
-            r"pcm at 16000 Hz, .* pcm at 8000 Hz: one source goes to both, so declare the same",
+            r"pcm at 16000 Hz, .* pcm at 8000 Hz: both get the same source, so declare the same",
         ),
         (
             [(DashScope(), QwenRealtime(manual_commit=True)), (DashScope(), QwenRealtime())],
-            r"manual_commit differs between .*: commit\(\) must mean the same to all",
+            r"manual_commit differs between .*: set it for all or none",
         ),
         (
             [(DashScope(), Paraformer()), (Huawei(), Rasr(mode="sentence"))],
@@ -671,13 +667,13 @@ async def test_other_options_than_its_own_are_refused() -> None:
     fallback = Fallback([(DashScope("key"), Paraformer())])
     async with Client(fallback) as client:
         client.session(Paraformer())
-        with pytest.raises(ConfigurationError, match=r"FunASR: .* make sessions of it with fallback.options"):
+        with pytest.raises(ConfigurationError, match=r"FunASR: .* make its sessions with fallback.options"):
             client.session(FunASR())
 
 
 async def test_it_keeps_no_tables() -> None:
     async with Client(Fallback([(DashScope("key"), Paraformer())])) as client:
-        with pytest.raises(ConfigurationError, match="Fallback keeps no hot-word tables: they are a vendor's"):
+        with pytest.raises(ConfigurationError, match="Fallback keeps no hot-word tables: use the vendor's own service"):
             _ = client.vocabularies
 
 
@@ -704,7 +700,7 @@ async def test_a_service_of_somebody_else_needs_nothing_new() -> None:
 
         async def resolve(self, options: Any) -> Endpoint:
             target = await self._service.resolve(options)
-            return Endpoint(url=target.url, headers=target.headers, refused=lambda *_: ASRError("closed"))
+            return Endpoint(url=target.url, headers=target.headers, handshake_error=lambda *_: ASRError("closed"))
 
     first, second = Vendor(), Vendor()
     first.refusal = DOWN

@@ -1,6 +1,6 @@
-"""How a session comes by a connection: find out where to, connect or take one that waits, open the task.
+"""The way of a session to a vendor task: choose the member, connect or take an idle connection, start the task.
 
-It does not know audio, results or recovery: each call opens one link, or says in an error why not.
+Does not know audio, results or reconnection: each call opens one task, or raises the reason why it cannot.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import logging
 import uuid
 from typing import TYPE_CHECKING
 
-from ..errors import ASRError, AuthenticationError, ConnectionLostError, DeadlineError
+from ..errors import ASRError, ConnectionLostError, DeadlineError
+from .member import choose_member, with_fresh_credentials
 from .task import RecognitionTask
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from .._net.websocket import WebSocket
     from ..config import Timeouts
     from ..vendors.options import Options
-    from ..vendors.service import Endpoint, Service
+    from ..vendors.service import MemberChoice, Service
     from .pool import ConnectionPool
 
 __all__ = ["Connector"]
@@ -30,20 +31,20 @@ logger = logging.getLogger("asr_async")
 
 
 class Connector:
-    """Opens the links of one session."""
+    """Opens the vendor tasks of one session."""
 
-    __slots__ = ("_connections", "_permit", "_service", "description", "options", "timeouts")
+    __slots__ = ("_permit", "_pool", "_service", "description", "options", "timeouts")
 
     def __init__(
-        self, service: Service, options: Options, timeouts: Timeouts, connections: ConnectionPool, permit: SessionPermit
+        self, service: Service, options: Options, *, timeouts: Timeouts, pool: ConnectionPool, permit: SessionPermit
     ) -> None:
-        """Take all that a connection needs.
+        """Keep everything that a connection needs.
 
         Raises:
-            ConfigurationError: the service is not of the options' vendor.
+            ConfigurationError: the options are not of the service's vendor.
         """
         self._service = service
-        self._connections = connections
+        self._pool = pool
         self._permit = permit
         self.options = options
         self.timeouts = timeouts
@@ -54,117 +55,98 @@ class Connector:
         return f"<Connector {self.options.model} {self._service!r}>"
 
     async def open(self) -> RecognitionTask:
-        """Connect, or take a connection that waits; open the task and wait until the vendor is ready.
+        """Open a task on a new or an idle connection, and return it when the vendor is ready.
 
-        Credentials that the service had kept, and that are refused, are renewed once. Of a service with several members
-        each is asked once, with deadlines of its own.
+        Cached credentials that the vendor refuses are refreshed once. Each member of a service is tried once, with its
+        own deadlines.
 
         Raises:
-            ASRError: it could not be done, or not in time.
+            ASRError: no task could be opened, or not in time.
         """
-        ask = self._ask
+        choose: Callable[[], Awaitable[MemberChoice]] = self._choose_member
         while True:
             deadline = self._connect_deadline()
-            target = await self._find_target(ask, deadline)
+            choice = await self._in_time(choose(), deadline)
             try:
-                link = await self._open_at(target, deadline)
+                return await self._open_at(choice, deadline)
             except ASRError as error:
-                if target.choice is None:
-                    raise
-                target.choice.refused(error)
-            else:
-                self._connections.keep_warm(target, ask, self._permit.wait_to_connect)
-                return link
-            ask = target.choice.following
+                choice.record_refusal(error)
+            choose = choice.next_member
 
-    async def open_better(self, than: RecognitionTask) -> RecognitionTask | None:
-        """A link to a better member of the service than this one's; None if none answers."""
+    async def open_preferred(self, current: RecognitionTask) -> RecognitionTask | None:
+        """Open a task at a member that is preferred to the current task's; return None if that fails."""
         deadline = self._connect_deadline()
         try:
-            target = await self._find_target(self._ask, deadline)
+            choice = await self._in_time(self._choose_member(), deadline)
         except ASRError:
             return None
-        if target.choice is None or not than.yields_to(target.choice):
+        if choice.rank >= current.choice.rank:
             return None
         try:
-            link = await self._open_at(target, deadline)
+            return await self._open_at(choice, deadline)
         except ASRError as error:
-            target.choice.refused(error)
+            choice.record_refusal(error)
             return None
-        self._connections.keep_warm(target, self._ask, self._permit.wait_to_connect)
-        return link
 
-    @property
-    def _ask(self) -> Callable[[], Awaitable[Endpoint]]:
-        return functools.partial(self._service.resolve, self.options)
+    def _choose_member(self) -> Awaitable[MemberChoice]:
+        return choose_member(self._service, self.options)
 
     def _connect_deadline(self) -> float:
         return asyncio.get_running_loop().time() + self.timeouts.connect
 
-    async def _open_at(self, target: Endpoint, deadline: float) -> RecognitionTask:
-        """Open a link there, as the limits allow; the deadline stands still while they let nobody in."""
-        left_s = deadline - asyncio.get_running_loop().time()
-        await self._permit.acquire_session(target)
-        try:
-            link = await self._open_there(target, asyncio.get_running_loop().time() + left_s)
-        except ASRError as error:
-            self._permit.record_refusal(target, error)
-            raise
-        self._permit.record_start(target)
-        return link
-
-    async def _open_there(self, target: Endpoint, deadline: float) -> RecognitionTask:
-        if (waiting := self._connections.take(target)) is not None:
-            await self._wait_to_start(target, waiting)
-            try:
-                return await self._start(waiting, target)
-            except (ConnectionLostError, DeadlineError) as error:
-                logger.debug("a connection that waited was lost meanwhile: %s", error)
-                deadline = self._connect_deadline()
-        try:
-            return await self._start(await self._connect(target, deadline), target)
-        except AuthenticationError as error:
-            if not target.renew(error):
-                raise
-            logger.info("kept credentials of %s were refused, once more with new ones: %s", target.host, error)
-        again = self._ask if target.choice is None else target.choice.again
-        target = await self._find_target(again, deadline)
-        return await self._start(await self._connect(target, deadline), target)
-
-    async def _find_target(self, ask: Callable[[], Awaitable[Endpoint]], deadline: float) -> Endpoint:
+    async def _in_time(self, choosing: Awaitable[MemberChoice], deadline: float) -> MemberChoice:
         try:
             async with asyncio.timeout_at(deadline) as limit:
-                return await ask()
+                return await choosing
         except TimeoutError:
-            if not limit.expired():  # the caller's own, of a function that gives the key
+            if not limit.expired():  # raised by the caller's own function for the key
                 raise
             text = f"no credentials within {self.timeouts.connect:g} s (Timeouts.connect)"
             raise DeadlineError(text) from None
 
-    async def _connect(self, target: Endpoint, deadline: float) -> WebSocket:
-        """Make a connection that may start a task now; the deadline stands still as in `_open_at`."""
-        times = self.timeouts
-        connect_s = deadline - asyncio.get_running_loop().time()
-        await self._permit.wait_to_connect(target)
-        transport = await self._connections.connect(target, connect_s=connect_s, idle_s=times.idle, close_s=times.close)
-        await self._wait_to_start(target, transport)
-        return transport
-
-    async def _wait_to_start(self, target: Endpoint, transport: WebSocket) -> None:
+    async def _open_at(self, choice: MemberChoice, deadline: float) -> RecognitionTask:
+        """Open a task as the limits allow; the time that they take does not count towards the deadline."""
+        remaining_s = deadline - asyncio.get_running_loop().time()
+        await self._permit.acquire_session(choice)
         try:
-            await self._permit.wait_to_start(target)
+            task = await self._open_permitted(choice, asyncio.get_running_loop().time() + remaining_s)
+        except ASRError as error:
+            self._permit.record_refusal(choice, error)
+            raise
+        self._permit.record_start(choice)
+        self._pool.keep_warm(choice, self._permit.wait_to_connect)
+        return task
+
+    async def _open_permitted(self, choice: MemberChoice, deadline: float) -> RecognitionTask:
+        if (idle := self._pool.take(choice)) is not None:
+            await self._wait_to_start(choice, idle)
+            try:
+                return await self._start(idle, choice)
+            except (ConnectionLostError, DeadlineError) as error:
+                logger.debug("an idle connection was lost meanwhile: %s", error)
+                deadline = self._connect_deadline()
+        return await with_fresh_credentials(choice, functools.partial(self._connect_and_start, deadline))
+
+    async def _connect_and_start(self, deadline: float, choice: MemberChoice) -> RecognitionTask:
+        """Open a task on a new connection; as in `_open_at`, waits for the limits do not count."""
+        timeouts = self.timeouts
+        connect_s = deadline - asyncio.get_running_loop().time()
+        await self._permit.wait_to_connect(choice)
+        connection = await self._pool.connect(
+            choice.endpoint, connect_s=connect_s, idle_s=timeouts.idle, close_s=timeouts.close
+        )
+        await self._wait_to_start(choice, connection)
+        return await self._start(connection, choice)
+
+    async def _wait_to_start(self, choice: MemberChoice, connection: WebSocket) -> None:
+        try:
+            await self._permit.wait_to_start(choice)
         except BaseException:
-            transport.abort()
+            connection.abort()
             raise
 
-    async def _start(self, transport: WebSocket, target: Endpoint) -> RecognitionTask:
-        task_id = uuid.uuid4().hex
-        if target.choice is None:
-            codec, description = self._service.codec(self.options, task_id=task_id), self.description
-        else:  # a member has options of its own
-            codec, description = target.choice.codec(task_id=task_id), target.choice.description
-        link = RecognitionTask(
-            codec, transport, target, description=description, timeouts=self.timeouts, permit=self._permit
-        )
-        await link.start()
-        return link
+    async def _start(self, connection: WebSocket, choice: MemberChoice) -> RecognitionTask:
+        codec = choice.codec(task_id=uuid.uuid4().hex)
+        task = RecognitionTask(codec, connection, choice, timeouts=self.timeouts, permit=self._permit)
+        await task.start()
+        return task

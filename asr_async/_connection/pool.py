@@ -1,12 +1,14 @@
-"""The connections of one client: new ones, and those that wait for their next task where a vendor takes several on one.
+"""The connections of one client: it makes new ones, and keeps idle ones where a vendor takes several tasks on one.
 
-A connection waits when the vendor has confirmed the end of its task, or when it was opened ahead (`Pool.warm`), and
-never as long as the vendor would let it. Nothing here knows what tasks are.
+A connection becomes idle when the vendor has confirmed the end of its task, or when it was opened ahead (`Pool.warm`).
+It is closed before the vendor's own limit for idle connections.
 
-Theory of operation of warming. A place becomes known when a session has been opened there, or is to be. From then on a
-*warmer*, one task for each place, sees to it that so many *fresh* connections wait there: those that are open and not
-soon at the end of their time. An old one is so replaced before it is dropped. What goes wrong with a warmer is logged
-and tried again later: no session depends on it.
+Theory of operation of warming. The pool learns of a destination when a session has been opened there, or is about to
+be. From then on a *warmer*, one background task for each destination, keeps the wanted number of *fresh* connections
+there: open ones that are not about to be closed for their age. So an old connection is replaced before it is closed.
+The errors of a warmer are logged, and it tries again later: no session depends on it.
+
+Does not know vendor tasks.
 """
 
 from __future__ import annotations
@@ -16,293 +18,290 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 import msgspec
 
 from .._limits.circuit_breaker import CircuitBreaker
 from .._net.websocket import WebSocket
-from ..config import Pool
 from ..errors import ASRError, AuthenticationError, ConfigurationError, DeadlineError
+from .member import with_fresh_credentials
 
 if TYPE_CHECKING:
     from .._net.wire_log import WireLog
-    from ..config import Timeouts
-    from ..vendors.service import Endpoint
+    from ..config import Pool, Timeouts
+    from ..vendors.service import Endpoint, MemberChoice
 
-__all__ = [
-    "ConnectionPool",
-]
+__all__ = ["ConnectionPool"]
 
 logger = logging.getLogger("asr_async")
 
 RENEWAL_S = 5.0
-"""How long before its end a connection is replaced: many times a handshake, a third of the shortest time there is."""
+"""The time before its end at which an idle connection is replaced: many times a handshake, a third of the shortest
+lifetime that a vendor allows."""
 
-LOOK_S = 5.0
-"""How often a warmer looks whether what waits is still open: a server that restarts closes it."""
+CHECK_INTERVAL_S = 5.0
+"""The time between two checks of a warmer that the idle connections are still open: a server that restarts closes
+them."""
 
-LONGEST_REST_S = 30.0
-"""Between attempts of a warmer that fails; see `_circuit`."""
+LONGEST_PAUSE_S = 30.0
+"""The longest pause of a warmer whose attempts fail; see `CircuitBreaker`."""
 
 T = TypeVar("T")
 
-_Place = tuple[str, int]
-"""Where a connection goes: the URL, and as which of several members, which may have the same URL and other keys."""
+_Destination: TypeAlias = tuple[str, int]
+"""The URL, and the rank of the member: two members may have the same URL and different keys."""
 
-
-Ask = Callable[[], Awaitable["Endpoint"]]
-Admit = Callable[["Endpoint"], Awaitable[None]]
+Choose: TypeAlias = Callable[[], Awaitable["MemberChoice"]]
+WaitToConnect: TypeAlias = Callable[["MemberChoice"], Awaitable[None]]
 
 
 class ConnectionPool:
-    """Makes a client's connections, and keeps those that wait, from `open` to `aclose`."""
+    """Makes the connections of a client and keeps the idle ones, from `open` to `aclose`."""
 
-    def __init__(self, pool: Pool, timeouts: Timeouts, tape: WireLog | None = None) -> None:
+    def __init__(self, pool: Pool, timeouts: Timeouts, wire_log: WireLog | None = None) -> None:
         self._pool = pool
         self._timeouts = timeouts
-        self._tape = tape
-        self._waiting: dict[_Place, deque[_Waiting]] = {}
-        self._warmers: dict[_Place, _Warmer] = {}
+        self._wire_log = wire_log
+        self._idle: dict[_Destination, deque[_IdleConnection]] = {}
+        self._warmers: dict[_Destination, _Warmer] = {}
         self._group = asyncio.TaskGroup()
 
     def __repr__(self) -> str:
-        return f"<ConnectionPool {len(self)} waiting>"
+        return f"<ConnectionPool {len(self)} idle>"
 
     def __len__(self) -> int:
-        return sum(len(waiting) for waiting in self._waiting.values())
+        return sum(len(connections) for connections in self._idle.values())
 
     async def open(self) -> None:
-        """Begin; what begins here ends in `aclose`."""
+        """Enter the group of background tasks, which `aclose` leaves."""
         await self._group.__aenter__()
 
-    async def connect(self, target: Endpoint, *, connect_s: float, idle_s: float, close_s: float) -> WebSocket:
-        """Make a new one; see `WebSocket.connect`."""
-        log = None if self._tape is None else self._tape.record_connect(target)
-        return await WebSocket.connect(target, connect_s=connect_s, idle_s=idle_s, close_s=close_s, log=log)
+    async def connect(self, endpoint: Endpoint, *, connect_s: float, idle_s: float, close_s: float) -> WebSocket:
+        """Make a new connection; see `WebSocket.connect`."""
+        log = None if self._wire_log is None else self._wire_log.record_connect(endpoint)
+        return await WebSocket.connect(endpoint, connect_s=connect_s, idle_s=idle_s, close_s=close_s, log=log)
 
-    def take(self, target: Endpoint) -> WebSocket | None:
-        """One that waits to go where the target is, the freshest there is; None if there is none."""
-        place = _place(target)
-        waiting = self._waiting.get(place, deque())
+    def take(self, choice: MemberChoice) -> WebSocket | None:
+        """Remove the newest idle connection to the member and return it; None if there is none."""
+        destination = _destination(choice)
+        idle = self._idle.get(destination, deque())
         taken = None
-        while waiting and taken is None:
-            last = waiting.pop()
-            last.timer.cancel()
-            if last.lasts_s() > 0:
-                taken = last.transport
-        if place in self._warmers:
-            self._warmers[place].wake()
+        while idle and taken is None:
+            newest = idle.pop()
+            newest.timer.cancel()
+            if newest.remaining_s() > 0:
+                taken = newest.connection
+        if destination in self._warmers:
+            self._warmers[destination].wake()
         return taken
 
-    def keep(self, target: Endpoint, transport: WebSocket) -> bool:
-        """Let a connection wait for the next task; False if it should rather be closed."""
-        if target.reuse_s is None or not transport.is_open or self._pool.max_idle == 0:
+    def keep(self, choice: MemberChoice, connection: WebSocket) -> bool:
+        """Keep an idle connection for the next task; return False if it should be closed instead."""
+        reuse_s = choice.endpoint.reuse_s
+        if reuse_s is None or not connection.is_open or self._pool.max_idle == 0:
             return False
         if len(self) >= self._pool.max_idle:
             self._drop_oldest()
-        place = _place(target)
-        timer = asyncio.get_running_loop().call_later(target.reuse_s, self._drop, place, transport)
-        self._waiting.setdefault(place, deque()).append(_Waiting(transport, timer))
+        destination = _destination(choice)
+        timer = asyncio.get_running_loop().call_later(reuse_s, self._drop, destination, connection)
+        self._idle.setdefault(destination, deque()).append(_IdleConnection(connection, timer))
         return True
 
     # --- warming -----------------------------------------------------------------------------------------------------
 
-    def keep_warm(self, target: Endpoint, ask: Ask, admit: Admit) -> None:
-        """Hold as many ready as are wanted where a session was opened, or will be.
+    def keep_warm(self, choice: MemberChoice, wait_to_connect: WaitToConnect) -> None:
+        """Keep as many connections to the member ready as `Pool.warm` says, from now on.
 
         Args:
-            target: where.
-            ask: gives it again, with the credentials of the day; not needed where the target has a `choice`.
-            admit: returns when the limits allow another connection there.
+            choice: the member that a session was opened at, or will be.
+            wait_to_connect: returns when the limits allow another connection there.
         """
-        if target.reuse_s is None or self._pool.warm == 0:
+        if choice.endpoint.reuse_s is None or self._pool.warm == 0:
             return
-        ask = ask if target.choice is None else target.choice.again
-        place = _place(target)
-        if place in self._warmers:
-            self._warmers[place].encourage(ask)
+        destination = _destination(choice)
+        if destination in self._warmers:
+            self._warmers[destination].record_session(choice)
         else:
-            self._warmers[place] = warmer = _Warmer(self, place, ask, admit)
+            self._warmers[destination] = warmer = _Warmer(self, destination, choice, wait_to_connect)
             warmer.task = self._group.create_task(warmer.run())
 
-    async def warm(self, ask: Ask, admit: Admit) -> None:
-        """Open one where a session would be opened now, unless one waits; the others follow in the background.
+    async def warm(self, choose: Choose, wait_to_connect: WaitToConnect) -> None:
+        """Open a connection to the member that a session would use now, unless an idle one is fresh.
+
+        The others follow in the background.
 
         Raises:
             ASRError: it could not be opened.
-            ConfigurationError: none are to be warm, or none can be.
+            ConfigurationError: the pool keeps no connections warm, or the vendor takes one task on a connection.
         """
         if self._pool.warm == 0:
             raise ConfigurationError("warm(): this client keeps nothing warm; make it with pool=Pool(warm=1) or more")
-        target = await self._in_time(ask())
-        if target.reuse_s is None:
-            raise ConfigurationError(f"warm(): {target.host} takes one session of this model on a connection")
-        if not self.fresh_at(_place(target)):
-            await self.open_ahead(ask if target.choice is None else target.choice.again, admit)
-        self.keep_warm(target, ask, admit)
+        choice = await self._in_time(choose())
+        if choice.endpoint.reuse_s is None:
+            raise ConfigurationError(f"warm(): {choice.endpoint.host} takes one session of this model on a connection")
+        if not self.fresh_s(_destination(choice)):
+            await self.open_ahead(choice.refresh, wait_to_connect)
+        self.keep_warm(choice, wait_to_connect)
 
-    def lacks_warmth(self, place: _Place) -> bool:
-        """Whether one more should be opened, and may be."""
-        fresh = sum(len(self.fresh_at(any_place)) for any_place in self._waiting)
-        return len(self.fresh_at(place)) < self._pool.warm and fresh < self._pool.max_idle
+    def needs_another(self, destination: _Destination) -> bool:
+        """Return True if another connection should be opened ahead, and the bounds of the pool allow it."""
+        fresh = sum(len(self.fresh_s(any_destination)) for any_destination in self._idle)
+        return len(self.fresh_s(destination)) < self._pool.warm and fresh < self._pool.max_idle
 
-    def fresh_at(self, place: _Place) -> list[float]:
-        """For each of those that wait there, and are fresh: how long it will be, in seconds."""
-        fresh_s = (waiting.lasts_s() - RENEWAL_S for waiting in self._waiting.get(place, ()))
-        return [seconds for seconds in fresh_s if seconds > 0]
+    def fresh_s(self, destination: _Destination) -> list[float]:
+        """Return, for each fresh idle connection, the time that it stays fresh."""
+        remaining_s = (idle.remaining_s() - RENEWAL_S for idle in self._idle.get(destination, ()))
+        return [seconds for seconds in remaining_s if seconds > 0]
 
-    async def open_ahead(self, ask: Ask, admit: Admit) -> None:
-        """Make one and let it wait. Credentials that were kept, and are refused, are renewed once.
+    async def open_ahead(self, choose: Choose, wait_to_connect: WaitToConnect) -> None:
+        """Open a connection and keep it idle. Cached credentials that the vendor refuses are refreshed once.
 
         Raises:
-            ASRError: it could not be made.
+            ASRError: it could not be opened.
         """
-        target, transport = await self._in_time(self._open_and_renew(ask, admit))
-        if not self.keep(target, transport):
-            transport.abort()
+        choice, connection = await self._in_time(self._open_ahead(choose, wait_to_connect))
+        if not self.keep(choice, connection):
+            connection.abort()
 
-    async def _open_and_renew(self, ask: Ask, admit: Admit) -> tuple[Endpoint, WebSocket]:
-        target = await ask()
-        await admit(target)
-        try:
-            return target, await self._connect_ahead(target)
-        except AuthenticationError as error:
-            if not target.renew(error):
-                raise
-        target = await ask()
-        return target, await self._connect_ahead(target)
+    async def _open_ahead(self, choose: Choose, wait_to_connect: WaitToConnect) -> tuple[MemberChoice, WebSocket]:
+        choice = await choose()
+        await wait_to_connect(choice)
+        return await with_fresh_credentials(choice, self._connect_ahead)
 
-    async def _connect_ahead(self, target: Endpoint) -> WebSocket:
-        times = self._timeouts
-        return await self.connect(target, connect_s=times.connect, idle_s=times.idle, close_s=times.close)
+    async def _connect_ahead(self, choice: MemberChoice) -> tuple[MemberChoice, WebSocket]:
+        timeouts = self._timeouts
+        connection = await self.connect(
+            choice.endpoint, connect_s=timeouts.connect, idle_s=timeouts.idle, close_s=timeouts.close
+        )
+        return choice, connection
 
-    async def _in_time(self, work: Awaitable[T]) -> T:
+    async def _in_time(self, opening: Awaitable[T]) -> T:
         connect_s = self._timeouts.connect
         try:
             async with asyncio.timeout(connect_s) as limit:
-                return await work
+                return await opening
         except TimeoutError as error:
             if isinstance(error, ASRError) or not limit.expired():
                 raise
             raise DeadlineError(f"no connection within {connect_s:g} s (Timeouts.connect)", retryable=True) from None
 
-    # --- letting go --------------------------------------------------------------------------------------------------
+    # --- closing -----------------------------------------------------------------------------------------------------
 
     async def aclose(self) -> None:
-        """Stop warming, say goodbye to all that wait, and end the recording."""
+        """Stop the warmers, close all idle connections, and close the wire log."""
         for warmer in self._warmers.values():
             if warmer.task is not None:
                 warmer.task.cancel()
         try:
             await self._group.__aexit__(None, None, None)
         finally:
-            await self._close_waiting()
+            await self._close_idle()
 
-    async def _close_waiting(self) -> None:
-        transports = [waiting.transport for at_place in self._waiting.values() for waiting in at_place]
-        for at_place in self._waiting.values():
-            for waiting in at_place:
-                waiting.timer.cancel()
-        self._waiting.clear()
+    async def _close_idle(self) -> None:
+        idle = [each for connections in self._idle.values() for each in connections]
+        self._idle.clear()
+        for each in idle:
+            each.timer.cancel()
         try:
-            await asyncio.gather(*(transport.close() for transport in transports), return_exceptions=True)
+            await asyncio.gather(*(each.connection.close() for each in idle), return_exceptions=True)
         finally:
-            for transport in transports:
-                transport.abort()
-            if self._tape is not None:
-                self._tape.close()
+            for each in idle:
+                each.connection.abort()
+            if self._wire_log is not None:
+                self._wire_log.close()
 
     def _drop_oldest(self) -> None:
-        place = min((waiting[0].timer.when(), at) for at, waiting in self._waiting.items() if waiting)[1]
-        oldest = self._waiting[place].popleft()
+        destination = min((idle[0].timer.when(), destination) for destination, idle in self._idle.items() if idle)[1]
+        oldest = self._idle[destination].popleft()
         oldest.timer.cancel()
-        oldest.transport.abort()
+        oldest.connection.abort()
 
-    def _drop(self, place: _Place, transport: WebSocket) -> None:
-        """It has waited as long as it may."""
-        waiting = self._waiting[place]
-        self._waiting[place] = deque(entry for entry in waiting if entry.transport is not transport)
-        transport.abort()
+    def _drop(self, destination: _Destination, connection: WebSocket) -> None:
+        idle = self._idle[destination]
+        self._idle[destination] = deque(each for each in idle if each.connection is not connection)
+        connection.abort()
 
 
-class _Waiting(msgspec.Struct, frozen=True):
-    """A connection without a task, and what drops it in time."""
+class _IdleConnection(msgspec.Struct, frozen=True):
+    """A connection without a task, and the timer that drops it."""
 
-    transport: WebSocket
+    connection: WebSocket
     timer: asyncio.TimerHandle
 
-    def lasts_s(self) -> float:
-        """How long it can still be taken; 0 or less when it cannot."""
-        return self.timer.when() - _now() if self.transport.is_open else 0.0
+    def remaining_s(self) -> float:
+        """Return the time until it is dropped; 0 or less if it can no longer be used."""
+        return self.timer.when() - _now() if self.connection.is_open else 0.0
 
 
 class _Warmer:
-    """Holds connections ready at one place."""
+    """Keeps connections to one destination ready."""
 
-    def __init__(self, connections: ConnectionPool, place: _Place, ask: Ask, admit: Admit) -> None:
-        self._connections = connections
-        self._place = place
-        self._ask = ask
-        self._admit = admit
-        self._circuit = CircuitBreaker(LONGEST_REST_S)
+    def __init__(
+        self, pool: ConnectionPool, destination: _Destination, choice: MemberChoice, wait_to_connect: WaitToConnect
+    ) -> None:
+        self._pool = pool
+        self._destination = destination
+        self._choice = choice
+        self._wait_to_connect = wait_to_connect
+        self._breaker = CircuitBreaker(LONGEST_PAUSE_S)
         self._is_refused = False
         self._woken = asyncio.Event()
         self.task: asyncio.Task[None] | None = None
 
     def wake(self) -> None:
-        """Something was taken."""
+        """Check the number of idle connections now: one was taken."""
         self._woken.set()
 
-    def encourage(self, ask: Ask) -> None:
-        """A session got in: so would a warmer, with the same credentials."""
-        self._ask = ask
+    def record_session(self, choice: MemberChoice) -> None:
+        """Record that a session could be opened: its credentials are good."""
+        self._choice = choice
         if self._is_refused:
             self._is_refused = False
-            self._circuit.record_success()
+            self._breaker.record_success()
         self.wake()
 
     async def run(self) -> None:
-        """Until it is cancelled."""
+        """Open connections as they are needed, until cancelled."""
         while True:
             self._woken.clear()
-            while not self._rests and self._connections.lacks_warmth(self._place):
+            while self._may_connect and self._pool.needs_another(self._destination):
                 await self._open_one()
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._pause_s()):
                     await self._woken.wait()
 
     @property
-    def _rests(self) -> bool:
-        return self._is_refused or self._circuit.is_open(_now())
+    def _may_connect(self) -> bool:
+        return not self._is_refused and not self._breaker.is_open(_now())
 
     async def _open_one(self) -> None:
         try:
-            await self._connections.open_ahead(self._ask, self._admit)
+            await self._pool.open_ahead(self._choice.refresh, self._wait_to_connect)
         except ASRError as error:
-            self._fail(error)
-        except Exception as error:  # noqa: BLE001 - of the caller's own function for the key; sessions raise it
-            self._fail(ASRError(f"there was no key: {type(error).__name__}", retryable=True))
+            self._record_failure(error)
+        except Exception as error:  # noqa: BLE001 - raised by the caller's own function for the key; sessions raise it
+            self._record_failure(ASRError(f"there was no key: {type(error).__name__}", retryable=True))
         else:
-            self._circuit.record_success()
+            self._breaker.record_success()
 
-    def _fail(self, error: ASRError) -> None:
-        self._circuit.record_failure(_now(), error, task_was_open=False)
+    def _record_failure(self, error: ASRError) -> None:
+        self._breaker.record_failure(_now(), error, task_was_open=False)
         self._is_refused = isinstance(error, AuthenticationError)
-        until = "until a session gets in" if self._is_refused else f"for {self._circuit.open_for_s:g} s"
-        logger.warning("no connection could be opened ahead, and none is tried %s: %s", until, error)
+        until = "until a session can be opened" if self._is_refused else f"for {self._breaker.open_for_s:g} s"
+        logger.warning("no connection could be opened ahead, the next attempt waits %s: %s", until, error)
 
     def _pause_s(self) -> float | None:
-        """Until something may have to be done without being woken."""
+        """Return the time until the next check, unless something wakes the warmer; None for no check at all."""
         if self._is_refused:
             return None
-        if self._circuit.is_open(_now()):
-            return self._circuit.retry_in_s(_now())
-        return min([LOOK_S, *self._connections.fresh_at(self._place)])
+        if self._breaker.is_open(_now()):
+            return self._breaker.retry_in_s(_now())
+        return min([CHECK_INTERVAL_S, *self._pool.fresh_s(self._destination)])
 
 
-def _place(target: Endpoint) -> _Place:
-    return target.url, 0 if target.choice is None else target.choice.rank
+def _destination(choice: MemberChoice) -> _Destination:
+    return choice.endpoint.url, choice.rank
 
 
 def _now() -> float:

@@ -1,7 +1,7 @@
-"""One codec on one connection: opened, fed, finished, read to its end. A session may have several, one after another.
+"""A vendor task on a connection: started, fed with audio, finished, read to its end. A session may need several.
 
-It does not know the source, the pace or the caller; what comes out are the codec's events, with the connection's own
-times and segments.
+Does not know the source, its pace or the caller. The events that it delivers carry the connection's own times and
+segment ids.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from ..errors import ASRError, ConfigurationError, DeadlineError
 from ..vendors.codec import ENDINGS, CancellingCodec, CommittingCodec, ContextCodec, Failed, Started
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from .._net.websocket import WebSocket
     from ..audio import AudioBytes
     from ..config import Timeouts
-    from ..vendors.codec import Codec, CodecEvent, Ending, Message, TaskDescription
+    from ..vendors.codec import Codec, CodecEvent, Message
     from ..vendors.options import ContextMessage
-    from ..vendors.service import Endpoint, MemberChoice
+    from ..vendors.service import MemberChoice
     from .pool import ConnectionPool
 
 __all__ = ["RecognitionTask"]
@@ -31,56 +31,52 @@ logger = logging.getLogger("asr_async")
 
 
 class RecognitionTask:
-    """An open task on an open connection."""
+    """One vendor task on an open connection."""
 
     __slots__ = (
-        "_choice",
-        "_is_kept",
-        "_is_proved",
+        "_connection",
+        "_has_finals",
+        "_is_released",
         "_permit",
-        "_target",
         "_timeouts",
-        "_transport",
+        "choice",
         "codec",
-        "description",
         "is_finishing",
-        "opening",
+        "opening_events",
         "silence",
     )
 
     def __init__(
         self,
         codec: Codec,
-        transport: WebSocket,
-        target: Endpoint,
+        connection: WebSocket,
+        choice: MemberChoice,
         *,
-        description: TaskDescription,
         timeouts: Timeouts,
         permit: SessionPermit,
     ) -> None:
         self.codec = codec
-        self.description = description
-        self._permit = permit
-        self._transport = transport
-        self._target = target
-        self._choice = target.choice
+        self.choice = choice
+        self._connection = connection
         self._timeouts = timeouts
-        # what the vendor said until it was ready
-        self.opening: list[CodecEvent] = []
-        # what it is sent beside the source
-        self.silence = Silence(description.audio_format)
+        self._permit = permit
+        # the events that came before the vendor was ready
+        self.opening_events: list[CodecEvent] = []
+        # the silence that was sent beside the source
+        self.silence = Silence(choice.options.audio)
         self.is_finishing = False
-        self._is_kept = False
-        self._is_proved = False
+        # kept by the pool for its next task: no longer ours to close
+        self._is_released = False
+        self._has_finals = False
 
     def __repr__(self) -> str:
-        return f"<RecognitionTask {self.codec!r} {self._transport!r}>"
+        return f"<RecognitionTask {self.codec!r} {self._connection!r}>"
 
     async def start(self) -> None:
         """Open the task and wait until the vendor is ready; the connection is closed if that fails.
 
         Raises:
-            ASRError: the vendor refused, or not in time.
+            ASRError: the vendor refused, or did not answer in time.
         """
         try:
             async with asyncio.timeout(self._timeouts.start) as limit:
@@ -89,7 +85,8 @@ class RecognitionTask:
             await self.close()
             if not limit.expired():
                 raise
-            text = f"{self._target.host} did not open the task within {self._timeouts.start:g} s (Timeouts.start)"
+            host = self.choice.endpoint.host
+            text = f"{host} did not open the task within {self._timeouts.start:g} s (Timeouts.start)"
             raise DeadlineError(text, retryable=True, request_id=self.codec.request_id) from None
         except BaseException:
             await self.close()
@@ -97,90 +94,77 @@ class RecognitionTask:
 
     async def _start(self) -> None:
         await self.send(self.codec.start())
-        while not any(isinstance(event, Started) for event in self.opening):
-            for event in await self.receive():
+        while not any(isinstance(event, Started) for event in self.opening_events):
+            for event in self.codec.receive(await self._connection.receive()):
                 if isinstance(event, Failed):
                     raise event.error
-                self.opening.append(event)
+                self.opening_events.append(event)
+
+    # --- the member that the task is at ------------------------------------------------------------------------------
 
     @property
     def member(self) -> str | None:
-        """Which of the service's members this goes to, if it has several."""
-        return None if self._choice is None else self._choice.name
+        """The name of the member, if the service has several."""
+        return self.choice.name
 
     @property
     def is_substitute(self) -> bool:
-        """Whether this stands in for a better member."""
-        return self._choice is not None and self._choice.rank > 0
+        """True if the task is at a member that another one is preferred to."""
+        return self.choice.rank > 0
 
-    def yields_to(self, other: MemberChoice) -> bool:
-        """Whether that is a better member."""
-        return self._choice is not None and other.rank < self._choice.rank
+    def record_loss(self, error: ASRError) -> bool:
+        """Record the error that ended the task, and return True if another member should take over at once."""
+        self._permit.record_refusal(self.choice, error)
+        return self.choice.record_loss(error)
 
-    @property
-    def rotation_s(self) -> float | None:
-        """How old this may get, where its member has an age limit of its own."""
-        return None if self._choice is None else self._choice.rotation_s
+    def record_final(self) -> None:
+        """Record a final result: the member works."""
+        if not self._has_finals:
+            self._has_finals = True
+            self.choice.record_final()
 
-    def better_in_s(self) -> float | None:
-        """How long to wait before asking for a better member; None where there is none."""
-        return None if self._choice is None else self._choice.better_in_s()
-
-    def lost(self, error: ASRError) -> bool:
-        """It is lost; whether another member should have its audio at once."""
-        self._permit.record_refusal(self._target, error)
-        return self._choice is not None and self._choice.lost(error)
-
-    def made_progress(self) -> None:
-        """It gave a final result."""
-        if self._choice is not None and not self._is_proved:
-            self._is_proved = True
-            self._choice.proved()
+    # --- sending -----------------------------------------------------------------------------------------------------
 
     def send_audio(self, frame: AudioBytes) -> bool:
-        """Send one piece of audio; an empty one is the end of an utterance.
+        """Send one frame of audio; an empty one commits the utterance before it.
 
         Returns:
-            Whether the connection keeps up with what is sent. Who sends much waits for room where it does not.
+            False if the connection does not keep up; a sender of much audio waits then (`call_when_writable`).
 
         Raises:
             ConnectionLostError: the connection is gone.
         """
         if frame:
-            return self._transport.send(self.codec.audio(frame))
-        assert isinstance(self.codec, CommittingCodec)  # noqa: S101 - the session refuses commits elsewhere
-        for message in self.codec.commit():
-            self._transport.send(message)
-        return self.has_room
+            return self._connection.send(self.codec.audio(frame))
+        if isinstance(self.codec, CommittingCodec):
+            for message in self.codec.commit():
+                self._connection.send(message)
+        return self._connection.is_writable
 
-    @property
-    def has_room(self) -> bool:
-        """Whether the connection keeps up with what is sent."""
-        return self._transport.is_writable
-
-    def when_room(self, go_on: Callable[[], None], give_up: Callable[[DeadlineError], None]) -> None:
-        """Call `go_on` when the connection has caught up, or is gone; `give_up` if not within `Timeouts.idle`."""
-        patience = asyncio.get_running_loop().call_later(self._timeouts.idle, lambda: give_up(self._stuck()))
+    def call_when_writable(self, on_writable: Callable[[], None], on_deadline: Callable[[DeadlineError], None]) -> None:
+        """Call `on_writable` once the connection has caught up or is gone, else `on_deadline` after `Timeouts.idle`."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.call_later(self._timeouts.idle, lambda: on_deadline(self._blocked_error()))
 
         def caught_up() -> None:
-            patience.cancel()
-            go_on()
+            deadline.cancel()
+            on_writable()
 
-        self._transport.call_when_writable(caught_up)
+        self._connection.call_when_writable(caught_up)
 
-    async def wait_for_room(self) -> None:
-        """Return when the connection has caught up, or is gone.
+    async def drain(self) -> None:
+        """Return once the connection has caught up or is gone.
 
         Raises:
-            DeadlineError: it took nothing for `Timeouts.idle`.
+            DeadlineError: the connection took nothing for `Timeouts.idle`.
         """
         try:
             async with asyncio.timeout(self._timeouts.idle):
-                await self._transport.drain()
+                await self._connection.drain()
         except TimeoutError:
-            raise self._stuck() from None
+            raise self._blocked_error() from None
 
-    def _stuck(self) -> DeadlineError:
+    def _blocked_error(self) -> DeadlineError:
         text = f"the connection took no audio for {self._timeouts.idle:g} s (Timeouts.idle)"
         return DeadlineError(text, retryable=True)
 
@@ -192,7 +176,7 @@ class RecognitionTask:
         """
         if isinstance(self.codec, ContextCodec):
             return self.codec.update_context(context)
-        raise ConfigurationError(self.description.context_refusal or "this model takes no context")
+        raise ConfigurationError(self.choice.description.context_refusal or "the model takes no context")
 
     async def update_context(self, context: Sequence[ContextMessage]) -> None:
         """Give the task a new context.
@@ -203,7 +187,7 @@ class RecognitionTask:
         await self.send(self.context_messages(context))
 
     def finish(self) -> None:
-        """Say that no more audio comes. Idempotent.
+        """Announce that no more audio comes. Idempotent.
 
         Raises:
             ConnectionLostError: the connection is gone.
@@ -211,73 +195,65 @@ class RecognitionTask:
         if not self.is_finishing:
             self.is_finishing = True
             for message in self.codec.finish():
-                self._transport.send(message)
+                self._connection.send(message)
 
     async def cancel(self) -> None:
-        """Have the vendor drop what is not recognised yet."""
+        """Have the vendor drop the audio that it has not recognised yet, if its protocol has a message for that."""
         if isinstance(self.codec, CancellingCodec):
             await self.send(self.codec.cancel())
 
-    async def send(self, frames: Sequence[Message]) -> None:
-        """Send messages; returns when the connection has room for more.
+    async def send(self, messages: Sequence[Message]) -> None:
+        """Send messages, and return when the connection has room for more.
 
         Raises:
             ConnectionLostError: the connection is gone.
-            DeadlineError: it took nothing for `Timeouts.idle`.
+            DeadlineError: the connection took nothing for `Timeouts.idle`.
         """
-        for frame in frames:
-            self._transport.send(frame)
-        if not self.has_room:
-            await self.wait_for_room()
+        for message in messages:
+            self._connection.send(message)
+        if not self._connection.is_writable:
+            await self.drain()
 
-    async def receive(self) -> list[CodecEvent]:
-        """Wait for the next message; what it means.
+    # --- receiving ---------------------------------------------------------------------------------------------------
+
+    async def listen(self, on_event: Callable[[CodecEvent], None]) -> None:
+        """Call `on_event` with each event as it arrives, and return behind the one that ends the task (`ENDINGS`).
 
         Raises:
-            ConnectionLostError: the connection is gone.
-            RemoteProtocolError: the message cannot be read.
+            ConnectionLostError: the connection ended first.
+            RemoteProtocolError: a message cannot be read.
         """
-        return self.codec.receive(await self._transport.receive())
+        receive = self.codec.receive
 
-    async def listen(self, take: Callable[[CodecEvent], None]) -> Ending:
-        """Call with each event as it comes in, up to the one that ends the task, which is returned too.
-
-        Raises:
-            ASRError: as `receive`.
-        """
-        ending: Ending | None = None
-
-        def take_all(message: str | bytes) -> bool:
-            nonlocal ending
-            for event in self.codec.receive(message):
-                take(event)
+        def on_message(message: str | bytes) -> bool:
+            for event in receive(message):
+                on_event(event)
                 if type(event) in ENDINGS:
-                    ending = cast("Ending", event)
                     return True
             return False
 
-        await self._transport.listen(take_all)
-        assert ending is not None  # noqa: S101 - `take_all` has said so
-        return ending
+        await self._connection.listen(on_message)
 
-    async def release(self, connections: ConnectionPool) -> None:
-        """The vendor has confirmed the end of the task: the connection may carry another."""
-        self._is_kept = connections.keep(self._target, self._transport)
+    # --- the end -----------------------------------------------------------------------------------------------------
+
+    async def release(self, pool: ConnectionPool) -> None:
+        """Leave the connection to the pool, after the vendor has confirmed the end of the task; else close it."""
+        self._is_released = pool.keep(self.choice, self._connection)
         await self.close()
 
     async def close(self) -> None:
-        """Say goodbye in time, or leave without; not to a connection that waits for its next task."""
-        if self._is_kept:
+        """Close the connection with the closing handshake, or abort it after `Timeouts.close`."""
+        if self._is_released:
             return
         try:
             async with asyncio.timeout(self._timeouts.close):
-                await self._transport.close()
+                await self._connection.close()
         except TimeoutError:
             logger.debug("%r: the closing handshake took too long", self)
         finally:
-            self._transport.abort()
+            self._connection.abort()
 
     def abort(self) -> None:
-        """Leave at once."""
-        if not self._is_kept:
-            self._transport.abort()
+        """Drop the connection at once."""
+        if not self._is_released:
+            self._connection.abort()

@@ -19,11 +19,10 @@ from ..errors import ASRError, ConfigurationError, DeadlineError, RateLimitedErr
 from .local import PermitKind, RateLimiter, local_rate_limiter, loop_now
 
 if TYPE_CHECKING:
-    from ..vendors.options import Options
-    from ..vendors.service import Endpoint
+    from ..vendors.service import MemberChoice
     from .redis import RedisLimitStore
 
-__all__ = ["Limiter", "SessionPermit"]
+__all__ = ["Limiter", "SessionPermit", "rate_limiter_key"]
 
 T = TypeVar("T")
 
@@ -48,9 +47,9 @@ class Limiter:
         self._store = None
         await self._stack.aclose()
 
-    def session_permit(self, options: Options) -> SessionPermit:
+    def session_permit(self) -> SessionPermit:
         """Return the permit of a new session, which counts from its first `acquire_session`."""
-        return SessionPermit(self, options)
+        return SessionPermit(self)
 
     def rate_limiter(self, key: str) -> RateLimiter:
         """Return the rate limiter of an account and model."""
@@ -64,10 +63,9 @@ class SessionPermit:
     `release`.
     """
 
-    def __init__(self, limiter: Limiter, options: Options) -> None:
+    def __init__(self, limiter: Limiter) -> None:
         self._limiter = limiter
         self._limits = limiter.limits
-        self._options = options
         # what releases the session, by the key of the rate limiter
         self._releases: dict[str, Callable[[], None]] = {}
         # the instant of the last connection or start that the vendor has not answered yet, by the same key
@@ -76,96 +74,96 @@ class SessionPermit:
     def __repr__(self) -> str:
         return f"<SessionPermit {', '.join(self._releases) or 'not acquired'}>"
 
-    async def acquire_session(self, endpoint: Endpoint) -> None:
-        """Wait until the limits allow one more session at this endpoint, and count it. Idempotent.
+    async def acquire_session(self, choice: MemberChoice) -> None:
+        """Wait until the limits allow one more session at this member, and count it. Idempotent.
 
         Raises:
             ASRError: the store of the shared limits is unreachable.
             DeadlineError: no session ended within `Limits.wait`.
         """
-        key, _ = self._key_and_options(endpoint)
+        key = rate_limiter_key(choice)
         if key in self._releases:
             return
         rate_limiter = self._limiter.rate_limiter(key)
         max_sessions = self._limits.max_sessions
         waiting = rate_limiter.acquire_session(max_sessions)
-        release = await self._wait(waiting, rate_limiter, endpoint, limit=f"max_sessions={max_sessions}")
+        release = await self._wait(waiting, rate_limiter, choice, limit=f"max_sessions={max_sessions}")
         if key in self._releases:  # another connection of this session was faster
             release()
         else:
             self._releases[key] = release
 
-    async def wait_to_connect(self, endpoint: Endpoint) -> None:
+    async def wait_to_connect(self, choice: MemberChoice) -> None:
         """Wait until the limits allow one more connection.
 
         Raises:
             ASRError: the store of the shared limits is unreachable.
             DeadlineError: the limits did not allow it within `Limits.wait`.
         """
-        await self._wait_for_permit("connect", endpoint)
+        await self._wait_for_permit("connect", choice)
 
-    async def wait_to_start(self, endpoint: Endpoint) -> None:
+    async def wait_to_start(self, choice: MemberChoice) -> None:
         """Wait until the limits allow one more start of a task.
 
         Raises:
             ASRError: the store of the shared limits is unreachable.
             DeadlineError: the limits did not allow it within `Limits.wait`.
         """
-        await self._wait_for_permit("start", endpoint)
+        await self._wait_for_permit("start", choice)
 
-    def record_start(self, endpoint: Endpoint) -> None:
+    def record_start(self, choice: MemberChoice) -> None:
         """Record that the vendor accepted the start of a task."""
-        key, _ = self._key_and_options(endpoint)
+        key = rate_limiter_key(choice)
         self._limiter.rate_limiter(key).record_start(self._began_at.pop(key, loop_now()))
 
-    def record_refusal(self, endpoint: Endpoint, error: ASRError) -> None:
+    def record_refusal(self, choice: MemberChoice, error: ASRError) -> None:
         """Record that the vendor refused a connection or a start, or ended a task.
 
         If the reason is that there are too many (`RateLimitedError`), all sessions of the account and model back off.
         """
         if isinstance(error, RateLimitedError):
-            key, _ = self._key_and_options(endpoint)
+            key = rate_limiter_key(choice)
             self._limiter.rate_limiter(key).record_refusal(self._began_at.pop(key, loop_now()), error.retry_after)
 
     def release(self) -> None:
-        """Stop counting the session, at all endpoints. Idempotent."""
+        """Stop counting the session, at all members. Idempotent."""
         while self._releases:
             _, release = self._releases.popitem()
             release()
 
-    async def _wait_for_permit(self, kind: PermitKind, endpoint: Endpoint) -> None:
-        key, options = self._key_and_options(endpoint)
+    async def _wait_for_permit(self, kind: PermitKind, choice: MemberChoice) -> None:
+        key = rate_limiter_key(choice)
         per_second = self._limits.starts_per_second
         if per_second == "published":
-            per_second = None if endpoint.is_local else options.starts_per_second
+            per_second = None if choice.endpoint.is_local else choice.options.starts_per_second
         rate_limiter = self._limiter.rate_limiter(key)
         waiting = rate_limiter.wait_for_permit(kind, per_second)
-        await self._wait(waiting, rate_limiter, endpoint, limit=f"starts_per_second={per_second}")
+        await self._wait(waiting, rate_limiter, choice, limit=f"starts_per_second={per_second}")
         self._began_at[key] = loop_now()
 
-    async def _wait(self, waiting: Awaitable[T], rate_limiter: RateLimiter, endpoint: Endpoint, *, limit: str) -> T:
+    async def _wait(self, waiting: Awaitable[T], rate_limiter: RateLimiter, choice: MemberChoice, *, limit: str) -> T:
         try:
             async with asyncio.timeout(self._limits.wait):
                 return await waiting
         except TimeoutError:
-            raise self._deadline_error(rate_limiter, endpoint, limit) from None
+            raise self._deadline_error(rate_limiter, choice, limit) from None
 
-    def _deadline_error(self, rate_limiter: RateLimiter, endpoint: Endpoint, limit: str) -> DeadlineError:
-        _, options = self._key_and_options(endpoint)
+    def _deadline_error(self, rate_limiter: RateLimiter, choice: MemberChoice, limit: str) -> DeadlineError:
         reason = limit
         if backoff_s := rate_limiter.backoff_s:
             reason = f"the vendor reports too many sessions or starts, and the backoff lasts {backoff_s:.3g} s more"
         return DeadlineError(
-            f"{options.model}: no permit within {self._limits.wait:g} s (Limits.wait): {reason}; "
+            f"{choice.options.model}: no permit within {self._limits.wait:g} s (Limits.wait): {reason}; "
             f"others waiting: {rate_limiter.waiting_count}",
             retryable=True,
         )
 
-    def _key_and_options(self, endpoint: Endpoint) -> tuple[str, Options]:
-        """Return the key of the endpoint's rate limiter, and the options that the endpoint is for."""
-        options = self._options if endpoint.choice is None else endpoint.choice.options
-        account = endpoint.host if endpoint.is_local else endpoint.account or endpoint.host
-        return f"{options.vendor}:{account}:{options.model}", options
+
+def rate_limiter_key(choice: MemberChoice) -> str:
+    """Return the key of the rate limiter that counts connections to this member."""
+    endpoint, options = choice.endpoint, choice.options
+    account = endpoint.host if endpoint.is_local else endpoint.account or endpoint.host
+    return f"{options.vendor}:{account}:{options.model}"
 
 
 def _redis_store(url: str) -> RedisLimitStore:

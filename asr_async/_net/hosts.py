@@ -42,7 +42,7 @@ class Destination(Protocol):
         ...
 
     @property
-    def refused(self) -> Callable[[int, Mapping[str, str], bytes], ASRError]:
+    def handshake_error(self) -> Callable[[int, Mapping[str, str], bytes], ASRError]:
         """Make the error for an HTTP response (status, headers, body) that is not a switch to WebSocket."""
         ...
 

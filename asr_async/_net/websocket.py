@@ -199,7 +199,7 @@ class WebSocket:
         body = bytes(response.body or b"")
         if self._log is not None:
             self._log.record_refusal(response.status_code, headers, body)
-        return endpoint.refused(response.status_code, headers, body)
+        return endpoint.handshake_error(response.status_code, headers, body)
 
     # --- sending -----------------------------------------------------------------------------------------------------
 

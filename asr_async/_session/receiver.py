@@ -131,7 +131,7 @@ class Receiver:
     def _note_final(self, link: RecognitionTask) -> None:
         self._ledger.cover(self._timeline.covered_ms)
         self._recovery.made_progress()
-        link.made_progress()
+        link.record_final()
         if self._timeline.is_between_segments:
             self.segment_ended.set()
 

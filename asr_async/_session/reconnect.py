@@ -99,9 +99,9 @@ class Reconnector:
     def attend(self, link: RecognitionTask) -> None:
         """Plan for the time after this connection."""
         tasks = self._run.tasks
-        if link.better_in_s() is not None:
+        if link.choice.preferred_in_s() is not None:
             tasks.start(self._return(link))
-        rotation_s = min((s for s in (self._rotation_s, link.rotation_s) if s is not None), default=None)
+        rotation_s = min((s for s in (self._rotation_s, link.choice.rotation_s) if s is not None), default=None)
         self._run.rotate_at_bytes = None
         if rotation_s is not None:
             limit_bytes = self._dialer.description.audio_format.to_bytes(round(rotation_s * 1000))
@@ -126,7 +126,7 @@ class Reconnector:
             await self._wait_until_needed()
             elsewhere = False
         else:
-            elsewhere = link.lost(error)
+            elsewhere = link.record_loss(error)
         # who has heard one sentence to its end is not asked for another
         while not self._run.heard_enough:
             delay_s = self._recovery.delay_s(error, random.random(), elsewhere=elsewhere)  # noqa: S311
@@ -143,7 +143,7 @@ class Reconnector:
             try:
                 await self._resume(link, error)
             except (ConnectionLostError, DeadlineError) as lost:
-                error, elsewhere = lost, link.lost(lost)
+                error, elsewhere = lost, link.record_loss(lost)
                 continue
             except BaseException:
                 await link.close()
@@ -231,7 +231,7 @@ class Reconnector:
 
     async def _return(self, link: RecognitionTask) -> None:
         """While another member stands in: when a better one answers again, go on there from the end of a segment on."""
-        while self._is_in_use(link) and (wait_s := link.better_in_s()) is not None:
+        while self._is_in_use(link) and (wait_s := link.choice.preferred_in_s()) is not None:
             await asyncio.sleep(wait_s)
             better = await self._open_better(link)
             if better is not None:
@@ -262,7 +262,7 @@ class Reconnector:
         """A connection to a better member than the one that stands in; None when there is none yet, or none needed."""
         if not self._is_in_use(link):
             return None
-        better = await self._dialer.open_better(link)
+        better = await self._dialer.open_preferred(link)
         if better is not None:
             try:
                 await self._pass_on_context(better)

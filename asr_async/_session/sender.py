@@ -148,7 +148,7 @@ class Sender:
     def _wait_for_room(self, link: RecognitionTask) -> None:
         """Go on when the connection has caught up; one that takes nothing for too long has failed."""
         self._is_waiting = True
-        link.when_room(self._take_turn, lambda error: self._on_failure(link, error))
+        link.call_when_writable(self._take_turn, lambda error: self._on_failure(link, error))
 
     def _finish(self, link: RecognitionTask) -> None:
         """Say that no more audio comes; idempotent."""

@@ -24,6 +24,7 @@ __all__ = [
     "MemberChoice",
     "NetworkedService",
     "Service",
+    "ServiceOfMembers",
     "TemporaryKey",
     "TemporaryKeyService",
     "Vocabularies",
@@ -33,30 +34,27 @@ __all__ = [
 ]
 
 
-def _keep(_error: AuthenticationError) -> bool:
-    """There is nothing to renew."""
+def _nothing_cached(_error: AuthenticationError) -> bool:
     return False
 
 
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
-    """Where to connect and what to say at the door."""
+    """The address of a vendor's service, with the headers that authenticate a connection."""
 
     url: str
     headers: dict[str, str]
-    refused: Callable[[int, Mapping[str, str], bytes], ASRError]
-    """Makes the error for an HTTP answer (status, headers, body) that was not a switch to WebSocket."""
+    handshake_error: Callable[[int, Mapping[str, str], bytes], ASRError]
+    """Makes the error for an HTTP response (status, headers, body) that is not a switch to WebSocket."""
     reuse_s: float | None = None
-    """How long a connection may wait for a task, after one that ended well or after the handshake, less than the vendor
-    lets it; None where each task has a connection of its own."""
-    renew: Callable[[AuthenticationError], bool] = _keep
-    """Told that the vendor refused these credentials: lets go of what was kept of them, a token that has expired before
-    its time, and says whether another target is worth one more try."""
+    """The time that a connection may be idle between two tasks, or between the handshake and the first; shorter than
+    the vendor's own limit. None if each task needs a connection of its own."""
+    refresh_credentials: Callable[[AuthenticationError], bool] = _nothing_cached
+    """Drops what was cached of the credentials (a token that expired early) after the vendor refused them, and returns
+    True if resolving the endpoint again gives others."""
     account: str = ""
-    """Whose limits a connection counts towards: `fingerprint` of what names the account; empty where nothing does."""
+    """The account whose rate limits a connection counts towards: the `fingerprint` of what names it, or empty."""
     network: NetworkOptions = NetworkOptions()
     """The TLS context and the proxy of a connection to it."""
-    choice: MemberChoice | None = None
-    """Which of several members this is, of a service that has some; None for all others."""
 
     def __repr__(self) -> str:
         return f"<Endpoint {self.host}>"  # the headers hold credentials
@@ -68,29 +66,35 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_local(self) -> bool:
-        """Whether this can only be on the same machine: an emulator, with none of a vendor's limits."""
+        """True if the endpoint can only be on this machine: an emulator, without a vendor's limits."""
         return is_loopback(urlsplit(self.url).hostname)
 
 
 class MemberChoice(Protocol):
-    """One of several members that a service chooses from, chosen for one connection.
+    """The member of a service that was chosen for one connection.
 
-    It is told how that goes, and knows the others: who is next when it refuses, and when a better one may be back.
+    It records how the connection goes, and knows the other members: which one is next after a refusal, and when a
+    preferred one may be available again.
     """
 
     @property
-    def name(self) -> str:
-        """For texts and statistics."""
+    def endpoint(self) -> Endpoint:
+        """The endpoint of the member, with the credentials of the moment of the choice."""
+        ...
+
+    @property
+    def name(self) -> str | None:
+        """The member's name in logs and statistics; None if the service has no others."""
         ...
 
     @property
     def rank(self) -> int:
-        """0 is the member to be preferred to all others."""
+        """0 for the member that is preferred to all others."""
         ...
 
     @property
     def options(self) -> Options:
-        """The member's own."""
+        """The options of the member's tasks."""
         ...
 
     @property
@@ -100,43 +104,43 @@ class MemberChoice(Protocol):
 
     @property
     def rotation_s(self) -> float | None:
-        """How old a connection to this member may get, as `_recovery.rotation_s` says."""
+        """The age at which a connection to this member is replaced, if the member has a limit of its own."""
         ...
 
     def codec(self, *, task_id: str) -> Codec:
-        """Make the codec of one task: a member has options of its own."""
+        """Make the codec of one task."""
         ...
 
-    async def again(self) -> Endpoint:
-        """The same member's target once more, with new credentials.
+    async def refresh(self) -> MemberChoice:
+        """Choose the same member again, with the credentials of now.
 
         Raises:
-            ASRError: as `Service.target`.
+            ASRError: as `Service.resolve`.
         """
         ...
 
-    async def following(self) -> Endpoint:
-        """The next member's target, after this one refused.
+    async def next_member(self) -> MemberChoice:
+        """Choose the next member, after this one refused.
 
         Raises:
-            ASRError: each was tried once; the text names all of them, each with what it said.
+            ASRError: each member was tried once; the text names all of them, each with its error.
         """
         ...
 
-    def better_in_s(self) -> float | None:
-        """How long to wait before asking for a target of a better member; None where there is none."""
+    def preferred_in_s(self) -> float | None:
+        """Return the wait before a preferred member is tried again; None if there is none."""
         ...
 
-    def refused(self, error: ASRError) -> None:
-        """No task could be opened."""
+    def record_refusal(self, error: ASRError) -> None:
+        """Record that no task could be opened."""
         ...
 
-    def lost(self, error: ASRError) -> bool:
-        """The open connection came to this end; whether another member should have its audio at once."""
+    def record_loss(self, error: ASRError) -> bool:
+        """Record the error that ended the connection, and return True if another member should take over at once."""
         ...
 
-    def proved(self) -> None:
-        """The connection gave its first final result."""
+    def record_final(self) -> None:
+        """Record the first final result of the connection."""
         ...
 
 
@@ -209,6 +213,20 @@ class TemporaryKeyService(Protocol):
 
     async def temporary_key(self, *, expires_in: int = 60) -> TemporaryKey:
         """Make a key for a program that should not know this one, for so many seconds."""
+        ...
+
+
+@runtime_checkable
+class ServiceOfMembers(Protocol):
+    """A service that chooses one of several members for each connection."""
+
+    async def choose(self, options: Options) -> MemberChoice:
+        """Choose the member for a new connection.
+
+        Raises:
+            ASRError: no member has credentials.
+            ConfigurationError: the options are not this service's.
+        """
         ...
 
 

@@ -51,7 +51,7 @@ async def transcripts(
         for _ in range(count):
             async with client.session(options) as session:
                 assert session._link is not None
-                ports.add(session._link._transport.local_address)
+                ports.add(session._link._connection.local_address)
                 texts.append([result.text async for result in session.stream([SECOND], pace=None) if result.is_final])
             if pause_s:
                 await asyncio.sleep(pause_s)

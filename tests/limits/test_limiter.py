@@ -32,7 +32,8 @@ from asr_async import (
     connect,
     transcribe,
 )
-from asr_async._limits.limiter import Limiter
+from asr_async._connection.member import SoleMember, choose_member
+from asr_async._limits.limiter import Limiter, rate_limiter_key
 from asr_async._limits.window import WINDOW_S
 from asr_async.emulator import Scripted, serve
 from asr_async.emulator.faults import Cut, Fail, Refuse, Throttle
@@ -48,13 +49,19 @@ SECOND = bytes(32_000)
 
 # --- permits ---------------------------------------------------------------------------------------------------------
 
-CLOUD = Endpoint(url="wss://dashscope.aliyuncs.com/", headers={}, refused=lambda *_: ASRError("no"), account="a")
+
+def choice_at(url: str) -> SoleMember:
+    endpoint = Endpoint(url=url, headers={}, handshake_error=lambda *_: ASRError("no"), account="a")
+    return SoleMember(DashScope(), Paraformer(), endpoint)
+
+
+CLOUD = choice_at("wss://dashscope.aliyuncs.com/")
 
 
 def test_a_permit_counts_its_session_once_until_it_is_released() -> None:
     async def scenario() -> None:
         limiter = Limiter(Limits(max_sessions=1, wait=1))
-        permit, other = (limiter.session_permit(Paraformer()) for _ in range(2))
+        permit, other = (limiter.session_permit() for _ in range(2))
         assert repr(permit) == "<SessionPermit not acquired>"
         for _ in range(2):
             await permit.acquire_session(CLOUD)
@@ -71,10 +78,10 @@ def test_a_permit_counts_its_session_once_until_it_is_released() -> None:
 def test_two_connections_of_a_session_that_acquire_it_together_count_once() -> None:
     async def scenario() -> None:
         limiter = Limiter(Limits(max_sessions=2, wait=5))
-        holders = [limiter.session_permit(Paraformer()) for _ in range(2)]
+        holders = [limiter.session_permit() for _ in range(2)]
         for holder in holders:
             await holder.acquire_session(CLOUD)
-        permit, other = (limiter.session_permit(Paraformer()) for _ in range(2))
+        permit, other = (limiter.session_permit() for _ in range(2))
         both = [asyncio.create_task(permit.acquire_session(CLOUD)) for _ in range(2)]
         await asyncio.sleep(1)
         for holder in holders:
@@ -274,11 +281,8 @@ def test_all_clients_of_an_event_loop_share_the_limits() -> None:
 
 
 def test_models_and_accounts_are_counted_separately() -> None:
-    limits = Limits()
-
     def key(service: DashScope | Huawei, options: Options) -> str:
-        endpoint = asyncio.run(service.resolve(options))
-        return Limiter(limits).session_permit(options)._key_and_options(endpoint)[0]
+        return rate_limiter_key(asyncio.run(choose_member(service, options)))
 
     ours = key(DashScope("sk-ours"), Paraformer())
     assert ours == key(DashScope("sk-ours", workspace="ws1"), Paraformer())
@@ -469,9 +473,8 @@ def test_options_have_the_published_rate_of_their_model(options: Options, per_se
 )
 def test_the_published_rate_is_the_default_except_on_this_machine(url: str, limits: Limits, seconds: float) -> None:
     async def scenario() -> None:
-        endpoint = Endpoint(url=url, headers={}, refused=lambda *_: ASRError("no"), account="a")
-        limiter = Limiter(limits)
-        await asyncio.gather(*(limiter.session_permit(Paraformer()).wait_to_start(endpoint) for _ in range(21)))
+        limiter, choice = Limiter(limits), choice_at(url)
+        await asyncio.gather(*(limiter.session_permit().wait_to_start(choice) for _ in range(21)))
         assert asyncio.get_running_loop().time() == pytest.approx(seconds, abs=0.01)
 
     run_virtual(scenario)

@@ -45,7 +45,7 @@ def refused(status: int, _headers: Mapping[str, str], body: bytes) -> ASRError:
 
 
 async def connect(url: str, *, headers: dict[str, str] | None = None, idle_s: float = 20.0) -> WebSocket:
-    target = Endpoint(url=url, headers=headers or {}, refused=refused)
+    target = Endpoint(url=url, headers=headers or {}, handshake_error=refused)
     return await WebSocket.connect(target, connect_s=5, idle_s=idle_s, close_s=CLOSE_S)
 
 

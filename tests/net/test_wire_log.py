@@ -30,7 +30,7 @@ KEY = "sk-0123456789abcdef"
 
 def target(url: str = "wss://example.com/api-ws/v1/inference?model=m", **headers: str) -> Endpoint:
     headers = headers or {"Authorization": f"Bearer {KEY}", "User-Agent": "asr-async"}
-    return Endpoint(url=url, headers=headers, refused=lambda *_: ASRError("no"))
+    return Endpoint(url=url, headers=headers, handshake_error=lambda *_: ASRError("no"))
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
@@ -203,7 +203,7 @@ def test_what_was_recorded_is_there_after_a_crash(tmp_path: Path) -> None:
         "from asr_async._net.wire_log import WireLog\n"
         "from asr_async.vendors.service import Endpoint\n"
         "async def main():\n"
-        "    endpoint = Endpoint(url='ws://h/', headers={}, refused=ASRError)\n"
+        "    endpoint = Endpoint(url='ws://h/', headers={}, handshake_error=ASRError)\n"
         f"    log = WireLog({str(path)!r}).record_connect(endpoint)\n"
         "    for number in range(1000): log.record_sent(str(number))\n"
         "    os._exit(7)\n"

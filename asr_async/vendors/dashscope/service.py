@@ -215,9 +215,9 @@ class DashScope:
         return Endpoint(
             url=self._url(options),
             headers=headers,
-            refused=functools.partial(error_from_handshake, temporary_key=is_temporary(key)),
+            handshake_error=functools.partial(error_from_handshake, temporary_key=is_temporary(key)),
             reuse_s=_with_protocol(options)[1].reuse_s,
-            renew=functools.partial(self._key.renew, key),
+            refresh_credentials=functools.partial(self._key.renew, key),
             account=account_of(key),
             network=self._network,
         )

@@ -176,9 +176,9 @@ class Huawei:
             url=url,
             # not signed: a client library may write it in its own way
             headers={**entry.headers, "User-Agent": USER_AGENT},
-            refused=functools.partial(error_from_response, signed_at=entry.signed_at),
+            handshake_error=functools.partial(error_from_response, signed_at=entry.signed_at),
             reuse_s=REUSE_S,
-            renew=entry.renew,
+            refresh_credentials=entry.renew,
             account=fingerprint(self._find_project()),
             network=self._network,
         )

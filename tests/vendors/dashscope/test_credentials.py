@@ -195,13 +195,13 @@ async def test_a_request_is_made_again_once_only() -> None:
 async def test_a_refused_key_is_worth_another_try_once_and_only_where_a_function_gives_it() -> None:
     refused = AuthenticationError("no", code="InvalidApiKey")
     given = await DashScope(KEY).resolve(Paraformer())
-    assert not given.renew(refused)
+    assert not given.refresh_credentials(refused)
     service = DashScope(lambda: KEY)
     target = await service.resolve(Paraformer())
-    assert not target.renew(AuthenticationError("no right to the model", code="Model.AccessDenied"))
-    assert target.renew(refused)
-    assert not target.renew(refused)
-    assert not (await service.resolve(Paraformer())).renew(refused)  # the function gave the same again
+    assert not target.refresh_credentials(AuthenticationError("no right to the model", code="Model.AccessDenied"))
+    assert target.refresh_credentials(refused)
+    assert not target.refresh_credentials(refused)
+    assert not (await service.resolve(Paraformer())).refresh_credentials(refused)  # the function gave the same again
 
 
 async def test_a_client_makes_temporary_keys_where_its_vendor_has_them() -> None:

@@ -1,0 +1,105 @@
+"""The member of a service that a connection goes to: of `Fallback` one of several, elsewhere the service itself.
+
+The rest of the package only sees a `MemberChoice`, so a service without other members needs no special case.
+
+Does not know sockets or audio.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, TypeVar
+
+from ..errors import ASRError, AuthenticationError
+from ..vendors.service import ServiceOfMembers
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from ..vendors.codec import Codec, TaskDescription
+    from ..vendors.options import Options
+    from ..vendors.service import Endpoint, MemberChoice, Service
+
+__all__ = ["SoleMember", "choose_member", "with_fresh_credentials"]
+
+logger = logging.getLogger("asr_async")
+
+T = TypeVar("T")
+
+
+async def choose_member(service: Service, options: Options) -> MemberChoice:
+    """Return the member that a new connection should go to.
+
+    Raises:
+        ASRError: as `Service.resolve`.
+    """
+    if isinstance(service, ServiceOfMembers):
+        return await service.choose(options)
+    return SoleMember(service, options, await service.resolve(options))
+
+
+class SoleMember:
+    """The choice of a service that has no other members; see `MemberChoice`."""
+
+    __slots__ = ("_refusal", "_service", "endpoint", "options")
+
+    name: str | None = None
+    rank = 0
+    rotation_s: float | None = None
+
+    def __init__(self, service: Service, options: Options, endpoint: Endpoint) -> None:
+        self._service = service
+        self._refusal: ASRError | None = None
+        self.options = options
+        self.endpoint = endpoint
+
+    def __repr__(self) -> str:
+        return f"<SoleMember {self._service!r} {self.options.model}>"
+
+    @property
+    def description(self) -> TaskDescription:
+        """The facts about the service's tasks."""
+        return self._service.describe(self.options)
+
+    def codec(self, *, task_id: str) -> Codec:
+        """Make the codec of one task."""
+        return self._service.codec(self.options, task_id=task_id)
+
+    async def refresh(self) -> SoleMember:
+        """Resolve the endpoint again, with the credentials of now."""
+        return SoleMember(self._service, self.options, await self._service.resolve(self.options))
+
+    async def next_member(self) -> MemberChoice:
+        """Raise the refusal: there is no other member."""
+        assert self._refusal is not None  # noqa: S101 - the next member is only needed after a refusal
+        raise self._refusal
+
+    def preferred_in_s(self) -> float | None:
+        """Return None: there is no member to prefer."""
+        return None
+
+    def record_refusal(self, error: ASRError) -> None:
+        """Keep the error for `next_member`."""
+        self._refusal = error
+
+    def record_loss(self, error: ASRError) -> bool:  # noqa: ARG002 - the signature of `MemberChoice`
+        """Return False: there is no member to fail over to."""
+        return False
+
+    def record_final(self) -> None:
+        """Do nothing: without other members there is no circuit breaker."""
+
+
+async def with_fresh_credentials(choice: MemberChoice, attempt: Callable[[MemberChoice], Awaitable[T]]) -> T:
+    """Run an attempt; if the vendor refuses cached credentials, refresh them and run it once more.
+
+    Raises:
+        ASRError: the attempt failed for another reason, or again.
+    """
+    try:
+        return await attempt(choice)
+    except AuthenticationError as error:
+        if not choice.endpoint.refresh_credentials(error):
+            raise
+        logger.info("%s refused cached credentials, trying once more with new ones: %s", choice.endpoint.host, error)
+    return await attempt(await choice.refresh())
