@@ -158,6 +158,7 @@ def _label_lines(axes: Any, points: Mapping[str, list[Point]]) -> None:
             color=series.colour,
             fontweight="bold" if series.is_emphasised else "normal",
             annotation_clip=False,
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5},  # covers the grid
         )
 
 

@@ -82,14 +82,14 @@ def test_each_failure_has_a_line_of_its_own(
     assert "sk-secret" not in printed.out + printed.err
 
 
-async def test_a_session_without_a_text_does_not_work(live: Any) -> None:
+async def test_an_attempt_without_a_text_fails(live: Any) -> None:
     (attempt,) = [attempt for attempt in live.attempts_of(vendors()["huawei"]) if attempt.name == "huawei/continue"]
     async with live.Client(live.Local(live.Scripted([("nothing", 60_000, 61_000)]))) as client:
         works, columns = await live.outcome_of(client, attempt, None)
     assert (works, columns.split(maxsplit=2)[2]) == (False, "no text was returned")
 
 
-async def test_a_missing_translation_does_not_work(live: Any) -> None:
+async def test_an_attempt_without_a_translation_fails(live: Any) -> None:
     name = "gummy-chat-v1 translation_target_languages"
     (attempt,) = [attempt for attempt in live.attempts_of(vendors()["dashscope"]) if attempt.name == name]
     async with live.Client(live.Local(live.Scripted([("only said", 100, 900)]))) as client:
