@@ -178,10 +178,21 @@ def _scale(axes: Any, points: Mapping[str, list[Point]]) -> None:
 
 
 def draw(report_path: Path, svg_path: Path) -> None:
-    """Draw the figure of a kept report."""
+    """Draw the figure of a kept report.
+
+    Raises:
+        SystemExit: the file is not a report of `bench_sessions.py`, or none of its rows can be drawn.
+    """
     import matplotlib as mpl  # noqa: PLC0415 - slow to import, and not needed for --help
 
-    report = msgspec.json.decode(report_path.read_bytes(), type=Report)
+    try:
+        report = msgspec.json.decode(report_path.read_bytes(), type=Report)
+    except msgspec.DecodeError as error:
+        raise SystemExit(f"{report_path} is not a report of bench_sessions.py: {error}") from error
+    if report.benchmark != "bench_sessions":
+        raise SystemExit(f"{report_path} is not a report of bench_sessions.py, but of {report.benchmark}.py")
+    if not points_of(report):
+        raise SystemExit(f"{report_path} has no load over ws with which a peer kept up: measure with fewer sessions")
     with mpl.rc_context(STYLE):
         plots.save(figure_of(report), svg_path)
 

@@ -66,6 +66,28 @@ def test_a_load_with_which_a_peer_does_not_keep_up_is_not_drawn(report: Report) 
     assert [sessions for sessions, _ in points["ours"]] == [50]
 
 
+@pytest.mark.parametrize("content", [b"", b"{}"])
+def test_a_file_that_is_not_a_report_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "cost.json"
+    path.write_bytes(content)
+    with pytest.raises(SystemExit, match="is not a report of bench_sessions"):
+        draw_figure.draw(path, tmp_path / "cost.svg")
+
+
+def test_a_report_of_another_script_is_refused(tmp_path: Path, report: Report) -> None:
+    path = tmp_path / "cost.json"
+    path.write_bytes(msgspec.json.encode(msgspec.structs.replace(report, benchmark="bench_codec")))
+    with pytest.raises(SystemExit, match="but of bench_codec"):
+        draw_figure.draw(path, tmp_path / "cost.svg")
+
+
+def test_a_report_without_a_row_to_draw_is_refused(tmp_path: Path, report: Report) -> None:
+    path = tmp_path / "cost.json"
+    path.write_bytes(msgspec.json.encode(msgspec.structs.replace(report, rows=[])))
+    with pytest.raises(SystemExit, match="measure with fewer sessions"):
+        draw_figure.draw(path, tmp_path / "cost.svg")
+
+
 def test_labels_are_moved_apart_where_they_would_overlap() -> None:
     positions = draw_figure.separated({"ours": 1.0, "floor": 0.9, "thin": 10.0}, 1.5)
     assert positions == {"floor": 0.9, "ours": 0.9 * 1.5, "thin": 10.0}
