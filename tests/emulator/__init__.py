@@ -1,1 +1,1 @@
-"""Tests of `emulator`."""
+"""Tests of the emulator."""

@@ -1,4 +1,4 @@
-"""Faults on demand, tried from outside in every room: plain WebSocket clients, the virtual clock, known points."""
+"""Faults on demand in every protocol, tested with plain WebSocket clients on the virtual clock."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ from asr_async.errors import ConfigurationError
 from ..support.virtual_time import run_virtual
 
 FRAME = bytes(3_200)
-"""A tenth of a second."""
+"""100 ms of audio."""
 
 
-# --- the three rooms, from the client's side --------------------------------------------------------------------------
+# --- clients of the three protocols -----------------------------------------------------------------------------------
 
 
 class Peer:
-    """A client of one room; what it receives is told in words of no vendor."""
+    """A client of one protocol, which converts received messages to texts that no vendor's words occur in."""
 
     path: str
     headers: ClassVar[dict[str, str]]
@@ -55,10 +55,10 @@ class Peer:
         await self.ws.send(json.dumps(message))
 
     async def start(self) -> None:
-        await self.ask_to_start()
+        await self.send_start()
         assert await self.receive() == "started"
 
-    async def ask_to_start(self) -> None:
+    async def send_start(self) -> None:
         raise NotImplementedError
 
     async def audio(self, frames: int = 1) -> None:
@@ -69,30 +69,30 @@ class Peer:
         raise NotImplementedError
 
     def read(self, message: dict[str, Any]) -> str | None:
-        """None for what only this vendor says."""
+        """Convert a message to a text; None if the message has no counterpart in the other protocols."""
         raise NotImplementedError
 
     async def receive(self) -> str:
         while True:
             message = await self.ws.recv()
             try:
-                said = self.read(json.loads(message))
+                text = self.read(json.loads(message))
             except ValueError:
                 return f"unreadable {type(message).__name__}"
-            if said is not None:
-                return said
+            if text is not None:
+                return text
 
     async def rest(self) -> list[str]:
-        """Everything until the end of the connection, and how it ended."""
-        said = []
+        """Receive everything until the end of the connection, then describe the end."""
+        texts = []
         try:
             while True:
-                said.append(await self.receive())
+                texts.append(await self.receive())
         except websockets.ConnectionClosed as closed:
             rcvd = closed.rcvd
-            return [*said, f"closed {rcvd.code} {rcvd.reason}".strip() if rcvd else "cut"]
+            return [*texts, f"closed {rcvd.code} {rcvd.reason}".strip() if rcvd else "cut"]
 
-    async def hears_nothing_for(self, seconds: float) -> bool:
+    async def receives_nothing_for(self, seconds: float) -> bool:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self.receive()
@@ -109,7 +109,7 @@ class TaskPeer(Peer):
     async def act(self, action: str, payload: dict[str, Any]) -> None:
         await self.send({"header": {"action": action, "task_id": "t", "streaming": "duplex"}, "payload": payload})
 
-    async def ask_to_start(self) -> None:
+    async def send_start(self) -> None:
         task = {"task_group": "audio", "task": "asr", "function": "recognition"}
         parameters = {"format": "pcm", "sample_rate": 16_000}
         await self.act("run-task", {"model": "fun-asr-realtime", "parameters": parameters, "input": {}, **task})
@@ -136,7 +136,7 @@ class RealtimePeer(Peer):
     internal_code = "InternalError"
     capacity_code = "Throttling.Concurrency"
 
-    async def ask_to_start(self) -> None:
+    async def send_start(self) -> None:
         await self.send({"type": "session.update", "event_id": "e", "session": {}})
 
     async def audio(self, frames: int = 1) -> None:
@@ -165,7 +165,7 @@ class HuaweiPeer(Peer):
     internal_code = "SIS.0302"
     capacity_code = "SIS.0312"
 
-    async def ask_to_start(self) -> None:
+    async def send_start(self) -> None:
         config = {"audio_format": "pcm16k16bit", "property": "chinese_16k_general"}
         await self.send({"command": "START", "config": config})
 
@@ -183,22 +183,22 @@ class HuaweiPeer(Peer):
         return "finished" if message["reason"] == "NORMAL" else None
 
 
-ROOMS = pytest.mark.parametrize("room", [TaskPeer, RealtimePeer, HuaweiPeer])
+PROTOCOLS = pytest.mark.parametrize("protocol", [TaskPeer, RealtimePeer, HuaweiPeer])
 WORDS = Scripted([("one", 0, 300), ("two", 400, 700), ("three", 800, 1_100)], interim_every_ms=10_000)
 
 
 @contextlib.asynccontextmanager
-async def dial(emulator: Emulator, room: type[Peer] = TaskPeer) -> AsyncIterator[Peer]:
-    url = f"ws://{emulator.address}{room.path}"
+async def connect_client(emulator: Emulator, protocol: type[Peer] = TaskPeer) -> AsyncIterator[Peer]:
+    url = f"ws://{emulator.address}{protocol.path}"
     options: Any = {"ping_interval": None, "close_timeout": 1, "open_timeout": 100, "proxy": None}
-    async with websockets.connect(url, additional_headers=room.headers, **options) as ws:
-        yield room(ws)
+    async with websockets.connect(url, additional_headers=protocol.headers, **options) as ws:
+        yield protocol(ws)
 
 
 @contextlib.asynccontextmanager
-async def serving(*faults: Fault, room: type[Peer] = TaskPeer) -> AsyncIterator[Peer]:
-    """One client of an emulator with these faults."""
-    async with serve(engine=WORDS, faults=faults) as emulator, dial(emulator, room) as peer:
+async def serving(*faults: Fault, protocol: type[Peer] = TaskPeer) -> AsyncIterator[Peer]:
+    """Connect one client to an emulator with these faults."""
+    async with serve(engine=WORDS, faults=faults) as emulator, connect_client(emulator, protocol) as peer:
         yield peer
 
 
@@ -206,13 +206,13 @@ def now() -> float:
     return asyncio.get_running_loop().time()
 
 
-# --- where ------------------------------------------------------------------------------------------------------------
+# --- triggers ---------------------------------------------------------------------------------------------------------
 
 
-@ROOMS
-def test_without_faults_everything_is_heard(room: type[Peer]) -> None:
+@PROTOCOLS
+def test_without_faults_all_results_arrive(protocol: type[Peer]) -> None:
     async def scenario() -> None:
-        async with serving(room=room) as peer:
+        async with serving(protocol=protocol) as peer:
             await peer.start()
             await peer.audio(12)
             await peer.finish()
@@ -221,9 +221,9 @@ def test_without_faults_everything_is_heard(room: type[Peer]) -> None:
     run_virtual(scenario)
 
 
-@ROOMS
+@PROTOCOLS
 @pytest.mark.parametrize(
-    ("place", "heard"),
+    ("trigger", "received"),
     [
         ({"at": "audio"}, []),
         ({"at": "result"}, ["final one"]),
@@ -234,41 +234,41 @@ def test_without_faults_everything_is_heard(room: type[Peer]) -> None:
         ({"at": "finish"}, ["final one", "final two", "final three"]),
     ],
 )
-def test_a_cut_comes_where_it_is_told_to(room: type[Peer], place: dict[str, Any], heard: list[str]) -> None:
+def test_a_cut_happens_at_its_trigger(protocol: type[Peer], trigger: dict[str, Any], received: list[str]) -> None:
     async def scenario() -> None:
-        async with serving(Cut(**place), room=room) as peer:
+        async with serving(Cut(**trigger), protocol=protocol) as peer:
             await peer.start()
             with contextlib.suppress(websockets.ConnectionClosed):
                 for _ in range(12):
                     await peer.audio()
                     await asyncio.sleep(0.15)
                 await peer.finish()
-            assert await peer.rest() == [*heard, "cut"]
+            assert await peer.rest() == [*received, "cut"]
 
     run_virtual(scenario)
 
 
-@ROOMS
-def test_a_cut_at_the_start_comes_in_place_of_its_answer(room: type[Peer]) -> None:
+@PROTOCOLS
+def test_a_cut_at_the_start_replaces_its_answer(protocol: type[Peer]) -> None:
     async def scenario() -> None:
-        async with serving(Cut(at="start"), room=room) as peer:
-            await peer.ask_to_start()
+        async with serving(Cut(at="start"), protocol=protocol) as peer:
+            await peer.send_start()
             assert await peer.rest() == ["cut"]
 
     run_virtual(scenario)
 
 
-def test_a_cut_at_the_handshake_comes_in_place_of_its_answer() -> None:
+def test_a_cut_at_the_handshake_replaces_its_answer() -> None:
     async def scenario() -> None:
         async with serve(engine=WORDS, faults=[Cut(at="handshake")]) as emulator:
             with pytest.raises((OSError, websockets.InvalidMessage)):
-                async with dial(emulator):
+                async with connect_client(emulator):
                     pass
 
     run_virtual(scenario)
 
 
-def test_a_result_that_only_the_finishing_brings_is_one_too() -> None:
+def test_a_result_of_the_finishing_triggers_a_fault_too() -> None:
     async def scenario() -> None:
         async with serving(Cut(at="result")) as peer:
             await peer.start()
@@ -283,39 +283,37 @@ def test_a_result_that_only_the_finishing_brings_is_one_too() -> None:
 
 
 @pytest.mark.parametrize(
-    ("room", "body"),
+    ("protocol", "body"),
     [
         (TaskPeer, {"code": "Throttling.RateQuota", "message": "slow"}),
         (RealtimePeer, {"code": "Throttling.RateQuota", "message": "slow"}),
         (HuaweiPeer, {"error_code": "Throttling.RateQuota", "error_msg": "slow"}),
     ],
 )
-async def test_a_refused_handshake_is_answered_with_status_code_and_delay(
-    room: type[Peer], body: dict[str, str]
-) -> None:
+async def test_a_refused_handshake_has_status_code_and_retry_after(protocol: type[Peer], body: dict[str, str]) -> None:
     refuse = Refuse(status=429, code="Throttling.RateQuota", message="slow", retry_after_s=7)
     async with serve(engine=WORDS, faults=[refuse]) as emulator:
         with pytest.raises(websockets.InvalidStatus) as caught:
-            async with dial(emulator, room):
+            async with connect_client(emulator, protocol):
                 pass
     response = caught.value.response
     assert (response.status_code, response.headers["Retry-After"]) == (429, "7")
     assert json.loads(response.body or b"").items() >= body.items()
 
 
-async def test_without_a_code_a_refusal_says_nothing_as_a_gateway() -> None:
+async def test_a_refusal_without_a_code_has_an_empty_body_as_from_a_gateway() -> None:
     async with serve(engine=WORDS, faults=[Refuse()]) as emulator:
         with pytest.raises(websockets.InvalidStatus) as caught:
-            async with dial(emulator):
+            async with connect_client(emulator):
                 pass
     response = caught.value.response
     assert (response.status_code, response.body, response.headers.get("Retry-After")) == (503, b"", None)
 
 
-@ROOMS
-def test_a_delay_holds_back_the_handshake_and_every_message_but_not_the_pace(room: type[Peer]) -> None:
+@PROTOCOLS
+def test_a_delay_applies_to_the_handshake_and_every_message_but_not_to_the_rate(protocol: type[Peer]) -> None:
     async def scenario() -> None:
-        async with serving(Delay(by_ms=2_000), room=room) as peer:
+        async with serving(Delay(by_ms=2_000), protocol=protocol) as peer:
             assert 2 <= now() < 2.1
             asked_at = now()
             await peer.start()
@@ -350,31 +348,31 @@ def test_a_delayed_failure_arrives_before_the_connection_closes() -> None:
     run_virtual(scenario)
 
 
-@ROOMS
-@pytest.mark.parametrize("place", [{"at": "start"}, {"after_s": 1}, {"after_frames": 3}])
-def test_a_half_open_connection_is_dead_but_not_closed(room: type[Peer], place: dict[str, Any]) -> None:
+@PROTOCOLS
+@pytest.mark.parametrize("trigger", [{"at": "start"}, {"after_s": 1}, {"after_frames": 3}])
+def test_a_half_open_connection_is_silent_but_not_closed(protocol: type[Peer], trigger: dict[str, Any]) -> None:
     async def scenario() -> None:
-        async with serving(HalfOpen(**place), room=room) as peer:
-            await peer.ask_to_start()
-            if place != {"at": "start"}:
+        async with serving(HalfOpen(**trigger), protocol=protocol) as peer:
+            await peer.send_start()
+            if trigger != {"at": "start"}:
                 assert await peer.receive() == "started"
             await asyncio.sleep(1)
             await peer.audio(3)
             pong = asyncio.ensure_future(await peer.ws.ping())
             await peer.finish()
-            if "after_frames" in place:
+            if "after_frames" in trigger:
                 assert await peer.receive() == "final one"
-            assert await peer.hears_nothing_for(HALF_OPEN_S - 10)
+            assert await peer.receives_nothing_for(HALF_OPEN_S - 10)
             assert not pong.done()
             assert await peer.rest() == ["cut"]
 
     run_virtual(scenario)
 
 
-def test_a_half_open_connection_takes_what_the_system_buffers_and_no_more() -> None:
+def test_a_half_open_connection_accepts_only_as_much_as_the_system_buffers() -> None:
     async def scenario() -> None:
         async with serving(HalfOpen(at="start")) as peer:
-            await peer.ask_to_start()
+            await peer.send_start()
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(60):
                     for _ in range(50):
@@ -387,17 +385,17 @@ def test_a_half_open_handshake_is_never_answered() -> None:
     async def scenario() -> None:
         async with serve(engine=WORDS, faults=[HalfOpen(at="handshake")]) as emulator:
             with pytest.raises(TimeoutError):
-                async with asyncio.timeout(60), dial(emulator):
+                async with asyncio.timeout(60), connect_client(emulator):
                     pass
 
     run_virtual(scenario)
 
 
-def test_the_emulator_leaves_at_once_although_connections_are_dead() -> None:
+def test_the_emulator_shuts_down_at_once_despite_half_open_connections() -> None:
     async def scenario() -> None:
         faults = [HalfOpen(connection=1, at="start"), HalfOpen(connection=2, at="handshake")]
-        async with serve(engine=WORDS, faults=faults) as emulator, dial(emulator) as peer:
-            await peer.ask_to_start()
+        async with serve(engine=WORDS, faults=faults) as emulator, connect_client(emulator) as peer:
+            await peer.send_start()
             stuck = asyncio.create_task(_fail_to_dial(emulator))
             await asyncio.sleep(1)
             began_at = now()
@@ -409,14 +407,14 @@ def test_the_emulator_leaves_at_once_although_connections_are_dead() -> None:
 
 async def _fail_to_dial(emulator: Emulator) -> None:
     with pytest.raises((OSError, websockets.InvalidMessage)):
-        async with dial(emulator):
+        async with connect_client(emulator):
             pass
 
 
-@ROOMS
-def test_a_close_has_its_code_and_reason_and_nothing_before_it(room: type[Peer]) -> None:
+@PROTOCOLS
+def test_a_close_has_its_code_and_reason_and_no_message_before_it(protocol: type[Peer]) -> None:
     async def scenario() -> None:
-        async with serving(Close(code=4_321, reason="Bedarf", after_frames=4), room=room) as peer:
+        async with serving(Close(code=4_321, reason="Bedarf", after_frames=4), protocol=protocol) as peer:
             await peer.start()
             await peer.audio(4)
             assert await peer.rest() == ["final one", "closed 4321 Bedarf"]
@@ -424,7 +422,7 @@ def test_a_close_has_its_code_and_reason_and_nothing_before_it(room: type[Peer])
     run_virtual(scenario)
 
 
-def test_a_close_at_the_handshake_comes_right_after_it() -> None:
+def test_a_close_at_the_handshake_follows_it_immediately() -> None:
     async def scenario() -> None:
         async with serving(Close(at="handshake")) as peer:
             assert await peer.rest() == ["closed 1011"]
@@ -432,30 +430,30 @@ def test_a_close_at_the_handshake_comes_right_after_it() -> None:
     run_virtual(scenario)
 
 
-@ROOMS
+@PROTOCOLS
 @pytest.mark.parametrize(("binary", "kind"), [(False, "str"), (True, "bytes")])
-def test_garbage_is_one_unreadable_message_among_the_others(room: type[Peer], binary: bool, kind: str) -> None:
+def test_garbage_is_one_unreadable_message_among_the_others(protocol: type[Peer], binary: bool, kind: str) -> None:
     async def scenario() -> None:
-        async with serving(Garbage(after_frames=5, binary=binary), room=room) as peer:
+        async with serving(Garbage(after_frames=5, binary=binary), protocol=protocol) as peer:
             await peer.start()
             await peer.audio(12)
             await peer.finish()
-            said = [await peer.receive() for _ in range(5)]
-            assert said == ["final one", f"unreadable {kind}", "final two", "final three", "finished"]
+            texts = [await peer.receive() for _ in range(5)]
+            assert texts == ["final one", f"unreadable {kind}", "final two", "final three", "finished"]
 
     run_virtual(scenario)
 
 
-@ROOMS
-def test_a_slow_reader_takes_its_time_for_each_byte(room: type[Peer]) -> None:
+@PROTOCOLS
+def test_a_slow_reader_needs_time_for_each_byte(protocol: type[Peer]) -> None:
     async def scenario() -> None:
-        async with serving(SlowReader(bytes_per_second=320, at="audio"), room=room) as peer:
+        async with serving(SlowReader(bytes_per_second=320, at="audio"), protocol=protocol) as peer:
             await peer.start()
             began_at = now()
-            await peer.audio(3)  # the first is read before it strikes
+            await peer.audio(3)  # the first is read before the fault is injected
             assert await peer.receive() == "final one"
             took_s = now() - began_at
-            text_share = 4 / 3 if room is RealtimePeer else 1
+            text_share = 4 / 3 if protocol is RealtimePeer else 1
             assert 20 * text_share <= took_s < 20.5 * text_share
 
     run_virtual(scenario)
@@ -473,47 +471,47 @@ def test_a_slow_reader_makes_the_client_wait() -> None:
     run_virtual(scenario)
 
 
-@ROOMS
-@pytest.mark.parametrize("place", [{"at": "start"}, {"after_frames": 4}, {"after_s": 5}, {"at": "finish"}])
-def test_a_failure_is_the_vendors_own(room: type[Peer], place: dict[str, Any]) -> None:
+@PROTOCOLS
+@pytest.mark.parametrize("trigger", [{"at": "start"}, {"after_frames": 4}, {"after_s": 5}, {"at": "finish"}])
+def test_a_failure_is_a_message_of_the_vendor(protocol: type[Peer], trigger: dict[str, Any]) -> None:
     async def scenario() -> None:
-        async with serving(Fail(code="X.1", message="as told", **place), room=room) as peer:
-            await peer.ask_to_start()
-            said = await peer.receive()
-            if place != {"at": "start"}:
-                assert said == "started"
+        async with serving(Fail(code="X.1", message="as configured", **trigger), protocol=protocol) as peer:
+            await peer.send_start()
+            text = await peer.receive()
+            if trigger != {"at": "start"}:
+                assert text == "started"
                 await peer.audio(4)
-                if place == {"at": "finish"}:
+                if trigger == {"at": "finish"}:
                     await peer.finish()
                 assert await peer.receive() == "final one"
-                said = await peer.receive()
-            assert said == "failed X.1 as told"
+                text = await peer.receive()
+            assert text == "failed X.1 as configured"
 
     run_virtual(scenario)
 
 
-@ROOMS
-def test_a_failure_without_a_code_has_the_vendors_code_for_its_own_faults(room: type[Peer]) -> None:
+@PROTOCOLS
+def test_a_failure_without_a_code_has_the_vendors_code_for_internal_errors(protocol: type[Peer]) -> None:
     async def scenario() -> None:
-        async with serving(Fail(at="audio"), room=room) as peer:
+        async with serving(Fail(at="audio"), protocol=protocol) as peer:
             await peer.start()
             await peer.audio()
-            assert await peer.receive() == f"failed {room.internal_code} failed on demand"
+            assert await peer.receive() == f"failed {protocol.internal_code} failed on demand"
 
     run_virtual(scenario)
 
 
-def test_a_failure_whose_time_comes_early_waits_for_something_that_can_fail() -> None:
+def test_a_timed_failure_before_the_start_waits_for_it() -> None:
     async def scenario() -> None:
         async with serving(Fail(after_s=1)) as peer:
             await asyncio.sleep(10)
-            await peer.ask_to_start()
+            await peer.send_start()
             assert "failed InternalError failed on demand" in await peer.rest()
 
     run_virtual(scenario)
 
 
-def test_a_failure_whose_time_comes_late_does_nothing() -> None:
+def test_a_timed_failure_after_the_end_has_no_effect() -> None:
     async def scenario() -> None:
         async with serving(Fail(after_s=10)) as peer:
             await peer.start()
@@ -525,9 +523,9 @@ def test_a_failure_whose_time_comes_late_does_nothing() -> None:
     run_virtual(scenario)
 
 
-def test_a_huawei_connection_outlives_a_failure_on_demand() -> None:
+def test_a_huawei_connection_survives_a_failure_on_demand() -> None:
     async def scenario() -> None:
-        async with serving(Fail(after_s=5), room=HuaweiPeer) as peer:
+        async with serving(Fail(after_s=5), protocol=HuaweiPeer) as peer:
             await peer.start()
             assert await peer.receive() == "failed SIS.0302 failed on demand"
             await peer.start()
@@ -538,26 +536,26 @@ def test_a_huawei_connection_outlives_a_failure_on_demand() -> None:
     run_virtual(scenario)
 
 
-@ROOMS
-def test_a_mute_finish_is_never_answered(room: type[Peer]) -> None:
+@PROTOCOLS
+def test_a_mute_finish_is_never_answered(protocol: type[Peer]) -> None:
     async def scenario() -> None:
-        async with serving(MuteFinish(), room=room) as peer:
+        async with serving(MuteFinish(), protocol=protocol) as peer:
             await peer.start()
             await peer.audio(5)
             assert await peer.receive() == "final one"
             await peer.finish()
-            assert await peer.hears_nothing_for(1_000)
+            assert await peer.receives_nothing_for(1_000)
             assert await (await peer.ws.ping()) < 1
 
     run_virtual(scenario)
 
 
-@ROOMS
-def test_a_throttled_start_has_the_vendors_code(room: type[Peer]) -> None:
+@PROTOCOLS
+def test_a_throttled_start_has_the_vendors_code(protocol: type[Peer]) -> None:
     async def scenario() -> None:
-        async with serving(Throttle(), room=room) as peer:
-            await peer.ask_to_start()
-            assert await peer.receive() == f"failed {room.capacity_code} throttled on demand"
+        async with serving(Throttle(), protocol=protocol) as peer:
+            await peer.send_start()
+            assert await peer.receive() == f"failed {protocol.capacity_code} throttled on demand"
 
     run_virtual(scenario)
 
@@ -576,11 +574,11 @@ def test_a_throttled_start_has_the_vendors_code(room: type[Peer]) -> None:
         ({"probability": 0}, []),
     ],
 )
-async def test_a_fault_strikes_the_connections_that_it_is_about(members: dict[str, Any], expected: list[int]) -> None:
+async def test_a_fault_strikes_the_connections_that_it_applies_to(members: dict[str, Any], expected: list[int]) -> None:
     struck = []
     async with serve(engine=WORDS, faults=[Close(at="audio", **members)]) as emulator:
         for number in range(1, 7):
-            async with dial(emulator) as peer:
+            async with connect_client(emulator) as peer:
                 await peer.start()
                 await peer.audio(3)
                 if await _ended(peer):
@@ -590,7 +588,7 @@ async def test_a_fault_strikes_the_connections_that_it_is_about(members: dict[st
 
 
 async def _ended(peer: Peer) -> bool:
-    """Whether the connection is closed before its first result."""
+    """Return True if the connection is closed before its first result."""
     try:
         return await peer.receive() != "final one"
     except websockets.ConnectionClosed:
@@ -602,17 +600,17 @@ def struck(plan: Faults, connections: int) -> list[int]:
     return [number for number in range(connections) if injector.next_connection().pop_at("start")]
 
 
-def test_probability_is_the_seeds_alone() -> None:
+def test_probability_depends_on_the_seed_alone() -> None:
     chance = {"kind": "throttle", "probability": 0.3}
     first = struck(Faults([chance], seed=1), 1_000)
     assert 240 < len(first) < 360
     assert struck(Faults([chance], seed=1), 1_000) == first
     assert struck(Faults([chance], seed=2), 1_000) != first
-    # neither other faults behind it nor more connections change what strikes
+    # neither further faults nor a different number of connections change the selection
     assert struck(Faults([chance, Cut(at="audio")], seed=1), 500) == [number for number in first if number < 500]
 
 
-def test_a_fault_that_was_picked_but_found_no_point_is_not_used_up() -> None:
+def test_a_selected_fault_whose_trigger_was_not_reached_is_not_used_up() -> None:
     injector = FaultInjector(Faults([Cut(after_frames=2, times=1)]))
     first, second = injector.next_connection(), injector.next_connection()
     assert first.pop_after_audio(100) == []
@@ -626,12 +624,12 @@ def test_a_connection_is_struck_once_by_each_fault() -> None:
     assert [len(faults.pop_after_audio(100)) for _ in range(4)] == [1, 1, 0, 0]
 
 
-def test_two_emulators_count_for_themselves() -> None:
+def test_each_emulator_keeps_its_own_counts() -> None:
     plan = Faults([Throttle(connection=1)])
     assert [len(FaultInjector(plan).next_connection().pop_at("start")) for _ in range(2)] == [1, 1]
 
 
-async def test_a_client_without_a_good_key_does_not_count() -> None:
+async def test_a_client_with_a_wrong_key_is_not_counted() -> None:
     faults = [Refuse(status=418, connection=1)]
     async with serve(engine=WORDS, api_keys={"key"}, faults=faults) as emulator:
         statuses = []
@@ -649,23 +647,23 @@ async def test_a_client_without_a_good_key_does_not_count() -> None:
 
 class _TimedPeer(TaskPeer):
     def read(self, message: dict[str, Any]) -> str | None:
-        said = super().read(message)
-        if said and said.startswith("final"):
+        text = super().read(message)
+        if text and text.startswith("final"):
             sentence = message["payload"]["output"]["sentence"]
             return f"{sentence['text']} {sentence['begin_time']}..{sentence['end_time']}"
-        return said
+        return text
 
 
-async def test_after_a_cut_the_rest_of_the_source_is_heard_on_the_next_connection() -> None:
+async def test_after_a_cut_the_rest_of_the_source_is_recognised_on_the_next_connection() -> None:
     script = [("one", 0, 300), ("two", 400, 700), ("three", 800, 1_100)]
     engine = Scripted(script, interim_every_ms=10_000, position=position_of)
     async with serve(engine=engine, faults=[Cut(connection=1, after_audio_ms=600)]) as emulator:
-        async with dial(emulator, _TimedPeer) as peer:
+        async with connect_client(emulator, _TimedPeer) as peer:
             await peer.start()
             for start_ms in range(0, 600, 100):
                 await peer.ws.send(position_audio(start_ms, start_ms + 100))
             assert await peer.rest() == ["one 0..300", "cut"]
-        async with dial(emulator, _TimedPeer) as peer:
+        async with connect_client(emulator, _TimedPeer) as peer:
             await peer.start()
             await peer.ws.send(position_audio(300, 1_200))
             await peer.finish()
@@ -691,7 +689,7 @@ def test_a_plan_is_read_from_json(tmp_path: Any) -> None:
     assert repr(plan) == "<Faults refuse, half_open, mute_finish, seed 7>"
 
 
-def test_a_fault_is_written_as_it_is_read() -> None:
+def test_a_fault_is_encoded_in_the_form_that_is_read() -> None:
     faults = [
         Cut(after_audio_ms=1_500, every=2),
         HalfOpen(after_s=0.5),
@@ -734,7 +732,7 @@ def test_a_plan_may_be_a_bare_list(tmp_path: Any) -> None:
         ({"kind": "fail", "at": "handshake"}, 'nothing is running yet that could fail; use refuse, or at="start"'),
     ],
 )
-def test_a_fault_that_cannot_be_is_refused_in_one_line(fault: Any, message: str) -> None:
+def test_an_invalid_fault_is_refused_in_one_line(fault: Any, message: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         serve(engine=WORDS, faults=[fault])
     assert message in str(caught.value)
@@ -751,7 +749,7 @@ def test_a_fault_that_cannot_be_is_refused_in_one_line(fault: Any, message: str)
         ('[{"kind": "cut"}]', "fault 1: cut: needs one of"),
     ],
 )
-def test_a_file_that_is_no_plan_is_named(content: str, message: str, tmp_path: Any) -> None:
+def test_a_file_without_a_valid_plan_is_named(content: str, message: str, tmp_path: Any) -> None:
     path = tmp_path / "faults.json"
     path.write_text(content)
     with pytest.raises(ConfigurationError) as caught:
@@ -761,6 +759,6 @@ def test_a_file_that_is_no_plan_is_named(content: str, message: str, tmp_path: A
     assert "\n" not in str(caught.value)
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path: Any) -> None:
+def test_a_missing_file_is_named(tmp_path: Any) -> None:
     with pytest.raises(ConfigurationError, match=r"missing\.json: No such file or directory"):
         Faults.from_file(tmp_path / "missing.json")

@@ -1,4 +1,4 @@
-"""A recorded session served back: the client goes through it again, with ids and frames of its own."""
+"""The replay of recorded sessions to clients with other ids and another division of the audio."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from ..support.virtual_time import run_virtual
 SECOND = bytes(32_000)
 
 
-# --- tapes, written by hand -------------------------------------------------------------------------------------------
+# --- handwritten tapes ------------------------------------------------------------------------------------------------
 
 
 class Tape:
-    """Lines of one connection after the other, and when they are."""
+    """A builder of tapes: records of one connection after another, with their times."""
 
     def __init__(self) -> None:
         self.records: list[dict[str, Any]] = []
@@ -94,28 +94,28 @@ def huawei_tape() -> Tape:
 
 
 def realtime_tape() -> Tape:
-    def said(kind: str, **members: Any) -> dict[str, Any]:
+    def server_event(kind: str, **members: Any) -> dict[str, Any]:
         return {"type": kind, "event_id": "s", **members}
 
     completed = "conversation.item.input_audio_transcription.completed"
-    tape = Tape().connect().after(10).text("received", said("session.created", session={"id": "s1"}))
+    tape = Tape().connect().after(10).text("received", server_event("session.created", session={"id": "s1"}))
     tape.text("sent", {"type": "session.update", "event_id": "e", "session": {}})
-    tape.after(10).text("received", said("session.updated", session={"id": "s1"}))
+    tape.after(10).text("received", server_event("session.updated", session={"id": "s1"}))
     for _ in range(10):
         tape.after(100).text("sent", {"type": "input_audio_buffer.append", "audio": "<3200 bytes in base64>"})
-    tape.text("received", said("input_audio_buffer.speech_started", item_id="i", audio_start_ms=100))
-    tape.text("received", said("input_audio_buffer.speech_stopped", item_id="i", audio_end_ms=900))
-    tape.text("received", said("input_audio_buffer.committed", item_id="i", previous_item_id=None))
-    tape.text("received", said(completed, item_id="i", content_index=0, transcript="one"))
+    tape.text("received", server_event("input_audio_buffer.speech_started", item_id="i", audio_start_ms=100))
+    tape.text("received", server_event("input_audio_buffer.speech_stopped", item_id="i", audio_end_ms=900))
+    tape.text("received", server_event("input_audio_buffer.committed", item_id="i", previous_item_id=None))
+    tape.text("received", server_event(completed, item_id="i", content_index=0, transcript="one"))
     tape.text("sent", {"type": "session.finish", "event_id": "e2"}).after(20)
-    return tape.text("received", said("session.finished")).closed(1000, by="client")
+    return tape.text("received", server_event("session.finished")).closed(1000, by="client")
 
 
-# --- through our client -----------------------------------------------------------------------------------------------
+# --- with the client of this library ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("pace", [1.0, 2.0, None])
-def test_a_dashscope_session_goes_through_its_tape(pace: float | None, tmp_path: Path) -> None:
+def test_a_dashscope_session_replays_its_tape(pace: float | None, tmp_path: Path) -> None:
     path = dashscope_tape().written(tmp_path)
 
     async def scenario() -> None:
@@ -131,7 +131,7 @@ def test_a_dashscope_session_goes_through_its_tape(pace: float | None, tmp_path:
     run_virtual(scenario)
 
 
-def test_a_huawei_session_goes_through_its_tape(tmp_path: Path) -> None:
+def test_a_huawei_session_replays_its_tape(tmp_path: Path) -> None:
     path = huawei_tape().written(tmp_path)
 
     async def scenario() -> None:
@@ -144,7 +144,7 @@ def test_a_huawei_session_goes_through_its_tape(tmp_path: Path) -> None:
     run_virtual(scenario)
 
 
-def test_a_realtime_session_goes_through_its_tape_with_audio_in_texts(tmp_path: Path) -> None:
+def test_a_realtime_session_replays_its_tape_with_audio_in_texts(tmp_path: Path) -> None:
     path = realtime_tape().written(tmp_path)
 
     async def scenario() -> None:
@@ -157,18 +157,18 @@ def test_a_realtime_session_goes_through_its_tape_with_audio_in_texts(tmp_path: 
     run_virtual(scenario)
 
 
-# --- from outside -----------------------------------------------------------------------------------------------------
+# --- with a plain client ----------------------------------------------------------------------------------------------
 
 
-async def dial(replayed: Replay) -> ClientConnection:
+async def connect_client(replayed: Replay) -> ClientConnection:
     return await websockets.connect(replayed.dashscope_url, proxy=None, ping_interval=None, close_timeout=1)
 
 
-async def say(ws: ClientConnection, action: str, task_id: str = "mine") -> None:
+async def send_action(ws: ClientConnection, action: str, task_id: str = "mine") -> None:
     await ws.send(json.dumps({"header": {"action": action, "task_id": task_id}, "payload": {}}))
 
 
-async def hear(ws: ClientConnection) -> tuple[str, str]:
+async def receive_event(ws: ClientConnection) -> tuple[str, str]:
     header = json.loads(await ws.recv())["header"]
     return header["event"], header["task_id"]
 
@@ -177,14 +177,14 @@ def now() -> float:
     return asyncio.get_running_loop().time()
 
 
-def test_messages_come_after_as_much_audio_and_as_much_time_as_on_the_tape(tmp_path: Path) -> None:
+def test_messages_follow_as_much_audio_and_as_much_time_as_on_the_tape(tmp_path: Path) -> None:
     path = dashscope_tape().written(tmp_path)
 
     async def scenario() -> None:
-        async with replay(path) as replayed, await dial(replayed) as ws:
-            await say(ws, "run-task")
+        async with replay(path) as replayed, await connect_client(replayed) as ws:
+            await send_action(ws, "run-task")
             asked_at = now()
-            assert await hear(ws) == ("task-started", "mine")
+            assert await receive_event(ws) == ("task-started", "mine")
             assert 0.05 <= now() - asked_at < 0.06
             await ws.send(bytes(31_999))
             with pytest.raises(TimeoutError):
@@ -192,32 +192,35 @@ def test_messages_come_after_as_much_audio_and_as_much_time_as_on_the_tape(tmp_p
                     await ws.recv()
             await ws.send(bytes(1))
             sent_at = now()
-            assert await hear(ws) == ("result-generated", "mine")
+            assert await receive_event(ws) == ("result-generated", "mine")
             assert 0.04 <= now() - sent_at < 0.05
             await ws.send(SECOND)
-            await say(ws, "finish-task")
+            await send_action(ws, "finish-task")
             finished_at = now()
-            assert [await hear(ws) for _ in range(2)] == [("result-generated", "mine"), ("task-finished", "mine")]
+            assert [await receive_event(ws) for _ in range(2)] == [
+                ("result-generated", "mine"),
+                ("task-finished", "mine"),
+            ]
             assert 0.31 <= now() - finished_at < 0.33
 
     run_virtual(scenario)
 
 
 @pytest.mark.parametrize(
-    ("said", "reason"),
+    ("messages", "reason"),
     [
         (["finish-task"], "the tape has run-task, not finish-task"),
         (["run-task", SECOND, "continue-task"], "the tape has finish-task, not continue-task"),
         (["run-task", SECOND, "finish-task"], "the tape has 64000 bytes of audio before finish-task, not 32000"),
     ],
 )
-async def test_another_course_than_on_the_tape_is_told_and_ends_it(
-    said: list[Any], reason: str, tmp_path: Path
+async def test_a_deviation_from_the_tape_is_reported_and_ends_the_connection(
+    messages: list[Any], reason: str, tmp_path: Path
 ) -> None:
-    async with replay(dashscope_tape().written(tmp_path)) as replayed, await dial(replayed) as ws:
+    async with replay(dashscope_tape().written(tmp_path)) as replayed, await connect_client(replayed) as ws:
         with pytest.raises(websockets.ConnectionClosed) as caught:
-            for one in said:
-                await (ws.send(one) if isinstance(one, bytes) else say(ws, one))
+            for message in messages:
+                await (ws.send(message) if isinstance(message, bytes) else send_action(ws, message))
             while True:
                 await ws.recv()
     assert caught.value.rcvd is not None
@@ -230,9 +233,9 @@ async def test_a_connection_that_the_vendor_ended_ends_again(
 ) -> None:
     tape = Tape().connect().text("sent", task("run-task")).text("received", event("task-started")).audio(frames=2)
     path = tape.closed(code, "overload", by="server").written(tmp_path)
-    async with replay(path) as replayed, await dial(replayed) as ws:
-        await say(ws, "run-task")
-        assert await hear(ws) == ("task-started", "mine")
+    async with replay(path) as replayed, await connect_client(replayed) as ws:
+        await send_action(ws, "run-task")
+        assert await receive_event(ws) == ("task-started", "mine")
         await ws.send(bytes(6_400))
         with pytest.raises(websockets.ConnectionClosed) as caught:
             await ws.recv()
@@ -240,40 +243,40 @@ async def test_a_connection_that_the_vendor_ended_ends_again(
     assert (rcvd and (rcvd.code, rcvd.reason)) == expected
 
 
-async def test_connections_are_played_in_their_order_refusals_too(tmp_path: Path) -> None:
+async def test_connections_are_replayed_in_order_refusals_included(tmp_path: Path) -> None:
     tape = Tape().connect().add("refused", status=429, headers=[], retry_after="7", body='{"code": "Throttling"}')
     tape.connect().text("sent", task("run-task")).text("received", event("task-started"))
     async with replay(tape.written(tmp_path)) as replayed:
         assert repr(replayed) == f"<Replay {replayed.address} of 2 connections>"
         with pytest.raises(websockets.InvalidStatus) as refused:
-            await dial(replayed)
+            await connect_client(replayed)
         assert (refused.value.response.status_code, refused.value.response.headers["Retry-After"]) == (429, "7")
         assert refused.value.response.body == b'{"code": "Throttling"}'
-        async with await dial(replayed) as ws:
-            await say(ws, "run-task")
-            assert await hear(ws) == ("task-started", "mine")
+        async with await connect_client(replayed) as ws:
+            await send_action(ws, "run-task")
+            assert await receive_event(ws) == ("task-started", "mine")
         with pytest.raises(websockets.InvalidStatus) as exhausted:
-            await dial(replayed)
+            await connect_client(replayed)
     assert exhausted.value.response.body == b"the tape has 2 connections, no more"
 
 
-async def test_recorded_audio_of_the_vendors_is_played_or_as_long_as_it_was(tmp_path: Path) -> None:
+async def test_binary_messages_are_replayed_or_replaced_by_zeros_of_the_same_length(tmp_path: Path) -> None:
     tape = Tape().connect().add("frame", direction="received", kind="binary", binary={"bytes": 3, "base64": "AQID"})
     tape.add("frame", direction="received", kind="binary", binary={"bytes": 2})
-    async with replay(tape.written(tmp_path)) as replayed, await dial(replayed) as ws:
+    async with replay(tape.written(tmp_path)) as replayed, await connect_client(replayed) as ws:
         assert [await ws.recv(), await ws.recv()] == [b"\x01\x02\x03", b"\0\0"]
 
 
-async def test_leaving_ends_a_connection_that_waits(tmp_path: Path) -> None:
+async def test_a_shutdown_ends_a_waiting_connection(tmp_path: Path) -> None:
     async with replay(dashscope_tape().written(tmp_path)) as replayed:
-        ws = await dial(replayed)
+        ws = await connect_client(replayed)
     with pytest.raises(websockets.ConnectionClosed) as caught:
         await ws.recv()
     assert caught.value.rcvd is not None
     assert caught.value.rcvd.code == 1001
 
 
-def test_a_file_that_cannot_be_played_is_refused_before_anything_is_served(tmp_path: Path) -> None:
+def test_a_file_that_is_no_tape_is_refused_before_the_server_starts(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"none\.jsonl: No such file or directory"):
         replay(tmp_path / "none.jsonl")
     (tmp_path / "empty.jsonl").touch()

@@ -1,1 +1,1 @@
-"""Tests of `dashscope`."""
+"""Tests of the emulated DashScope protocols."""

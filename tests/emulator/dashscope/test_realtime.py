@@ -1,4 +1,4 @@
-"""The emulator's realtime room, tried from outside: a plain WebSocket client, messages as plain dicts."""
+"""The emulated DashScope realtime protocol, tested with a plain WebSocket client and messages as plain dicts."""
 
 from __future__ import annotations
 
@@ -53,14 +53,14 @@ class Client:
         return message
 
     async def fault(self) -> dict[str, Any]:
-        """The next message, an error of the client's own."""
+        """Receive an error that the client caused; return its members."""
         message = await self.receive()
         assert (message["type"], message["error"]["type"]) == ("error", "invalid_request_error")
         error: dict[str, Any] = message["error"]
         return error
 
     async def rest(self) -> list[dict[str, Any]]:
-        """Everything until session.finished, without it."""
+        """Receive all messages until session.finished, which is omitted."""
         messages = []
         while (message := await self.receive())["type"] != "session.finished":
             messages.append(message)
@@ -77,7 +77,7 @@ class Client:
 
 @contextlib.asynccontextmanager
 async def session(engine: Engine = HELLO, *, model: str = MODEL) -> AsyncIterator[Client]:
-    """A client whose session was created."""
+    """Connect a client and wait for session.created."""
     async with serve(engine) as emulator, connected(emulator, f"{PATH}?model={model}") as client:
         assert (await client.receive())["type"] == "session.created"
         yield client
@@ -97,10 +97,10 @@ def transcripts(messages: list[dict[str, Any]]) -> list[str]:
     return [message["transcript"] for message in messages if message["type"] == f"{TRANSCRIPTION}.completed"]
 
 
-# --- who may come in --------------------------------------------------------------------------------------------------
+# --- the handshake ----------------------------------------------------------------------------------------------------
 
 
-async def test_the_server_speaks_first_and_tells_its_defaults() -> None:
+async def test_the_server_sends_its_defaults_first() -> None:
     async with serve(HELLO) as emulator, connected(emulator, f"{PATH}/?model={MODEL}") as client:
         message = await client.receive()
     assert message["session"].pop("id").startswith("sess_")
@@ -124,12 +124,12 @@ async def test_the_server_speaks_first_and_tells_its_defaults() -> None:
 
 
 @pytest.mark.parametrize("query", ["?model=qwen3", "?model=paraformer-realtime-v2", ""])
-async def test_a_model_that_is_not_there_closes_the_connection(query: str) -> None:
+async def test_an_unknown_model_closes_the_connection(query: str) -> None:
     async with serve(HELLO) as emulator, connected(emulator, f"{PATH}{query}") as client:
         assert await client.closed() == (1007, "Model not found")
 
 
-async def test_a_wrong_key_is_refused_at_the_door() -> None:
+async def test_a_wrong_key_is_rejected_at_the_handshake() -> None:
     async with serve(HELLO, api_keys={"right"}) as emulator:
         with pytest.raises(InvalidStatus) as caught:
             async with connected(emulator, f"{PATH}?model={MODEL}"):
@@ -140,7 +140,7 @@ async def test_a_wrong_key_is_refused_at_the_door() -> None:
 # --- server VAD -------------------------------------------------------------------------------------------------------
 
 
-async def test_an_utterance_is_told_from_its_start_to_its_final_text() -> None:
+async def test_an_utterance_is_reported_from_its_start_to_its_final_text() -> None:
     async with session() as client:
         await client.append()
         await client.send("session.finish")
@@ -169,7 +169,7 @@ async def test_an_utterance_is_told_from_its_start_to_its_final_text() -> None:
     ]
 
 
-async def test_each_utterance_is_an_item_behind_the_one_before() -> None:
+async def test_each_utterance_is_an_item_that_follows_the_previous_one() -> None:
     async with session(TWO) as client:
         updated = await client.update(input_audio_transcription={"language": "en", "corpus": {"text": "x"}})
         assert updated["session"]["input_audio_transcription"] == {"language": "en", "corpus": {"text": "x"}}
@@ -182,7 +182,7 @@ async def test_each_utterance_is_an_item_behind_the_one_before() -> None:
     assert {message.get("language", "en") for message in messages} == {"en"}
 
 
-async def test_what_an_engine_takes_back_is_not_fixed_any_more() -> None:
+async def test_text_that_an_engine_changes_is_no_longer_fixed() -> None:
     engine = ProbeEngine()
     async with session(engine) as client:
         await client.append()
@@ -194,7 +194,7 @@ async def test_what_an_engine_takes_back_is_not_fixed_any_more() -> None:
     assert [(text["text"], text["stash"]) for text in texts] == [("", "wreck a"), ("", "recognise")]
 
 
-async def test_silence_has_no_items() -> None:
+async def test_silence_creates_no_items() -> None:
     async with session() as client:
         await client.append(bytes(1_600))
         await client.send("session.finish")
@@ -207,7 +207,7 @@ async def test_a_session_without_audio_may_be_finished() -> None:
         assert await client.rest() == []
 
 
-async def test_an_utterance_that_the_end_cuts_off_is_recognised_as_far_as_it_went() -> None:
+async def test_an_utterance_cut_off_by_the_end_is_recognised_up_to_there() -> None:
     async with session() as client:
         await client.append(SECOND[:19_200])
         await client.send("session.finish")
@@ -217,7 +217,7 @@ async def test_an_utterance_that_the_end_cuts_off_is_recognised_as_far_as_it_wen
 # --- the manual mode --------------------------------------------------------------------------------------------------
 
 
-async def test_a_commit_makes_one_item_of_all_that_came_since_the_last() -> None:
+async def test_a_commit_creates_one_item_of_all_audio_since_the_last_commit() -> None:
     async with session(TWO) as client:
         assert (await client.update(**MANUAL))["session"]["turn_detection"] is None
         for seconds in (2, 1):
@@ -227,10 +227,13 @@ async def test_a_commit_makes_one_item_of_all_that_came_since_the_last() -> None
         await client.send("session.finish")
         messages = await client.rest()
     assert kinds(messages) == ["input_audio_buffer.committed", "conversation.item.created", "completed"] * 2
-    assert transcripts(messages) == ["one two", "one"]  # a recognition of its own: the script begins again
+    assert transcripts(messages) == [
+        "one two",
+        "one",
+    ]  # each commit starts a recognition, and so the script
 
 
-async def test_what_is_not_committed_is_dropped() -> None:
+async def test_uncommitted_audio_is_dropped() -> None:
     async with session() as client:
         await client.update(**MANUAL)
         await client.append()
@@ -248,7 +251,7 @@ async def test_a_cleared_buffer_is_empty() -> None:
         assert (await client.fault())["message"] == "the input audio buffer is empty"
 
 
-async def test_a_commit_is_refused_where_the_server_cuts_and_where_there_is_nothing_to_commit() -> None:
+async def test_a_commit_is_refused_with_server_vad_and_for_an_empty_buffer() -> None:
     async with session() as client:
         await client.send("input_audio_buffer.commit")
         assert (await client.fault())["message"] == "input_audio_buffer.commit is for turn_detection null only"
@@ -263,7 +266,7 @@ async def test_a_commit_is_refused_where_the_server_cuts_and_where_there_is_noth
         }
 
 
-# --- what it refuses --------------------------------------------------------------------------------------------------
+# --- refusals ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -284,7 +287,9 @@ async def test_a_commit_is_refused_where_the_server_cuts_and_where_there_is_noth
         ({"input_audio_transcription": {"language": 1}}, "Expected `str | null`, got `int`"),
     ],
 )
-async def test_bad_settings_are_refused_and_the_connection_goes_on(session_members: dict[str, Any], text: str) -> None:
+async def test_invalid_settings_are_refused_and_the_connection_stays(
+    session_members: dict[str, Any], text: str
+) -> None:
     async with session() as client:
         await client.send("session.update", session=session_members)
         fault = await client.fault()
@@ -303,7 +308,7 @@ async def test_bad_settings_are_refused_and_the_connection_goes_on(session_membe
         (b"\0\0", "audio must be sent as base64 in input_audio_buffer.append"),
     ],
 )
-async def test_a_message_that_is_none_is_refused_and_the_connection_goes_on(message: Any, text: str) -> None:
+async def test_an_invalid_message_is_refused_and_the_connection_continues(message: Any, text: str) -> None:
     async with session() as client:
         await client.ws.send(message if isinstance(message, bytes) else json.dumps(message))
         assert text in (await client.fault())["message"]
@@ -311,13 +316,13 @@ async def test_a_message_that_is_none_is_refused_and_the_connection_goes_on(mess
         assert await client.rest() == []
 
 
-async def test_what_is_not_json_closes_the_connection() -> None:
+async def test_a_message_that_is_not_json_closes_the_connection() -> None:
     async with session() as client:
         await client.ws.send("{")
         assert await client.closed() == (1007, "Invalid payload data")
 
 
-async def test_settings_after_audio_and_anything_after_the_end_are_refused() -> None:
+async def test_settings_after_audio_and_any_message_after_the_end_are_refused() -> None:
     async with session() as client:
         await client.append(bytes(2))
         await client.send("session.update", session={})
@@ -328,10 +333,10 @@ async def test_settings_after_audio_and_anything_after_the_end_are_refused() -> 
         assert (await client.fault())["message"] == "input_audio_buffer.append came after session.finish"
 
 
-# --- the engine and the clock -----------------------------------------------------------------------------------------
+# --- engine failures and timeouts -------------------------------------------------------------------------------------
 
 
-async def test_what_the_engine_cannot_do_is_refused_before_the_settings_are_confirmed() -> None:
+async def test_unsupported_settings_are_refused_before_they_are_confirmed() -> None:
     async with session(ProbeEngine(refuse_at="open", kind="unsupported")) as client:
         await client.send("session.update", session={"input_audio_transcription": {"language": "zh"}})
         assert (await client.fault())["message"] == "cannot open"
@@ -340,7 +345,7 @@ async def test_what_the_engine_cannot_do_is_refused_before_the_settings_are_conf
 @pytest.mark.parametrize(
     ("act", "kind", "code"), [("open", "capacity", "Throttling.Concurrency"), ("finish", "broken", "InternalError")]
 )
-async def test_an_engine_that_fails_is_a_server_error_and_the_end(act: str, kind: Any, code: str) -> None:
+async def test_an_engine_failure_is_a_server_error_and_ends_the_connection(act: str, kind: Any, code: str) -> None:
     engine = ProbeEngine(refuse_at=act, kind=kind)
     async with session(engine) as client:
         await client.append()
@@ -351,7 +356,7 @@ async def test_an_engine_that_fails_is_a_server_error_and_the_end(act: str, kind
     assert engine.released.is_set() == (act == "finish")
 
 
-async def test_the_recognition_is_given_back_when_the_client_leaves() -> None:
+async def test_the_recognition_is_closed_when_the_client_leaves() -> None:
     engine = ProbeEngine()
     async with session(engine) as client:
         await client.append()
@@ -362,7 +367,7 @@ async def test_the_recognition_is_given_back_when_the_client_leaves() -> None:
         await engine.released.wait()
 
 
-def test_a_client_that_says_nothing_is_sent_away() -> None:
+def test_the_connection_of_a_silent_client_is_closed() -> None:
     async def scenario() -> None:
         async with session() as client:
             began_at = asyncio.get_running_loop().time()

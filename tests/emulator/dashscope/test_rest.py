@@ -1,4 +1,4 @@
-"""The emulator's DashScope REST room, tried from outside, and what its tables change in a recognition."""
+"""The emulated DashScope REST API, tested with a plain client, and the effect of its tables on a recognition."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def compilation(**members: Any) -> dict[str, Any]:
     }
 
 
-# --- what is refused --------------------------------------------------------------------------------------------------
+# --- refusals ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def compilation(**members: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("method", "path"), [("POST", CUSTOMIZATION), ("POST", "/tokens"), ("GET", "/fine-tunes/outputs")]
 )
-async def test_without_a_key_nobody_comes_in(method: str, path: str, headers: dict[str, str], text: str) -> None:
+async def test_a_client_without_a_key_is_rejected(method: str, path: str, headers: dict[str, str], text: str) -> None:
     async with serve(FILMS, api_keys={"key"}) as emulator:
         status, body = await ask(emulator, method, path, headers=headers)
     assert (status, body["code"], body["message"]) == (401, "InvalidApiKey", text)
@@ -82,7 +82,7 @@ async def test_without_a_key_nobody_comes_in(method: str, path: str, headers: di
         (customization("delete_vocabulary", vocabulary_id="vocab-x"), "NotFound", "vocabulary vocab-x not found"),
     ],
 )
-async def test_a_vocabulary_request_that_cannot_be_served_says_why(body: Any, code: str, text: str) -> None:
+async def test_an_invalid_vocabulary_request_is_refused_with_the_reason(body: Any, code: str, text: str) -> None:
     async with serve(FILMS) as emulator:
         status, refusal = await ask(emulator, "POST", CUSTOMIZATION, body)
     assert (status, refusal["code"]) == (400 if code == "InvalidParameter" else 404, code)
@@ -100,7 +100,7 @@ async def test_a_vocabulary_request_that_cannot_be_served_says_why(body: Any, co
         (compilation(finetuned_output="gone"), "NotFound", "finetuned_output gone not found"),
     ],
 )
-async def test_a_phrase_request_that_cannot_be_served_says_why(body: Any, code: str, text: str) -> None:
+async def test_an_invalid_phrase_request_is_refused_with_the_reason(body: Any, code: str, text: str) -> None:
     async with serve(FILMS) as emulator:
         _, refusal = await ask(emulator, "POST", "/fine-tunes", body)
     assert refusal["code"] == code
@@ -108,14 +108,14 @@ async def test_a_phrase_request_that_cannot_be_served_says_why(body: Any, code: 
 
 
 @pytest.mark.parametrize("number", ["0", "1801", "x", "-1", "9" * 5_000])
-async def test_a_key_for_any_other_time_than_half_an_hour_is_not_issued(number: str) -> None:
+async def test_a_temporary_key_is_not_issued_for_a_lifetime_out_of_range(number: str) -> None:
     async with serve(FILMS) as emulator:
         status, refusal = await ask(emulator, "POST", f"/tokens?expire_in_seconds={number}")
     assert (status, refusal["code"]) == (400, "InvalidParameter")
     assert refusal["message"] == f"expire_in_seconds {number}: must be between 1 and 1800"
 
 
-async def test_the_tables_of_an_account_are_bounded() -> None:
+async def test_the_number_of_tables_of_an_account_is_bounded() -> None:
     async with serve(FILMS) as emulator:
         answers = [await ask(emulator, "POST", CUSTOMIZATION, creation()) for _ in range(11)]
         assert [status for status, _ in answers] == [200] * 10 + [400]
@@ -125,10 +125,10 @@ async def test_the_tables_of_an_account_are_bounded() -> None:
         assert answers[-1][1]["message"] == "there are 100 phrase lists already"
 
 
-# --- what is answered -------------------------------------------------------------------------------------------------
+# --- responses --------------------------------------------------------------------------------------------------------
 
 
-async def test_answers_have_the_members_of_the_documents() -> None:
+async def test_responses_have_the_documented_members() -> None:
     async with serve(FILMS) as emulator:
         _, made = await ask(emulator, "POST", CUSTOMIZATION, creation())
         assert set(made) == {"output", "usage", "request_id"}
@@ -154,7 +154,7 @@ async def test_answers_have_the_members_of_the_documents() -> None:
         assert set(token) == {"token", "expires_at"}
 
 
-async def test_pages_of_a_listing_follow_each_other() -> None:
+async def test_a_listing_is_divided_into_pages() -> None:
     async with serve(FILMS) as emulator:
         for prefix in "abc":
             await ask(emulator, "POST", CUSTOMIZATION, creation(prefix=prefix))
@@ -166,7 +166,7 @@ async def test_pages_of_a_listing_follow_each_other() -> None:
     assert pages == [["a", "b"], ["c"], []]
 
 
-# --- what hot words change --------------------------------------------------------------------------------------------
+# --- the effect of hot words ------------------------------------------------------------------------------------------
 
 
 async def recognise(emulator: Emulator, options: Paraformer | QwenAudio) -> list[str]:
@@ -184,7 +184,7 @@ async def recognise(emulator: Emulator, options: Paraformer | QwenAudio) -> list
         (HotWord("Paraformer"), None, "seat a bail."),
     ],
 )
-async def test_a_vocabulary_is_heard_in_the_languages_of_the_task(
+async def test_a_vocabulary_applies_in_the_languages_of_the_task(
     word: HotWord, hints: list[str] | None, text: str
 ) -> None:
     async with serve(FILMS) as emulator:
@@ -194,7 +194,7 @@ async def test_a_vocabulary_is_heard_in_the_languages_of_the_task(
 
 
 @pytest.mark.parametrize(("weight", "text"), [(4, "Seediq Bale."), (-6, "seat a bail.")])
-async def test_a_phrase_list_is_heard_where_its_weight_is_positive(weight: int, text: str) -> None:
+async def test_a_phrase_list_applies_if_its_weight_is_positive(weight: int, text: str) -> None:
     async with serve(FILMS) as emulator:
         service = DashScope("key", endpoint=emulator.dashscope_url)
         made = await service.vocabularies.create([HotWord("Seediq Bale", weight=weight)], name="films", model=V1)
@@ -204,7 +204,7 @@ async def test_a_phrase_list_is_heard_where_its_weight_is_positive(weight: int, 
 @pytest.mark.parametrize(
     ("vocabulary", "text"), [({"Seediq Bale": 5}, "Seediq Bale."), ({"Paraformer": 5}, "seat a bail.")]
 )
-async def test_hot_words_that_come_along_are_heard(vocabulary: dict[str, int], text: str) -> None:
+async def test_hot_words_in_the_parameters_apply(vocabulary: dict[str, int], text: str) -> None:
     async with serve(FILMS) as emulator:
         assert await recognise(emulator, QwenAudio(vocabulary=vocabulary)) == [text]
 
@@ -218,7 +218,7 @@ async def test_a_task_with_an_unknown_vocabulary_fails_with_the_documented_code(
     assert caught.value.code == "NotFound"
 
 
-async def test_a_vocabulary_serves_its_own_model_only() -> None:
+async def test_a_vocabulary_applies_to_its_own_model_only() -> None:
     async with serve(FILMS) as emulator:
         service = DashScope("key", endpoint=emulator.dashscope_url)
         made = await service.vocabularies.create(["a"], name="films", model="fun-asr-realtime")
@@ -229,20 +229,20 @@ async def test_a_vocabulary_serves_its_own_model_only() -> None:
 # --- keys -------------------------------------------------------------------------------------------------------------
 
 
-def test_keys_are_let_in_while_they_are_known_or_issued() -> None:
+def test_known_and_issued_keys_are_accepted() -> None:
     async def scenario() -> None:
         keys = ApiKeys({"sk-a", "st-given"})
         assert [keys.accepts(key) for key in ("sk-a", "st-given", "sk-b", "st-b")] == [True, True, False, False]
-        anybody = ApiKeys(None)
-        assert [anybody.accepts(key) for key in ("sk-a", "st-b")] == [True, False]
-        issued = anybody.issue(10)
-        assert anybody.accepts(issued)
+        any_keys = ApiKeys(None)
+        assert [any_keys.accepts(key) for key in ("sk-a", "st-b")] == [True, False]
+        issued = any_keys.issue(10)
+        assert any_keys.accepts(issued)
         assert not keys.accepts(issued)
 
     run_virtual(scenario)
 
 
-def test_the_oldest_issued_key_makes_room() -> None:
+def test_the_oldest_issued_key_is_dropped_at_the_limit() -> None:
     async def scenario() -> None:
         keys = ApiKeys({"sk-a"})
         issued = [keys.issue(10) for _ in range(MAX_ISSUED + 1)]
@@ -252,7 +252,7 @@ def test_the_oldest_issued_key_makes_room() -> None:
     run_virtual(scenario)
 
 
-async def test_a_key_that_was_issued_by_another_emulator_is_refused() -> None:
+async def test_a_key_issued_by_another_emulator_is_rejected() -> None:
     async with serve(FILMS) as one, serve(FILMS) as other:
         key = (await DashScope("key", endpoint=one.dashscope_url).temporary_key()).value
         with pytest.raises(AuthenticationError):

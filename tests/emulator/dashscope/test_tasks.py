@@ -1,4 +1,4 @@
-"""The emulator's DashScope room, tried from outside: a plain WebSocket client, messages as plain dicts."""
+"""The emulated DashScope task protocol, tested with a plain WebSocket client and messages as plain dicts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from websockets.asyncio.client import ClientConnection
 
 from asr_async.emulator import Emulator, Engine, Hypothesis, HypothesisWord, PocketSphinx, Request, Scripted, serve
 from asr_async.emulator.connection import CLOSE_TIMEOUT_S
-from asr_async.emulator.dashscope import tasks as room
+from asr_async.emulator.dashscope import tasks as task_protocol
 from asr_async.errors import ConfigurationError, LocalProtocolError
 from asr_async.vendors.dashscope.models import CAPABILITIES
 
@@ -30,13 +30,13 @@ KEY = {"Authorization": "Bearer key"}
 INVALID_PAYLOAD = (1007, "Invalid payload data")
 
 
-# --- the client's side ------------------------------------------------------------------------------------------------
+# --- a plain client ---------------------------------------------------------------------------------------------------
 
 
 def run_task(
     task_id: str = "t1", *, parameters: dict[str, Any] | None = None, header: Any = None, **payload: Any
 ) -> dict[str, Any]:
-    """A run-task message; a member given as ... is left out."""
+    """Return a run-task message; a member given as `...` is omitted."""
     members = {
         "model": "paraformer-realtime-v2",
         "parameters": {"format": "pcm", "sample_rate": 16_000, **(parameters or {})},
@@ -53,7 +53,7 @@ def run_task(
 
 
 def input_message(action: str, task_id: str = "t1", **payload: Any) -> dict[str, Any]:
-    """A finish-task or continue-task message; a member given as ... is left out."""
+    """Return a finish-task or continue-task message; a member given as `...` is omitted."""
     members = {"input": {}, **payload}
     return {
         "header": {"action": action, "task_id": task_id, "streaming": "duplex"},
@@ -83,7 +83,7 @@ class Client:
         return message
 
     async def sentences(self) -> list[dict[str, Any]]:
-        """The sentences until task-finished."""
+        """Receive the sentences until task-finished."""
         found = []
         while (message := await self.receive())["header"]["event"] == "result-generated":
             found.append(message["payload"]["output"]["sentence"])
@@ -91,7 +91,7 @@ class Client:
         return found
 
     async def failure(self) -> tuple[str, str]:
-        """Code and message of the failure that comes next, after which the connection is closed."""
+        """Receive a failure and the close frame after it; return code and message of the failure."""
         message = await self.receive()
         header = message["header"]
         assert header["event"] == "task-failed"
@@ -101,7 +101,7 @@ class Client:
         return header["error_code"], header["error_message"]
 
     async def closed(self) -> tuple[int, str]:
-        """Code and reason of the closing that comes next."""
+        """Receive the close frame; return its code and reason."""
         with pytest.raises(websockets.ConnectionClosed) as caught:
             raise AssertionError(await self.receive())
         assert caught.value.rcvd is not None
@@ -109,18 +109,18 @@ class Client:
 
 
 @contextlib.asynccontextmanager
-async def dial(emulator: Emulator) -> AsyncIterator[Client]:
+async def connect_client(emulator: Emulator) -> AsyncIterator[Client]:
     async with websockets.connect(emulator.dashscope_url, additional_headers=KEY, proxy=None) as ws:
         yield Client(ws)
 
 
 @contextlib.asynccontextmanager
 async def connected(engine: Engine = HELLO) -> AsyncIterator[Client]:
-    async with serve(engine) as emulator, dial(emulator) as client:
+    async with serve(engine) as emulator, connect_client(emulator) as client:
         yield client
 
 
-# --- the door ---------------------------------------------------------------------------------------------------------
+# --- credentials ------------------------------------------------------------------------------------------------------
 
 
 async def refusal(emulator: Emulator, headers: dict[str, str]) -> tuple[int, dict[str, Any]]:
@@ -131,7 +131,7 @@ async def refusal(emulator: Emulator, headers: dict[str, str]) -> tuple[int, dic
 
 
 @pytest.mark.parametrize("headers", [{}, {"Authorization": "key"}, {"Authorization": "Bearer "}])
-async def test_without_a_key_nobody_comes_in(headers: dict[str, str]) -> None:
+async def test_a_client_without_a_key_is_rejected(headers: dict[str, str]) -> None:
     async with serve(HELLO) as emulator:
         status, body = await refusal(emulator, headers)
     assert status == 401
@@ -143,16 +143,16 @@ async def test_without_a_key_nobody_comes_in(headers: dict[str, str]) -> None:
     assert body["request_id"]
 
 
-async def test_an_unknown_key_is_refused_and_a_known_one_is_not() -> None:
+async def test_an_unknown_key_is_rejected_and_a_known_one_is_accepted() -> None:
     async with serve(HELLO, api_keys={"key", "other"}) as emulator:
         status, body = await refusal(emulator, {"Authorization": "Bearer wrong"})
         assert (status, body["code"], body["message"]) == (401, "InvalidApiKey", "Invalid API-key provided.")
-        async with dial(emulator) as client:
+        async with connect_client(emulator) as client:
             await client.start()
 
 
 @pytest.mark.parametrize("end", ["", "/"])
-async def test_scheme_in_any_case_and_a_trailing_slash_are_the_same(end: str) -> None:
+async def test_the_case_of_the_scheme_and_a_trailing_slash_make_no_difference(end: str) -> None:
     headers = {"Authorization": "bearer any"}
     async with (
         serve(HELLO) as emulator,
@@ -199,7 +199,7 @@ async def test_plain_http_is_a_bad_request() -> None:
     ],
     ids=lambda first: str(first)[:60],
 )
-async def test_a_first_message_that_is_no_run_task_closes_with_1007(first: Any) -> None:
+async def test_a_first_message_other_than_run_task_closes_with_1007(first: Any) -> None:
     async with connected() as client:
         await client.send(first)
         assert await client.closed() == INVALID_PAYLOAD
@@ -226,7 +226,7 @@ async def test_a_malformed_message_closes_an_open_task_with_1007(message: Any) -
         assert engine.released.is_set()
 
 
-async def test_a_continue_task_without_streaming_passes_as_the_old_sdk_sends_it() -> None:
+async def test_a_continue_task_without_streaming_is_accepted_as_the_old_sdk_sends_it() -> None:
     async with connected() as client:
         await client.start()
         message = input_message("continue-task", input={"context": []})
@@ -278,10 +278,10 @@ async def test_a_model_that_is_not_in_the_table_is_not_found(model: str, caplog:
     assert caplog.messages == [f"emulator: task t1 failed: ModelNotFound Model not found: {model}"]
 
 
-async def test_every_model_of_the_table_is_there_with_its_rates() -> None:
+async def test_every_model_of_the_table_is_supported_with_its_rates() -> None:
     async with serve(HELLO) as emulator:
         for row in CAPABILITIES.values():
-            async with dial(emulator) as client:
+            async with connect_client(emulator) as client:
                 rate = (row.sample_rates or (44_100,))[0]
                 await client.start(model=row.model, parameters={"sample_rate": rate})
 
@@ -290,7 +290,7 @@ async def test_every_model_of_the_table_is_there_with_its_rates() -> None:
     ("model", "rate", "allowed"),
     [("paraformer-realtime-8k-v2", 16_000, "8000"), ("fun-asr-realtime", 8_000, "16000")],
 )
-async def test_a_sample_rate_that_the_model_does_not_take_fails(model: str, rate: int, allowed: str) -> None:
+async def test_a_sample_rate_that_the_model_does_not_support_fails(model: str, rate: int, allowed: str) -> None:
     async with connected() as client:
         await client.send(run_task(model=model, parameters={"sample_rate": rate}))
         code, text = await client.failure()
@@ -322,7 +322,7 @@ async def test_a_parameter_of_the_wrong_type_or_range_is_named(name: str, value:
         assert name in text
 
 
-async def test_unknown_parameters_nulls_and_resources_pass() -> None:
+async def test_unknown_parameters_nulls_and_resources_are_accepted() -> None:
     resources = [{"resource_id": "phrase-1", "resource_type": "asr_phrase"}]
     async with connected() as client:
         await client.start("t0", resources=resources)
@@ -339,7 +339,7 @@ async def test_unknown_parameters_nulls_and_resources_pass() -> None:
         ("speaker_count", 2),
     ],
 )
-async def test_the_message_model_refuses_what_it_does_not_have(name: str, value: Any) -> None:
+async def test_the_message_model_refuses_parameters_that_it_lacks(name: str, value: Any) -> None:
     model = "qwen-audio-3.1-asr-flash-message"
     async with connected() as client:
         await client.send(run_task(model=model, parameters={name: value, "heartbeat": True}))
@@ -380,7 +380,7 @@ async def test_a_foreign_task_id_fails_the_open_task(action: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["mp3", "opus", "nonsense"])
-async def test_a_format_that_is_not_decoded_fails(name: str) -> None:
+async def test_an_unsupported_audio_format_fails(name: str) -> None:
     async with connected() as client:
         await client.send(run_task(parameters={"format": name}))
         assert await client.failure() == (
@@ -390,7 +390,7 @@ async def test_a_format_that_is_not_decoded_fails(name: str) -> None:
 
 
 @pytest.mark.parametrize("early", [b"\0\0", input_message("finish-task"), input_message("continue-task")])
-async def test_what_comes_before_task_started_fails_the_task(early: Any) -> None:
+async def test_a_message_before_task_started_fails_the_task(early: Any) -> None:
     engine = ProbeEngine()
     engine.gates["open"].clear()
     async with connected(engine) as client:
@@ -402,7 +402,7 @@ async def test_what_comes_before_task_started_fails_the_task(early: Any) -> None
 
 
 @pytest.mark.parametrize("late", [b"\0\0", input_message("finish-task"), input_message("continue-task")])
-async def test_what_comes_after_finish_task_fails_the_task(late: Any) -> None:
+async def test_a_message_after_finish_task_fails_the_task(late: Any) -> None:
     engine = ProbeEngine()
     engine.gates["finish"].clear()
     async with connected(engine) as client:
@@ -503,7 +503,7 @@ async def test_sentences_are_numbered_and_usage_is_cumulative() -> None:
         ("paraformer-realtime-v2", {}, None),
     ],
 )
-async def test_emotion_is_on_finals_of_the_8k_model_when_it_cuts_by_silence(
+async def test_finals_of_the_8k_model_have_an_emotion_if_it_segments_by_silence(
     model: str, parameters: dict[str, Any], emotion: str | None
 ) -> None:
     async with connected() as client:
@@ -516,14 +516,14 @@ async def test_emotion_is_on_finals_of_the_8k_model_when_it_cuts_by_silence(
         assert ("emo_confidence" in final) == (emotion is not None)
 
 
-async def test_the_engine_is_told_rate_and_languages() -> None:
+async def test_the_engine_receives_rate_and_languages() -> None:
     engine = ProbeEngine()
     async with connected(engine) as client:
         await client.start(parameters={"language_hints": ["zh", "en"], "sample_rate": 8_000})
         assert engine.request == Request(sample_rate=8_000, languages=("zh", "en"))
 
 
-async def test_several_tasks_follow_each_other_on_one_connection() -> None:
+async def test_several_tasks_run_one_after_another_on_one_connection() -> None:
     async with connected() as client:
         for task_id in ("t1", "t2", "t3"):
             await client.start(task_id)
@@ -534,7 +534,7 @@ async def test_several_tasks_follow_each_other_on_one_connection() -> None:
 
 
 @pytest.mark.parametrize("audio", [[], [b""], [SECOND]])
-async def test_a_task_in_which_nothing_was_heard_fails(audio: list[bytes]) -> None:
+async def test_a_task_without_speech_fails(audio: list[bytes]) -> None:
     async with connected(Scripted([("later", 5000, 6000)])) as client:
         await client.start()
         for frame in audio:
@@ -560,7 +560,7 @@ async def test_an_engine_that_refuses_fails_the_task_with_its_reason(kind: Any, 
         assert engine.released.is_set() == (act != "open")
 
 
-async def test_an_engine_may_speak_while_no_audio_comes() -> None:
+async def test_an_engine_may_emit_while_no_audio_arrives() -> None:
     engine = ProbeEngine()
     async with connected(engine) as client:
         await client.start()
@@ -568,7 +568,7 @@ async def test_an_engine_may_speak_while_no_audio_comes() -> None:
         assert (await client.receive())["payload"]["output"]["sentence"]["text"] == "by itself"
 
 
-async def test_an_engine_that_speaks_outside_its_task_is_not_heard() -> None:
+async def test_hypotheses_outside_their_task_are_dropped() -> None:
     engine = ProbeEngine()
     async with connected(engine) as client:
         await client.start("t1")
@@ -586,7 +586,7 @@ async def test_an_engine_that_speaks_outside_its_task_is_not_heard() -> None:
 # --- audio ------------------------------------------------------------------------------------------------------------
 
 
-async def heard(frames: list[bytes], **parameters: Any) -> bytes:
+async def decoded(frames: list[bytes], **parameters: Any) -> bytes:
     engine = ProbeEngine()
     async with connected(engine) as client:
         await client.start(parameters=parameters)
@@ -597,11 +597,11 @@ async def heard(frames: list[bytes], **parameters: Any) -> bytes:
     return bytes(engine.received)
 
 
-async def test_half_a_sample_waits_for_the_next_frame() -> None:
-    assert await heard([b"\1", b"", b"\2\3", b"\4\5"]) == b"\1\2\3\4"
+async def test_half_a_sample_is_completed_by_the_next_message() -> None:
+    assert await decoded([b"\1", b"", b"\2\3", b"\4\5"]) == b"\1\2\3\4"
 
 
-async def test_a_long_frame_reaches_the_engine_in_pieces() -> None:
+async def test_a_long_message_reaches_the_engine_in_pieces() -> None:
     engine = ProbeEngine()
     async with connected(engine) as client:
         await client.start()
@@ -646,9 +646,9 @@ SOUND = bytes(range(200))
     ids=["plain", "chunk before", "size 0", "size unknown", "chunk after", "extensible"],
 )
 @pytest.mark.parametrize("step", [1, 7, 44, 10_000])
-async def test_wav_is_read_however_it_is_cut(file: bytes, step: int) -> None:
+async def test_wav_is_decoded_for_any_division_into_messages(file: bytes, step: int) -> None:
     frames = [file[start : start + step] for start in range(0, len(file), step)]
-    assert await heard(frames, format="wav") == SOUND
+    assert await decoded(frames, format="wav") == SOUND
 
 
 @pytest.mark.parametrize(
@@ -665,7 +665,7 @@ async def test_wav_is_read_however_it_is_cut(file: bytes, step: int) -> None:
         (b"RIFF\0\0\0\0WAVELIST\xff\xff\xff\xff", "a chunk of 4294967295 bytes"),
     ],
 )
-async def test_a_wav_that_cannot_be_decoded_says_why(file: bytes, reason: str) -> None:
+async def test_a_wav_that_cannot_be_decoded_fails_with_the_reason(file: bytes, reason: str) -> None:
     async with connected() as client:
         await client.start(parameters={"format": "wav"})
         await client.send(file)
@@ -674,7 +674,7 @@ async def test_a_wav_that_cannot_be_decoded_says_why(file: bytes, reason: str) -
         assert reason in text
 
 
-async def test_a_wav_of_which_only_the_header_came_is_no_audio() -> None:
+async def test_a_wav_header_alone_is_no_audio() -> None:
     async with connected() as client:
         await client.start(parameters={"format": "wav"})
         await client.send(wav(b"")[:30])
@@ -682,7 +682,7 @@ async def test_a_wav_of_which_only_the_header_came_is_no_audio() -> None:
         assert (await client.failure())[0] == "NO_VALID_AUDIO_ERROR"
 
 
-# --- pressure and departures ------------------------------------------------------------------------------------------
+# --- backpressure and disconnects -------------------------------------------------------------------------------------
 
 
 async def test_a_busy_engine_slows_its_client_down() -> None:
@@ -701,28 +701,28 @@ async def test_a_busy_engine_slows_its_client_down() -> None:
         engine.gates["feed"].set()
 
 
-async def test_a_client_that_does_not_read_stops_the_engine_not_the_memory() -> None:
+async def test_a_client_that_does_not_read_blocks_the_engine_and_memory_stays_bounded() -> None:
     engine = ProbeEngine()
     async with connected(engine) as client:
         await client.start()
-        said = 0
+        emitted = 0
 
-        async def talk() -> None:
-            nonlocal said
-            while said < 100:
+        async def emit_many() -> None:
+            nonlocal emitted
+            while emitted < 100:
                 await engine.emit_text("x" * 500_000)
-                said += 1
+                emitted += 1
 
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(talk())
+            tasks.create_task(emit_many())
             await asyncio.sleep(0.3)
-            assert said < 60
+            assert emitted < 60
             numbers = [(await client.receive())["payload"]["output"]["sentence"]["sentence_id"] for _ in range(100)]
         assert numbers == list(range(1, 101))
 
 
 @pytest.mark.parametrize("hold", ["open", "finish", ""])
-async def test_a_client_that_leaves_gives_its_recognition_back(hold: str) -> None:
+async def test_a_client_that_leaves_closes_its_recognition(hold: str) -> None:
     engine = ProbeEngine()
     async with connected(engine) as client:
         if hold:
@@ -737,26 +737,26 @@ async def test_a_client_that_leaves_gives_its_recognition_back(hold: str) -> Non
         await client.ws.close()
         async with asyncio.timeout(5):
             await engine.released.wait()
-        await engine.emit_text("to nobody")
+        await engine.emit_text("after the end")
 
 
-async def test_a_client_that_vanishes_gives_its_recognition_back() -> None:
+async def test_a_lost_client_closes_its_recognition() -> None:
     engine = ProbeEngine()
     async with connected(engine) as client:
         await client.start()
         client.ws.transport.abort()
         async with asyncio.timeout(5):
             await engine.released.wait()
-        await engine.emit_text("to nobody")
+        await engine.emit_text("after the end")
 
 
-async def test_leaving_sends_everybody_away_with_1001() -> None:
+async def test_a_shutdown_closes_all_connections_with_1001() -> None:
     engine = ProbeEngine()
     tasks_before = asyncio.all_tasks()
     async with contextlib.AsyncExitStack() as clients:
         async with serve(engine) as emulator:
-            busy = await clients.enter_async_context(dial(emulator))
-            idle = await clients.enter_async_context(dial(emulator))
+            busy = await clients.enter_async_context(connect_client(emulator))
+            idle = await clients.enter_async_context(connect_client(emulator))
             await busy.start()
             engine.gates["feed"].clear()
             await busy.send(SECOND)
@@ -771,7 +771,7 @@ async def test_leaving_sends_everybody_away_with_1001() -> None:
     assert asyncio.all_tasks() == tasks_before
 
 
-async def test_leaving_does_not_wait_for_a_client_that_does_not_answer() -> None:
+async def test_a_shutdown_does_not_wait_for_a_client_that_does_not_answer() -> None:
     engine = ProbeEngine()
     async with serve(engine) as emulator:
         host, port = emulator.address.split(":")
@@ -788,11 +788,11 @@ async def test_leaving_does_not_wait_for_a_client_that_does_not_answer() -> None
     writer.close()
 
 
-async def test_leaving_does_not_wait_for_a_client_that_does_not_read(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_shutdown_does_not_wait_for_a_client_that_does_not_read(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("DEBUG", "asr_async")
     engine = ProbeEngine()
 
-    async def talk() -> None:
+    async def emit_many() -> None:
         for _ in range(100):
             await engine.emit_text("x" * 500_000)
 
@@ -800,7 +800,7 @@ async def test_leaving_does_not_wait_for_a_client_that_does_not_read(caplog: pyt
         async with serve(engine) as emulator:
             client = Client(await websockets.connect(emulator.dashscope_url, additional_headers=KEY, proxy=None))
             await client.start()
-            tasks.create_task(talk())
+            tasks.create_task(emit_many())
             await asyncio.sleep(0.2)
             started_at = asyncio.get_running_loop().time()
         assert asyncio.get_running_loop().time() - started_at < CLOSE_TIMEOUT_S + 0.5
@@ -808,7 +808,7 @@ async def test_leaving_does_not_wait_for_a_client_that_does_not_read(caplog: pyt
     client.ws.transport.abort()
 
 
-# --- time -------------------------------------------------------------------------------------------------------------
+# --- timeouts ---------------------------------------------------------------------------------------------------------
 
 
 def now() -> float:
@@ -828,7 +828,7 @@ def test_an_open_task_without_data_times_out_after_23_seconds() -> None:
     run_virtual(scenario)
 
 
-def test_pings_do_not_feed_the_data_timer() -> None:
+def test_pings_do_not_restart_the_data_timeout() -> None:
     async def scenario() -> None:
         async with connected() as client:
             await client.start()
@@ -842,7 +842,7 @@ def test_pings_do_not_feed_the_data_timer() -> None:
     run_virtual(scenario)
 
 
-def test_nobody_waits_for_the_client_while_the_engine_opens_or_finishes() -> None:
+def test_no_client_timeout_while_the_engine_opens_or_finishes() -> None:
     async def scenario() -> None:
         engine = ProbeEngine()
         async with connected(engine) as client:
@@ -908,7 +908,7 @@ async def test_60_seconds_of_silent_audio_end_a_task(frame_s: int) -> None:
         assert await client.closed() == (1000, "task failed")
 
 
-async def test_with_heartbeat_silence_goes_on_and_brings_a_heartbeat_every_5_seconds() -> None:
+async def test_with_heartbeat_silence_is_allowed_and_yields_a_heartbeat_every_5_seconds() -> None:
     engine = Scripted([("Hello.", 2000, 3000), ("Still here.", 100_000, 101_000)], interim_every_ms=5000)
     async with connected(engine) as client:
         await client.start(parameters={"heartbeat": True})
@@ -924,10 +924,10 @@ async def test_with_heartbeat_silence_goes_on_and_brings_a_heartbeat_every_5_sec
         assert (first["sentence_id"], last["sentence_id"]) == (1, 2)
 
 
-# --- the service ------------------------------------------------------------------------------------------------------
+# --- the emulator -----------------------------------------------------------------------------------------------------
 
 
-async def test_the_engine_runs_as_long_as_the_service() -> None:
+async def test_the_engine_runs_as_long_as_the_emulator() -> None:
     engine = ProbeEngine()
     emulator = serve(engine)
     assert repr(emulator) == "<Emulator not running engine=ProbeEngine>"
@@ -945,7 +945,7 @@ async def test_the_engine_runs_as_long_as_the_service() -> None:
         await asyncio.open_connection("127.0.0.1", int(port))
 
 
-async def test_a_port_that_is_taken_is_an_error_and_stops_the_engine() -> None:
+async def test_a_port_in_use_is_an_error_and_stops_the_engine() -> None:
     engine = ProbeEngine()
     async with serve(HELLO) as emulator:
         port = int(emulator.address.split(":")[1])
@@ -962,21 +962,21 @@ async def test_an_ipv6_address_is_written_in_brackets() -> None:
         pytest.skip(f"no IPv6 loopback here: {error}")
 
 
-def test_an_engine_is_known_by_its_name() -> None:
+def test_an_engine_may_be_given_by_name() -> None:
     for emulator in (serve(), serve("pocketsphinx")):
         assert repr(emulator) == f"<Emulator not running engine={PocketSphinx.__name__}>"
     with pytest.raises(ConfigurationError, match="whisper"):
         serve("whisper")
 
 
-def test_the_table_of_steps_leads_everywhere_and_out_of_a_failure_nowhere() -> None:
-    reached = {room.State.IDLE} | set(room.TRANSITIONS.values())
-    assert reached == set(room.State)
-    assert not any(state is room.State.FAILED for state, _ in room.TRANSITIONS)
-    assert {step for _, step in room.TRANSITIONS} == set(room.Step)
+def test_the_transitions_reach_every_state_and_a_failed_task_is_final() -> None:
+    reached = {task_protocol.State.IDLE} | set(task_protocol.TRANSITIONS.values())
+    assert reached == set(task_protocol.State)
+    assert not any(state is task_protocol.State.FAILED for state, _ in task_protocol.TRANSITIONS)
+    assert {step for _, step in task_protocol.TRANSITIONS} == set(task_protocol.Step)
 
 
-def test_words_keep_their_punctuation_apart() -> None:
+def test_words_and_their_punctuation_are_separate() -> None:
     async def scenario() -> None:
         word = HypothesisWord(text="好", start_ms=170, end_ms=295, punctuation="，")
         engine = Scripted([{"text": "好，", "start_ms": 0, "end_ms": 500, "words": [word]}])

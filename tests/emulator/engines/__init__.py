@@ -1,1 +1,1 @@
-"""Tests of `engines`."""
+"""Tests of the recognition engines."""

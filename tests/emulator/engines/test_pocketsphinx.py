@@ -1,4 +1,4 @@
-"""The embedded recogniser: what it hears, what it refuses, and what is left when something goes wrong."""
+"""The embedded recogniser: results, refusals, and the state after failures."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def finals_in(hypotheses: Iterable[Hypothesis]) -> list[Hypothesis]:
 
 
 async def drop(hypothesis: Hypothesis) -> None:
-    """An `Emit` for those who do not want to know."""
+    """Discard a hypothesis."""
 
 
 async def recognise(engine: PocketSphinx, pieces: Iterable[bytes]) -> list[Hypothesis]:
@@ -90,14 +90,14 @@ def is_running(pid: int) -> bool:
 
 @pytest_asyncio.fixture(scope="class", loop_scope="class")
 async def engine() -> AsyncIterator[PocketSphinx]:
-    """One worker for all tests of a class: starting it takes longer than most of them."""
+    """One worker for all tests of a class: its start takes longer than most of them."""
     async with PocketSphinx(workers=1) as engine:
         yield engine
 
 
 @pytest.mark.asyncio(loop_scope="class")
-class TestHearing:
-    async def test_demo_exact_with_interims_first_and_word_times_in_order(self, engine: PocketSphinx) -> None:
+class TestRecognition:
+    async def test_the_demo_is_exact_with_interims_first_and_word_times_in_order(self, engine: PocketSphinx) -> None:
         hypotheses = await recognise(engine, pieces_of(samples_of("demo")))
         finals = finals_in(hypotheses)
         assert " ".join(final.text for final in finals).split() == words_of("demo")
@@ -109,15 +109,15 @@ class TestHearing:
             assert times == sorted(times)
             assert hypothesis.start_ms <= times[0] < times[-1] <= hypothesis.end_ms
 
-    async def test_pause_ends_an_utterance(self, engine: PocketSphinx) -> None:
+    async def test_a_pause_ends_an_utterance(self, engine: PocketSphinx) -> None:
         first, second = finals_in(await recognise(engine, pieces_of(samples_of("demo"))))
         assert first.end_ms < second.start_ms
         assert second.end_ms <= len(samples_of("demo")) // 32
-        # flite speaks the first sentence for 3.3 s, and 0.7 s of silence follow.
+        # flite's first sentence lasts 3.3 s, and 0.7 s of silence follow.
         assert first.end_ms < 3_900
         assert 3_700 < second.words[0].start_ms < 4_300
 
-    async def test_speech_without_any_pause_is_cut_and_times_go_on(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_speech_without_a_pause_is_divided_and_times_continue(self, monkeypatch: pytest.MonkeyPatch) -> None:
         worker = pytest.importorskip("asr_async.emulator.engines._pocketsphinx_worker")
         monkeypatch.setattr(worker, "MAX_UTTERANCE_MS", 1_500)
         session = worker._Session(worker._new_decoder(), worker._new_endpointer())
@@ -134,7 +134,7 @@ class TestHearing:
         assert await recognise(engine, pieces) == first
         assert len(pids(engine)) == 1
 
-    async def test_recognitions_at_the_same_time_do_not_mix(self, engine: PocketSphinx) -> None:
+    async def test_concurrent_recognitions_do_not_mix(self, engine: PocketSphinx) -> None:
         alone = [await recognise(engine, pieces_of(samples_of(name))) for name in ("train", "house")]
         together = await asyncio.gather(
             *(recognise(engine, pieces_of(samples_of(name))) for name in ("train", "house"))
@@ -149,13 +149,13 @@ class TestHearing:
         assert finals_in(in_drops) == finals_in(at_once)
         assert finals_in(at_once)[0].text.split() == words_of("train")
 
-    async def test_speech_that_lasts_to_the_end_is_heard_to_the_end(self, engine: PocketSphinx) -> None:
+    async def test_speech_that_lasts_to_the_end_is_recognised_to_the_end(self, engine: PocketSphinx) -> None:
         samples = samples_of("train")[: -2 * 16_000 * 7 // 10]
         (final,) = finals_in(await recognise(engine, [samples]))
         assert final.text.split() == words_of("train")
         assert final.end_ms <= len(samples) // 32
 
-    async def test_silence_is_not_heard(self, engine: PocketSphinx) -> None:
+    async def test_silence_yields_no_hypotheses(self, engine: PocketSphinx) -> None:
         hypotheses: list[Hypothesis] = []
 
         async def collect(hypothesis: Hypothesis) -> None:
@@ -179,27 +179,27 @@ class TestHearing:
             assert recognition.has_speech
 
 
-class TestRefusing:
+class TestRefusals:
     async def refusal(self, engine: PocketSphinx, request: Request) -> EngineRefusedError:
         with pytest.raises(EngineRefusedError) as caught:
             await engine.open(request, drop)
         return caught.value
 
-    async def test_8_khz_with_the_reason(self) -> None:
+    async def test_8_khz_is_refused_with_the_reason(self) -> None:
         async with PocketSphinx(workers=1) as engine:
             refused = await self.refusal(engine, Request(sample_rate=8_000))
         assert refused.kind == "unsupported"
         assert "16000 Hz only, not 8000 Hz" in refused.reason
         assert "66 to 90 %" in refused.reason
 
-    async def test_languages_without_english(self) -> None:
+    async def test_languages_without_english_are_refused(self) -> None:
         async with PocketSphinx(workers=1) as engine:
             refused = await self.refusal(engine, Request(sample_rate=16_000, languages=("zh", "ja")))
         assert refused.kind == "unsupported"
         assert "English only" in refused.reason
         assert "zh, ja" in refused.reason
 
-    async def test_translation(self) -> None:
+    async def test_translation_is_refused(self) -> None:
         async with PocketSphinx(workers=1) as engine:
             refused = await self.refusal(engine, Request(sample_rate=16_000, translate_to=("zh",)))
         assert refused.kind == "unsupported"
@@ -210,7 +210,7 @@ class TestRefusing:
         with pytest.raises(ConfigurationError, match=r"pip install 'asr-async\[local\]'"):
             await PocketSphinx(workers=1).__aenter__()
 
-    async def test_more_sessions_than_there_is_room_for(self) -> None:
+    async def test_more_sessions_than_the_capacity_are_refused(self) -> None:
         async with PocketSphinx(workers=1, sessions_per_worker=2) as engine:
             async with opened(engine), opened(engine) as second:
                 refused = await self.refusal(engine, ENGLISH)
@@ -222,17 +222,17 @@ class TestRefusing:
                     await self.refusal(engine, ENGLISH)
             assert "0 of 2 sessions" in repr(engine)
 
-    def test_no_room_at_all(self) -> None:
+    def test_a_capacity_of_zero_is_refused(self) -> None:
         with pytest.raises(ValueError, match="sessions_per_worker=0"):
             PocketSphinx(workers=2, sessions_per_worker=0)
 
-    async def test_an_engine_that_was_not_entered(self) -> None:
+    async def test_an_engine_that_was_not_entered_is_refused(self) -> None:
         with pytest.raises(RuntimeError, match="async with PocketSphinx"):
             await PocketSphinx(workers=1).open(ENGLISH, drop)
 
 
-class TestBreaking:
-    async def test_killed_worker_fails_its_sessions_and_the_next_one_works(self) -> None:
+class TestFailures:
+    async def test_a_killed_worker_fails_its_sessions_and_the_next_one_works(self) -> None:
         async with PocketSphinx(workers=1) as engine:
             async with opened(engine) as feeding, opened(engine) as idle:
                 feed = asyncio.create_task(feeding.feed(samples_of("meeting")))
@@ -245,14 +245,14 @@ class TestBreaking:
             (final,) = finals_in(await recognise(engine, [samples_of("train")]))
         assert final.text.split() == words_of("train")
 
-    async def test_worker_that_cannot_start(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_a_worker_that_cannot_start_fails_its_session(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(sys, "executable", "/nowhere/python")
         async with PocketSphinx(workers=1) as engine:
             with pytest.raises(EngineRefusedError, match="cannot be started") as caught:
                 await engine.open(ENGLISH, drop)
         assert caught.value.kind == "broken"
 
-    async def test_worker_that_gives_no_answer(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_a_worker_that_does_not_answer_is_killed(self, monkeypatch: pytest.MonkeyPatch) -> None:
         async with PocketSphinx(workers=1) as engine:
             async with opened(engine) as recognition:
                 monkeypatch.setattr(pocketsphinx, "ANSWER_SECONDS", 0.1)
@@ -264,7 +264,7 @@ class TestBreaking:
             assert finals_in(await recognise(engine, [samples_of("train")]))
 
     @pytest.mark.parametrize("act", ["open", "feed", "finish"])
-    async def test_cancelled_call_leaves_the_engine_usable(self, act: str) -> None:
+    async def test_a_cancelled_call_leaves_the_engine_usable(self, act: str) -> None:
         async with PocketSphinx(workers=1, sessions_per_worker=1) as engine:
             await recognise(engine, [samples_of("train")[:32_000]])
             if act == "open":
@@ -286,7 +286,7 @@ class TestBreaking:
             with pytest.raises(EngineRefusedError, match="it was finished"):
                 await recognition.feed(bytes(PIECE_BYTES))
 
-    async def test_error_in_emit_reaches_the_caller_and_returns_the_place(self) -> None:
+    async def test_an_error_in_emit_reaches_the_caller_and_frees_the_session(self) -> None:
         async def refuse(hypothesis: Hypothesis) -> None:
             raise ConnectionError(hypothesis.text)
 
@@ -307,8 +307,8 @@ async def cancelled(call: Coroutine[object, object, object]) -> None:
         await task
 
 
-class TestLeaving:
-    async def test_no_process_is_left(self) -> None:
+class TestClosing:
+    async def test_no_process_remains(self) -> None:
         async with PocketSphinx(workers=2) as engine, opened(engine), opened(engine):
             started = pids(engine)
             assert len(started) == 2
@@ -324,14 +324,14 @@ class TestLeaving:
         with pytest.raises(EngineRefusedError):
             await feed
 
-    async def test_leaving_before_the_worker_has_started(self) -> None:
+    async def test_closing_before_the_worker_has_started(self) -> None:
         async with PocketSphinx(workers=1) as engine:
             opening = asyncio.create_task(engine.open(ENGLISH, drop))
             await asyncio.sleep(0)
         with pytest.raises(EngineRefusedError, match="was not started"):
             await opening
 
-    async def test_worker_that_does_not_leave_is_killed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_a_worker_that_does_not_exit_is_killed(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(pocketsphinx, "CLOSE_SECONDS", 0.1)
         async with PocketSphinx(workers=1) as engine:
             async with opened(engine):
@@ -339,7 +339,7 @@ class TestLeaving:
             os.kill(started, signal.SIGSTOP)
         assert not is_running(started)
 
-    async def test_ctrl_c_is_left_to_the_parent(self) -> None:
+    async def test_the_worker_ignores_ctrl_c(self) -> None:
         async with PocketSphinx(workers=1) as engine, opened(engine) as recognition:
             os.kill(pids(engine)[0], signal.SIGINT)
             await recognition.feed(bytes(PIECE_BYTES))
@@ -352,8 +352,8 @@ class TestLeaving:
         subprocess.run([sys.executable, "-c", program], check=True, env=child_environment())
 
 
-class TestPrinting:
-    def test_what_is_printed_does_not_reach_the_answers(self) -> None:
+class TestStandardOutput:
+    def test_printed_text_does_not_mix_with_the_answers(self) -> None:
         program = (
             "import os, sys\n"
             "from asr_async.emulator.engines._pocketsphinx_worker import _claim_stdout\n"

@@ -1,4 +1,4 @@
-"""The scripted engine: the same audio gives the same hypotheses, however it is cut."""
+"""The scripted engine: the same audio gives the same hypotheses for any division into pieces."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TWO = (
 )
 
 
-async def heard(
+async def recognise(
     engine: Scripted,
     audio_ms: int,
     *,
@@ -26,7 +26,7 @@ async def heard(
     piece_bytes: int = 3_200,
     hot_words: tuple[str, ...] = (),
 ) -> tuple[list[Hypothesis], Recognition]:
-    """Everything emitted over so much audio, and the recognition after it."""
+    """Return everything emitted over this much audio, and the recognition after it."""
     emitted: list[Hypothesis] = []
 
     async def emit(hypothesis: Hypothesis) -> None:
@@ -47,8 +47,8 @@ def brief(hypotheses: list[Hypothesis]) -> list[tuple[int, str, bool]]:
     return [(hypothesis.end_ms, hypothesis.text, hypothesis.is_final) for hypothesis in hypotheses]
 
 
-async def test_interims_grow_word_by_word_and_the_final_comes_at_the_end() -> None:
-    emitted, _ = await heard(Scripted(TWO), 2000)
+async def test_interims_grow_word_by_word_and_the_final_follows_at_the_end() -> None:
+    emitted, _ = await recognise(Scripted(TWO), 2000)
     assert brief(emitted) == [
         (300, "Hello,", False),
         (500, "Hello, big", False),
@@ -69,22 +69,22 @@ async def test_interims_grow_word_by_word_and_the_final_comes_at_the_end() -> No
 
 @pytest.mark.parametrize("sample_rate", [8_000, 11_025, 48_000])
 @pytest.mark.parametrize("piece_bytes", [2, 100, 7_778, 1_000_000])
-async def test_neither_pieces_nor_rate_change_what_is_said(sample_rate: int, piece_bytes: int) -> None:
-    reference, _ = await heard(Scripted(TWO), 2000)
-    emitted, _ = await heard(Scripted(TWO), 2000, sample_rate=sample_rate, piece_bytes=piece_bytes)
+async def test_neither_pieces_nor_rate_change_the_hypotheses(sample_rate: int, piece_bytes: int) -> None:
+    reference, _ = await recognise(Scripted(TWO), 2000)
+    emitted, _ = await recognise(Scripted(TWO), 2000, sample_rate=sample_rate, piece_bytes=piece_bytes)
     assert emitted == reference
 
 
-async def test_one_engine_makes_many_recognitions() -> None:
+async def test_one_engine_serves_many_recognitions() -> None:
     engine = Scripted(TWO)
-    first, _ = await heard(engine, 2000)
-    second, _ = await heard(engine, 2000)
+    first, _ = await recognise(engine, 2000)
+    second, _ = await recognise(engine, 2000)
     assert first == second
     assert repr(engine) == "<Scripted 2 segments>"
 
 
-async def test_audio_that_ends_inside_a_segment_finalises_what_was_said() -> None:
-    emitted, recognition = await heard(Scripted(TWO), 550)
+async def test_audio_that_ends_inside_a_segment_finalises_the_words_so_far() -> None:
+    emitted, recognition = await recognise(Scripted(TWO), 550)
     final = emitted[-1]
     assert brief([final]) == [(550, "Hello, big", True)]
     assert final.words[-1] == HypothesisWord(text="big", start_ms=400, end_ms=550)
@@ -92,15 +92,15 @@ async def test_audio_that_ends_inside_a_segment_finalises_what_was_said() -> Non
 
 
 @pytest.mark.parametrize(("audio_ms", "finals"), [(0, 0), (100, 0), (101, 1), (1500, 1), (1501, 2)])
-async def test_a_segment_that_was_not_reached_is_not_said(audio_ms: int, finals: int) -> None:
-    emitted, recognition = await heard(Scripted(TWO), audio_ms)
+async def test_a_segment_that_was_not_reached_is_not_emitted(audio_ms: int, finals: int) -> None:
+    emitted, recognition = await recognise(Scripted(TWO), audio_ms)
     assert sum(hypothesis.is_final for hypothesis in emitted) == finals
     assert recognition.has_speech == (finals > 0)
 
 
-async def test_a_segment_of_which_no_word_was_begun_is_not_said() -> None:
+async def test_a_segment_of_which_no_word_has_begun_is_not_emitted() -> None:
     late = ScriptedSegment("Well", 0, 1000, (HypothesisWord(text="Well", start_ms=900, end_ms=1000),))
-    emitted, _ = await heard(Scripted([late]), 850)
+    emitted, _ = await recognise(Scripted([late]), 850)
     assert emitted == []
 
 
@@ -108,11 +108,11 @@ async def test_a_segment_of_which_no_word_was_begun_is_not_said() -> None:
     ("audio_ms", "silent_ms"), [(0, 0), (100, 100), (500, 0), (1000, 0), (1400, 400), (1700, 0), (9000, 7200)]
 )
 async def test_silence_is_counted_from_the_end_of_the_last_segment(audio_ms: int, silent_ms: int) -> None:
-    _, recognition = await heard(Scripted(TWO), audio_ms)
+    _, recognition = await recognise(Scripted(TWO), audio_ms)
     assert recognition.silent_ms == silent_ms
 
 
-async def test_nothing_is_said_after_the_recognition_is_closed() -> None:
+async def test_nothing_is_emitted_after_the_recognition_is_closed() -> None:
     emitted: list[Hypothesis] = []
 
     async def emit(hypothesis: Hypothesis) -> None:
@@ -135,7 +135,7 @@ async def test_nothing_is_said_after_the_recognition_is_closed() -> None:
     ],
 )
 async def test_words_are_split_at_spaces_or_by_character(text: str, words: list[tuple[str, str]]) -> None:
-    emitted, _ = await heard(Scripted([(text, 0, 1000)], interim_every_ms=50), 1000)
+    emitted, _ = await recognise(Scripted([(text, 0, 1000)], interim_every_ms=50), 1000)
     assert [(word.text, word.punctuation) for word in emitted[-1].words] == words
     assert emitted[-1].text == text
     assert all(text.startswith(hypothesis.text) for hypothesis in emitted)
@@ -151,7 +151,7 @@ async def test_given_words_keep_their_times() -> None:
             {"text": "no", "start_ms": 800, "end_ms": 900},
         ],
     }
-    emitted, _ = await heard(Scripted([script], interim_every_ms=400), 1000)
+    emitted, _ = await recognise(Scripted([script], interim_every_ms=400), 1000)
     assert brief(emitted) == [(400, "yes,", False), (800, "yes,", False), (1000, "yes, no", True)]
     assert [(word.start_ms, word.end_ms) for word in emitted[-1].words] == [(100, 150), (800, 900)]
 
@@ -165,14 +165,14 @@ async def test_given_words_keep_their_times() -> None:
         (("Seediq Bale", "New York", "other"), "Seediq Bale in the New York times"),
     ],
 )
-async def test_a_term_is_heard_right_where_it_is_a_hot_word(hot_words: tuple[str, ...], text: str) -> None:
+async def test_a_term_is_recognised_if_it_is_a_hot_word(hot_words: tuple[str, ...], text: str) -> None:
     segment = {
         "text": "Seediq Bale in the New York times",
         "start_ms": 0,
         "end_ms": 800,
         "variants": {"York": "yorck", "Seediq Bale": "seat a bail", "New York": "old york"},
     }
-    emitted, _ = await heard(Scripted([segment], interim_every_ms=1000), 800, hot_words=hot_words)
+    emitted, _ = await recognise(Scripted([segment], interim_every_ms=1000), 800, hot_words=hot_words)
     assert brief(emitted) == [(800, text, True)]
     assert " ".join(word.text for word in emitted[0].words) == text
 
@@ -182,7 +182,7 @@ async def test_a_script_is_read_from_a_file(tmp_path: Path, wrapped: bool) -> No
     segments = [{"text": "one", "start_ms": 0, "end_ms": 300}, ["two", 300, 600]]
     path = tmp_path / "script.json"
     path.write_text(json.dumps({"segments": segments} if wrapped else segments), encoding="utf-8")
-    emitted, _ = await heard(Scripted.from_file(path, interim_every_ms=1000), 600)
+    emitted, _ = await recognise(Scripted.from_file(path, interim_every_ms=1000), 600)
     assert brief(emitted) == [(300, "one", True), (600, "two", True)]
 
 
@@ -220,7 +220,7 @@ def test_a_faulty_script_is_refused_by_the_number_of_its_segment(segments: list[
     assert str(caught.value).startswith(fault)
 
 
-def test_interims_need_a_distance() -> None:
+def test_the_interval_of_interims_must_be_positive() -> None:
     with pytest.raises(ConfigurationError, match="interim_every_ms=0"):
         Scripted(TWO, interim_every_ms=0)
 
@@ -246,15 +246,15 @@ def test_a_faulty_file_is_named_with_its_fault_in_one_line(tmp_path: Path, conte
     assert "\n" not in str(caught.value)
 
 
-# --- a source in several recognitions ---------------------------------------------------------------------------------
+# --- one source in several recognitions -------------------------------------------------------------------------------
 
 PLACED = Scripted(TWO, position=position_of)
 
 
-async def heard_in(
+async def recognise_source(
     *audio: bytes, engine: Scripted = PLACED, sample_rate: int = 16_000
 ) -> list[tuple[int, int, str, bool]]:
-    """What one recognition hears in this audio, with its times."""
+    """Return the finals of one recognition of this audio, with their times."""
     emitted: list[Hypothesis] = []
 
     async def emit(hypothesis: Hypothesis) -> None:
@@ -270,41 +270,41 @@ async def heard_in(
 
 
 async def finals_in(*audio: bytes, **options: Any) -> list[tuple[int, int, str]]:
-    return [found[:3] for found in await heard_in(*audio, **options) if found[3]]
+    return [found[:3] for found in await recognise_source(*audio, **options) if found[3]]
 
 
 @pytest.mark.parametrize("first", [0, 1, 2, 3, 4, 5, 6, 7, 160_000, 5 * 3_600 * 16_000 + 3])
-def test_seven_samples_from_anywhere_tell_their_position(first: int) -> None:
+def test_any_seven_samples_contain_their_position(first: int) -> None:
     start_ms = first // 16
     audio = position_audio(start_ms, start_ms + 5)
     skipped = first % 16
     assert position_of(audio[2 * skipped :][:14]) == first
 
 
-def test_audio_with_positions_is_as_long_as_its_time_and_goes_on_seamlessly() -> None:
+def test_position_audio_has_its_exact_length_and_continues_seamlessly() -> None:
     whole = position_audio(0, 1_000, 11_025)
     assert len(whole) == 22_050
     assert position_audio(0, 333, 11_025) + position_audio(333, 1_000, 11_025) == whole
 
 
 @pytest.mark.parametrize("samples", [b"", bytes(3_200), b"\xff\xff" * 100, position_audio(0, 1)[2:12]])
-def test_what_holds_no_position_says_so(samples: bytes) -> None:
+def test_samples_without_a_position_yield_none(samples: bytes) -> None:
     assert position_of(samples) is None
 
 
-async def test_audio_from_the_beginning_is_read_as_ever() -> None:
-    emitted, _ = await heard(Scripted(TWO), 2_000)
+async def test_audio_from_the_beginning_gives_the_whole_script() -> None:
+    emitted, _ = await recognise(Scripted(TWO), 2_000)
     plain = [(one.start_ms, one.end_ms, one.text, one.is_final) for one in emitted]
-    assert await heard_in(position_audio(0, 2_000)) == plain
+    assert await recognise_source(position_audio(0, 2_000)) == plain
 
 
 @pytest.mark.parametrize("sample_rate", [8_000, 11_025, 16_000, 48_000])
-async def test_audio_from_the_middle_is_read_from_there_with_its_own_times(sample_rate: int) -> None:
+async def test_audio_from_the_middle_gives_the_script_from_there_with_its_own_times(sample_rate: int) -> None:
     audio = position_audio(1_200, 2_000, sample_rate)
     assert await finals_in(audio, sample_rate=sample_rate) == [(300, 600, "Bye.")]
 
 
-async def test_a_part_that_is_sent_again_is_heard_again() -> None:
+async def test_a_repeated_part_is_recognised_again() -> None:
     parts = [position_audio(0, 700), position_audio(0, 1_200), position_audio(1_000, 2_000)]
     assert [await finals_in(part) for part in parts] == [
         [(100, 700, "Hello, big")],
@@ -313,14 +313,14 @@ async def test_a_part_that_is_sent_again_is_heard_again() -> None:
     ]
 
 
-async def test_a_segment_that_began_before_is_read_from_its_first_whole_word() -> None:
+async def test_a_segment_that_began_before_the_audio_starts_at_its_first_whole_word() -> None:
     assert await finals_in(position_audio(300, 1_200)) == [(100, 700, "big world.")]
     assert await finals_in(position_audio(400, 1_200)) == [(0, 600, "big world.")]
     assert await finals_in(position_audio(401, 1_200)) == [(299, 599, "world.")]
     assert await finals_in(position_audio(701, 1_200)) == []
 
 
-async def test_a_translation_loses_the_words_that_were_not_heard() -> None:
+async def test_a_translation_loses_the_words_before_the_audio() -> None:
     segment = ScriptedSegment("one two three", 0, 900, translations={"de": "eins zwei drei"})
     engine = Scripted([segment], position=position_of)
     emitted: list[Hypothesis] = []
@@ -333,23 +333,23 @@ async def test_a_translation_loses_the_words_that_were_not_heard() -> None:
     assert (emitted[-1].text, emitted[-1].translations) == ("two three", {"de": "zwei drei"})
 
 
-async def test_a_leap_ends_the_segment_where_it_is_and_goes_on_elsewhere() -> None:
+async def test_a_jump_ends_the_present_segment_and_continues_elsewhere() -> None:
     audio = (position_audio(0, 500), position_audio(1_400, 2_000))
     assert await finals_in(*audio) == [(100, 500, "Hello, big"), (600, 900, "Bye.")]
 
 
-async def test_a_leap_back_reads_again() -> None:
+async def test_a_jump_back_repeats_the_script() -> None:
     audio = (position_audio(0, 1_000), position_audio(0, 1_000))
     assert await finals_in(*audio) == [(100, 1_000, "Hello, big world."), (1_100, 2_000, "Hello, big world.")]
 
 
-async def test_silence_that_was_filled_in_takes_time_and_says_nothing() -> None:
+async def test_inserted_silence_advances_the_time_without_hypotheses() -> None:
     silence = bytes(2 * 16_000 * 5)
-    found = await heard_in(position_audio(0, 1_200), silence, position_audio(1_200, 2_000))
+    found = await recognise_source(position_audio(0, 1_200), silence, position_audio(1_200, 2_000))
     assert [one[:3] for one in found if one[3]] == [(100, 1_000, "Hello, big world."), (6_500, 6_800, "Bye.")]
 
 
-async def test_silence_inside_a_segment_moves_what_comes_behind_it() -> None:
+async def test_silence_inside_a_segment_moves_the_words_behind_it() -> None:
     emitted: list[Hypothesis] = []
 
     async def emit(hypothesis: Hypothesis) -> None:
@@ -381,4 +381,4 @@ async def test_silence_is_counted_in_the_recognitions_own_audio() -> None:
 
 
 async def test_audio_without_positions_is_silence_to_an_engine_that_reads_them() -> None:
-    assert await heard_in(bytes(64_000)) == []
+    assert await recognise_source(bytes(64_000)) == []

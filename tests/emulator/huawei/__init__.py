@@ -1,1 +1,1 @@
-"""Tests of `huawei`."""
+"""Tests of the emulated Huawei protocols."""

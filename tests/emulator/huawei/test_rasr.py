@@ -1,6 +1,7 @@
-"""The emulator's Huawei room, tried from outside: a plain WebSocket client, messages as plain dicts.
+"""The emulated Huawei RASR protocol, tested with a plain WebSocket client and messages as plain dicts.
 
-Handshakes are signed by the vendor's own signer (`huaweicloudsdkcore`), so that ours cannot agree with itself only.
+Handshakes are signed by the vendor's own signer (`huaweicloudsdkcore`), so that the emulator is checked against a
+foreign implementation.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from websockets.asyncio.client import ClientConnection
 
 from asr_async.emulator import Emulator, Engine, Hypothesis, HypothesisWord, PocketSphinx, Request, Scripted, serve
 from asr_async.emulator.audio_decoder import G711Decoder
-from asr_async.emulator.huawei import rasr as room
+from asr_async.emulator.huawei import rasr
 
 from ...support.probe_engine import ProbeEngine
 from ...support.virtual_time import run_virtual
@@ -36,7 +37,7 @@ CONFIG = {"audio_format": "pcm16k16bit", "property": "chinese_16k_general"}
 ALL: dict[str, Any] = {"interim_results": "yes", "need_word_info": "yes", "add_punc": "yes"}
 MODES = ("continue", "sentence", "short")
 
-# what the official SDK 1.7/1.8 sends with nothing set
+# the default options that the official SDK 1.7/1.8 sends
 SDK_START = (
     '{"command": "START", "config": {"audio_format": "pcm16k16bit", "property": "chinese_16k_general", '
     '"add_punc": "no", "digit_norm": "yes", "vad_head": 10000, "vad_tail": 500, "max_seconds": 30, '
@@ -45,7 +46,7 @@ SDK_START = (
 SDK_END = '{"command": "END", "cancel": "false"}'
 
 
-# --- the client's side ------------------------------------------------------------------------------------------------
+# --- a plain client ---------------------------------------------------------------------------------------------------
 
 
 class Client:
@@ -58,7 +59,7 @@ class Client:
         await self.ws.send(message if isinstance(message, (str, bytes)) else json.dumps(message))
 
     async def start(self, **config: Any) -> str:
-        """Open a round; a member given as ... is left out. Returns its trace id."""
+        """Start a task and return its trace id; a member given as `...` is omitted."""
         members = {**CONFIG, **config}
         await self.send({"command": "START", "config": {k: v for k, v in members.items() if v is not ...}})
         message = await self.receive()
@@ -75,7 +76,7 @@ class Client:
         return message
 
     async def rest(self, reason: str = "NORMAL") -> list[dict[str, Any]]:
-        """The messages until END, without their trace ids; several segments are taken apart."""
+        """Receive the messages until END, without their trace ids and with one segment each."""
         found = []
         while (message := await self.receive())["resp_type"] != "END":
             del message["trace_id"]
@@ -84,11 +85,11 @@ class Client:
         return found
 
     async def segments(self) -> list[dict[str, Any]]:
-        """The segments until END."""
+        """Receive the segments until END."""
         return [segment for message in await self.rest() for segment in message["segments"]]
 
     async def error(self, *, running: bool = False) -> tuple[str, str]:
-        """Code and text of the ERROR that comes next, with END behind it if a round was running."""
+        """Receive an ERROR, and an END after it if a task was running; return its code and text."""
         message = await self.receive()
         assert set(message) == {"resp_type", "trace_id", "error_code", "error_msg"}
         assert message["resp_type"] == "ERROR"
@@ -98,7 +99,7 @@ class Client:
         return message["error_code"], message["error_msg"]
 
     async def closed(self) -> tuple[int, str]:
-        """Code and reason of the closing that comes next."""
+        """Receive the close frame; return its code and reason."""
         with pytest.raises(websockets.ConnectionClosed) as caught:
             raise AssertionError(await self.receive())
         assert caught.value.rcvd is not None
@@ -110,7 +111,7 @@ def path_of(mode: str, project_id: str = "p1") -> str:
 
 
 @contextlib.asynccontextmanager
-async def dial(
+async def connect_client(
     emulator: Emulator, mode: str = "continue", *, path: str = "", headers: Any = TOKEN
 ) -> AsyncIterator[Client]:
     url = emulator.huawei_url + (path or path_of(mode))
@@ -120,7 +121,7 @@ async def dial(
 
 @contextlib.asynccontextmanager
 async def connected(engine: Engine = HELLO, mode: str = "continue") -> AsyncIterator[Client]:
-    async with serve(engine) as emulator, dial(emulator, mode) as client:
+    async with serve(engine) as emulator, connect_client(emulator, mode) as client:
         yield client
 
 
@@ -134,7 +135,7 @@ def signed(
     query: Any = (),
     **headers: str,
 ) -> dict[str, str]:
-    """The headers of a handshake, signed by the vendor's signer."""
+    """Return the headers of a handshake, signed by the vendor's own signer."""
     date = (datetime.now(UTC) + off).strftime("%Y%m%dT%H%M%SZ")
     request = SdkRequest(
         method="GET",
@@ -145,15 +146,15 @@ def signed(
         header_params={"X-Sdk-Date": date, **{name.replace("_", "-"): value for name, value in headers.items()}},
     )
     signed_headers: dict[str, str] = Signer(BasicCredentials(ak, sk, "p1")).sign(request).header_params
-    del signed_headers["Host"]  # the client sends its own
+    del signed_headers["Host"]  # the client adds its own
     return signed_headers
 
 
-# --- the door ---------------------------------------------------------------------------------------------------------
+# --- credentials ------------------------------------------------------------------------------------------------------
 
 
 async def refused(emulator: Emulator, headers: Any, path: str = "/v1/p1/rasr/continue-stream") -> str:
-    """What the gateway says; the same status, code and headers each time."""
+    """Return the error text of a rejection, after a check of its status, code and headers."""
     with pytest.raises(websockets.InvalidStatus) as caught:
         await websockets.connect(emulator.huawei_url + path, additional_headers=headers, proxy=None)
     response = caught.value.response
@@ -168,14 +169,14 @@ async def refused(emulator: Emulator, headers: Any, path: str = "/v1/p1/rasr/con
 
 
 @pytest.mark.parametrize("api_keys", [None, {"AK"}, {"AK": "secret"}])
-async def test_without_credentials_nobody_comes_in(api_keys: Any) -> None:
+async def test_a_client_without_credentials_is_rejected(api_keys: Any) -> None:
     async with serve(HELLO, api_keys=api_keys) as emulator:
         assert await refused(emulator, {}) == "neither X-Auth-Token nor Authorization was found"
 
 
-async def test_a_signature_with_the_right_secret_comes_in_and_no_other() -> None:
+async def test_only_a_signature_with_the_right_secret_is_accepted() -> None:
     async with serve(HELLO, api_keys={"AK": "secret"}) as emulator:
-        async with dial(emulator, headers=signed(emulator)) as client:
+        async with connect_client(emulator, headers=signed(emulator)) as client:
             await client.start()
         assert await refused(emulator, signed(emulator, sk="other")) == "verify aksk signature fail"
         assert await refused(emulator, signed(emulator, ak="BK")) == "verify ak fail, no such access key"
@@ -187,19 +188,19 @@ async def test_a_signature_with_the_right_secret_comes_in_and_no_other() -> None
     "path",
     ["/v1/p1/rasr/short-stream/", "/v1/a%20b%2F%E4%BD%A0/rasr/continue-stream", "/v1/~p-1_2.x/rasr/short-stream"],
 )
-async def test_the_signature_is_about_the_path_as_it_was_sent(path: str) -> None:
+async def test_the_signature_covers_the_path_as_it_was_sent(path: str) -> None:
     async with (
         serve(HELLO, api_keys={"AK": "secret"}) as emulator,
-        dial(emulator, path=path, headers=signed(emulator, path)) as client,
+        connect_client(emulator, path=path, headers=signed(emulator, path)) as client,
     ):
         await client.start()
 
 
-async def test_the_signature_is_about_the_query_and_all_the_headers_it_names() -> None:
+async def test_the_signature_covers_the_query_and_all_headers_it_names() -> None:
     path = "/v1/p1/rasr/continue-stream"
     async with serve(HELLO, api_keys={"AK": "secret"}) as emulator:
         headers = signed(emulator, query=[("b", "2 x"), ("a", "你")], X_Project_Id="p1", X_Security_Token="st")
-        async with dial(emulator, path=f"{path}?b=2%20x&a=%E4%BD%A0", headers=headers) as client:
+        async with connect_client(emulator, path=f"{path}?b=2%20x&a=%E4%BD%A0", headers=headers) as client:
             await client.start()
         for wrong_path in (path, f"{path}?b=3&a=%E4%BD%A0"):
             assert await refused(emulator, headers, wrong_path) == "verify aksk signature fail"
@@ -207,9 +208,9 @@ async def test_the_signature_is_about_the_query_and_all_the_headers_it_names() -
         assert await refused(emulator, tampered, f"{path}?b=2%20x&a=%E4%BD%A0") == "verify aksk signature fail"
 
 
-async def test_a_collection_of_keys_knows_no_secrets() -> None:
+async def test_a_collection_of_keys_has_no_secrets_to_check() -> None:
     async with serve(HELLO, api_keys={"AK"}) as emulator:
-        async with dial(emulator, headers=signed(emulator, sk="whatever")) as client:
+        async with connect_client(emulator, headers=signed(emulator, sk="whatever")) as client:
             await client.start()
         assert await refused(emulator, signed(emulator, ak="BK")) == "verify ak fail, no such access key"
 
@@ -220,7 +221,7 @@ async def test_a_date_that_is_more_than_15_minutes_off_is_expired(api_keys: Any,
     async with serve(HELLO, api_keys=api_keys) as emulator:
         assert await refused(emulator, signed(emulator, off=timedelta(minutes=minutes))) == "signature expired"
         nearly = timedelta(minutes=minutes - 2 if minutes > 0 else minutes + 2)
-        async with dial(emulator, headers=signed(emulator, off=nearly)) as client:
+        async with connect_client(emulator, headers=signed(emulator, off=nearly)) as client:
             await client.start()
 
 
@@ -235,7 +236,7 @@ async def test_a_date_that_is_more_than_15_minutes_off_is_expired(api_keys: Any,
         ("host;", "host;x-absent;", "the signed header x-absent appears 0 times"),
     ],
 )
-async def test_the_form_of_a_signature_is_checked_even_where_every_key_is_let_in(
+async def test_the_form_of_a_signature_is_checked_even_if_every_key_is_accepted(
     old: str, new: str, reason: str
 ) -> None:
     async with serve(HELLO) as emulator:
@@ -245,19 +246,19 @@ async def test_the_form_of_a_signature_is_checked_even_where_every_key_is_let_in
         assert (await refused(emulator, {**headers, "Authorization": broken})).startswith(reason)
 
 
-async def test_a_date_of_another_form_is_refused() -> None:
+async def test_a_date_in_another_form_is_rejected() -> None:
     async with serve(HELLO) as emulator:
         headers = {**signed(emulator), "X-Sdk-Date": "2026-01-02T03:04:05Z"}
         assert await refused(emulator, headers) == "X-Sdk-Date is not of the form YYYYMMDDTHHMMSSZ"
 
 
-async def test_a_signed_header_that_comes_twice_is_refused() -> None:
+async def test_a_repeated_signed_header_is_rejected() -> None:
     async with serve(HELLO) as emulator:
         headers = [*signed(emulator, X_Project_Id="p1").items(), ("X-Project-Id", "p2")]
         assert await refused(emulator, headers) == "the signed header x-project-id appears 2 times"
 
 
-async def test_two_host_headers_do_not_come_in() -> None:
+async def test_two_host_headers_are_rejected() -> None:
     async with serve(HELLO) as emulator:
         host, port = emulator.address.split(":")
         reader, writer = await asyncio.open_connection(host, int(port))
@@ -267,23 +268,26 @@ async def test_two_host_headers_do_not_come_in() -> None:
             "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
             "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n".encode()
         )
-        # aiohttp's parser refuses the second one with 400, older versions leave it to the room
+        # aiohttp's parser refuses the second one with 400, older versions leave it to the handler
         assert (await reader.readline()).split()[1] in {b"400", b"401"}
         writer.close()
 
 
-async def test_with_both_kinds_of_credentials_the_token_counts() -> None:
+async def test_with_both_kinds_of_credentials_the_token_is_checked() -> None:
     async with serve(HELLO, api_keys={"AK": "secret"}) as emulator:
         headers = {**signed(emulator), **TOKEN}
         assert await refused(emulator, headers) == "decrypt token fail"
-    async with serve(HELLO) as emulator, dial(emulator, headers={"Authorization": "nonsense", **TOKEN}) as client:
+    async with (
+        serve(HELLO) as emulator,
+        connect_client(emulator, headers={"Authorization": "nonsense", **TOKEN}) as client,
+    ):
         await client.start()
 
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("end", ["", "/"])
-async def test_each_mode_has_a_path_and_a_trailing_slash_is_the_same(mode: str, end: str) -> None:
-    async with serve(HELLO) as emulator, dial(emulator, path=path_of(mode) + end) as client:
+async def test_each_mode_has_a_path_with_or_without_a_trailing_slash(mode: str, end: str) -> None:
+    async with serve(HELLO) as emulator, connect_client(emulator, path=path_of(mode) + end) as client:
         await client.start()
         assert client.ws.response is not None
         assert "Sec-WebSocket-Extensions" not in client.ws.response.headers
@@ -296,7 +300,7 @@ async def test_another_mode_is_not_found() -> None:
         assert caught.value.response.status_code == 404
 
 
-async def test_a_mapping_of_keys_holds_for_dashscope_too() -> None:
+async def test_a_mapping_of_keys_applies_to_dashscope_too() -> None:
     async with serve(HELLO, api_keys={"AK": "secret"}) as emulator:
         for key, status in (("AK", 101), ("secret", 401)):
             headers = {"Authorization": f"Bearer {key}"}
@@ -320,7 +324,7 @@ def test_the_address_is_scheme_host_and_port() -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
-async def test_what_the_official_sdk_sends_with_nothing_set_is_taken_in_every_mode(mode: str) -> None:
+async def test_the_default_options_of_the_official_sdk_are_accepted_in_every_mode(mode: str) -> None:
     async with connected(mode=mode) as client:
         await client.send(SDK_START)
         assert (await client.receive())["resp_type"] == "START"
@@ -353,7 +357,7 @@ async def test_what_the_official_sdk_sends_with_nothing_set_is_taken_in_every_mo
     ],
     ids=lambda value: str(value)[:60],
 )
-async def test_a_message_that_cannot_open_a_round_is_an_error_and_the_next_start_is_heard(
+async def test_a_message_that_cannot_start_a_task_is_an_error_and_the_next_start_is_accepted(
     message: Any, code: str, named: str
 ) -> None:
     async with connected() as client:
@@ -413,13 +417,13 @@ async def test_a_wrong_member_of_config_is_named(config: dict[str, Any], code: s
     ids=str,
 )
 @pytest.mark.parametrize("mode", MODES)
-async def test_limits_unknown_members_nulls_and_other_properties_pass(mode: str, config: dict[str, Any]) -> None:
+async def test_limits_unknown_members_nulls_and_properties_are_accepted(mode: str, config: dict[str, Any]) -> None:
     async with connected(mode=mode) as client:
         await client.start(**config)
 
 
 @pytest.mark.parametrize(("config", "rate"), [({}, 16_000), ({"property": "arabic_8k_general"}, 8_000)])
-async def test_the_engine_is_told_the_rate_and_no_language(config: dict[str, Any], rate: int) -> None:
+async def test_the_engine_receives_the_rate_and_no_language(config: dict[str, Any], rate: int) -> None:
     engine = ProbeEngine()
     async with connected(engine) as client:
         await client.start(audio_format=f"pcm{rate // 1000}k16bit", **config)
@@ -429,7 +433,7 @@ async def test_the_engine_is_told_the_rate_and_no_language(config: dict[str, Any
 # --- order ------------------------------------------------------------------------------------------------------------
 
 
-async def test_several_rounds_follow_each_other_on_one_connection() -> None:
+async def test_several_tasks_run_one_after_another_on_one_connection() -> None:
     async with connected() as client:
         trace_ids = set()
         for _ in range(3):
@@ -450,7 +454,7 @@ async def test_several_rounds_follow_each_other_on_one_connection() -> None:
     ],
     ids=lambda value: str(value)[:40],
 )
-async def test_a_wrong_message_ends_a_running_round_with_an_error_and_an_end(message: Any, text: str) -> None:
+async def test_a_wrong_message_ends_a_running_task_with_an_error_and_an_end(message: Any, text: str) -> None:
     engine = ProbeEngine()
     async with connected(engine) as client:
         await client.start()
@@ -478,7 +482,7 @@ async def test_after_an_error_audio_and_a_crossing_end_are_ignored_until_the_nex
         assert engine.received == SECOND
 
 
-async def test_each_error_of_a_failed_connection_is_told_without_an_end() -> None:
+async def test_each_error_after_a_failed_task_is_reported_without_an_end() -> None:
     async with connected() as client:
         for _ in range(2):
             await client.send("not json")
@@ -494,7 +498,7 @@ async def test_each_error_of_a_failed_connection_is_told_without_an_end() -> Non
         ({"command": "START", "config": CONFIG}, "START came while a task was running"),
     ],
 )
-async def test_what_comes_before_start_is_answered_is_an_error(early: Any, text: str) -> None:
+async def test_a_message_before_the_answer_to_start_is_an_error(early: Any, text: str) -> None:
     engine = ProbeEngine()
     engine.gates["open"].clear()
     async with connected(engine) as client:
@@ -509,7 +513,7 @@ async def test_what_comes_before_start_is_answered_is_an_error(early: Any, text:
         await client.start()
 
 
-async def test_audio_in_one_breath_with_start_is_an_error_before_the_engine_is_asked() -> None:
+async def test_audio_directly_behind_start_is_an_error_before_the_engine_opens() -> None:
     engine = ProbeEngine()
     async with connected(engine) as client:
         await asyncio.gather(client.send({"command": "START", "config": CONFIG}), client.send(SECOND))
@@ -526,7 +530,7 @@ async def test_audio_in_one_breath_with_start_is_an_error_before_the_engine_is_a
         ({"command": "START", "config": CONFIG}, "START came while a task was running"),
     ],
 )
-async def test_what_comes_before_end_is_answered_is_an_error(late: Any, text: str) -> None:
+async def test_a_message_before_the_answer_to_end_is_an_error(late: Any, text: str) -> None:
     engine = ProbeEngine()
     engine.gates["finish"].clear()
     async with connected(engine) as client:
@@ -541,7 +545,7 @@ async def test_what_comes_before_end_is_answered_is_an_error(late: Any, text: st
         await client.start()
 
 
-async def test_audio_behind_a_finished_round_is_an_error() -> None:
+async def test_audio_after_a_finished_task_is_an_error() -> None:
     async with connected() as client:
         await client.start()
         await client.end()
@@ -551,7 +555,7 @@ async def test_audio_behind_a_finished_round_is_an_error() -> None:
 
 
 @pytest.mark.parametrize("cancel", [True, "true"])
-async def test_cancel_drops_what_is_not_recognised(cancel: Any) -> None:
+async def test_cancel_drops_unrecognised_audio(cancel: Any) -> None:
     engine = ProbeEngine()
     async with connected(engine) as client:
         await client.start()
@@ -565,7 +569,7 @@ async def test_cancel_drops_what_is_not_recognised(cancel: Any) -> None:
 
 
 @pytest.mark.parametrize("cancel", [False, "false", ...])
-async def test_an_end_without_cancel_brings_what_is_left(cancel: Any) -> None:
+async def test_an_end_without_cancel_yields_the_remaining_results(cancel: Any) -> None:
     async with connected(Scripted([("left over", 0, 5000)])) as client:
         await client.start()
         await client.send(SECOND)
@@ -593,7 +597,7 @@ async def test_cancel_stops_an_engine_that_opens_or_finishes(hold: str) -> None:
     ("kind", "code"), [("unsupported", "SIS.0031"), ("capacity", "SIS.0312"), ("broken", "SIS.0302")]
 )
 @pytest.mark.parametrize("act", ["open", "feed", "finish"])
-async def test_an_engine_that_refuses_fails_the_round_with_its_reason(
+async def test_an_engine_that_refuses_fails_the_task_with_its_reason(
     kind: Literal["unsupported", "capacity", "broken"], code: str, act: str
 ) -> None:
     engine = ProbeEngine(refuse_at=act, kind=kind)
@@ -609,7 +613,7 @@ async def test_an_engine_that_refuses_fails_the_round_with_its_reason(
         await client.start()
 
 
-async def test_an_engine_that_speaks_outside_its_round_is_not_heard() -> None:
+async def test_hypotheses_outside_their_task_are_dropped() -> None:
     engine = ProbeEngine()
     async with connected(engine) as client:
         await client.start()
@@ -625,7 +629,7 @@ async def test_an_engine_that_speaks_outside_its_round_is_not_heard() -> None:
 
 
 @pytest.mark.parametrize("hold", ["open", "finish", ""])
-async def test_a_client_that_leaves_gives_its_recognition_back(hold: str) -> None:
+async def test_a_client_that_leaves_closes_its_recognition(hold: str) -> None:
     engine = ProbeEngine()
     async with connected(engine) as client:
         if hold:
@@ -642,11 +646,11 @@ async def test_a_client_that_leaves_gives_its_recognition_back(hold: str) -> Non
             await engine.released.wait()
 
 
-async def test_leaving_sends_everybody_of_both_rooms_away() -> None:
+async def test_a_shutdown_closes_the_connections_of_both_vendors() -> None:
     engine = ProbeEngine()
     async with contextlib.AsyncExitStack() as clients:
         async with serve(engine) as emulator:
-            client = await clients.enter_async_context(dial(emulator))
+            client = await clients.enter_async_context(connect_client(emulator))
             await client.start()
             other = await websockets.connect(
                 emulator.dashscope_url, additional_headers={"Authorization": "Bearer k"}, proxy=None
@@ -656,12 +660,12 @@ async def test_leaving_sends_everybody_of_both_rooms_away() -> None:
             assert await one.closed() == (1001, "the emulator is shutting down")
 
 
-def test_the_table_of_steps_leads_everywhere_and_a_failed_round_is_left_by_a_start() -> None:
-    assert {room.State.IDLE} | set(room.TRANSITIONS.values()) == set(room.State)
-    assert {step for _, step in room.TRANSITIONS} == set(room.Step)
-    for (state, step), after in room.TRANSITIONS.items():
-        assert (state is room.State.FAILED and after is not state) == (
-            (state, step) == (room.State.FAILED, room.Step.START)
+def test_the_transitions_reach_every_state_and_start_leaves_a_failed_task() -> None:
+    assert {rasr.State.IDLE} | set(rasr.TRANSITIONS.values()) == set(rasr.State)
+    assert {step for _, step in rasr.TRANSITIONS} == set(rasr.Step)
+    for (state, step), after in rasr.TRANSITIONS.items():
+        assert (state is rasr.State.FAILED and after is not state) == (
+            (state, step) == (rasr.State.FAILED, rasr.Step.START)
         )
 
 
@@ -677,7 +681,7 @@ def test_the_table_of_steps_leads_everywhere_and_a_failed_round_is_left_by_a_sta
         ("alaw8k8bit", 160, 32_768),
     ],
 )
-async def test_an_audio_message_has_a_least_and_a_most_size(audio_format: str, least: int, most: int) -> None:
+async def test_the_size_of_an_audio_message_is_limited_at_both_ends(audio_format: str, least: int, most: int) -> None:
     rate_khz = 8 if "8k8" in audio_format or "8k16" in audio_format else 16
     options = {"audio_format": audio_format, "property": f"chinese_{rate_khz}k_common"}
     async with connected() as client:
@@ -693,7 +697,7 @@ async def test_an_audio_message_has_a_least_and_a_most_size(audio_format: str, l
         await client.rest()
 
 
-async def test_the_last_message_must_have_the_least_size_too() -> None:
+async def test_the_smallest_size_applies_to_the_last_message_too() -> None:
     async with connected() as client:
         await client.start()
         await client.send(bytes(4_000))
@@ -702,7 +706,7 @@ async def test_the_last_message_must_have_the_least_size_too() -> None:
         assert (await client.error(running=True))[0] == "SIS.0032"
 
 
-async def heard(audio: list[bytes], **config: Any) -> bytes:
+async def decoded(audio: list[bytes], **config: Any) -> bytes:
     engine = ProbeEngine()
     async with connected(engine) as client:
         await client.start(**config)
@@ -713,9 +717,9 @@ async def heard(audio: list[bytes], **config: Any) -> bytes:
     return bytes(engine.received)
 
 
-async def test_pcm_reaches_the_engine_as_it_is_and_half_a_sample_waits() -> None:
+async def test_pcm_reaches_the_engine_unchanged_and_half_a_sample_is_completed() -> None:
     sound = bytes(range(256)) * 30
-    assert await heard([sound[:1001], sound[1001:]]) == sound
+    assert await decoded([sound[:1001], sound[1001:]]) == sound
 
 
 async def test_a_long_message_reaches_the_engine_in_pieces_of_100_ms() -> None:
@@ -735,7 +739,7 @@ async def test_companded_audio_reaches_the_engine_as_16_bit_samples(
 ) -> None:
     codes = bytes(range(256)) * 2
     config = {"audio_format": f"{law}{rate_khz}k8bit", "property": f"chinese_{rate_khz}k_general"}
-    assert await heard([codes], **config) == G711Decoder(law).decode(codes)
+    assert await decoded([codes], **config) == G711Decoder(law).decode(codes)
 
 
 @pytest.mark.skipif(sys.version_info >= (3, 13), reason="audioop, the witness, has left the standard library")
@@ -753,7 +757,7 @@ def test_all_256_codes_are_expanded_as_the_standard_library_does(law: Literal["u
     ("law", "code", "sample"),
     [("ulaw", 0x00, -32_124), ("ulaw", 0x80, 32_124), ("ulaw", 0xFF, 0), ("alaw", 0xD5, 8), ("alaw", 0x2A, -32_256)],
 )
-def test_the_ends_of_the_companding_laws(law: Literal["ulaw", "alaw"], code: int, sample: int) -> None:
+def test_the_extreme_codes_of_the_companding_laws(law: Literal["ulaw", "alaw"], code: int, sample: int) -> None:
     assert int.from_bytes(G711Decoder(law).decode(bytes([code])), "little", signed=True) == sample
 
 
@@ -769,7 +773,7 @@ async def test_audio_beyond_the_length_of_the_mode_is_an_error(mode: str, most_s
         assert len(engine.received) == most_s * 32_000
 
 
-async def test_mode_continue_takes_more_than_a_minute() -> None:
+async def test_mode_continue_accepts_more_than_a_minute() -> None:
     engine = ProbeEngine()
     async with connected(engine) as client:
         await client.start()
@@ -799,7 +803,7 @@ async def test_a_busy_engine_slows_its_client_down() -> None:
 
 
 def result(start: int, end: int, text: str, *words: tuple[int, int, str], final: bool = True) -> dict[str, Any]:
-    """A RESULT with one segment; `word_info` only if words are given."""
+    """Return a RESULT with one segment; it has `word_info` only if words are given."""
     inner: dict[str, Any] = {"text": text, "score": 0.9 if final else 0.0}
     if words:
         inner["word_info"] = [{"start_time": begin, "end_time": stop, "word": word} for begin, stop, word in words]
@@ -813,8 +817,8 @@ def event(name: str, timestamp: int) -> dict[str, Any]:
     return {"resp_type": "EVENT", "event": name, "timestamp": timestamp}
 
 
-async def said(mode: str, engine: Engine, seconds: int = 3, **config: Any) -> list[dict[str, Any]]:
-    """All that comes between the answers to START and END."""
+async def messages_of(mode: str, engine: Engine, seconds: int = 3, **config: Any) -> list[dict[str, Any]]:
+    """Return all messages between the answers to START and END."""
     async with connected(engine, mode) as client:
         await client.start(**config)
         for _ in range(seconds):
@@ -828,12 +832,12 @@ HELLO_WORDS = (200, 600, "Hello"), (600, 1000, "world")
 BYE_WORDS = (1400, 1800, "Good"), (1800, 2200, "bye")
 
 
-async def test_continue_gives_finals_without_punctuation_and_words_unless_asked() -> None:
-    assert await said("continue", TWO) == [result(200, 1000, "Hello world"), result(1400, 2200, "Good bye")]
+async def test_continue_returns_finals_without_punctuation_and_words_by_default() -> None:
+    assert await messages_of("continue", TWO) == [result(200, 1000, "Hello world"), result(1400, 2200, "Good bye")]
 
 
-async def test_continue_in_full() -> None:
-    assert await said("continue", TWO, **ALL) == [
+async def test_continue_with_all_options() -> None:
+    assert await messages_of("continue", TWO, **ALL) == [
         result(200, 700, "Hello, world.", HELLO_WORDS[0], (600, 700, "world"), final=False),
         result(200, 1000, "Hello, world.", *HELLO_WORDS),
         result(1400, 1900, "Good bye.", BYE_WORDS[0], (1800, 1900, "bye"), final=False),
@@ -852,8 +856,8 @@ async def test_interims_of_a_sentence_keep_its_start() -> None:
         assert [segment["start_time"] for segment in await client.segments()] == [100, 100, 100, 400]
 
 
-async def test_sentence_gives_one_sentence_between_two_events_and_hears_no_more() -> None:
-    assert await said("sentence", TWO, interim_results="yes") == [
+async def test_sentence_returns_one_sentence_between_two_events_and_nothing_more() -> None:
+    assert await messages_of("sentence", TWO, interim_results="yes") == [
         event("VOICE_START", 200),
         result(200, 700, "Hello world", final=False),
         result(200, 1000, "Hello world"),
@@ -861,7 +865,7 @@ async def test_sentence_gives_one_sentence_between_two_events_and_hears_no_more(
     ]
 
 
-async def test_after_its_sentence_the_engine_gets_no_audio_until_the_next_start() -> None:
+async def test_after_its_sentence_the_engine_receives_no_audio_until_the_next_start() -> None:
     engine = ProbeEngine()
     async with connected(engine, "sentence") as client:
         for _ in range(2):
@@ -880,7 +884,7 @@ async def test_after_its_sentence_the_engine_gets_no_audio_until_the_next_start(
 
 
 @pytest.mark.parametrize("cancel", [True, False])
-async def test_a_sentence_that_is_over_ends_as_it_is_told_to(cancel: bool) -> None:
+async def test_a_completed_sentence_ends_with_end_or_cancel(cancel: bool) -> None:
     async with connected(HELLO, "sentence") as client:
         await client.start()
         await client.send(SECOND)
@@ -890,15 +894,15 @@ async def test_a_sentence_that_is_over_ends_as_it_is_told_to(cancel: bool) -> No
         assert await client.rest("CANCEL" if cancel else "NORMAL") == []
 
 
-async def test_a_sentence_that_end_cuts_off_is_the_only_one_too() -> None:
-    assert await said("sentence", Scripted([("Hello, world.", 0, 5000)]), seconds=1) == [
+async def test_a_sentence_cut_off_by_end_is_the_only_one() -> None:
+    assert await messages_of("sentence", Scripted([("Hello, world.", 0, 5000)]), seconds=1) == [
         event("VOICE_START", 0),
         result(0, 1000, "Hello"),
         event("VOICE_END", 1000),
     ]
 
 
-async def test_what_the_engine_finds_behind_the_sentence_while_it_finishes_is_not_told() -> None:
+async def test_hypotheses_after_the_sentence_are_dropped_while_the_engine_finishes() -> None:
     engine = ProbeEngine()
     engine.gates["finish"].clear()
     async with connected(engine, "sentence") as client:
@@ -922,7 +926,7 @@ LATE = Scripted([("Late.", 12_000, 13_000)])
     ("config", "silent_ms"), [({}, 10_000), ({"vad_head": 3_000}, 3_000), ({"vad_head": 10_500}, 10_500)]
 )
 @pytest.mark.parametrize("frame_bytes", [3_200, 64_000])
-async def test_sentence_gives_up_after_vad_head_of_silence(
+async def test_sentence_ends_after_vad_head_of_silence(
     config: dict[str, Any], silent_ms: int, frame_bytes: int
 ) -> None:
     async with connected(LATE, "sentence") as client:
@@ -934,19 +938,19 @@ async def test_sentence_gives_up_after_vad_head_of_silence(
 
 
 @pytest.mark.parametrize("vad_head", [0, 15_000])
-async def test_sentence_waits_longer_if_vad_head_says_so(vad_head: int) -> None:
-    messages = await said("sentence", LATE, seconds=14, vad_head=vad_head)
+async def test_sentence_waits_longer_with_a_longer_vad_head(vad_head: int) -> None:
+    messages = await messages_of("sentence", LATE, seconds=14, vad_head=vad_head)
     assert messages == [event("VOICE_START", 12_000), result(12_000, 13_000, "Late"), event("VOICE_END", 13_000)]
 
 
 @pytest.mark.parametrize("mode", ["continue", "short"])
-async def test_vad_head_ends_nothing_in_the_other_modes(mode: str) -> None:
-    assert await said(mode, LATE, seconds=14, vad_head=1_000) == [result(12_000, 13_000, "Late")]
+async def test_vad_head_has_no_effect_in_the_other_modes(mode: str) -> None:
+    assert await messages_of(mode, LATE, seconds=14, vad_head=1_000) == [result(12_000, 13_000, "Late")]
 
 
-async def test_short_gives_one_segment_that_grows_and_is_final_at_the_end() -> None:
+async def test_short_returns_one_segment_that_grows_and_is_final_at_the_end() -> None:
     both = (*HELLO_WORDS, *BYE_WORDS)
-    assert await said("short", TWO, **ALL) == [
+    assert await messages_of("short", TWO, **ALL) == [
         result(200, 700, "Hello, world.", HELLO_WORDS[0], (600, 700, "world"), final=False),
         result(200, 1000, "Hello, world.", *HELLO_WORDS, final=False),
         result(200, 1900, "Hello, world. Good bye.", *HELLO_WORDS, BYE_WORDS[0], (1800, 1900, "bye"), final=False),
@@ -955,19 +959,19 @@ async def test_short_gives_one_segment_that_grows_and_is_final_at_the_end() -> N
     ]
 
 
-async def test_short_gives_only_the_final_unless_asked() -> None:
-    assert await said("short", TWO) == [result(200, 2200, "Hello world Good bye")]
+async def test_short_returns_only_the_final_by_default() -> None:
+    assert await messages_of("short", TWO) == [result(200, 2200, "Hello world Good bye")]
 
 
 async def test_short_joins_chinese_without_spaces() -> None:
     chinese = Scripted([("你好，", 0, 500), ("世界。", 600, 1000)])
-    assert await said("short", chinese) == [result(0, 1000, "你好世界")]
-    assert await said("short", chinese, add_punc="yes") == [result(0, 1000, "你好，世界。")]
+    assert await messages_of("short", chinese) == [result(0, 1000, "你好世界")]
+    assert await messages_of("short", chinese, add_punc="yes") == [result(0, 1000, "你好，世界。")]
 
 
 @pytest.mark.parametrize("mode", MODES)
-async def test_where_nothing_is_heard_nothing_is_said(mode: str) -> None:
-    assert await said(mode, Scripted([]), seconds=1) == []
+async def test_without_speech_there_are_no_results(mode: str) -> None:
+    assert await messages_of(mode, Scripted([]), seconds=1) == []
 
 
 @pytest.mark.parametrize(
@@ -980,7 +984,7 @@ async def test_where_nothing_is_heard_nothing_is_said(mode: str) -> None:
         ("other words.", (("strange", "."), ("words", ".")), "other words"),
     ],
 )
-async def test_without_add_punc_the_marks_behind_words_are_left_out(
+async def test_without_add_punc_the_punctuation_behind_words_is_omitted(
     text: str, words: tuple[tuple[str, str], ...], plain: str
 ) -> None:
     heard_words = tuple(HypothesisWord(text=w, punctuation=p, start_ms=0, end_ms=1) for w, p in words)
@@ -995,7 +999,7 @@ async def test_without_add_punc_the_marks_behind_words_are_left_out(
             assert (await client.segments())[0]["result"]["text"] == expected
 
 
-# --- time -------------------------------------------------------------------------------------------------------------
+# --- timeouts ---------------------------------------------------------------------------------------------------------
 
 
 def now() -> float:
@@ -1009,7 +1013,7 @@ async def timed_out(client: Client) -> None:
     assert await client.closed() == (1000, "wait voice timeout")
 
 
-def test_a_round_without_audio_times_out_after_20_seconds() -> None:
+def test_a_task_without_audio_times_out_after_20_seconds() -> None:
     async def scenario() -> None:
         engine = ProbeEngine()
         async with connected(engine) as client:
@@ -1025,7 +1029,7 @@ def test_a_round_without_audio_times_out_after_20_seconds() -> None:
     run_virtual(scenario)
 
 
-def test_pings_and_results_do_not_feed_the_timer() -> None:
+def test_pings_and_results_do_not_restart_the_timeout() -> None:
     async def scenario() -> None:
         engine = ProbeEngine()
         async with connected(engine) as client:
@@ -1043,7 +1047,7 @@ def test_pings_and_results_do_not_feed_the_timer() -> None:
 
 
 @pytest.mark.parametrize("stage", ["never started", "ended", "failed", "sentence over"])
-def test_the_timer_runs_wherever_the_client_has_its_turn(stage: str) -> None:
+def test_the_timeout_applies_whenever_the_server_waits_for_the_client(stage: str) -> None:
     async def scenario() -> None:
         async with connected(HELLO, "sentence") as client:
             if stage != "never started":
@@ -1061,7 +1065,7 @@ def test_the_timer_runs_wherever_the_client_has_its_turn(stage: str) -> None:
     run_virtual(scenario)
 
 
-def test_nobody_waits_for_the_client_while_the_engine_opens_or_finishes() -> None:
+def test_no_client_timeout_while_the_engine_opens_or_finishes() -> None:
     async def scenario() -> None:
         engine = ProbeEngine()
         async with connected(engine) as client:
@@ -1083,7 +1087,7 @@ def test_nobody_waits_for_the_client_while_the_engine_opens_or_finishes() -> Non
     run_virtual(scenario)
 
 
-def test_the_timer_starts_afresh_when_an_engine_refuses() -> None:
+def test_the_timeout_restarts_when_an_engine_refuses() -> None:
     async def scenario() -> None:
         engine = ProbeEngine(refuse_at="open")
         engine.gates["open"].clear()
@@ -1099,7 +1103,7 @@ def test_the_timer_starts_afresh_when_an_engine_refuses() -> None:
     run_virtual(scenario)
 
 
-async def test_the_embedded_recogniser_is_reached_with_nothing_set() -> None:
+async def test_the_embedded_recogniser_works_with_default_options() -> None:
     async with connected(PocketSphinx(workers=1)) as client:
         await client.start()
         await client.send(bytes(3_200))

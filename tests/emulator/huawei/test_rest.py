@@ -1,4 +1,4 @@
-"""What the emulator's Huawei room answers to plain HTTP: to a plain client, and to the vendor's own REST SDK."""
+"""The emulated Huawei REST API, tested with a plain HTTP client and with the vendor's own REST SDK."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def token_request(user: str = "AK", password: str = "secret", scope: Any = ...) 
 
 
 async def ask_iam(emulator: Emulator, request: Any) -> tuple[int, Any, Any]:
-    """Status, headers and body of IAM's answer."""
+    """Request a token from IAM; return status, headers and body."""
     body = request if isinstance(request, (str, bytes)) else json.dumps(request)
     async with aiohttp.ClientSession() as http, http.post(f"{emulator.url}/v3/auth/tokens", data=body) as response:
         return response.status, response.headers, await response.json()
@@ -68,8 +68,8 @@ async def token(emulator: Emulator, **request: Any) -> dict[str, str]:
     return {"X-Auth-Token": headers["X-Subject-Token"]}
 
 
-async def entrance(emulator: Emulator, headers: dict[str, str]) -> tuple[int, str, str]:
-    """Status of a handshake; code and text if it is refused."""
+async def handshake(emulator: Emulator, headers: dict[str, str]) -> tuple[int, str, str]:
+    """Attempt a handshake; return its status, with code and text if it is rejected."""
     url = f"{emulator.huawei_url}/v1/p1/rasr/short-stream"
     try:
         async with websockets.connect(url, additional_headers=headers, proxy=None):
@@ -81,12 +81,12 @@ async def entrance(emulator: Emulator, headers: dict[str, str]) -> tuple[int, st
 
 @pytest.mark.parametrize("api_keys", [None, {"AK"}, {"AK": "secret"}])
 @pytest.mark.parametrize("scope", [{"project": {"name": "cn-north-4"}}, {"project": {"id": "p1"}}])
-async def test_a_token_for_a_project_opens_the_door(api_keys: Any, scope: Any) -> None:
+async def test_a_token_for_a_project_is_accepted(api_keys: Any, scope: Any) -> None:
     async with serve(SILENT, api_keys=api_keys) as emulator:
-        assert await entrance(emulator, await token(emulator, scope=scope)) == (101, "", "")
+        assert await handshake(emulator, await token(emulator, scope=scope)) == (101, "", "")
 
 
-async def test_the_answer_says_how_long_the_token_holds() -> None:
+async def test_the_response_contains_the_expiry_of_the_token() -> None:
     async with serve(SILENT) as emulator:
         status, headers, body = await ask_iam(emulator, token_request())
     assert status == 201
@@ -111,10 +111,10 @@ async def test_the_answer_says_how_long_the_token_holds() -> None:
         ({"AK": "secret"}, "BK", "secret", 401),
         ({"AK"}, "BK", "secret", 401),
         ({"AK"}, "AK", "whatever", 201),
-        (None, "anybody", "whatever", 201),
+        (None, "some-user", "whatever", 201),
     ],
 )
-async def test_only_a_known_user_with_the_right_password_gets_a_token(
+async def test_only_a_known_user_with_the_right_password_receives_a_token(
     api_keys: Any, user: str, password: str, status: int
 ) -> None:
     async with serve(SILENT, api_keys=api_keys) as emulator:
@@ -151,17 +151,17 @@ async def test_a_malformed_request_for_a_token_is_a_bad_request(request_body: An
 
 @pytest.mark.parametrize("scope", [None, {}, {"domain": {"name": "account"}}])
 @pytest.mark.parametrize("api_keys", [None, {"AK": "secret"}])
-async def test_a_token_that_is_not_for_a_project_is_given_out_and_refused_later(api_keys: Any, scope: Any) -> None:
+async def test_a_token_without_a_project_is_issued_and_rejected_later(api_keys: Any, scope: Any) -> None:
     async with serve(SILENT, api_keys=api_keys) as emulator:
-        status, code, _ = await entrance(emulator, await token(emulator, scope=scope))
+        status, code, _ = await handshake(emulator, await token(emulator, scope=scope))
     assert (status, code) == (401, "SIS.0101")
 
 
 @pytest.mark.parametrize("api_keys", [{"AK"}, {"AK": "secret"}])
 @pytest.mark.parametrize("made_up", ["made up", "AK"])
-async def test_a_token_that_was_not_given_out_is_refused_where_keys_are_known(api_keys: Any, made_up: str) -> None:
+async def test_a_token_that_was_not_issued_is_rejected_if_keys_are_configured(api_keys: Any, made_up: str) -> None:
     async with serve(SILENT, api_keys=api_keys) as emulator:
-        status, code, message = await entrance(emulator, {"X-Auth-Token": made_up})
+        status, code, message = await handshake(emulator, {"X-Auth-Token": made_up})
     assert (status, code) == (401, "APIGW.0301")
     assert message == "Incorrect IAM authentication information: decrypt token fail"
 
@@ -172,22 +172,22 @@ def test_a_token_expires_after_24_hours(api_keys: Any) -> None:
         async with serve(SILENT, api_keys=api_keys) as emulator:
             credentials = await token(emulator)
             await asyncio.sleep(24 * 3600 - 10)
-            assert (await entrance(emulator, credentials))[0] == 101
+            assert (await handshake(emulator, credentials))[0] == 101
             await asyncio.sleep(20)
             expired = "Incorrect IAM authentication information: token expired"
-            assert await entrance(emulator, credentials) == (401, "APIGW.0301", expired)
+            assert await handshake(emulator, credentials) == (401, "APIGW.0301", expired)
 
     run_virtual(scenario)
 
 
-async def test_only_so_many_tokens_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_number_of_stored_tokens_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(huawei_auth, "MAX_TOKENS", 2)
     async with serve(SILENT, api_keys={"AK": "secret"}) as emulator:
         tokens = [await token(emulator) for _ in range(3)]
-        assert [(await entrance(emulator, each))[0] for each in tokens] == [401, 101, 101]
+        assert [(await handshake(emulator, each))[0] for each in tokens] == [401, 101, 101]
 
 
-# --- tables of hot words ----------------------------------------------------------------------------------------------
+# --- hot-word tables --------------------------------------------------------------------------------------------------
 
 
 class Rest:
@@ -198,10 +198,10 @@ class Rest:
         self._url = f"{emulator.url}/v1/{project_id}/asr/vocabularies"
 
     async def ask(self, method: str, vocabulary_id: str = "", body: Any = None) -> tuple[int, Any]:
-        """Status and body."""
+        """Send a request; return status and body."""
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         url = f"{self._url}/{vocabulary_id}" if vocabulary_id else self._url
-        # as a file: aiohttp warns of a large body in bytes
+        # as a file: aiohttp warns about a large body in bytes
         async with self._http.request(method, url, data=body and io.BytesIO(data), headers=TOKEN) as response:
             assert response.headers["X-Request-Id"]
             text = await response.text()
@@ -213,7 +213,7 @@ class Rest:
         return str(body["vocabulary_id"])
 
     async def refusal(self, method: str = "POST", vocabulary_id: str = "", **table: Any) -> tuple[str, str]:
-        """Code and text of the error."""
+        """Send a request that is refused; return code and text of the error."""
         given = {name: value for name, value in {**TABLE, **table}.items() if value is not ...}
         status, body = await self.ask(method, vocabulary_id, given)
         assert (status, set(body)) == (400, {"error_code", "error_msg"})
@@ -226,7 +226,7 @@ async def tables() -> AsyncIterator[Rest]:
         yield Rest(http, emulator)
 
 
-async def test_a_table_from_its_creation_to_its_end() -> None:
+async def test_a_table_from_its_creation_to_its_deletion() -> None:
     async with tables() as rest:
         assert await rest.ask("GET") == (200, {"count": 0, "result": []})
         vocabulary_id = await rest.create(description="where")
@@ -247,7 +247,7 @@ async def test_a_table_from_its_creation_to_its_end() -> None:
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
-async def test_a_table_that_is_not_there_is_named(method: str) -> None:
+async def test_an_unknown_table_is_named_in_the_error(method: str) -> None:
     async with tables() as rest:
         await rest.create()
         assert await rest.refusal(method, "gone") == ("SIS.0201", "vocabulary gone not found")
@@ -259,7 +259,7 @@ async def test_tables_belong_to_their_project() -> None:
         vocabulary_id = await mine.create()
         assert await yours.ask("GET") == (200, {"count": 0, "result": []})
         assert (await yours.refusal("GET", vocabulary_id))[0] == "SIS.0201"
-        await yours.create()  # a name is taken in its own project only
+        await yours.create()  # a name is unique in its own project only
 
 
 @pytest.mark.parametrize(
@@ -307,7 +307,7 @@ async def test_a_body_that_cannot_be_read_is_an_error(body: bytes) -> None:
         assert (status, answer["error_code"]) == (400, "SIS.0032")
 
 
-async def test_the_largest_table_passes() -> None:
+async def test_the_largest_table_is_accepted() -> None:
     async with tables() as rest:
         await rest.create(
             name="Ab_-#" + "x" * 27,
@@ -316,7 +316,7 @@ async def test_the_largest_table_passes() -> None:
         )
 
 
-async def test_a_name_is_taken_once_and_may_be_kept_by_an_update() -> None:
+async def test_a_name_is_unique_and_an_update_may_keep_it() -> None:
     async with tables() as rest:
         first, second = await rest.create(name="one"), await rest.create(name="two")
         taken = ("SIS.0204", "'name' is invalid: there is a vocabulary one already")
@@ -325,7 +325,7 @@ async def test_a_name_is_taken_once_and_may_be_kept_by_an_update() -> None:
         assert (await rest.ask("PUT", first, {**TABLE, "name": "one"}))[0] == 200
 
 
-async def test_a_project_has_100_tables_at_most() -> None:
+async def test_a_project_has_at_most_100_tables() -> None:
     async with tables() as rest:
         ids = [await rest.create(name=f"n{number}") for number in range(100)]
         assert await rest.refusal(name="more") == ("SIS.0208", "a project can have at most 100 vocabularies")
@@ -333,7 +333,7 @@ async def test_a_project_has_100_tables_at_most() -> None:
         await rest.create(name="more")
 
 
-async def test_only_so_many_projects_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_number_of_stored_projects_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(huawei_rest, "MAX_PROJECTS", 1)
     async with serve(SILENT) as emulator, aiohttp.ClientSession() as http:
         first, second = Rest(http, emulator, "p1"), Rest(http, emulator, "p2")
@@ -346,7 +346,7 @@ async def test_only_so_many_projects_are_kept(monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.parametrize("method", ["POST", "GET"])
-async def test_tables_are_for_who_has_credentials(method: str) -> None:
+async def test_requests_about_tables_need_credentials(method: str) -> None:
     async with (
         serve(SILENT) as emulator,
         aiohttp.request(method, f"{emulator.url}/v1/p1/asr/vocabularies", json=TABLE) as response,
@@ -377,7 +377,7 @@ async def test_a_start_may_name_a_table_of_its_project() -> None:
 
 @pytest.fixture(autouse=True)
 def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    # the SDK asks the environment for a proxy, for loopback too
+    # the SDK reads proxy settings from the environment, for loopback too
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
 
 
@@ -391,7 +391,7 @@ async def in_thread(blocking: Callable[..., _T], *args: Any) -> _T:
         return await asyncio.to_thread(blocking, *args)
 
 
-async def test_the_official_sdk_keeps_a_table() -> None:
+async def test_the_official_sdk_manages_a_table() -> None:
     async with serve(SILENT, api_keys={"AK": "secret"}) as emulator:
         sdk = official(emulator)
         create = CreateVocabularyRequest(body=PostCreateVocabReq(**TABLE, description="where"))
@@ -414,7 +414,7 @@ async def test_the_official_sdk_keeps_a_table() -> None:
     ("credentials", "reason"),
     [({"sk": "wrong"}, "verify aksk signature fail"), ({"ak": "BK"}, "verify ak fail, no such access key")],
 )
-async def test_the_official_sdk_with_wrong_keys_is_refused(credentials: dict[str, str], reason: str) -> None:
+async def test_the_official_sdk_with_wrong_keys_is_rejected(credentials: dict[str, str], reason: str) -> None:
     async with serve(SILENT, api_keys={"AK": "secret"}) as emulator:
         sdk = official(emulator, **credentials)
         with pytest.raises(ClientRequestException) as caught:
@@ -423,7 +423,7 @@ async def test_the_official_sdk_with_wrong_keys_is_refused(credentials: dict[str
     assert caught.value.error_msg == f"Incorrect IAM authentication information: {reason}"
 
 
-async def test_the_signature_is_about_the_body() -> None:
+async def test_the_signature_covers_the_body() -> None:
     path, body = "/v1/p1/asr/vocabularies", json.dumps(TABLE)
     async with serve(SILENT, api_keys={"AK": "secret"}) as emulator, aiohttp.ClientSession() as http:
         request = SdkRequest(
