@@ -71,7 +71,7 @@ async def request(
 
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2]
-    way, proxy = _way_to(url, network)
+    way, proxy = _way_to(url, headers, network)
     with _mapped_errors(host, proxy, timeout_s):
         async with (
             aiohttp.ClientSession(
@@ -79,7 +79,7 @@ async def request(
             ) as session,
             # encoded: a signed URL must not be written in another way
             session.request(
-                method, URL(url, encoded=True), headers=headers, data=body or None, allow_redirects=False, **way
+                method, URL(url, encoded=True), data=body or None, allow_redirects=False, **way
             ) as response,
         ):
             if proxy is not None and response.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
@@ -92,9 +92,8 @@ async def request(
             return HttpResponse(status=response.status, headers=response.headers, body=bytes(content))
 
 
-def _way_to(url: str, network: NetworkOptions) -> tuple[dict[str, Any], Proxy | None]:
-    """Return aiohttp's arguments for TLS and the proxy, and the proxy."""
-    import aiohttp  # noqa: PLC0415
+def _way_to(url: str, headers: Mapping[str, str], network: NetworkOptions) -> tuple[dict[str, Any], Proxy | None]:
+    """Return aiohttp's arguments for headers, TLS and the proxy; and the proxy."""
     from yarl import URL  # noqa: PLC0415
 
     try:
@@ -103,7 +102,9 @@ def _way_to(url: str, network: NetworkOptions) -> tuple[dict[str, Any], Proxy | 
     except ValueError:
         raise ConfigurationError("not a URL: its host or port is malformed") from None
     is_secure = parts.scheme == "https"
-    way: dict[str, Any] = {"ssl": network.tls_context_for(host)} if is_secure else {}
+    way: dict[str, Any] = {"headers": {**headers}}
+    if is_secure:
+        way["ssl"] = network.tls_context_for(host)
     if parts.scheme not in {"http", "https"}:  # aiohttp's error says so
         return way, None
     proxy = network.proxy_for(parts.scheme, host, port or (443 if is_secure else 80))
@@ -118,8 +119,10 @@ def _way_to(url: str, network: NetworkOptions) -> tuple[dict[str, Any], Proxy | 
     if proxy.scheme == "https" and not is_secure:  # aiohttp then needs the context for the proxy alone
         way["ssl"] = network.tls_context_for(proxy.host)
     way["proxy"] = URL.build(scheme=proxy.scheme, host=proxy.host, port=proxy.port)
-    if proxy.username is not None:
-        way["proxy_auth"] = aiohttp.BasicAuth(proxy.username, proxy.password or "", encoding="utf-8")
+    if proxy.authorization is not None:
+        # a plain request goes to the proxy itself, an encrypted one behind a request of its own for a tunnel
+        to_proxy = way.setdefault("proxy_headers", {}) if is_secure else way["headers"]
+        to_proxy["Proxy-Authorization"] = proxy.authorization
     return way, proxy
 
 

@@ -5,6 +5,7 @@ Opens no connection: `tunnel` (WebSocket) and `http` (requests) do.
 
 from __future__ import annotations
 
+import base64
 import functools
 from http import HTTPStatus
 from urllib.parse import unquote, urlsplit
@@ -47,6 +48,13 @@ class Proxy(msgspec.Struct, frozen=True):
     def address(self) -> str:
         """Host and port, as errors name the proxy."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def authorization(self) -> str | None:
+        """The value of the header Proxy-Authorization; None without credentials."""
+        if self.username is None:
+            return None
+        return f"Basic {base64.b64encode(f'{self.username}:{self.password}'.encode()).decode()}"
 
     def name_for(self, host: str) -> str:
         """Return the name of this proxy for errors of the way to a host."""

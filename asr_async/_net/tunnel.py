@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -105,9 +104,8 @@ def _connect_request(server: Server, proxy: Proxy, user_agent: str | None) -> by
     lines = [f"CONNECT {server.authority} HTTP/1.1", f"Host: {server.authority}"]
     if user_agent is not None:
         lines.append(f"User-Agent: {user_agent}")
-    if proxy.username is not None:
-        credentials = base64.b64encode(f"{proxy.username}:{proxy.password}".encode()).decode()
-        lines.append(f"Proxy-Authorization: Basic {credentials}")
+    if proxy.authorization is not None:
+        lines.append(f"Proxy-Authorization: {proxy.authorization}")
     return "\r\n".join([*lines, "", ""]).encode()
 
 

@@ -1,10 +1,11 @@
-"""An HTTP proxy that supports CONNECT and resolves host names by a table of the test."""
+"""An HTTP proxy that resolves host names by a table of the test: tunnels by CONNECT, and forwards plain requests."""
 
 from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -42,14 +43,23 @@ class ConnectProxy:
         with suppress(ConnectionError, asyncio.IncompleteReadError):
             request = (await reader.readuntil(b"\r\n\r\n")).decode()
             self.requests.append(request)
-            writer.write(self._answer)
             method, name, _ = request.split(" ", 2)
-            if self._answer.startswith(b"HTTP/1.1 200") and method == "CONNECT":
+            accepts = self._answer.startswith(b"HTTP/1.1 200")
+            if method == "CONNECT" or not accepts:
+                writer.write(self._answer)
+            if method == "CONNECT" and accepts:
                 await self._tunnel(reader, writer, self._ports[name])
+            elif accepts:  # a request with a whole URL (RFC 9112, section 3.2.2)
+                url = urlsplit(name)
+                port = self._ports[f"{url.hostname}:{url.port or 80}"]
+                await self._tunnel(reader, writer, port, begin=request.encode())
         await _close(writer)
 
-    async def _tunnel(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, port: int) -> None:
+    async def _tunnel(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, port: int, *, begin: bytes = b""
+    ) -> None:
         server_reader, server_writer = await asyncio.open_connection("127.0.0.1", port)
+        server_writer.write(begin)
         down_task = asyncio.create_task(_copy(server_reader, writer))
         with suppress(ConnectionError):
             while data := await reader.read(65_536):
