@@ -1,8 +1,8 @@
-"""What a vendor's codec is: bytes in, bytes and events out, one picture of allowed steps.
+"""The interface of a vendor's codec: messages in, messages and events out, and one table of allowed steps.
 
-A codec speaks one task on one connection, from the client's side. It does not know sockets, tasks, clocks or random
-numbers: ids are given to it, and the session gives it every frame that arrives and sends every frame it returns. So a
-new vendor's wire format is written, read and tested with values alone.
+A codec is the client side of one vendor task on one connection. It does not know sockets, asyncio tasks, clocks or
+random numbers: ids are arguments, and the session passes it every message that arrives and sends every message that it
+returns. So the wire format of a new vendor is written, read and tested with values alone.
 """
 
 from __future__ import annotations
@@ -59,30 +59,30 @@ class Started(msgspec.Struct, frozen=True, gc=False):
 
 
 class Usage(msgspec.Struct, frozen=True, gc=False):
-    """What the vendor bills for the task so far: cumulative, the last one counts."""
+    """The seconds that the vendor bills for the task so far: cumulative, so the last event counts."""
 
     seconds: float
 
 
 class InputClosed(msgspec.Struct, frozen=True):
-    """The vendor listens no more: send no more audio and finish; results may still come."""
+    """The vendor recognises no more audio: the session sends none and finishes the task; results may still come."""
 
 
 class FinalPending(msgspec.Struct, frozen=True, gc=False):
-    """A final result is complete but for what may still come; call `Codec.overdue` when it has waited long enough."""
+    """A final result waits for a message that may complete it; see `DeferringCodec.release_pending`."""
 
     segment_id: int
 
 
 class Finished(msgspec.Struct, frozen=True):
-    """The vendor confirmed the end: every result has arrived. Nothing else may end a transcript."""
+    """The vendor confirmed the end: every result has arrived. No other event ends a transcript without an error."""
 
 
 class NoSpeech(msgspec.Struct, frozen=True):
-    """The vendor ended the task after `finish` with an error that says no more than that nobody spoke.
+    """The vendor ended the task after `finish` with an error that means: the audio contained no speech.
 
-    An error for a caller who sent nothing else, but not for the rest of a source of which a connection before has heard
-    the words.
+    This is an error for a source without any speech, but not for the end of a source whose words an earlier connection
+    has recognised.
     """
 
     error: ASRError
@@ -95,18 +95,18 @@ class Failed(msgspec.Struct, frozen=True):
 
 
 class Unrecognised(msgspec.Struct, frozen=True, gc=False):
-    """A message that this version does not know; kept, reported once, never fatal."""
+    """A message that this version does not know; it is kept and reported once, and never ends a task."""
 
     name: str
     raw: str
 
 
 Ending = Finished | NoSpeech | Failed
-"""What nothing comes behind."""
+"""The events after which no other comes."""
 
 ENDINGS = frozenset({Finished, NoSpeech, Failed})
-"""The same, to ask for the type of an event: that costs a tenth of what `isinstance` does with a struct of another
-kind, and is asked for each."""
+"""The same as a set of types: a look-up by `type(event)` takes a tenth of the time of `isinstance` with a union of
+structs, and is made for each event."""
 
 CodecEvent = Event | Started | Usage | InputClosed | FinalPending | Unrecognised | Ending
 
@@ -115,11 +115,11 @@ class TaskDescription(msgspec.Struct, frozen=True, kw_only=True):
     """The facts about a vendor task that follow from its options alone, known before there is a connection."""
 
     audio_format: AudioFormat
-    """The format that the vendor is told."""
+    """The format that the task declares to the vendor."""
     min_frame_bytes: int = 1
-    """The size of the smallest message of audio that the vendor accepts; the last one counts too."""
+    """The size of the smallest message of audio that the vendor accepts, the last one of a task included."""
     max_frame_bytes: int
-    """The size of the largest one."""
+    """The size of the largest message of audio."""
     takes_commits: bool = False
     """True if the caller decides where an utterance ends; the codec is a `CommittingCodec` then."""
     context_refusal: str | None = None
@@ -130,74 +130,74 @@ class Codec(Protocol):
     """The client side of one vendor task: the members that every vendor has.
 
     `receive` returns the events of an incoming message, and raises `RemoteProtocolError` for one that cannot be read.
-    Every other method returns the messages to send now, in order. What only some protocols have is in
+    Every other method returns the messages to send now, in order. The members that only some protocols have are in
     `CommittingCodec`, `ContextCodec`, `CancellingCodec` and `DeferringCodec`.
     """
 
     @property
     def request_id(self) -> str:
-        """What the vendor knows this task by; may change until `Started`."""
+        """The vendor's id of this task; it may change until `Started`."""
         ...
 
     def start(self) -> Sequence[Message]:
-        """Open the task."""
+        """Return the messages that open the task."""
         ...
 
     def audio(self, frame: AudioBytes) -> Message:
-        """Wrap one piece of audio."""
+        """Return the message that carries one piece of audio."""
         ...
 
     def finish(self) -> Sequence[Message]:
-        """Say that no more audio comes; results are still wanted."""
+        """Return the messages that end the audio; the vendor still sends the results of it."""
         ...
 
-    def receive(self, frame: str | bytes) -> list[CodecEvent]:
-        """Read one message of the vendor."""
+    def receive(self, message: str | bytes) -> list[CodecEvent]:
+        """Return the events of one message of the vendor."""
         ...
 
 
 def read_message(
-    frame: str | bytes, decode: Callable[[str], _Message], *, of: str, vendor: str, request_id: str | None
+    message: str | bytes, decode: Callable[[str], _Message], *, of: str, vendor: str, request_id: str | None
 ) -> _Message | Unrecognised:
-    """Decode a text message; a binary one is not known to any vendor so far.
+    """Decode a text message; no vendor has binary ones so far.
 
     Args:
-        frame: as it came.
+        message: the message as it arrived.
         decode: the vendor's decoder.
-        of: the vendor as a reader of error texts knows it.
-        vendor: its name here.
-        request_id: what the vendor knows the task by, where that is known.
+        of: the vendor's name in error texts.
+        vendor: the vendor's name in options and errors (`ASRError.vendor`).
+        request_id: the vendor's id of the task, if it is known already.
 
     Raises:
-        RemoteProtocolError: it cannot be decoded.
+        RemoteProtocolError: the message cannot be decoded.
     """
-    if isinstance(frame, bytes):
-        return Unrecognised("binary message", f"{len(frame)} bytes")
+    if isinstance(message, bytes):
+        return Unrecognised("binary message", f"{len(message)} bytes")
     try:
-        return decode(frame)
+        return decode(message)
     except msgspec.DecodeError as error:
-        text = f"unreadable message from {of} ({error}): {frame[:80]!r}"
+        text = f"unreadable message from {of} ({error}): {message[:80]!r}"
         raise RemoteProtocolError(text, request_id=request_id, vendor=vendor) from None
 
 
 @runtime_checkable
 class CommittingCodec(Protocol):
-    """A codec of a protocol in which the caller may say where an utterance ends."""
+    """A codec of a protocol in which the caller decides where an utterance ends."""
 
     def commit(self) -> Sequence[Message]:
-        """Have the audio since the last commit recognised as one utterance."""
+        """Return the messages that have the audio since the last commit recognised as one utterance."""
         ...
 
 
 @runtime_checkable
 class ContextCodec(Protocol):
-    """A codec of a protocol whose running task takes a new context."""
+    """A codec of a protocol in which a running task accepts a new context."""
 
     def update_context(self, context: Sequence[ContextMessage]) -> Sequence[Message]:
-        """Replace the context of the running task.
+        """Return the messages that replace the context of the running task.
 
         Raises:
-            ConfigurationError: the model takes none, or not as much.
+            ConfigurationError: the model has no context, or the context is too long.
         """
         ...
 
@@ -207,7 +207,7 @@ class CancellingCodec(Protocol):
     """A codec of a protocol with a message that drops the rest of the task; elsewhere only closing does."""
 
     def cancel(self) -> Sequence[Message]:
-        """Drop the results that have not arrived yet."""
+        """Return the messages that drop the results that have not arrived yet."""
         ...
 
 
@@ -216,15 +216,15 @@ class DeferringCodec(Protocol):
     """A codec that reports `FinalPending`: a final that a later message may still complete."""
 
     def release_pending(self, segment_id: int) -> list[CodecEvent]:
-        """Return the final of a segment that is pending, as complete as it is; empty if it was returned since.
+        """Return the pending final of a segment, as complete as it is now; empty if it was returned since.
 
-        A codec has no clock, so its session decides when.
+        A codec has no clock, so the session decides when a final has waited long enough.
         """
         ...
 
 
 class State(enum.Enum):
-    """Where a task stands."""
+    """The state of a task."""
 
     # A member equals only itself. The standard method hashes its name again with each frame of audio.
     __hash__: ClassVar[Callable[[object], int]] = object.__hash__
@@ -238,7 +238,7 @@ class State(enum.Enum):
 
 
 class Step(enum.Enum):
-    """What moves a task on: the first six are ours, the rest the vendor's."""
+    """A step from one state to another: the first six are the client's, the rest are the vendor's."""
 
     __hash__: ClassVar[Callable[[object], int]] = object.__hash__
 
@@ -255,7 +255,7 @@ class Step(enum.Enum):
     FAIL = "failed"
 
 
-OUR_STEPS = frozenset({Step.START, Step.AUDIO, Step.UPDATE, Step.COMMIT, Step.FINISH, Step.CANCEL})
+CLIENT_STEPS = frozenset({Step.START, Step.AUDIO, Step.UPDATE, Step.COMMIT, Step.FINISH, Step.CANCEL})
 
 TRANSITIONS: dict[tuple[State, Step], State] = {
     (State.IDLE, Step.START): State.STARTING,
@@ -275,12 +275,12 @@ TRANSITIONS: dict[tuple[State, Step], State] = {
     (State.FINISHING, Step.CANCEL): State.DONE,
     (State.FINISHING, Step.FAIL): State.FAILED,
 }
-"""The whole life of a task, for every vendor. `FINISHED_EARLY` is taken only by codecs of models that end by themselves
-(one sentence, a length limit); for all others a task that ends before `FINISH` is an error, since audio was cut off."""
+"""The whole life of a task, for every vendor. `FINISHED_EARLY` is for codecs of models that end a task by themselves
+(one sentence, a length limit); with all others, a task that ends before `FINISH` is an error: audio was cut off."""
 
 
 class TaskLifecycle:
-    """Walks `TRANSITIONS` and refuses what is not in them."""
+    """The state of one task, which changes by `TRANSITIONS` only."""
 
     __slots__ = ("state",)
 
@@ -291,15 +291,15 @@ class TaskLifecycle:
         return f"<TaskLifecycle {self.state.value}>"
 
     def advance(self, step: Step) -> None:
-        """Go one step.
+        """Change the state.
 
         Raises:
-            LocalProtocolError: the step is ours and not allowed in this state.
-            RemoteProtocolError: the step is the vendor's and not allowed in this state.
+            LocalProtocolError: the client's step is not allowed in this state.
+            RemoteProtocolError: the vendor's step is not allowed in this state.
         """
         after = TRANSITIONS.get((self.state, step))
         if after is None:
-            if step in OUR_STEPS:
+            if step in CLIENT_STEPS:
                 raise LocalProtocolError(f"cannot {step.value} while the task is {self.state.value}")
             raise RemoteProtocolError(f"the vendor reported {step.value!r} while the task was {self.state.value}")
         self.state = after

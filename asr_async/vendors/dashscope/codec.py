@@ -1,10 +1,10 @@
-"""The task protocol of DashScope: run-task, audio, finish-task, and what the server says to it.
+"""The codec of DashScope's task protocol: run-task, audio, finish-task, and the server's messages.
 
 One codec is one task. It does not know whether its connection carried other tasks before, nor how sentences become
-segments: `segments` does, and `gummy` where they are translated.
+segments: that is in `segments`, and in `gummy` for translations.
 
-Gummy's chat model listens to one sentence. No document says that its task then finishes without being asked, so the
-codec says `InputClosed` and the task goes on to its end as always; a task that finishes by itself is as good.
+Gummy's chat model recognises one sentence. No document says that its task then finishes without a request, so the codec
+returns `InputClosed` and the task ends like any other; a task that finishes by itself is accepted as well.
 """
 
 from __future__ import annotations
@@ -62,7 +62,12 @@ class TaskCodec:
     __slots__ = ("_lifecycle", "_options", "_segments", "_task_id")
 
     def __init__(self, options: TaskOptions, *, task_id: str) -> None:
-        """Take the options and an id: 32 hex characters, used by no other task on the connection."""
+        """Make the codec of a task.
+
+        Args:
+            options: the options of the model.
+            task_id: 32 hexadecimal characters that no other task on the connection uses.
+        """
         self._options = options
         self._task_id = task_id
         self._lifecycle = TaskLifecycle()
@@ -73,11 +78,11 @@ class TaskCodec:
 
     @property
     def request_id(self) -> str:
-        """The task id: what the vendor's support asks for."""
+        """The task id, which the vendor's support requests."""
         return self._task_id
 
     def start(self) -> list[Message]:
-        """Open the task."""
+        """Return run-task, which opens the task."""
         self._lifecycle.advance(Step.START)
         options = self._options
         phrase_id = options.phrase_id if isinstance(options, Paraformer) else None
@@ -94,15 +99,15 @@ class TaskCodec:
         return [_text(RunTask(ClientHeader("run-task", self._task_id), payload))]
 
     def audio(self, frame: AudioBytes) -> Message:
-        """Audio goes as it is."""
+        """Return the audio itself: it is sent as a binary message."""
         self._lifecycle.advance(Step.AUDIO)
         return frame
 
     def update_context(self, context: Sequence[ContextMessage]) -> list[Message]:
-        """Give the running task a new context.
+        """Return continue-task, which gives the running task a new context.
 
         Raises:
-            ConfigurationError: the model takes none, or more than the server reads.
+            ConfigurationError: the model has no context, or the context is longer than the server reads.
         """
         self._options.check_context(context)
         self._lifecycle.advance(Step.UPDATE)
@@ -110,52 +115,52 @@ class TaskCodec:
         return [_text(ContinueTask(header, InputPayload(_context_input(context))))]
 
     def finish(self) -> list[Message]:
-        """Say that no more audio comes."""
+        """Return finish-task, behind which no audio comes."""
         self._lifecycle.advance(Step.FINISH)
         return [_text(FinishTask(ClientHeader("finish-task", self._task_id), InputPayload({})))]
 
-    def receive(self, frame: str | bytes) -> list[CodecEvent]:
-        """Read one message.
+    def receive(self, message: str | bytes) -> list[CodecEvent]:
+        """Return the events of one message.
 
         Raises:
-            RemoteProtocolError: it is not JSON, not of the documented shape, or comes out of order.
+            RemoteProtocolError: the message is not JSON, not of the documented shape, or out of order.
         """
-        message = read_message(frame, _decode, of="DashScope", vendor=VENDOR, request_id=self._task_id)
-        if isinstance(message, Unrecognised):
-            return [message]
-        frame = str(frame)  # the other kind is told above
-        task_id = message.header.task_id
+        decoded = read_message(message, _decode, of="DashScope", vendor=VENDOR, request_id=self._task_id)
+        if isinstance(decoded, Unrecognised):
+            return [decoded]
+        raw = str(message)  # text: `read_message` decodes no other
+        task_id = decoded.header.task_id
         if task_id and task_id != self._task_id:
-            return [Unrecognised("message of another task", frame)]
-        return self._read(message, frame)
+            return [Unrecognised("message of another task", raw)]
+        return self._dispatch(decoded, raw)
 
-    def _read(self, message: ServerMessage, frame: str) -> list[CodecEvent]:
+    def _dispatch(self, message: ServerMessage, raw: str) -> list[CodecEvent]:
         match message.header.event:
             case "result-generated":
-                return self._read_result(message, frame)
+                return self._on_result(message, raw)
             case "task-started":
-                return self._read_started()
+                return self._on_started()
             case "task-finished":
-                return self._read_finished(message)
+                return self._on_finished(message)
             case "task-failed":
-                return self._read_failed(message)
+                return self._on_failed(message)
             case event:
-                return [Unrecognised(event or "message without an event", frame)]
+                return [Unrecognised(event or "message without an event", raw)]
 
     def release_pending(self, segment_id: int) -> list[CodecEvent]:
-        """Give out a final whose translations have not come in time."""
+        """Return a final whose translations have not arrived in time."""
         return self._segments.release_pending(segment_id)
 
-    def _read_started(self) -> list[CodecEvent]:
+    def _on_started(self) -> list[CodecEvent]:
         self._lifecycle.advance(Step.STARTED)
         return [Started(self._task_id)]
 
-    def _read_finished(self, message: ServerMessage) -> list[CodecEvent]:
+    def _on_finished(self, message: ServerMessage) -> list[CodecEvent]:
         is_early = self._lifecycle.state is State.STREAMING and self._options.is_single_sentence
         self._lifecycle.advance(Step.FINISHED_EARLY if is_early else Step.FINISHED)
         return [*self._segments.close(), *_usage(message), Finished()]
 
-    def _read_failed(self, message: ServerMessage) -> list[CodecEvent]:
+    def _on_failed(self, message: ServerMessage) -> list[CodecEvent]:
         is_finishing = self._lifecycle.state is State.FINISHING
         self._lifecycle.advance(Step.FAIL)
         header = message.header
@@ -166,17 +171,17 @@ class TaskCodec:
         )
         return [NoSpeech(error) if is_finishing and error.code in NO_SPEECH_CODES else Failed(error)]
 
-    def _read_result(self, message: ServerMessage, raw: str) -> list[CodecEvent]:
+    def _on_result(self, message: ServerMessage, raw: str) -> list[CodecEvent]:
         self._lifecycle.advance(Step.RESULT)
         output = message.payload.output if message.payload else None
         events = self._segments.receive(output or Output(), raw=raw)
-        if self._options.is_single_sentence and self._has_heard_enough(events):
+        if self._options.is_single_sentence and self._is_sentence_over(events):
             events.append(InputClosed())
         events += _usage(message)
         return events
 
-    def _has_heard_enough(self, events: list[CodecEvent]) -> bool:
-        """Whether the one sentence is over: its final may already be there, or wait for a translation."""
+    def _is_sentence_over(self, events: list[CodecEvent]) -> bool:
+        """Return True if the one sentence is over: its final is among the events, or waits for a translation."""
         return self._lifecycle.state is State.STREAMING and any(
             isinstance(event, FinalPending) or (isinstance(event, Result) and event.is_final) for event in events
         )
@@ -185,7 +190,7 @@ class TaskCodec:
 def describe_task(options: TaskOptions) -> TaskDescription:
     """Return the facts about a task.
 
-    No message of audio is too small; 16 KB is the upper end of the documents' advice (SDK pages, 2025-10).
+    A message of audio may be as small as wanted; 16 KB is the upper end of the documents' advice (SDK pages, 2025-10).
     """
     return TaskDescription(audio_format=options.audio, max_frame_bytes=16_384)
 

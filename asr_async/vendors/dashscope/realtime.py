@@ -1,21 +1,25 @@
-"""The Qwen realtime protocol of DashScope: session.update, audio as base64 text, session.finish, and the answers.
+"""The codec of DashScope's Qwen realtime protocol: session.update, audio as base64 text, session.finish.
 
-One codec is one session, which is one connection: the protocol knows no second one. The server speaks first, but
-nothing waits for that: session.created only brings the session's id, before or after our session.update.
+One codec is one session of the vendor, which is one connection: the protocol has no second session on it. The server
+sends the first message, but the client does not wait for it: session.created only brings the session's id, before or
+after our session.update.
 
 A segment is an item of the conversation (an utterance); segments are numbered in the order of their first sign. The
-server detects the speech, or in the manual mode `commit` cuts, and the times of a segment are those of its committed
-audio. The protocol has no times of words, so an interim ends where its segment begins until the end of speech is known.
-Finals are handed on as they come: should the server complete a later item first, `segment_id` tells the order.
+server detects the speech, or in the manual mode the caller cuts with `commit`, and the times of a segment are those of
+its committed audio. The protocol has no times of words, so an interim ends where its segment begins until the end of
+the speech is known. Finals are returned as they arrive: if the server completes a later item first, `segment_id` shows
+the order.
 
-What becomes of trouble, so that no transcript ends silently short:
+Errors are handled so that no transcript ends silently short:
 
 - an item that fails (`...failed`) ends the session with the vendor's error: its audio is in no result;
 - session.finished while an interim waits for its final, or a commit for its answer, is an error too; an utterance that
   has neither is one in which no speech was detected (client event page);
 - a `server_error` ends the session, as does any error while the session opens or finishes, and one about our audio;
-- an `invalid_request_error` in between, about a commit or about nothing that we sent, is reported and left alone. The
-  audio of a commit that is refused stays in the buffer for the next one.
+- an `invalid_request_error` at another time, about a commit or about no message of ours, is reported as `Unrecognised`
+  and changes nothing. The audio of a refused commit stays in the server's buffer for the next commit.
+
+Does not know sockets or clocks.
 """
 
 from __future__ import annotations
@@ -73,17 +77,17 @@ from .realtime_wire import (
 __all__ = ["RealtimeCodec", "describe_session"]
 
 MAX_APPEND_BYTES = 15 * 1024 * 1024 // 4 * 3
-"""What makes 15 MiB of base64, the most that one message may hold (client event page, 2026-03-15)."""
+"""The audio that makes 15 MiB of base64, the most that one message may hold (client event page, 2026-03-15)."""
 
 _encode = msgspec.json.Encoder().encode
 _decode: Callable[[str], ServerEvent] = msgspec.json.Decoder(ServerEvent).decode
 
 
-class _Kind(msgspec.Struct, frozen=True):
+class _TypeOnly(msgspec.Struct, frozen=True):
     type: str = ""
 
 
-_decode_kind = msgspec.json.Decoder(_Kind).decode
+_decode_type = msgspec.json.Decoder(_TypeOnly).decode
 
 Events = list[CodecEvent]
 
@@ -99,10 +103,15 @@ def describe_session(options: QwenRealtime) -> TaskDescription:
 
 
 class RealtimeCodec:
-    """One session of recognition; see `Codec` for the methods' contract, and `commit` for the manual mode."""
+    """One session of the vendor; see `Codec` for the methods' contract, and `commit` for the manual mode."""
 
     def __init__(self, options: QwenRealtime, *, task_id: str) -> None:
-        """Take the options and an id that the ids of our events begin with."""
+        """Make the codec of a session.
+
+        Args:
+            options: the options of the model.
+            task_id: the beginning of our events' ids.
+        """
         self._options = options
         self._task_id = task_id
         self._session_id = ""
@@ -110,44 +119,45 @@ class RealtimeCodec:
         self._lifecycle = TaskLifecycle()
         self._utterances = _Utterances()
         self._sent_bytes = 0
-        # how far the server has confirmed commits, and event id → how far, of those that it has not answered yet
+        # the end of the audio in the commits that the server has confirmed
         self._committed_bytes = 0
+        # event id → end of the audio, of the commits that the server has not confirmed yet
         self._commits: dict[str, int] = {}
-        self._session_readers: dict[type[ServerEvent], Callable[[Any, str], Events]] = {
-            SessionCreated: self._read_created,
-            SessionUpdated: self._read_updated,
-            SessionFinished: self._read_finished,
-            ErrorEvent: self._read_error,
+        self._session_handlers: dict[type[ServerEvent], Callable[[Any, str], Events]] = {
+            SessionCreated: self._on_created,
+            SessionUpdated: self._on_updated,
+            SessionFinished: self._on_finished,
+            ErrorEvent: self._on_error,
         }
 
     def __repr__(self) -> str:
         return f"<RealtimeCodec {self._options.model} {self._task_id} {self._lifecycle.state.value}>"
 
-    # --- what we say -------------------------------------------------------------------------------------------------
+    # --- client to server --------------------------------------------------------------------------------------------
 
     @property
     def request_id(self) -> str:
-        """The session's id, which the server gives with its first message; empty until then."""
+        """The session's id, which is in the server's first message; empty until then."""
         return self._session_id
 
     def start(self) -> list[Message]:
-        """Set the session up."""
+        """Return session.update, which configures the session."""
         self._lifecycle.advance(Step.START)
         return [_text(SessionUpdate(event_id=self._next_event_id(), session=_session_config(self._options)))]
 
     def audio(self, frame: AudioBytes) -> Message:
-        """Audio goes as base64."""
+        """Return the message that carries the audio as base64."""
         self._lifecycle.advance(Step.AUDIO)
         self._sent_bytes += len(frame)
         return _text(Append(event_id=self._next_event_id(), audio=memoryview(frame)))
 
     def commit(self) -> list[Message]:
-        """Have the audio since the last commit recognised as one utterance; nothing to send if there is none."""
+        """Return the commit of the audio since the last one, as one utterance; empty if there is no such audio."""
         self._lifecycle.advance(Step.COMMIT)
         return self._commit()
 
     def finish(self) -> list[Message]:
-        """Say that no more audio comes; in the manual mode, what is not committed yet is the last utterance."""
+        """Return session.finish; in the manual mode, behind a commit of the audio that is not committed yet."""
         self._lifecycle.advance(Step.FINISH)
         commit = self._commit() if self._options.manual_commit else []
         return [*commit, _text(Finish(event_id=self._next_event_id()))]
@@ -163,56 +173,56 @@ class RealtimeCodec:
         self._event_count += 1
         return f"{self._task_id}_{self._event_count}"
 
-    # --- what the server says ----------------------------------------------------------------------------------------
+    # --- server to client --------------------------------------------------------------------------------------------
 
-    def receive(self, frame: str | bytes) -> Events:
-        """Read one message.
+    def receive(self, message: str | bytes) -> Events:
+        """Return the events of one message.
 
         Raises:
-            RemoteProtocolError: it is not JSON, not of the documented shape, or comes out of order.
+            RemoteProtocolError: the message is not JSON, not of the documented shape, or out of order.
         """
-        event = read_message(frame, _read, of="DashScope", vendor=VENDOR, request_id=self._session_id or None)
+        event = read_message(message, _decode_event, of="DashScope", vendor=VENDOR, request_id=self._session_id or None)
         if isinstance(event, Unrecognised):
             return [event]
-        frame = str(frame)  # the other kind is told above
+        raw = str(message)  # text: `read_message` decodes no other
         if self._lifecycle.state in {State.DONE, State.FAILED}:
             return []
-        reader = self._session_readers.get(type(event))
-        return reader(event, frame) if reader else self._read_item_event(event, frame)
+        handler = self._session_handlers.get(type(event))
+        return handler(event, raw) if handler else self._on_item_event(event, raw)
 
-    def _read_created(self, event: SessionCreated, _raw: str) -> Events:
+    def _on_created(self, event: SessionCreated, _raw: str) -> Events:
         self._session_id = event.session.id or self._session_id
         return []
 
-    def _read_updated(self, event: SessionUpdated, _raw: str) -> Events:
+    def _on_updated(self, event: SessionUpdated, _raw: str) -> Events:
         if self._lifecycle.state is State.STREAMING:
-            return []  # said twice
+            return []  # a repeat
         self._lifecycle.advance(Step.STARTED)
         self._session_id = self._session_id or event.session.id
         return [Started(self._session_id)]
 
-    def _read_finished(self, _event: SessionFinished, _raw: str) -> Events:
+    def _on_finished(self, _event: SessionFinished, _raw: str) -> Events:
         if self._utterances.has_unfinished_text or self._commits:
-            text = "DashScope finished the session without the final text of all that was said"
+            text = "DashScope finished the session without the final text of some of its audio"
             error = VendorError(text, retryable=True, request_id=self._session_id or None, vendor=VENDOR)
             return self._fail(error)
         self._lifecycle.advance(Step.FINISHED)
         return [Finished()]
 
-    def _read_error(self, event: ErrorEvent, raw: str) -> Events:
-        fault = event.error
-        if self._lifecycle.state is State.STREAMING and self._costs_nothing(fault):
-            self._commits.pop(fault.event_id or "", None)
-            return [Unrecognised(f"error {fault.code or fault.type}", raw)]
-        return self._fail(self._error(fault))
+    def _on_error(self, event: ErrorEvent, raw: str) -> Events:
+        error = event.error
+        if self._lifecycle.state is State.STREAMING and self._is_harmless(error):
+            self._commits.pop(error.event_id or "", None)
+            return [Unrecognised(f"error {error.code or error.type}", raw)]
+        return self._fail(self._to_error(error))
 
-    def _costs_nothing(self, fault: WireError) -> bool:
-        """Whether the session goes on and all audio is still to be recognised."""
-        event_id = fault.event_id or ""
-        is_about_ours = event_id.startswith(f"{self._task_id}_") and event_id not in self._commits
-        return fault.type == "invalid_request_error" and not is_about_ours
+    def _is_harmless(self, error: WireError) -> bool:
+        """Return True if the session goes on and no audio is lost by the error."""
+        event_id = error.event_id or ""
+        is_about_audio = event_id.startswith(f"{self._task_id}_") and event_id not in self._commits
+        return error.type == "invalid_request_error" and not is_about_audio
 
-    def _read_item_event(self, event: ServerEvent, raw: str) -> Events:
+    def _on_item_event(self, event: ServerEvent, raw: str) -> Events:
         self._lifecycle.advance(Step.RESULT)
         utterances, events = self._utterances, Events()
         match event:
@@ -221,7 +231,7 @@ class RealtimeCodec:
             case WireSpeechStopped():
                 utterances.stop(event.item_id, event.audio_end_ms)
             case Committed():
-                events += self._read_committed(event)
+                events += self._on_committed(event)
             case ItemCreated():
                 events += utterances.open(event.item.id)
             case TranscriptionText():
@@ -229,10 +239,10 @@ class RealtimeCodec:
             case TranscriptionCompleted():
                 events += utterances.final(event, request_id=self._session_id, raw=raw)
             case TranscriptionFailed():
-                events += self._fail(self._error(event.error))
+                events += self._fail(self._to_error(event.error))
         return events
 
-    def _read_committed(self, event: Committed) -> list[SpeechStarted]:
+    def _on_committed(self, event: Committed) -> list[SpeechStarted]:
         if not self._commits:
             return self._utterances.open(event.item_id)
         start_ms = self._to_ms(self._committed_bytes)
@@ -244,14 +254,14 @@ class RealtimeCodec:
     def _to_ms(self, size_bytes: int) -> int | None:
         return None if self._options.audio.bytes_per_second is None else self._options.audio.to_ms(size_bytes)
 
-    def _error(self, fault: WireError) -> ASRError:
-        text = fault.message or "DashScope reported an error without a reason"
+    def _to_error(self, error: WireError) -> ASRError:
+        text = error.message or "DashScope reported an error without a reason"
         return error_from_code(
-            fault.code or fault.type or "",
-            f"{text} ({fault.param})" if fault.param else text,
+            error.code or error.type or "",
+            f"{text} ({error.param})" if error.param else text,
             request_id=self._session_id or None,
-            # so that a code that is in no table is judged by whose fault it was
-            status=500 if fault.type == "server_error" else None,
+            # a code that is in no table is then treated as an error of the server, or of the client
+            status=500 if error.type == "server_error" else None,
         )
 
     def _fail(self, error: ASRError) -> Events:
@@ -337,14 +347,14 @@ class _Utterances:
         return "" if newest is None else newest.key
 
 
-def _read(frame: str) -> ServerEvent | Unrecognised:
+def _decode_event(message: str) -> ServerEvent | Unrecognised:
     try:
-        return _decode(frame)
+        return _decode(message)
     except msgspec.ValidationError:
-        kind = _decode_kind(frame).type
-        if kind in SERVER_EVENT_NAMES:
+        event_type = _decode_type(message).type
+        if event_type in SERVER_EVENT_NAMES:
             raise
-        return Unrecognised(kind or "message without a type", frame)
+        return Unrecognised(event_type or "message without a type", message)
 
 
 def _session_config(options: QwenRealtime) -> SessionConfig:

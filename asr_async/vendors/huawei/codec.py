@@ -1,11 +1,12 @@
-"""The RASR protocol: START, audio, END, and what the server says to it, in all three modes.
+"""The codec of Huawei's RASR protocol, in all three modes: START, audio, END, and the server's messages.
 
-One codec is one round of START and END; a connection may carry several, one after the other. It does not know whether
-there were others: the END of an earlier round that comes late is reported and left alone, and whatever comes after this
-round was cancelled or failed (the END that follows an ERROR) is dropped.
+One codec is one task, which lasts from START to END; a connection may carry several, one after the other. The codec
+does not know whether there were others: a late END of an earlier task is reported as `Unrecognised` and changes
+nothing, and messages behind the cancellation or the failure of this task (the END that follows an ERROR) are dropped.
 
-The sentence mode stops listening by itself, but no document says that END then comes without being asked for. So the
-codec says `InputClosed` and the round goes on to its end as always: END is sent, results are collected, END answers.
+In the sentence mode the server stops recognising by itself, but no document says that it then sends END without a
+request. So the codec returns `InputClosed`, and the task ends as in every mode: the client sends END, the results
+arrive, the server answers with END.
 """
 
 from __future__ import annotations
@@ -50,39 +51,39 @@ EVENT_NAMES = {
     "EXCEEDED_SILCENCE": "EXCEEDED_SILENCE",
     "EXCEED_SLIENCE": "EXCEEDED_SILENCE",
 }
-"""What the server may call an event → what it is."""
+"""The name of an event as the server may spell it → its name."""
 
 Events = list[CodecEvent]
 
 
 def describe_task(options: Rasr) -> TaskDescription:
-    """Return the facts about one round."""
+    """Return the facts about one task."""
     min_bytes, max_bytes = FRAME_LIMITS[options.audio.sample_rate]
     return TaskDescription(
         audio_format=options.audio,
         min_frame_bytes=min_bytes,
         max_frame_bytes=max_bytes,
-        context_refusal=f"context: {options.model} takes none, nor does another model of Huawei",
+        context_refusal=f"context: {options.model} does not take one, nor does any other model of Huawei",
     )
 
 
 class RasrCodec:
-    """One round of recognition; see `Codec` for the methods' contract."""
+    """One recognition task, from START to END; see `Codec` for the methods' contract."""
 
     def __init__(self, options: Rasr) -> None:
         self._options = options
         self._trace_id = ""
         self._lifecycle = TaskLifecycle()
         self._sentences = _Sentences()
-        # what an event said must come out at the end, after the results that END still brings
-        self._cut_off: ASRError | None = None
-        self._readers: dict[str, Callable[[ServerMessage, str], Events]] = {
-            "START": self._read_start,
-            "RESULT": self._read_result,
-            "EVENT": self._read_event,
-            "END": self._read_end,
-            "ERROR": self._read_error,
-            "FATAL_ERROR": self._read_error,
+        # an error that an event has reported; it is returned at the end, behind the results that still arrive until END
+        self._error_at_end: ASRError | None = None
+        self._handlers: dict[str, Callable[[ServerMessage, str], Events]] = {
+            "START": self._on_start,
+            "RESULT": self._on_result,
+            "EVENT": self._on_event,
+            "END": self._on_end,
+            "ERROR": self._on_error,
+            "FATAL_ERROR": self._on_error,
         }
 
     def __repr__(self) -> str:
@@ -91,57 +92,57 @@ class RasrCodec:
 
     @property
     def request_id(self) -> str:
-        """The trace id, which the server gives with its first message; empty until then."""
+        """The trace id, which is in the server's first message; empty until then."""
         return self._trace_id
 
     def start(self) -> list[Message]:
-        """Open the round."""
+        """Return START, which opens the task."""
         self._lifecycle.advance(Step.START)
         return [_text(Start(self._options.config()))]
 
     def audio(self, frame: AudioBytes) -> Message:
-        """Audio goes as it is."""
+        """Return the audio itself: it is sent as a binary message."""
         self._lifecycle.advance(Step.AUDIO)
         return frame
 
     def finish(self) -> list[Message]:
-        """Say that no more audio comes."""
+        """Return END, behind which no audio comes."""
         self._lifecycle.advance(Step.FINISH)
         return [_text(End())]
 
     def cancel(self) -> list[Message]:
-        """Have the server drop what is not recognised yet."""
+        """Return the END that has the server drop the audio that is not recognised yet."""
         self._lifecycle.advance(Step.CANCEL)
         return [_text(End(cancel=True))]
 
-    def receive(self, frame: str | bytes) -> Events:
-        """Read one message.
+    def receive(self, message: str | bytes) -> Events:
+        """Return the events of one message.
 
         Raises:
-            RemoteProtocolError: it is not JSON, not of the documented shape, or comes out of order.
+            RemoteProtocolError: the message is not JSON, not of the documented shape, or out of order.
         """
-        message = read_message(frame, _decode, of="Huawei", vendor=VENDOR, request_id=self._trace_id or None)
-        if isinstance(message, Unrecognised):
-            return [message]
-        frame = str(frame)  # the other kind is told above
-        # old gateways leave resp_type out of an error (the official SDK of 2020 looks for error_code first)
-        kind = message.resp_type or ("ERROR" if message.error_code else "")
-        reader = self._readers.get(kind)
-        if reader is None:
-            return [Unrecognised(kind or "message without a resp_type", frame)]
+        decoded = read_message(message, _decode, of="Huawei", vendor=VENDOR, request_id=self._trace_id or None)
+        if isinstance(decoded, Unrecognised):
+            return [decoded]
+        raw = str(message)  # text: `read_message` decodes no other
+        # old gateways leave resp_type out of an error (the official SDK of 2020 reads error_code first)
+        kind = decoded.resp_type or ("ERROR" if decoded.error_code else "")
+        handler = self._handlers.get(kind)
+        if handler is None:
+            return [Unrecognised(kind or "message without a resp_type", raw)]
         state = self._lifecycle.state
         if state in {State.DONE, State.FAILED}:
             return []
         if state is State.STARTING and kind in {"RESULT", "EVENT", "END"}:
-            return [Unrecognised(f"{kind} of an earlier round", frame)]
-        return reader(message, frame)
+            return [Unrecognised(f"{kind} of an earlier task", raw)]
+        return handler(decoded, raw)
 
-    def _read_start(self, message: ServerMessage, _raw: str) -> Events:
+    def _on_start(self, message: ServerMessage, _raw: str) -> Events:
         self._lifecycle.advance(Step.STARTED)
         self._trace_id = message.trace_id or ""
         return [Started(self._trace_id)]
 
-    def _read_result(self, message: ServerMessage, raw: str) -> Events:
+    def _on_result(self, message: ServerMessage, raw: str) -> Events:
         self._lifecycle.advance(Step.RESULT)
         if message.segments is None:
             return [Unrecognised("RESULT without segments", raw)]
@@ -151,46 +152,46 @@ class RasrCodec:
             events += self._sentences.receive(segment, request_id=request_id, raw=raw)
         return events
 
-    def _read_event(self, message: ServerMessage, raw: str) -> Events:
+    def _on_event(self, message: ServerMessage, raw: str) -> Events:
         self._lifecycle.advance(Step.RESULT)
         name = EVENT_NAMES.get(message.event or "")
         if name == "VOICE_START":
             return [*self._sentences.announce(message.timestamp or 0)]
         if name == "EXCEEDED_AUDIO":
-            self._cut_off = error_from_code("SIS.0309", name, request_id=self._id_of(message))
-            return self._hear_enough()
+            self._error_at_end = error_from_code("SIS.0309", name, request_id=self._trace_id_of(message))
+            return self._close_input()
         if name is not None and self._options.capability.is_single_sentence:
-            return self._hear_enough()
+            return self._close_input()
         return [Unrecognised(f"event {message.event!r} in mode {self._options.mode}", raw)]
 
-    def _hear_enough(self) -> Events:
+    def _close_input(self) -> Events:
         return [InputClosed()] if self._lifecycle.state is State.STREAMING else []
 
-    def _read_end(self, message: ServerMessage, _raw: str) -> Events:
+    def _on_end(self, message: ServerMessage, _raw: str) -> Events:
         if message.reason not in {"NORMAL", "", None}:
-            text = f"Huawei ended the round with reason {message.reason} and did not say why"
-            return self._fail(VendorError(text, request_id=self._id_of(message), vendor=VENDOR))
-        if self._cut_off is not None:
-            return self._fail(self._cut_off)
+            text = f"Huawei ended the task with reason {message.reason} and no error code"
+            return self._fail(VendorError(text, request_id=self._trace_id_of(message), vendor=VENDOR))
+        if self._error_at_end is not None:
+            return self._fail(self._error_at_end)
         is_early = self._lifecycle.state is State.STREAMING and self._options.capability.is_single_sentence
         self._lifecycle.advance(Step.FINISHED_EARLY if is_early else Step.FINISHED)
         return [Finished()]
 
-    def _read_error(self, message: ServerMessage, _raw: str) -> Events:
-        text = message.error_msg or "Huawei ended the round with an error"
-        return self._fail(error_from_code(message.error_code or "", text, request_id=self._id_of(message)))
+    def _on_error(self, message: ServerMessage, _raw: str) -> Events:
+        text = message.error_msg or "Huawei ended the task with an error"
+        return self._fail(error_from_code(message.error_code or "", text, request_id=self._trace_id_of(message)))
 
     def _fail(self, error: ASRError) -> Events:
         self._lifecycle.advance(Step.FAIL)
         return [Failed(error)]
 
-    def _id_of(self, message: ServerMessage) -> str | None:
-        """The trace id to name in an error; the message's own may be missing."""
+    def _trace_id_of(self, message: ServerMessage) -> str | None:
+        """Return the trace id for an error: the message's own, or the task's if the message has none."""
         return message.trace_id or self._trace_id or None
 
 
 class _Sentences:
-    """The sentences of a round, by their start: the protocol has no other name for them."""
+    """The sentences of a task, by their start: the protocol has no other key for them."""
 
     __slots__ = ("_tracker",)
 

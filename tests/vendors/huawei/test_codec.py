@@ -144,7 +144,7 @@ def test_audio_goes_as_it_is_without_a_copy() -> None:
 
 def test_a_running_round_takes_no_context_and_defers_no_final() -> None:
     refusal = describe_task(Rasr()).context_refusal
-    assert refusal == "context: huawei/continue takes none, nor does another model of Huawei"
+    assert refusal == "context: huawei/continue does not take one, nor does any other model of Huawei"
     assert not isinstance(started(), ContextCodec | DeferringCodec)
 
 
@@ -196,7 +196,7 @@ def test_an_end_that_nobody_asked_for_and_nothing_explains_is_an_error(reason: s
     codec.finish()
     error = failure(codec.receive(server("END", reason=reason)))
     assert type(error) is VendorError
-    assert str(error) == f"Huawei ended the round with reason {reason} and did not say why (request {TRACE})"
+    assert str(error) == f"Huawei ended the task with reason {reason} and no error code (request {TRACE})"
 
 
 def test_an_end_before_ours_with_a_reason_is_an_error_with_it() -> None:
@@ -210,7 +210,7 @@ def test_what_still_comes_after_a_cancellation_is_dropped() -> None:
         assert codec.receive(message) == []
 
 
-def test_the_next_round_on_a_connection_leaves_what_is_late_of_the_one_before_alone() -> None:
+def test_late_messages_of_the_task_before_do_not_disturb_the_next_task_on_a_connection() -> None:
     codec = RasrCodec(Rasr())
     codec.start()
     late = {
@@ -219,7 +219,7 @@ def test_the_next_round_on_a_connection_leaves_what_is_late_of_the_one_before_al
         "END": server("END", reason="CANCEL"),
     }
     for kind, message in late.items():
-        assert codec.receive(message) == [Unrecognised(f"{kind} of an earlier round", message)]
+        assert codec.receive(message) == [Unrecognised(f"{kind} of an earlier task", message)]
     assert codec.receive(server("START", "another")) == [Started("another")]
 
 
@@ -499,9 +499,9 @@ def test_an_error_of_an_old_gateway_has_no_resp_type() -> None:
     assert (error.code, error.request_id) == ("SIS.0032", TRACE)
 
 
-def test_an_error_without_code_and_text_still_ends_the_round() -> None:
+def test_an_error_without_code_and_text_still_ends_the_task() -> None:
     error = failure(started().receive(server("ERROR")))
-    assert str(error) == f"Huawei ended the round with an error (request {TRACE})"
+    assert str(error) == f"Huawei ended the task with an error (request {TRACE})"
     assert not error.retryable
 
 
