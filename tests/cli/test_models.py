@@ -15,7 +15,7 @@ import pytest
 
 from asr_async import ModelInfo, models
 
-from .test_commands import COMMAND, ESCAPE, environment, finished, invoke, read_terminal
+from .command_line import COMMAND, ESCAPE, environment, finished, invoke, read_terminal
 
 STYLE = re.compile(r"\x1b\[[0-9;]*m")
 

@@ -6,7 +6,6 @@ import math
 import struct
 import sys
 import uuid
-import wave
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
 
@@ -16,6 +15,8 @@ from asr_async import AudioFormat, ConfigurationError, GummyChat, Paraformer, Ra
 from asr_async.audio import Framer
 from asr_async.sources import AudioSource, FrameReader, UtteranceEnd, preflight
 
+from ..support.wav_files import write_wav
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
@@ -24,13 +25,6 @@ if TYPE_CHECKING:
 PCM16K = AudioFormat("pcm", 16_000)
 FRAME = bytes(range(200)) * 16
 TONE = struct.pack("<16000h", *(int(8_000 * math.sin(n / 10)) for n in range(16_000)))
-
-
-def write_wav(path: Path, *, rate: int = 16_000, width: int = 2, channels: int = 1, samples: bytes = TONE) -> Path:
-    with wave.open(str(path), "wb") as writer:
-        writer.setparams((channels, width, rate, 0, "NONE", ""))
-        writer.writeframes(samples)
-    return path
 
 
 EXTENSIBLE = 0xFFFE
@@ -55,7 +49,7 @@ async def read_all(source: Any) -> bytes:
 
 
 async def test_a_wav_file_yields_its_samples(tmp_path: Path) -> None:
-    source = read_audio(write_wav(tmp_path / "a.wav"))
+    source = read_audio(write_wav(tmp_path / "a.wav", samples=TONE))
     await source.preflight(PCM16K)
     assert source.duration_ms == 1_000
     assert await read_all(source) == TONE
@@ -63,7 +57,7 @@ async def test_a_wav_file_yields_its_samples(tmp_path: Path) -> None:
 
 
 async def test_a_wav_file_yields_all_its_bytes_if_the_options_declare_wav(tmp_path: Path) -> None:
-    path = write_wav(tmp_path / "a.wav")
+    path = write_wav(tmp_path / "a.wav", samples=TONE)
     source = read_audio(path)
     await source.preflight(AudioFormat("wav", 16_000))
     assert await read_all(source) == path.read_bytes()
@@ -107,7 +101,7 @@ async def refusal(path: Path, expected: AudioFormat = PCM16K) -> str:
 async def test_a_file_of_another_format_is_refused_with_advice(tmp_path: Path) -> None:
     fix = "convert it with: ffmpeg -i {} -ar 16000 -ac 1 -c:a pcm_s16le converted.wav"
     deep = f"has 24-bit samples, but only 16-bit samples are supported: {fix}"
-    # since CPython 3.12 the standard library reads extensible files with plain samples
+    # CPython 3.12 and later read extensible files with PCM samples.
     extensible = f"is an extensible WAV (more than 16 bits or several channels): {fix}"
     cases: list[tuple[str, bytes | dict[str, Any], str]] = [
         ("empty.wav", b"", "is empty"),
@@ -127,12 +121,12 @@ async def test_a_file_of_another_format_is_refused_with_advice(tmp_path: Path) -
         if isinstance(content, bytes):
             path.write_bytes(content)
         else:
-            write_wav(path, **content)
+            write_wav(path, samples=TONE, **content)
         assert await refusal(path) == f"{path} {text.format(name)}"
 
 
 async def test_a_wav_file_is_refused_if_the_options_declare_mp3(tmp_path: Path) -> None:
-    path = write_wav(tmp_path / "a.wav")
+    path = write_wav(tmp_path / "a.wav", samples=TONE)
     assert await refusal(path, AudioFormat("mp3")) == f"{path} is a WAV file, but the options declare format='mp3'"
 
 

@@ -1,0 +1,155 @@
+"""The command line as a process: exit status, streams, Ctrl-C, closed pipes, and the missing extra."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from asr_async import __version__
+from asr_async.cli import main
+from asr_async.cli.exit_status import ExitStatus, run
+
+from ..support.paths import ROOT
+from ..support.wav_files import write_wav
+from .command_line import (
+    COMMAND,
+    FINALS,
+    INTERRUPTIBLE,
+    SCRIPT,
+    SUMMARY,
+    WITHOUT_UVLOOP,
+    environment,
+    finished,
+    process,
+)
+from .engines import FailingOnceEngine, emulator_thread
+
+
+def test_the_transcript_and_the_summary_are_on_separate_streams(clip: Path, url: str) -> None:
+    status, out, err = finished("transcribe", clip, "--pace", "max", url=url)
+    assert (status, out) == (0, FINALS)
+    assert SUMMARY.search(err)
+
+
+def test_a_failure_has_status_1_and_one_line(clip: Path) -> None:
+    with emulator_thread(FailingOnceEngine(SCRIPT)) as url:
+        status, out, err = finished("transcribe", clip, "--pace", "max", "--format", "srt", url=url)
+    assert status == 1
+    assert out == "1\n00:00:00,200 --> 00:00:01,400\ngo forward ten meters\n\n"
+    assert err.startswith(f"asr-async: {clip}: ")
+    assert err.count("\n") == 1
+
+
+def test_wrong_use_has_status_2_and_one_line(tmp_path: Path) -> None:
+    missing = tmp_path / "missing.wav"
+    expected = f"asr-async: {missing}: No such file or directory\n"
+    assert finished("transcribe", missing) == (2, "", expected)
+
+
+def test_ctrl_c_ends_without_a_traceback(tmp_path: Path, url: str) -> None:
+    long = write_wav(tmp_path / "long.wav", 60)
+    with process("transcribe", long, "--pace", "4", url=url, command=INTERRUPTIBLE) as running:
+        assert running.stdout is not None
+        first = running.stdout.readline()
+        running.send_signal(signal.SIGINT)
+        rest, err = running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert FINALS.startswith((first + rest).decode())
+    assert all(line.startswith("… ") for line in err.decode().splitlines())
+
+
+def test_ctrl_c_ends_several_files(tmp_path: Path, url: str) -> None:
+    files = [write_wav(tmp_path / f"{number}.wav", 60) for number in range(3)]
+    with process("transcribe", *files, "--pace", "4", url=url, command=INTERRUPTIBLE) as running:
+        assert running.stdout is not None
+        first = running.stdout.readline()
+        running.send_signal(signal.SIGINT)
+        rest, err = running.communicate(timeout=60)
+    assert (running.returncode, err) == (130, b"")
+    assert set((first + rest).decode().splitlines()) <= set(FINALS.splitlines())
+
+
+@pytest.mark.parametrize("has_uvloop", [True, False])
+def test_ctrl_c_ends_a_pending_connect(clip: Path, has_uvloop: bool) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"ws://127.0.0.1:{silent.getsockname()[1]}/"
+        command = INTERRUPTIBLE if has_uvloop else WITHOUT_UVLOOP
+        with process("transcribe", clip, url=url, command=command) as running:
+            connection, _ = silent.accept()
+            connection.recv(1)  # wait until the client is connected: asyncio reports a signal that arrives before
+            running.send_signal(signal.SIGINT)
+            out, err = running.communicate(timeout=60)
+            connection.close()
+    assert (running.returncode, out, err) == (130, b"", b"")
+
+
+@pytest.mark.parametrize("name", ["text", "jsonl", "srt", "vtt"])
+def test_a_closed_pipe_ends_without_a_traceback(name: str, clip: Path, url: str) -> None:
+    arguments = ("transcribe", clip, "--pace", "max", "--format", name)
+    with process(*arguments, url=url) as running:
+        assert running.stdout is not None
+        running.stdout.close()
+        assert running.stderr is not None
+        err = running.stderr.read().decode()
+    assert running.returncode == 141
+    assert all(line.startswith("… ") for line in err.splitlines())
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no uvloop for Windows")
+def test_the_loop_is_uvloop_if_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    loops = []
+
+    async def record_loop() -> ExitStatus:
+        loops.append(type(asyncio.get_running_loop()).__module__)
+        return ExitStatus.DONE
+
+    assert run(record_loop()) is ExitStatus.DONE
+    monkeypatch.setitem(sys.modules, "uvloop", None)
+    assert run(record_loop()) is ExitStatus.DONE
+    assert loops == ["uvloop", "asyncio.unix_events"]
+
+
+def test_text_is_utf8_in_every_locale(clip: Path, url: str) -> None:
+    env = environment(url) | {"PYTHONIOENCODING": "ascii", "LC_ALL": "C"}
+    arguments = [*COMMAND, "transcribe", str(clip), "--pace", "max", "--times"]
+    done = subprocess.run(arguments, env=env, cwd=ROOT, capture_output=True, timeout=60, check=True)
+    assert "今天天气不错。" in done.stdout.decode()
+
+
+@pytest.mark.parametrize("missing", ["click", "rich"])
+def test_a_missing_extra_is_reported(missing: str) -> None:
+    code = f"import sys; sys.modules[{missing!r}] = None; from asr_async.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment(None), capture_output=True, timeout=60, check=False
+    )
+    message = b"asr-async: the command line needs an extra: pip install 'asr-async[cli]'\n"
+    assert (done.returncode, done.stdout, done.stderr) == (2, b"", message)
+
+
+def test_the_import_loads_no_extra() -> None:
+    code = "import sys, asr_async.cli; print({'click', 'rich'} & set(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment(None), capture_output=True, timeout=60, check=True
+    )
+    assert done.stdout == b"set()\n"
+
+
+def test_main_runs_the_command_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["asr-async", "--version"])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert caught.value.code == 0
+    assert capsys.readouterr().out == f"asr-async, version {__version__}\n"
+
+
+def test_help_lists_the_commands() -> None:
+    status, out, err = finished("--help")
+    assert (status, err) == (0, "")
+    assert "transcribe" in out
+    assert "serve" in out
