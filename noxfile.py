@@ -1,21 +1,37 @@
-"""The project's chores: `nox -s demo`, `tests`, `lint`, `types`, `bench`, `live`."""
+"""The project's development tasks: `nox --list` shows them, `nox` runs tests, lint and types."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import nox
 
-nox.options.sessions = ["tests", "lint", "types"]
 nox.needs_version = ">=2024.10"
+nox.options.sessions = ["tests", "lint", "types"]
 
-CODE = ["asr_async", "tests", "benchmarks", "examples", "noxfile.py"]
 PYPROJECT = nox.project.load_toml("pyproject.toml")
+CODE = ["asr_async", "tests", "benchmarks", "examples", "noxfile.py"]
+EXTRAS = "local,cli,speed,redis"
+
+WORKERS = 2 * (os.cpu_count() or 1)
+"""More than one per core: many tests wait for timers, sockets and child processes."""
+
+CORE_TESTS = [f"tests/{name}" for name in ("session", "connection", "net", "limits", "loop", "vendors", "sources")]
+"""The tests of everything between the audio and the results, without the emulator's and the command line's own."""
+
+API_REFERENCE = "build/api"
 
 
 def install(session: nox.Session, extras: str, *groups: str) -> None:
     """Install the package with extras, and the named dependency groups."""
     session.install("-e", f".[{extras}]", *nox.project.dependency_groups(PYPROJECT, *groups))
+
+
+def run_tests(session: nox.Session, *default_arguments: str) -> None:
+    """Run pytest in parallel; arguments behind `--` replace the default ones."""
+    install(session, EXTRAS, "tests")
+    session.run("pytest", f"--numprocesses={WORKERS}", *(session.posargs or default_arguments))
 
 
 @nox.session
@@ -28,12 +44,38 @@ def demo(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the tests, with coverage; those of sessions in both event loops (tests/conftest.py says which)."""
-    install(session, "local,cli,speed,redis", "tests")
+    """Run all tests in parallel."""
+    run_tests(session)
+
+
+@nox.session(name="tests-3.13", python="3.13")
+def tests_on_newest_python(session: nox.Session) -> None:
+    """Run all tests on Python 3.13."""
+    run_tests(session)
+
+
+@nox.session(name="core-tests-3.12", python="3.12")
+def core_tests(session: nox.Session) -> None:
+    """Run the tests of sessions, connections, limits and vendors on Python 3.12."""
+    run_tests(session, *CORE_TESTS)
+
+
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """Run all tests in parallel and report the coverage, child processes included."""
+    install(session, EXTRAS, "tests", "coverage")
     session.run("coverage", "erase")
-    session.run("coverage", "run", "-m", "pytest", *session.posargs)
+    session.run("coverage", "run", "-m", "pytest", f"--numprocesses={WORKERS}", *session.posargs)
     session.run("coverage", "combine", "--quiet")
     session.run("coverage", "report")
+
+
+@nox.session
+def soak(session: nox.Session) -> None:
+    """Run the tests of long streams for a day of virtual time instead of three hours."""
+    install(session, EXTRAS, "tests")
+    environment = {"ASR_ASYNC_SOAK_HOURS": "24"}
+    session.run("pytest", "-m", "soak", "--timeout=3600", *session.posargs, env=environment)
 
 
 @nox.session
@@ -46,10 +88,28 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def types(session: nox.Session) -> None:
-    """Check the types, strictly."""
+    """Check the types strictly, and that every public symbol has a declared type."""
     install(session, "local,cli,redis", "tests", "types")
     session.install("nox")
     session.run("mypy")
+    session.run("pyright", "--verifytypes", "asr_async", "--ignoreexternal")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the API reference from the docstrings; a warning is an error."""
+    install(session, "local,cli,redis", "docs")
+    options = ["--docformat", "google", "--output-directory", API_REFERENCE]
+    session.run("python", "-W", "error", "-m", "pdoc", *options, *public_modules())
+    session.log(f"open {API_REFERENCE}/index.html")
+
+
+def public_modules() -> list[str]:
+    """Return the package, and the public modules and packages directly below it and below its `vendors`."""
+    package = Path("asr_async")
+    paths = [*package.iterdir(), *(package / "vendors").iterdir()]
+    public = [path for path in paths if path.suffix in {"", ".py"} and not path.name.startswith("_")]
+    return [package.name, *sorted(".".join(path.with_suffix("").parts) for path in public)]
 
 
 @nox.session

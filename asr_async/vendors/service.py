@@ -5,6 +5,7 @@ A service knows endpoints and credentials. It does not know sockets: it says whe
 
 from __future__ import annotations
 
+import builtins
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol, Self, runtime_checkable
@@ -173,7 +174,7 @@ class Vocabularies(Protocol):
         """Replace all words of a table; what else it has stays."""
         ...
 
-    async def list(self) -> list[Vocabulary]:
+    async def list(self) -> builtins.list[Vocabulary]:
         """All tables, without their words."""
         ...
 

@@ -8,6 +8,7 @@ tables in an account's default workspace only (custom hot words page, 2026-05-15
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import AsyncIterator, Iterable
 from typing import TypeVar
 from urllib.parse import quote
@@ -113,7 +114,7 @@ class DashScopeVocabularies:
         else:
             await self._phrases.compile(model, phrase_list(words), phrase_id=vocabulary_id)
 
-    async def list(self) -> list[Vocabulary]:
+    async def list(self) -> builtins.list[Vocabulary]:
         """All vocabularies, then all phrase lists, without their words."""
         tables = [table async for table in self._vocabularies.list()]
         if self._lists_phrases:
