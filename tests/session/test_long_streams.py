@@ -76,13 +76,15 @@ class Microphone:
             yield bytes(32_000)
 
 
-def containers(thing: Any, path: str = "session") -> Iterator[tuple[str, int]]:
-    """The length of each container inside a live object of the library, by where it is."""
+def containers(thing: Any, path: str = "session", seen: set[int] | None = None) -> Iterator[tuple[str, int]]:
+    """Yield the path and length of each container inside a live object of the library, each object once."""
+    seen = set() if seen is None else seen
     if isinstance(thing, dict | list | set | deque):
         yield path, len(thing)
-    elif type(thing).__module__.startswith("asr_async"):
+    elif type(thing).__module__.startswith("asr_async") and id(thing) not in seen:
+        seen.add(id(thing))
         for name in attributes_of(thing):
-            yield from containers(getattr(thing, name), f"{path}.{name}")
+            yield from containers(getattr(thing, name), f"{path}.{name}", seen)
 
 
 def attributes_of(thing: Any) -> Iterator[str]:
