@@ -1,20 +1,21 @@
-"""The same work for each of many sources, some at once: what comes of them as it comes, and never more than asked for.
+"""A batch: the same work for each of many sources, some at once, with results in the order of completion.
 
-Theory of operation. As many *workers* as there may be at once take turns at the iterable of sources, which is read no
-further than they need it. What comes of a source waits for the caller, and a worker that finds no room there waits with
-what it has; so a caller who takes nothing stops the reading of sources, with at most `concurrency` results that wait
-and as many in the hands of workers.
+Theory of operation. As many *workers* as may run at once share the iterable of sources and read it no further than they
+need. A result waits until the caller reads it. A worker whose result would be one too many keeps it and waits, so a
+caller who reads nothing also stops the reading of sources: at most `concurrency` results wait, and each worker holds
+one more.
 
-It does not know what a source is, or what is done with it. A failure that belongs to one source is part of what `work`
-returns; what it raises, and what the iterable raises, is raised to the caller.
+Does not know what a source is, or what is done with it. A failure that belongs to one source is part of the result that
+`work` returns. An exception that `work` or the iterable raises is raised to the caller.
 """
 
 from __future__ import annotations
 
 import asyncio
+import enum
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator
-from typing import Generic, Protocol, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 import anyio
 import msgspec
@@ -22,35 +23,36 @@ import msgspec
 from .errors import ConfigurationError, LocalProtocolError
 from .sources.source import close_iterator
 
-__all__ = ["Closes", "TranscriptionBatch"]
+__all__ = ["TranscriptionBatch"]
 
 S = TypeVar("S")
 T = TypeVar("T")
 
 
-class Closes(Protocol):
-    """What can be closed, by whoever owns it."""
+class BatchState(enum.Enum):
+    """The states of a batch, in their only order; the value is its name in `repr`."""
 
-    async def aclose(self) -> None:
-        """Stop what is under way, and wait until it has."""
-        ...
+    NEW = "new"
+    OPEN = "open"
+    CLOSED = "closed"
 
 
 class TranscriptionBatch(Generic[S, T]):
-    """What comes of many sources, as an async iterator, in the order of completion.
+    """The results of many sources, as an async iterator in the order of completion.
 
-    The first step begins the work; a loop that comes to its end leaves nothing behind. One that may be left earlier
-    belongs into `async with`, which stops at once what is under way. Without that, what is under way goes on to its
-    end, a caller who takes nothing more lets nothing new begin, and the owner of `open_ones` closes the rest.
+    Reading the first result starts the work, and a loop that runs to its end leaves nothing behind. If the loop may be
+    left earlier, use `async with`: leaving the block stops the work that has started. Without it, that work runs to its
+    end, no further source is started while no result is read, and the owner of `open_batches` closes the batch.
 
     Args:
-        work: called with the number of a source, from 0, and the source.
-        sources: any (async) iterable; read in the event loop, one at a time.
-        concurrency: how many at once.
-        open_ones: where this stands from its first step until it is closed.
+        work: a coroutine function that is called with the index of a source, from 0, and the source.
+        sources: any (async) iterable. It is read in the event loop, one source at a time.
+        concurrency: the maximum number of sources at once.
+        open_batches: a set that holds this batch from its first step until it is closed. None, the default, if no owner
+            closes it.
 
     Raises:
-        ConfigurationError: not at least one at once.
+        ConfigurationError: `concurrency` is not a whole number of at least 1.
     """
 
     def __init__(
@@ -59,27 +61,30 @@ class TranscriptionBatch(Generic[S, T]):
         sources: Iterable[S] | AsyncIterable[S],
         *,
         concurrency: int,
-        open_ones: set[Closes] | None = None,
+        open_batches: set[TranscriptionBatch[Any, Any]] | None = None,
     ) -> None:
         if not isinstance(concurrency, int) or concurrency < 1:
             raise ConfigurationError(f"concurrency={concurrency!r}: must be a whole number, 1 or more")
         self._work = work
-        self._sources = _Sources(sources)
+        self._sources = _SharedIterator(sources)
         self._concurrency = concurrency
-        self._open_ones = set() if open_ones is None else open_ones
-        self._phase = "new"
-        # the workers; entered at the first step, left in `aclose`
-        self._group = asyncio.TaskGroup()
+        self._open_batches = set() if open_batches is None else open_batches
+        self._state = BatchState.NEW
+        # entered at the first step, left in `aclose`
+        self._task_group = asyncio.TaskGroup()
         self._workers: set[asyncio.Task[None]] = set()
-        # between them and the caller
-        self._done: deque[T | _Raised] = deque()
-        self._arrived = asyncio.Event()
-        self._room = asyncio.Semaphore(concurrency)
-        # what the end is, if not a normal one
+        # the queue from the workers to the caller; the semaphore bounds it
+        self._results: deque[T | _Raised] = deque()
+        self._changed = asyncio.Event()
+        self._free_slots = asyncio.Semaphore(concurrency)
+        # the exception to raise at the end of the iteration; None ends it normally
         self._error: Exception | None = None
 
     def __repr__(self) -> str:
-        return f"<TranscriptionBatch {self._phase}, {len(self._workers)} at work, {len(self._done)} to be taken>"
+        return (
+            f"<TranscriptionBatch {self._state.value}, {len(self._workers)} workers, "
+            f"{len(self._results)} results waiting>"
+        )
 
     async def __aenter__(self) -> Self:
         return self
@@ -91,101 +96,104 @@ class TranscriptionBatch(Generic[S, T]):
         return self
 
     async def __anext__(self) -> T:
-        if self._phase == "new":
-            await self._begin()
-        while not self._done:
+        if self._state is BatchState.NEW:
+            await self._start()
+        while not self._results:
             if not self._workers:
                 await self.aclose()
                 raise StopAsyncIteration if self._error is None else self._error
-            self._arrived.clear()
-            await self._arrived.wait()
-        done = self._done.popleft()
-        self._room.release()
-        if isinstance(done, _Raised):
-            raise done.error
-        return done
+            self._changed.clear()
+            await self._changed.wait()
+        result = self._results.popleft()
+        self._free_slots.release()
+        if isinstance(result, _Raised):
+            raise result.error
+        return result
 
     async def aclose(self) -> None:
-        """Stop what is under way, and wait until it has. Idempotent; a loop that still waits gets an error."""
-        was, self._phase = self._phase, "closed"
-        if was == "closed":
+        """Stop the work that has started, and wait until it has stopped. Idempotent.
+
+        A loop that still waits for a result raises `LocalProtocolError`.
+        """
+        previous_state, self._state = self._state, BatchState.CLOSED
+        if previous_state is BatchState.CLOSED:
             return
-        if was == "new" or self._workers or self._done:
-            self._error = LocalProtocolError("closed before everything was taken")
-        self._done.clear()
+        if previous_state is BatchState.NEW or self._workers or self._results:
+            self._error = LocalProtocolError("the batch was closed before all of its results were read")
+        self._results.clear()
         for worker in self._workers:
             worker.cancel()
         try:
-            if was == "open":
-                # Shielded: under a cancelled scope of the caller's, each wait for the workers would be cut off. Without
-                # the caller's exception: the group would wrap it.
+            if previous_state is BatchState.OPEN:
+                # Shielded, since a cancelled scope of the caller's would interrupt each wait for the workers. Without
+                # the caller's exception, since the group would wrap it.
                 with anyio.CancelScope(shield=True):
-                    await self._group.__aexit__(None, None, None)
+                    await self._task_group.__aexit__(None, None, None)
         finally:
-            self._open_ones.discard(self)
+            self._open_batches.discard(self)
             await self._sources.aclose()
 
-    async def _begin(self) -> None:
-        self._phase = "open"
-        self._open_ones.add(self)
-        await self._group.__aenter__()
+    async def _start(self) -> None:
+        self._state = BatchState.OPEN
+        self._open_batches.add(self)
+        await self._task_group.__aenter__()
         for _ in range(self._concurrency):
-            worker = self._group.create_task(self._take_turns())
+            worker = self._task_group.create_task(self._run_worker())
             self._workers.add(worker)
-            worker.add_done_callback(self._leave)
+            worker.add_done_callback(self._on_worker_done)
 
-    def _leave(self, worker: asyncio.Task[None]) -> None:
+    def _on_worker_done(self, worker: asyncio.Task[None]) -> None:
         self._workers.discard(worker)
-        self._arrived.set()
+        self._changed.set()
 
-    async def _take_turns(self) -> None:
+    async def _run_worker(self) -> None:
         try:
-            while (numbered := await self._sources.next()) is not None:
-                done = await self._try(*numbered)
-                await self._room.acquire()
-                self._done.append(done)
-                self._arrived.set()
-        except Exception as error:  # noqa: BLE001 - of the caller's own iterable, handed to the caller as it is
+            while (indexed := await self._sources.next_indexed()) is not None:
+                result = await self._process(*indexed)
+                await self._free_slots.acquire()
+                self._results.append(result)
+                self._changed.set()
+        except Exception as error:  # noqa: BLE001 - an exception of the caller's own iterable, raised to the caller
             self._error = error
 
-    async def _try(self, number: int, source: S) -> T | _Raised:
+    async def _process(self, index: int, source: S) -> T | _Raised:
         try:
-            return await self._work(number, source)
-        except Exception as error:  # noqa: BLE001 - handed to the caller as it is
+            return await self._work(index, source)
+        except Exception as error:  # noqa: BLE001 - an exception of the caller's own function, raised to the caller
             return _Raised(error)
 
 
 class _Raised(msgspec.Struct, frozen=True):
-    """What the work raised, to be raised where its result would be taken."""
+    """An exception that `work` raised, in the place of its result."""
 
     error: Exception
 
 
-class _Sources(Generic[S]):
-    """An iterable that several read in turns; it has ended when it says so or raises."""
+class _SharedIterator(Generic[S]):
+    """An iterator that several workers read, one at a time. It is exhausted when it ends or raises."""
 
     def __init__(self, sources: Iterable[S] | AsyncIterable[S]) -> None:
         self._iterator: AsyncIterator[S] | Iterator[S]
         self._iterator = aiter(sources) if isinstance(sources, AsyncIterable) else iter(sources)
-        self._turn = asyncio.Lock()
+        self._lock = asyncio.Lock()
         self._count = 0
-        self._has_ended = False
+        self._is_exhausted = False
 
-    async def next(self) -> tuple[int, S] | None:
-        """The next source and its number; None at the end, and behind an error."""
-        async with self._turn:
-            if self._has_ended:
+    async def next_indexed(self) -> tuple[int, S] | None:
+        """Return the index of the next source and the source; None after the end, and after an exception."""
+        async with self._lock:
+            if self._is_exhausted:
                 return None
-            self._has_ended = True  # if it raises
+            self._is_exhausted = True  # stays True if the next line raises
             try:
-                source = await self._step()
+                source = await self._next()
             except StopAsyncIteration:
                 return None
-            self._has_ended = False
-            number, self._count = self._count, self._count + 1
-            return number, source
+            self._is_exhausted = False
+            index, self._count = self._count, self._count + 1
+            return index, source
 
-    async def _step(self) -> S:
+    async def _next(self) -> S:
         if isinstance(self._iterator, AsyncIterator):
             return await anext(self._iterator)
         for source in self._iterator:
@@ -193,5 +201,5 @@ class _Sources(Generic[S]):
         raise StopAsyncIteration
 
     async def aclose(self) -> None:
-        """Let an iterable that was not read to its end clean up."""
+        """Close the iterator, so that it can clean up if it was not read to its end."""
         await close_iterator(self._iterator)

@@ -1,6 +1,6 @@
-"""The doors: a client that makes sessions, and the one-call forms of it.
+"""The client, which makes the sessions of one service, and the functions that need one call.
 
-They decide nothing about recognition: they put a service, options and timeouts together.
+Does not know recognition, connections or vendors: it combines a service, options and settings.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import os
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 import msgspec
 
@@ -17,7 +17,8 @@ from ._connection.pool import ConnectionPool
 from ._limits.limiter import Limiter
 from ._net.network_options import NetworkOptions
 from ._net.wire_log import WireLog
-from .batch import Closes, TranscriptionBatch
+from ._session.policy import check_options
+from .batch import TranscriptionBatch
 from .config import Limits, Pool, Retry, Timeouts
 from .errors import ASRError, ConfigurationError, LocalProtocolError
 from .results import BatchItem, Event, Gap, Result, SessionStats, Transcript, TranslationArrived, join_texts
@@ -36,32 +37,40 @@ if TYPE_CHECKING:
 __all__ = ["Client", "connect", "transcribe"]
 
 CONCURRENCY = 8
-"""As many connections as `Pool` keeps by default, so that a long list is worked off on the same eight; and fewer
-sessions than any vendor lets start in one second (10 to 20)."""
+"""As many sessions as `Pool` keeps connections by default, so that a long list of sources reuses the same eight; and
+fewer than any vendor lets start in one second (10 to 20)."""
 
 S = TypeVar("S", bound=AudioSource | str | os.PathLike[str])
 
 
 class Client:
-    """Makes sessions of one service; an async context manager that starts and stops what the service needs.
+    """A client of one service, which makes sessions and closes what they share.
+
+    It is an async context manager: use it with `async with`, which starts the service and opens the connection pool.
+
+        async with Client(DashScope(), limits=Limits(max_sessions=20)) as client:
+            async with client.session(Paraformer()) as session:
+                async for result in session.stream(audio):
+                    print(result.text)
 
     Args:
-        service: whom to call and as whom: `DashScope(...)`, `Local()`.
+        service: the vendor's service with its credentials: `DashScope(...)`, `Huawei(...)`, `Local()`, `Fallback(...)`.
         timeouts: the deadlines of its sessions.
-        retry: what they do when a connection is lost.
-        limits: how many sessions and starts per second it allows itself.
-        pool: how many connections are kept for the next session, where the vendor takes several tasks on one.
-        tape: a file to record every message in, with times and without credentials and audio, until the client closes;
-            `asr_async.emulator.replay` plays it back. Opened with the client: a `ConfigurationError` if it cannot be.
-        ssl_context: the TLS context of its connections and HTTP requests, used as it is. Default: the service's own,
-            else the system's trust store, or SSL_CERT_FILE and SSL_CERT_DIR.
-        proxy: the URL of their proxy, `http://user:password@host:port` (`https`, for connections `socks5` too); False
-            connects directly. Default: the service's own, else HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY. This
-            machine is never reached through a proxy.
+        retry: the behaviour of its sessions when a connection is lost.
+        limits: the number of sessions, and of starts per second, that the client allows itself.
+        pool: the connections that are kept for the next session, where the vendor accepts several tasks on one.
+        tape: a file that records every message, with times and without credentials and audio, until the client closes;
+            `asr_async.emulator.replay` plays it back. The file is opened when the client is entered, which raises
+            `ConfigurationError` if that fails.
+        ssl_context: the TLS context of its connections and HTTP requests, used unchanged. None, the default, is the
+            context of the service, else the system's trust store, or SSL_CERT_FILE and SSL_CERT_DIR.
+        proxy: the URL of their proxy, `http://user:password@host:port` (`https`, and for connections also `socks5`).
+            False connects directly. None, the default, is the proxy of the service, else HTTPS_PROXY, HTTP_PROXY,
+            ALL_PROXY and NO_PROXY. This machine is never reached through a proxy.
 
     Raises:
-        ConfigurationError: the context is not one of a client, the proxy's URL is malformed, or the service takes
-            neither.
+        ConfigurationError: `ssl_context` is not a context for clients, the URL of the proxy is malformed, or the
+            service supports neither argument.
     """
 
     def __init__(
@@ -82,9 +91,9 @@ class Client:
         self._limiter = Limiter(limits or Limits())
         self._pool = pool or Pool()
         self._tape = tape
-        # while it is open
+        # None while the client is not open
         self._connections: ConnectionPool | None = None
-        self._fan_outs: set[Closes] = set()
+        self._open_batches: set[TranscriptionBatch[Any, Any]] = set()
         self._stack = AsyncExitStack()
 
     def __repr__(self) -> str:
@@ -109,45 +118,52 @@ class Client:
     async def __aexit__(self, *exc_info: object) -> None:
         self._connections = None
         try:
-            for fan_out in list(self._fan_outs):
-                await fan_out.aclose()
+            for batch in list(self._open_batches):
+                await batch.aclose()
         finally:
             await self._stack.aclose()
 
     def session(self, options: Options) -> Session:
-        """One recognition: `async with client.session(options) as session`.
+        """Make a session, to be opened with `async with client.session(options) as session`.
+
+        No connection is made before the session is entered.
+
+        Args:
+            options: the model and its settings, such as `Paraformer(language_hints=["zh"])`.
 
         Raises:
-            ConfigurationError: the service is not of the options' vendor.
+            ConfigurationError: the options belong to another vendor than the service, or the settings of the client ask
+                for what the model cannot do.
             LocalProtocolError: the client is not open.
         """
-        if self._connections is None:
-            raise LocalProtocolError("the client is not open: use it with 'async with Client(...) as client'")
         return Session(
             self._service,
             options,
             timeouts=self._timeouts,
             retry=self._retry,
-            connections=self._connections,
+            connections=self._open_connections(),
             limiter=self._limiter,
         )
 
     async def warm(self, options: Options) -> None:
-        """Open the connections that `Pool(warm=...)` keeps ready, ahead of the first session.
+        """Open the connections that `Pool(warm=...)` keeps ready, before the first session.
 
-        Returns when the first of them is open; the others follow in the background. Of a service with several members
-        it is the one that a session would be opened with now.
+        Return when the first of them is open; the others are opened in the background. With a `Fallback`, they belong
+        to the member that a session would use now.
+
+        Args:
+            options: the model and its settings; connections are kept for each endpoint.
 
         Raises:
-            ASRError: it could not be opened.
-            ConfigurationError: nothing is to be kept warm, the model takes one session on a connection, or the service
-                is not of the options' vendor.
+            ASRError: the connection could not be opened.
+            ConfigurationError: the pool keeps no connections ready (`Pool(warm=0)`), the vendor accepts one session of
+                this model on each connection, or a session with these options would be refused.
             LocalProtocolError: the client is not open.
         """
-        self.session(options)  # refuses what a session would
-        assert self._connections is not None  # noqa: S101 - `session` asked
+        connections = self._open_connections()
+        check_options(self._service, options, self._retry)
         choose = functools.partial(choose_member, self._service, options)
-        await self._connections.warm(choose, self._limiter.session_permit().wait_to_connect)
+        await connections.warm(choose, self._limiter.session_permit().wait_to_connect)
 
     @property
     def vocabularies(self) -> Vocabularies:
@@ -159,14 +175,15 @@ class Client:
         return self._service.vocabularies
 
     async def temporary_key(self, *, expires_in: int = 60) -> TemporaryKey:
-        """Make a key for a program that should not know this one: a browser, a device.
+        """Make a short-lived key for a program that must not have the client's own key: a browser, a device.
 
         Args:
-            expires_in: seconds; DashScope takes 1 to 1800.
+            expires_in: the lifetime of the key in seconds; DashScope accepts 1 to 1800. The default is enough to
+                connect, and an open session outlives its key.
 
         Raises:
-            ASRError: the vendor was not reached, or refused.
-            ConfigurationError: the vendor has no temporary keys, or not for so long.
+            ASRError: the vendor could not be reached, or refused.
+            ConfigurationError: the vendor has no temporary keys, or none with this lifetime.
         """
         if not isinstance(self._service, TemporaryKeyService):
             raise ConfigurationError(f"{self._service!r} makes no temporary keys; DashScope does")
@@ -175,29 +192,32 @@ class Client:
     async def transcribe(
         self, source: AudioSource | str | os.PathLike[str], options: Options, *, pace: float | None = None
     ) -> Transcript:
-        """Recognise a whole source, or the file at a path, and return its final results.
+        """Recognise a whole source, or the file at a path, and return its transcript.
+
+            transcript = await client.transcribe("meeting.wav", Paraformer())
 
         Args:
-            source: what `Session.stream` takes, or a path.
-            options: what to recognise.
-            pace: None sends as fast as the connection takes it; see `Session.stream`.
+            source: a source, as for `Session.stream`, or the path of a file.
+            options: the model and its settings.
+            pace: the speed of sending, as a multiple of real time. None, the default, sends as fast as the connection
+                accepts audio, since a whole source is usually a file; see `Session.stream`.
 
         Raises:
-            ASRError: with what had been recognised until then in its attribute `transcript`.
+            ASRError: the recognition failed. The attribute `transcript` of the error holds what was recognised before.
             OSError: the file cannot be read.
         """
         audio = read_audio(source) if isinstance(source, str | os.PathLike) else source
         await preflight(audio, options)
-        collected = _Collected()
+        builder = _TranscriptBuilder()
         session = self.session(options)
         try:
             async with session:
                 async for event in session.events(audio, pace=pace):
-                    collected.take(event)
+                    builder.add(event)
         except ASRError as error:
-            error.transcript = collected.transcript(session.stats)
+            error.transcript = builder.build(session.stats)
             raise
-        return collected.transcript(session.stats)
+        return builder.build(session.stats)
 
     def transcribe_many(
         self,
@@ -207,53 +227,68 @@ class Client:
         concurrency: int = CONCURRENCY,
         pace: float | None = None,
     ) -> TranscriptionBatch[S, BatchItem[S]]:
-        """Recognise many sources, some at once, and iterate what comes of each as it is done.
+        """Recognise many sources, some at once, and iterate over their outcomes in the order of completion.
 
-            async with client.transcribe_many(Path("calls").glob("*.wav"), Paraformer()) as many:
-                async for item in many:
+            async with client.transcribe_many(Path("calls").glob("*.wav"), Paraformer()) as batch:
+                async for item in batch:
                     print(item.source, item.error or item.transcript.text)
 
-        One that fails stops no other: its `error` says why. The iterable is read no further than sessions need it, and
-        a caller who takes no results stops that: at most `concurrency` results wait, and as many in the hands of those
-        who made them. What the iterable itself raises comes when all that was begun has been taken.
+        A source that fails does not stop the others: its item has an `error`. The iterable is read no further than the
+        sessions need it. If the caller reads no items, at most `concurrency` of them wait, each worker holds one more,
+        and no further source is read. An exception of the iterable itself is raised after the items of all sources
+        that were read before it.
 
-        Without `async with` a loop that is left early leaves what is under way to go on to its end, or to that of the
-        client; nothing more is begun.
+        Without `async with`, a loop that is left early does not stop the sessions that have started: they run to their
+        end, or until the client closes. No further session is started.
 
         Args:
-            sources: an (async) iterable of what `transcribe` takes; thousands are as good as two.
-            options: what to recognise, the same for all.
-            concurrency: sessions at once.
-            pace: see `transcribe`.
+            sources: an (async) iterable of what `transcribe` accepts, of any length.
+            options: the model and its settings, the same for all sources.
+            concurrency: the maximum number of sessions at once. The default is the number of connections that `Pool`
+                keeps by default, so that each connection is used again.
+            pace: the speed of sending; see `transcribe`.
 
         Raises:
-            ConfigurationError: one source where many are expected, options of another vendor, no concurrency.
+            ConfigurationError: `sources` is a single source, `concurrency` is less than 1, or a session with these
+                options would be refused.
             LocalProtocolError: the client is not open.
         """
         if isinstance(sources, str | os.PathLike | AudioFile):
-            raise ConfigurationError(f"transcribe_many: a list of sources, as [{sources!r}]; transcribe() takes one")
-        self.session(options)  # refuses now what would be refused for each
+            text = f"transcribe_many() needs an iterable of sources, such as [{sources!r}]; transcribe() takes one"
+            raise ConfigurationError(text)
+        self._open_connections()
+        check_options(self._service, options, self._retry)
 
-        async def attempt(index: int, source: S) -> BatchItem[S]:
+        async def work(index: int, source: S) -> BatchItem[S]:
             try:
                 transcript = await self.transcribe(source, options, pace=pace)
-            except Exception as error:  # noqa: BLE001 - of this source, and told with it
-                so_far = error.transcript if isinstance(error, ASRError) else None
-                return BatchItem(index=index, source=source, transcript=so_far, error=error)
+            except Exception as error:  # noqa: BLE001 - the outcome of this source, given to the caller in its item
+                partial = error.transcript if isinstance(error, ASRError) else None
+                return BatchItem(index=index, source=source, transcript=partial, error=error)
             return BatchItem(index=index, source=source, transcript=transcript)
 
-        return TranscriptionBatch(attempt, sources, concurrency=concurrency, open_ones=self._fan_outs)
+        return TranscriptionBatch(work, sources, concurrency=concurrency, open_batches=self._open_batches)
+
+    def _open_connections(self) -> ConnectionPool:
+        """Return the pool of the open client.
+
+        Raises:
+            LocalProtocolError: the client is not open.
+        """
+        if self._connections is None:
+            raise LocalProtocolError("the client is not open: use it with 'async with Client(...) as client'")
+        return self._connections
 
 
-class _Collected:
-    """What of a session's events belongs into its transcript."""
+class _TranscriptBuilder:
+    """The events of a session that belong to its transcript."""
 
     def __init__(self) -> None:
         self._finals: dict[int, Result] = {}
         self._gaps: list[Gap] = []
 
-    def take(self, event: Event) -> None:
-        """Keep a final by its segment, put a translation that comes later into it, and keep gaps."""
+    def add(self, event: Event) -> None:
+        """Keep a final, add a translation that arrives later to its final, and keep a gap."""
         if isinstance(event, Result) and event.is_final:
             self._finals[event.segment_id] = event
         elif isinstance(event, TranslationArrived) and event.segment_id in self._finals:
@@ -263,8 +298,8 @@ class _Collected:
         elif isinstance(event, Gap):
             self._gaps.append(event)
 
-    def transcript(self, stats: SessionStats) -> Transcript:
-        """All of it, in the order of speech: not every vendor finalises in that order."""
+    def build(self, stats: SessionStats) -> Transcript:
+        """Return the transcript, in the order of speech: not every vendor finalises segments in that order."""
         in_order = tuple(final for _, final in sorted(self._finals.items()))
         return Transcript(
             text=join_texts([final.text for final in in_order]),
@@ -278,22 +313,32 @@ class _Collected:
 
 
 class connect:  # noqa: N801 - read as a verb: `async with connect(options) as session`
-    """One client and one session: `async with connect(Paraformer()) as session`.
+    """A client and its only session, opened and closed together.
+
+        async with connect(Paraformer()) as session:
+            async for result in session.stream(read_audio("meeting.wav")):
+                print(result.text)
+
+    For several sessions, use a `Client`: its sessions share connections.
 
     Args:
-        options: what to recognise.
-        service: whom to call; None takes the options' vendor with its credentials from the environment.
-        timeouts: the deadlines.
-        retry: what the session does when its connection is lost.
-        limits: how many sessions and starts per second there may be; clients of one event loop count together.
+        options: the model and its settings.
+        service: the vendor's service. None, the default, is the service of the options' vendor with the credentials of
+            the environment.
+        timeouts: the deadlines of the session.
+        retry: the behaviour of the session when its connection is lost.
+        limits: the number of sessions, and of starts per second, that are allowed; all clients of an event loop are
+            counted together.
         ssl_context: see `Client`.
         proxy: see `Client`.
 
     Raises:
-        AuthenticationError: there are no credentials, or they were refused.
-        ConfigurationError: service and options do not fit.
-        ConnectionLostError: nobody is there.
-        DeadlineError: not in time.
+        AuthenticationError: there are no credentials, or the vendor refused them.
+        ConfigurationError: the options belong to another vendor than the service, or an argument is invalid.
+        ConnectionLostError: the vendor could not be reached.
+        DeadlineError: a deadline of `timeouts` passed, or the limits did not admit the session within `Limits.wait`.
+        RateLimitedError: the vendor refused a further session.
+        VendorError: the vendor refused the task.
     """
 
     def __init__(
@@ -337,7 +382,26 @@ async def transcribe(
     ssl_context: ssl.SSLContext | None = None,
     proxy: str | Literal[False] | None = None,
 ) -> Transcript:
-    """Recognise a whole source, or the file at a path; see `Client.transcribe` and `connect`."""
+    """Recognise a whole source, or the file at a path, with a client of its own, and return the transcript.
+
+        transcript = await transcribe("meeting.wav", Paraformer())
+
+    Args:
+        source: see `Client.transcribe`.
+        options: the model and its settings.
+        service: see `connect`.
+        pace: see `Client.transcribe`.
+        timeouts: see `Client`.
+        retry: see `Client`.
+        limits: see `Client`.
+        ssl_context: see `Client`.
+        proxy: see `Client`.
+
+    Raises:
+        ASRError: the recognition failed. The attribute `transcript` of the error holds what was recognised before.
+        ConfigurationError: the options belong to another vendor than the service, or an argument is invalid.
+        OSError: the file cannot be read.
+    """
     service = service if service is not None else service_for(options)
     async with Client(
         service, timeouts=timeouts, retry=retry, limits=limits, ssl_context=ssl_context, proxy=proxy

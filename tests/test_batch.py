@@ -180,10 +180,10 @@ async def test_of_no_sources_nothing_comes() -> None:
 async def test_after_its_end_a_loop_stays_at_its_end() -> None:
     async with running() as client:
         many = client.transcribe_many([[SECOND]], Paraformer())
-        assert repr(many) == "<TranscriptionBatch new, 0 at work, 0 to be taken>"
+        assert repr(many) == "<TranscriptionBatch new, 0 workers, 0 results waiting>"
         assert len([item async for item in many]) == 1
         assert [item async for item in many] == []
-        assert repr(many) == "<TranscriptionBatch closed, 0 at work, 0 to be taken>"
+        assert repr(many) == "<TranscriptionBatch closed, 0 workers, 0 results waiting>"
 
 
 class DiskError(Exception):
@@ -290,7 +290,7 @@ async def test_leaving_the_block_stops_all_that_is_under_way(is_async: bool) -> 
                 break
         assert workers() == set()
         assert sources.is_closed or is_async  # what an async generator iterates is its own affair
-        with pytest.raises(LocalProtocolError, match="closed before everything was taken"):
+        with pytest.raises(LocalProtocolError, match="the batch was closed before all of its results were read"):
             await anext(many)
         await until(lambda: engine.at_once == 0)
 
@@ -313,7 +313,7 @@ async def test_one_that_was_never_begun_leaves_nothing() -> None:
     async with running() as client:
         async with client.transcribe_many(sources, Paraformer()) as many:
             pass
-        with pytest.raises(LocalProtocolError, match="closed before everything was taken"):
+        with pytest.raises(LocalProtocolError, match="the batch was closed before all of its results were read"):
             await anext(many)
     assert sources.read == 0
 
@@ -332,7 +332,7 @@ async def test_closing_wakes_a_loop_that_waits_in_another_task() -> None:
         consumer = asyncio.create_task(consume(many))
         await asyncio.sleep(0.01)
         await many.aclose()
-        with pytest.raises(LocalProtocolError, match="closed before everything was taken"):
+        with pytest.raises(LocalProtocolError, match="the batch was closed before all of its results were read"):
             await consumer
 
 
@@ -367,7 +367,7 @@ def test_cancelled_at_any_time_no_task_and_no_session_is_left(how: str, at_s: fl
         async with running(engine) as client:
             await stopped(consume(client, iter(Reading(audio(1.2)))))
             assert workers() == set()
-            assert client._fan_outs == set()
+            assert client._open_batches == set()
             await asyncio.sleep(3)
             assert engine.at_once == 0
         assert complaints == []
@@ -395,7 +395,9 @@ async def test_a_concurrency_of_less_than_one_is_refused(concurrency: Any) -> No
 @pytest.mark.parametrize("source", ["a.wav", Path("a.wav"), read_audio("a.wav")], ids=["text", "path", "file"])
 async def test_one_source_where_many_are_expected_is_refused(source: Any) -> None:
     async with running() as client:
-        with pytest.raises(ConfigurationError, match=r"^transcribe_many: a list of sources, as \[.*a\.wav.*\];"):
+        with pytest.raises(
+            ConfigurationError, match=r"^transcribe_many\(\) needs an iterable of sources, such as \[.*a\.wav.*\];"
+        ):
             client.transcribe_many(source, Paraformer())
 
 

@@ -13,8 +13,9 @@ from ..errors import ASRError, ConfigurationError
 
 if TYPE_CHECKING:
     from ..vendors.options import Options
+    from ..vendors.service import Service
 
-__all__ = ["RetryBudget", "check_silence", "rotation_s"]
+__all__ = ["RetryBudget", "check_options", "check_silence", "rotation_s"]
 
 FIRST_DELAY_S = 0.25
 """The longest wait before the first attempt; it doubles with each further one."""
@@ -70,6 +71,16 @@ def check_silence(retry: Retry, options: Options, *, takes_commits: bool) -> Non
     else:
         return
     raise ConfigurationError(f"Retry(silence='fill'): {reason}")
+
+
+def check_options(service: Service, options: Options, retry: Retry) -> None:
+    """Refuse the options that a session of this service and these settings would refuse.
+
+    Raises:
+        ConfigurationError: the options are another vendor's, or `retry` asks for what the model cannot do.
+    """
+    check_silence(retry, options, takes_commits=service.describe(options).takes_commits)
+    rotation_s(retry, options)
 
 
 class RetryBudget:
