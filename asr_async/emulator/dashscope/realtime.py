@@ -406,8 +406,8 @@ class _RealtimeSession(VendorSession[State, Step]):
 
     def _out_of_order(self, step: Step) -> Exception:
         if self._lifecycle.state is State.STREAMING:
-            return _RefusedError("invalid_value", f"{step.value} came after audio")
-        return _RefusedError("invalid_value", f"{step.value} came after session.finish")
+            return _RefusedError("invalid_value", f"{step.value} was sent after audio")
+        return _RefusedError("invalid_value", f"{step.value} was sent after session.finish")
 
     def _timed_out(self) -> EndConnection:
         return EndConnection("idle", close_code=WSCloseCode.OK)

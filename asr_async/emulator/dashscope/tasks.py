@@ -2,8 +2,8 @@
 
 Knows no engine: it checks keys, order, models and parameters, decodes the audio, and converts an engine's hypotheses to
 the vendor's messages. It is as strict as the documents; where they are silent, a comment gives the reason for a choice.
-Sources: the WebSocket API pages of Fun-ASR and Gummy, the error page, and the client and server event pages of the
-platform (2025-10 to 2026).
+Commands are decoded in `commands`. Sources: the WebSocket API pages of Fun-ASR and Gummy, the error page, and the
+client and server event pages of the platform (2025-10 to 2026).
 """
 
 from __future__ import annotations
@@ -11,17 +11,14 @@ from __future__ import annotations
 import enum
 import functools
 import logging
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from aiohttp import WSCloseCode, web
 
 from ...vendors.dashscope.models import CAPABILITIES, Capability
 from ...vendors.dashscope.wire import (
-    ClientHeader,
-    InputPayload,
     Output,
-    RunPayload,
     Sentence,
     ServerHeader,
     ServerMessage,
@@ -34,8 +31,17 @@ from ..engines.engine import Request
 from ..handler import FaultInjectingHandler
 from ..lifecycle import Lifecycle
 from ..session import EndConnection, VendorSession, engine_refusals
+from .commands import (
+    InvalidPayloadError,
+    Parameters,
+    TaskFailedError,
+    is_message_model,
+    read_control,
+    read_hot_words,
+    read_parameters,
+    read_run,
+)
 from .gummy import GummySentences
-from .hotwords import HotWordTableError
 from .rest import refusal, reject_by_key
 
 if TYPE_CHECKING:
@@ -71,7 +77,6 @@ PIECE_MS = 1_000
 """The engine receives longer messages in pieces of this length, so that silence is judged alike for any framing."""
 
 _logger = logging.getLogger("asr_async")
-_Shape = TypeVar("_Shape")
 
 
 # --- lifecycle --------------------------------------------------------------------------------------------------------
@@ -119,25 +124,6 @@ CLIENT_TIMEOUTS_S = {State.IDLE: IDLE_TIMEOUT_S, State.STREAMING: DATA_TIMEOUT_S
 """How long the client may be silent. In the other states the server waits for the engine, not for the client."""
 
 
-class _InvalidPayloadError(EndConnection):
-    """A message for which the documents demand that the connection is closed."""
-
-    def __init__(self) -> None:
-        super().__init__("Invalid payload data", close_code=WSCloseCode.INVALID_TEXT)
-
-
-class _TaskFailedError(EndConnection):
-    """The failure of the task; `code` and `message` are sent before the connection closes.
-
-    The documents give no close code for this. 1000 is used, since the message before it reports the error.
-    """
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__("task failed", close_code=WSCloseCode.OK)
-        self.code = code
-        self.message = message
-
-
 _ENGINE_CODES = {
     "unsupported": "InvalidParameter",
     "capacity": "Throttling.Concurrency",
@@ -145,152 +131,15 @@ _ENGINE_CODES = {
 }
 
 
-# --- messages of the client -------------------------------------------------------------------------------------------
-
-
-class _Control(msgspec.Struct, frozen=True):
-    header: ClientHeader
-    payload: dict[str, Any]
-
-
-class _Parameters(msgspec.Struct, frozen=True, kw_only=True):
-    """The documented parameters; null counts as not given. Unknown ones are ignored, as the models seem to do."""
-
-    format: str
-    sample_rate: Annotated[int, msgspec.Meta(gt=0)]
-    language_hints: tuple[str, ...] | None = None
-    vocabulary_id: str | None = None
-    disfluency_removal_enabled: bool | None = None
-    semantic_punctuation_enabled: bool | None = None
-    max_sentence_silence: Annotated[int, msgspec.Meta(ge=200, le=6000)] | None = None
-    multi_threshold_mode_enabled: bool | None = None
-    punctuation_prediction_enabled: bool | None = None
-    inverse_text_normalization_enabled: bool | None = None
-    heartbeat: bool | None = None
-    speech_noise_threshold: Annotated[float, msgspec.Meta(ge=-1.0, le=1.0)] | None = None
-    special_word_filter: str | None = None
-    # Qwen-Audio
-    vocabulary: dict[str, int] | None = None
-    keep_dialect: bool | None = None
-    vad_model: str | None = None
-    intermediate_result_enabled: bool | None = None
-    # Gummy
-    source_language: str | None = None
-    transcription_enabled: bool | None = None
-    translation_enabled: bool | None = None
-    translation_target_languages: tuple[str, ...] | None = None
-    max_end_silence: Annotated[int, msgspec.Meta(ge=200, le=6000)] | None = None
-
-    @property
-    def is_transcribed(self) -> bool:
-        return self.transcription_enabled is not False
-
-    @property
-    def languages(self) -> tuple[str, ...]:
-        """The languages that may be spoken; empty means any."""
-        source = () if self.source_language in {None, "auto"} else (str(self.source_language),)
-        return self.language_hints or source
-
-    @property
-    def target_languages(self) -> tuple[str, ...]:
-        """The languages to translate into."""
-        return (self.translation_target_languages or ()) if self.translation_enabled else ()
-
-
-_control_decoder = msgspec.json.Decoder(_Control)
-
-
-def _read_control(text: str) -> _Control:
-    """Decode a text message; an error in a run-task's payload is detected later, when its task can fail.
-
-    `streaming` may be missing, as it is in the continue-task of the official SDK 1.25.0, but it has no other value.
-    """
-    try:
-        control = _control_decoder.decode(text)
-        if control.header.action != "run-task":
-            msgspec.convert(control.payload, InputPayload)
-    except (msgspec.MsgspecError, RecursionError):
-        raise _InvalidPayloadError from None
-    # "custom members such as end_of_stream cause Invalid payload data" (error page)
-    custom_members = control.header.action != "run-task" and len(control.payload) > 1
-    if control.header.streaming != "duplex" or custom_members:
-        raise _InvalidPayloadError
-    return control
-
-
-def _read_run(payload: dict[str, Any]) -> RunPayload:
-    # The error page has both: 1007 for a malformed payload, and InvalidParameter "task can not be null" if `input` is
-    # missing. So 1007 is used only for a message that cannot be decoded or that has a forbidden member.
-    if payload.get("input") is None or payload.get("task") is None:
-        raise _TaskFailedError("InvalidParameter", "task can not be null")
-    run = _checked(payload, RunPayload)
-    if (run.task_group, run.task, run.function) != ("audio", "asr", "recognition"):
-        raise _TaskFailedError("InvalidParameter", f"no such task: {run.task_group}/{run.task}/{run.function}")
-    return run
-
-
-def _read_parameters(given: dict[str, Any], capability: Capability) -> _Parameters:
-    parameters = _checked(given, _Parameters)
-    _check_names(given, capability)
-    if not capability.takes_rate(parameters.sample_rate):
-        raise _TaskFailedError(
-            "InvalidParameter",
-            f"sample_rate {parameters.sample_rate}: {capability.model} accepts {capability.rates}",
-        )
-    if parameters.translation_enabled and not parameters.target_languages:
-        raise _TaskFailedError("InvalidParameter", "translation_target_languages can not be empty")
-    # "at least one of the two" (Gummy WebSocket API page)
-    if not parameters.is_transcribed and not parameters.translation_enabled:
-        raise _TaskFailedError("InvalidParameter", "neither transcription nor translation is enabled")
-    return parameters
-
-
-def _check_names(given: dict[str, Any], capability: Capability) -> None:
-    """Refuse parameters that the model lacks. Only the message model is known to do so (reports of clients, 2026)."""
-    if not _is_message(capability.model):
-        return
-    for name, value in given.items():
-        if value is not None and name not in {"format", "sample_rate", *capability.options}:
-            raise _TaskFailedError("InvalidParameter", f"{name} is not supported by {capability.model}")
-
-
-def _is_message(model: str) -> bool:
-    return model.endswith("-message")
-
-
-def _read_hot_words(run: RunPayload, parameters: _Parameters, tables: HotWordTables) -> tuple[str, ...]:
-    """Collect the hot words of the parameters, the vocabulary and the phrase lists.
-
-    An unknown vocabulary fails with `NotFound`.
-    """
-    words = [*(parameters.vocabulary or ())]
-    words += [word for resource in run.resources for word in tables.phrases(resource.resource_id)]
-    if parameters.vocabulary_id is not None:
-        languages = parameters.language_hints or ()
-        try:
-            words += tables.hot_words(parameters.vocabulary_id, model=run.model, languages=languages)
-        except HotWordTableError as error:
-            raise _TaskFailedError(error.code, error.message) from None
-    return tuple(words)
-
-
-def _checked(given: dict[str, Any], shape: type[_Shape]) -> _Shape:
-    try:
-        return msgspec.convert(given, shape)
-    except msgspec.ValidationError as error:
-        # "Expected `int`, got `str` - at `$.sample_rate`": names the member
-        raise _TaskFailedError("InvalidParameter", str(error)) from None
-
-
 # --- audio ------------------------------------------------------------------------------------------------------------
 
 
-def _decoder(parameters: _Parameters) -> PcmDecoder | WavDecoder:
+def _decoder(parameters: Parameters) -> PcmDecoder | WavDecoder:
     if parameters.format == "pcm":
         return PcmDecoder()
     if parameters.format == "wav":
         return WavDecoder(parameters.sample_rate)
-    raise _TaskFailedError("UNSUPPORTED_FORMAT", f"the emulator decodes pcm and wav only, not {parameters.format}")
+    raise TaskFailedError("UNSUPPORTED_FORMAT", f"the emulator decodes pcm and wav only, not {parameters.format}")
 
 
 # --- messages of the server -------------------------------------------------------------------------------------------
@@ -307,7 +156,7 @@ def _header(task_id: str, step: Step) -> ServerHeader:
     return ServerHeader(task_id=task_id, event=step.value, attributes={})
 
 
-def _failure(task_id: str, failed: _TaskFailedError) -> _EventMessage:
+def _failure(task_id: str, failed: TaskFailedError) -> _EventMessage:
     header = _header(task_id, Step.FAIL)
     return _EventMessage(msgspec.structs.replace(header, error_code=failed.code, error_message=failed.message))
 
@@ -355,19 +204,19 @@ class _Task:
     """One task: its parameters, the amount of audio received, and the messages about it."""
 
     def __init__(self, task_id: str, payload: dict[str, Any], tables: HotWordTables) -> None:
-        run = _read_run(payload)
+        run = read_run(payload)
         capability = CAPABILITIES.get(run.model)
         if capability is None:
-            raise _TaskFailedError("ModelNotFound", f"Model not found: {run.model}")
+            raise TaskFailedError("ModelNotFound", f"Model not found: {run.model}")
         self.id = task_id
-        self.parameters = _read_parameters(run.parameters, capability)
-        self._hot_words = _read_hot_words(run, self.parameters, tables)
+        self.parameters = read_parameters(run.parameters, capability)
+        self._hot_words = read_hot_words(run, self.parameters, tables)
         self.recognition: Recognition | None = None
         """None until the engine has opened it."""
         self._decoder = _decoder(self.parameters)
         self._sentences = _sentences(capability, self.parameters)
         # "only final results unless intermediate_result_enabled" (client event page)
-        self._sends_interims = not _is_message(run.model) or bool(self.parameters.intermediate_result_enabled)
+        self._sends_interims = not is_message_model(run.model) or bool(self.parameters.intermediate_result_enabled)
         self._is_one_sentence = _is_chat(run.model)
         self._is_over = False
         self._audio_bytes = 0
@@ -398,7 +247,7 @@ class _Task:
         try:
             samples = self._decoder.decode(data)
         except AudioDecodeError as error:
-            raise _TaskFailedError("DECODE_ERROR", f"Failed to decode audio: {error}") from None
+            raise TaskFailedError("DECODE_ERROR", f"Failed to decode audio: {error}") from None
         for piece in split_samples(samples, self.parameters.sample_rate, PIECE_MS):
             if self._is_over:
                 return  # audio after the only sentence is not recognised
@@ -409,7 +258,7 @@ class _Task:
     def _check_length(self) -> None:
         if self._is_one_sentence and self._audio_ms > CHAT_LIMIT_MS:
             # the documents give no code
-            raise _TaskFailedError("InvalidParameter", f"the audio is longer than {CHAT_LIMIT_MS // 1000} seconds")
+            raise TaskFailedError("InvalidParameter", f"the audio is longer than {CHAT_LIMIT_MS // 1000} seconds")
 
     def started(self) -> _EventMessage:
         return _EventMessage(_header(self.id, Step.STARTED))
@@ -431,7 +280,7 @@ class _Task:
         """Return a heartbeat if one is due; without `heartbeat`, fail once the silence reaches its limit."""
         if not self.parameters.heartbeat:
             if silent_ms >= SILENCE_LIMIT_MS:
-                raise _TaskFailedError("ResponseTimeout", "Response timeout!")
+                raise TaskFailedError("ResponseTimeout", "Response timeout!")
             return None
         sent, self._heartbeats = self._heartbeats, silent_ms // HEARTBEAT_EVERY_MS
         if self._heartbeats <= sent:
@@ -451,7 +300,7 @@ def _is_chat(model: str) -> bool:
     return model.startswith("gummy-chat-")
 
 
-def _sentences(capability: Capability, parameters: _Parameters) -> _Sentences | GummySentences:
+def _sentences(capability: Capability, parameters: Parameters) -> _Sentences | GummySentences:
     """Return the converter from hypotheses to the model's sentences."""
     if "translation_enabled" in capability.options:
         return GummySentences(
@@ -485,21 +334,21 @@ class _TaskProtocolSession(VendorSession[State, Step]):
     def _timed_out(self) -> EndConnection:
         if self._lifecycle.state is State.IDLE:
             return EndConnection("idle", close_code=WSCloseCode.OK)
-        return _TaskFailedError("CLIENT_ERROR", f"request timeout after {DATA_TIMEOUT_S} seconds.")
+        return TaskFailedError("CLIENT_ERROR", f"request timeout after {DATA_TIMEOUT_S} seconds.")
 
     def _out_of_order(self, step: Step) -> EndConnection:
         if self._lifecycle.state is State.IDLE:
-            return _InvalidPayloadError()
+            return InvalidPayloadError()
         if step is Step.RUN:
-            return _TaskFailedError("InvalidParameter", "a task is still open on this connection")
+            return TaskFailedError("InvalidParameter", "a task is still open on this connection")
         when = "before task-started" if self._lifecycle.state is State.STARTING else "after finish-task"
-        return _TaskFailedError("CLIENT_ERROR", f"{step.value} came {when}")
+        return TaskFailedError("CLIENT_ERROR", f"{step.value} was sent {when}")
 
     def _failure(self, code: str, message: str) -> EndConnection | None:
-        return _TaskFailedError(code, message) if self._lifecycle.allows(Step.FAIL) else None
+        return TaskFailedError(code, message) if self._lifecycle.allows(Step.FAIL) else None
 
     async def _on_text(self, text: str) -> None:
-        control = _read_control(text)
+        control = read_control(text)
         task_id = control.header.task_id
         match control.header.action:
             case "run-task":
@@ -519,7 +368,7 @@ class _TaskProtocolSession(VendorSession[State, Step]):
         self._task_id = task_id
         if not task_id or task_id in self._used_ids:
             reason = "has been used on this connection" if task_id else "can not be empty"
-            raise _TaskFailedError("InvalidParameter", f"task_id {reason}")
+            raise TaskFailedError("InvalidParameter", f"task_id {reason}")
         self._used_ids.add(task_id)
         self._task = _Task(task_id, payload, self._tables)
         await self._inject_at("start")
@@ -527,7 +376,7 @@ class _TaskProtocolSession(VendorSession[State, Step]):
 
     def _check_id(self, task_id: str) -> None:
         if task_id != self._task_id:
-            raise _TaskFailedError("InvalidParameter", f"task_id {task_id} is not that of the open task")
+            raise TaskFailedError("InvalidParameter", f"task_id {task_id} is not that of the open task")
 
     async def _on_audio(self, data: bytes) -> None:
         self._advance(Step.AUDIO)
@@ -535,14 +384,14 @@ class _TaskProtocolSession(VendorSession[State, Step]):
         processed_bytes = 0
         for piece in task.pieces(data):
             processed_bytes += len(piece)
-            with engine_refusals(_ENGINE_CODES, _TaskFailedError):
+            with engine_refusals(_ENGINE_CODES, TaskFailedError):
                 await recognition.feed(piece)
             if heartbeat := task.after_silence(recognition.silent_ms):
                 await self._send(heartbeat)
         await self._inject_after_audio(processed_bytes, task.parameters.sample_rate)
 
     async def _start(self, task: _Task) -> None:
-        with engine_refusals(_ENGINE_CODES, _TaskFailedError):
+        with engine_refusals(_ENGINE_CODES, TaskFailedError):
             task.recognition = await self._engine.open(task.request, functools.partial(self._emit, task))
         self._advance(Step.STARTED)
         self._restart_client_timeout()
@@ -550,13 +399,13 @@ class _TaskProtocolSession(VendorSession[State, Step]):
 
     async def _finish(self) -> None:
         task, recognition = self._open_task
-        with engine_refusals(_ENGINE_CODES, _TaskFailedError):
+        with engine_refusals(_ENGINE_CODES, TaskFailedError):
             await recognition.finish()
         await self._inject_at("result")
         has_speech = recognition.has_speech
         await self._close_recognition()
         if not has_speech:
-            raise _TaskFailedError("NO_VALID_AUDIO_ERROR", "no valid audio was received")
+            raise TaskFailedError("NO_VALID_AUDIO_ERROR", "no valid audio was received")
         self._advance(Step.FINISHED)
         self._restart_client_timeout()
         await self._send(task.finished())
@@ -583,7 +432,7 @@ class _TaskProtocolSession(VendorSession[State, Step]):
         self._task = None
 
     async def _send_reason(self, end: EndConnection) -> None:
-        if isinstance(end, _TaskFailedError):
+        if isinstance(end, TaskFailedError):
             self._advance(Step.FAIL)
             _logger.debug("emulator: task %s failed: %s %s", self._task_id, end.code, end.message)
             await self._send(_failure(self._task_id, end))

@@ -2,17 +2,17 @@
 
 Knows no engine: it checks order, options and message sizes, decodes the audio, and converts an engine's hypotheses to
 the messages of the three modes. It is as strict as the documents; where they are silent, a comment gives the reason for
-a choice. Credentials are checked in `auth`, plain HTTP is answered in `rest`. Sources: the API reference of SIS (public
-documentation repository, 2021-10; live pages sis_03_0029 to sis_03_0045, 2025/26) and messages of the official Python
-SDK (1.7/1.8 line).
+a choice. Commands are decoded in `commands`, results are converted in `modes`, credentials are checked in `auth`, and
+plain HTTP is answered in `rest`. Sources: the API reference of SIS (public documentation repository, 2021-10; live
+pages sis_03_0029 to sis_03_0045, 2025/26) and messages of the official Python SDK (1.7/1.8 line).
 
 The engine alone decides where a sentence ends: `vad_tail`, `max_seconds` and, in mode continue, `vad_head` are checked
 and have no effect; the same is true of `digit_norm` and `vad_threshold`. Hot words are passed to the engine without
 their weights.
 
-A task is what lies between START and END. A failed task does not end its connection: the client receives ERROR, and
-everything but a new START is ignored. A failure is raised as a `_TaskError`, and reported by the code in which it
-occurs: the reader, or the task beside it.
+A task extends from START to END. A failed task does not end its connection: the client receives ERROR, and everything
+but a new START is ignored. A failure is raised as a `TaskError`, and reported by the code in which it occurs: the
+reader, or the task beside it.
 """
 
 from __future__ import annotations
@@ -23,16 +23,13 @@ import functools
 import logging
 import re
 import uuid
-from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import msgspec
 from aiohttp import WSCloseCode, web
-from msgspec import UNSET
 
-from ...results import join_texts
-from ...vendors.huawei.models import AUDIO_FORMATS, FRAME_LIMITS, MODES, Mode, rate_of
-from ...vendors.huawei.wire import End as EndCommand
-from ...vendors.huawei.wire import ServerMessage, StartConfig, WireResult, WireSegment, WireWord
+from ...vendors.huawei.models import AUDIO_FORMATS, FRAME_LIMITS, MODES, Mode
+from ...vendors.huawei.wire import ServerMessage
 from ..audio_decoder import SAMPLE_BYTES, G711Decoder, PcmDecoder, split_samples
 from ..engines.engine import Hypothesis, Request
 from ..handler import FaultInjectingHandler
@@ -40,6 +37,8 @@ from ..lifecycle import Lifecycle
 from ..session import EndConnection, VendorSession, engine_refusals
 from . import rest as huawei_rest
 from .auth import Authenticator
+from .commands import TaskError, invalid_member, read_cancel, read_config, read_message, required_member
+from .modes import MODE_OUTPUTS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
@@ -48,20 +47,15 @@ if TYPE_CHECKING:
     from ..engines.engine import Engine, Recognition
     from ..faults import ConnectionFaults, FaultInjector
     from ..handler import WebSocketHandler
+    from .commands import Config
 
 __all__ = ["add_routes"]
 
 VOICE_TIMEOUT_S = 20
 """A connection is closed if the client is silent for this long: "wait voice timeout" (FATAL_ERROR page)."""
 
-VAD_HEAD_MS = 10_000
-"""The silence before speech that ends a task in mode sentence, unless START sets another value; 0 is no limit."""
-
 PIECE_MS = 100
 """The engine receives longer messages in pieces of this length, so that silence is judged alike for any framing."""
-
-FINAL_SCORE = 0.9
-"""The score of finals: the documents have 0.0 for interims and 0..1 for finals, and the engines report none."""
 
 _logger = logging.getLogger("asr_async")
 _PATHS = {mode.path: mode for mode in MODES.values()}
@@ -137,14 +131,6 @@ _OUT_OF_ORDER = {
 }
 
 
-class _TaskError(Exception):
-    """The failure of a task, or of its start; the connection continues."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-
-
 class _VoiceTimeoutError(EndConnection):
     """The timeout of a silent client; it is reported before the connection closes.
 
@@ -156,218 +142,22 @@ class _VoiceTimeoutError(EndConnection):
 
 
 _ENGINE_CODES = {"unsupported": "SIS.0031", "capacity": "SIS.0312", "broken": "SIS.0302"}
-_engine_refusals = functools.partial(engine_refusals, _ENGINE_CODES, _TaskError)
+_engine_refusals = functools.partial(engine_refusals, _ENGINE_CODES, TaskError)
 
 
-# --- messages of the client -------------------------------------------------------------------------------------------
-
-
-class _Config(StartConfig, frozen=True, kw_only=True):
-    """The options of START, with the documented ranges. Unknown members are ignored: the official SDK sends some."""
-
-    vad_head: Annotated[int, msgspec.Meta(ge=0, le=60_000)] | None = None
-    vad_tail: Annotated[int, msgspec.Meta(ge=0, le=3_000)] | None = None
-    max_seconds: Annotated[int, msgspec.Meta(ge=1, le=60)] | None = None
-
-    @property
-    def sample_rate(self) -> int:
-        """The sample rate of the declared audio format."""
-        return AUDIO_FORMATS[self.audio_format].sample_rate
-
-
-def _read_message(text: str) -> dict[str, Any]:
-    try:
-        return msgspec.json.decode(text, type=dict[str, Any])
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise _TaskError("SIS.0032", f"a text message must be a JSON object: {error}") from None
-
-
-def _required(message: dict[str, Any], name: str) -> Any:
-    if name not in message:
-        raise _TaskError("SIS.0012", f"'{name}' is missing")
-    return message[name]
-
-
-def _read_config(message: dict[str, Any]) -> _Config:
-    given = _required(message, "config")
-    if not isinstance(given, dict):
-        raise _invalid("config", "must be an object")
-    for name in ("audio_format", "property"):
-        _required(given, name)
-    try:
-        config = msgspec.convert(given, _Config)
-    except msgspec.ValidationError as error:
-        # "Expected `int`, got `str` - at `$.vad_head`": names the member
-        raise _TaskError("SIS.0032", str(error)) from None
-    if config.audio_format not in AUDIO_FORMATS:
-        raise _invalid("audio_format")
-    if rate_of(config.property) not in {None, config.sample_rate}:
-        raise _TaskError("SIS.0301", "'audio_format' is not match model")
-    return config
-
-
-def _read_cancel(message: dict[str, Any]) -> bool:
-    try:
-        return msgspec.convert(message, EndCommand).cancel in {True, "true"}
-    except msgspec.ValidationError as error:
-        raise _invalid("cancel", str(error)) from None
-
-
-def _invalid(name: str, why: str = "") -> _TaskError:
-    return _TaskError("SIS.0032", f"'{name}' is invalid" + (f": {why}" if why else ""))
-
-
-# --- messages of the server -------------------------------------------------------------------------------------------
+# --- task -------------------------------------------------------------------------------------------------------------
 
 
 def _ended(reason: Literal["NORMAL", "CANCEL", "ERROR"]) -> ServerMessage:
     return ServerMessage(resp_type="END", reason=reason)
 
 
-def _event(name: str, timestamp: int) -> ServerMessage:
-    return ServerMessage(resp_type="EVENT", event=name, timestamp=timestamp)
-
-
-def _without_punctuation(hypothesis: Hypothesis) -> str:
-    """Return the text without the punctuation behind its words."""
-    text, kept, position = hypothesis.text, "", 0
-    for word in hypothesis.words:
-        start = text.find(word.text, position)
-        if start >= 0:
-            end = start + len(word.text)
-            kept += text[position:end]
-            position = end + len(word.punctuation) if text.startswith(word.punctuation, end) else end
-    return kept + text[position:]
-
-
-class _ContinueMode:
-    """The messages of mode continue: sentence after sentence."""
-
-    def __init__(self, config: _Config) -> None:
-        self._config = config
-        self._start_ms: int | None = None
-        """The start of the present sentence, which all its results repeat; None between two sentences."""
-
-    @property
-    def is_over(self) -> bool:
-        """True if the remaining audio makes no difference."""
-        return False
-
-    def on_hypothesis(self, hypothesis: Hypothesis) -> list[ServerMessage]:
-        """Return the messages for a hypothesis."""
-        return self._results(hypothesis)
-
-    def on_silence(self, _silent_ms: int) -> list[ServerMessage]:
-        """Return the messages for silence since the start."""
-        return []
-
-    def on_finish(self) -> list[ServerMessage]:
-        """Return the messages to send when the engine has finished."""
-        return []
-
-    def _results(self, hypothesis: Hypothesis) -> list[ServerMessage]:
-        if self._start_ms is None:
-            self._start_ms = hypothesis.start_ms
-        start_ms = self._start_ms
-        if hypothesis.is_final:
-            self._start_ms = None
-        elif self._config.interim_results != "yes":
-            return []
-        segment = WireSegment(
-            start_time=start_ms,
-            end_time=hypothesis.end_ms,
-            is_final=hypothesis.is_final,
-            result=WireResult(
-                text=self._text(hypothesis),
-                score=FINAL_SCORE if hypothesis.is_final else 0.0,
-                word_info=_wire_words(hypothesis) if self._config.need_word_info == "yes" else UNSET,
-            ),
-        )
-        return [ServerMessage(resp_type="RESULT", segments=(segment,))]
-
-    def _text(self, hypothesis: Hypothesis) -> str:
-        return hypothesis.text if self._config.add_punc == "yes" else _without_punctuation(hypothesis)
-
-
-class _SentenceMode(_ContinueMode):
-    """The messages of mode sentence: one sentence, or too much silence before it."""
-
-    def __init__(self, config: _Config) -> None:
-        super().__init__(config)
-        self._vad_head_ms = VAD_HEAD_MS if config.vad_head is None else config.vad_head
-        self._is_begun = False
-        self._is_over = False
-
-    @property
-    def is_over(self) -> bool:
-        """True if the sentence has ended, or has not begun in time."""
-        return self._is_over
-
-    def on_hypothesis(self, hypothesis: Hypothesis) -> list[ServerMessage]:
-        """Return the sentence between its two events; nothing after it."""
-        if self._is_over:
-            return []
-        begun = [] if self._is_begun else [_event("VOICE_START", hypothesis.start_ms)]
-        self._is_begun = True
-        self._is_over = hypothesis.is_final
-        over = [_event("VOICE_END", hypothesis.end_ms)] if hypothesis.is_final else []
-        return [*begun, *self._results(hypothesis), *over]
-
-    def on_silence(self, silent_ms: int) -> list[ServerMessage]:
-        """Return an event once the silence reaches `vad_head`; 0 turns this off (Chinese documents)."""
-        if self._is_begun or self._is_over or not 0 < self._vad_head_ms <= silent_ms:
-            return []
-        self._is_over = True
-        return [_event("EXCEEDED_SILENCE", silent_ms)]
-
-
-class _ShortMode(_ContinueMode):
-    """The messages of mode short: one segment that grows until END.
-
-    Without speech there is no result: the documents show none for that case.
-    """
-
-    def __init__(self, config: _Config) -> None:
-        super().__init__(config)
-        self._utterances: list[Hypothesis] = []
-
-    def on_hypothesis(self, hypothesis: Hypothesis) -> list[ServerMessage]:
-        """Return everything recognised so far, never as final."""
-        whole = self._whole([*self._utterances, hypothesis], is_final=False)
-        if hypothesis.is_final:
-            self._utterances.append(hypothesis)
-        return self._results(whole)
-
-    def on_finish(self) -> list[ServerMessage]:
-        """Return everything as final."""
-        return self._results(self._whole(self._utterances, is_final=True)) if self._utterances else []
-
-    def _whole(self, utterances: list[Hypothesis], *, is_final: bool) -> Hypothesis:
-        return Hypothesis(
-            text=join_texts([self._text(utterance) for utterance in utterances]),
-            is_final=is_final,
-            start_ms=utterances[0].start_ms,
-            end_ms=utterances[-1].end_ms,
-            words=tuple(word for utterance in utterances for word in utterance.words),
-        )
-
-
-def _wire_words(hypothesis: Hypothesis) -> tuple[WireWord, ...]:
-    return tuple(WireWord(start_time=word.start_ms, end_time=word.end_ms, word=word.text) for word in hypothesis.words)
-
-
-_MODES: dict[str, type[_ContinueMode]] = {"continue": _ContinueMode, "sentence": _SentenceMode, "short": _ShortMode}
-
-
-# --- task -------------------------------------------------------------------------------------------------------------
-
-
 class _Task:
     """One task, from START to END: its options, the amount of audio received, and the messages about it."""
 
-    def __init__(self, mode: Mode, config: _Config, hot_words: tuple[str, ...]) -> None:
+    def __init__(self, mode: Mode, config: Config, hot_words: tuple[str, ...]) -> None:
         audio = AUDIO_FORMATS[config.audio_format]
-        self.output = _MODES[mode.name](config)
+        self.output = MODE_OUTPUTS[mode.name](config)
         self.recognition: Recognition | None = None
         """None until the engine has opened it."""
         self._mode = mode
@@ -388,14 +178,14 @@ class _Task:
         """Decode a message and yield its samples in pieces for the engine; each piece is counted when it is yielded."""
         smallest, largest = FRAME_LIMITS[self._sample_rate]
         if not smallest <= len(data) <= largest:
-            raise _TaskError(
+            raise TaskError(
                 "SIS.0032",
                 f"an audio message has {smallest} to {largest} bytes at {self._sample_rate} Hz, not {len(data)}",
             )
         for piece in split_samples(self._decoder.decode(data), self._sample_rate, PIECE_MS):
             self._audio_bytes += len(piece)
             if self._audio_bytes > self._mode.max_audio_s * self._sample_rate * SAMPLE_BYTES:
-                raise _TaskError(
+                raise TaskError(
                     "SIS.0309", f"mode {self._mode.name} accepts at most {self._mode.max_audio_s} s of audio"
                 )
             yield piece
@@ -427,21 +217,21 @@ class _RasrSession(VendorSession[State, Step]):
         self._work: asyncio.Task[None] | None = None
         """The last engine work that was started beside the reader."""
 
-    def _out_of_order(self, step: Step) -> _TaskError:
+    def _out_of_order(self, step: Step) -> TaskError:
         if step is Step.START:
-            return _TaskError("SIS.0032", "START came while a task was running: END it first")
-        return _TaskError("SIS.0032", f"{step.value} came {_OUT_OF_ORDER[self._lifecycle.state]}")
+            return TaskError("SIS.0032", "START was sent while a task was running: send END first")
+        return TaskError("SIS.0032", f"{step.value} was sent {_OUT_OF_ORDER[self._lifecycle.state]}")
 
     def _timed_out(self) -> EndConnection:
         return _VoiceTimeoutError()
 
-    def _failure(self, code: str, message: str) -> _TaskError:
-        return _TaskError(code, message)
+    def _failure(self, code: str, message: str) -> TaskError:
+        return TaskError(code, message)
 
     async def _on_text(self, text: str) -> None:
         try:
-            await self._on_command(_read_message(text))
-        except _TaskError as error:
+            await self._on_command(read_message(text))
+        except TaskError as error:
             await self._report(error)
 
     async def _on_audio(self, data: bytes) -> None:
@@ -449,39 +239,39 @@ class _RasrSession(VendorSession[State, Step]):
             self._advance(Step.AUDIO)
             if self._lifecycle.state is State.STREAMING:
                 await self._feed(data)
-        except _TaskError as error:
+        except TaskError as error:
             await self._report(error)
 
     async def _on_command(self, message: dict[str, Any]) -> None:
-        match _required(message, "command"):
+        match required_member(message, "command"):
             case "START":
                 await self._start(message)
             case "END":
-                if _read_cancel(message):
+                if read_cancel(message):
                     await self._cancel()
                 else:
                     await self._end()
             case _:
-                raise _invalid("command")
+                raise invalid_member("command")
 
     async def _start(self, message: dict[str, Any]) -> None:
         if not self._lifecycle.allows(Step.START):
             raise self._out_of_order(Step.START)
         self._trace_id = str(uuid.uuid4())
-        config = _read_config(message)
+        config = read_config(message)
         hot_words = self._hot_words(config)
         self._advance(Step.START)
         await self._inject_at("start")
         self._task = _Task(self._mode, config, hot_words)
         self._start_beside_reader(self._open)
 
-    def _hot_words(self, config: _Config) -> tuple[str, ...]:
+    def _hot_words(self, config: Config) -> tuple[str, ...]:
         words = config.user_words or ()
         if config.vocabulary_id is None:
             return words
         table = self._find_words(config.vocabulary_id)
         if table is None:
-            raise _TaskError("SIS.0201", f"vocabulary {config.vocabulary_id} not found")
+            raise TaskError("SIS.0201", f"vocabulary {config.vocabulary_id} not found")
         return (*words, *table)
 
     async def _end(self) -> None:
@@ -558,10 +348,10 @@ class _RasrSession(VendorSession[State, Step]):
     async def _run_beside_reader(self, work: Callable[[], Awaitable[None]]) -> None:
         try:
             await work()
-        except _TaskError as error:
+        except TaskError as error:
             await self._report(error)
 
-    async def _report(self, error: _TaskError) -> None:
+    async def _report(self, error: TaskError) -> None:
         """Send ERROR to the client, and END after it if a task was running."""
         await self._abandon_task()
         was_running = self._lifecycle.state in RUNNING

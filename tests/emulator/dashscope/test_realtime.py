@@ -326,11 +326,11 @@ async def test_settings_after_audio_and_any_message_after_the_end_are_refused() 
     async with session() as client:
         await client.append(bytes(2))
         await client.send("session.update", session={})
-        assert (await client.fault())["message"] == "session.update came after audio"
+        assert (await client.fault())["message"] == "session.update was sent after audio"
         await client.send("session.finish")
         await client.rest()
         await client.append()
-        assert (await client.fault())["message"] == "input_audio_buffer.append came after session.finish"
+        assert (await client.fault())["message"] == "input_audio_buffer.append was sent after session.finish"
 
 
 # --- engine failures and timeouts -------------------------------------------------------------------------------------

@@ -351,9 +351,9 @@ async def test_the_default_options_of_the_official_sdk_are_accepted_in_every_mod
         ({"command": "START"}, "SIS.0012", "'config' is missing"),
         ({"command": "START", "config": []}, "SIS.0032", "'config' is invalid: must be an object"),
         ({"command": "END", "cancel": "yes"}, "SIS.0032", "'cancel' is invalid"),
-        ({"command": "END"}, "SIS.0032", "END came without START"),
-        ({"command": "END", "cancel": True}, "SIS.0032", "END with cancel came without START"),
-        (SECOND, "SIS.0032", "audio came without START"),
+        ({"command": "END"}, "SIS.0032", "END was sent without START"),
+        ({"command": "END", "cancel": True}, "SIS.0032", "END with cancel was sent without START"),
+        (SECOND, "SIS.0032", "audio was sent without START"),
     ],
     ids=lambda value: str(value)[:60],
 )
@@ -447,7 +447,7 @@ async def test_several_tasks_run_one_after_another_on_one_connection() -> None:
 @pytest.mark.parametrize(
     ("message", "text"),
     [
-        ({"command": "START", "config": CONFIG}, "START came while a task was running: END it first"),
+        ({"command": "START", "config": CONFIG}, "START was sent while a task was running: send END first"),
         ("not json", "a text message must be a JSON object"),
         ({"command": "STOP"}, "'command' is invalid"),
         (bytes(10), "an audio message has 320 to 65536 bytes at 16000 Hz, not 10"),
@@ -493,9 +493,9 @@ async def test_each_error_after_a_failed_task_is_reported_without_an_end() -> No
 @pytest.mark.parametrize(
     ("early", "text"),
     [
-        (SECOND, "audio came before START was answered"),
-        ({"command": "END"}, "END came before START was answered"),
-        ({"command": "START", "config": CONFIG}, "START came while a task was running"),
+        (SECOND, "audio was sent before START was answered"),
+        ({"command": "END"}, "END was sent before START was answered"),
+        ({"command": "START", "config": CONFIG}, "START was sent while a task was running"),
     ],
 )
 async def test_a_message_before_the_answer_to_start_is_an_error(early: Any, text: str) -> None:
@@ -517,7 +517,7 @@ async def test_audio_directly_behind_start_is_an_error_before_the_engine_opens()
     engine = ProbeEngine()
     async with connected(engine) as client:
         await asyncio.gather(client.send({"command": "START", "config": CONFIG}), client.send(SECOND))
-        assert await client.error() == ("SIS.0032", "audio came before START was answered")
+        assert await client.error() == ("SIS.0032", "audio was sent before START was answered")
         assert engine.request is None
         await client.start()
 
@@ -525,9 +525,9 @@ async def test_audio_directly_behind_start_is_an_error_before_the_engine_opens()
 @pytest.mark.parametrize(
     ("late", "text"),
     [
-        (SECOND, "audio came after END"),
-        ({"command": "END"}, "END came after END"),
-        ({"command": "START", "config": CONFIG}, "START came while a task was running"),
+        (SECOND, "audio was sent after END"),
+        ({"command": "END"}, "END was sent after END"),
+        ({"command": "START", "config": CONFIG}, "START was sent while a task was running"),
     ],
 )
 async def test_a_message_before_the_answer_to_end_is_an_error(late: Any, text: str) -> None:
@@ -551,7 +551,7 @@ async def test_audio_after_a_finished_task_is_an_error() -> None:
         await client.end()
         await client.rest()
         await client.send(SECOND)
-        assert await client.error() == ("SIS.0032", "audio came without START")
+        assert await client.error() == ("SIS.0032", "audio was sent without START")
 
 
 @pytest.mark.parametrize("cancel", [True, "true"])
