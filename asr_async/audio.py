@@ -21,7 +21,7 @@ FRAME_MS = 100
 pages, 2025-10), Huawei "100 ms when live" (RASR WebSocket pages, 2021-10)."""
 
 MAX_COMPRESSED_FRAME_BYTES = 16_384
-"""The frame size of compressed audio, whose bytes have no fixed length in time: the upper end of the recommended
+"""The frame size of compressed audio, since its bytes have no fixed length in time: the upper end of the recommended
 1-16 KB."""
 
 _RAW_SAMPLE_BYTES = {"pcm": 2, "wav": 2, "ulaw": 1, "alaw": 1}
@@ -32,9 +32,9 @@ _UNKNOWN_LENGTH = 0xFFFFFFFF
 class AudioFormat(msgspec.Struct, frozen=True):
     """The format of a mono audio stream.
 
-    `encoding` is `pcm` (signed 16-bit little-endian samples), `wav` (the same behind a RIFF header), `ulaw` or
-    `alaw` (8-bit samples, G.711), or the name of a compressed format (`mp3`, `opus`, ...), whose bytes cannot be
-    converted to time.
+    `encoding` is `pcm` (signed 16-bit little-endian samples), `wav` (the same samples after a RIFF header), `ulaw` or
+    `alaw` (8-bit samples, G.711), or the name of a compressed format (`mp3`, `opus`, ...), which has no fixed
+    relation of bytes to time.
     """
 
     encoding: str = "pcm"

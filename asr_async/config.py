@@ -52,7 +52,7 @@ class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Retry(msgspec.Struct, frozen=True, kw_only=True):
-    """The behaviour of a session whose connection is lost: reconnect, replay, rotate.
+    """The recovery of a session after its connection is lost: reconnect, replay, rotate.
 
     A session reconnects after a lost connection, after the idle timeout, and after a vendor error that is temporary.
     The new connection begins after the last final result. The buffered audio is replayed faster than real time until it

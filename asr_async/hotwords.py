@@ -19,7 +19,7 @@ class HotWord(msgspec.Struct, frozen=True):
     weight: int | None = None
     """How strongly the term is preferred, in the range of the vendor; None is the vendor's default."""
     language: str | None = None
-    """The language of the term, for vendors whose tables hold several languages."""
+    """The language of the term, for vendors that keep several languages in one table."""
     heard_as: str | None = None
     """A recognised text that is always replaced by `text`, for vendors that support forced replacement."""
     translation: str | None = None

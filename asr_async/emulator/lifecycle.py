@@ -29,7 +29,7 @@ class Lifecycle(Generic[_State, _Step]):
         transitions: Mapping[tuple[_State, _Step], _State],
         client_timeouts_s: Mapping[_State, float],
     ) -> None:
-        self.state = initial
+        self.state: _State = initial
         self._transitions = transitions
         self._client_timeouts_s = client_timeouts_s
 

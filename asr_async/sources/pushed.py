@@ -1,4 +1,4 @@
-"""Pushed audio: a source whose chunks the caller passes to `Session.send`.
+"""Pushed audio: a source of the chunks that the caller passes to `Session.send`.
 
 Does not know sessions or frames.
 """

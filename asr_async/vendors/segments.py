@@ -36,16 +36,16 @@ class TrackedSegment(Generic[K]):
     __slots__ = ("end_ms", "has_text", "id", "is_closed", "is_started", "key", "start_ms")
 
     def __init__(self, segment_id: int, key: K, start_ms: int) -> None:
-        self.id = segment_id
-        self.key = key
-        self.start_ms = start_ms
-        self.end_ms = start_ms
+        self.id: int = segment_id
+        self.key: K = key
+        self.start_ms: int = start_ms
+        self.end_ms: int = start_ms
         # an interim result of it was returned
-        self.has_text = False
+        self.has_text: bool = False
         # its `SpeechStarted` was returned
-        self.is_started = False
+        self.is_started: bool = False
         # its final result was returned
-        self.is_closed = False
+        self.is_closed: bool = False
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.id} {'closed' if self.is_closed else 'open'}>"
