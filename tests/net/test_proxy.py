@@ -1,9 +1,11 @@
-"""Through a proxy that the environment names: as without one, and an error says whether it was the proxy's."""
+"""Connections through the proxy of the environment, the variables that name it, and the errors that it causes."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
+import sys
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,6 +23,7 @@ from asr_async import (
     Timeouts,
     connect,
 )
+from asr_async._net.proxy import environment_proxy
 
 from ..support.certificates import server_ssl_context, trust_by_environment
 from ..support.connect_proxy import ConnectProxy
@@ -29,6 +32,7 @@ from ..support.virtual_time import run_virtual
 
 if TYPE_CHECKING:
     import pathlib
+    from collections.abc import AsyncIterator
 
     from websockets.asyncio.server import ServerConnection
 
@@ -54,7 +58,7 @@ def trusted(authority: trustme.CA, monkeypatch: pytest.MonkeyPatch, tmp_path: pa
     return authority
 
 
-def far_away(scheme: str) -> DashScope:
+def distant_service(scheme: str) -> DashScope:
     return DashScope(KEY, endpoint=f"{scheme}://asr.example/", insecure=True)
 
 
@@ -91,7 +95,15 @@ def tls_of(scheme: str, authority: trustme.CA) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     ("variable", "scheme"),
-    [("https_proxy", "wss"), ("wss_proxy", "wss"), ("http_proxy", "ws"), ("ws_proxy", "ws"), ("https_proxy", "ws")],
+    [
+        ("https_proxy", "wss"),
+        ("wss_proxy", "wss"),
+        ("http_proxy", "ws"),
+        ("ws_proxy", "ws"),
+        ("https_proxy", "ws"),
+        ("all_proxy", "ws"),
+        ("ALL_PROXY", "wss"),
+    ],
 )
 async def test_a_session_goes_through_the_proxy_of_its_scheme(
     trusted: trustme.CA, monkeypatch: pytest.MonkeyPatch, variable: str, scheme: str
@@ -101,7 +113,7 @@ async def test_a_session_goes_through_the_proxy_of_its_scheme(
         ConnectProxy({HOSTS[scheme]: await port_of(service)}).serving() as proxy,
     ):
         monkeypatch.setenv(variable, f"http://127.0.0.1:{proxy.port}")
-        assert await stream(far_away(scheme)) == (["64000 bytes"], None)
+        assert await stream(distant_service(scheme)) == (["64000 bytes"], None)
     (request,) = proxy.requests
     assert request.startswith(f"CONNECT {HOSTS[scheme]} HTTP/1.1\r\n")
     assert "User-Agent: asr-async/" in request
@@ -117,7 +129,7 @@ async def test_a_proxy_gets_the_credentials_of_its_own_url(
         ConnectProxy({HOSTS["wss"]: await port_of(service)}).serving() as proxy,
     ):
         monkeypatch.setenv("https_proxy", f"http://me:secret@127.0.0.1:{proxy.port}")
-        assert await stream(far_away("wss")) == (["64000 bytes"], None)
+        assert await stream(distant_service("wss")) == (["64000 bytes"], None)
     assert "Proxy-Authorization: Basic bWU6c2VjcmV0\r\n" in proxy.requests[0]
 
 
@@ -129,7 +141,7 @@ async def test_a_session_goes_through_a_proxy_that_speaks_tls_itself(
         proxy = ConnectProxy({HOSTS[scheme]: await port_of(service)})
         async with proxy.serving(ssl=server_ssl_context(trusted)):
             monkeypatch.setenv("https_proxy", f"https://127.0.0.1:{proxy.port}")
-            assert await stream(far_away(scheme)) == (["64000 bytes"], None)
+            assert await stream(distant_service(scheme)) == (["64000 bytes"], None)
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
@@ -142,7 +154,7 @@ async def test_this_machine_is_never_reached_through_a_proxy(
         assert await stream(service) == (["64000 bytes"], None)
 
 
-async def test_what_the_environment_excepts_is_not_reached_through_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_host_in_no_proxy_is_reached_directly(monkeypatch: pytest.MonkeyPatch) -> None:
     async with ConnectProxy({}).serving() as proxy:
         monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{proxy.port}")
         monkeypatch.setenv("no_proxy", "other.example,.invalid")
@@ -152,7 +164,7 @@ async def test_what_the_environment_excepts_is_not_reached_through_the_proxy(mon
     assert proxy.requests == []
 
 
-# --- what goes wrong -------------------------------------------------------------------------------------------------
+# --- errors ----------------------------------------------------------------------------------------------------------
 
 
 def free_port() -> int:
@@ -180,15 +192,25 @@ REFUSED = "refused to connect to asr.example with HTTP"
             (RemoteProtocolError, "cannot be used: its response is not HTTP", False),
         ),
         (b"", (ConnectionLostError, "closed the connection to asr.example", True)),
+        (b"HTTP/1.1 202 OK\r\nVia: x\r\n", (ConnectionLostError, "closed the connection to asr.example", True)),
+        (
+            b"HTTP/1.1 204 OK\r\n\r\nwelcome",
+            (RemoteProtocolError, "cannot be used: it sent data of its own behind its response", False),
+        ),
+        (
+            b"HTTP/1.1 201 OK\r\nX: " + bytes(70_000),
+            (RemoteProtocolError, "cannot be used: its response is too long", False),
+        ),
+        (b"HTTP/1.1 OK\r\n\r\n", (RemoteProtocolError, "cannot be used: its response is not HTTP", False)),
     ],
-    ids=["unknown", "forbidden", "unreachable", "no-proxy", "hangs-up"],
+    ids=["unknown", "forbidden", "unreachable", "no-proxy", "hangs-up", "breaks-off", "talks", "endless", "no-status"],
 )
-async def test_a_proxy_that_does_not_let_through_is_named(
+async def test_a_proxy_that_refuses_or_does_not_speak_http_is_named(
     monkeypatch: pytest.MonkeyPatch, scheme: str, answer: bytes, expected: tuple[type[ASRError], str, bool]
 ) -> None:
     async with ConnectProxy({}, answer=answer).serving() as proxy:
         monkeypatch.setenv("https_proxy", f"http://me:{PASSWORD.replace('@', '%40')}@127.0.0.1:{proxy.port}")
-        _, error = await stream(far_away(scheme))
+        _, error = await stream(distant_service(scheme))
     error_class, text, retryable = expected
     assert type(error) is error_class
     assert str(error) == f"the proxy 127.0.0.1:{proxy.port} {text}"
@@ -197,26 +219,26 @@ async def test_a_proxy_that_does_not_let_through_is_named(
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-async def test_a_proxy_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch, scheme: str) -> None:
+async def test_a_proxy_that_cannot_be_reached_is_named(monkeypatch: pytest.MonkeyPatch, scheme: str) -> None:
     port = free_port()
     monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{port}")
-    _, error = await stream(far_away(scheme))
+    _, error = await stream(distant_service(scheme))
     assert isinstance(error, ConnectionLostError)
     assert str(error) == f"cannot reach 127.0.0.1:{port} (the proxy to asr.example): Connection refused"
     assert error.retryable
 
 
-async def test_a_proxy_that_nobody_knows_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_proxy_with_an_unknown_host_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("https_proxy", "http://no-such-proxy.invalid:3128")
-    _, error = await stream(far_away("wss"))
+    _, error = await stream(distant_service("wss"))
     assert isinstance(error, ConnectionLostError)
     assert "cannot find the host no-such-proxy.invalid:3128 (the proxy to asr.example):" in str(error)
 
 
-async def test_a_proxy_that_cannot_prove_who_it_is_gets_no_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_untrusted_proxy_receives_no_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     async with ConnectProxy({}).serving(ssl=server_ssl_context(trustme.CA())) as proxy:
         monkeypatch.setenv("https_proxy", f"https://me:secret@127.0.0.1:{proxy.port}")
-        _, error = await stream(far_away("wss"))
+        _, error = await stream(distant_service("wss"))
     assert isinstance(error, ConnectionLostError)
     assert str(error).startswith(
         f"the certificate of 127.0.0.1:{proxy.port} (the proxy to asr.example) is not trusted: "
@@ -224,13 +246,13 @@ async def test_a_proxy_that_cannot_prove_who_it_is_gets_no_credentials(monkeypat
     assert proxy.requests == []
 
 
-async def test_a_proxy_changes_nothing_about_who_has_to_be_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_server_behind_a_proxy_must_be_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
     async with (
         scripted_server(recognise, ssl=server_ssl_context(trustme.CA(), "asr.example")) as service,
         ConnectProxy({HOSTS["wss"]: await port_of(service)}).serving() as proxy,
     ):
         monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{proxy.port}")
-        _, error = await stream(far_away("wss"))
+        _, error = await stream(distant_service("wss"))
     assert isinstance(error, ConnectionLostError)
     assert str(error) == (
         "the certificate of asr.example is not trusted: unable to get local issuer certificate; name the file of its "
@@ -240,15 +262,15 @@ async def test_a_proxy_changes_nothing_about_who_has_to_be_trusted(monkeypatch: 
 
 def test_a_proxy_that_never_answers_ends_at_the_connect_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario() -> tuple[float, Any]:
-        async def be_mute(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        async def never_answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await reader.read()
             writer.close()
 
-        async with await asyncio.start_server(be_mute, "127.0.0.1", 0) as server:
+        async with await asyncio.start_server(never_answer, "127.0.0.1", 0) as server:
             monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
-            _, error = await stream(far_away("wss"), timeouts=Timeouts(connect=3))
+            _, error = await stream(distant_service("wss"), timeouts=Timeouts(connect=3))
             elapsed_s = asyncio.get_running_loop().time()
-            await asyncio.sleep(1)  # the other side takes note of the end
+            await asyncio.sleep(1)  # the server notices the end
         return elapsed_s, error
 
     elapsed_s, error = run_virtual(scenario)
@@ -257,10 +279,14 @@ def test_a_proxy_that_never_answers_ends_at_the_connect_deadline(monkeypatch: py
     assert elapsed_s == pytest.approx(3, abs=0.2)
 
 
+@pytest.mark.parametrize("variable", ["https_proxy", "ALL_PROXY"])
 @pytest.mark.parametrize("scheme", ["socks5", "socks5h", "socks4"])
-async def test_a_socks_proxy_says_which_package_it_needs(monkeypatch: pytest.MonkeyPatch, scheme: str) -> None:
-    monkeypatch.setenv("https_proxy", f"{scheme}://me:{PASSWORD.replace('@', '%40')}@127.0.0.1:1080")
-    _, error = await stream(far_away("wss"))
+async def test_a_socks_proxy_says_which_package_it_needs(
+    monkeypatch: pytest.MonkeyPatch, scheme: str, variable: str
+) -> None:
+    monkeypatch.setitem(sys.modules, "python_socks", None)  # as if it were not installed
+    monkeypatch.setenv(variable, f"{scheme}://me:{PASSWORD.replace('@', '%40')}@127.0.0.1:1080")
+    _, error = await stream(distant_service("wss"))
     assert isinstance(error, ConfigurationError)
     assert str(error) == (
         "the proxy 127.0.0.1:1080 speaks SOCKS, which needs python-socks: pip install python-socks[asyncio]"
@@ -284,12 +310,149 @@ FOLLOWED = "nothing may follow the port (in a password, write / as %2F, ? as %3F
         ("http://[::1:3128", MALFORMED),
     ],
 )
-async def test_a_proxy_that_cannot_be_one_is_told_without_its_secrets(
+async def test_a_malformed_proxy_url_is_refused_and_not_shown(
     monkeypatch: pytest.MonkeyPatch, url: str, why: str
 ) -> None:
     monkeypatch.setenv("https_proxy", url)
-    _, error = await stream(far_away("wss"))
+    _, error = await stream(distant_service("wss"))
     assert isinstance(error, ConfigurationError)
     assert str(error) == (
         f"the proxy in the environment (https_proxy) must be http://host:port or http://user:password@host:port: {why}"
     )
+
+
+# --- the environment -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("scheme", "variables", "expected"),
+    [
+        ("wss", {}, None),
+        ("wss", {"wss_proxy": "http://a:1", "https_proxy": "http://b:2", "all_proxy": "http://c:3"}, "a:1"),
+        ("wss", {"https_proxy": "http://b:2", "all_proxy": "http://c:3"}, "b:2"),
+        ("wss", {"all_proxy": "http://c:3", "http_proxy": "http://d:4"}, "c:3"),
+        ("wss", {"http_proxy": "http://d:4"}, None),
+        ("ws", {"https_proxy": "http://b:2", "http_proxy": "http://d:4", "all_proxy": "http://c:3"}, "b:2"),
+        ("ws", {"http_proxy": "http://d:4", "all_proxy": "http://c:3"}, "d:4"),
+        ("ws", {"all_proxy": "http://c:3"}, "c:3"),
+        ("https", {"https_proxy": "http://b:2", "all_proxy": "http://c:3"}, "b:2"),
+        ("https", {"http_proxy": "http://d:4", "all_proxy": "http://c:3"}, "c:3"),
+        ("https", {"wss_proxy": "http://a:1"}, None),
+        ("http", {"https_proxy": "http://b:2", "all_proxy": "http://c:3"}, "c:3"),
+        ("http", {"http_proxy": "http://d:4", "all_proxy": "http://c:3"}, "d:4"),
+        ("https", {"ALL_PROXY": "http://c:3"}, "c:3"),
+        ("https", {"ALL_PROXY": "http://c:3", "all_proxy": "http://e:5"}, "e:5"),
+        ("https", {"HTTPS_PROXY": "http://b:2", "https_proxy": ""}, None),
+        ("https", {"ALL_PROXY": ""}, None),
+        ("https", {"all_proxy": "http://c:3", "no_proxy": "asr.example"}, None),
+        ("https", {"all_proxy": "http://c:3", "no_proxy": ".example"}, None),
+        ("https", {"all_proxy": "http://c:3", "NO_PROXY": "*"}, None),
+        ("https", {"all_proxy": "http://c:3", "no_proxy": "r.example,other.example"}, "c:3"),
+        ("wss", {"socks_proxy": "http://f:6", "https_proxy": "http://b:2"}, "f:6"),
+        ("wss", {"all_proxy": "socks5://c"}, "c:1080"),
+        ("wss", {"all_proxy": "https://c"}, "c:443"),
+        ("wss", {"all_proxy": "http://C"}, "c:80"),
+        ("wss", {"all_proxy": "http://[::1]:3128"}, "[::1]:3128"),
+    ],
+)
+def test_the_variables_of_the_scheme_count_before_all_proxy(
+    monkeypatch: pytest.MonkeyPatch, scheme: str, variables: dict[str, str], expected: str | None
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    proxy = environment_proxy(scheme, "asr.example", 443)
+    assert (None if proxy is None else proxy.address) == expected
+
+
+def test_a_socks_proxy_of_the_systems_settings_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They return it with the scheme of HTTP (urllib.request.getproxies, macOS)."""
+    monkeypatch.setenv("socks_proxy", "http://127.0.0.1:1080")
+    proxy = environment_proxy("wss", "asr.example", 443)
+    assert proxy is not None
+    assert proxy.is_socks
+    assert repr(proxy) == "<Proxy socks5h://127.0.0.1:1080>"
+
+
+# --- SOCKS -----------------------------------------------------------------------------------------------------------
+
+
+class SocksProxy:
+    """A SOCKS5 proxy (RFC 1928) without authentication, whose table maps host names to ports of this machine."""
+
+    def __init__(self, ports: dict[str, int], *, reply: int = 0) -> None:
+        self._ports = ports
+        self._reply = reply
+        self._handlers: set[asyncio.Task[Any]] = set()
+        self.hosts: list[str] = []
+        self.port = 0
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator[SocksProxy]:
+        async with await asyncio.start_server(self._accept, "127.0.0.1", 0) as server:
+            self.port = server.sockets[0].getsockname()[1]
+            yield self
+        await asyncio.gather(*self._handlers)
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        handler = asyncio.current_task()
+        assert handler is not None
+        self._handlers.add(handler)
+        with suppress(ConnectionError):
+            await reader.readexactly((await reader.readexactly(2))[1])
+            writer.write(b"\x05\x00")
+            assert (await reader.readexactly(4))[3] == 3, "a host name"
+            host = (await reader.readexactly((await reader.readexactly(1))[0])).decode()
+            self.hosts.append(f"{host}:{int.from_bytes(await reader.readexactly(2), 'big')}")
+            writer.write(bytes([5, self._reply, 0, 1, 127, 0, 0, 1, 0, 0]))
+            if self._reply == 0:
+                await self._tunnel(reader, writer, self._ports[host])
+        writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+
+    async def _tunnel(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, port: int) -> None:
+        server_reader, server_writer = await asyncio.open_connection("127.0.0.1", port)
+        down_task = asyncio.create_task(copy_bytes(server_reader, writer))
+        await copy_bytes(reader, server_writer)
+        await down_task
+        with suppress(ConnectionError):
+            await server_writer.wait_closed()
+
+
+async def copy_bytes(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with suppress(ConnectionError):
+        while data := await reader.read(65_536):
+            writer.write(data)
+    writer.close()
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+async def test_a_session_goes_through_a_socks_proxy(
+    trusted: trustme.CA, monkeypatch: pytest.MonkeyPatch, scheme: str
+) -> None:
+    pytest.importorskip("python_socks")
+    async with (
+        scripted_server(recognise, **tls_of(scheme, trusted)) as service,
+        SocksProxy({"asr.example": await port_of(service)}).serving() as proxy,
+    ):
+        monkeypatch.setenv("ALL_PROXY", f"socks5h://127.0.0.1:{proxy.port}")
+        assert await stream(distant_service(scheme)) == (["64000 bytes"], None)
+    assert proxy.hosts == [HOSTS[scheme]]
+
+
+async def test_a_socks_proxy_that_refuses_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("python_socks")
+    async with SocksProxy({}, reply=5).serving() as proxy:
+        monkeypatch.setenv("ALL_PROXY", f"socks5h://127.0.0.1:{proxy.port}")
+        _, error = await stream(distant_service("wss"))
+    assert isinstance(error, ConnectionLostError)
+    assert str(error).startswith(f"the proxy 127.0.0.1:{proxy.port} refused to connect to asr.example: ")
+
+
+async def test_a_socks_proxy_that_cannot_be_reached_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("python_socks")
+    port = free_port()
+    monkeypatch.setenv("ALL_PROXY", f"socks5h://127.0.0.1:{port}")
+    _, error = await stream(distant_service("wss"))
+    assert isinstance(error, ConnectionLostError)
+    assert str(error) == f"cannot reach 127.0.0.1:{port} (the proxy to asr.example): Connection refused"
