@@ -185,7 +185,7 @@ _COLUMNS: dict[str, Callable[[ModelInfo], str]] = {
     "Formats": lambda row: _abbreviate(row.formats, 2),
     "Hot words": lambda row: " ".join(row.hot_words),
     "Split by": lambda row: ", ".join(row.segmentation),
-    "Also": _features,
+    "Features": _features,
     "Limits": _limits,
 }
 """Heading → the cell of a model. With the number of the source, the longest words fit into 100 columns."""

@@ -165,9 +165,9 @@ def outputs_for(sources: Sequence[Path], output: str | None, format_name: str) -
         return _file_outputs(sources, Path(output), EXTENSIONS[format_name])
     if len(sources) > 1 and format_name in _ONE_SOURCE_FORMATS:
         raise click.UsageError(
-            f"a file in {format_name} holds one transcript: for several files, use a directory, as --output subtitles/"
+            f"a file in {format_name} holds one transcript; for several files name a directory: --output subtitles/"
         )
-    shared = StandardOutput() if output is None else FileOutput(_checked(Path(output), sources))
+    shared = StandardOutput() if output is None else FileOutput(_check_path(Path(output), sources))
     return [shared] if len(sources) == 1 else _parts(shared, len(sources))
 
 
@@ -194,10 +194,10 @@ def _file_outputs(sources: Sequence[Path], directory: Path, extension: str) -> l
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise click.UsageError(f"--output {directory}: {error.strerror}") from None
-    return [FileOutput(_checked(directory / name, sources)) for name in names]
+    return [FileOutput(_check_path(directory / name, sources)) for name in names]
 
 
-def _checked(path: Path, sources: Sequence[Path]) -> Path:
+def _check_path(path: Path, sources: Sequence[Path]) -> Path:
     """Return the path of an output file; raise now what would otherwise fail after connecting, at the first result."""
     if not path.parent.is_dir():
         raise click.UsageError(f"--output {path}: the directory {path.parent} does not exist")

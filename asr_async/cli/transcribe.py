@@ -112,7 +112,7 @@ class _Recording:
     "assignments",
     metavar="KEY=VALUE",
     multiple=True,
-    help="An option of the model, as sample_rate=8000 or language_hints=zh,en; may be repeated.",
+    help="An option of the model, such as sample_rate=8000 or language_hints=zh,en; may be repeated.",
 )
 @click.option(
     "--format",
@@ -292,7 +292,7 @@ async def _transcribe_one(client: Client, job: _Job, recording: _Recording) -> E
             with _display(job, recording, session) as display:
                 display.show(writer.header(), "")
                 async for result in session.stream(recording.source, pace=job.pace):
-                    display.show(*_rendered(result, writer))
+                    display.show(*_render(result, writer))
                     words += _count_words(result)
             seconds = time.monotonic() - started_at
     if job.format_name == "text":
@@ -308,7 +308,7 @@ def _display(job: _Job, recording: _Recording, session: Session) -> Display:
     return display_for(recording.output, progress, lines=job.format_name == "text")
 
 
-def _rendered(result: Result, writer: Writer) -> tuple[str, str]:
+def _render(result: Result, writer: Writer) -> tuple[str, str]:
     """Return the text that a result adds to the transcript, and the interim to show below it."""
     if result.is_final:
         return writer.final(result), ""

@@ -111,7 +111,9 @@ class AudioFile:
         elif width != 2:
             problem = f"has {8 * width}-bit samples, but only 16-bit samples are supported"
         elif self._expected is not None and rate != self._expected.sample_rate:
-            problem = f"has {rate} Hz, but the options declare sample_rate={self._expected.sample_rate}"
+            problem = (
+                f"has a sample rate of {rate} Hz, but the options declare sample_rate={self._expected.sample_rate}"
+            )
         if problem is not None:
             raise ConfigurationError(f"{self.path} {problem}: {self._advice()}")
         skip = file.tell()

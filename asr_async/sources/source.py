@@ -124,10 +124,8 @@ class FrameReader:
                     frames += self._push(next(self._iterator))
         except self._end:
             pass
-        except (
-            StopIteration,
-            StopAsyncIteration,
-        ) as error:  # as Python does: else it ends a loop over results
+        except (StopIteration, StopAsyncIteration) as error:
+            # Raised unchanged, it would end the caller's loop over results. Python converts it in a generator, too.
             self._error = RuntimeError(f"the source raised {type(error).__name__}")
         except Exception as error:  # noqa: BLE001 - an exception of the caller's own code, raised to the caller later
             self._error = error
@@ -138,6 +136,7 @@ class FrameReader:
         return frames + self._flush()
 
     def _push(self, chunk: AudioChunk) -> list[AudioBytes]:
+        """Return the frames that a chunk completes; an empty frame marks the end of an utterance."""
         if isinstance(chunk, UtteranceEnd):
             return [*self._flush(), b""]
         return self._framer.push(chunk)

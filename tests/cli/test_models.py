@@ -53,7 +53,7 @@ def test_in_a_pipe_each_model_is_one_line_without_control_codes() -> None:
         "Formats": "pcm wav +5",
         "Hot words": "vocabulary_id",
         "Split by": "one sentence",
-        "Also": "into en ja ko zh",
+        "Features": "into en ja ko zh",
         "Limits": "60 s, 10/s, ¥0.54/h",
     }.items():
         assert gummy[heading.index(name) :].startswith(f"{cell} "), name

@@ -239,11 +239,11 @@ USAGE_ERRORS = {
     "times": (["--times", "--format", "srt"], "--times and --no-times are for text; srt always has times"),
     "two files in srt": (
         ["other.wav", "--format", "srt"],
-        "a file in srt holds one transcript: for several files, use a directory, as --output subtitles/",
+        "a file in srt holds one transcript; for several files name a directory: --output subtitles/",
     ),
     "two files in one vtt": (
         ["other.wav", "--format", "vtt", "--output", "out.vtt"],
-        "a file in vtt holds one transcript: for several files, use a directory, as --output subtitles/",
+        "a file in vtt holds one transcript; for several files name a directory: --output subtitles/",
     ),
     "no such directory": (
         ["--output", "nowhere/out.txt"],
@@ -353,7 +353,10 @@ BAD_FILES: dict[str, tuple[Callable[[Path], object], str]] = {
     "empty": (Path.touch, "is empty"),
     "not audio": (lambda path: path.write_text("hello", encoding="utf-8"), "is not a WAV file: convert it with"),
     "no samples": (lambda path: write_wav(path, 0), "has no samples"),
-    "rate": (lambda path: write_wav(path, rate=8_000), "has 8000 Hz, but the options declare sample_rate=16000"),
+    "rate": (
+        lambda path: write_wav(path, rate=8_000),
+        "has a sample rate of 8000 Hz, but the options declare sample_rate=16000",
+    ),
     "stereo": (lambda path: write_wav(path, channels=2), "has 2 channels, but only mono is supported"),
     "24 bit": (lambda path: write_wav(path, width=3), "has 24-bit samples, but only 16-bit samples are supported"),
     "float": (_float_wav, "has floating-point samples, but only 16-bit samples are supported"),

@@ -107,7 +107,11 @@ async def test_a_file_of_another_format_is_refused_with_advice(tmp_path: Path) -
         ("empty.wav", b"", "is empty"),
         ("song.wav", b"ID3" + b"\0" * 100, f"is not a WAV file: {fix}"),
         ("cut.wav", b"RIFF", f"is not a WAV file: {fix}"),
-        ("rate.wav", {"rate": 44_100}, f"has 44100 Hz, but the options declare sample_rate=16000: {fix}"),
+        (
+            "rate.wav",
+            {"rate": 44_100},
+            f"has a sample rate of 44100 Hz, but the options declare sample_rate=16000: {fix}",
+        ),
         ("stereo.wav", {"channels": 2}, f"has 2 channels, but only mono is supported: {fix}"),
         ("deep.wav", {"width": 3}, deep),
         ("float.wav", riff(3, 32, TONE), f"has floating-point samples, but only 16-bit samples are supported: {fix}"),
