@@ -41,7 +41,7 @@ FRAME = bytes(3_200)
 
 
 class Peer:
-    """A client of one protocol, which converts received messages to texts that no vendor's words occur in."""
+    """A client of one protocol, which converts received messages to texts without vendor words."""
 
     path: str
     headers: ClassVar[dict[str, str]]
@@ -106,16 +106,16 @@ class TaskPeer(Peer):
     internal_code = "InternalError"
     capacity_code = "Throttling.Concurrency"
 
-    async def act(self, action: str, payload: dict[str, Any]) -> None:
+    async def send_action(self, action: str, payload: dict[str, Any]) -> None:
         await self.send({"header": {"action": action, "task_id": "t", "streaming": "duplex"}, "payload": payload})
 
     async def send_start(self) -> None:
         task = {"task_group": "audio", "task": "asr", "function": "recognition"}
         parameters = {"format": "pcm", "sample_rate": 16_000}
-        await self.act("run-task", {"model": "fun-asr-realtime", "parameters": parameters, "input": {}, **task})
+        await self.send_action("run-task", {"model": "fun-asr-realtime", "parameters": parameters, "input": {}, **task})
 
     async def finish(self) -> None:
-        await self.act("finish-task", {"input": {}})
+        await self.send_action("finish-task", {"input": {}})
 
     def read(self, message: dict[str, Any]) -> str | None:
         header = message["header"]
@@ -315,9 +315,9 @@ def test_a_delay_applies_to_the_handshake_and_every_message_but_not_to_the_rate(
     async def scenario() -> None:
         async with serving(Delay(by_ms=2_000), protocol=protocol) as peer:
             assert 2 <= now() < 2.1
-            asked_at = now()
+            started_at = now()
             await peer.start()
-            assert 2 <= now() - asked_at < 2.1
+            assert 2 <= now() - started_at < 2.1
             sent_at, arrived = now(), []
             for _ in range(12):
                 await peer.audio()
@@ -396,7 +396,7 @@ def test_the_emulator_shuts_down_at_once_despite_half_open_connections() -> None
         faults = [HalfOpen(connection=1, at="start"), HalfOpen(connection=2, at="handshake")]
         async with serve(engine=WORDS, faults=faults) as emulator, connect_client(emulator) as peer:
             await peer.send_start()
-            stuck = asyncio.create_task(_fail_to_dial(emulator))
+            stuck = asyncio.create_task(_fail_to_connect(emulator))
             await asyncio.sleep(1)
             began_at = now()
         await stuck
@@ -405,7 +405,7 @@ def test_the_emulator_shuts_down_at_once_despite_half_open_connections() -> None
     run_virtual(scenario)
 
 
-async def _fail_to_dial(emulator: Emulator) -> None:
+async def _fail_to_connect(emulator: Emulator) -> None:
     with pytest.raises((OSError, websockets.InvalidMessage)):
         async with connect_client(emulator):
             pass
@@ -414,10 +414,10 @@ async def _fail_to_dial(emulator: Emulator) -> None:
 @PROTOCOLS
 def test_a_close_has_its_code_and_reason_and_no_message_before_it(protocol: type[Peer]) -> None:
     async def scenario() -> None:
-        async with serving(Close(code=4_321, reason="Bedarf", after_frames=4), protocol=protocol) as peer:
+        async with serving(Close(code=4_321, reason="maintenance", after_frames=4), protocol=protocol) as peer:
             await peer.start()
             await peer.audio(4)
-            assert await peer.rest() == ["final one", "closed 4321 Bedarf"]
+            assert await peer.rest() == ["final one", "closed 4321 maintenance"]
 
     run_virtual(scenario)
 

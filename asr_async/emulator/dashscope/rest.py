@@ -135,7 +135,7 @@ class _RestApi:
     async def compile_phrases(self, request: web.Request) -> dict[str, Any]:
         body = _decode(await request.read(), CompilePhrases)
         if body.training_type != PHRASE_TRAINING:
-            raise HotWordTableError("InvalidParameter", f"training_type: the emulator knows {PHRASE_TRAINING} only")
+            raise HotWordTableError("InvalidParameter", f"training_type: the emulator supports {PHRASE_TRAINING} only")
         phrase_id = body.finetuned_output or None
         return _answer(self._tables.compile_phrases(phrase_id, body.model, body.hyper_parameters.phrase_list))
 

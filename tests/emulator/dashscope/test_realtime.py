@@ -343,17 +343,17 @@ async def test_unsupported_settings_are_refused_before_they_are_confirmed() -> N
 
 
 @pytest.mark.parametrize(
-    ("act", "kind", "code"), [("open", "capacity", "Throttling.Concurrency"), ("finish", "broken", "InternalError")]
+    ("step", "kind", "code"), [("open", "capacity", "Throttling.Concurrency"), ("finish", "broken", "InternalError")]
 )
-async def test_an_engine_failure_is_a_server_error_and_ends_the_connection(act: str, kind: Any, code: str) -> None:
-    engine = ProbeEngine(refuse_at=act, kind=kind)
+async def test_an_engine_failure_is_a_server_error_and_ends_the_connection(step: str, kind: Any, code: str) -> None:
+    engine = ProbeEngine(refuse_at=step, kind=kind)
     async with session(engine) as client:
         await client.append()
         await client.send("session.finish")
         error = (await client.receive())["error"]
-        assert (error["type"], error["code"], error["message"]) == ("server_error", code, f"cannot {act}")
+        assert (error["type"], error["code"], error["message"]) == ("server_error", code, f"cannot {step}")
         assert await client.closed() == (1011, "Internal server error")
-    assert engine.released.is_set() == (act == "finish")
+    assert engine.released.is_set() == (step == "finish")
 
 
 async def test_the_recognition_is_closed_when_the_client_leaves() -> None:

@@ -21,7 +21,9 @@ V1 = "paraformer-realtime-v1"
 V2 = "paraformer-realtime-v2"
 
 
-async def ask(emulator: Emulator, method: str, path: str, body: Any = None, headers: Any = None) -> tuple[int, Any]:
+async def send_request(
+    emulator: Emulator, method: str, path: str, body: Any = None, headers: Any = None
+) -> tuple[int, Any]:
     async with (
         aiohttp.ClientSession() as session,
         session.request(
@@ -61,7 +63,7 @@ def compilation(**members: Any) -> dict[str, Any]:
 )
 async def test_a_client_without_a_key_is_rejected(method: str, path: str, headers: dict[str, str], text: str) -> None:
     async with serve(FILMS, api_keys={"key"}) as emulator:
-        status, body = await ask(emulator, method, path, headers=headers)
+        status, body = await send_request(emulator, method, path, headers=headers)
     assert (status, body["code"], body["message"]) == (401, "InvalidApiKey", text)
     assert body["request_id"]
 
@@ -84,7 +86,7 @@ async def test_a_client_without_a_key_is_rejected(method: str, path: str, header
 )
 async def test_an_invalid_vocabulary_request_is_refused_with_the_reason(body: Any, code: str, text: str) -> None:
     async with serve(FILMS) as emulator:
-        status, refusal = await ask(emulator, "POST", CUSTOMIZATION, body)
+        status, refusal = await send_request(emulator, "POST", CUSTOMIZATION, body)
     assert (status, refusal["code"]) == (400 if code == "InvalidParameter" else 404, code)
     assert text in refusal["message"]
 
@@ -94,7 +96,11 @@ async def test_an_invalid_vocabulary_request_is_refused_with_the_reason(body: An
     [
         (compilation(model="other"), "ModelNotFound", "Model not found: other"),
         (compilation(model=V2), "InvalidParameter", f"{V2} has no phrase_id"),
-        (compilation(training_type="sft"), "InvalidParameter", "training_type: the emulator knows compile_asr_phrase"),
+        (
+            compilation(training_type="sft"),
+            "InvalidParameter",
+            "training_type: the emulator supports compile_asr_phrase",
+        ),
         (compilation(hyper_parameters={"phrase_list": {}}), "InvalidParameter", "0 words"),
         (compilation(hyper_parameters={"phrase_list": {"a": 90}}), "InvalidParameter", "phrase 'a': weight 90"),
         (compilation(finetuned_output="gone"), "NotFound", "finetuned_output gone not found"),
@@ -102,7 +108,7 @@ async def test_an_invalid_vocabulary_request_is_refused_with_the_reason(body: An
 )
 async def test_an_invalid_phrase_request_is_refused_with_the_reason(body: Any, code: str, text: str) -> None:
     async with serve(FILMS) as emulator:
-        _, refusal = await ask(emulator, "POST", "/fine-tunes", body)
+        _, refusal = await send_request(emulator, "POST", "/fine-tunes", body)
     assert refusal["code"] == code
     assert text in refusal["message"]
 
@@ -110,17 +116,17 @@ async def test_an_invalid_phrase_request_is_refused_with_the_reason(body: Any, c
 @pytest.mark.parametrize("number", ["0", "1801", "x", "-1", "9" * 5_000])
 async def test_a_temporary_key_is_not_issued_for_a_lifetime_out_of_range(number: str) -> None:
     async with serve(FILMS) as emulator:
-        status, refusal = await ask(emulator, "POST", f"/tokens?expire_in_seconds={number}")
+        status, refusal = await send_request(emulator, "POST", f"/tokens?expire_in_seconds={number}")
     assert (status, refusal["code"]) == (400, "InvalidParameter")
     assert refusal["message"] == f"expire_in_seconds {number}: must be between 1 and 1800"
 
 
 async def test_the_number_of_tables_of_an_account_is_bounded() -> None:
     async with serve(FILMS) as emulator:
-        answers = [await ask(emulator, "POST", CUSTOMIZATION, creation()) for _ in range(11)]
+        answers = [await send_request(emulator, "POST", CUSTOMIZATION, creation()) for _ in range(11)]
         assert [status for status, _ in answers] == [200] * 10 + [400]
         assert answers[-1][1]["message"] == "there are 10 vocabularies already"
-        answers = [await ask(emulator, "POST", "/fine-tunes", compilation()) for _ in range(101)]
+        answers = [await send_request(emulator, "POST", "/fine-tunes", compilation()) for _ in range(101)]
         assert [status for status, _ in answers] == [200] * 100 + [400]
         assert answers[-1][1]["message"] == "there are 100 phrase lists already"
 
@@ -130,38 +136,38 @@ async def test_the_number_of_tables_of_an_account_is_bounded() -> None:
 
 async def test_responses_have_the_documented_members() -> None:
     async with serve(FILMS) as emulator:
-        _, made = await ask(emulator, "POST", CUSTOMIZATION, creation())
-        assert set(made) == {"output", "usage", "request_id"}
-        assert made["usage"] == {"count": 1}
-        vocabulary_id = made["output"]["vocabulary_id"]
-        _, listed = await ask(emulator, "POST", CUSTOMIZATION, customization("list_vocabulary"))
+        _, created = await send_request(emulator, "POST", CUSTOMIZATION, creation())
+        assert set(created) == {"output", "usage", "request_id"}
+        assert created["usage"] == {"count": 1}
+        vocabulary_id = created["output"]["vocabulary_id"]
+        _, listed = await send_request(emulator, "POST", CUSTOMIZATION, customization("list_vocabulary"))
         (table,) = listed["output"]["vocabulary_list"]
         assert set(table) == {"vocabulary_id", "gmt_create", "gmt_modified", "status"}
         query = customization("query_vocabulary", vocabulary_id=vocabulary_id)
-        _, queried = await ask(emulator, "POST", CUSTOMIZATION, query)
+        _, queried = await send_request(emulator, "POST", CUSTOMIZATION, query)
         assert set(queried["output"]) == {"gmt_create", "gmt_modified", "status", "target_model", "vocabulary"}
         deletion = customization("delete_vocabulary", vocabulary_id=vocabulary_id)
-        _, deleted = await ask(emulator, "POST", CUSTOMIZATION, deletion)
+        _, deleted = await send_request(emulator, "POST", CUSTOMIZATION, deletion)
         assert deleted["output"] == {}
-        _, compiled = await ask(emulator, "POST", "/fine-tunes", compilation())
+        _, compiled = await send_request(emulator, "POST", "/fine-tunes", compilation())
         assert set(compiled["output"]) == {"finetuned_output", "job_id", "status", "training_type", "create_time"}
         phrase_id = compiled["output"]["finetuned_output"]
-        _, queried = await ask(emulator, "GET", f"/fine-tunes/outputs/{phrase_id}")
+        _, queried = await send_request(emulator, "GET", f"/fine-tunes/outputs/{phrase_id}")
         assert set(queried["output"]) == {"create_time", "finetuned_output", "job_id", "model", "output_type"}
-        _, deleted = await ask(emulator, "DELETE", f"/fine-tunes/outputs/{phrase_id}")
+        _, deleted = await send_request(emulator, "DELETE", f"/fine-tunes/outputs/{phrase_id}")
         assert deleted["output"] == {"finetuned_output": phrase_id}
-        _, token = await ask(emulator, "POST", "/tokens?expire_in_seconds=5")
+        _, token = await send_request(emulator, "POST", "/tokens?expire_in_seconds=5")
         assert set(token) == {"token", "expires_at"}
 
 
 async def test_a_listing_is_divided_into_pages() -> None:
     async with serve(FILMS) as emulator:
         for prefix in "abc":
-            await ask(emulator, "POST", CUSTOMIZATION, creation(prefix=prefix))
+            await send_request(emulator, "POST", CUSTOMIZATION, creation(prefix=prefix))
         pages = []
         for page in range(3):
             listing = customization("list_vocabulary", page_index=page, page_size=2)
-            _, listed = await ask(emulator, "POST", CUSTOMIZATION, listing)
+            _, listed = await send_request(emulator, "POST", CUSTOMIZATION, listing)
             pages.append([table["vocabulary_id"][6] for table in listed["output"]["vocabulary_list"]])
     assert pages == [["a", "b"], ["c"], []]
 
@@ -189,16 +195,16 @@ async def test_a_vocabulary_applies_in_the_languages_of_the_task(
 ) -> None:
     async with serve(FILMS) as emulator:
         service = DashScope("key", endpoint=emulator.dashscope_url)
-        made = await service.vocabularies.create([word], name="films", model=V2)
-        assert await recognise(emulator, Paraformer(vocabulary_id=made, language_hints=hints)) == [text]
+        hot_word_id = await service.vocabularies.create([word], name="films", model=V2)
+        assert await recognise(emulator, Paraformer(vocabulary_id=hot_word_id, language_hints=hints)) == [text]
 
 
 @pytest.mark.parametrize(("weight", "text"), [(4, "Seediq Bale."), (-6, "seat a bail.")])
 async def test_a_phrase_list_applies_if_its_weight_is_positive(weight: int, text: str) -> None:
     async with serve(FILMS) as emulator:
         service = DashScope("key", endpoint=emulator.dashscope_url)
-        made = await service.vocabularies.create([HotWord("Seediq Bale", weight=weight)], name="films", model=V1)
-        assert await recognise(emulator, Paraformer(model=V1, phrase_id=made)) == [text]
+        hot_word_id = await service.vocabularies.create([HotWord("Seediq Bale", weight=weight)], name="films", model=V1)
+        assert await recognise(emulator, Paraformer(model=V1, phrase_id=hot_word_id)) == [text]
 
 
 @pytest.mark.parametrize(
@@ -221,9 +227,9 @@ async def test_a_task_with_an_unknown_vocabulary_fails_with_the_documented_code(
 async def test_a_vocabulary_applies_to_its_own_model_only() -> None:
     async with serve(FILMS) as emulator:
         service = DashScope("key", endpoint=emulator.dashscope_url)
-        made = await service.vocabularies.create(["a"], name="films", model="fun-asr-realtime")
-        with pytest.raises(VendorError, match=f"{made} is for fun-asr-realtime, not for {V2}"):
-            await recognise(emulator, Paraformer(vocabulary_id=made))
+        hot_word_id = await service.vocabularies.create(["a"], name="films", model="fun-asr-realtime")
+        with pytest.raises(VendorError, match=f"{hot_word_id} is for fun-asr-realtime, not for {V2}"):
+            await recognise(emulator, Paraformer(vocabulary_id=hot_word_id))
 
 
 # --- keys -------------------------------------------------------------------------------------------------------------

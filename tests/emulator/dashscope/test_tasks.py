@@ -547,17 +547,17 @@ async def test_a_task_without_speech_fails(audio: list[bytes]) -> None:
     ("kind", "code"),
     [("unsupported", "InvalidParameter"), ("capacity", "Throttling.Concurrency"), ("broken", "InternalError")],
 )
-@pytest.mark.parametrize("act", ["open", "feed", "finish"])
-async def test_an_engine_that_refuses_fails_the_task_with_its_reason(kind: Any, code: str, act: str) -> None:
-    engine = ProbeEngine(refuse_at=act, kind=kind)
+@pytest.mark.parametrize("step", ["open", "feed", "finish"])
+async def test_an_engine_that_refuses_fails_the_task_with_its_reason(kind: Any, code: str, step: str) -> None:
+    engine = ProbeEngine(refuse_at=step, kind=kind)
     async with connected(engine) as client:
         await client.send(run_task())
-        if act != "open":
+        if step != "open":
             assert (await client.receive())["header"]["event"] == "task-started"
             await client.send(SECOND)
             await client.finish()
-        assert await client.failure() == (code, f"cannot {act}")
-        assert engine.released.is_set() == (act != "open")
+        assert await client.failure() == (code, f"cannot {step}")
+        assert engine.released.is_set() == (step != "open")
 
 
 async def test_an_engine_may_emit_while_no_audio_arrives() -> None:

@@ -263,16 +263,16 @@ class TestFailures:
             assert caught.value.kind == "broken"
             assert finals_in(await recognise(engine, [samples_of("train")]))
 
-    @pytest.mark.parametrize("act", ["open", "feed", "finish"])
-    async def test_a_cancelled_call_leaves_the_engine_usable(self, act: str) -> None:
+    @pytest.mark.parametrize("step", ["open", "feed", "finish"])
+    async def test_a_cancelled_call_leaves_the_engine_usable(self, step: str) -> None:
         async with PocketSphinx(workers=1, sessions_per_worker=1) as engine:
             await recognise(engine, [samples_of("train")[:32_000]])
-            if act == "open":
+            if step == "open":
                 await cancelled(engine.open(ENGLISH, drop))
             else:
                 async with opened(engine) as recognition:
                     await recognition.feed(samples_of("train")[:32_000])
-                    call = recognition.finish() if act == "finish" else recognition.feed(samples_of("meeting"))
+                    call = recognition.finish() if step == "finish" else recognition.feed(samples_of("meeting"))
                     await cancelled(call)
                     with pytest.raises(EngineRefusedError, match="over"):
                         await recognition.feed(bytes(PIECE_BYTES))

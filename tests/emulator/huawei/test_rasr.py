@@ -596,19 +596,19 @@ async def test_cancel_stops_an_engine_that_opens_or_finishes(hold: str) -> None:
 @pytest.mark.parametrize(
     ("kind", "code"), [("unsupported", "SIS.0031"), ("capacity", "SIS.0312"), ("broken", "SIS.0302")]
 )
-@pytest.mark.parametrize("act", ["open", "feed", "finish"])
+@pytest.mark.parametrize("step", ["open", "feed", "finish"])
 async def test_an_engine_that_refuses_fails_the_task_with_its_reason(
-    kind: Literal["unsupported", "capacity", "broken"], code: str, act: str
+    kind: Literal["unsupported", "capacity", "broken"], code: str, step: str
 ) -> None:
-    engine = ProbeEngine(refuse_at=act, kind=kind)
+    engine = ProbeEngine(refuse_at=step, kind=kind)
     async with connected(engine) as client:
         await client.send({"command": "START", "config": CONFIG})
-        if act != "open":
+        if step != "open":
             assert (await client.receive())["resp_type"] == "START"
             await client.send(SECOND)
             await client.end()
-        assert await client.error(running=act != "open") == (code, f"cannot {act}")
-        assert engine.released.is_set() == (act != "open")
+        assert await client.error(running=step != "open") == (code, f"cannot {step}")
+        assert engine.released.is_set() == (step != "open")
         engine.refuse_at = ""
         await client.start()
 

@@ -55,7 +55,7 @@ def token_request(user: str = "AK", password: str = "secret", scope: Any = ...) 
     return {"auth": {name: value for name, value in auth.items() if value is not None}}
 
 
-async def ask_iam(emulator: Emulator, request: Any) -> tuple[int, Any, Any]:
+async def request_token(emulator: Emulator, request: Any) -> tuple[int, Any, Any]:
     """Request a token from IAM; return status, headers and body."""
     body = request if isinstance(request, (str, bytes)) else json.dumps(request)
     async with aiohttp.ClientSession() as http, http.post(f"{emulator.url}/v3/auth/tokens", data=body) as response:
@@ -63,7 +63,7 @@ async def ask_iam(emulator: Emulator, request: Any) -> tuple[int, Any, Any]:
 
 
 async def token(emulator: Emulator, **request: Any) -> dict[str, str]:
-    status, headers, _ = await ask_iam(emulator, token_request(**request))
+    status, headers, _ = await request_token(emulator, token_request(**request))
     assert status == 201
     return {"X-Auth-Token": headers["X-Subject-Token"]}
 
@@ -88,7 +88,7 @@ async def test_a_token_for_a_project_is_accepted(api_keys: Any, scope: Any) -> N
 
 async def test_the_response_contains_the_expiry_of_the_token() -> None:
     async with serve(SILENT) as emulator:
-        status, headers, body = await ask_iam(emulator, token_request())
+        status, headers, body = await request_token(emulator, token_request())
     assert status == 201
     assert headers["X-Subject-Token"]
     assert headers["X-Request-Id"]
@@ -118,7 +118,7 @@ async def test_only_a_known_user_with_the_right_password_receives_a_token(
     api_keys: Any, user: str, password: str, status: int
 ) -> None:
     async with serve(SILENT, api_keys=api_keys) as emulator:
-        got, headers, body = await ask_iam(emulator, token_request(user, password))
+        got, headers, body = await request_token(emulator, token_request(user, password))
     assert got == status
     if status == 401:
         assert "X-Subject-Token" not in headers
@@ -143,7 +143,7 @@ async def test_only_a_known_user_with_the_right_password_receives_a_token(
 )
 async def test_a_malformed_request_for_a_token_is_a_bad_request(request_body: Any) -> None:
     async with serve(SILENT) as emulator:
-        status, _, body = await ask_iam(emulator, request_body)
+        status, _, body = await request_token(emulator, request_body)
     assert status == 400
     assert (body["error"]["code"], body["error"]["title"]) == (400, "Bad Request")
     assert body["error"]["message"].startswith("The request body is invalid: ")
@@ -158,10 +158,12 @@ async def test_a_token_without_a_project_is_issued_and_rejected_later(api_keys: 
 
 
 @pytest.mark.parametrize("api_keys", [{"AK"}, {"AK": "secret"}])
-@pytest.mark.parametrize("made_up", ["made up", "AK"])
-async def test_a_token_that_was_not_issued_is_rejected_if_keys_are_configured(api_keys: Any, made_up: str) -> None:
+@pytest.mark.parametrize("unknown_token", ["unknown", "AK"])
+async def test_a_token_that_was_not_issued_is_rejected_if_keys_are_configured(
+    api_keys: Any, unknown_token: str
+) -> None:
     async with serve(SILENT, api_keys=api_keys) as emulator:
-        status, code, message = await handshake(emulator, {"X-Auth-Token": made_up})
+        status, code, message = await handshake(emulator, {"X-Auth-Token": unknown_token})
     assert (status, code) == (401, "APIGW.0301")
     assert message == "Incorrect IAM authentication information: decrypt token fail"
 
@@ -197,7 +199,7 @@ class Rest:
         self._http = http
         self._url = f"{emulator.url}/v1/{project_id}/asr/vocabularies"
 
-    async def ask(self, method: str, vocabulary_id: str = "", body: Any = None) -> tuple[int, Any]:
+    async def send(self, method: str, vocabulary_id: str = "", body: Any = None) -> tuple[int, Any]:
         """Send a request; return status and body."""
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         url = f"{self._url}/{vocabulary_id}" if vocabulary_id else self._url
@@ -208,14 +210,14 @@ class Rest:
             return response.status, json.loads(text) if text else None
 
     async def create(self, **table: Any) -> str:
-        status, body = await self.ask("POST", body={**TABLE, **table})
+        status, body = await self.send("POST", body={**TABLE, **table})
         assert (status, set(body)) == (200, {"vocabulary_id"})
         return str(body["vocabulary_id"])
 
     async def refusal(self, method: str = "POST", vocabulary_id: str = "", **table: Any) -> tuple[str, str]:
         """Send a request that is refused; return code and text of the error."""
         given = {name: value for name, value in {**TABLE, **table}.items() if value is not ...}
-        status, body = await self.ask(method, vocabulary_id, given)
+        status, body = await self.send(method, vocabulary_id, given)
         assert (status, set(body)) == (400, {"error_code", "error_msg"})
         return body["error_code"], body["error_msg"]
 
@@ -228,7 +230,7 @@ async def tables() -> AsyncIterator[Rest]:
 
 async def test_a_table_from_its_creation_to_its_deletion() -> None:
     async with tables() as rest:
-        assert await rest.ask("GET") == (200, {"count": 0, "result": []})
+        assert await rest.send("GET") == (200, {"count": 0, "result": []})
         vocabulary_id = await rest.create(description="where")
         summary = {
             "vocabulary_id": vocabulary_id,
@@ -236,14 +238,14 @@ async def test_a_table_from_its_creation_to_its_deletion() -> None:
             "language": "chinese_mandarin",
             "description": "where",
         }
-        assert await rest.ask("GET") == (200, {"count": 1, "result": [summary]})
-        assert await rest.ask("GET", vocabulary_id) == (200, {**summary, "contents": TABLE["contents"]})
+        assert await rest.send("GET") == (200, {"count": 1, "result": [summary]})
+        assert await rest.send("GET", vocabulary_id) == (200, {**summary, "contents": TABLE["contents"]})
         other = {"name": "people", "language": "english", "contents": ["ANNA"]}
-        assert await rest.ask("PUT", vocabulary_id, other) == (200, {"vocabulary_id": vocabulary_id})
+        assert await rest.send("PUT", vocabulary_id, other) == (200, {"vocabulary_id": vocabulary_id})
         replaced = {"vocabulary_id": vocabulary_id, "description": "", **other}
-        assert await rest.ask("GET", vocabulary_id) == (200, replaced)
-        assert await rest.ask("DELETE", vocabulary_id) == (204, None)
-        assert await rest.ask("GET") == (200, {"count": 0, "result": []})
+        assert await rest.send("GET", vocabulary_id) == (200, replaced)
+        assert await rest.send("DELETE", vocabulary_id) == (204, None)
+        assert await rest.send("GET") == (200, {"count": 0, "result": []})
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
@@ -257,7 +259,7 @@ async def test_tables_belong_to_their_project() -> None:
     async with serve(SILENT) as emulator, aiohttp.ClientSession() as http:
         mine, yours = Rest(http, emulator, "p1"), Rest(http, emulator, "p2")
         vocabulary_id = await mine.create()
-        assert await yours.ask("GET") == (200, {"count": 0, "result": []})
+        assert await yours.send("GET") == (200, {"count": 0, "result": []})
         assert (await yours.refusal("GET", vocabulary_id))[0] == "SIS.0201"
         await yours.create()  # a name is unique in its own project only
 
@@ -303,7 +305,7 @@ async def test_a_table_is_checked(method: str, table: dict[str, Any], code: str,
 @pytest.mark.parametrize("body", [b"not json", b'{"name": "\xff"}', b"[]"])
 async def test_a_body_that_cannot_be_read_is_an_error(body: bytes) -> None:
     async with tables() as rest:
-        status, answer = await rest.ask("POST", body=body)
+        status, answer = await rest.send("POST", body=body)
         assert (status, answer["error_code"]) == (400, "SIS.0032")
 
 
@@ -322,14 +324,14 @@ async def test_a_name_is_unique_and_an_update_may_keep_it() -> None:
         taken = ("SIS.0204", "'name' is invalid: there is a vocabulary one already")
         assert await rest.refusal(name="one") == taken
         assert await rest.refusal("PUT", second, name="one") == taken
-        assert (await rest.ask("PUT", first, {**TABLE, "name": "one"}))[0] == 200
+        assert (await rest.send("PUT", first, {**TABLE, "name": "one"}))[0] == 200
 
 
 async def test_a_project_has_at_most_100_tables() -> None:
     async with tables() as rest:
         ids = [await rest.create(name=f"n{number}") for number in range(100)]
         assert await rest.refusal(name="more") == ("SIS.0208", "a project can have at most 100 vocabularies")
-        await rest.ask("DELETE", ids[0])
+        await rest.send("DELETE", ids[0])
         await rest.create(name="more")
 
 
@@ -340,8 +342,8 @@ async def test_the_number_of_stored_projects_is_bounded(monkeypatch: pytest.Monk
         vocabulary_id = await first.create()
         await first.create(name="another")
         assert (await second.refusal())[0] == "SIS.0206"
-        assert [table["name"] for table in (await first.ask("GET"))[1]["result"]] == ["places", "another"]
-        await first.ask("DELETE", vocabulary_id)
+        assert [table["name"] for table in (await first.send("GET"))[1]["result"]] == ["places", "another"]
+        await first.send("DELETE", vocabulary_id)
         assert (await second.refusal())[0] == "SIS.0206"
 
 
