@@ -262,7 +262,7 @@ def through_pickle(protocol: int) -> Callable[[object], object]:
 
 
 WAYS: dict[str, Callable[[Any], Any]] = {
-    **{f"pickle protocol {protocol}": through_pickle(protocol) for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1)},
+    **{f"pickle protocol {protocol}": through_pickle(protocol) for protocol in range(pickle.HIGHEST_PROTOCOL + 1)},
     "copy": copy.copy,
     "deepcopy": copy.deepcopy,
 }
