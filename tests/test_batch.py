@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from asr_async.emulator import EngineRefusedError, Scripted, serve
 from asr_async.emulator.engines.engine import Emit, Recognition, Request
 
 from .support.virtual_time import run_virtual
+from .support.waiting import wait_until
 
 pytestmark = pytest.mark.both_loops
 
@@ -292,7 +293,7 @@ async def test_leaving_the_block_stops_all_that_is_under_way(is_async: bool) -> 
         assert sources.is_closed or is_async  # what an async generator iterates is its own affair
         with pytest.raises(LocalProtocolError, match="the batch was closed before all of its results were read"):
             await anext(many)
-        await until(lambda: engine.at_once == 0)
+        await wait_until(lambda: engine.at_once == 0)
 
 
 async def test_an_abandoned_loop_ends_with_its_client() -> None:
@@ -301,7 +302,7 @@ async def test_an_abandoned_loop_ends_with_its_client() -> None:
         async for _ in client.transcribe_many(sources, Paraformer(), concurrency=3):
             break
         assert len(workers()) == 3
-        await until(lambda: sources.read == 7 and engine.at_once == 0)
+        await wait_until(lambda: sources.read == 7 and engine.at_once == 0)
         closings = [sources.is_closed]
     assert sources.read == 7
     assert [*closings, sources.is_closed] == [False, True]
@@ -373,12 +374,6 @@ def test_cancelled_at_any_time_no_task_and_no_session_is_left(how: str, at_s: fl
         assert complaints == []
 
     run_virtual(scenario)
-
-
-async def until(is_so: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
-        while not is_so():  # noqa: ASYNC110 - what the emulator sees has no event of its own
-            await asyncio.sleep(0.001)
 
 
 # --- what is refused -------------------------------------------------------------------------------------------------

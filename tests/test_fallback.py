@@ -40,26 +40,17 @@ from asr_async import (
     transcribe,
 )
 from asr_async import emulator as emulators
-from asr_async._session.policy import RetryBudget
 from asr_async.emulator import Scripted
 from asr_async.errors import ASRError
 from asr_async.vendors.service import Endpoint
 
-from .session.test_reconnect import assert_seamless
-from .support.numbered_audio import BYTES_PER_MS, NumberedSource, cut, finals_of, finals_of_seconds
+from .support.numbered_audio import BYTES_PER_MS, NumberedSource, assert_seamless, cut, finals_of, finals_of_seconds
 from .support.scripted_server import send_event, send_final, send_interim, start_task
 from .support.virtual_time import run_virtual
 
 pytestmark = pytest.mark.both_loops
-
 LOST = ConnectionLostError("gone", retryable=True)
 SECOND = bytes(32_000)
-
-
-def test_somebody_else_is_asked_at_once_whatever_the_error_but_not_for_ever() -> None:
-    recovery = RetryBudget(Retry(attempts=2))
-    waits = [recovery.delay_s(AuthenticationError("no"), 1.0, elsewhere=True) for _ in range(3)]
-    assert waits == [0.0, 0.0, None]
 
 
 # --- two vendors -----------------------------------------------------------------------------------------------------

@@ -30,7 +30,7 @@ from asr_async import (
 )
 from asr_async.emulator import Hypothesis, Request, Scripted, serve
 
-from .support.virtual_time import VirtualLoop, run_virtual
+from .support.virtual_time import VirtualLoop, now, run_virtual
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
@@ -52,10 +52,6 @@ def session(timeouts: Timeouts | None = None, engine: Any = HELLO) -> connect:
 
 def finals(results: Iterable[Event]) -> list[str]:
     return [result.text for result in results if isinstance(result, Result) and result.is_final]
-
-
-def now() -> float:
-    return asyncio.get_running_loop().time()
 
 
 async def collect(open_session: Session, source: Any, **options: Any) -> list[Result]:

@@ -16,7 +16,6 @@ from asr_async import (
     DashScope,
     Gummy,
     GummyChat,
-    Huawei,
     Paraformer,
     Pool,
     QwenRealtime,
@@ -24,22 +23,16 @@ from asr_async import (
     Retry,
     VendorError,
 )
-from asr_async.emulator import Emulator, Scripted, serve
+from asr_async.emulator import Scripted, serve
 from asr_async.vendors.options import Options
 
 from ..support.scripted_server import read_until_finish, scripted_server, send_event, send_final, start_task
+from ..support.streaming import SILENT_SECOND, emulator_service
 from ..support.virtual_time import run_virtual
 
 pytestmark = pytest.mark.both_loops
 
 SCRIPT = Scripted([("Good morning.", 100, 900)])
-SECOND = bytes(32_000)
-
-
-def service_at(emulator: Emulator, options: Options) -> Huawei | DashScope:
-    if isinstance(options, Rasr):
-        return Huawei(ak="a", sk="s", project_id="p", region="r", endpoint=emulator.huawei_url)
-    return DashScope("key", endpoint=emulator.dashscope_url)
 
 
 async def transcripts(
@@ -47,12 +40,14 @@ async def transcripts(
 ) -> tuple[Any, int]:
     """Texts of as many sessions one after another, and how many connections they had."""
     texts, ports = [], set()
-    async with serve(SCRIPT) as emulator, Client(service_at(emulator, options), pool=pool) as client:
+    async with serve(SCRIPT) as emulator, Client(emulator_service(emulator, options), pool=pool) as client:
         for _ in range(count):
             async with client.session(options) as session:
                 assert session._link is not None
                 ports.add(session._link._connection.local_address)
-                texts.append([result.text async for result in session.stream([SECOND], pace=None) if result.is_final])
+                texts.append(
+                    [result.text async for result in session.stream([SILENT_SECOND], pace=None) if result.is_final]
+                )
             if pause_s:
                 await asyncio.sleep(pause_s)
     return texts, len(ports)
@@ -108,7 +103,7 @@ async def test_a_connection_that_was_closed_while_it_waited_is_replaced_unnotice
 
     async with scripted_server(closes) as service, Client(service, retry=Retry(attempts=0)) as client:
         for _ in range(3):
-            assert (await client.transcribe([SECOND], Paraformer())).text == "there"
+            assert (await client.transcribe([SILENT_SECOND], Paraformer())).text == "there"
 
 
 async def test_a_connection_that_dies_at_the_next_start_is_replaced_unnoticed() -> None:
@@ -123,7 +118,7 @@ async def test_a_connection_that_dies_at_the_next_start_is_replaced_unnoticed() 
 
     async with scripted_server(dies) as service, Client(service, retry=Retry(attempts=0)) as client:
         for _ in range(3):
-            assert (await client.transcribe([SECOND], Paraformer())).text == "there"
+            assert (await client.transcribe([SILENT_SECOND], Paraformer())).text == "there"
     assert connections == 3
 
 
@@ -140,14 +135,14 @@ async def test_a_connection_is_not_kept_after_an_error() -> None:
     async with scripted_server(fails) as service, Client(service) as client:
         for _ in range(2):
             with pytest.raises(VendorError):
-                await client.transcribe([SECOND], Paraformer())
+                await client.transcribe([SILENT_SECOND], Paraformer())
     assert connections == 2
 
 
 async def test_a_connection_is_not_kept_when_its_session_is_left_early() -> None:
     async def endless() -> AsyncIterator[bytes]:
         while True:
-            yield SECOND
+            yield SILENT_SECOND
             await asyncio.sleep(0)
 
     async with serve(SCRIPT) as emulator, Client(DashScope("key", endpoint=emulator.dashscope_url)) as client:
@@ -162,7 +157,7 @@ async def test_more_than_are_wanted_are_closed_the_oldest_first() -> None:
     async with serve(SCRIPT) as emulator:
         service = DashScope("key", endpoint=emulator.dashscope_url)
         async with Client(service, pool=Pool(max_idle=2)) as client:
-            await asyncio.gather(*(client.transcribe([SECOND], Paraformer()) for _ in range(4)))
+            await asyncio.gather(*(client.transcribe([SILENT_SECOND], Paraformer()) for _ in range(4)))
             assert client._connections is not None
             assert len(client._connections) == 2
 
@@ -177,7 +172,7 @@ async def test_closing_the_client_closes_what_waits() -> None:
 
     async with scripted_server(notices) as service:
         async with Client(service) as client:
-            await client.transcribe([SECOND], Paraformer())
+            await client.transcribe([SILENT_SECOND], Paraformer())
             assert not gone.is_set()
         async with asyncio.timeout(5):
             await gone.wait()
@@ -188,7 +183,7 @@ async def test_a_first_connection_that_cannot_be_made_is_still_an_error() -> Non
         pass
     async with Client(service) as client:
         with pytest.raises(ConnectionLostError):
-            await client.transcribe([SECOND], Paraformer())
+            await client.transcribe([SILENT_SECOND], Paraformer())
 
 
 def test_a_pool_of_less_than_nothing_is_refused() -> None:
@@ -206,6 +201,6 @@ def test_a_connection_that_plays_dead_at_the_next_start_is_replaced_within_its_d
 
         async with scripted_server(plays_dead) as service, Client(service, retry=Retry(attempts=0)) as client:
             for _ in range(2):
-                assert (await client.transcribe([SECOND], Paraformer())).text == "there"
+                assert (await client.transcribe([SILENT_SECOND], Paraformer())).text == "there"
 
     run_virtual(scenario)

@@ -43,7 +43,7 @@ from asr_async.vendors.service import Service
 
 from ..support.scripted_server import read_until_finish, scripted_server, send_event, send_final, start_task
 from ..support.tcp_proxy import NetworkPath, TcpProxy
-from ..support.virtual_time import run_virtual
+from ..support.virtual_time import now, run_virtual
 
 pytestmark = pytest.mark.both_loops
 
@@ -88,10 +88,6 @@ def service_at(port: int, options: Options) -> Service:
     if isinstance(options, Rasr):
         return Huawei(ak="a", sk="s", project_id="p", region="r", endpoint=f"ws://127.0.0.1:{port}")
     return DashScope("key", endpoint=f"ws://127.0.0.1:{port}/api-ws/v1/inference")
-
-
-def now() -> float:
-    return asyncio.get_running_loop().time()
 
 
 def roughly(seconds: float) -> Any:

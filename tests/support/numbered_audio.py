@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.http11 import Request
 
-from asr_async import DashScope, Huawei, Paraformer, Rasr, Result
+from asr_async import DashScope, Huawei, Paraformer, Rasr, Result, connect
 
 from . import scripted_server
 
 if TYPE_CHECKING:
+    from asr_async import Event, SessionStats
     from asr_async.vendors.options import Options
     from asr_async.vendors.service import Service
 
@@ -27,15 +28,18 @@ __all__ = [
     "BYTES_PER_MS",
     "DASHSCOPE",
     "HUAWEI",
+    "FinalAtEndServer",
     "HuaweiNumberedServer",
     "NumberedServer",
     "NumberedSource",
     "VendorProtocol",
+    "assert_seamless",
     "cut",
     "finals_of",
     "finals_of_seconds",
     "numbered_millisecond",
     "stop_answering",
+    "stream_events",
 ]
 
 BYTES_PER_MS = 32
@@ -222,6 +226,13 @@ class HuaweiNumberedServer(NumberedServer):
     protocol = HUAWEI
 
 
+class FinalAtEndServer(NumberedServer):
+    """A `NumberedServer` that sends its only final at the end of the task, as for a speaker who makes no pause."""
+
+    async def _send_whole_seconds(self, *_args: Any) -> int:
+        return 0
+
+
 async def cut(connection: ServerConnection, _task_id: str) -> None:
     """Abort the TCP connection."""
     connection.transport.abort()
@@ -236,6 +247,18 @@ async def stop_answering(connection: ServerConnection, _task_id: str) -> None:
     await asyncio.sleep(600)
 
 
+async def stream_events(
+    server: NumberedServer, source: Any, *, pace: float | None = 1.0, **options: Any
+) -> tuple[list[Event], SessionStats]:
+    """Return all events of a session with this server, and its statistics."""
+    async with (
+        scripted_server.scripted_server(server) as service,
+        connect(server.protocol.options, service, **options) as session,
+    ):
+        events = [event async for event in session.events(source, pace=pace)]
+    return events, session.stats
+
+
 def finals_of(events: list[Any]) -> list[tuple[int, str, int, int]]:
     """Return segment, text and times of each final among the events."""
     return [
@@ -248,3 +271,11 @@ def finals_of(events: list[Any]) -> list[tuple[int, str, int, int]]:
 def finals_of_seconds(count: int) -> list[tuple[int, str, int, int]]:
     """Return the finals of a whole transcript of so many seconds, as `finals_of` returns them."""
     return [(n, f"to {1_000 * (n + 1)}", 1_000 * n, 1_000 * (n + 1)) for n in range(count)]
+
+
+def assert_seamless(finals: list[tuple[int, str, int, int]], total_ms: int) -> None:
+    """Assert that each segment begins where the segment before it ended, and that the last one ends at `total_ms`."""
+    assert [start_ms for _, _, start_ms, _ in finals] == [0, *(end_ms for _, _, _, end_ms in finals[:-1])]
+    assert finals[-1][3] == total_ms
+    assert [segment_id for segment_id, _, _, _ in finals] == list(range(len(finals)))
+    assert all(text == f"to {end_ms}" for _, text, _, end_ms in finals)

@@ -1,18 +1,20 @@
-"""One attempt to stream to a service, and silent audio for it."""
+"""One attempt to stream to a service, silent audio for it, and the service of an emulator."""
 
 from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING
 
-from asr_async import ASRError, DashScope, Paraformer, Retry, Timeouts, connect
+from asr_async import ASRError, DashScope, Huawei, Paraformer, Rasr, Retry, Timeouts, connect
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from asr_async.emulator import Emulator
     from asr_async.sources import AudioSource
+    from asr_async.vendors.options import Options
 
-__all__ = ["SILENT_SECOND", "endless_silence", "stream_once"]
+__all__ = ["SILENT_SECOND", "SilentMicrophone", "emulator_service", "endless_silence", "stream_once"]
 
 SILENT_SECOND = bytes(32_000)
 
@@ -37,3 +39,21 @@ async def endless_silence() -> AsyncIterator[bytes]:
     while True:
         yield bytes(3_200)
         await asyncio.sleep(0.01)
+
+
+class SilentMicrophone:
+    """A live source that yields a silent second in each second, without end."""
+
+    live = True
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while True:
+            await asyncio.sleep(1)
+            yield SILENT_SECOND
+
+
+def emulator_service(emulator: Emulator, options: Options) -> DashScope | Huawei:
+    """Return the service of the options' vendor, with the emulator as its endpoint."""
+    if isinstance(options, Rasr):
+        return Huawei(ak="a", sk="s", project_id="p", region="r", endpoint=emulator.huawei_url)
+    return DashScope("key", endpoint=emulator.dashscope_url)

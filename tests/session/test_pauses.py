@@ -10,142 +10,42 @@ from websockets.asyncio.server import ServerConnection
 
 from asr_async import (
     AudioFormat,
-    ConfigurationError,
     ContextMessage,
-    DashScope,
     Fallback,
     FunASR,
     Gummy,
-    GummyChat,
-    Huawei,
     Paraformer,
     QwenRealtime,
     Rasr,
     Reconnected,
-    Result,
     Retry,
     Session,
     connect,
 )
-from asr_async._connection.silence import Silence
-from asr_async._session.policy import check_silence
-from asr_async._session.timeline import Timeline
-from asr_async.emulator import Emulator, Scripted, serve
+from asr_async.emulator import Scripted, serve
 from asr_async.emulator.faults import Cut
 from asr_async.emulator.positions import position_audio, position_of
 
 from ..support.numbered_audio import finals_of, numbered_millisecond
-from ..support.scripted_server import scripted_server, send_event, send_final, send_interim, start_task
-from ..support.virtual_time import VirtualLoop
+from ..support.scripted_server import (
+    read_until_finish,
+    scripted_server,
+    send_event,
+    send_final,
+    send_interim,
+    start_task,
+)
+from ..support.streaming import SILENT_SECOND, emulator_service
+from ..support.virtual_time import run_virtual
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
-
     from asr_async.vendors.options import Options
 
+pytestmark = pytest.mark.both_loops
+
 FILL = Retry(silence="fill")
-PCM16K = AudioFormat("pcm", 16_000)
-
-# --- the rules -------------------------------------------------------------------------------------------------------
-
-
-def test_times_behind_a_pause_are_less_by_its_silence_and_those_in_it_are_where_it_stands() -> None:
-    silence = Silence(PCM16K)
-    for _ in range(10):
-        silence.put(2_000, 3_200)
-    silence.put(5_000, 32_000)
-    assert [silence.left_out(time) for time in (0, 1_999, 2_000, 2_500, 3_000, 3_001)] == [
-        0, 1_999, 2_000, 2_000, 2_000, 2_001,
-    ]  # fmt: skip
-    assert [silence.left_out(time) for time in (5_999, 6_000, 6_700, 7_000, 9_000)] == [
-        4_999,
-        5_000,
-        5_000,
-        5_000,
-        7_000,
-    ]
-    assert repr(silence) == "<Silence 64000 bytes, 2 pauses>"
-
-
-def test_a_frame_that_is_no_whole_number_of_milliseconds_adds_nothing_up() -> None:
-    audio_format = AudioFormat("pcm", 11_025)
-    frame_bytes = audio_format.frame_bytes()
-    silence = Silence(audio_format)
-    for _ in range(36_000):
-        silence.put(1_000, frame_bytes)
-    hour_ms = audio_format.to_ms(36_000 * frame_bytes)
-    assert hour_ms == 3_598_367, "each frame lacks some samples"
-    assert silence.left_out(1_000 + hour_ms + 500) == 1_500
-
-
-def test_pauses_long_ago_are_forgotten_but_not_how_much_silence_there_was() -> None:
-    silence = Silence(PCM16K)
-    for second in range(3_000):
-        silence.put(second * 1_000, 32_000)
-    assert silence.left_out(2_999_000 + 3_000_000) == 2_999_000
-    assert silence.left_out(10) == 10 - 2_000_000, "as far off as it gets: nothing is told so late"
-
-
-def test_a_segment_around_a_pause_is_as_long_as_its_audio() -> None:
-    silence = Silence(PCM16K)
-    silence.put(2_000, 320_000)
-    stretch = Timeline().stretch(1_000, silence)
-    told = Result(text="x", is_final=True, segment_id=0, start_ms=500, end_ms=12_500)
-    placed = stretch.place(told)
-    assert isinstance(placed, Result)
-    assert (placed.start_ms, placed.end_ms) == (1_500, 3_500)
-
-
-@pytest.mark.parametrize(
-    ("options", "text"),
-    [
-        (Paraformer(format="mp3"), "silence cannot be put into mp3; send pcm"),
-        (QwenRealtime(manual_commit=True), "with manual_commit=True silence would be part of the utterance"),
-        (Rasr(mode="sentence"), "huawei/sentence takes 60 s at most, and silence counts"),
-        (GummyChat(), "gummy-chat-v1 takes 60 s at most, and silence counts"),
-        (Gummy(), "gummy-realtime-v1 ends after 60 s of silence even so; leave silence='resume'"),
-        (
-            Paraformer(model="paraformer-realtime-v1"),
-            "paraformer-realtime-v1 ends after 60 s of silence even so; leave silence='resume'",
-        ),
-        (FunASR(), "fun-asr-realtime ends after 60 s of silence even so, without heartbeat=True"),
-    ],
-    ids=lambda value: value.model if not isinstance(value, str) else "",
-)
-async def test_pauses_that_cannot_be_filled_are_refused_before_connecting(options: Options, text: str) -> None:
-    service = Huawei() if isinstance(options, Rasr) else DashScope("key", endpoint="ws://127.0.0.1:9/")
-    with pytest.raises(ConfigurationError) as caught:
-        async with connect(options, service, retry=FILL):
-            pass
-    assert str(caught.value) == f"Retry(silence='fill'): {text}"
-
-
-@pytest.mark.parametrize("options", [Paraformer(heartbeat=True), Rasr(), QwenRealtime()], ids=lambda value: value.model)
-def test_pauses_that_can_be_filled_are_not_refused(options: Options) -> None:
-    check_silence(FILL, options, takes_commits=False)
-
-
-def test_a_policy_that_is_none_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match=r"Retry\(silence='pad'\): must be 'resume' or 'fill'"):
-        Retry(silence="pad")  # type: ignore[arg-type]
-
-
-def run_long(scenario: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """As `run_virtual`, for thousands of frames: what is sent on loopback is there at once."""
-    with asyncio.Runner(loop_factory=lambda: VirtualLoop(quiet_polls=0)) as runner:
-        runner.run(scenario())
-
-
-# --- sessions --------------------------------------------------------------------------------------------------------
-
 SCRIPT = [("Before it.", 300, 1_500), ("Around it, in two halves.", 1_800, 3_200), ("Behind it.", 3_600, 4_700)]
 PAUSE_MS = 2_500
-
-
-def service_at(emulator: Emulator, options: Options) -> Any:
-    if isinstance(options, Rasr):
-        return Huawei(ak="a", sk="s", project_id="p", region="r", endpoint=emulator.huawei_url)
-    return DashScope("key", endpoint=emulator.dashscope_url)
 
 
 async def speak(session: Session, start_ms: int, end_ms: int, chunk_ms: int = 100) -> None:
@@ -173,7 +73,7 @@ def test_a_pause_that_is_filled_costs_no_connection_and_moves_no_time(options: O
         results: list[Any] = []
         async with (
             serve(Scripted(SCRIPT, position=position_of)) as emulator,
-            connect(options, service_at(emulator, options), retry=FILL) as session,
+            connect(options, emulator_service(emulator, options), retry=FILL) as session,
             asyncio.TaskGroup() as tasks,
         ):
             tasks.create_task(collect(session, results))
@@ -190,7 +90,7 @@ def test_a_pause_that_is_filled_costs_no_connection_and_moves_no_time(options: O
             assert usage_s is None or usage_s == pytest.approx(600, abs=1), "silence is billed"
         assert spans(results) == [(text, start_ms, end_ms) for text, start_ms, end_ms in SCRIPT]
 
-    run_long(scenario)
+    run_virtual(scenario, quiet_polls=0)
 
 
 @pytest.mark.parametrize(
@@ -204,7 +104,7 @@ def test_a_pause_that_is_not_filled_ends_the_task_and_the_next_word_begins_anoth
         results: list[Any] = []
         async with (
             serve(Scripted(SCRIPT, position=position_of)) as emulator,
-            connect(options, service_at(emulator, options)) as session,
+            connect(options, emulator_service(emulator, options)) as session,
             asyncio.TaskGroup() as tasks,
         ):
             tasks.create_task(collect(session, results))
@@ -217,7 +117,7 @@ def test_a_pause_that_is_not_filled_ends_the_task_and_the_next_word_begins_anoth
         assert [start_ms for _, start_ms, _ in spans(results)] == [start_ms for _, start_ms, _ in SCRIPT]
         assert all(abs(end_ms - SCRIPT[n][2]) <= 1 for n, (_, _, end_ms) in enumerate(spans(results)))
 
-    run_long(scenario)
+    run_virtual(scenario, quiet_polls=0)
 
 
 def test_somebody_who_presses_the_key_and_says_nothing_may_do_so_as_often_as_he_likes() -> None:
@@ -225,7 +125,7 @@ def test_somebody_who_presses_the_key_and_says_nothing_may_do_so_as_often_as_he_
         results: list[Any] = []
         async with (
             serve(Scripted([("At last.", 8_200, 9_000)], position=position_of)) as emulator,
-            connect(Paraformer(), service_at(emulator, Paraformer())) as session,
+            connect(Paraformer(), emulator_service(emulator, Paraformer())) as session,
         ):
             for second in range(10):
                 await speak(session, second * 1_000, second * 1_000 + 1_000)
@@ -235,13 +135,13 @@ def test_somebody_who_presses_the_key_and_says_nothing_may_do_so_as_often_as_he_
             assert session.stats.reconnects == 10, "more than attempts in a row"
         assert spans(results) == [("At last.", 8_200, 9_000)]
 
-    run_long(scenario)
+    run_virtual(scenario, quiet_polls=0)
 
 
 def test_a_vendor_that_gives_up_a_quiet_source_is_not_taken_for_one_that_is_down() -> None:
     async def scenario() -> None:
         async with serve(Scripted([])) as emulator:
-            fallback = Fallback([(service_at(emulator, options), options) for options in (Paraformer(), Rasr())])
+            fallback = Fallback([(emulator_service(emulator, options), options) for options in (Paraformer(), Rasr())])
             async with connect(fallback.options, fallback) as session:
                 members = []
                 for _ in range(6):
@@ -252,14 +152,14 @@ def test_a_vendor_that_gives_up_a_quiet_source_is_not_taken_for_one_that_is_down
                 assert set(members) == {fallback._members[0].name}
                 await session.cancel()
 
-    run_long(scenario)
+    run_virtual(scenario, quiet_polls=0)
 
 
 def test_a_context_that_is_told_in_a_pause_does_not_wait_for_its_end() -> None:
     async def scenario() -> None:
         async with (
             serve(Scripted(SCRIPT)) as emulator,
-            connect(FunASR(), service_at(emulator, FunASR())) as session,
+            connect(FunASR(), emulator_service(emulator, FunASR())) as session,
         ):
             await speak(session, 0, 1_000)
             await asyncio.sleep(60)
@@ -269,7 +169,7 @@ def test_a_context_that_is_told_in_a_pause_does_not_wait_for_its_end() -> None:
             assert session.stats.reconnects == 1
             await session.cancel()
 
-    run_long(scenario)
+    run_virtual(scenario, quiet_polls=0)
 
 
 def test_a_session_that_was_opened_long_before_anybody_speaks_is_kept_too() -> None:
@@ -278,7 +178,7 @@ def test_a_session_that_was_opened_long_before_anybody_speaks_is_kept_too() -> N
         results: list[Any] = []
         async with (
             serve(Scripted(SCRIPT, position=position_of)) as emulator,
-            connect(options, service_at(emulator, options), retry=FILL) as session,
+            connect(options, emulator_service(emulator, options), retry=FILL) as session,
         ):
             await asyncio.sleep(300)
             await speak(session, 0, 5_000)
@@ -287,7 +187,7 @@ def test_a_session_that_was_opened_long_before_anybody_speaks_is_kept_too() -> N
             await collect(session, results)
         assert spans(results) == [(text, start_ms, end_ms) for text, start_ms, end_ms in SCRIPT]
 
-    run_long(scenario)
+    run_virtual(scenario, quiet_polls=0)
 
 
 class Recorder:
@@ -333,7 +233,7 @@ def test_silence_stands_behind_all_that_was_said_wherever_a_chunk_ends(chunk_ms:
         assert len(silence) > 14 * 32_000
         assert bytes(recorder.heard[0]) == said(0, 910) + silence + said(910, 1_000)
 
-    run_long(scenario)
+    run_virtual(scenario, quiet_polls=0)
 
 
 def test_half_a_sample_stays_with_its_other_half() -> None:
@@ -351,7 +251,7 @@ def test_half_a_sample_stays_with_its_other_half() -> None:
             silence = bytes(session.stats.silence_sent_ms * 32)
         assert bytes(recorder.heard[0]) == audio[:3_300] + silence + audio[3_300:]
 
-    run_long(scenario)
+    run_virtual(scenario, quiet_polls=0)
 
 
 def test_what_is_sent_again_is_the_source_without_its_silence() -> None:
@@ -372,7 +272,7 @@ def test_what_is_sent_again_is_the_source_without_its_silence() -> None:
             assert session.stats.reconnects == 1
         assert bytes(recorder.heard[1]) == said(0, 1_500)
 
-    run_long(scenario)
+    run_virtual(scenario, quiet_polls=0)
 
 
 def test_a_wav_is_not_begun_with_silence_before_its_header() -> None:
@@ -388,7 +288,7 @@ def test_a_wav_is_not_begun_with_silence_before_its_header() -> None:
             assert session.stats.silence_sent_ms > 9_000
         assert recorder.heard[0].startswith(b"RIFF")
 
-    run_long(scenario)
+    run_virtual(scenario, quiet_polls=0)
 
 
 def test_a_connection_that_is_lost_in_a_pause_is_replaced_at_once_where_pauses_are_filled() -> None:
@@ -397,7 +297,7 @@ def test_a_connection_that_is_lost_in_a_pause_is_replaced_at_once_where_pauses_a
         results: list[Any] = []
         async with (
             serve(Scripted(SCRIPT, position=position_of), faults=[Cut(after_s=200)]) as emulator,
-            connect(options, service_at(emulator, options), retry=FILL) as session,
+            connect(options, emulator_service(emulator, options), retry=FILL) as session,
             asyncio.TaskGroup() as tasks,
         ):
             tasks.create_task(collect(session, results))
@@ -409,7 +309,7 @@ def test_a_connection_that_is_lost_in_a_pause_is_replaced_at_once_where_pauses_a
             assert session.stats.reconnects == 1
         assert spans(results) == [(text, start_ms, end_ms) for text, start_ms, end_ms in SCRIPT]
 
-    run_long(scenario)
+    run_virtual(scenario, quiet_polls=0)
 
 
 def test_pauses_and_rotations_together_move_no_time() -> None:
@@ -426,7 +326,9 @@ def test_pauses_and_rotations_together_move_no_time() -> None:
 
         async with (
             serve(Scripted(script, position=position_of)) as emulator,
-            connect(options, service_at(emulator, options), retry=Retry(silence="fill", rotate_after=50)) as session,
+            connect(
+                options, emulator_service(emulator, options), retry=Retry(silence="fill", rotate_after=50)
+            ) as session,
         ):
             async for event in session.events(source()):
                 events.append(event)
@@ -438,7 +340,7 @@ def test_pauses_and_rotations_together_move_no_time() -> None:
         assert {start_ms for _, start_ms, _ in script} <= {start_ms for _, start_ms, _ in spans(events)}
         assert {end_ms for _, _, end_ms in script} <= {end_ms for _, _, end_ms in spans(events)}
 
-    run_long(scenario)
+    run_virtual(scenario, quiet_polls=0)
 
 
 def test_silence_counts_for_the_limit_of_a_connections_audio() -> None:
@@ -455,4 +357,33 @@ def test_silence_counts_for_the_limit_of_a_connections_audio() -> None:
         assert len(recorder.heard) >= 2
         assert len(recorder.heard[0]) < (30 + 30 + 1) * 32_000, "30 s, and 30 s of patience for the end of a segment"
 
-    run_long(scenario)
+    run_virtual(scenario, quiet_polls=0)
+
+
+def test_a_vendor_that_gave_up_a_quiet_source_is_asked_again_when_there_is_something_to_say() -> None:
+    async def scenario() -> None:
+        connections = 0
+
+        async def impatient(connection: ServerConnection) -> None:
+            nonlocal connections
+            connections += 1
+            task_id = await start_task(connection)
+            try:
+                async with asyncio.timeout(23):
+                    await read_until_finish(connection)
+                await send_final(connection, task_id, "there", 0, 900)
+                await send_event(connection, "task-finished", task_id, {"output": {}})
+            except TimeoutError:
+                text = "request timeout after 23 seconds."
+                await send_event(connection, "task-failed", task_id, error_code="CLIENT_ERROR", error_message=text)
+
+        async with scripted_server(impatient) as service, connect(Paraformer(), service) as session:
+            await session.send(bytes(3_200))
+            await asyncio.sleep(300)
+            assert connections == 1
+            await session.send(SILENT_SECOND)
+            await session.finish()
+            assert [event.text async for event in session if event.is_final] == ["there"]
+        assert connections == 2
+
+    run_virtual(scenario)

@@ -1,162 +1,238 @@
-"""Sessions that last: memory that does not grow, deadlines that hold at every moment.
-
-A day of virtual time takes minutes, so three hours stand for it: of these, the first half fills what is bounded (the
-thousand segments of the time line are there after 83 minutes), and in the second half nothing may grow any more.
-"""
+"""The deadlines of `Timeouts` against a vendor that does not answer."""
 
 from __future__ import annotations
 
 import asyncio
-import gc
-import math
-import os
-import sys
-from collections import deque
-from collections.abc import AsyncIterator, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import msgspec
 import pytest
-from websockets.asyncio.server import ServerConnection
 
 from asr_async import (
     ConfigurationError,
+    ConnectionLostError,
+    DashScope,
     DeadlineError,
     Paraformer,
-    Reconnected,
-    Retry,
-    Session,
     Timeouts,
     connect,
     transcribe,
 )
 
+from ..support.scripted_server import (
+    read_until_finish,
+    scripted_server,
+    send_event,
+    send_final,
+    send_interim,
+    start_task,
+)
+from ..support.streaming import SILENT_SECOND, SilentMicrophone, stream_once
+from ..support.virtual_time import now, run_virtual
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from websockets.asyncio.server import ServerConnection
+from websockets.asyncio.server import ServerConnection
+
+from asr_async import (
+    Reconnected,
+    Retry,
+)
+
 from ..support.numbered_audio import NumberedServer, NumberedSource, finals_of, finals_of_seconds, stop_answering
-from ..support.scripted_server import scripted_server, send_final, send_interim, start_task
-from ..support.virtual_time import VirtualLoop, run_virtual
 
-# --- memory ----------------------------------------------------------------------------------------------------------
-
-WARM_UP_S = 5_400
-QUARTER_S = (float(os.environ.get("ASR_ASYNC_SOAK_HOURS", "3")) * 3_600 - WARM_UP_S) / 4
-"""1,350 s in the usual run; `nox -s soak` sets a day."""
-RECONNECT_MS = 231_300
-"""How much audio a connection lasts: no multiple of anything else here."""
+pytestmark = pytest.mark.both_loops
 
 
-class Talker:
-    """A vendor that hears half a minute's talk over and over: interims each half second, a final each five seconds."""
+async def timed(work: Awaitable[Any]) -> tuple[float, Any]:
+    """Wait for it; return how long it took, and what came out."""
+    began_at = asyncio.get_running_loop().time()
+    outcome = await work
+    elapsed_s = asyncio.get_running_loop().time() - began_at
+    await asyncio.sleep(1)  # the other side takes note of the end
+    return elapsed_s, outcome
 
-    def __init__(self) -> None:
-        self.connections = 0
 
-    async def __call__(self, connection: ServerConnection) -> None:
-        self.connections += 1
+def test_a_server_that_never_answers_the_handshake_ends_at_the_connect_deadline() -> None:
+    async def scenario() -> Any:
+        async def be_mute(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.read()
+            writer.close()
+            await writer.wait_closed()
+
+        async with await asyncio.start_server(be_mute, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            service = DashScope("key", endpoint=f"ws://127.0.0.1:{port}/")
+            return await timed(stream_once(service, timeouts=Timeouts(connect=3)))
+
+    elapsed, (_, error) = run_virtual(scenario)
+    assert isinstance(error, DeadlineError)
+    assert "within 3 s (Timeouts.connect)" in str(error)
+    assert elapsed == pytest.approx(3, abs=0.2)
+
+
+def test_a_task_that_never_starts_ends_at_the_start_deadline() -> None:
+    async def mute(connection: ServerConnection) -> None:
+        async for _ in connection:
+            pass
+
+    async def scenario() -> Any:
+        async with scripted_server(mute) as service:
+            return await timed(stream_once(service))
+
+    elapsed, (_, error) = run_virtual(scenario)
+    assert isinstance(error, DeadlineError)
+    assert "did not open the task within 10 s (Timeouts.start)" in str(error)
+    assert elapsed == pytest.approx(10, abs=0.2)
+
+
+async def mute_after_a_final(connection: ServerConnection) -> None:
+    task_id = await start_task(connection)
+    await connection.recv()
+    await send_final(connection, task_id, "one")
+    async for _ in connection:
+        pass
+
+
+def test_a_finish_that_is_never_confirmed_ends_at_its_deadline_with_what_was_recognised() -> None:
+    async def scenario() -> Any:
+        async with scripted_server(mute_after_a_final) as service:
+            return await timed(stream_once(service))
+
+    elapsed, (texts, error) = run_virtual(scenario)
+    assert texts == ["one"]
+    assert isinstance(error, DeadlineError)
+    assert "did not confirm the end within 10 s (Timeouts.finish)" in str(error)
+    assert error.request_id
+    assert elapsed == pytest.approx(10, abs=0.2)
+
+
+def test_the_push_form_keeps_what_was_recognised_too() -> None:
+    async def scenario() -> Any:
+        async with scripted_server(mute_after_a_final) as service, connect(Paraformer(), service) as session:
+            await session.send(SILENT_SECOND)
+            with pytest.raises(DeadlineError):
+                await session.finish()
+            return [await anext(session.__aiter__())]
+
+    results = run_virtual(scenario)
+    assert [result.text for result in results] == ["one"]
+
+
+def test_a_backlog_that_is_being_worked_off_may_take_longer_than_the_finish_deadline() -> None:
+    async def slow(connection: ServerConnection) -> None:
         task_id = await start_task(connection)
-        now_ms = begin_ms = told_ms = 0
-        async for audio in connection:
-            now_ms += len(audio) // 32
-            if now_ms - begin_ms >= 5_000:
-                await send_final(connection, task_id, "five seconds of talk", begin_ms, now_ms)
-                begin_ms = told_ms = now_ms
-            elif now_ms - told_ms >= 500:
-                await send_interim(connection, task_id, "some talk", begin_ms)
-                told_ms = now_ms
-            if now_ms >= RECONNECT_MS:
-                connection.transport.abort()
-                return
+        await read_until_finish(connection)
+        for number in range(5):
+            await asyncio.sleep(8)
+            await send_final(connection, task_id, str(number), 1_000 * number, 1_000 * number + 900)
+        await send_event(connection, "task-finished", task_id, {"output": {}})
+
+    async def scenario() -> Any:
+        async with scripted_server(slow) as service:
+            return await timed(stream_once(service))
+
+    elapsed, (texts, error) = run_virtual(scenario)
+    assert (texts, error) == (["0", "1", "2", "3", "4"], None)
+    assert elapsed == pytest.approx(40, abs=1)
 
 
-class Microphone:
-    live = True
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
+def test_a_server_that_babbles_without_getting_on_does_not_put_off_the_deadline() -> None:
+    async def babble(connection: ServerConnection) -> None:
+        task_id = await start_task(connection)
+        await read_until_finish(connection)
         while True:
             await asyncio.sleep(1)
-            yield bytes(32_000)
+            await send_interim(connection, task_id, "mm")
+
+    async def scenario() -> Any:
+        async with scripted_server(babble) as service:
+            return await timed(stream_once(service))
+
+    elapsed, (_, error) = run_virtual(scenario)
+    assert isinstance(error, DeadlineError)
+    assert elapsed < 15
 
 
-def containers(thing: Any, path: str = "session", seen: set[int] | None = None) -> Iterator[tuple[str, int]]:
-    """Yield the path and length of each container inside a live object of the library, each object once."""
-    seen = set() if seen is None else seen
-    if isinstance(thing, dict | list | set | deque):
-        yield path, len(thing)
-    elif type(thing).__module__.startswith("asr_async") and id(thing) not in seen:
-        seen.add(id(thing))
-        for name in attributes_of(thing):
-            yield from containers(getattr(thing, name), f"{path}.{name}", seen)
+def test_a_connection_that_takes_no_more_audio_ends_at_the_idle_deadline() -> None:
+    async def deaf(connection: ServerConnection) -> None:
+        await start_task(connection)
+        connection.transport.pause_reading()
+        await asyncio.sleep(3_600)
+
+    async def scenario() -> Any:
+        async with scripted_server(deaf, ping_interval=None) as service:
+            return await timed(
+                stream_once(service, audio=(SILENT_SECOND for _ in range(2_000)), timeouts=Timeouts(idle=8))
+            )
+
+    elapsed, (_, error) = run_virtual(scenario)
+    assert isinstance(error, DeadlineError | ConnectionLostError)
+    assert "Timeouts.idle" in str(error)
+    assert elapsed < 8 + 5 + 5 + 1
 
 
-def attributes_of(thing: Any) -> Iterator[str]:
-    """The names of what an object holds, wherever it holds it."""
-    if isinstance(thing, msgspec.Struct):
-        yield from thing.__struct_fields__
-        return
-    yield from getattr(thing, "__dict__", {})
-    for kind in type(thing).__mro__:
-        yield from (name for name in getattr(kind, "__slots__", ()) if hasattr(thing, name))
+def test_a_half_open_connection_is_noticed_by_its_silence() -> None:
+    async def vanish(connection: ServerConnection) -> None:
+        await start_task(connection)
+        connection.transport.pause_reading()
+        await asyncio.sleep(3_600)
+
+    async def silence() -> Any:
+        yield bytes(3_200)
+        await asyncio.sleep(3_600)
+
+    async def scenario() -> Any:
+        async with scripted_server(vanish, ping_interval=None) as service:
+            return await timed(stream_once(service, audio=silence(), timeouts=Timeouts(idle=8)))
+
+    elapsed, (_, error) = run_virtual(scenario)
+    assert isinstance(error, ConnectionLostError)
+    assert "no sign of life for 8 s (Timeouts.idle)" in str(error)
+    assert elapsed < 8 + 5 + 1  # and the closing that nobody answers
 
 
-class Census:
-    """What a session holds in each quarter of its second half: the most of each container, the fewest blocks."""
+def test_a_connection_that_answers_pings_or_talks_is_not_idle() -> None:
+    async def talk_without_reading(connection: ServerConnection) -> None:
+        task_id = await start_task(connection)
+        connection.transport.pause_reading()
+        for number in range(10):
+            await asyncio.sleep(7)  # no pong comes, but results do
+            await send_final(connection, task_id, str(number), 1_000 * number, 1_000 * number + 900)
+        connection.transport.resume_reading()
+        await asyncio.sleep(60)  # nothing is said, but pings are answered
+        await read_until_finish(connection)
+        await send_event(connection, "task-finished", task_id, {"output": {}})
 
-    def __init__(self) -> None:
-        # by path, and not a dict for each quarter: the census itself must not grow, its blocks are counted too
-        self.longest: dict[str, list[int]] = {}
-        self.blocks: list[int] = [sys.maxsize] * 4
+    async def patient() -> Any:
+        yield bytes(3_200)
+        await asyncio.sleep(140)
 
-    def take(self, session: Session, quarter: int) -> None:
-        for path, length in containers(session):
-            most = self.longest.setdefault(path, [0] * 4)
-            most[quarter] = max(most[quarter], length)
+    async def scenario() -> Any:
+        async with scripted_server(talk_without_reading, ping_interval=None) as service:
+            return await stream_once(service, audio=patient(), timeouts=Timeouts(idle=8))
 
-    def take_blocks(self, quarter: int) -> None:
-        gc.collect()
-        self.blocks[quarter] = min(self.blocks[quarter], sys.getallocatedblocks())
+    texts, error = run_virtual(scenario)
+    assert error is None
+    assert len(texts) == 10
 
 
-@pytest.mark.soak
-def test_the_memory_of_a_stream_of_hours_with_reconnects_and_a_slow_caller_is_flat() -> None:
-    """A day would add eight times what three hours do, and the second half of these adds nothing.
-
-    Counted are each container of the session, and Python's small objects in the whole process: whatever is kept too
-    long, be it a result, a frame's view, a task, a timer or a connection, is made of them.
-    """
-    census = Census()
+def test_leaving_a_server_that_does_not_say_goodbye_ends_at_the_close_deadline() -> None:
+    async def vanish(connection: ServerConnection) -> None:
+        await start_task(connection)
+        connection.transport.pause_reading()
+        await asyncio.sleep(3_600)
 
     async def scenario() -> None:
-        talker = Talker()
-        loop = asyncio.get_running_loop()
-        async with scripted_server(talker) as service, connect(Paraformer(), service) as session:
-            begin_at = loop.time() + WARM_UP_S
-            results = 0
-            async for _ in session.stream(Microphone()):
-                await asyncio.sleep(2)
-                quarter = math.floor((loop.time() - begin_at) / QUARTER_S)
-                if quarter == 4:
-                    break
-                if quarter >= 0:
-                    census.take(session, quarter)
-                    results += 1
-                    if results % 75 == 0:
-                        census.take_blocks(quarter)
-            assert session.stats.reconnects == talker.connections - 1 > 40
-            assert session.stats.interims_conflated > 10_000
+        async with scripted_server(vanish, ping_interval=None) as service:
+            async with connect(Paraformer(), service, timeouts=Timeouts(close=2)):
+                pass
+            left_at.append(asyncio.get_running_loop().time())
 
-    with asyncio.Runner(loop_factory=lambda: VirtualLoop(quiet_polls=0)) as runner:
-        runner.run(scenario())
-    assert census.longest["session._outbox._waiting"][0] <= 3
-    most_frames = census.longest["session._ledger._sent"][0] + census.longest["session._ledger.unsent"][0]
-    assert most_frames <= 60, "five seconds without a final result, and what a reconnect holds up"
-    assert {path: most for path, most in census.longest.items() if most[3] > most[0] + 1} == {}
-    assert max(census.blocks) - min(census.blocks) < 400, "less than one for every other final result"
-
-
-# --- deadlines -------------------------------------------------------------------------------------------------------
-
-
-def now() -> float:
-    return asyncio.get_running_loop().time()
+    left_at: list[float] = []
+    run_virtual(scenario)
+    assert left_at[0] < 2.5
 
 
 class Mute(NumberedServer):
@@ -280,7 +356,7 @@ def test_a_vendor_that_reads_no_more_is_noticed_within_the_idle_deadline_and_a_s
     run_virtual(scenario)
 
 
-# --- the first result ------------------------------------------------------------------------------------------------
+# --- the first result -------------------------------------------------------------------------------------------------
 
 
 class Deaf(NumberedServer):
@@ -319,7 +395,7 @@ def test_a_vendor_that_takes_audio_and_tells_nothing_is_an_error_at_the_deadline
     async def scenario() -> None:
         vendor = Deaf(connections=1)
         with pytest.raises(DeadlineError) as caught:
-            await talk(vendor, Microphone(), retry=Retry(attempts=0), timeouts=Timeouts(first_result=6))
+            await talk(vendor, SilentMicrophone(), retry=Retry(attempts=0), timeouts=Timeouts(first_result=6))
         assert now() - vendor.heard_from[0] == pytest.approx(6, abs=0.1)
         assert "no result within 6 s of the first audio (Timeouts.first_result)" in str(caught.value)
         assert caught.value.retryable
@@ -343,7 +419,7 @@ def test_a_vendor_that_stays_deaf_is_an_error_after_as_many_connections_as_retry
     async def scenario() -> None:
         vendor = Deaf(connections=float("inf"))
         with pytest.raises(DeadlineError, match="no result within 6 s"):
-            await talk(vendor, Microphone(), retry=Retry(attempts=2), timeouts=Timeouts(first_result=6))
+            await talk(vendor, SilentMicrophone(), retry=Retry(attempts=2), timeouts=Timeouts(first_result=6))
         assert len(vendor.heard_from) == 3
         assert now() == pytest.approx(18, abs=2.0)
 
@@ -385,12 +461,11 @@ def test_nobody_has_to_speak_unless_the_caller_says_so() -> None:
         async with scripted_server(Deaf(connections=1)) as service, connect(Paraformer(), service) as session:
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(1_200):
-                    async for _ in session.stream(Microphone()):
+                    async for _ in session.stream(SilentMicrophone()):
                         pass
             assert session.stats.reconnects == 0
 
-    with asyncio.Runner(loop_factory=lambda: VirtualLoop(quiet_polls=0)) as runner:
-        runner.run(scenario())
+    run_virtual(scenario, quiet_polls=0)
 
 
 @pytest.mark.parametrize("value", [0, -1, "soon"])

@@ -1,0 +1,53 @@
+"""The silence that is sent on a connection, and the times of results behind it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from asr_async import (
+    AudioFormat,
+)
+from asr_async._connection.silence import Silence
+
+if TYPE_CHECKING:
+    pass
+
+
+PCM16K = AudioFormat("pcm", 16_000)
+
+
+def test_times_behind_a_pause_are_less_by_its_silence_and_those_in_it_are_where_it_stands() -> None:
+    silence = Silence(PCM16K)
+    for _ in range(10):
+        silence.put(2_000, 3_200)
+    silence.put(5_000, 32_000)
+    assert [silence.left_out(time) for time in (0, 1_999, 2_000, 2_500, 3_000, 3_001)] == [
+        0, 1_999, 2_000, 2_000, 2_000, 2_001,
+    ]  # fmt: skip
+    assert [silence.left_out(time) for time in (5_999, 6_000, 6_700, 7_000, 9_000)] == [
+        4_999,
+        5_000,
+        5_000,
+        5_000,
+        7_000,
+    ]
+    assert repr(silence) == "<Silence 64000 bytes, 2 pauses>"
+
+
+def test_a_frame_that_is_no_whole_number_of_milliseconds_adds_nothing_up() -> None:
+    audio_format = AudioFormat("pcm", 11_025)
+    frame_bytes = audio_format.frame_bytes()
+    silence = Silence(audio_format)
+    for _ in range(36_000):
+        silence.put(1_000, frame_bytes)
+    hour_ms = audio_format.to_ms(36_000 * frame_bytes)
+    assert hour_ms == 3_598_367, "each frame lacks some samples"
+    assert silence.left_out(1_000 + hour_ms + 500) == 1_500
+
+
+def test_pauses_long_ago_are_forgotten_but_not_how_much_silence_there_was() -> None:
+    silence = Silence(PCM16K)
+    for second in range(3_000):
+        silence.put(second * 1_000, 32_000)
+    assert silence.left_out(2_999_000 + 3_000_000) == 2_999_000
+    assert silence.left_out(10) == 10 - 2_000_000, "as far off as it gets: nothing is told so late"

@@ -1,0 +1,152 @@
+"""The rules of `Retry`: when to reconnect, when to rotate a connection, and which models accept silence."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from asr_async import (
+    ASRError,
+    AuthenticationError,
+    Client,
+    ConfigurationError,
+    ConnectionLostError,
+    DashScope,
+    FunASR,
+    Gummy,
+    GummyChat,
+    Huawei,
+    Paraformer,
+    QwenRealtime,
+    Rasr,
+    RateLimitedError,
+    Retry,
+    VendorError,
+    connect,
+)
+from asr_async._session.policy import RetryBudget, check_silence, rotation_s
+
+if TYPE_CHECKING:
+    from asr_async.vendors.options import Options
+
+
+pytestmark = pytest.mark.both_loops
+
+
+# --- retries ----------------------------------------------------------------------------------------------------------
+
+
+LOST = ConnectionLostError("gone", retryable=True)
+
+
+def test_waits_grow_twofold_and_are_a_random_part_of_it() -> None:
+    recovery = RetryBudget(Retry(attempts=8, max_delay_s=4.0))
+    assert [recovery.delay_s(LOST, 1.0) for _ in range(7)] == [0.25, 0.5, 1.0, 2.0, 4.0, 4.0, 4.0]
+    assert recovery.delay_s(LOST, 0.5) == 2.0
+    assert recovery.delay_s(LOST, 0.0) is None, "eight attempts were made"
+
+
+def test_progress_counts_the_attempts_anew() -> None:
+    recovery = RetryBudget(Retry(attempts=1))
+    assert recovery.delay_s(LOST, 1.0) == 0.25
+    assert recovery.delay_s(LOST, 1.0) is None
+    recovery.made_progress()
+    assert recovery.delay_s(LOST, 1.0) == 0.25
+
+
+def test_what_the_vendor_asks_for_is_waited_for_if_it_is_bearable() -> None:
+    assert RetryBudget(Retry()).delay_s(RateLimitedError("busy", retry_after=7.0), 1.0) == 7.0
+    assert RetryBudget(Retry()).delay_s(RateLimitedError("busy", retry_after=3_600.0), 1.0) is None
+
+
+@pytest.mark.parametrize("error", [AuthenticationError("no"), VendorError("no"), ConnectionLostError("no")])
+def test_what_cannot_be_mended_is_not_tried_again(error: ASRError) -> None:
+    assert RetryBudget(Retry()).delay_s(error, 0.0) is None
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ({"attempts": -1}, r"Retry\(attempts=-1\): must be a whole number, 0 or more"),
+        ({"attempts": 1.5}, r"Retry\(attempts=1.5\): must be a whole number"),
+        ({"max_delay_s": 0}, r"Retry\(max_delay_s=0\): must be a positive number of seconds"),
+        ({"buffer_s": "long"}, r"Retry\(buffer_s='long'\): must be a positive number of seconds"),
+        ({"on_gap": "ignore"}, r"Retry\(on_gap='ignore'\): must be 'raise' or 'continue'"),
+    ],
+)
+def test_a_rule_that_cannot_be_is_refused(values: dict[str, Any], text: str) -> None:
+    with pytest.raises(ConfigurationError, match=text):
+        Retry(**values)
+
+
+def test_somebody_else_is_asked_at_once_whatever_the_error_but_not_for_ever() -> None:
+    recovery = RetryBudget(Retry(attempts=2))
+    waits = [recovery.delay_s(AuthenticationError("no"), 1.0, elsewhere=True) for _ in range(3)]
+    assert waits == [0.0, 0.0, None]
+
+
+# --- rotation ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_model_with_a_limit_of_hours_is_rotated_before_it() -> None:
+    assert rotation_s(Retry(), Rasr()) == 5 * 3_600 - 300
+    assert rotation_s(Retry(), Rasr(mode="short")) is None
+    assert rotation_s(Retry(), Paraformer()) is None
+    assert rotation_s(Retry(rotate_after=50), Rasr(mode="short")) == 50
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (Rasr(), r"Retry\(rotate_after=20000\): huawei/continue takes 18000 s at most"),
+        (Paraformer(format="mp3"), r"Retry\(rotate_after=20000\): mp3 cannot be cut; send pcm"),
+    ],
+    ids=lambda value: "",
+)
+async def test_a_rotation_that_cannot_be_is_refused_before_connecting(options: Any, text: str) -> None:
+    async with Client(
+        DashScope("key") if isinstance(options, Paraformer) else Huawei(), retry=Retry(rotate_after=20_000)
+    ) as client:
+        with pytest.raises(ConfigurationError, match=text):
+            client.session(options)
+
+
+# --- silence ----------------------------------------------------------------------------------------------------------
+
+
+FILL = Retry(silence="fill")
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (Paraformer(format="mp3"), "silence cannot be put into mp3; send pcm"),
+        (QwenRealtime(manual_commit=True), "with manual_commit=True silence would be part of the utterance"),
+        (Rasr(mode="sentence"), "huawei/sentence takes 60 s at most, and silence counts"),
+        (GummyChat(), "gummy-chat-v1 takes 60 s at most, and silence counts"),
+        (Gummy(), "gummy-realtime-v1 ends after 60 s of silence even so; leave silence='resume'"),
+        (
+            Paraformer(model="paraformer-realtime-v1"),
+            "paraformer-realtime-v1 ends after 60 s of silence even so; leave silence='resume'",
+        ),
+        (FunASR(), "fun-asr-realtime ends after 60 s of silence even so, without heartbeat=True"),
+    ],
+    ids=lambda value: value.model if not isinstance(value, str) else "",
+)
+async def test_pauses_that_cannot_be_filled_are_refused_before_connecting(options: Options, text: str) -> None:
+    service = Huawei() if isinstance(options, Rasr) else DashScope("key", endpoint="ws://127.0.0.1:9/")
+    with pytest.raises(ConfigurationError) as caught:
+        async with connect(options, service, retry=FILL):
+            pass
+    assert str(caught.value) == f"Retry(silence='fill'): {text}"
+
+
+@pytest.mark.parametrize("options", [Paraformer(heartbeat=True), Rasr(), QwenRealtime()], ids=lambda value: value.model)
+def test_pauses_that_can_be_filled_are_not_refused(options: Options) -> None:
+    check_silence(FILL, options, takes_commits=False)
+
+
+def test_a_policy_that_is_none_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match=r"Retry\(silence='pad'\): must be 'resume' or 'fill'"):
+        Retry(silence="pad")  # type: ignore[arg-type]
