@@ -1,6 +1,6 @@
-"""The wire tape: what went over a client's connections and when, as JSON lines, so that a bug report becomes a test.
+"""The wire log ("tape" for users): all messages of a client's connections as JSON lines, so a bug report is a test.
 
-One line is one `Record`, of one of four kinds by its member `what`:
+Does not know vendors or audio formats. One line is one `Record`, of one of four kinds by its member `what`:
 
 ```
 {"what":"connect","connection":1,"ms":0,"host":"dashscope.aliyuncs.com","path":"/api-ws/v1/inference","headers":[...]}
@@ -10,12 +10,12 @@ One line is one `Record`, of one of four kinds by its member `what`:
 {"what":"closed","connection":1,"ms":5120,"code":1000,"reason":"","by":"client"}
 ```
 
-Connections count from 1, `ms` from the beginning of each. Of headers only the names stand here, of the URL no query;
-what their values hold of credentials is replaced by `***` wherever it occurs in a text. Audio is left out unless it is
-asked for: of binary frames, and of the long base64 runs that some protocols send in texts, only the size is told.
+Connections count from 1, `ms` from the beginning of each. Of headers only the names are recorded, of the URL no query;
+credentials in their values are replaced by `***` wherever they occur in a text. Audio is left out unless it is asked
+for: of binary messages, and of the long base64 strings that some protocols send in texts, only the size is recorded.
 
-Each line is written as it comes and by itself, so that what a crash leaves behind is whole and nothing piles up. That
-goes into the memory of the system and takes microseconds; what cannot be written any more is left out, with a warning.
+Each line is written at once and by itself, so a crash leaves whole lines behind and nothing piles up. A write goes into
+the system's memory and takes microseconds; after a failed write the log ends, with a warning.
 """
 
 from __future__ import annotations
@@ -40,25 +40,25 @@ if TYPE_CHECKING:
     from .hosts import Destination, Message
 
 __all__ = [
-    "Binary",
-    "Closed",
-    "Connect",
+    "BinaryContent",
+    "CloseRecord",
+    "ConnectRecord",
     "ConnectionLog",
     "MessageRecord",
     "Record",
-    "Refused",
+    "RefusalRecord",
     "WireLog",
-    "audio_bytes",
+    "count_audio_bytes",
     "read_tape",
 ]
 
 MASK = "***"
 
 MIN_SECRET_CHARS = 6
-"""What is shorter is no credential, and would be found in every word."""
+"""A shorter value is no credential, and would occur inside ordinary words."""
 
 MAX_BODY_CHARS = 4_096
-"""So much of the body of a refusal."""
+"""How much of a refusal's body is recorded."""
 
 _SECRET_NAMES = re.compile("auth|token|key|cookie|secret|signature|password", re.IGNORECASE)
 _AUDIO_IN_TEXT = re.compile(r"[A-Za-z0-9+/]{256,}={0,2}")
@@ -68,11 +68,11 @@ _AUDIO_LEFT_OUT = re.compile(r"<(\d+) bytes in base64>")
 _logger = logging.getLogger("asr_async")
 
 
-# --- lines -----------------------------------------------------------------------------------------------------------
+# --- records ----------------------------------------------------------------------------------------------------------
 
 
-class Connect(msgspec.Struct, frozen=True, kw_only=True, tag_field="what", tag="connect"):
-    """A connection is being made."""
+class ConnectRecord(msgspec.Struct, frozen=True, kw_only=True, tag_field="what", tag="connect"):
+    """The beginning of a connection."""
 
     connection: int
     ms: int
@@ -82,8 +82,8 @@ class Connect(msgspec.Struct, frozen=True, kw_only=True, tag_field="what", tag="
     """Names only."""
 
 
-class Refused(msgspec.Struct, frozen=True, kw_only=True, tag_field="what", tag="refused"):
-    """The handshake was answered with an HTTP status."""
+class RefusalRecord(msgspec.Struct, frozen=True, kw_only=True, tag_field="what", tag="refused"):
+    """The HTTP response that refused a handshake."""
 
     connection: int
     ms: int
@@ -94,12 +94,12 @@ class Refused(msgspec.Struct, frozen=True, kw_only=True, tag_field="what", tag="
     body: str = ""
 
 
-class Binary(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A binary message."""
+class BinaryContent(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The content of a binary message."""
 
     bytes: int
     base64: str | None = None
-    """What it held, where that was asked for."""
+    """The bytes, where audio is recorded."""
 
 
 class MessageRecord(msgspec.Struct, frozen=True, kw_only=True, tag_field="what", tag="frame", omit_defaults=True):
@@ -110,30 +110,30 @@ class MessageRecord(msgspec.Struct, frozen=True, kw_only=True, tag_field="what",
     direction: Literal["sent", "received"]
     kind: Literal["text", "binary"]
     text: str | None = None
-    binary: Binary | None = None
+    binary: BinaryContent | None = None
 
 
-class Closed(msgspec.Struct, frozen=True, kw_only=True, tag_field="what", tag="closed"):
-    """The connection ended; 1006 stands for an end without a closing message."""
+class CloseRecord(msgspec.Struct, frozen=True, kw_only=True, tag_field="what", tag="closed"):
+    """The end of a connection; 1006 stands for an end without a closing message."""
 
     connection: int
     ms: int
     code: int
     reason: str = ""
     by: Literal["client", "server"]
-    """Who was first to close, or lost the other."""
+    """The side that closed first, or that lost the connection."""
 
 
-Record = Connect | Refused | MessageRecord | Closed
+Record = ConnectRecord | RefusalRecord | MessageRecord | CloseRecord
 
 _decoder = msgspec.json.Decoder(Record)
 
 
 def read_tape(path: str | os.PathLike[str]) -> list[Record]:
-    """Read a whole tape; a last line that a crash has cut off is left out.
+    """Read the records of a whole log; an incomplete last line, cut off by a crash, is left out.
 
     Raises:
-        ConfigurationError: the file cannot be read, or is not a tape.
+        ConfigurationError: the file cannot be read, or is not a wire log.
     """
     try:
         lines = Path(path).read_bytes().split(b"\n")
@@ -148,17 +148,17 @@ def read_tape(path: str | os.PathLike[str]) -> list[Record]:
     return records
 
 
-def audio_bytes(text: str) -> int:
-    """How much audio a text message holds in base64, or held before it was left out."""
-    here = sum(len(match[0].rstrip("=")) * 3 // 4 for match in _AUDIO_IN_TEXT.finditer(text))
-    return here + sum(int(match[1]) for match in _AUDIO_LEFT_OUT.finditer(text))
+def count_audio_bytes(text: str) -> int:
+    """Return the size of the audio that a text message holds in base64, or held before it was left out."""
+    present = sum(len(match[0].rstrip("=")) * 3 // 4 for match in _AUDIO_IN_TEXT.finditer(text))
+    return present + sum(int(match[1]) for match in _AUDIO_LEFT_OUT.finditer(text))
 
 
-# --- what must not stand there ---------------------------------------------------------------------------------------
+# --- secrets and audio ------------------------------------------------------------------------------------------------
 
 
 def secrets_of(url: str, headers: Mapping[str, str]) -> frozenset[str]:
-    """Everything in a URL and in headers that is, or may be, a credential."""
+    """Return everything in a URL and in headers that is, or may be, a credential."""
     parts = urlsplit(url)
     found = {parts.username or "", parts.password or ""}
     found |= {value for name, value in parse_qsl(parts.query) if _SECRET_NAMES.search(name)}
@@ -169,39 +169,39 @@ def secrets_of(url: str, headers: Mapping[str, str]) -> frozenset[str]:
 
 
 def _parts_of(value: str) -> set[str]:
-    """The pieces of a header's value without its scheme: "Bearer KEY", "SCHEME Access=KEY, Signature=..."."""
+    """Split a header's value, without its scheme: "Bearer KEY", "SCHEME Access=KEY, Signature=..."."""
     pieces = re.split(r"[\s,;]+", value)
     credentials = pieces[1:] if len(pieces) > 1 else pieces
     return {value, *credentials, *(piece.partition("=")[2] for piece in credentials)}
 
 
 def _masked(text: str, secrets: Collection[str]) -> str:
-    for secret in sorted(secrets, key=len, reverse=True):  # the longest first: a shorter one may be part of it
+    for secret in sorted(secrets, key=len, reverse=True):  # the longest first: it may contain a shorter one
         text = text.replace(secret, MASK)
     return text
 
 
 def _without_audio(text: str) -> str:
-    return _AUDIO_IN_TEXT.sub(lambda match: f"<{audio_bytes(match[0])} bytes in base64>", text)
+    return _AUDIO_IN_TEXT.sub(lambda match: f"<{count_audio_bytes(match[0])} bytes in base64>", text)
 
 
 # --- recording -------------------------------------------------------------------------------------------------------
 
 
 class WireLog:
-    """A file that the connections of one client are recorded in; a context manager that closes it."""
+    """The file that records the connections of one client; a context manager that closes it."""
 
     def __init__(self, path: str | os.PathLike[str], *, with_audio: bool = False) -> None:
-        """Begin the file anew, readable for its owner only: it holds what was said.
+        """Create the file, or empty it; readable for its owner only, since it holds what was spoken.
 
         Raises:
-            ConfigurationError: it cannot be written.
+            ConfigurationError: the file cannot be written.
         """
         self._path = path
         self._with_audio = with_audio
         self._connections = 0
         try:
-            # unbuffered: see the module
+            # unbuffered: each line is on its way to the disk at once
             self._file = open(path, "wb", buffering=0, opener=_private)  # noqa: SIM115 - Path has no opener
         except OSError as error:
             raise ConfigurationError(f"tape={os.fspath(path)!r}: cannot be written: {error.strerror}") from None
@@ -217,23 +217,25 @@ class WireLog:
         self.close()
 
     def close(self) -> None:
-        """Record no more. Idempotent."""
+        """End the log. Idempotent."""
         self._file.close()
 
     def record_connect(self, endpoint: Destination) -> ConnectionLog:
-        """Record that a connection is being made; what happens on it is told to the log."""
+        """Record the beginning of a connection, and return the log of everything that follows on it."""
         self._connections += 1
         log = ConnectionLog(
             self, self._connections, secrets_of(endpoint.url, endpoint.headers), with_audio=self._with_audio
         )
         path = urlsplit(endpoint.url).path
         self.write(
-            Connect(connection=self._connections, ms=0, host=endpoint.host, path=path, headers=(*endpoint.headers,))
+            ConnectRecord(
+                connection=self._connections, ms=0, host=endpoint.host, path=path, headers=(*endpoint.headers,)
+            )
         )
         return log
 
     def write(self, record: Record) -> None:
-        """Append one line; on a full disk the recording ends, not the session."""
+        """Append one line; on a full disk the log ends, not the session."""
         if self._file.closed:
             return
         try:
@@ -248,10 +250,10 @@ def _private(path: str, flags: int) -> int:
 
 
 class ConnectionLog:
-    """The recording of one connection."""
+    """The part of a wire log that records one connection."""
 
-    def __init__(self, tape: WireLog, connection: int, secrets: frozenset[str], *, with_audio: bool) -> None:
-        self._tape = tape
+    def __init__(self, wire_log: WireLog, connection: int, secrets: frozenset[str], *, with_audio: bool) -> None:
+        self._wire_log = wire_log
         self._connection = connection
         self._secrets = secrets
         self._with_audio = with_audio
@@ -262,11 +264,11 @@ class ConnectionLog:
         return f"<ConnectionLog of connection {self._connection} {'closed' if self._is_closed else 'open'}>"
 
     def record_refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
-        """Record that the handshake was answered with an HTTP status."""
+        """Record the HTTP response that refused the handshake."""
         retry_after = next((value for name, value in headers.items() if name.lower() == "retry-after"), None)
         text = _masked(body.decode(errors="replace"), self._secrets)[:MAX_BODY_CHARS]
-        self._tape.write(
-            Refused(
+        self._wire_log.write(
+            RefusalRecord(
                 connection=self._connection,
                 ms=self._ms,
                 status=status,
@@ -276,34 +278,34 @@ class ConnectionLog:
             )
         )
 
-    def record_sent(self, frame: Message) -> None:
-        """Record a message of ours."""
-        self._tape.write(self._frame("sent", frame))
+    def record_sent(self, message: Message) -> None:
+        """Record a message of this side."""
+        self._wire_log.write(self._message("sent", message))
 
-    def record_received(self, frame: Message) -> None:
-        """Record a message of the vendor's."""
-        self._tape.write(self._frame("received", frame))
+    def record_received(self, message: Message) -> None:
+        """Record a message of the server."""
+        self._wire_log.write(self._message("received", message))
 
     def record_close(self, code: int, reason: str, *, by: Literal["client", "server"]) -> None:
-        """Record the end; the first one that is told counts."""
+        """Record the end; only the first call counts."""
         if self._is_closed:
             return
         self._is_closed = True
         reason = _masked(reason, self._secrets)
-        self._tape.write(Closed(connection=self._connection, ms=self._ms, code=code, reason=reason, by=by))
+        self._wire_log.write(CloseRecord(connection=self._connection, ms=self._ms, code=code, reason=reason, by=by))
 
     @property
     def _ms(self) -> int:
         return round((_now() - self._began_at) * 1000)
 
-    def _frame(self, direction: Literal["sent", "received"], frame: Message) -> MessageRecord:
-        if not isinstance(frame, str):
-            content = base64.b64encode(frame).decode() if self._with_audio else None
-            binary = Binary(bytes=len(frame), base64=content)
+    def _message(self, direction: Literal["sent", "received"], message: Message) -> MessageRecord:
+        if not isinstance(message, str):
+            content = base64.b64encode(message).decode() if self._with_audio else None
+            binary = BinaryContent(bytes=len(message), base64=content)
             return MessageRecord(
                 connection=self._connection, ms=self._ms, direction=direction, kind="binary", binary=binary
             )
-        text = _masked(frame if self._with_audio else _without_audio(frame), self._secrets)
+        text = _masked(message if self._with_audio else _without_audio(message), self._secrets)
         return MessageRecord(connection=self._connection, ms=self._ms, direction=direction, kind="text", text=text)
 
 

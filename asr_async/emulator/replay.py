@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from aiohttp import WSCloseCode, WSMsgType, web
 
-from .._net.wire_log import Closed, MessageRecord, Refused, audio_bytes, read_tape
+from .._net.wire_log import CloseRecord, MessageRecord, RefusalRecord, count_audio_bytes, read_tape
 from ..errors import ConfigurationError
 from .faults import MAX_REASON_BYTES
 from .handler import WebSocketHandler
@@ -90,7 +90,7 @@ class _ReplayHandler(WebSocketHandler):
         if records is None:
             return web.Response(status=503, text=f"the tape has {len(self._connections)} connections, no more")
         for record in records:
-            if isinstance(record, Refused):
+            if isinstance(record, RefusalRecord):
                 headers = {"Retry-After": record.retry_after} if record.retry_after else {}
                 content_type = "application/json" if record.body.startswith("{") else "text/plain"
                 return web.Response(status=record.status, text=record.body, headers=headers, content_type=content_type)
@@ -109,7 +109,7 @@ class _Progress:
 
     def add_text(self, text: str) -> bool:
         """Count a text message, which may hold audio; return True if its type differs from the last one."""
-        self.audio_bytes += audio_bytes(text)
+        self.audio_bytes += count_audio_bytes(text)
         is_new = self.types[-1:] != [_type_of(text)]
         if is_new:
             self.types.append(_type_of(text))
@@ -193,7 +193,7 @@ class _ReplaySession:
             await self._progressed.wait()
 
     async def _play_record(self, record: Record) -> None:
-        if isinstance(record, Closed) and record.by == "server":
+        if isinstance(record, CloseRecord) and record.by == "server":
             if record.code == WSCloseCode.ABNORMAL_CLOSURE:
                 raise CutConnection
             raise EndConnection(record.reason, close_code=WSCloseCode.OK if record.code == NO_CODE else record.code)

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from asr_async import ASRError, AuthenticationError, Client, ConfigurationError, DashScope, Paraformer, transcribe
-from asr_async._net.wire_log import Closed, WireLog, audio_bytes, read_tape, secrets_of
+from asr_async._net.wire_log import CloseRecord, WireLog, count_audio_bytes, read_tape, secrets_of
 from asr_async.emulator import Scripted, replay, serve
 from asr_async.emulator.faults import Cut, Fault
 from asr_async.vendors.service import Endpoint
@@ -168,7 +168,7 @@ async def test_audio_stands_on_a_tape_only_when_it_is_asked_for(tmp_path: Path) 
     assert recorded[False][1]["text"] == '{"type":"input_audio_buffer.append","audio":"<1024 bytes in base64>"}'
     assert recorded[True][0]["binary"] == {"bytes": 1_024, "base64": encoded}
     assert recorded[True][1]["text"] == append
-    assert [audio_bytes(record[1]["text"]) for record in recorded.values()] == [1_024, 1_024]
+    assert [count_audio_bytes(record[1]["text"]) for record in recorded.values()] == [1_024, 1_024]
 
 
 def test_a_tape_is_for_its_owner_only(tmp_path: Path) -> None:
@@ -233,7 +233,7 @@ async def test_a_tape_is_read_as_it_was_written_without_a_line_that_was_cut_off(
         log = tape.record_connect(target())
         log.record_sent("one\ntwo")
     whole = read_tape(path)
-    assert [type(record).__name__ for record in whole] == ["Connect", "MessageRecord"]
+    assert [type(record).__name__ for record in whole] == ["ConnectRecord", "MessageRecord"]
     path.write_bytes(path.read_bytes() + b'{"what":"frame","conn')
     assert read_tape(path) == whole
 
@@ -267,7 +267,7 @@ async def test_what_a_client_recorded_is_played_back_with_the_same_words(tmp_pat
         async with Client(service, tape=path) as client:
             recorded = await client.transcribe([bytes(64_000)], Paraformer())
     assert KEY not in path.read_text()
-    assert [type(record).__name__ for record in read_tape(path)][:2] == ["Connect", "MessageRecord"]
+    assert [type(record).__name__ for record in read_tape(path)][:2] == ["ConnectRecord", "MessageRecord"]
     async with replay(path) as replayed:
         again = await transcribe([bytes(64_000)], Paraformer(), DashScope("other", endpoint=replayed.dashscope_url))
     assert again.text == recorded.text == "Good morning."
@@ -280,10 +280,10 @@ async def test_a_refused_handshake_and_a_lost_connection_are_on_the_tape(tmp_pat
         async with Client(DashScope("wrong", endpoint=emulator.dashscope_url), tape=path) as client:
             with pytest.raises(AuthenticationError):
                 await client.transcribe([bytes(64_000)], Paraformer())
-        assert [type(record).__name__ for record in read_tape(path)] == ["Connect", "Refused"]
+        assert [type(record).__name__ for record in read_tape(path)] == ["ConnectRecord", "RefusalRecord"]
         async with Client(DashScope(KEY, endpoint=emulator.dashscope_url), tape=path) as client:
             await client.transcribe([bytes(64_000)], Paraformer())
-    ends = [record for record in read_tape(path) if isinstance(record, Closed)]
+    ends = [record for record in read_tape(path) if isinstance(record, CloseRecord)]
     assert [(end.connection, end.code, end.by) for end in ends] == [(1, 1006, "server"), (2, 1000, "client")]
 
 
