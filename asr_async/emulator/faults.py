@@ -268,7 +268,7 @@ HANDSHAKE_FAULTS = (Refuse, Delay, Cut, HalfOpen)
 
 
 class Faults:
-    """A checked plan. It is immutable: each emulator keeps its own counts."""
+    """A checked plan of faults. Emulators only read it: each keeps its own counts."""
 
     def __init__(self, faults: Iterable[Fault | Mapping[str, Any]], *, seed: int = 0) -> None:
         """Check the plan; `seed` and `probability` together decide which connections are struck.

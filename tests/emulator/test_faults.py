@@ -624,6 +624,13 @@ def test_a_connection_is_struck_once_by_each_fault() -> None:
     assert [len(faults.pop_after_audio(100)) for _ in range(4)] == [1, 1, 0, 0]
 
 
+def test_the_faults_of_a_connection_show_how_many_are_pending() -> None:
+    faults = FaultInjector(Faults([Garbage(at="audio"), Throttle()])).next_connection()
+    assert repr(faults) == "<ConnectionFaults of connection 1: 2 pending>"
+    faults.pop_at("start")
+    assert repr(faults) == "<ConnectionFaults of connection 1: 1 pending>"
+
+
 def test_each_emulator_keeps_its_own_counts() -> None:
     plan = Faults([Throttle(connection=1)])
     assert [len(FaultInjector(plan).next_connection().pop_at("start")) for _ in range(2)] == [1, 1]

@@ -939,6 +939,7 @@ async def test_the_engine_runs_as_long_as_the_emulator() -> None:
         assert host == "127.0.0.1"
         assert emulator.url == f"http://127.0.0.1:{port}"
         assert emulator.dashscope_url == f"ws://127.0.0.1:{port}/api-ws/v1/inference"
+        assert emulator.dashscope_realtime_url == f"ws://127.0.0.1:{port}/api-ws/v1/realtime"
         assert repr(emulator) == f"<Emulator 127.0.0.1:{port} engine=ProbeEngine>"
     assert engine.running == 0
     with pytest.raises(OSError, match=r"refused|Connect"):
