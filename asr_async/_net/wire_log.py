@@ -68,7 +68,7 @@ _AUDIO_LEFT_OUT = re.compile(r"<(\d+) bytes in base64>")
 _logger = logging.getLogger("asr_async")
 
 
-# --- records ----------------------------------------------------------------------------------------------------------
+# --- records ---------------------------------------------------------------------------------------------------------
 
 
 class ConnectRecord(msgspec.Struct, frozen=True, kw_only=True, tag_field="what", tag="connect"):
@@ -154,7 +154,7 @@ def count_audio_bytes(text: str) -> int:
     return present + sum(int(match[1]) for match in _AUDIO_LEFT_OUT.finditer(text))
 
 
-# --- secrets and audio ------------------------------------------------------------------------------------------------
+# --- secrets and audio -----------------------------------------------------------------------------------------------
 
 
 def secrets_of(url: str, headers: Mapping[str, str]) -> frozenset[str]:

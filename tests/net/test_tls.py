@@ -1,4 +1,4 @@
-"""Sessions over TLS: as over plain TCP, and nothing secret is said to anybody who has not proved who he is."""
+"""Sessions over TLS: as over plain TCP, and no secret is sent to a server that has not proved its identity."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ async def recognise(connection: ServerConnection) -> None:
     await send_event(connection, "task-finished", task_id, {"output": {}})
 
 
-async def never_called(_connection: ServerConnection) -> None:
+async def unexpected(_connection: ServerConnection) -> None:
     raise AssertionError
 
 
@@ -76,7 +76,7 @@ async def test_a_session_runs_over_either_version_of_tls(trusted: trustme.CA, ve
         assert await stream_once(service) == (["64000 bytes"], None)
 
 
-async def test_many_results_and_large_ones_come_whole_and_in_order(trusted: trustme.CA) -> None:
+async def test_many_and_large_results_arrive_whole_and_in_order(trusted: trustme.CA) -> None:
     async def verbose(connection: ServerConnection) -> None:
         task_id = await start_task(connection)
         await read_until_finish(connection)
@@ -91,31 +91,31 @@ async def test_many_results_and_large_ones_come_whole_and_in_order(trusted: trus
     assert texts == [*map(str, range(500)), "x" * 5_000_000]
 
 
-async def test_a_message_of_many_records_arrives_whole_at_the_other_side(trusted: trustme.CA) -> None:
+async def test_a_message_of_many_records_arrives_whole_at_the_server(trusted: trustme.CA) -> None:
     async def echo(connection: ServerConnection) -> None:
         async for message in connection:
             await connection.send(message)
 
     payload = random.Random(1).randbytes(8 * 1024 * 1024)
     async with scripted_server(echo, ssl=server_ssl_context(trusted)) as service:
-        transport = await WebSocket.connect(await service.resolve(Paraformer()), connect_s=5, idle_s=20, close_s=1)
-        transport.send(payload)
-        transport.send("and behind it")
-        assert await transport.receive() == payload
-        assert await transport.receive() == "and behind it"
-        await transport.close()
+        websocket = await WebSocket.connect(await service.resolve(Paraformer()), connect_s=5, idle_s=20, close_s=1)
+        websocket.send(payload)
+        websocket.send("and behind it")
+        assert await websocket.receive() == payload
+        assert await websocket.receive() == "and behind it"
+        await websocket.close()
 
 
 def test_a_clean_end_takes_no_time_on_either_side(trusted: trustme.CA) -> None:
-    """The goodbye of TLS is enough, which the other side may want answered before it ends the connection."""
+    """The closing message of TLS is answered: some servers wait for that before they end the connection."""
 
     async def scenario() -> float:
         tap = Tap(passes_end=False)
         async with (
             scripted_server(recognise, ssl=server_ssl_context(trusted)) as service,
-            tap.in_front_of(service) as through,
+            tap.in_front_of(service) as tapped,
         ):
-            assert await stream_once(through, timeouts=Timeouts(close=5)) == (["64000 bytes"], None)
+            assert await stream_once(tapped, timeouts=Timeouts(close=5)) == (["64000 bytes"], None)
             left_at = asyncio.get_running_loop().time()
         assert asyncio.get_running_loop().time() - left_at < 0.5
         return left_at
@@ -124,7 +124,7 @@ def test_a_clean_end_takes_no_time_on_either_side(trusted: trustme.CA) -> None:
 
 
 async def test_a_session_leaves_nothing_open(trusted: trustme.CA) -> None:
-    """What is left open says so when it is collected, and fails the test."""
+    """An open transport or task warns when it is collected, which fails the test."""
     async with scripted_server(recognise, ssl=server_ssl_context(trusted)) as service:
         await stream_once(service)
         await stream_once(service, audio=iter(()))
@@ -133,7 +133,7 @@ async def test_a_session_leaves_nothing_open(trusted: trustme.CA) -> None:
     assert not [task for task in others if not task.done()]
 
 
-# --- who is on the other side ----------------------------------------------------------------------------------------
+# --- the identity of the server --------------------------------------------------------------------------------------
 
 
 TRUST_ADVICE = (
@@ -162,26 +162,26 @@ def expired(authority: trustme.CA) -> ssl.SSLContext:
         (expired, "certificate has expired"),
     ],
 )
-async def test_nothing_is_said_to_a_server_that_cannot_prove_who_it_is(trusted: trustme.CA, tls: Any, why: str) -> None:
+async def test_an_untrusted_server_receives_nothing(trusted: trustme.CA, tls: Any, why: str) -> None:
     requests: list[Any] = []
     tap = Tap()
     context = tls(trusted)
     options = {"process_request": lambda *request: requests.append(request)}
-    async with scripted_server(never_called, ssl=context, **options) as service, tap.in_front_of(service) as through:
-        _, error = await stream_once(through)
+    async with scripted_server(unexpected, ssl=context, **options) as service, tap.in_front_of(service) as tapped:
+        _, error = await stream_once(tapped)
     assert isinstance(error, ConnectionLostError)
-    assert str(error) == f"the certificate of {through_host(through)} is not trusted: {why}"
+    assert str(error) == f"the certificate of {host_of(tapped)} is not trusted: {why}"
     assert not error.retryable
     assert not requests
-    assert tap.heard
-    assert KEY.encode() not in tap.heard
+    assert tap.received
+    assert KEY.encode() not in tap.received
 
 
 class Tap:
-    """Passes bytes on and keeps what the caller says; the end of what the server says it may keep to itself."""
+    """A forwarder that keeps the bytes of the client, and may withhold the end of the server's bytes."""
 
     def __init__(self, *, passes_end: bool = True) -> None:
-        self.heard = bytearray()
+        self.received = bytearray()
         self._passes_end = passes_end
         self._handlers: set[asyncio.Task[Any]] = set()
 
@@ -196,20 +196,20 @@ class Tap:
         handler = asyncio.current_task()
         assert handler is not None
         self._handlers.add(handler)
-        back, forth = await asyncio.open_connection("127.0.0.1", port)
-        down = asyncio.create_task(self._pump_down(back, writer))
+        server_reader, server_writer = await asyncio.open_connection("127.0.0.1", port)
+        down = asyncio.create_task(self._copy_down(server_reader, writer))
         with contextlib.suppress(ConnectionError):
             while piece := await reader.read(65_536):
-                self.heard += piece
-                forth.write(piece)
-            forth.write_eof()
+                self.received += piece
+                server_writer.write(piece)
+            server_writer.write_eof()
         await down
-        for end in (writer, forth):
+        for end in (writer, server_writer):
             end.close()
             with contextlib.suppress(ConnectionError):
                 await end.wait_closed()
 
-    async def _pump_down(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _copy_down(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError):
             while piece := await reader.read(65_536):
                 writer.write(piece)
@@ -217,13 +217,13 @@ class Tap:
                 writer.write_eof()
 
 
-def through_host(service: DashScope) -> str:
+def host_of(service: DashScope) -> str:
     return repr(service).partition("//")[2].partition("/")[0]
 
 
 @contextlib.asynccontextmanager
 async def plain_server(behaviour: Any) -> AsyncIterator[DashScope]:
-    """A TCP server that is asked to speak TLS."""
+    """A TCP server without TLS, under a URL of TLS."""
 
     handlers: set[asyncio.Task[Any]] = set()
 
@@ -242,27 +242,27 @@ async def plain_server(behaviour: Any) -> AsyncIterator[DashScope]:
     await asyncio.gather(*handlers)
 
 
-async def test_a_server_that_does_not_speak_tls_hears_no_secret_and_is_named() -> None:
-    heard = bytearray()
+async def test_a_server_that_does_not_speak_tls_receives_no_secret_and_is_named() -> None:
+    received = bytearray()
 
     async def talk_http(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        heard.extend(await reader.read(65_536))
+        received.extend(await reader.read(65_536))
         writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-        heard.extend(await reader.read())
+        received.extend(await reader.read())
 
     async with plain_server(talk_http) as service:
         _, error = await stream_once(service)
     assert isinstance(error, ConnectionLostError)
     assert str(error).startswith("no TLS connection to 127.0.0.1:")
     assert str(error).endswith(("wrong version number", "record layer failure", "packet length too long"))
-    assert KEY.encode() not in heard
+    assert KEY.encode() not in received
 
 
 async def test_a_handshake_of_tls_that_breaks_off_is_a_lost_connection() -> None:
-    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def end(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(65_536)
 
-    async with plain_server(hang_up) as service:
+    async with plain_server(end) as service:
         _, error = await stream_once(service)
     assert isinstance(error, ConnectionLostError)
     assert str(error).endswith("it ended during the handshake")
@@ -271,7 +271,7 @@ async def test_a_handshake_of_tls_that_breaks_off_is_a_lost_connection() -> None
 
 async def test_a_handshake_of_tls_that_is_cut_is_a_lost_connection() -> None:
     async def cut(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read(1)  # what is not read makes the end a reset
+        await reader.read(1)  # unread bytes turn the end into a reset
         writer.transport.abort()
 
     async with plain_server(cut) as service:
@@ -281,11 +281,11 @@ async def test_a_handshake_of_tls_that_is_cut_is_a_lost_connection() -> None:
 
 
 def test_a_handshake_of_tls_that_is_never_answered_ends_at_the_connect_deadline() -> None:
-    async def be_mute(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def never_answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
 
     async def scenario() -> tuple[float, Any]:
-        async with plain_server(be_mute) as service:
+        async with plain_server(never_answer) as service:
             _, error = await stream_once(service, timeouts=Timeouts(connect=3))
             return asyncio.get_running_loop().time(), error
 
@@ -295,7 +295,7 @@ def test_a_handshake_of_tls_that_is_never_answered_ends_at_the_connect_deadline(
     assert elapsed_s == pytest.approx(3, abs=0.2)
 
 
-async def test_a_refusal_of_tls_is_told_in_the_words_of_tls(trusted: trustme.CA) -> None:
+async def test_a_refused_handshake_of_tls_is_reported_with_the_reason_of_tls(trusted: trustme.CA) -> None:
     tls = server_ssl_context(trusted)
     tls.maximum_version = ssl.TLSVersion.TLSv1_2
     tls.set_ciphers("ECDHE-RSA-AES128-GCM-SHA256")  # the certificate has an elliptic key
@@ -309,7 +309,7 @@ async def test_a_refusal_of_tls_is_told_in_the_words_of_tls(trusted: trustme.CA)
 # --- the environment -------------------------------------------------------------------------------------------------
 
 
-async def test_the_trust_store_is_loaded_once_for_each_that_the_environment_names(
+async def test_each_trust_store_of_the_environment_is_loaded_once(
     trusted: trustme.CA, monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
 ) -> None:
     _context_for.cache_clear()
@@ -324,21 +324,21 @@ async def test_the_trust_store_is_loaded_once_for_each_that_the_environment_name
         assert _context_for.cache_info().misses == 2
 
 
-async def test_an_environment_that_spoils_tls_is_told_and_nothing_is_said_without_it(
+async def test_an_environment_that_breaks_tls_is_reported_and_nothing_is_sent(
     monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
 ) -> None:
     monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "missing" / "keys.log"))
     _context_for.cache_clear()
-    heard = bytearray()
+    received = bytearray()
 
     async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        heard.extend(await reader.read())
+        received.extend(await reader.read())
 
     async with plain_server(listen) as service:
         _, error = await stream_once(service)
     assert isinstance(error, ConfigurationError)
     assert "check SSL_CERT_FILE, SSL_CERT_DIR, SSLKEYLOGFILE" in str(error)
-    assert not heard
+    assert not received
 
 
 # --- in mid-stream ---------------------------------------------------------------------------------------------------
@@ -346,7 +346,7 @@ async def test_an_environment_that_spoils_tls_is_told_and_nothing_is_said_withou
 FRAME_MS = 100
 TIMEOUTS = Timeouts(connect=3, start=3, idle=4, finish=8, close=1)
 OPENING_BYTES = {"up": 6_000, "down": 5_000}
-"""More than the handshakes and the opening of a task take."""
+"""More bytes than the handshakes and the opening of a task."""
 DIRECTIONS: list[Direction] = ["up", "down"]
 
 
@@ -410,7 +410,7 @@ def test_a_next_connection_that_breaks_in_its_handshake_is_tried_again(
         (1007, "Invalid payload data", "before the end of the transcript: Invalid payload data", False),
     ],
 )
-async def test_a_close_of_the_server_is_told_with_its_code(
+async def test_a_close_of_the_server_is_reported_with_its_code(
     trusted: trustme.CA, code: int, reason: str, text: str, retryable: bool
 ) -> None:
     async def close(connection: ServerConnection) -> None:
@@ -425,8 +425,8 @@ async def test_a_close_of_the_server_is_told_with_its_code(
     assert (error.code, error.retryable) == (str(code), retryable)
 
 
-def test_a_goodbye_of_tls_without_an_end_of_the_connection_is_noticed_at_once(trusted: trustme.CA) -> None:
-    async def say_goodbye(connection: ServerConnection) -> None:
+def test_the_closing_message_of_tls_is_noticed_without_the_end_of_tcp(trusted: trustme.CA) -> None:
+    async def close_tls(connection: ServerConnection) -> None:
         await send_final(connection, await start_task(connection), "one")
         await connection.recv()
         connection.transport.close()
@@ -435,10 +435,10 @@ def test_a_goodbye_of_tls_without_an_end_of_the_connection_is_noticed_at_once(tr
     async def scenario() -> tuple[float, Any]:
         tap = Tap(passes_end=False)
         async with (
-            scripted_server(say_goodbye, ssl=server_ssl_context(trusted)) as service,
-            tap.in_front_of(service) as through,
+            scripted_server(close_tls, ssl=server_ssl_context(trusted)) as service,
+            tap.in_front_of(service) as tapped,
         ):
-            texts, error = await stream_once(through, audio=endless_silence())
+            texts, error = await stream_once(tapped, audio=endless_silence())
             assert texts == ["one"]
             return asyncio.get_running_loop().time(), error
 
@@ -448,7 +448,7 @@ def test_a_goodbye_of_tls_without_an_end_of_the_connection_is_noticed_at_once(tr
     assert elapsed_s < 0.5
 
 
-async def test_bytes_that_nobody_encrypted_end_the_connection_behind_everything_that_came(trusted: trustme.CA) -> None:
+async def test_invalid_bytes_end_the_connection_behind_the_results_before_them(trusted: trustme.CA) -> None:
     async def break_tls(connection: ServerConnection) -> None:
         await send_final(connection, await start_task(connection), "one")
         os.write(connection.transport.get_extra_info("socket").fileno(), b"\x17\x03\x03\x00\x20" + bytes(32))
@@ -463,13 +463,13 @@ async def test_bytes_that_nobody_encrypted_end_the_connection_behind_everything_
 
 
 def test_a_connection_that_takes_no_more_audio_ends_at_the_idle_deadline(trusted: trustme.CA) -> None:
-    async def deaf(connection: ServerConnection) -> None:
+    async def never_read(connection: ServerConnection) -> None:
         await start_task(connection)
         connection.transport.pause_reading()
         await asyncio.sleep(3_600)
 
     async def scenario() -> tuple[float, Any]:
-        async with scripted_server(deaf, ssl=server_ssl_context(trusted), ping_interval=None) as service:
+        async with scripted_server(never_read, ssl=server_ssl_context(trusted), ping_interval=None) as service:
             audio = (SILENT_SECOND for _ in range(2_000))
             _, error = await stream_once(service, audio=audio, timeouts=Timeouts(idle=8, close=5))
             return asyncio.get_running_loop().time(), error
@@ -480,12 +480,12 @@ def test_a_connection_that_takes_no_more_audio_ends_at_the_idle_deadline(trusted
     assert elapsed_s < 8 + 5 + 5 + 1
 
 
-# --- what it costs ---------------------------------------------------------------------------------------------------
+# --- cost ------------------------------------------------------------------------------------------------------------
 
 
 @contextlib.contextmanager
 def server_in_thread(tls: ssl.SSLContext) -> Iterator[DashScope]:
-    """A server without an event loop: what asyncio has of TLS in this process is the client's."""
+    """A server without an event loop, so all of asyncio's TLS objects in this process are the client's."""
 
     def behave(connection: SyncConnection) -> None:
         for _ in connection:
@@ -507,10 +507,10 @@ def tls_objects_of_asyncio() -> list[Any]:
 
 async def test_the_event_loops_own_tls_with_its_large_buffers_is_not_used(trusted: trustme.CA) -> None:
     with server_in_thread(server_ssl_context(trusted)) as service:
-        target = await service.resolve(Paraformer())
+        endpoint = await service.resolve(Paraformer())
         gc.collect()
         before = len(tls_objects_of_asyncio())
-        _, writer = await asyncio.open_connection(*target.host.split(":"), ssl=ssl.create_default_context())
+        _, writer = await asyncio.open_connection(*endpoint.host.split(":"), ssl=ssl.create_default_context())
         writer.close()
         assert (
             type(asyncio.get_running_loop()).__module__.startswith("uvloop") or len(tls_objects_of_asyncio()) > before
@@ -520,18 +520,18 @@ async def test_the_event_loops_own_tls_with_its_large_buffers_is_not_used(truste
         del writer
         gc.collect()
         before = len(tls_objects_of_asyncio())
-        transport = await WebSocket.connect(target, connect_s=5, idle_s=20, close_s=1)
-        transport.send(b"are you there?")
-        assert await transport.receive() == "here"
+        websocket = await WebSocket.connect(endpoint, connect_s=5, idle_s=20, close_s=1)
+        websocket.send(b"are you there?")
+        assert await websocket.receive() == "here"
         assert len(tls_objects_of_asyncio()) == before
-        await transport.close()
+        await websocket.close()
 
 
 # --- bytes only ------------------------------------------------------------------------------------------------------
 
 
 class Pair:
-    """Both sides of TLS, without a network."""
+    """Both sides of a TLS connection, without a network."""
 
     def __init__(self, server: ssl.SSLContext) -> None:
         self.client = TlsConnection(default_context(), "127.0.0.1")
@@ -544,34 +544,34 @@ class Pair:
             assert self.client.receive(self._outgoing.read()) == b""
         assert self.client.state is TlsState.OPEN
 
-    def say(self, data: bytes) -> bytes:
-        """What goes over the network when the server says this."""
+    def send(self, data: bytes) -> bytes:
+        """Return the bytes on the network when the server sends this."""
         self.server.write(data)
         return self._outgoing.read()
 
-    def say_goodbye(self) -> bytes:
+    def close(self) -> bytes:
         with contextlib.suppress(ssl.SSLWantReadError):
             self.server.unwrap()
         return self._outgoing.read()
 
 
-def test_what_came_in_front_of_a_failure_is_not_lost(trusted: trustme.CA) -> None:
+def test_data_before_a_failure_is_not_lost(trusted: trustme.CA) -> None:
     pair = Pair(server_ssl_context(trusted))
-    assert pair.client.receive(pair.say(b"the end") + b"\x17\x03\x03\x00\x20" + bytes(32)) == b"the end"
+    assert pair.client.receive(pair.send(b"the end") + b"\x17\x03\x03\x00\x20" + bytes(32)) == b"the end"
     assert pair.client.state is TlsState.CLOSED
     assert pair.client.failure is not None
     pair.client.encrypt(b"too late")
 
 
-def test_what_came_in_front_of_a_goodbye_is_not_lost(trusted: trustme.CA) -> None:
+def test_data_before_the_closing_message_is_not_lost(trusted: trustme.CA) -> None:
     pair = Pair(server_ssl_context(trusted))
-    assert pair.client.receive(pair.say(b"the end") + pair.say_goodbye()) == b"the end"
+    assert pair.client.receive(pair.send(b"the end") + pair.close()) == b"the end"
     assert pair.client.state is TlsState.CLOSED
     assert pair.client.failure is None
 
 
-def test_bytes_one_by_one_mean_the_same(trusted: trustme.CA) -> None:
+def test_single_bytes_are_decrypted_too(trusted: trustme.CA) -> None:
     pair = Pair(server_ssl_context(trusted))
-    came = b"".join(pair.client.receive(bytes([byte])) for byte in pair.say(b"in pieces"))
+    came = b"".join(pair.client.receive(bytes([byte])) for byte in pair.send(b"in pieces"))
     assert came == b"in pieces"
     assert pair.client.state is TlsState.OPEN

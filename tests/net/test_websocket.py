@@ -1,4 +1,4 @@
-"""One connection at its edges: messages however they are cut, signs of life, the handshake, the end."""
+"""WebSocket connections: messages in all fragments and segments, signs of life, the handshake, the end."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ def refused(status: int, _headers: Mapping[str, str], body: bytes) -> ASRError:
 
 
 async def connect(url: str, *, headers: dict[str, str] | None = None, idle_s: float = 20.0) -> WebSocket:
-    target = Endpoint(url=url, headers=headers or {}, handshake_error=refused)
-    return await WebSocket.connect(target, connect_s=5, idle_s=idle_s, close_s=CLOSE_S)
+    endpoint = Endpoint(url=url, headers=headers or {}, handshake_error=refused)
+    return await WebSocket.connect(endpoint, connect_s=5, idle_s=idle_s, close_s=CLOSE_S)
 
 
 @asynccontextmanager
@@ -55,15 +55,15 @@ async def connected(
 ) -> AsyncIterator[WebSocket]:
     """A connection to a server with this behaviour."""
     async with scripted_server(behaviour, ping_interval=None, **options) as service:
-        transport = await connect((await service.resolve(Paraformer())).url, idle_s=idle_s)
+        websocket = await connect((await service.resolve(Paraformer())).url, idle_s=idle_s)
         try:
-            yield transport
+            yield websocket
         finally:
-            await transport.close()
+            await websocket.close()
 
 
-def saying(*pieces: bytes) -> Callable[[ServerConnection], Awaitable[None]]:
-    """A server that sends these bytes, each of them in one go, and waits for the end."""
+def sending(*pieces: bytes) -> Callable[[ServerConnection], Awaitable[None]]:
+    """A server that sends these pieces, each with one write, and waits for the end."""
 
     async def behave(connection: ServerConnection) -> None:
         for piece in pieces:
@@ -74,12 +74,12 @@ def saying(*pieces: bytes) -> Callable[[ServerConnection], Awaitable[None]]:
     return behave
 
 
-async def all_of(transport: WebSocket) -> tuple[list[str | bytes], ASRError]:
-    """Everything that comes, and what ends it."""
+async def receive_all(websocket: WebSocket) -> tuple[list[str | bytes], ASRError]:
+    """Receive all messages, and the error that ends them."""
     messages: list[str | bytes] = []
     try:
         while True:
-            messages.append(await transport.receive())
+            messages.append(await websocket.receive())
     except ASRError as error:
         assert "\n" not in str(error)
         return messages, error
@@ -87,7 +87,7 @@ async def all_of(transport: WebSocket) -> tuple[list[str | bytes], ASRError]:
 
 # --- messages --------------------------------------------------------------------------------------------------------
 
-GOODBYE = frame(CLOSE, Close(CloseCode.NORMAL_CLOSURE, "").serialize())
+CLOSE_FRAME = frame(CLOSE, Close(CloseCode.NORMAL_CLOSURE, "").serialize())
 
 
 @pytest.mark.parametrize(
@@ -106,33 +106,33 @@ GOODBYE = frame(CLOSE, Close(CloseCode.NORMAL_CLOSURE, "").serialize())
         ([frame(TEXT, b"a", fin=False), frame(PING, b"?"), frame(CONT, b"b"), frame(BINARY, b"c")], ["ab", b"c"]),
     ],
 )
-@pytest.mark.parametrize("is_in_one_go", [True, False], ids=["one-segment", "frame-by-frame"])
-async def test_messages_are_whole_however_the_server_cuts_them(
-    frames: list[bytes], messages: list[str | bytes], is_in_one_go: bool
+@pytest.mark.parametrize("is_one_segment", [True, False], ids=["one-segment", "frame-by-frame"])
+async def test_messages_are_whole_in_all_fragments_and_segments(
+    frames: list[bytes], messages: list[str | bytes], is_one_segment: bool
 ) -> None:
-    pieces = [b"".join([*frames, GOODBYE])] if is_in_one_go else [*frames, GOODBYE]
-    async with connected(saying(*pieces)) as transport:
-        assert (await all_of(transport))[0] == messages
+    pieces = [b"".join([*frames, CLOSE_FRAME])] if is_one_segment else [*frames, CLOSE_FRAME]
+    async with connected(sending(*pieces)) as websocket:
+        assert (await receive_all(websocket))[0] == messages
 
 
-async def test_a_message_of_very_many_pieces_is_whole() -> None:
+async def test_a_message_of_very_many_fragments_is_whole() -> None:
     pieces = frame(TEXT, b"", fin=False) + frame(CONT, b"", fin=False) * 100_000 + frame(CONT, b"end")
-    async with connected(saying(pieces)) as transport:
-        assert await transport.receive() == "end"
+    async with connected(sending(pieces)) as websocket:
+        assert await websocket.receive() == "end"
 
 
-def test_a_connection_whose_bytes_come_one_by_one_says_the_same() -> None:
+def test_messages_are_whole_when_their_bytes_arrive_one_by_one() -> None:
     async def scenario() -> None:
-        said = b"".join(
+        sent = b"".join(
             [frame(TEXT, b"one", fin=False), frame(PING, b"?"), frame(CONT, b"!"), frame(BINARY, bytes(200))]
         )
-        async with scripted_server(saying(said)) as service:
+        async with scripted_server(sending(sent)) as service:
             port = int((await service.resolve(Paraformer())).host.rpartition(":")[2])
             async with TcpProxy(port, [NetworkPath(piece_bytes=1)]).serving() as proxy:
-                transport = await connect(f"ws://127.0.0.1:{proxy.port}/")
-                assert await transport.receive() == "one!"
-                assert await transport.receive() == bytes(200)
-                await transport.close()
+                websocket = await connect(f"ws://127.0.0.1:{proxy.port}/")
+                assert await websocket.receive() == "one!"
+                assert await websocket.receive() == bytes(200)
+                await websocket.close()
 
     run_virtual(scenario)
 
@@ -155,17 +155,19 @@ def test_a_connection_whose_bytes_come_one_by_one_says_the_same() -> None:
         ),
     ],
 )
-async def test_a_server_that_breaks_the_protocol_is_told_why_and_heard_no_more(frames: list[bytes], text: str) -> None:
-    told: asyncio.Future[Close | None] = asyncio.get_running_loop().create_future()
+async def test_a_server_that_breaks_the_protocol_receives_the_reason_and_the_rest_is_ignored(
+    frames: list[bytes], text: str
+) -> None:
+    reason: asyncio.Future[Close | None] = asyncio.get_running_loop().create_future()
 
     async def behave(connection: ServerConnection) -> None:
-        connection.transport.write(b"".join([frame(TEXT, b"first"), *frames, frame(TEXT, b"never heard")]))
+        connection.transport.write(b"".join([frame(TEXT, b"first"), *frames, frame(TEXT, b"ignored")]))
         await connection.wait_closed()
-        told.set_result(connection.protocol.close_rcvd)
+        reason.set_result(connection.protocol.close_rcvd)
 
-    async with connected(behave) as transport:
-        messages, error = await all_of(transport)
-        close = await told
+    async with connected(behave) as websocket:
+        messages, error = await receive_all(websocket)
+        close = await reason
     assert messages == ["first"]
     assert isinstance(error, RemoteProtocolError)
     assert text in str(error)
@@ -173,18 +175,18 @@ async def test_a_server_that_breaks_the_protocol_is_told_why_and_heard_no_more(f
     assert error.code == str(int(close.code))
 
 
-async def test_a_server_that_closes_in_the_middle_of_a_message_has_closed() -> None:
-    goodbye = frame(CLOSE, Close(CloseCode.GOING_AWAY, "restart").serialize())
-    async with connected(saying(frame(TEXT, b"never whole", fin=False) + goodbye)) as transport:
-        messages, error = await all_of(transport)
+async def test_a_close_in_the_middle_of_a_message_ends_the_connection() -> None:
+    close = frame(CLOSE, Close(CloseCode.GOING_AWAY, "restart").serialize())
+    async with connected(sending(frame(TEXT, b"never whole", fin=False) + close)) as websocket:
+        messages, error = await receive_all(websocket)
     assert messages == []
     assert isinstance(error, ConnectionLostError)
     assert str(error).endswith("before the end of the transcript: restart (code 1001)")
 
 
-async def test_what_came_in_front_of_the_end_is_read_first() -> None:
-    async with connected(saying(b"".join(frame(TEXT, b"%d" % n) for n in range(200)) + GOODBYE)) as transport:
-        messages, _ = await all_of(transport)
+async def test_messages_before_the_end_are_received_first() -> None:
+    async with connected(sending(b"".join(frame(TEXT, b"%d" % n) for n in range(200)) + CLOSE_FRAME)) as websocket:
+        messages, _ = await receive_all(websocket)
     assert messages == [str(number) for number in range(200)]
 
 
@@ -200,30 +202,30 @@ async def test_a_ping_is_answered() -> None:
         await answered.wait()
 
 
-async def test_an_answer_to_a_message_that_came_with_the_goodbye_is_too_late() -> None:
+async def test_a_message_that_arrives_with_the_close_cannot_be_answered() -> None:
     async def behave(connection: ServerConnection) -> None:
         await connection.recv()
-        connection.transport.write(frame(TEXT, b"ready?") + GOODBYE)
+        connection.transport.write(frame(TEXT, b"ready?") + CLOSE_FRAME)
         await connection.wait_closed()
 
     def answer(message: str | bytes) -> bool:
-        heard.append(message)
-        transport.send("too late")
+        received.append(message)
+        websocket.send("too late")
         return False
 
-    heard: list[str | bytes] = []
-    async with connected(behave) as transport:
-        transport.send("begin")
+    received: list[str | bytes] = []
+    async with connected(behave) as websocket:
+        websocket.send("begin")
         with pytest.raises(ConnectionLostError, match="closed the connection"):
-            await transport.listen(answer)
-    assert heard == ["ready?"]
+            await websocket.listen(answer)
+    assert received == ["ready?"]
 
 
-# --- what is taken as it comes ---------------------------------------------------------------------------------------
+# --- listening -------------------------------------------------------------------------------------------------------
 
 
-class Written(asyncio.Transport):
-    """A way for bytes that only keeps them."""
+class MemoryTransport(asyncio.Transport):
+    """A transport that only keeps the bytes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -242,37 +244,38 @@ class Written(asyncio.Transport):
         return False
 
 
-def bring(transport: WebSocket, data: bytes) -> None:
-    """Have this come in at once."""
-    stream = transport._stream
+def feed(websocket: WebSocket, data: bytes) -> None:
+    """Receive these bytes in one read."""
+    stream = websocket._stream
     stream.get_buffer(-1)[: len(data)] = data
     stream.buffer_updated(len(data))
 
 
-async def told(pieces: Iterable[bytes], *, with_handshake: bytes = b"") -> tuple[list[str | bytes], str | None]:
-    """What somebody hears who takes each message as it comes in, and what ends it."""
-    transport, stream = WebSocket(parse_uri(URL), "example.test", idle_s=9.0, close_s=CLOSE_S, log=None), Written()
-    transport._stream.connection_made(stream)
-    handshake = asyncio.create_task(transport._shake_hands({}))
+async def listen_to(pieces: Iterable[bytes], *, with_handshake: bytes = b"") -> tuple[list[str | bytes], str | None]:
+    """Return the messages that a listener receives, and the text of the error that ends them."""
+    websocket = WebSocket(parse_uri(URL), "example.test", idle_s=9.0, close_s=CLOSE_S, log=None)
+    transport = MemoryTransport()
+    websocket._stream.connection_made(transport)
+    handshake = asyncio.create_task(websocket._shake_hands({}))
     await asyncio.sleep(0)
-    bring(transport, switch(stream.data.decode()) + with_handshake)
+    feed(websocket, switch(transport.data.decode()) + with_handshake)
     await handshake
-    heard: list[str | bytes] = []
+    received: list[str | bytes] = []
 
-    def take(message: str | bytes) -> bool:
-        heard.append(message)
+    def on_message(message: str | bytes) -> bool:
+        received.append(message)
         return False
 
-    listening = asyncio.create_task(transport.listen(take))
+    listening = asyncio.create_task(websocket.listen(on_message))
     await asyncio.sleep(0)
     for piece in pieces:
-        bring(transport, piece)
+        feed(websocket, piece)
         await asyncio.sleep(0)
     error = str(listening.exception()) if listening.done() else None
     listening.cancel()
-    transport._stream.connection_lost(None)
+    websocket._stream.connection_lost(None)
     await asyncio.wait([listening])
-    return heard, error
+    return received, error
 
 
 def in_pieces(data: bytes, cuts: Iterable[int]) -> list[bytes]:
@@ -294,38 +297,38 @@ PINGS = st.binary(max_size=20).map(lambda data: ([frame(PING, data)], None))
     st.lists(st.integers(0, 5_000), max_size=8),
     st.booleans(),
 )
-def test_whatever_a_server_says_is_taken_whole_and_in_order_however_it_comes(
-    said: list[tuple[list[bytes], str | bytes | None]], cuts: list[int], is_cut_at_frames: bool
+def test_a_listener_receives_all_messages_whole_and_in_order(
+    sent: list[tuple[list[bytes], str | bytes | None]], cuts: list[int], is_cut_at_frames: bool
 ) -> None:
-    frames = [one for frames, _ in said for one in frames]
+    frames = [one for frames, _ in sent for one in frames]
     pieces = frames if is_cut_at_frames else in_pieces(b"".join(frames), cuts)
-    heard, error = asyncio.run(told(pieces))
-    assert heard == [message for _, message in said if message is not None]
+    received, error = asyncio.run(listen_to(pieces))
+    assert received == [message for _, message in sent if message is not None]
     assert error is None
 
 
 @pytest.mark.parametrize("behind", [b"", frame(TEXT, b"welcome"), frame(TEXT, b"welcome")[:4]])
-async def test_what_stands_behind_the_handshake_belongs_to_what_comes_next(behind: bytes) -> None:
+async def test_bytes_behind_the_handshake_begin_the_next_message(behind: bytes) -> None:
     rest = (frame(TEXT, b"welcome") + frame(TEXT, b"and hello"))[len(behind) :]
-    heard, _ = await told([rest, frame(TEXT, b"you")], with_handshake=behind)
-    assert heard == ["welcome", "and hello", "you"]
+    received, _ = await listen_to([rest, frame(TEXT, b"you")], with_handshake=behind)
+    assert received == ["welcome", "and hello", "you"]
 
 
-LOOKS_WHOLE = frame(TEXT, b"I am data")
+LOOKS_LIKE_A_FRAME = frame(TEXT, b"I am data")
 
 
-@pytest.mark.parametrize("begun_bytes", [1, 2])
+@pytest.mark.parametrize("first_bytes", [1, 2])
 @pytest.mark.parametrize("is_behind_handshake", [True, False])
-async def test_data_that_looks_like_a_message_is_none(begun_bytes: int, is_behind_handshake: bool) -> None:
-    """It comes alone: the header before it has come already, and is not taken for all there was."""
-    whole = frame(BINARY, LOOKS_WHOLE)
+async def test_a_payload_that_looks_like_a_frame_is_not_one(first_bytes: int, is_behind_handshake: bool) -> None:
+    """It arrives alone: the header before it has arrived already, and is not mistaken for a whole frame."""
+    whole = frame(BINARY, LOOKS_LIKE_A_FRAME)
     begun, rest = whole[:2], whole[2:]
-    pieces = [begun[:begun_bytes], begun[begun_bytes:]] if begun_bytes < len(begun) else [begun]
+    pieces = [begun[:first_bytes], begun[first_bytes:]] if first_bytes < len(begun) else [begun]
     if is_behind_handshake:
-        heard, _ = await told([*pieces[1:], rest], with_handshake=pieces[0])
+        received, _ = await listen_to([*pieces[1:], rest], with_handshake=pieces[0])
     else:
-        heard, _ = await told([*pieces, rest])
-    assert heard == [LOOKS_WHOLE]
+        received, _ = await listen_to([*pieces, rest])
+    assert received == [LOOKS_LIKE_A_FRAME]
 
 
 @pytest.mark.parametrize(
@@ -336,23 +339,23 @@ async def test_data_that_looks_like_a_message_is_none(begun_bytes: int, is_behin
         ([frame(TEXT, b"", fin=False), frame(TEXT, b"b")], [], "expected a continuation frame (code 1002)"),
         ([frame(TEXT, b"a"), b"\x81\x80\0\0\0\0", frame(TEXT, b"b")], ["a"], "incorrect masking (code 1002)"),
         ([frame(TEXT, b"a"), b"\xc1\x00"], ["a"], "reserved bits must be 0 (code 1002)"),
-        ([frame(TEXT, b"a"), GOODBYE, frame(TEXT, b"b")], ["a"], "closed the connection"),
+        ([frame(TEXT, b"a"), CLOSE_FRAME, frame(TEXT, b"b")], ["a"], "closed the connection"),
     ],
 )
-async def test_one_who_takes_messages_as_they_come_hears_none_behind_a_fault(
+async def test_a_listener_receives_nothing_behind_a_fault(
     pieces: list[bytes], messages: list[str | bytes], text: str
 ) -> None:
-    heard, error = await told(pieces)
-    assert heard == messages
+    received, error = await listen_to(pieces)
+    assert received == messages
     assert error is not None
     assert text in error
 
 
-# --- a connection that nobody reads ----------------------------------------------------------------------------------
+# --- a connection that is not read -----------------------------------------------------------------------------------
 
 
 class Flood:
-    """A server that sends numbered messages, far more than a network holds, and says how many have left."""
+    """A server that sends numbered messages, far more than a network holds, and counts those that are sent."""
 
     COUNT = 1_000
 
@@ -366,37 +369,37 @@ class Flood:
         await connection.wait_closed()
 
 
-def test_unread_messages_stay_in_the_network_and_are_all_there_later_in_order() -> None:
+def test_unread_messages_stay_in_the_network_and_arrive_later_in_order() -> None:
     async def scenario() -> None:
         flood = Flood()
-        async with connected(flood) as transport:
+        async with connected(flood) as websocket:
             await asyncio.sleep(1)
             held_back = flood.sent
             await asyncio.sleep(60)
             assert flood.sent == held_back < flood.COUNT
-            assert len(transport._unread) < 2 * MAX_UNREAD
+            assert len(websocket._unread) < 2 * MAX_UNREAD
             for number in range(flood.COUNT):
-                message = await transport.receive()
+                message = await websocket.receive()
                 assert isinstance(message, bytes)
                 assert int.from_bytes(message[:4], "big") == number
 
     run_virtual(scenario)
 
 
-def test_a_connection_that_nobody_reads_is_not_taken_for_dead_and_is_watched_again_when_it_is_read() -> None:
+def test_an_unread_connection_is_not_timed_out_and_is_watched_again_when_it_is_read() -> None:
     async def scenario() -> None:
         flood = Flood()
-        async with connected(flood, idle_s=8) as transport:
+        async with connected(flood, idle_s=8) as websocket:
             await asyncio.sleep(600)
             for _ in range(flood.COUNT):
-                await transport.receive()
+                await websocket.receive()
             await asyncio.sleep(600)  # pings are answered
-            assert transport.is_open
+            assert websocket.is_open
 
     run_virtual(scenario)
 
 
-async def test_what_nobody_has_read_is_there_when_the_connection_is_lost() -> None:
+async def test_unread_messages_are_received_after_the_connection_is_lost() -> None:
     arrived = asyncio.Event()
 
     async def behave(connection: ServerConnection) -> None:
@@ -406,48 +409,48 @@ async def test_what_nobody_has_read_is_there_when_the_connection_is_lost() -> No
         await connection.recv()
         connection.transport.abort()
 
-    async with connected(behave) as transport:
+    async with connected(behave) as websocket:
         await arrived.wait()
         with contextlib.suppress(ConnectionLostError):
-            while True:  # not read from, it is only writing that finds out
-                transport.send(bytes(100_000))
+            while True:  # without reading, only a write notices the end
+                websocket.send(bytes(100_000))
                 await asyncio.sleep(0)
-        messages, error = await all_of(transport)
+        messages, error = await receive_all(websocket)
     assert messages == [str(number) for number in range(MAX_UNREAD)]
     assert isinstance(error, ConnectionLostError)
 
 
 def test_a_slow_reader_does_not_make_the_messages_pile_up() -> None:
-    """However small they are: one read from the network holds thousands of these."""
+    """Small ones neither: one read from the network holds thousands of these."""
 
     async def scenario() -> None:
-        async with connected(saying(*[frame(TEXT, b"") * 1_000] * 1_000)) as transport:
+        async with connected(sending(*[frame(TEXT, b"") * 1_000] * 1_000)) as websocket:
             await asyncio.sleep(1)
-            unread = len(transport._unread)
+            unread = len(websocket._unread)
             for _ in range(100):
-                await transport.receive()
+                await websocket.receive()
                 await asyncio.sleep(1)
-            assert len(transport._unread) == unread - 100
+            assert len(websocket._unread) == unread - 100
 
     run_virtual(scenario)
 
 
-async def test_a_connection_that_was_lost_while_nobody_read_it_is_left_at_once() -> None:
-    async with connected(Flood()) as transport:
+async def test_an_unread_connection_that_is_aborted_closes_at_once() -> None:
+    async with connected(Flood()) as websocket:
         async with asyncio.timeout(5):
-            while transport._stream.is_reading:  # noqa: ASYNC110 - nobody is told
+            while websocket._stream.is_reading:  # noqa: ASYNC110 - there is no event for it
                 await asyncio.sleep(0)
-        transport.abort()
-        await transport.close()
-        await transport.close()
+        websocket.abort()
+        await websocket.close()
+        await websocket.close()
 
 
-def test_leaving_a_server_that_floods_takes_no_longer_than_leaving_another() -> None:
+def test_closing_is_not_slowed_down_by_a_server_that_floods() -> None:
     async def scenario() -> float:
-        async with connected(Flood()) as transport:
+        async with connected(Flood()) as websocket:
             await asyncio.sleep(1)
             began_at = asyncio.get_running_loop().time()
-            await transport.close()
+            await websocket.close()
             return asyncio.get_running_loop().time() - began_at
 
     assert run_virtual(scenario) < 0.5
@@ -457,21 +460,21 @@ def test_leaving_a_server_that_floods_takes_no_longer_than_leaving_another() -> 
 
 
 def closing_s(behave: Callable[[ServerConnection], Awaitable[None]], *, unsent_bytes: int = 0) -> float:
-    """How long it takes to leave such a server."""
+    """Return the seconds that it takes to close a connection to this server."""
 
     async def scenario() -> float:
-        async with connected(behave) as transport:
+        async with connected(behave) as websocket:
             if unsent_bytes:
-                transport.send(bytes(unsent_bytes))
+                websocket.send(bytes(unsent_bytes))
             await asyncio.sleep(1)
             began_at = asyncio.get_running_loop().time()
-            await transport.close()
+            await websocket.close()
             return asyncio.get_running_loop().time() - began_at
 
     return run_virtual(scenario)
 
 
-def test_a_server_that_talks_on_instead_of_closing_is_left_in_time() -> None:
+def test_closing_is_bounded_when_the_server_sends_instead() -> None:
     async def babble(connection: ServerConnection) -> None:
         with contextlib.suppress(ConnectionError):
             while True:
@@ -480,47 +483,47 @@ def test_a_server_that_talks_on_instead_of_closing_is_left_in_time() -> None:
                 if connection.transport.is_closing():
                     return
 
-    async def deaf_babble(connection: ServerConnection) -> None:
+    async def babble_without_reading(connection: ServerConnection) -> None:
         connection.transport.pause_reading()
         await babble(connection)
 
-    assert closing_s(deaf_babble) == pytest.approx(CLOSE_S, abs=0.1)
+    assert closing_s(babble_without_reading) == pytest.approx(CLOSE_S, abs=0.1)
 
 
-def test_a_server_that_says_goodbye_and_talks_on_is_left_in_time() -> None:
-    async def never_leave(connection: ServerConnection) -> None:
+def test_closing_is_bounded_when_the_server_sends_behind_its_closing_message() -> None:
+    async def close_and_babble(connection: ServerConnection) -> None:
         connection.transport.pause_reading()
-        connection.transport.write(GOODBYE)
+        connection.transport.write(CLOSE_FRAME)
         while not connection.transport.is_closing():
             connection.transport.write(frame(TEXT, b"and another thing"))
             await asyncio.sleep(0.5)
 
-    assert closing_s(never_leave) <= CLOSE_S
+    assert closing_s(close_and_babble) <= CLOSE_S
 
 
-def test_a_server_that_ends_its_side_and_reads_no_more_is_left_in_time() -> None:
-    async def half_leave(connection: ServerConnection) -> None:
+def test_closing_is_bounded_when_the_server_ends_its_side_and_does_not_read() -> None:
+    async def end_without_reading(connection: ServerConnection) -> None:
         connection.transport.pause_reading()
         connection.transport.write_eof()
         await asyncio.sleep(600)
 
-    assert closing_s(half_leave, unsent_bytes=32 * 2**20) <= CLOSE_S
+    assert closing_s(end_without_reading, unsent_bytes=32 * 2**20) <= CLOSE_S
 
 
-def test_who_waits_for_room_is_let_go_when_there_never_will_be_any() -> None:
-    async def half_leave(connection: ServerConnection) -> None:
+def test_waiting_for_a_writable_connection_ends_with_the_connection() -> None:
+    async def end_without_reading(connection: ServerConnection) -> None:
         connection.transport.pause_reading()
         await asyncio.sleep(1)
         connection.transport.write_eof()
         await asyncio.sleep(600)
 
     async def scenario() -> float:
-        async with connected(half_leave) as transport:
-            transport.send(bytes(32 * 2**20))
-            assert not transport.is_writable
-            await transport.drain()
+        async with connected(end_without_reading) as websocket:
+            websocket.send(bytes(32 * 2**20))
+            assert not websocket.is_writable
+            await websocket.drain()
             with pytest.raises(ConnectionLostError, match="without a closing message"):
-                transport.send(b"more")
+                websocket.send(b"more")
             return asyncio.get_running_loop().time()
 
     assert run_virtual(scenario) == pytest.approx(1, abs=0.1)
@@ -533,27 +536,27 @@ async def quiet(connection: ServerConnection) -> None:
     await connection.wait_closed()
 
 
-async def mute(connection: ServerConnection) -> None:
+async def send_nothing(connection: ServerConnection) -> None:
     connection.transport.pause_reading()
     await asyncio.sleep(3_600)
 
 
-def test_a_quiet_server_that_answers_pings_lives_on() -> None:
+def test_a_quiet_server_that_answers_pings_is_kept() -> None:
     async def scenario() -> None:
-        async with connected(quiet, idle_s=8) as transport:
+        async with connected(quiet, idle_s=8) as websocket:
             await asyncio.sleep(3_600)
-            assert transport.is_open
+            assert websocket.is_open
 
     run_virtual(scenario)
 
 
-def test_a_mute_server_is_given_up_when_the_idle_time_is_over() -> None:
+def test_a_server_without_a_sign_of_life_is_dropped_after_the_idle_timeout() -> None:
     async def scenario() -> tuple[float, ASRError]:
-        async with connected(mute, idle_s=8) as transport:
+        async with connected(send_nothing, idle_s=8) as websocket:
             with pytest.raises(ConnectionLostError) as caught:
-                await transport.receive()
+                await websocket.receive()
             with pytest.raises(ConnectionLostError):
-                transport.send(b"still there?")
+                websocket.send(b"still there?")
             return asyncio.get_running_loop().time(), caught.value
 
     elapsed_s, error = run_virtual(scenario)
@@ -561,16 +564,16 @@ def test_a_mute_server_is_given_up_when_the_idle_time_is_over() -> None:
     assert elapsed_s == pytest.approx(8, abs=0.1)
 
 
-def test_a_machine_that_was_asleep_asks_before_it_gives_a_connection_up() -> None:
+def test_after_a_sleep_of_the_machine_a_ping_precedes_the_timeout() -> None:
     async def scenario() -> None:
         loop = asyncio.get_running_loop()
         assert isinstance(loop, VirtualLoop)
-        async with connected(quiet, idle_s=8) as transport:
+        async with connected(quiet, idle_s=8) as websocket:
             for _ in range(5):
                 await asyncio.sleep(3)
                 loop.jump(600)  # no callback runs meanwhile
                 await asyncio.sleep(20)
-                assert transport.is_open
+                assert websocket.is_open
 
     run_virtual(scenario)
 
@@ -582,7 +585,7 @@ def test_a_machine_that_was_asleep_asks_before_it_gives_a_connection_up() -> Non
 async def answering(
     answer: Callable[[str], bytes], *, piece_bytes: int = 65_536, requests: list[str] | None = None
 ) -> AsyncIterator[int]:
-    """A server that answers a request with these bytes and keeps the connection open; yields its port."""
+    """A server that answers a request with these bytes and does not close the connection; yields its port."""
     handlers: set[asyncio.Task[Any]] = set()
 
     async def behave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -593,9 +596,9 @@ async def answering(
             request = (await reader.readuntil(b"\r\n\r\n")).decode()
             if requests is not None:
                 requests.append(request)
-            said = answer(request)
-            for begin in range(0, len(said), piece_bytes):
-                writer.write(said[begin : begin + piece_bytes])
+            sent = answer(request)
+            for begin in range(0, len(sent), piece_bytes):
+                writer.write(sent[begin : begin + piece_bytes])
                 await writer.drain()
             await reader.read()
         writer.close()
@@ -608,7 +611,7 @@ async def answering(
 
 
 def switch(request: str, *frames: bytes) -> bytes:
-    """The answer of a WebSocket server, with what it says at once."""
+    """Return the response of a WebSocket server, and the frames that follow at once."""
     server = ServerProtocol()
     server.receive_data(request.encode())
     server.send_response(server.accept(next(iter(server.events_received()))))  # type: ignore[arg-type]
@@ -621,18 +624,18 @@ async def test_messages_right_behind_the_handshake_are_read(piece_bytes: int) ->
         return switch(request, frame(TEXT, b"welcome"), frame(TEXT, b"and hello"))
 
     async with answering(answer, piece_bytes=piece_bytes) as port:
-        transport = await connect(f"ws://127.0.0.1:{port}/")
-        assert [await transport.receive() for _ in range(2)] == ["welcome", "and hello"]
-        transport.abort()
+        websocket = await connect(f"ws://127.0.0.1:{port}/")
+        assert [await websocket.receive() for _ in range(2)] == ["welcome", "and hello"]
+        websocket.abort()
 
 
-async def test_a_server_that_closes_right_behind_the_handshake_has_closed() -> None:
-    async with answering(lambda request: switch(request, frame(TEXT, b"no"), GOODBYE)) as port:
-        transport = await connect(f"ws://127.0.0.1:{port}/")
-        messages, error = await all_of(transport)
+async def test_a_close_right_behind_the_handshake_ends_the_connection() -> None:
+    async with answering(lambda request: switch(request, frame(TEXT, b"no"), CLOSE_FRAME)) as port:
+        websocket = await connect(f"ws://127.0.0.1:{port}/")
+        messages, error = await receive_all(websocket)
         assert messages == ["no"]
         assert isinstance(error, ConnectionLostError)
-        await transport.close()
+        await websocket.close()
 
 
 @pytest.mark.parametrize("piece_bytes", [65_536, 1], ids=["one-segment", "byte-by-byte"])
@@ -641,7 +644,7 @@ async def test_a_server_that_closes_right_behind_the_handshake_has_closed() -> N
     [b"Content-Length: 4\r\n\r\nbusy", b"Transfer-Encoding: chunked\r\n\r\n4\r\nbusy\r\n0\r\n\r\n"],
     ids=["length", "chunks"],
 )
-def test_a_refusal_on_a_connection_that_stays_open_is_told_at_once(body: bytes, piece_bytes: int) -> None:
+def test_a_refusal_on_a_connection_that_stays_open_is_raised_at_once(body: bytes, piece_bytes: int) -> None:
     async def scenario() -> tuple[float, ASRError]:
         answer = b"HTTP/1.1 503 Service Unavailable\r\nConnection: keep-alive\r\n" + body
         async with answering(lambda _: answer, piece_bytes=piece_bytes) as port:
@@ -677,7 +680,7 @@ async def test_a_redirect_is_refused_and_the_credentials_go_nowhere_else() -> No
         ),
     ],
 )
-async def test_an_answer_that_is_no_handshake_is_named_at_once(answer: str, text: str, piece_bytes: int) -> None:
+async def test_a_response_that_is_no_handshake_is_reported_at_once(answer: str, text: str, piece_bytes: int) -> None:
     async with answering(lambda _: answer.encode(), piece_bytes=piece_bytes) as port:
         with pytest.raises(RemoteProtocolError) as caught:
             await connect(f"ws://127.0.0.1:{port}/")
@@ -698,9 +701,9 @@ async def test_credentials_in_the_url_are_sent_where_the_service_has_none(
 
     async with scripted_server(quiet, process_request=look) as service:
         host = (await service.resolve(Paraformer())).host
-        transport = await connect(f"ws://user:pass@{host}/", headers=headers)
-        assert "pass" not in repr(transport)
-        await transport.close()
+        websocket = await connect(f"ws://user:pass@{host}/", headers=headers)
+        assert "pass" not in repr(websocket)
+        await websocket.close()
     assert seen == [[authorization]]
 
 
@@ -719,14 +722,14 @@ async def test_credentials_in_the_url_are_sent_where_the_service_has_none(
         ("wss://.example/", "not a WebSocket URL: its host, port or credentials are malformed"),
     ],
 )
-async def test_a_url_that_cannot_be_one_is_told_without_its_secrets(url: str, text: str) -> None:
+async def test_a_malformed_url_is_refused_without_its_secrets(url: str, text: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         await connect(url)
     assert str(caught.value) == text
 
 
 @pytest.mark.parametrize("key", ["sk-secret\n", "sk-secret\r\nX-Admin: yes", "ｓｋ-secret", "sk-“secret”"])
-async def test_a_key_that_no_header_can_hold_is_told_without_it_and_nothing_is_sent(key: str) -> None:
+async def test_a_key_that_no_header_can_hold_is_refused_without_showing_it(key: str) -> None:
     requests: list[str] = []
     async with answering(lambda _: b"", requests=requests) as port:
         with pytest.raises(ConfigurationError) as caught:

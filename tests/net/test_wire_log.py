@@ -1,4 +1,4 @@
-"""The wire tape: everything that went over the connections, nothing that is a secret, whole after a crash."""
+"""The wire log: all messages of the connections, no secrets, whole after a crash."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.both_loops
 KEY = "sk-0123456789abcdef"
 
 
-def target(url: str = "wss://example.com/api-ws/v1/inference?model=m", **headers: str) -> Endpoint:
+def endpoint(url: str = "wss://example.com/api-ws/v1/inference?model=m", **headers: str) -> Endpoint:
     headers = headers or {"Authorization": f"Bearer {KEY}", "User-Agent": "asr-async"}
     return Endpoint(url=url, headers=headers, handshake_error=lambda *_: ASRError("no"))
 
@@ -41,8 +41,8 @@ def test_a_connection_is_recorded_line_by_line(tmp_path: Path) -> None:
     path = tmp_path / "tape.jsonl"
 
     async def scenario() -> None:
-        with WireLog(path) as tape:
-            log = tape.record_connect(target())
+        with WireLog(path) as wire_log:
+            log = wire_log.record_connect(endpoint())
             await asyncio.sleep(0.25)
             log.record_sent('{"header": {}}')
             log.record_sent(memoryview(bytes(3_200)))
@@ -74,10 +74,10 @@ def test_connections_have_numbers_and_clocks_of_their_own(tmp_path: Path) -> Non
     path = tmp_path / "tape.jsonl"
 
     async def scenario() -> None:
-        with WireLog(path) as tape:
-            first = tape.record_connect(target())
+        with WireLog(path) as wire_log:
+            first = wire_log.record_connect(endpoint())
             await asyncio.sleep(2)
-            second = tape.record_connect(target())
+            second = wire_log.record_connect(endpoint())
             first.record_sent("a")
             second.record_sent("b")
 
@@ -85,10 +85,10 @@ def test_connections_have_numbers_and_clocks_of_their_own(tmp_path: Path) -> Non
     assert [(line["connection"], line["ms"]) for line in lines(path)] == [(1, 0), (2, 0), (1, 2_000), (2, 0)]
 
 
-async def test_a_refusal_is_recorded_with_what_tells_when_to_come_again(tmp_path: Path) -> None:
+async def test_a_refusal_is_recorded_with_its_retry_after(tmp_path: Path) -> None:
     path = tmp_path / "tape.jsonl"
-    with WireLog(path) as tape:
-        tape.record_connect(target()).record_refusal(
+    with WireLog(path) as wire_log:
+        wire_log.record_connect(endpoint()).record_refusal(
             429, {"retry-after": "7", "Set-Cookie": "c=1"}, b'{"code": "Throttling"}'
         )
     assert lines(path)[1] == {
@@ -104,8 +104,8 @@ async def test_a_refusal_is_recorded_with_what_tells_when_to_come_again(tmp_path
 
 async def test_the_first_end_of_a_connection_counts(tmp_path: Path) -> None:
     path = tmp_path / "tape.jsonl"
-    with WireLog(path) as tape:
-        log = tape.record_connect(target())
+    with WireLog(path) as wire_log:
+        log = wire_log.record_connect(endpoint())
         assert repr(log) == "<ConnectionLog of connection 1 open>"
         log.record_close(1011, "overload", by="server")
         log.record_close(1000, "", by="client")
@@ -113,7 +113,7 @@ async def test_the_first_end_of_a_connection_counts(tmp_path: Path) -> None:
     assert [line["code"] for line in lines(path)[1:]] == [1011]
 
 
-# --- what must not stand there ---------------------------------------------------------------------------------------
+# --- secrets and audio -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ async def test_the_first_end_of_a_connection_counts(tmp_path: Path) -> None:
         ("wss://h/", {"Authorization": "Bearer k"}, {"Bearer k"}),
     ],
 )
-def test_what_counts_as_a_secret(url: str, headers: dict[str, str], secrets: set[str]) -> None:
+def test_credentials_in_urls_and_headers_are_secrets(url: str, headers: dict[str, str], secrets: set[str]) -> None:
     assert secrets_of(url, headers) == secrets
 
 
@@ -137,10 +137,10 @@ def test_the_parts_of_a_signature_are_secrets_and_its_scheme_is_not() -> None:
     assert "SDK-HMAC-SHA256" not in found
 
 
-async def test_no_credential_stands_anywhere_on_a_tape(tmp_path: Path) -> None:
+async def test_no_record_holds_a_credential(tmp_path: Path) -> None:
     path = tmp_path / "tape.jsonl"
-    with WireLog(path, with_audio=True) as tape:
-        log = tape.record_connect(target(f"wss://user:{KEY}@example.com/path?api_key={KEY}"))
+    with WireLog(path, with_audio=True) as wire_log:
+        log = wire_log.record_connect(endpoint(f"wss://user:{KEY}@example.com/path?api_key={KEY}"))
         log.record_sent(f'{{"echo": "{KEY}"}}')
         log.record_received(f'{{"message": "the key {KEY} is wrong, {KEY}!"}}')
         log.record_refusal(401, {"WWW-Authenticate": f"Bearer {KEY}"}, f"Invalid key {KEY}".encode())
@@ -152,15 +152,15 @@ async def test_no_credential_stands_anywhere_on_a_tape(tmp_path: Path) -> None:
     assert lines(path)[0]["path"] == "/path"
 
 
-async def test_audio_stands_on_a_tape_only_when_it_is_asked_for(tmp_path: Path) -> None:
+async def test_audio_is_recorded_only_on_request(tmp_path: Path) -> None:
     audio = bytes(range(256)) * 4
     encoded = base64.b64encode(audio).decode()
     append = f'{{"type":"input_audio_buffer.append","audio":"{encoded}"}}'
     recorded = {}
     for with_audio in (False, True):
         path = tmp_path / f"{with_audio}.jsonl"
-        with WireLog(path, with_audio=with_audio) as tape:
-            log = tape.record_connect(target())
+        with WireLog(path, with_audio=with_audio) as wire_log:
+            log = wire_log.record_connect(endpoint())
             log.record_sent(audio)
             log.record_sent(append)
         recorded[with_audio] = lines(path)[1:]
@@ -171,7 +171,7 @@ async def test_audio_stands_on_a_tape_only_when_it_is_asked_for(tmp_path: Path) 
     assert [count_audio_bytes(record[1]["text"]) for record in recorded.values()] == [1_024, 1_024]
 
 
-def test_a_tape_is_for_its_owner_only(tmp_path: Path) -> None:
+def test_only_the_owner_may_read_the_file(tmp_path: Path) -> None:
     path = tmp_path / "tape.jsonl"
     WireLog(path).close()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -188,14 +188,14 @@ def test_a_path_that_cannot_be_written_is_refused_at_once(name: str, reason: str
     assert str(caught.value) == f"tape='{path}': cannot be written: {reason}"
 
 
-async def test_a_client_says_so_before_it_connects(tmp_path: Path) -> None:
+async def test_a_client_with_a_path_that_cannot_be_written_does_not_open(tmp_path: Path) -> None:
     path = tmp_path / "none" / "tape.jsonl"
     with pytest.raises(ConfigurationError, match=f"^tape='{path}': cannot be written: No such file or directory$"):
         async with Client(DashScope("key", endpoint="ws://127.0.0.1:9/"), tape=path):
             pass
 
 
-def test_what_was_recorded_is_there_after_a_crash(tmp_path: Path) -> None:
+def test_all_records_survive_a_crash(tmp_path: Path) -> None:
     path = tmp_path / "tape.jsonl"
     code = (
         "import asyncio, os\n"
@@ -215,22 +215,22 @@ def test_what_was_recorded_is_there_after_a_crash(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a disk that is always full")
-async def test_a_full_disk_ends_the_recording_and_nothing_else(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_full_disk_ends_the_log_and_nothing_else(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, "asr_async"):
-        tape = WireLog("/dev/full")
-        log = tape.record_connect(target())
+        wire_log = WireLog("/dev/full")
+        log = wire_log.record_connect(endpoint())
         log.record_sent("one")
         log.record_sent("two")
-    assert repr(tape) == "<WireLog /dev/full closed, connections: 1>"
+    assert repr(wire_log) == "<WireLog /dev/full closed, connections: 1>"
     assert [record.getMessage() for record in caplog.records] == [
         "tape /dev/full: nothing more is recorded: No space left on device"
     ]
 
 
-async def test_a_tape_is_read_as_it_was_written_without_a_line_that_was_cut_off(tmp_path: Path) -> None:
+async def test_a_log_is_read_as_it_was_written_without_an_incomplete_last_line(tmp_path: Path) -> None:
     path = tmp_path / "tape.jsonl"
-    with WireLog(path) as tape:
-        log = tape.record_connect(target())
+    with WireLog(path) as wire_log:
+        log = wire_log.record_connect(endpoint())
         log.record_sent("one\ntwo")
     whole = read_tape(path)
     assert [type(record).__name__ for record in whole] == ["ConnectRecord", "MessageRecord"]
@@ -246,7 +246,7 @@ async def test_a_tape_is_read_as_it_was_written_without_a_line_that_was_cut_off(
         ('{"what":"song"}\n', "line 1: Invalid value 'song'"),
     ],
 )
-def test_a_file_that_is_no_tape_is_named_with_the_line(content: str, message: str, tmp_path: Path) -> None:
+def test_an_invalid_line_is_reported_with_its_number(content: str, message: str, tmp_path: Path) -> None:
     path = tmp_path / "tape.jsonl"
     path.write_text(content)
     with pytest.raises(ConfigurationError) as caught:
@@ -260,7 +260,7 @@ def test_a_file_that_is_no_tape_is_named_with_the_line(content: str, message: st
 HELLO = Scripted([("Good morning.", 100, 900)])
 
 
-async def test_what_a_client_recorded_is_played_back_with_the_same_words(tmp_path: Path) -> None:
+async def test_a_replayed_log_gives_the_same_transcript(tmp_path: Path) -> None:
     path = tmp_path / "session.jsonl"
     async with serve(HELLO, api_keys={KEY}) as emulator:
         service = DashScope(KEY, endpoint=emulator.dashscope_url)
@@ -273,7 +273,7 @@ async def test_what_a_client_recorded_is_played_back_with_the_same_words(tmp_pat
     assert again.text == recorded.text == "Good morning."
 
 
-async def test_a_refused_handshake_and_a_lost_connection_are_on_the_tape(tmp_path: Path) -> None:
+async def test_a_refused_handshake_and_a_lost_connection_are_recorded(tmp_path: Path) -> None:
     path = tmp_path / "session.jsonl"
     faults: list[Fault] = [Cut(after_audio_ms=500, connection=1)]
     async with serve(HELLO, api_keys={KEY}, faults=faults) as emulator:
@@ -287,7 +287,7 @@ async def test_a_refused_handshake_and_a_lost_connection_are_on_the_tape(tmp_pat
     assert [(end.connection, end.code, end.by) for end in ends] == [(1, 1006, "server"), (2, 1000, "client")]
 
 
-async def test_a_tape_that_cannot_be_written_is_refused_before_connecting(tmp_path: Path) -> None:
+async def test_a_log_that_cannot_be_written_is_refused_before_connecting(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="cannot be written: No such file or directory"):
         async with Client(DashScope(KEY, endpoint="ws://127.0.0.1:9/"), tape=tmp_path / "none" / "tape.jsonl"):
             pass
