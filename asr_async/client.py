@@ -141,7 +141,7 @@ class Client:
             options,
             timeouts=self._timeouts,
             retry=self._retry,
-            connections=self._open_connections(),
+            pool=self._open_connections(),
             limiter=self._limiter,
         )
 

@@ -1,4 +1,7 @@
-"""Silence that one connection was sent beside the source, so that times can leave it out. Pure bookkeeping."""
+"""The silence that a connection was sent beside the source, so that times can leave it out.
+
+Pure rules. Does not know connections or clocks.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,11 @@ from ..audio import AudioFormat
 __all__ = ["Silence"]
 
 MAX_PAUSES = 1_000
-"""Pauses that are remembered; a result is never further behind."""
+"""The number of pauses that are kept; no result is further behind."""
 
 
 class _Pause(msgspec.Struct, frozen=True, gc=False):
-    """A place in the source at which silence was sent, and how much of it the connection had before and behind it."""
+    """A place in the source, and the length of all silence that was sent up to it, without and with its own."""
 
     at_ms: int
     before_ms: int
@@ -21,9 +24,10 @@ class _Pause(msgspec.Struct, frozen=True, gc=False):
 
 
 class Silence:
-    """What one connection was sent beside the source: its vendor counts it, the source's clock does not.
+    """The silence that one connection was sent beside the source.
 
-    Counted in bytes, so that nothing adds up however often the source pauses.
+    The vendor's times count it, the source's do not. It is counted in bytes, so rounding errors do not add up however
+    often the source pauses.
     """
 
     __slots__ = ("_format", "_pauses", "size_bytes")
@@ -37,7 +41,7 @@ class Silence:
         return f"<Silence {self.size_bytes} bytes, {len(self._pauses)} pauses>"
 
     def put(self, at_ms: int, size_bytes: int) -> None:
-        """More silence is sent, at this place in the source: the one where it was before, or a later one."""
+        """Record more silence at a place in the source: the last one, or one behind it."""
         before_ms = self._format.to_ms(self.size_bytes)
         self.size_bytes += size_bytes
         if self._pauses and self._pauses[-1].at_ms == at_ms:
@@ -46,7 +50,7 @@ class Silence:
         del self._pauses[:-MAX_PAUSES]
 
     def left_out(self, time_ms: int) -> int:
-        """The time of the source, of one that counts the silence too; all of a pause is where it stands."""
+        """Return the time in the source for a time that counts the silence; all of a pause is one place."""
         before_ms = 0
         for pause in reversed(self._pauses):
             if time_ms >= pause.at_ms + pause.behind_ms:

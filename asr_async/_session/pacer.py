@@ -1,25 +1,27 @@
-"""When the next frame of audio may be sent.
+"""The schedule of a stream of audio: the instant from which the next frame may be sent.
 
-Pure rules: time is an argument, nothing here waits. All instants and lengths are seconds, sizes are bytes.
+All instants and lengths are seconds, sizes are bytes.
 
 The rules:
 
-1. *Schedule.* Each frame is due when the audio before it has passed at the chosen pace, counted from the moment the
-   source was first asked; the first goes at once. The schedule counts bytes, so it does not drift, however long the
+1. *Schedule.* Each frame is due when the audio before it has passed at the chosen pace, counted from the first request
+   to the source; the first frame is due at once. The schedule counts bytes, so it does not drift, however long the
    stream.
-2. *Catching up.* A frame whose time has passed goes as soon as it can, but never less than a quarter of its own length
-   after the one before it (`CATCH_UP`): after a stall the stream runs at four times its pace until it is back on
+2. *Catching up.* A frame whose time has passed is sent as soon as possible, but never less than a quarter of its own
+   length after the one before it (`CATCH_UP`): after a stall the stream runs at four times its pace until it is back on
    schedule, never in one burst.
-3. *Live sources.* A source that sets the time itself (a microphone, a caller's audio) brings each frame when or after
-   it is due, so rule 1 does not hold it back, nor does rule 2 beyond its spacing. Where its clock runs faster than
-   ours, it is known by keeping us waiting for at least half of the time that was left: what it then brings is due at
-   once, and the schedule with it. A source can say what it is with an attribute `live`: True passes everything through,
-   False (a file) is always held to the schedule.
+3. *Live sources.* A source with a clock of its own (a microphone, audio that a caller pushes) brings each frame when it
+   is due or later, so rule 1 does not delay it, nor does rule 2 beyond its spacing. If its clock is faster than ours,
+   it is recognised by a wait for at least half of the time that was left: the audio that it then brings is due at once,
+   and the schedule moves with it. A source can declare itself with an attribute `live`: True passes everything through,
+   False (a file) always follows the schedule.
+4. *Replay.* Audio that is sent a second time (`rewind`) is behind its schedule, so rule 2 holds for it: it is sent at
+   four times the pace. That includes live sources, which are otherwise passed through: a minute of audio must not
+   arrive in one burst.
 
-4. *Again.* What is sent a second time (`rewind`) is behind its schedule, so rule 2 holds for it: it goes at four times
-   the pace. That is so for live sources too, which are otherwise passed through: nobody takes a minute in one burst.
+Audio whose bytes do not correspond to time (compressed formats) is not paced.
 
-Audio whose bytes say nothing about time (compressed formats) is not paced.
+Does not know clocks, sources or connections: instants are arguments, and nothing here waits.
 """
 
 from __future__ import annotations
@@ -29,21 +31,21 @@ import math
 __all__ = ["CATCH_UP", "Pacer"]
 
 CATCH_UP = 4.0
-"""How much faster than its pace a stream that fell behind may run. Four keeps the frames of 100 ms at least 25 ms apart
-and makes up a stall of three seconds within one."""
+"""The factor by which a stream that fell behind may exceed its pace. Four keeps frames of 100 ms at least 25 ms apart,
+and makes up for a stall of three seconds within one."""
 
 
 class Pacer:
     """The schedule of one stream of audio."""
 
     __slots__ = (
-        "_again_bytes",
-        "_again_rate",
         "_anchor_at",
         "_due_at",
         "_is_behind",
         "_live",
         "_rate",
+        "_replay_bytes",
+        "_replay_rate",
         "_sent_bytes",
         "_spaced_at",
         "lateness_max_s",
@@ -51,27 +53,30 @@ class Pacer:
     )
 
     def __init__(self, bytes_per_second: int | None, pace: float | None, *, live: bool | None = None) -> None:
-        """Set the pace: 1.0 is real time, None as fast as the connection takes it.
+        """Begin a schedule.
 
-        `live` is what the source says of itself; None lets rule 3 find out.
+        Args:
+            bytes_per_second: the rate of the audio; None for compressed formats.
+            pace: 1.0 is real time, None as fast as the connection accepts the audio.
+            live: the attribute of the source; None applies rule 3.
         """
         self._rate = None if bytes_per_second is None or pace is None or live else bytes_per_second * pace
         self._live = live
-        self._again_rate = bytes_per_second if live else None
-        self._again_bytes = 0
+        self._replay_rate = bytes_per_second if live else None
+        self._replay_bytes = 0
         self._is_behind = False
         self._anchor_at: float | None = None
         self._sent_bytes = 0
-        # the next frame by rule 1, once the schedule is anchored, and by rule 2
+        # the instant of the next frame by rule 1, once the schedule is anchored, and by rule 2
         self._due_at = -math.inf
         self._spaced_at = -math.inf
         self.next_at = -math.inf
-        """From when on the next frame may be sent."""
+        """The instant from which the next frame may be sent."""
         self.lateness_max_s = 0.0
-        """How far the worst frame was sent behind its time; what a source brought late does not count."""
+        """The delay of the latest frame; audio that the source brought late does not count."""
 
-    def arrived(self, now: float, waited_s: float) -> None:
-        """Take note of audio that came from the source after a wait."""
+    def record_arrival(self, now: float, waited_s: float) -> None:
+        """Record audio that the source brought after a wait."""
         if self._rate is None:
             return
         if self._anchor_at is None:
@@ -82,12 +87,12 @@ class Pacer:
                 self._anchor(self._anchor_at - (self._due_at - now))
         self.next_at = max(self.next_at, now)
 
-    def sent(self, now: float, size_bytes: int) -> None:
-        """Take note of a frame that was sent."""
+    def record_sent(self, now: float, size_bytes: int) -> None:
+        """Record a frame that was sent."""
         rate = self._rate
         if rate is None:
             self._sent_bytes += size_bytes
-            self._sent_again(now, size_bytes)
+            self._record_replayed(now, size_bytes)
             return
         if self._anchor_at is None:
             self._anchor_at = self._due_at = self.next_at = now
@@ -101,24 +106,24 @@ class Pacer:
         self.next_at = max(self._due_at, self._spaced_at)
 
     def rewind(self, to_bytes: int, now: float) -> None:
-        """The audio is sent again from here in the source on; being behind because of that is no lateness."""
-        again_bytes = max(0, self._sent_bytes - to_bytes)
+        """Send the audio again from this position in the source on; the delay that this causes is no lateness."""
+        replay_bytes = max(0, self._sent_bytes - to_bytes)
         self._sent_bytes = to_bytes
         self._is_behind = True
         if self._anchor_at is not None:
             self._anchor(self._anchor_at)
-        if self._rate is None and self._again_rate is not None:
-            self._again_bytes = again_bytes
+        if self._rate is None and self._replay_rate is not None:
+            self._replay_bytes = replay_bytes
             self.next_at = now
 
     def _anchor(self, at: float) -> None:
-        """The schedule counts from here."""
+        """Count the schedule from this instant."""
         self._anchor_at = at
         self._due_at = at if self._rate is None else at + self._sent_bytes / self._rate
         self.next_at = max(self._due_at, self._spaced_at)
 
-    def _sent_again(self, now: float, size_bytes: int) -> None:
-        if self._again_rate is not None and self._again_bytes > 0:
-            self._again_bytes -= size_bytes
-            is_over = self._again_bytes <= 0
-            self.next_at = -math.inf if is_over else now + size_bytes / self._again_rate / CATCH_UP
+    def _record_replayed(self, now: float, size_bytes: int) -> None:
+        if self._replay_rate is not None and self._replay_bytes > 0:
+            self._replay_bytes -= size_bytes
+            is_over = self._replay_bytes <= 0
+            self.next_at = -math.inf if is_over else now + size_bytes / self._replay_rate / CATCH_UP

@@ -1,40 +1,172 @@
-"""When a lost connection is worth another one, and how long to wait before it.
+"""The decisions about the connections of a session: whether another one is worth it, when, and how to change over.
 
-Pure rules: the dice are an argument, nothing here waits or connects.
+Pure rules: every fact and the random number are arguments, and the answer says what to do. Nothing here waits, connects
+or looks at a clock.
 """
 
 from __future__ import annotations
 
+import enum
 from typing import TYPE_CHECKING
 
 from .._limits.backoff import backoff_delay_s, requested_delay_s
 from ..config import Retry
-from ..errors import ASRError, ConfigurationError
+from ..errors import ASRError, ConfigurationError, ConnectionLostError, DeadlineError, LocalProtocolError, VendorError
 
 if TYPE_CHECKING:
     from ..vendors.options import Options
     from ..vendors.service import Service
 
-__all__ = ["RetryBudget", "check_options", "check_silence", "rotation_s"]
+__all__ = [
+    "Handover",
+    "ReconnectPolicy",
+    "SendFailure",
+    "check_options",
+    "check_silence",
+    "decide_handover",
+    "decide_send_failure",
+    "first_cause",
+    "rotation_s",
+]
 
 FIRST_DELAY_S = 0.25
-"""The longest wait before the first attempt; it doubles with each further one."""
+"""The longest delay before the first attempt; it doubles before each next one."""
 
-
-MAX_ASKED_S = 60.0
-"""A vendor that asks for more is not waited for: the caller would rather know."""
-
+MAX_REQUESTED_S = 60.0
+"""A vendor that requests a longer delay is an error for the caller, who can decide better than a session."""
 
 LONG_S = 3_600.0
 ROTATION_MARGIN_S = 300.0
-"""Models that take hours are left five minutes before their limit; those of a minute are meant to end there."""
+"""A connection to a model that takes hours is replaced five minutes before the model's limit. Models that take a minute
+are meant to end there."""
+
+QUIET_S = 10.0
+"""A source that has brought nothing for this long is in a pause. The vendors' own timers are 20 s and more."""
+
+SEGMENT_PATIENCE_S = 30.0
+"""The time for which a change of connections waits for the end of a segment; the vendors cut a segment at 60 s."""
+
+
+class ReconnectPolicy:
+    """The decision what follows a lost connection, and the attempts that are left for it."""
+
+    __slots__ = ("_attempt", "retry")
+
+    def __init__(self, retry: Retry) -> None:
+        self.retry = retry
+        self._attempt = 0
+
+    def __repr__(self) -> str:
+        return f"<ReconnectPolicy {self._attempt} of {self.retry.attempts} attempts>"
+
+    @property
+    def attempt(self) -> int:
+        """The number of attempts since there was progress."""
+        return self._attempt
+
+    def record_progress(self) -> None:
+        """Count the attempts from 0 again: there is a new final result, or nothing went wrong but the source paused."""
+        self._attempt = 0
+
+    def is_idle_loss(self, error: ASRError, *, quiet_s: float, source_has_ended: bool) -> bool:
+        """Return True if a loss only means that the source paused for longer than the vendor waits.
+
+        The next connection waits for audio then, and no attempt is counted. Where pauses are filled with silence, only
+        the vendor's own end of the task means that.
+
+        Args:
+            error: the error that ended the connection.
+            quiet_s: the time for which the source has brought nothing.
+            source_has_ended: no more audio comes from the source.
+        """
+        is_expected = self.retry.silence == "resume" or isinstance(error, VendorError)
+        may_retry = error.retryable and self.retry.attempts > 0
+        return may_retry and is_expected and not source_has_ended and quiet_s >= QUIET_S
+
+    def next_delay_s(
+        self, error: ASRError, jitter: float, *, fail_over: bool = False, input_closed: bool = False
+    ) -> float | None:
+        """Return the delay before the next attempt, and count it; None if the session should end with the error.
+
+        Args:
+            error: the error that ended the connection, or the last attempt.
+            jitter: a random number from 0 to 1, the share of the longest delay.
+            fail_over: another member takes over: at once, whatever the error is.
+            input_closed: the vendor has closed the input of the session: one sentence is not recognised twice.
+        """
+        if input_closed or not (error.retryable or fail_over) or self._attempt >= self.retry.attempts:
+            return None
+        attempt, self._attempt = self._attempt, self._attempt + 1
+        if fail_over:
+            return 0.0
+        requested_s = requested_delay_s(error)
+        if requested_s is not None and requested_s > MAX_REQUESTED_S:
+            return None
+        return backoff_delay_s(
+            attempt, first_s=FIRST_DELAY_S, longest_s=self.retry.max_delay_s, jitter=jitter, requested_s=requested_s
+        )
+
+
+def first_cause(error: ASRError, send_error: ASRError | None) -> ASRError:
+    """Return the error of a failed send, if the receiver only found that the connection is gone, else the error."""
+    return send_error if send_error is not None and isinstance(error, ConnectionLostError) else error
+
+
+class SendFailure(enum.Enum):
+    """The action after a send that failed."""
+
+    IGNORE = "ignore it"
+    END_SESSION = "end the session"
+    ABORT = "abort the connection"
+    READ_ON = "abort the connection after the last words of the vendor"
+
+
+def decide_send_failure(error: ASRError, *, is_in_use: bool) -> SendFailure:
+    """Decide what to do after a send that failed.
+
+    A failed send is often the second sign: the vendor's own error may still be on its way in, so it is read first.
+
+    Args:
+        error: the error of the send.
+        is_in_use: the connection is up and the one that the session sends to; else the loss is known already.
+    """
+    if isinstance(error, LocalProtocolError):  # a defect on this side, which another connection does not mend
+        return SendFailure.END_SESSION
+    if not is_in_use:
+        return SendFailure.IGNORE
+    return SendFailure.ABORT if isinstance(error, DeadlineError) else SendFailure.READ_ON
+
+
+class Handover(enum.Enum):
+    """The next action on the way from a connection that is still good to its successor."""
+
+    OPEN = "open the successor"
+    WAIT = "wait for the end of a segment"
+    SWITCH = "send to the successor"
+    CANCEL = "keep the connection, and close the successor"
+
+
+def decide_handover(*, is_in_use: bool, has_successor: bool, segment_has_ended: bool, waited_s: float) -> Handover:
+    """Decide the next action of a rotation or a fail-back.
+
+    Args:
+        is_in_use: more audio will be sent on the present connection.
+        has_successor: the successor is open.
+        segment_has_ended: a segment has ended since then.
+        waited_s: the time since then.
+    """
+    if not is_in_use:
+        return Handover.CANCEL
+    if not has_successor:
+        return Handover.OPEN
+    return Handover.SWITCH if segment_has_ended or waited_s >= SEGMENT_PATIENCE_S else Handover.WAIT
 
 
 def rotation_s(retry: Retry, options: Options) -> float | None:
-    """How old a connection may get, and how much audio it may carry, in seconds; None for any.
+    """Return the age, and the length of the audio, at which a connection is replaced; None for never.
 
     Raises:
-        ConfigurationError: the model's own limit comes first.
+        ConfigurationError: `Retry.rotate_after` is longer than the model takes, or the audio cannot be cut.
     """
     limit_s = None if options.max_audio_ms is None else options.max_audio_ms / 1000
     if options.audio.bytes_per_second is None:
@@ -53,10 +185,10 @@ def rotation_s(retry: Retry, options: Options) -> float | None:
 
 
 def check_silence(retry: Retry, options: Options, *, takes_commits: bool) -> None:
-    """Refuse to fill the pauses of a source where that cannot help.
+    """Refuse `Retry(silence="fill")` where silence cannot help.
 
     Raises:
-        ConfigurationError: says why not, and what to do.
+        ConfigurationError: with the reason and the way out.
     """
     if retry.silence == "resume":
         return
@@ -74,57 +206,10 @@ def check_silence(retry: Retry, options: Options, *, takes_commits: bool) -> Non
 
 
 def check_options(service: Service, options: Options, retry: Retry) -> None:
-    """Refuse the options that a session of this service and these settings would refuse.
+    """Refuse options that no session could be opened with.
 
     Raises:
-        ConfigurationError: the options are another vendor's, or `retry` asks for what the model cannot do.
+        ConfigurationError: with the reason and the way out.
     """
     check_silence(retry, options, takes_commits=service.describe(options).takes_commits)
     rotation_s(retry, options)
-
-
-class RetryBudget:
-    """How many attempts are left in this session."""
-
-    __slots__ = ("_attempt", "retry")
-
-    def __init__(self, retry: Retry) -> None:
-        self.retry = retry
-        self._attempt = 0
-
-    def __repr__(self) -> str:
-        return f"<RetryBudget {self._attempt} of {self.retry.attempts} attempts>"
-
-    @property
-    def attempt(self) -> int:
-        """How many were made since there was progress."""
-        return self._attempt
-
-    def made_progress(self) -> None:
-        """Something is final that was not, or the source only paused: the attempts count from 0 again."""
-        self._attempt = 0
-
-    def delay_s(self, error: ASRError, roll: float, *, elsewhere: bool = False) -> float | None:
-        """How long to wait before the next attempt; None gives up.
-
-        Args:
-            error: what ended the connection, or the last attempt.
-            roll: a random number from 0 to 1.
-            elsewhere: the next attempt goes to somebody else: at once, whatever the error was.
-        """
-        if not (error.retryable or elsewhere) or self._attempt >= self.retry.attempts:
-            return None
-        if elsewhere:
-            self._attempt += 1
-            return 0.0
-        self._attempt += 1
-        requested_s = requested_delay_s(error)
-        if requested_s is not None and requested_s > MAX_ASKED_S:
-            return None
-        return backoff_delay_s(
-            self._attempt - 1,
-            first_s=FIRST_DELAY_S,
-            longest_s=self.retry.max_delay_s,
-            jitter=roll,
-            requested_s=requested_s,
-        )

@@ -1,28 +1,30 @@
-"""From what the connections of a session say to the one line of events that its caller sees.
+"""The receiving half of a session: the events of all its connections become one sequence of events for the caller.
 
-Each event is placed on the session's time line, a final result waits here for translations that still belong to it, and
-the rest of the session learns from here how far the results have got. It does not know sockets, audio or the caller.
+Each event is placed on the session's timeline and put into the result queue. A final result waits here for
+translations that still belong to it. The rest of the session learns from here how far the results have covered the
+audio, and how a task ended. All of it happens in the call stack of the received message.
+
+Does not know sockets, audio or the caller.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from .._loop.event import LightEvent
 from ..results import Gap, Reconnected, Result, SpeechEnded, SpeechEnding, SpeechStarted, TranslationArrived
-from ..vendors.codec import DeferringCodec, FinalPending, Unrecognised, Usage
+from ..vendors.codec import ENDINGS, DeferringCodec, FinalPending, InputClosed, Unrecognised, Usage
 from .timeline import Timeline
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from .._connection.task import RecognitionTask
-    from ..vendors.codec import CodecEvent
-    from .policy import RetryBudget
+    from ..vendors.codec import CodecEvent, Ending
+    from .policy import ReconnectPolicy
     from .replay_buffer import ReplayBuffer
     from .result_queue import ResultQueue
+    from .state import SessionStatus
     from .stats import StatsRecorder
 
 __all__ = ["Receiver"]
@@ -31,161 +33,162 @@ logger = logging.getLogger("asr_async")
 
 
 class Receiver:
-    """Takes in what the codecs say, puts into the outbox what the caller should have."""
+    """Takes the events of the codecs, and puts those for the caller into the result queue."""
 
     __slots__ = (
-        "_ledger",
+        "_buffer",
         "_loop",
-        "_meter",
-        "_on_other",
-        "_outbox",
+        "_pending",
+        "_policy",
         "_progress_ms",
-        "_recovery",
+        "_queue",
         "_reported",
-        "_stretch",
+        "_stats",
+        "_status",
+        "_task_timeline",
         "_timeline",
         "_translation_s",
-        "_waiting",
-        "progress",
         "segment_ended",
-        "something_heard",
+        "speech_detected",
         "wants_events",
     )
 
     def __init__(
         self,
-        outbox: ResultQueue,
-        meter: StatsRecorder,
-        ledger: ReplayBuffer,
-        recovery: RetryBudget,
+        status: SessionStatus,
+        queue: ResultQueue,
         *,
+        buffer: ReplayBuffer,
+        stats: StatsRecorder,
+        policy: ReconnectPolicy,
         translation_s: float,
-        on_other: Callable[[RecognitionTask, CodecEvent], None],
     ) -> None:
-        """Share what the session has; `on_other` learns what is no affair of the caller's, but of the task."""
-        self._outbox = outbox
-        self._meter = meter
-        self._ledger = ledger
-        self._recovery = recovery
+        self._status = status
+        self._queue = queue
+        self._buffer = buffer
+        self._stats = stats
+        self._policy = policy
         self._translation_s = translation_s
-        self._on_other = on_other
         self._loop = asyncio.get_running_loop()
         self._timeline = Timeline()
-        self._stretch = self._timeline.stretch(0)
+        self._task_timeline = self._timeline.connect(0)
         self.wants_events = False
-        # results have got further in the audio, or might now; a segment has ended
-        self.progress = LightEvent()
+        """True if the caller iterates all events, not only results."""
+        # a segment has ended; the vendor has reported speech, for the first time in this session
         self.segment_ended = LightEvent()
-        # the vendor heard something, for the first time in this session
-        self.something_heard = LightEvent()
+        self.speech_detected = LightEvent()
         self._progress_ms = -1
-        # finals that wait for a translation, by segment: until when, and who has them
-        self._waiting: dict[int, tuple[asyncio.TimerHandle, RecognitionTask]] = {}
+        # finals that wait for a translation, by their task's segment id: the timer that ends the wait, and the task
+        self._pending: dict[int, tuple[asyncio.TimerHandle, RecognitionTask]] = {}
         self._reported: set[str] = set()
 
     def __repr__(self) -> str:
-        return f"<Receiver {self._timeline!r}, {len(self._waiting)} waiting>"
+        return f"<Receiver {self._timeline!r}, {len(self._pending)} pending>"
 
     @property
     def has_finals(self) -> bool:
-        """Whether anything is final."""
+        """True if any result is final."""
         return self._timeline.has_finals
 
-    def take(self, link: RecognitionTask, event: CodecEvent) -> None:
-        """Take in what the link says."""
-        if type(event) is Result:  # most are one of these two; to match a struct of another kind is dear
-            self.something_heard.set()
-            if (placed := self._stretch.place(event)) is not None:
-                self._deliver(placed, link)
+    def receive(self, task: RecognitionTask, event: CodecEvent) -> None:
+        """Handle an event of the task that is read."""
+        if type(event) is Result:  # most events are one of these two; matching a struct of another type is slow
+            self.speech_detected.set()
+            if (placed := self._task_timeline.place(event)) is not None:
+                self._deliver(placed, task)
         elif type(event) is Usage:
-            self._meter.used(event.seconds)
+            self._stats.record_usage(event.seconds)
+        elif type(event) in ENDINGS:
+            self._status.connection.record_ending(task, cast("Ending", event))
         else:
-            self._take_other(link, event)
+            self._receive_other(task, event)
 
-    def _take_other(self, link: RecognitionTask, event: CodecEvent) -> None:
+    def _receive_other(self, task: RecognitionTask, event: CodecEvent) -> None:
         match event:
             case SpeechStarted() | SpeechEnded() | SpeechEnding() | TranslationArrived():
-                self.something_heard.set()
-                placed = self._stretch.place(event)
+                self.speech_detected.set()
+                placed = self._task_timeline.place(event)
                 if placed is not None and self.wants_events:
-                    self._outbox.put(placed)
+                    self._queue.put(placed)
                 elif isinstance(placed, TranslationArrived):
-                    logger.warning("%r: a translation came after its final, which session.events() would show", link)
+                    logger.warning(
+                        "%r: a translation arrived after its final result; session.events() delivers it", task
+                    )
             case FinalPending():
-                timer = self._loop.call_later(self._translation_s, self._give_out, event.segment_id)
-                self._waiting[event.segment_id] = timer, link
+                timer = self._loop.call_later(self._translation_s, self._release, event.segment_id)
+                self._pending[event.segment_id] = timer, task
+            case InputClosed():
+                self._status.close_input()
             case Unrecognised():
-                self._report_once(event, link)
-            case _:
-                self._on_other(link, event)
+                self._log_once(event, task)
 
-    def _deliver(self, result: Result, link: RecognitionTask) -> None:
-        self._meter.received(result, self._loop.time())
+    def _deliver(self, result: Result, task: RecognitionTask) -> None:
+        self._stats.record_result(result, self._loop.time())
         if result.is_final:
-            self._note_final(link)
+            self._record_final(task)
         if result.end_ms > self._progress_ms:
             self._progress_ms = result.end_ms
-            self.progress.set()
-        self._outbox.put(result)
+            self._status.progress.set()
+        self._queue.put(result)
 
-    def _note_final(self, link: RecognitionTask) -> None:
-        self._ledger.cover(self._timeline.covered_ms)
-        self._recovery.made_progress()
-        link.record_final()
+    def _record_final(self, task: RecognitionTask) -> None:
+        self._buffer.cover(self._timeline.covered_ms)
+        self._policy.record_progress()
+        task.record_final()
         if self._timeline.is_between_segments:
             self.segment_ended.set()
 
-    def _report_once(self, event: Unrecognised, link: RecognitionTask) -> None:
+    def _log_once(self, event: Unrecognised, task: RecognitionTask) -> None:
         if event.name not in self._reported:
             self._reported.add(event.name)
-            logger.info("%r: unknown to this version: %s: %.200s", link, event.name, event.raw)
+            logger.info("%r: unknown to this version: %s: %.200s", task, event.name, event.raw)
 
-    # --- finals that wait --------------------------------------------------------------------------------------------
+    # --- pending finals ----------------------------------------------------------------------------------------------
 
-    def _give_out(self, segment_id: int) -> None:
-        """A final has waited long enough for what may still belong to it."""
-        timer, link = self._waiting.pop(segment_id)
+    def _release(self, segment_id: int) -> None:
+        """Deliver a final that has waited long enough for its translations."""
+        timer, task = self._pending.pop(segment_id)
         timer.cancel()
-        if isinstance(link.codec, DeferringCodec):
-            for event in link.codec.release_pending(segment_id):
-                self.take(link, event)
+        if isinstance(task.codec, DeferringCodec):
+            for event in task.codec.release_pending(segment_id):
+                self.receive(task, event)
 
-    def give_out_all(self) -> None:
-        """Nothing more comes that could belong to a final."""
-        for segment_id in list(self._waiting):
-            self._give_out(segment_id)
+    def release_all(self) -> None:
+        """Deliver all pending finals: nothing more arrives that could belong to one."""
+        for segment_id in list(self._pending):
+            self._release(segment_id)
 
     def suspend(self) -> None:
-        """The connection is lost: what waits goes on waiting, for one on which it will be heard again, or the end."""
-        for timer, _ in self._waiting.values():
+        """Stop the timers of pending finals: the connection is lost, and the next one recognises them again."""
+        for timer, _ in self._pending.values():
             timer.cancel()
 
     # --- from one connection to the next -----------------------------------------------------------------------------
 
-    def begin(self, link: RecognitionTask, at_ms: int = 0) -> None:
-        """What is taken in from now on is of a connection that hears the source from here on."""
-        self._stretch = self._timeline.stretch(at_ms, link.silence)
+    def begin(self, task: RecognitionTask, at_ms: int) -> None:
+        """Receive from another task: its audio begins at `at_ms` in the source."""
+        self._task_timeline = self._timeline.connect(at_ms, task.silence)
         self.suspend()
-        self._waiting.clear()
-        self.progress.set()
+        self._pending.clear()
+        self._status.progress.set()
+        for event in task.opening_events:
+            self.receive(task, event)
 
-    def begin_again(self, link: RecognitionTask, at_ms: int, reason: str) -> None:
-        """This connection takes the place of one that was lost."""
-        self.begin(link, at_ms)
-        self._meter.reconnected()
+    def record_reconnect(self, at_ms: int, reason: str) -> None:
+        """Record that a lost connection is replaced, from this place in the source on."""
+        self._stats.record_reconnect()
         if self.wants_events:
-            self._outbox.put(Reconnected(at_ms=at_ms, reason=reason))
+            self._queue.put(Reconnected(at_ms=at_ms, reason=reason))
 
-    def go_on(self, link: RecognitionTask, at_ms: int) -> None:
-        """The connection before this one has told everything up to here."""
-        self.begin(link, at_ms)
-        self._ledger.cover(at_ms)
-        self._meter.next_task()
+    def record_switch(self, at_ms: int) -> None:
+        """Record that a drained task has delivered all results up to this place in the source."""
+        self._buffer.cover(at_ms)
+        self._stats.record_next_task()
 
-    def tell_gap(self, gap: Gap, link: RecognitionTask) -> None:
-        """Audio had to be given up before this connection, which goes on behind it."""
-        self._meter.lost_ms += gap.end_ms - gap.start_ms
+    def record_gap(self, gap: Gap, task: RecognitionTask) -> None:
+        """Record audio that could not be kept for a replay; `task` continues behind it."""
+        self._stats.record_gap(gap)
         if self.wants_events:
-            self._outbox.put(gap)
+            self._queue.put(gap)
         else:
-            logger.warning("%r: %r, which session.events() would show", link, gap)
+            logger.warning("%r: %r; session.events() delivers it", task, gap)

@@ -1,11 +1,15 @@
-"""The next connection of a session: when one is lost, when one is old, and when a better one may be had.
+"""The connections of a session, one after another: the first, the next after a loss, and successors opened ahead.
 
-Theory of operation. A connection that is *lost* is replaced after a wait (`_recovery` says whether and when), and what
-no final result covers is sent again. One that is *old*, or *stands in* for a better member, is replaced before anything
-happens to it: the next one is opened ahead, and at the end of a segment (`_hand_over`) the source is sent there; the
-old one is finished and read to its end, and only then is the new one read (`follow`).
+Theory of operation. A connection that is *lost* is replaced after a delay (`ReconnectPolicy` decides if and when), and
+the audio that no final result covers is replayed. A connection that is *old*, or goes to a *substitute* of a preferred
+member, is replaced before anything happens to it: its successor is opened ahead, and at the end of a segment
+(`decide_handover`) the source is sent there. The old connection drains: it is finished and read to its end, and only
+then is the successor read (`follow`).
 
-It does not read, send or know results: the session does the first two, and `_delivery` the third.
+`_begin_sending` is the one place where a connection begins to carry audio, and `Receiver.begin` the one where it begins
+to be read.
+
+Does not read, send or place results: the session and its two halves do.
 """
 
 from __future__ import annotations
@@ -16,310 +20,363 @@ import random
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from ..errors import ASRError, AudioLostError, ConfigurationError, ConnectionLostError, DeadlineError, VendorError
+from ..errors import ASRError, AudioLostError, ConfigurationError, ConnectionLostError, DeadlineError
 from ..results import Gap
-from .policy import rotation_s
+from .policy import SEGMENT_PATIENCE_S, Handover, decide_handover, first_cause, rotation_s
+from .state import ConnectionStep
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from .._connection.connector import Connector
     from .._connection.task import RecognitionTask
     from .._loop.event import LightEvent
     from ..vendors.options import ContextMessage
-    from .policy import RetryBudget
+    from .policy import ReconnectPolicy
     from .receiver import Receiver
     from .replay_buffer import LostAudio, ReplayBuffer
-    from .state import RunState
+    from .sender import Sender
+    from .state import SessionStatus
 
 __all__ = ["Reconnector"]
 
 logger = logging.getLogger("asr_async")
 
-SEGMENT_PATIENCE_S = 30.0
-"""How long an old connection is kept because somebody goes on speaking; the vendors cut a segment at 60 s."""
-
-QUIET_S = 10.0
-"""A source that brought nothing for so long has nothing to say. The vendors' own timers are 20 s and more."""
-
 ROTATION_RETRY_S = 5.0
-"""Between attempts to open the next connection ahead; the present one is still good."""
+"""The pause between attempts to open a successor ahead; the present connection is still good."""
 
 
 class Reconnector:
-    """Makes the connections of a session behind its first one."""
+    """Opens and replaces the connections of one session."""
 
     __slots__ = (
         "_boundary_ms",
-        "_delivery",
-        "_dialer",
-        "_ledger",
-        "_lost",
-        "_on_up",
-        "_patience",
-        "_recovery",
+        "_buffer",
+        "_connection",
+        "_connector",
+        "_drain_timer",
+        "_lost_audio",
+        "_policy",
+        "_receiver",
         "_rotation_s",
-        "_run",
+        "_sender",
+        "_status",
         "context",
     )
 
     def __init__(
         self,
-        run: RunState,
-        dialer: Connector,
-        delivery: Receiver,
-        ledger: ReplayBuffer,
-        recovery: RetryBudget,
+        status: SessionStatus,
+        connector: Connector,
         *,
-        on_up: Callable[[RecognitionTask], None],
+        sender: Sender,
+        receiver: Receiver,
+        buffer: ReplayBuffer,
+        policy: ReconnectPolicy,
     ) -> None:
-        """Share what the session has; `on_up` is called when there is a connection to send on again.
+        """Share the parts of the session.
 
         Raises:
-            ConfigurationError: `Retry` asks for a rotation that cannot be.
+            ConfigurationError: `Retry` asks for a rotation that is not possible.
         """
-        self._run = run
-        self._dialer = dialer
-        self._delivery = delivery
-        self._ledger = ledger
-        self._recovery = recovery
-        self._on_up = on_up
-        self._rotation_s = rotation_s(recovery.retry, dialer.options)
-        # where in the source the connection took over that a retiring one made room for, and until when that is heard
+        self._status = status
+        self._connection = status.connection
+        self._connector = connector
+        self._sender = sender
+        self._receiver = receiver
+        self._buffer = buffer
+        self._policy = policy
+        self._rotation_s = rotation_s(policy.retry, connector.options)
+        # the place in the source from which on the successor of a draining task gets the audio
         self._boundary_ms = 0
-        self._patience: asyncio.TimerHandle | None = None
-        # audio that is not to be had any more, not told yet
-        self._lost: list[LostAudio] = []
+        # aborts a draining connection that takes too long
+        self._drain_timer: asyncio.TimerHandle | None = None
+        # audio that could not be kept, and is not reported yet
+        self._lost_audio: list[LostAudio] = []
         self.context: tuple[ContextMessage, ...] | None = None
-        """What every later connection has to know of what was said elsewhere."""
+        """The context that every later connection starts with."""
 
     def __repr__(self) -> str:
-        return f"<Reconnector {self._dialer.options.model} {self._recovery!r}>"
-
-    def attend(self, link: RecognitionTask) -> None:
-        """Plan for the time after this connection."""
-        tasks = self._run.tasks
-        if link.choice.preferred_in_s() is not None:
-            tasks.start(self._return(link))
-        rotation_s = min((s for s in (self._rotation_s, link.choice.rotation_s) if s is not None), default=None)
-        self._run.rotate_at_bytes = None
-        if rotation_s is not None:
-            limit_bytes = self._dialer.description.audio_format.to_bytes(round(rotation_s * 1000))
-            self._run.rotate_at_bytes = self._ledger.cursor_bytes + limit_bytes
-            tasks.start(self._rotate(link, rotation_s))
+        return f"<Reconnector {self._connector.options.model} {self._policy!r}>"
 
     def stop(self) -> None:
-        """The session has ended: nobody waits for what a retiring connection may still tell."""
-        self._stop_patience()
+        """Stop the timer of a draining connection: the session has ended."""
+        if self._drain_timer is not None:
+            self._drain_timer.cancel()
+            self._drain_timer = None
 
-    # --- a connection that was lost ----------------------------------------------------------------------------------
+    # --- a connection begins -----------------------------------------------------------------------------------------
 
-    async def replace(self, link: RecognitionTask, error: ASRError) -> RecognitionTask:
-        """Make the next connection, which begins where the last final result ended.
-
-        Raises:
-            ASRError: it is not to be mended, or not any more.
-        """
-        error = self._go_down(error)
-        if self._was_idle(error):
-            link.abort()
-            await self._wait_until_needed()
-            elsewhere = False
-        else:
-            elsewhere = link.record_loss(error)
-        # who has heard one sentence to its end is not asked for another
-        while not self._run.heard_enough:
-            delay_s = self._recovery.delay_s(error, random.random(), elsewhere=elsewhere)  # noqa: S311
-            if delay_s is None:
-                break
-            logger.info("%r: attempt %d in %.2f s after: %s", link, self._recovery.attempt, delay_s, error)
-            link.abort()
-            await asyncio.sleep(delay_s)
-            try:
-                link = await self._dialer.open()
-            except ASRError as refusal:
-                error, elsewhere = refusal, False
-                continue
-            try:
-                await self._resume(link, error)
-            except (ConnectionLostError, DeadlineError) as lost:
-                error, elsewhere = lost, link.record_loss(lost)
-                continue
-            except BaseException:
-                await link.close()
-                raise
-            return link
-        raise error
-
-    def _go_down(self, error: ASRError) -> ASRError:
-        """What no final result covers is to be sent again."""
-        run = self._run
-        run.go_down()
-        if run.retiring is not None and run.link is not None:
-            run.link.abort()  # what it heard came behind what is now to be heard again
-            self._retire(None)
-        if (lost := self._ledger.rewind(min_bytes=self._dialer.description.min_frame_bytes)) is not None:
-            self._lost.append(lost)
-        run.pacer.rewind(self._ledger.cursor_bytes, _now())
-        self._delivery.suspend()
-        # where sending failed first, and the receiver had nothing better to say than that it was cut off
-        first, run.send_error = run.send_error, None
-        return first if first is not None and isinstance(error, ConnectionLostError) else error
-
-    def _was_idle(self, error: ASRError) -> bool:
-        """Whether it was lost while nobody had anything to say, which is no fault of the vendor's.
-
-        Where pauses are filled it would be, unless the vendor itself has ended the task, and would again.
-        """
-        run, retry = self._run, self._recovery.retry
-        is_usual = retry.silence == "resume" or isinstance(error, VendorError)
-        may_try_again = error.retryable and retry.attempts > 0
-        return may_try_again and is_usual and not run.source_ended and run.quiet_s(_now()) >= QUIET_S
-
-    async def _wait_until_needed(self) -> None:
-        """Who has nothing to say needs no connection: the next one is asked for when there is something."""
-        self._run.is_needed.clear()
-        await self._run.is_needed.wait()
-        self._recovery.made_progress()  # nothing went wrong so far
-
-    async def _resume(self, link: RecognitionTask, error: ASRError) -> None:
-        while self._lost:
-            self._report_loss(self._lost.pop(0), error, link)
-        self._run.link = link
-        self._delivery.begin_again(link, self._ledger.cursor_ms, str(error))
-        await self._pass_on_context(link)
-        self._begin_in_the_middle(link)
-        self._on_up(link)
-
-    def _begin_in_the_middle(self, link: RecognitionTask) -> None:
-        """What stood in front of the samples stands in front of the first that this connection hears."""
-        header = self._dialer.description.audio_format.header
-        if header and self._ledger.cursor_bytes > 0:
-            link.send_audio(header)
-
-    def _report_loss(self, lost: LostAudio, error: ASRError, link: RecognitionTask) -> None:
-        """Say which audio is given up, by an error or an event.
+    async def open_first(self) -> RecognitionTask:
+        """Open the first connection.
 
         Raises:
-            AudioLostError: the caller wants no transcript with a gap, or nothing more can be sent.
+            ASRError: it could not be opened. The first connection is not tried again.
         """
-        if lost.end_ms is None or self._recovery.retry.on_gap == "raise":
-            raise AudioLostError.between(lost.start_ms, lost.end_ms, error)
-        self._delivery.tell_gap(Gap(start_ms=lost.start_ms, end_ms=lost.end_ms, reason=str(error)), link)
+        self._connection.advance(ConnectionStep.CONNECT)
+        task = await self._connector.open()
+        self._receiver.begin(task, 0)
+        self._begin_sending(task, ConnectionStep.CONNECTED)
+        return task
 
-    async def _pass_on_context(self, link: RecognitionTask) -> None:
-        """Tell a new connection what the ones before were told; it is dropped if that fails."""
+    def _begin_sending(self, task: RecognitionTask, step: ConnectionStep) -> None:
+        """Send audio to this task from now on, and plan its replacement."""
+        self._connection.use(task, step)
+        self._plan_replacement(task)
+        first_result_s = self._connector.timeouts.first_result
+        if first_result_s is not None:
+            self._status.tasks.start(self._watch_first_result(task, first_result_s))
+        self._sender.resume()
+
+    def _plan_replacement(self, task: RecognitionTask) -> None:
+        tasks = self._status.tasks
+        if task.choice.preferred_in_s() is not None:
+            tasks.start(self._fail_back(task))
+        limits_s = [limit_s for limit_s in (self._rotation_s, task.choice.rotation_s) if limit_s is not None]
+        self._sender.rotate_at_bytes = None
+        if limits_s:
+            limit_bytes = self._connector.description.audio_format.to_bytes(round(min(limits_s) * 1000))
+            self._sender.rotate_at_bytes = self._buffer.cursor_bytes + limit_bytes
+            tasks.start(self._rotate(task, min(limits_s)))
+
+    def _send_header(self, task: RecognitionTask) -> None:
+        """Send the header that stands in front of the samples, if the audio begins in the middle of the source."""
+        header = self._connector.description.audio_format.header
+        if header and self._buffer.cursor_bytes > 0:
+            task.send_audio(header)
+
+    async def _send_context(self, task: RecognitionTask) -> None:
+        """Send the context of the connections before; the connection is aborted if that fails."""
         if self.context is None:
             return
         try:
-            await link.update_context(self.context)
-        except ConfigurationError as error:  # it was taken before, so this is another member
-            logger.info("%r: goes on without its context: %s", link, error)
+            await task.update_context(self.context)
+        except ConfigurationError as error:  # an earlier connection took it, so this one is to another member
+            logger.info("%r: continues without its context: %s", task, error)
         except BaseException:
-            link.abort()
+            task.abort()
             raise
 
-    # --- a connection that is replaced before it is lost -------------------------------------------------------------
+    async def _watch_first_result(self, task: RecognitionTask, timeout_s: float) -> None:
+        """Give up a connection that takes audio and reports nothing, until the session has its first result."""
+        began_at_bytes = self._buffer.cursor_bytes
+        while self._connection.task is task and self._buffer.cursor_bytes == began_at_bytes:
+            await self._connection.next_change()
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._receiver.speech_detected.wait()
+        except TimeoutError:
+            if not task.is_finishing:  # else `Timeouts.finish` holds
+                text = f"no result within {timeout_s:g} s of the first audio (Timeouts.first_result)"
+                self._sender.handle_failure(task, DeadlineError(text, retryable=True))
 
-    async def _rotate(self, link: RecognitionTask, after_s: float) -> None:
-        """When the connection is old, open the next one, and send on that from the end of a segment on."""
-        self._run.is_due.clear()
-        await _wait(self._run.is_due, after_s)
-        following = await self._open_following(link)
-        if following is not None:
-            await self._hand_over(link, following)
+    # --- a connection was lost ---------------------------------------------------------------------------------------
 
-    async def _return(self, link: RecognitionTask) -> None:
-        """While another member stands in: when a better one answers again, go on there from the end of a segment on."""
-        while self._is_in_use(link) and (wait_s := link.choice.preferred_in_s()) is not None:
-            await asyncio.sleep(wait_s)
-            better = await self._open_better(link)
-            if better is not None:
-                logger.info("%r: %s answers again, %s has stood in", better, better.member, link.member)
-                await self._hand_over(link, better)
+    async def replace(self, task: RecognitionTask, error: ASRError) -> RecognitionTask:
+        """Open the next connection, which begins where the last final result ended, and return its task.
 
-    def _is_in_use(self, link: RecognitionTask) -> bool:
-        """Whether more audio will go there."""
-        run = self._run
-        return run.link is link and run.is_up and not run.source_ended
-
-    async def _open_following(self, link: RecognitionTask) -> RecognitionTask | None:
-        """The next connection; None when there is none to be had, or none needed any more."""
-        while self._is_in_use(link):
+        Raises:
+            ASRError: another connection does not help, or no attempt is left.
+        """
+        connection, status, policy = self._connection, self._status, self._policy
+        error = self._record_loss(error)
+        quiet_s = status.source.quiet_s(_now())
+        if policy.is_idle_loss(error, quiet_s=quiet_s, source_has_ended=status.source_has_ended):
+            fail_over = False
+            task.abort()
+            await self._wait_for_audio()
+        else:
+            fail_over = task.record_loss(error)
+        while (delay_s := self._next_delay_s(error, fail_over=fail_over)) is not None:
+            logger.info("%r: attempt %d in %.2f s after: %s", task, policy.attempt, delay_s, error)
+            task.abort()
+            await asyncio.sleep(delay_s)
+            connection.advance(ConnectionStep.CONNECT)
             try:
-                following = await self._dialer.open()
-                await self._pass_on_context(following)
+                task = await self._connector.open()
+            except ASRError as refusal:
+                error, fail_over = refusal, False
+                connection.advance(ConnectionStep.LOSE)
+                continue
+            try:
+                await self._resume(task, error)
+            except (ConnectionLostError, DeadlineError) as lost:
+                error, fail_over = lost, task.record_loss(lost)
+                connection.advance(ConnectionStep.LOSE)
+                continue
+            except BaseException:
+                await task.close()
+                raise
+            return task
+        raise error
+
+    def _record_loss(self, error: ASRError) -> ASRError:
+        """Prepare the replay of all audio that no final result covers, and return the error to act on."""
+        connection = self._connection
+        send_error = connection.send_error
+        connection.advance(ConnectionStep.LOSE)
+        if connection.draining is not None and connection.task is not None:
+            connection.task.abort()  # its audio came behind the audio that is now replayed
+            self._end_draining()
+        lost = self._buffer.rewind(min_bytes=self._connector.description.min_frame_bytes)
+        if lost is not None:
+            self._lost_audio.append(lost)
+        self._sender.pacer.rewind(self._buffer.cursor_bytes, _now())
+        self._receiver.suspend()
+        connection.send_error = None
+        return first_cause(error, send_error)
+
+    def _next_delay_s(self, error: ASRError, *, fail_over: bool) -> float | None:
+        jitter = random.random()  # noqa: S311 - no secret
+        return self._policy.next_delay_s(error, jitter, fail_over=fail_over, input_closed=self._status.input_closed)
+
+    async def _wait_for_audio(self) -> None:
+        """Wait until the source has audio again: no connection is needed before."""
+        audio_arrived = self._status.source.audio_arrived
+        self._connection.advance(ConnectionStep.REST)
+        audio_arrived.clear()
+        await audio_arrived.wait()
+        self._policy.record_progress()  # nothing went wrong so far
+
+    async def _resume(self, task: RecognitionTask, error: ASRError) -> None:
+        """Continue the session on a new connection, after `error`.
+
+        Raises:
+            AudioLostError: audio could not be kept for the replay.
+            ConnectionLostError: the new connection was lost already.
+        """
+        while self._lost_audio:
+            self._report_lost_audio(self._lost_audio.pop(0), error, task)
+        await self._send_context(task)
+        self._receiver.record_reconnect(self._buffer.cursor_ms, str(error))
+        self._receiver.begin(task, self._buffer.cursor_ms)
+        self._send_header(task)
+        self._begin_sending(task, ConnectionStep.CONNECTED)
+
+    def _report_lost_audio(self, lost: LostAudio, error: ASRError, task: RecognitionTask) -> None:
+        """Report audio that is missing from the transcript, as an error or a `Gap`.
+
+        Raises:
+            AudioLostError: `Retry.on_gap` says so, or nothing can be replayed.
+        """
+        if lost.end_ms is None or self._policy.retry.on_gap == "raise":
+            raise AudioLostError.between(lost.start_ms, lost.end_ms, error)
+        self._receiver.record_gap(Gap(start_ms=lost.start_ms, end_ms=lost.end_ms, reason=str(error)), task)
+
+    # --- a connection is replaced before it is lost ------------------------------------------------------------------
+
+    async def _rotate(self, task: RecognitionTask, after_s: float) -> None:
+        """Replace an old connection: open its successor, and send to that from the end of a segment on."""
+        self._sender.rotation_due.clear()
+        await _wait(self._sender.rotation_due, after_s)
+        await self._hand_over(task, self._open_successor)
+
+    async def _fail_back(self, task: RecognitionTask) -> None:
+        """Return from a substitute to a preferred member when that answers again."""
+        while self._is_in_use(task) and (wait_s := task.choice.preferred_in_s()) is not None:
+            await asyncio.sleep(wait_s)
+            await self._hand_over(task, self._open_preferred)
+
+    def _is_in_use(self, task: RecognitionTask) -> bool:
+        """Return True if more audio will be sent to this task."""
+        connection = self._connection
+        return connection.task is task and connection.is_up and not self._status.source_has_ended
+
+    async def _hand_over(
+        self,
+        task: RecognitionTask,
+        open_successor: Callable[[RecognitionTask], Awaitable[RecognitionTask | None]],
+    ) -> None:
+        """Change over to a successor at the end of a segment, as `decide_handover` says."""
+        segment_ended = self._receiver.segment_ended
+        successor: RecognitionTask | None = None
+        waited_s = 0.0
+        try:
+            while True:
+                match decide_handover(
+                    is_in_use=self._is_in_use(task),
+                    has_successor=successor is not None,
+                    segment_has_ended=segment_ended.is_set(),
+                    waited_s=waited_s,
+                ):
+                    case Handover.OPEN:
+                        successor = await open_successor(task)
+                        if successor is None:
+                            return
+                        segment_ended.clear()
+                    case Handover.WAIT:
+                        await _wait(segment_ended, SEGMENT_PATIENCE_S)
+                        waited_s = SEGMENT_PATIENCE_S
+                    case Handover.SWITCH if successor is not None:
+                        self._switch(task, successor)
+                        return
+                    case _:
+                        if successor is not None:
+                            await successor.close()
+                        return
+        finally:
+            if successor is not None and self._connection.task is not successor:
+                successor.abort()
+
+    def _switch(self, task: RecognitionTask, successor: RecognitionTask) -> None:
+        """Send to the successor from here on, and let the old task drain."""
+        if successor.choice.rank < task.choice.rank:
+            logger.info("%r: fails back from %s to %s", successor, task.member, successor.member)
+        self._connection.draining = task
+        self._drain_timer = asyncio.get_running_loop().call_later(self._connector.timeouts.finish, task.abort)
+        self._boundary_ms = self._buffer.cursor_ms
+        try:
+            task.finish()
+        except ConnectionLostError:
+            task.abort()
+        with suppress(ConnectionLostError):  # found by the receiver
+            self._send_header(successor)
+        self._begin_sending(successor, ConnectionStep.SWITCH)
+
+    async def _open_successor(self, task: RecognitionTask) -> RecognitionTask | None:
+        """Open the next connection; None if there is none to be had, or none is needed any more."""
+        while self._is_in_use(task):
+            try:
+                successor = await self._connector.open()
+                await self._send_context(successor)
             except ASRError as error:
-                logger.warning("%r: the next connection could not be opened ahead: %s", link, error)
+                logger.warning("%r: the next connection could not be opened ahead: %s", task, error)
                 if not error.retryable:
                     return None
                 await asyncio.sleep(ROTATION_RETRY_S)
             else:
-                return following
+                return successor
         return None
 
-    async def _open_better(self, link: RecognitionTask) -> RecognitionTask | None:
-        """A connection to a better member than the one that stands in; None when there is none yet, or none needed."""
-        if not self._is_in_use(link):
-            return None
-        better = await self._dialer.open_preferred(link)
-        if better is not None:
+    async def _open_preferred(self, task: RecognitionTask) -> RecognitionTask | None:
+        """Open a connection to a member that is preferred to the task's; None if none answers."""
+        preferred = await self._connector.open_preferred(task)
+        if preferred is not None:
             try:
-                await self._pass_on_context(better)
+                await self._send_context(preferred)
             except (ConnectionLostError, DeadlineError):
                 return None
-        return better
+        return preferred
 
-    async def _hand_over(self, link: RecognitionTask, following: RecognitionTask) -> None:
-        """Send on the next connection from the end of a segment on, if the present one still lives by then."""
-        try:
-            await self._hand_over_at_segment_end(link, following)
-        finally:
-            if self._run.link is not following:
-                following.abort()
+    def _end_draining(self) -> None:
+        self.stop()
+        self._connection.draining = None
 
-    async def _hand_over_at_segment_end(self, link: RecognitionTask, following: RecognitionTask) -> None:
-        run, segment_ended = self._run, self._delivery.segment_ended
-        segment_ended.clear()
-        await _wait(segment_ended, SEGMENT_PATIENCE_S)
-        if not self._is_in_use(link):
-            await following.close()
-            return
-        run.link = following
-        self._retire(link)
-        self._boundary_ms = self._ledger.cursor_ms
-        try:
-            link.finish()
-        except ConnectionLostError:
-            link.abort()
-        with suppress(ConnectionLostError):  # whoever reads it finds out
-            self._begin_in_the_middle(following)
-        self.attend(following)
-
-    def _retire(self, link: RecognitionTask | None) -> None:
-        """This connection has got its last audio, and so long to tell the rest; None when it has."""
-        self._stop_patience()
-        if link is not None:
-            self._patience = asyncio.get_running_loop().call_later(self._dialer.timeouts.finish, link.abort)
-        self._run.retiring = link
-
-    def _stop_patience(self) -> None:
-        if self._patience is not None:
-            self._patience.cancel()
-            self._patience = None
-
-    async def follow(self, retired: RecognitionTask, link: RecognitionTask) -> RecognitionTask:
-        """The retired connection has told everything: what comes next is the other one's."""
-        self._retire(None)
-        self._delivery.go_on(link, self._boundary_ms)
-        await retired.close()
-        return link
+    async def follow(self, drained: RecognitionTask) -> RecognitionTask:
+        """Continue to read at the successor of a task that has drained, and return the successor."""
+        self._end_draining()
+        successor = self._connection.task
+        assert successor is not None  # noqa: S101 - a task only drains for its successor
+        self._receiver.record_switch(self._boundary_ms)
+        self._receiver.begin(successor, self._boundary_ms)
+        await drained.close()
+        return successor
 
 
-async def _wait(event: LightEvent, at_most_s: float) -> None:
-    """Wait for an event, but not for ever."""
+async def _wait(event: LightEvent, timeout_s: float) -> None:
+    """Wait for an event, for a limited time."""
     with suppress(TimeoutError):
-        async with asyncio.timeout(at_most_s):
+        async with asyncio.timeout(timeout_s):
             await event.wait()
 
 

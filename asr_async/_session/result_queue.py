@@ -1,8 +1,9 @@
-"""Between the receive task and the caller: keeps every final, and only the newest interim of each segment.
+"""The queue between the receiving of results and the caller: it keeps every final, and conflates interims.
 
-It does not know what fills or empties it. Putting in never waits, so the socket is always read; when finals pile up, it
-is the *sending* of audio that waits for room (`wait_for_room`), so a caller that stops reading stops the source, loses
-nothing and costs bounded memory.
+Putting an event never waits, so the connection is always read. When finals pile up, the *sending* of audio waits for
+room (`wait_for_room`): a caller that stops iterating stops the source, loses nothing and costs bounded memory.
+
+Does not know what fills or empties it.
 """
 
 from __future__ import annotations
@@ -13,74 +14,80 @@ from ..results import Event, Result
 __all__ = ["ResultQueue"]
 
 MAX_WAITING = 1_000
-"""Finals and events that may wait for the caller before the source is stopped: well over an hour of speech."""
+"""The finals and events that may wait for the caller before the source is stopped: well over an hour of speech."""
 
 
 class ResultQueue:
-    """A bounded, conflating queue with one end, of which the caller is told once everything before it was taken."""
+    """A bounded queue of events that keeps only the newest interim of each segment.
 
-    __slots__ = ("_error", "_is_closed", "_max_waiting", "_next_key", "_room", "_waiting", "_wake", "conflated")
+    It has one end, which is delivered behind the last event.
+    """
+
+    __slots__ = ("_error", "_is_closed", "_max_waiting", "_next_key", "_not_empty", "_room", "_waiting", "conflated")
 
     def __init__(self, max_waiting: int = MAX_WAITING) -> None:
         self._max_waiting = max_waiting
-        # in order; an interim under its segment's id, all others under negative numbers, which nobody looks for
+        # in order; an interim by the id of its segment, all other events by negative numbers, which are never looked up
         self._waiting: dict[int, Event] = {}
         self._next_key = -1
-        self._wake = LightEvent()
+        self._not_empty = LightEvent()
         self._room = LightEvent()
         self._room.set()
         self._is_closed = False
         self._error: BaseException | None = None
         self.conflated = 0
-        """Interims that were replaced before they were taken."""
+        """The interims that a newer result replaced before the caller took them."""
+
+    def __repr__(self) -> str:
+        return f"<ResultQueue {len(self)} waiting{', closed' if self._is_closed else ''}>"
 
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def put(self, item: Event) -> None:
-        """Take in an item; an interim replaces the one of its segment, a final removes it."""
+    def put(self, event: Event) -> None:
+        """Add an event; an interim replaces the one of its segment, a final removes it."""
         waiting = self._waiting
-        if isinstance(item, Result) and waiting.pop(item.segment_id, None) is not None:
+        if isinstance(event, Result) and waiting.pop(event.segment_id, None) is not None:
             self.conflated += 1
-        if isinstance(item, Result) and not item.is_final:
-            waiting[item.segment_id] = item
+        if isinstance(event, Result) and not event.is_final:
+            waiting[event.segment_id] = event
         else:
-            waiting[self._next_key] = item
+            waiting[self._next_key] = event
             self._next_key -= 1
         if len(waiting) >= self._max_waiting:
             self._room.clear()
-        self._wake.set()
+        self._not_empty.set()
 
     def close(self, error: BaseException | None = None) -> None:
-        """Set the end: normal, or an error that is raised behind the last item. The first end counts."""
+        """Set the end, normal or an error that is raised behind the last event. Only the first call counts."""
         if not self._is_closed:
             self._is_closed = True
             self._error = error
-            self._wake.set()
+            self._not_empty.set()
             self._room.set()
 
     async def get(self) -> Event:
-        """Take the oldest item.
+        """Remove the oldest event and return it.
 
         Raises:
-            StopAsyncIteration: everything was taken and the end is normal.
-            BaseException: everything was taken, and this is what ended it; again at every further call.
+            StopAsyncIteration: the queue is empty and its end is normal.
+            BaseException: the queue is empty and this error is its end; again at every further call.
         """
         while not self._waiting:
             if self._is_closed:
                 raise StopAsyncIteration if self._error is None else self._error
-            self._wake.clear()
-            await self._wake.wait()
-        item = self._waiting.pop(next(iter(self._waiting)))
+            self._not_empty.clear()
+            await self._not_empty.wait()
+        event = self._waiting.pop(next(iter(self._waiting)))
         if len(self._waiting) == self._max_waiting - 1:
             self._room.set()
-        return item
+        return event
 
     async def wait_for_room(self) -> None:
-        """Return when there is room for what new audio may bring; at once when there is."""
+        """Return when there is room for the results of new audio; at once if there is."""
         await self._room.wait()
 
     @property
     def has_room(self) -> bool:
-        """Whether `wait_for_room` would return at once."""
+        """True if `wait_for_room` would return at once."""
         return self._room.is_set()

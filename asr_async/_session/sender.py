@@ -1,10 +1,11 @@
-"""The sending half of a session: what the ledger holds goes out when the pacer says so.
+"""The sending half of a session: the source is read into the replay buffer, and the buffer is sent as the pacer says.
 
-It has no task: it runs in the turns of the timer that all sessions of a loop share, and whoever has changed something
-(brought audio, opened a connection, come to the end of the source) lets it go on. So a frame costs one turn, and audio
-that is sent again takes the same way as audio that is new.
+The `SourceReader` is a task: it takes frames from the source, waits while the buffer or the caller's results have no
+room, and sends silence while the source pauses, if the session fills pauses. The `Sender` has no task: it runs in the
+ticks of the timer that all sessions of an event loop share, and whoever changes something (new audio, a new connection,
+the end of the source) resumes it. So a frame costs one tick, and audio that is replayed is sent as new audio is.
 
-It does not know where the audio comes from, nor what becomes of it.
+Does not know where the audio comes from, nor what is recognised in it.
 """
 
 from __future__ import annotations
@@ -14,150 +15,352 @@ from typing import TYPE_CHECKING
 
 from .._loop.event import LightEvent
 from .._loop.shared_timer import SharedTimer
-from ..errors import ASRError
+from ..audio import FRAME_MS
+from ..errors import ASRError, ConnectionLostError, DeadlineError
+from ..sources import AHEAD_FRAMES, FrameReader, preflight
+from .pacer import Pacer
+from .policy import SendFailure, decide_send_failure
+from .state import ConnectionState, SessionStep
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Sequence
 
     from .._connection.task import RecognitionTask
-    from .pacer import Pacer
+    from ..audio import AudioBytes, Framer
+    from ..config import Timeouts
+    from ..sources import AudioSource
+    from ..vendors.options import Options
     from .replay_buffer import ReplayBuffer
-    from .state import RunState
+    from .result_queue import ResultQueue
+    from .state import SessionStatus
     from .stats import StatsRecorder
 
-__all__ = ["Sender"]
+__all__ = ["Sender", "SourceReader"]
 
 SOON_S = 0.001
-"""What is due so soon goes now: an event loop's timers are no finer, and a frame may be shorter at a high pace."""
+"""Frames that are due within this time are sent at once: an event loop's timers are no finer, and a frame may be
+shorter at a high pace."""
 
-SHORT_NAP_S = 0.03
-"""A shorter one is not lengthened by a whole tick: a high pace, or audio that is made up for, would slow down, and what
-comes live and a little early would wait."""
+SHORT_WAIT_S = 0.03
+"""A shorter wait is not rounded up to a whole tick: a high pace or a replay would slow down, and live audio that comes
+a little early would wait."""
 
-LONGEST_NAP_S = 0.1
-"""A turn is not planned further ahead: so soon another connection is used, and a session that has ended forgotten."""
+LONGEST_WAIT_S = 0.1
+"""No tick is planned further ahead: within this time the sender notices another connection, and an ended session is
+released."""
+
+FILL_AFTER_S = 5.0
+"""A source that has brought nothing for this long pauses; less may be a hitch on its way, in the middle of a word. The
+shortest of the vendors' timers is 20 s."""
 
 
 class Sender:
-    """Sends a session's audio."""
+    """Sends the audio in the replay buffer of one session."""
 
     __slots__ = (
-        "_has_rested",
+        "_abort_timer",
+        "_buffer",
+        "_connection",
+        "_drained",
         "_is_waiting",
-        "_ledger",
         "_loop",
-        "_meter",
-        "_on_failure",
-        "_on_finished",
-        "_run",
-        "_ticker",
+        "_stats",
+        "_status",
+        "_timeouts",
+        "_timer",
+        "pacer",
+        "rotate_at_bytes",
+        "rotation_due",
     )
+
+    def __init__(self, status: SessionStatus, buffer: ReplayBuffer, stats: StatsRecorder, timeouts: Timeouts) -> None:
+        self._status = status
+        self._connection = status.connection
+        self._buffer = buffer
+        self._stats = stats
+        self._timeouts = timeouts
+        self._loop = asyncio.get_running_loop()
+        self._timer = SharedTimer.of_running_loop()
+        self.pacer = Pacer(None, None)
+        # the position in the source at which the connection has carried as much audio as it may
+        self.rotate_at_bytes: int | None = None
+        self.rotation_due = LightEvent()
+        # a tick is planned, or the connection will resume the sender when it is writable
+        self._is_waiting = False
+        # set when everything is sent, or cannot be sent at present
+        self._drained = LightEvent()
+        # aborts a connection whose send failed, unless the vendor's own error arrives first
+        self._abort_timer: asyncio.TimerHandle | None = None
+
+    def __repr__(self) -> str:
+        return f"<Sender {self._buffer!r}{' waiting' if self._is_waiting else ''}>"
+
+    def resume(self) -> None:
+        """Send the frames that are due, and plan the rest. Idempotent."""
+        if not self._is_waiting:
+            self._tick()
+
+    def stop(self) -> None:
+        """Cancel the timer that would abort a failed connection: the session has ended."""
+        if self._abort_timer is not None:
+            self._abort_timer.cancel()
+
+    async def drain(self) -> None:
+        """Return when everything is sent, or nothing can be sent; never without letting other tasks run."""
+        if not (self._buffer.unsent and self._can_send):
+            await asyncio.sleep(0)
+        while self._buffer.unsent and self._can_send:
+            self._drained.clear()
+            await self._drained.wait()
+
+    @property
+    def _can_send(self) -> bool:
+        return self._connection.state is ConnectionState.UP and not self._status.input_closed
+
+    def _tick(self) -> None:
+        """Send a frame if one is due, and plan the next tick: an unpaced source must not keep the event loop."""
+        self._is_waiting = False
+        status, connection, unsent = self._status, self._connection, self._buffer.unsent
+        task = connection.task
+        if unsent and task is not None and connection.state is ConnectionState.UP and not status.input_closed:
+            now, pacer = self._loop.time(), self.pacer
+            if pacer.next_at - now <= SOON_S:
+                self._send_next(task, pacer, now)
+                if self._is_waiting:
+                    return
+            if unsent and connection.state is ConnectionState.UP and not status.input_closed:
+                self._is_waiting = True
+                self._plan_tick(pacer.next_at, now)
+                return
+        self._drained.set()
+        if task is not None and connection.state is ConnectionState.UP and status.source_has_ended:
+            self._finish(task)
+
+    def _plan_tick(self, at: float, now: float) -> None:
+        """Run the next tick at an instant; if it is too near, as soon as other tasks have run."""
+        wait_s = at - now
+        if wait_s > LONGEST_WAIT_S:
+            self._timer.call_at(now + LONGEST_WAIT_S, self._tick)
+        elif wait_s > SHORT_WAIT_S:
+            self._timer.call_at(at, self._tick)
+        elif wait_s > SOON_S:
+            self._timer.call_at(at, self._tick, tick_s=SOON_S)
+        else:
+            self._loop.call_soon(self._tick)
+
+    def _send_next(self, task: RecognitionTask, pacer: Pacer, now: float) -> None:
+        """Send the next frame of the buffer."""
+        frame = self._buffer.pop()
+        try:
+            is_writable = task.send_audio(frame)
+        except ASRError as error:
+            self.handle_failure(task, error)
+            return
+        pacer.record_sent(now, len(frame))
+        if self._connection.has_watchers:
+            self._connection.notify()
+        if self.rotate_at_bytes is not None and self._buffer.cursor_bytes >= self.rotate_at_bytes:
+            self.rotation_due.set()
+        if self._stats.audio_started_at is None:
+            self._stats.audio_started_at = now
+        if not is_writable:
+            self._resume_when_writable(task)
+
+    def _resume_when_writable(self, task: RecognitionTask) -> None:
+        """Continue when the connection has caught up; one that takes nothing for too long has failed."""
+        self._is_waiting = True
+        task.call_when_writable(self._tick, lambda error: self.handle_failure(task, error))
+
+    def _finish(self, task: RecognitionTask) -> None:
+        """Announce that no more audio comes. Idempotent."""
+        if task.is_finishing:
+            return
+        try:
+            task.finish()
+        except ASRError as error:
+            self.handle_failure(task, error)
+        else:
+            self._stats.finished_at = self._loop.time()
+            self._status.progress.set()
+
+    def handle_failure(self, task: RecognitionTask, error: ASRError) -> None:
+        """Act on a send that failed, or a connection that takes no audio, as `decide_send_failure` says.
+
+        The receiver decides about the loss when the connection has ended.
+        """
+        connection = self._connection
+        action = decide_send_failure(error, is_in_use=task is connection.task and connection.is_up)
+        if action is SendFailure.END_SESSION:
+            self._status.end(error)
+        if action in {SendFailure.IGNORE, SendFailure.END_SESSION}:
+            return
+        connection.stop_sending()
+        connection.send_error = error
+        if action is SendFailure.ABORT:
+            task.abort()
+        else:
+            self._abort_timer = self._loop.call_later(self._timeouts.close, task.abort)
+
+    async def send_silence(self, task: RecognitionTask, silence: bytes) -> None:
+        """Send silence in place of audio; the vendor's limits count it too."""
+        task.silence.put(self._buffer.cursor_ms, len(silence))
+        if self.rotate_at_bytes is not None:
+            self.rotate_at_bytes -= len(silence)
+            if self._buffer.cursor_bytes >= self.rotate_at_bytes:
+                self.rotation_due.set()
+        try:
+            is_writable = task.send_audio(silence)
+            self._stats.record_silence(len(silence))
+            if not is_writable:
+                await task.drain()
+        except (ConnectionLostError, DeadlineError) as error:
+            self.handle_failure(task, error)
+
+
+class SourceReader:
+    """Reads the source of one session into its replay buffer."""
+
+    __slots__ = ("_buffer", "_framer", "_options", "_queue", "_sender", "_stats", "_status", "_timeouts")
 
     def __init__(
         self,
-        run: RunState,
-        ledger: ReplayBuffer,
-        meter: StatsRecorder,
+        status: SessionStatus,
+        sender: Sender,
+        framer: Framer,
         *,
-        on_failure: Callable[[RecognitionTask, ASRError], None],
-        on_finished: Callable[[], None],
+        buffer: ReplayBuffer,
+        queue: ResultQueue,
+        stats: StatsRecorder,
+        options: Options,
+        timeouts: Timeouts,
     ) -> None:
-        """Share what the session has.
-
-        `on_failure` learns which connection could not be sent on, and why; `on_finished` is called when the vendor has
-        been told that no more audio comes.
-        """
-        self._run = run
-        self._ledger = ledger
-        self._meter = meter
-        self._on_failure = on_failure
-        self._on_finished = on_finished
-        self._loop = asyncio.get_running_loop()
-        self._ticker = SharedTimer.of_running_loop()
-        # a turn is planned, or will be when a connection has room again
-        self._is_waiting = False
-        self._has_rested = LightEvent()
+        self._status = status
+        self._sender = sender
+        self._framer = framer
+        self._buffer = buffer
+        self._queue = queue
+        self._stats = stats
+        self._options = options
+        self._timeouts = timeouts
 
     def __repr__(self) -> str:
-        return f"<Sender {self._ledger!r}{' waiting' if self._is_waiting else ''}>"
+        return f"<SourceReader {self._status!r} {self._buffer!r}>"
 
-    def go_on(self) -> None:
-        """Send what is due, and see to the rest by and by; idempotent."""
-        if not self._is_waiting:
-            self._take_turn()
+    async def read(self, source: AudioSource, pace: float | None) -> None:
+        """Read the source to its end, or until the vendor closes its input, and announce the end.
 
-    async def rest(self) -> None:
-        """Return when everything is sent, or there is nowhere to send it; never without a pause for others."""
-        run, unsent = self._run, self._ledger.unsent
-        if not (unsent and run.is_sending):
-            await asyncio.sleep(0)
-        while unsent and run.is_sending:
-            self._has_rested.clear()
-            await self._has_rested.wait()
+        An error of the source is kept for the end of the session, when the audio before it has been recognised.
+        """
+        status = self._status
+        if not status.input_closed:
+            await self._read_until_input_closed(source, pace)
+        status.advance(SessionStep.SOURCE_ENDED)
+        status.source.record_arrival()
+        self._sender.resume()
 
-    def _take_turn(self) -> None:
-        """Send a frame if one is due, and plan the next turn: an unpaced source is not to keep the loop to itself."""
-        self._is_waiting = False
-        run, unsent = self._run, self._ledger.unsent
-        link = run.link
-        if unsent and run.is_sending and link is not None:
-            now, pacer = self._loop.time(), run.pacer
-            if pacer.next_at - now <= SOON_S:
-                self._send_next(link, pacer, now)
-                if self._is_waiting:
-                    return
-            if unsent and run.is_sending:
-                self._is_waiting = True
-                self._plan_turn(pacer.next_at, now)
-                return
-        self._has_rested.set()
-        if run.source_ended and run.is_up and link is not None:
-            self._finish(link)
-
-    def _plan_turn(self, at: float, now: float) -> None:
-        """Have the next turn at an instant, or as soon as others had theirs."""
-        nap_s = at - now
-        if nap_s > LONGEST_NAP_S:
-            self._ticker.call_at(now + LONGEST_NAP_S, self._take_turn)
-        elif nap_s > SHORT_NAP_S:
-            self._ticker.call_at(at, self._take_turn)
-        elif nap_s > SOON_S:
-            self._ticker.call_at(at, self._take_turn, tick_s=SOON_S)
-        else:
-            self._loop.call_soon(self._take_turn)
-
-    def _send_next(self, link: RecognitionTask, pacer: Pacer, now: float) -> None:
-        """Send the ledger's next frame; what does not go through is the receiver's affair."""
-        frame = self._ledger.take()
+    async def _read_until_input_closed(self, source: AudioSource, pace: float | None) -> None:
+        status = self._status
         try:
-            has_room = link.send_audio(frame)
-        except ASRError as error:
-            self._on_failure(link, error)
-            return
-        run, meter = self._run, self._meter
-        pacer.sent(now, len(frame))
-        if run.is_watched:
-            run.moved()
-        if run.rotate_at_bytes is not None and self._ledger.cursor_bytes >= run.rotate_at_bytes:
-            run.is_due.set()
-        if meter.audio_started_at is None:
-            meter.audio_started_at = now
-        if not has_room:
-            self._wait_for_room(link)
+            # A timeout that `close_input` lets expire: it cancels once, so the source can still clean up.
+            async with asyncio.timeout(None) as status.source.reading:
+                await self._read(source, pace)
+        except TimeoutError as error:
+            if isinstance(error, ASRError) or not status.input_closed:
+                raise
+        finally:
+            status.source.reading = None
 
-    def _wait_for_room(self, link: RecognitionTask) -> None:
-        """Go on when the connection has caught up; one that takes nothing for too long has failed."""
-        self._is_waiting = True
-        link.call_when_writable(self._take_turn, lambda error: self._on_failure(link, error))
-
-    def _finish(self, link: RecognitionTask) -> None:
-        """Say that no more audio comes; idempotent."""
-        if link.is_finishing:
-            return
+    async def _read(self, source: AudioSource, pace: float | None) -> None:
         try:
-            link.finish()
-        except ASRError as error:
-            self._on_failure(link, error)
-        else:
-            self._meter.finished_at = self._loop.time()
-            self._on_finished()
+            await preflight(source, self._options)
+            reader = FrameReader(source, self._framer)
+        except Exception as error:  # noqa: BLE001 - the caller's own error, raised to the caller as it is
+            self._record_error(error)
+            return
+        self._sender.pacer = self._stats.pacer = Pacer(self._options.audio.bytes_per_second, pace, live=reader.live)
+        try:
+            while (frames := await self._next_frames(reader)) is not None:
+                await self._buffer_frames(frames, reader)
+        finally:
+            await reader.aclose()
+
+    async def _next_frames(self, reader: FrameReader) -> list[AudioBytes] | None:
+        """Return the next frames of the source; None at its end, normal or not."""
+        source, asked_at = self._status.source, _now()
+        source.record_wait(asked_at)
+        try:
+            frames = await reader.next_frames()
+        except Exception as error:  # noqa: BLE001 - the caller's own error, raised to the caller as it is
+            self._record_error(error)
+            return None
+        now = _now()
+        source.record_arrival()
+        self._sender.pacer.record_arrival(now, now - asked_at)
+        return frames
+
+    def _record_error(self, error: Exception) -> None:
+        self._status.source.error = error
+        if self._stats.audio_started_at is None:
+            self._status.end(error)  # nothing was sent, so there is nothing to wait for
+
+    async def _buffer_frames(self, frames: Sequence[AudioBytes], reader: FrameReader) -> None:
+        """Put frames into the replay buffer, and wait until they are sent.
+
+        Without a connection, a file waits. Other sources continue as far as the buffer has room, since their audio
+        would be lost.
+        """
+        connection, buffer = self._status.connection, self._buffer
+        for start in range(0, len(frames), AHEAD_FRAMES):
+            if not self._queue.has_room:
+                await self._wait_for_consumer()
+            while not (buffer.has_room and (connection.is_up or reader.live is not False)):
+                await connection.next_change()
+            buffer.add(*frames[start : start + AHEAD_FRAMES])
+            self._sender.resume()
+            await self._sender.drain()
+
+    async def _wait_for_consumer(self) -> None:
+        try:
+            async with asyncio.timeout(self._timeouts.idle):
+                await self._queue.wait_for_room()
+        except TimeoutError:
+            raise DeadlineError(
+                f"{len(self._queue)} results wait to be taken, for {self._timeouts.idle:g} s now (Timeouts.idle): "
+                "iterate the results while sending"
+            ) from None
+
+    async def fill_pauses(self) -> None:
+        """Send silence in real time while the source brings nothing, until it has ended.
+
+        DashScope keeps a task open while silence is sent "continuously" (`heartbeat`, real-time recognition SDK page,
+        2025-10). Huawei's timer accepts anything, but a sentence ends only after as much silence as `vad_tail`.
+        """
+        status, source = self._status, self._status.source
+        while not status.source_has_ended:
+            await asyncio.sleep(max(FRAME_MS / 1000, FILL_AFTER_S - source.quiet_s(_now())))
+            if source.quiet_s(_now()) < FILL_AFTER_S:
+                continue
+            if status.connection.is_up and not status.input_closed:
+                await self._send_silence()
+            else:
+                await status.connection.next_change()
+
+    async def _send_silence(self) -> None:
+        """Send a frame of silence behind all the audio that the source has brought."""
+        if (partial_frame := self._framer.cut()) is not None:
+            self._buffer.add(partial_frame)
+            self._sender.resume()
+            await self._sender.drain()
+        status, audio_format = self._status, self._options.audio
+        task = status.connection.task
+        if task is None or not status.connection.is_up or status.input_closed:
+            return
+        if status.source.quiet_since is None or not self._buffer.is_drained:
+            return
+        if audio_format.header and not self._buffer.cursor_bytes:
+            return  # the header has not come yet
+        await self._sender.send_silence(task, audio_format.silence(audio_format.frame_bytes()))
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -1,12 +1,12 @@
-"""One line of results out of several connections: where their audio stands in the source, and what is told already.
+"""The timeline of a session: the results of several connections, placed in the source, without repeats.
 
-Each connection counts its own milliseconds and segments from 0. A `ConnectionTimeline` is what one connection
-recognises: it moves times to the source's clock, leaves out the silence that only the connection was sent, and gives
-segments the session's ids. A segment that was open when its connection was lost is recognised again and keeps its id,
-so that its interims go on where they stopped; one that was final is not told again. The `Timeline` knows how far the
-source is covered by final results without a hole.
+Each connection counts its own milliseconds and segments from 0. A `ConnectionTimeline` belongs to one connection: it
+moves times to the source's clock, leaves out the silence that only the connection was sent, and replaces segment ids by
+the session's. A segment that was open when its connection was lost is recognised again and keeps its id, so that its
+interims continue; one that was final is not delivered again. The `Timeline` knows up to where final results cover the
+source without a hole.
 
-Pure rules: no connections, no clock.
+Pure rules. Does not know connections or clocks.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from ..results import Event, Result, SpeechEnded, SpeechEnding, SpeechStarted, T
 __all__ = ["ConnectionTimeline", "Timeline"]
 
 MAX_REMEMBERED = 1_000
-"""Segments of which something may still be said, or said again; a session of hours has many more."""
+"""The segments that may still change or be repeated; a session of hours has many more."""
 
 
 class _Span(msgspec.Struct, frozen=True, gc=False):
-    """A final segment's place in the source."""
+    """The place of a final segment in the source."""
 
     start_ms: int
     end_ms: int
@@ -38,9 +38,9 @@ class Timeline:
 
     def __init__(self) -> None:
         self._next_id = 0
-        # open segments, and where they begin
+        # the open segments, with the place where each begins
         self._open: dict[int, int] = {}
-        # those that an earlier connection left open and none has heard again, the first first
+        # segments that an earlier connection left open and none has recognised again, the first first
         self._orphans: list[int] = []
         self._finals: list[_Span] = []
         self._finals_end_ms = 0
@@ -50,67 +50,71 @@ class Timeline:
 
     @property
     def covered_ms(self) -> int:
-        """Up to where every sound that was recognised is in a final result."""
+        """The place up to which everything that was recognised is in a final result."""
         return min([self._finals_end_ms, *self._open.values()])
 
     @property
     def has_finals(self) -> bool:
-        """Whether anything is final."""
+        """True if any segment is final."""
         return bool(self._finals)
 
     @property
     def is_between_segments(self) -> bool:
-        """Whether everything that was begun is final."""
+        """True if no segment is open."""
         return not self._open
 
-    def stretch(self, offset_ms: int, silence: Silence | None = None) -> ConnectionTimeline:
-        """What the next connection recognises, whose audio begins here in the source.
+    def connect(self, offset_ms: int, silence: Silence | None = None) -> ConnectionTimeline:
+        """Return the timeline of the next connection, whose audio begins at `offset_ms` in the source.
 
-        `silence` is what it is sent beside the source. What an earlier connection left open, or made final behind this
-        place, will be heard again: it counts as covered when it was.
+        Segments that an earlier connection left open, or made final behind this place, will be recognised again; they
+        count as covered when that has happened.
+
+        Args:
+            offset_ms: the place in the source.
+            silence: the silence that the connection is sent beside the source.
         """
         self._orphans = sorted([*self._orphans, *self._open])
         self._open.clear()
         self._finals_end_ms = offset_ms
-        told = [span for span in self._finals if span.end_ms > offset_ms]
-        return ConnectionTimeline(self, offset_ms, silence, self._orphans, told)
+        known_finals = [span for span in self._finals if span.end_ms > offset_ms]
+        return ConnectionTimeline(self, offset_ms, silence, self._orphans, known_finals)
 
     def new_id(self) -> int:
-        """The next segment of the session."""
+        """Return the id of the session's next segment."""
         self._next_id += 1
         return self._next_id - 1
 
-    def opened(self, segment_id: int, start_ms: int) -> None:
-        """Something of a segment was heard."""
+    def open(self, segment_id: int, start_ms: int) -> None:
+        """Record that a segment has begun."""
         self._open.setdefault(segment_id, start_ms)
 
-    def closed(self, segment_id: int) -> None:
-        """Nothing more is said about a segment."""
+    def close(self, segment_id: int) -> None:
+        """Record that a segment gets no more results."""
         self._open.pop(segment_id, None)
 
-    def finalised(self, start_ms: int, end_ms: int) -> None:
-        """A segment is final, or was already and was heard again."""
+    def add_final(self, start_ms: int, end_ms: int) -> None:
+        """Record a final segment, or one that was final already and was recognised again."""
         self._finals.append(_Span(start_ms, end_ms))
         del self._finals[:-MAX_REMEMBERED]
         self._finals_end_ms = max(self._finals_end_ms, end_ms)
 
 
 class ConnectionTimeline:
-    """What one connection recognises."""
+    """The results of one connection."""
 
-    __slots__ = ("_ids", "_offset_ms", "_orphans", "_silence", "_timeline", "_told")
+    __slots__ = ("_ids", "_known_finals", "_offset_ms", "_orphans", "_silence", "_timeline")
 
     def __init__(
-        self, timeline: Timeline, offset_ms: int, silence: Silence | None, orphans: list[int], told: list[_Span]
+        self, timeline: Timeline, offset_ms: int, silence: Silence | None, orphans: list[int], known_finals: list[_Span]
     ) -> None:
         self._timeline = timeline
         self._offset_ms = offset_ms
         self._silence = silence
-        # ids of segments that an earlier connection left open, the first first
+        # the ids of segments that an earlier connection left open, the first first
         self._orphans = orphans
-        # final segments of earlier connections that this one will hear again
-        self._told = told
-        # the connection's own ids → the session's
+        # final segments of earlier connections that this one will recognise again
+        self._known_finals = known_finals
+        # the connection's segment ids → the session's
         self._ids: dict[int, int] = {}
 
     def __repr__(self) -> str:
@@ -123,7 +127,7 @@ class ConnectionTimeline:
     def place(self, event: Event) -> Event | None: ...
 
     def place(self, event: Event) -> Event | None:
-        """The event as it is in the session; None if it tells what was told already."""
+        """Return the event with the session's times and segment ids; None if it repeats a final segment."""
         match event:
             case Result():
                 return self._place_result(event)
@@ -135,7 +139,7 @@ class ConnectionTimeline:
                 return self._place_ending(event)
             case TranslationArrived():
                 return self._place_translation(event)
-            case _:  # no codec says it: reconnects and gaps are the session's
+            case _:  # reconnects and gaps: they come from the session, with its times
                 return event
 
     def _place_result(self, result: Result) -> Result | None:
@@ -143,15 +147,15 @@ class ConnectionTimeline:
         is_moved = self._offset_ms or (self._silence is not None and self._silence.size_bytes)
         if is_moved:
             start_ms, end_ms = self._in_source(start_ms), self._in_source(end_ms)
-        if self._was_told(start_ms, end_ms):
+        if self._repeats_final(start_ms, end_ms):
             if result.is_final:
-                self._timeline.finalised(start_ms, end_ms)
+                self._timeline.add_final(start_ms, end_ms)
             return None
         segment_id = self._id_of(result.segment_id)
-        self._timeline.opened(segment_id, start_ms)
+        self._timeline.open(segment_id, start_ms)
         if result.is_final:
-            self._timeline.closed(segment_id)
-            self._timeline.finalised(start_ms, end_ms)
+            self._timeline.close(segment_id)
+            self._timeline.add_final(start_ms, end_ms)
         if not is_moved and segment_id == result.segment_id:
             return result
         return msgspec.structs.replace(
@@ -165,17 +169,17 @@ class ConnectionTimeline:
 
     def _place_start(self, event: SpeechStarted) -> SpeechStarted | None:
         start_ms = self._in_source(event.start_ms)
-        if self._was_told(start_ms, start_ms + 1):
+        if self._repeats_final(start_ms, start_ms + 1):
             return None
         segment_id = self._id_of(event.segment_id)
-        self._timeline.opened(segment_id, start_ms)
+        self._timeline.open(segment_id, start_ms)
         return SpeechStarted(segment_id=segment_id, start_ms=start_ms)
 
     def _place_end(self, event: SpeechEnded) -> SpeechEnded | None:
         segment_id = self._ids.get(event.segment_id)
         if segment_id is None:
             return None
-        self._timeline.closed(segment_id)
+        self._timeline.close(segment_id)
         return SpeechEnded(segment_id=segment_id, end_ms=self._in_source(event.end_ms))
 
     def _place_ending(self, event: SpeechEnding) -> SpeechEnding | None:
@@ -195,12 +199,12 @@ class ConnectionTimeline:
         time_ms, silence = own_ms + self._offset_ms, self._silence
         return time_ms if silence is None or not silence.size_bytes else silence.left_out(time_ms)
 
-    def _was_told(self, start_ms: int, end_ms: int) -> bool:
-        """Whether this lies in a segment that is final: with its middle, since times differ by some milliseconds."""
-        if not self._told:
+    def _repeats_final(self, start_ms: int, end_ms: int) -> bool:
+        """Return True if the middle lies in a known final segment; the ends may differ by some milliseconds."""
+        if not self._known_finals:
             return False
         middle_ms = (start_ms + end_ms) / 2
-        return any(span.start_ms <= middle_ms < span.end_ms for span in self._told)
+        return any(span.start_ms <= middle_ms < span.end_ms for span in self._known_finals)
 
     def _id_of(self, own_id: int) -> int:
         known_id = self._ids.get(own_id)
