@@ -151,7 +151,7 @@ class Session:
         if status.input_closed:
             return
         if status.has_ended:
-            raise LocalProtocolError("no audio can be sent: the session has ended")
+            raise LocalProtocolError("cannot send audio: the session has ended")
         try:
             await self._inbox.put(chunk)
         except LocalProtocolError:
@@ -357,10 +357,7 @@ class Session:
     def _begin(self, source: AudioSource, pace: float | None, step: SessionStep, *, wants_events: bool) -> None:
         """Give the session its source."""
         if self._source is not None:
-            raise LocalProtocolError(
-                f"cannot {step.value} while the session is {self._status.state.value}: it has its source already; "
-                "make another session"
-            )
+            raise self._status.refusal(step)
         self._status.advance(step)
         self._source = source
         self._receiver.wants_events = wants_events

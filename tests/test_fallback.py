@@ -518,8 +518,8 @@ async def test_a_connection_that_waits_is_used_by_its_own_member_only() -> None:
         async with Client(fallback) as client:
             for _ in range(3):
                 async with client.session(fallback.options) as session:
-                    assert session._link is not None
-                    ports.append(session._link._connection.local_address)
+                    assert session._task is not None
+                    ports.append(session._task._connection.local_address)
                     assert [r.text async for r in session.stream([SECOND], pace=None) if r.is_final] == [
                         "Good morning."
                     ]

@@ -186,9 +186,13 @@ class StateMachine(Generic[S, E]):
         """
         next_state = self._transitions.get((self.state, step))
         if next_state is None:
-            advice = f": {self._advice[step]}" if step in self._advice else ""
-            raise LocalProtocolError(f"cannot {step.value} while the {self._name} is {self.state.value}{advice}")
+            raise self.refusal(step)
         self.state = next_state
+
+    def refusal(self, step: E) -> LocalProtocolError:
+        """Return the error for a step that is not possible in the present state; the text names both."""
+        advice = f": {self._advice[step]}" if step in self._advice else ""
+        return LocalProtocolError(f"cannot {step.value} while the {self._name} is {self.state.value}{advice}")
 
 
 class SessionConnection(StateMachine[ConnectionState, ConnectionStep]):

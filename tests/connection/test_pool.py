@@ -43,8 +43,8 @@ async def transcripts(
     async with serve(SCRIPT) as emulator, Client(emulator_service(emulator, options), pool=pool) as client:
         for _ in range(count):
             async with client.session(options) as session:
-                assert session._link is not None
-                ports.add(session._link._connection.local_address)
+                assert session._task is not None
+                ports.add(session._task._connection.local_address)
                 texts.append(
                     [result.text async for result in session.stream([SILENT_SECOND], pace=None) if result.is_final]
                 )

@@ -95,10 +95,10 @@ async def rotate(service: Service) -> None:
     """The next connection is opened ahead, taken at the end of a segment, and the old one is read to its end."""
     retry = Retry(rotate_after=1)
     async with connect(OPTIONS, service, timeouts=TIMEOUTS, retry=retry) as session:
-        first = session._link
+        first = session._task
         async for _ in session.stream(NumberedSource(3.5)):
             pass
-        assert session._link is not first
+        assert session._task is not first
         assert session.stats.reconnects == 0
 
 
@@ -106,11 +106,11 @@ async def come_back(service: Service) -> None:
     """The first member refuses once, another stands in, and the first is taken back."""
     assert isinstance(service, Fallback)
     async with connect(service.options, service, timeouts=TIMEOUTS) as session:
-        assert session._link is not None
-        assert session._link.is_substitute
+        assert session._task is not None
+        assert session._task.is_substitute
         async for _ in session.stream(NumberedSource(4)):
             pass
-        assert not session._link.is_substitute
+        assert not session._task.is_substitute
 
 
 async def pause(service: Service) -> None:

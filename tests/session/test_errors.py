@@ -306,7 +306,7 @@ async def test_no_key_and_no_audio_stands_in_any_log_or_repr(everything_logged: 
         service = DashScope(KEY, endpoint=emulator.dashscope_url)
         async with Client(service) as client, client.session(Paraformer()) as session:
             texts = [result.text async for result in session.stream([audio], pace=None)]
-            seen = f"{client!r} {session!r} {service!r} {session._link!r}"
+            seen = f"{client!r} {session!r} {service!r} {session._task!r}"
     assert texts[-1] == "one"
     logged = "\n".join(record.getMessage() for record in everything_logged.records)
     for text in (logged, seen):

@@ -130,8 +130,8 @@ def test_the_memory_of_a_stream_of_hours_with_reconnects_and_a_slow_caller_is_fl
             assert session.stats.interims_conflated > 10_000
 
     run_virtual(scenario, quiet_polls=0)
-    assert census.longest["session._outbox._waiting"][0] <= 3
-    most_frames = census.longest["session._ledger._sent"][0] + census.longest["session._ledger.unsent"][0]
+    assert census.longest["session._queue._waiting"][0] <= 3
+    most_frames = census.longest["session._buffer._sent"][0] + census.longest["session._buffer.unsent"][0]
     assert most_frames <= 60, "five seconds without a final result, and what a reconnect holds up"
     assert {path: most for path, most in census.longest.items() if most[3] > most[0] + 1} == {}
     assert max(census.blocks) - min(census.blocks) < 400, "less than one for every other final result"

@@ -25,10 +25,10 @@ def play(pacer: Pacer, arrivals: list[tuple[float, int]], start: float = 0.0) ->
     for available_at, size in arrivals:
         asked_at = now
         now = max(now, available_at)
-        pacer.arrived(now, now - asked_at)
+        pacer.record_arrival(now, now - asked_at)
         for _ in range(size // FRAME):
             now += delay_s(pacer, now)
-            pacer.sent(now, FRAME)
+            pacer.record_sent(now, FRAME)
             sent_at.append(now)
     return sent_at
 
@@ -55,7 +55,7 @@ def test_an_hour_does_not_drift_whatever_the_lateness_of_each_frame() -> None:
     frames = 36_000
     for _ in range(frames):
         now += delay_s(pacer, now) + rng.uniform(0, 0.02)  # the loop wakes late each time
-        pacer.sent(now, FRAME)
+        pacer.record_sent(now, FRAME)
     assert now - 1_000_000.0 == pytest.approx((frames - 1) * FRAME_S, abs=FRAME_S)
 
 
@@ -63,7 +63,7 @@ def test_frames_that_are_no_whole_milliseconds_do_not_drift_either() -> None:
     pacer, now = Pacer(22_050, 1.0), 0.0
     for _ in range(10_000):
         now += delay_s(pacer, now)
-        pacer.sent(now, 2_204)
+        pacer.record_sent(now, 2_204)
     assert now == pytest.approx(9_999 * 2_204 / 22_050)
 
 
@@ -83,7 +83,7 @@ def test_lateness_counts_what_the_sender_did_not_what_the_source_did() -> None:
     play(pacer, [(0.0, FRAME), (5.0, FRAME)])  # the source brought the second frame late
     assert pacer.lateness_max_s == 0.0
     now = 5.0 + delay_s(pacer, 5.0) + 0.03
-    pacer.sent(now, FRAME)
+    pacer.record_sent(now, FRAME)
     assert pacer.lateness_max_s == pytest.approx(0.03)
 
 
@@ -122,9 +122,9 @@ def test_a_download_that_is_faster_than_real_time_is_held_to_real_time() -> None
     pacer, now, sent_at = Pacer(RATE, 1.0), 0.0, []
     for _ in range(100):
         now += 0.02  # each chunk takes 20 ms to come
-        pacer.arrived(now, 0.02)
+        pacer.record_arrival(now, 0.02)
         now += delay_s(pacer, now)
-        pacer.sent(now, FRAME)
+        pacer.record_sent(now, FRAME)
         sent_at.append(now)
     assert sent_at[-1] == pytest.approx(99 * FRAME_S)
 
@@ -148,18 +148,18 @@ def test_a_file_whose_blocks_take_a_moment_keeps_the_schedule() -> None:
 
 def test_what_is_sent_again_goes_at_four_times_the_pace_until_it_is_on_schedule() -> None:
     pacer = Pacer(32_000, 1.0, live=False)
-    pacer.arrived(0.0, 0.0)
+    pacer.record_arrival(0.0, 0.0)
     now = 0.0
     for _ in range(20):
         now += delay_s(pacer, now)
-        pacer.sent(now, 3_200)
+        pacer.record_sent(now, 3_200)
     pacer.rewind(32_000, now)
     delays = []
     for _ in range(20):
         delay = delay_s(pacer, now)
         delays.append(round(delay, 3))
         now += delay
-        pacer.sent(now, 3_200)
+        pacer.record_sent(now, 3_200)
     assert delays[:12] == [0.025] * 12
     assert delays[-1] == 0.1
     assert pacer.lateness_max_s == 0.0
@@ -168,10 +168,10 @@ def test_what_is_sent_again_goes_at_four_times_the_pace_until_it_is_on_schedule(
 def test_a_live_source_is_spaced_only_while_it_is_sent_again() -> None:
     pacer = Pacer(32_000, None, live=True)
     for now in (0.0, 0.1, 0.2):
-        pacer.sent(now, 3_200)
+        pacer.record_sent(now, 3_200)
     pacer.rewind(3_200, 0.25)
     assert delay_s(pacer, 0.25) == 0.0
-    pacer.sent(0.25, 3_200)
+    pacer.record_sent(0.25, 3_200)
     assert round(delay_s(pacer, 0.25), 3) == 0.025
-    pacer.sent(0.275, 3_200)
+    pacer.record_sent(0.275, 3_200)
     assert delay_s(pacer, 0.275) == 0.0

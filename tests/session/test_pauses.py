@@ -77,12 +77,12 @@ def test_a_pause_that_is_filled_costs_no_connection_and_moves_no_time(options: O
             asyncio.TaskGroup() as tasks,
         ):
             tasks.create_task(collect(session, results))
-            link = session._link
+            link = session._task
             await speak(session, 0, PAUSE_MS)
             await asyncio.sleep(600)
             await speak(session, PAUSE_MS, 5_000)
             await session.finish()
-            assert session._link is link
+            assert session._task is link
             assert session.stats.reconnects == 0
             assert session.stats.audio_sent_ms == 5_000
             assert session.stats.silence_sent_ms == pytest.approx(595_000, abs=200), "from the fifth second on"
@@ -332,7 +332,7 @@ def test_pauses_and_rotations_together_move_no_time() -> None:
         ):
             async for event in session.events(source()):
                 events.append(event)
-                links.add(id(session._link))
+                links.add(id(session._task))
             assert session.stats.reconnects == 0
         assert len(links) >= 3
         assert not [event for event in events if isinstance(event, Reconnected)]

@@ -25,7 +25,7 @@ from asr_async import (
     VendorError,
     connect,
 )
-from asr_async._session.policy import RetryBudget, check_silence, rotation_s
+from asr_async._session.policy import ReconnectPolicy, check_silence, rotation_s
 
 if TYPE_CHECKING:
     from asr_async.vendors.options import Options
@@ -41,28 +41,28 @@ LOST = ConnectionLostError("gone", retryable=True)
 
 
 def test_waits_grow_twofold_and_are_a_random_part_of_it() -> None:
-    recovery = RetryBudget(Retry(attempts=8, max_delay_s=4.0))
-    assert [recovery.delay_s(LOST, 1.0) for _ in range(7)] == [0.25, 0.5, 1.0, 2.0, 4.0, 4.0, 4.0]
-    assert recovery.delay_s(LOST, 0.5) == 2.0
-    assert recovery.delay_s(LOST, 0.0) is None, "eight attempts were made"
+    recovery = ReconnectPolicy(Retry(attempts=8, max_delay_s=4.0))
+    assert [recovery.next_delay_s(LOST, 1.0) for _ in range(7)] == [0.25, 0.5, 1.0, 2.0, 4.0, 4.0, 4.0]
+    assert recovery.next_delay_s(LOST, 0.5) == 2.0
+    assert recovery.next_delay_s(LOST, 0.0) is None, "eight attempts were made"
 
 
 def test_progress_counts_the_attempts_anew() -> None:
-    recovery = RetryBudget(Retry(attempts=1))
-    assert recovery.delay_s(LOST, 1.0) == 0.25
-    assert recovery.delay_s(LOST, 1.0) is None
-    recovery.made_progress()
-    assert recovery.delay_s(LOST, 1.0) == 0.25
+    recovery = ReconnectPolicy(Retry(attempts=1))
+    assert recovery.next_delay_s(LOST, 1.0) == 0.25
+    assert recovery.next_delay_s(LOST, 1.0) is None
+    recovery.record_progress()
+    assert recovery.next_delay_s(LOST, 1.0) == 0.25
 
 
 def test_what_the_vendor_asks_for_is_waited_for_if_it_is_bearable() -> None:
-    assert RetryBudget(Retry()).delay_s(RateLimitedError("busy", retry_after=7.0), 1.0) == 7.0
-    assert RetryBudget(Retry()).delay_s(RateLimitedError("busy", retry_after=3_600.0), 1.0) is None
+    assert ReconnectPolicy(Retry()).next_delay_s(RateLimitedError("busy", retry_after=7.0), 1.0) == 7.0
+    assert ReconnectPolicy(Retry()).next_delay_s(RateLimitedError("busy", retry_after=3_600.0), 1.0) is None
 
 
 @pytest.mark.parametrize("error", [AuthenticationError("no"), VendorError("no"), ConnectionLostError("no")])
 def test_what_cannot_be_mended_is_not_tried_again(error: ASRError) -> None:
-    assert RetryBudget(Retry()).delay_s(error, 0.0) is None
+    assert ReconnectPolicy(Retry()).next_delay_s(error, 0.0) is None
 
 
 @pytest.mark.parametrize(
@@ -81,8 +81,8 @@ def test_a_rule_that_cannot_be_is_refused(values: dict[str, Any], text: str) -> 
 
 
 def test_somebody_else_is_asked_at_once_whatever_the_error_but_not_for_ever() -> None:
-    recovery = RetryBudget(Retry(attempts=2))
-    waits = [recovery.delay_s(AuthenticationError("no"), 1.0, elsewhere=True) for _ in range(3)]
+    recovery = ReconnectPolicy(Retry(attempts=2))
+    waits = [recovery.next_delay_s(AuthenticationError("no"), 1.0, fail_over=True) for _ in range(3)]
     assert waits == [0.0, 0.0, None]
 
 

@@ -313,7 +313,7 @@ def test_that_compressed_audio_cannot_be_cut_is_said_when_its_session_begins(enc
 
     with caplog.at_level(logging.INFO, "asr_async"):
         run_virtual(scenario)
-    text = f"{encoding} cannot be cut: a lost connection is mended while all of the audio fits into Retry.buffer_s=60"
+    text = f"{encoding} cannot be cut: a lost connection is replaced while all of the audio fits into Retry.buffer_s=60"
     assert caplog.text.count(text) == 1
 
 
@@ -326,9 +326,9 @@ def test_a_wav_goes_on_behind_a_header_of_its_own(retry: Retry) -> None:
         async with serve(Scripted(script, position=position_of), faults=faults) as emulator:
             service = DashScope("key", endpoint=emulator.dashscope_url)
             async with connect(Paraformer(format="wav"), service, retry=retry) as session:
-                first = session._link
+                first = session._task
                 events = [event async for event in session.events([wav])]
-                assert session._link is not first
+                assert session._task is not first
         finals = finals_of(events)
         assert [text for _, text, _, _ in finals] == [text for text, _, _ in script]
         assert all(

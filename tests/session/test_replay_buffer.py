@@ -32,7 +32,7 @@ def milliseconds(piece: AudioBytes) -> tuple[int, int]:
 def rest_of(ledger: ReplayBuffer) -> Iterator[AudioBytes]:
     """Send what there is to send."""
     while ledger.unsent:
-        yield ledger.take()
+        yield ledger.pop()
 
 
 def ledger_of(seconds: float, *, max_s: float = 60.0) -> ReplayBuffer:
@@ -40,7 +40,7 @@ def ledger_of(seconds: float, *, max_s: float = 60.0) -> ReplayBuffer:
     ledger = ReplayBuffer(PCM, max_s=max_s)
     for number in range(round(seconds * 10)):
         ledger.add(frame(number))
-        ledger.take()
+        ledger.pop()
     return ledger
 
 
@@ -57,13 +57,13 @@ def test_a_new_connection_begins_behind_the_last_final_result_to_the_sample() ->
     ledger.cover(340)
     assert ledger.rewind() is None
     assert ledger.cursor_ms == 340
-    assert [milliseconds(ledger.take()) for _ in range(3)] == [(340, 400), (400, 500), (500, 600)]
+    assert [milliseconds(ledger.pop()) for _ in range(3)] == [(340, 400), (400, 500), (500, 600)]
 
 
 def test_without_a_final_result_everything_is_sent_again() -> None:
     ledger = ledger_of(0.5)
     assert ledger.rewind() is None
-    assert milliseconds(ledger.take()) == (0, 100)
+    assert milliseconds(ledger.pop()) == (0, 100)
 
 
 def test_what_a_final_result_covers_is_let_go_of() -> None:
@@ -77,7 +77,7 @@ def test_a_result_that_claims_more_than_was_sent_covers_what_was_sent() -> None:
     ledger.add(frame(5))
     ledger.cover(9_999)
     ledger.rewind()
-    assert milliseconds(ledger.take()) == (500, 600)
+    assert milliseconds(ledger.pop()) == (500, 600)
 
 
 def test_a_late_result_of_an_earlier_part_uncovers_nothing() -> None:
@@ -92,7 +92,7 @@ def test_a_rest_below_the_smallest_piece_is_begun_earlier() -> None:
     ledger = ledger_of(0.3)
     ledger.cover(195)
     ledger.rewind(min_bytes=40)
-    assert milliseconds(ledger.take()) == (180, 200)
+    assert milliseconds(ledger.pop()) == (180, 200)
 
 
 def test_beyond_the_bound_the_oldest_sent_audio_is_forgotten_and_told_as_lost_when_it_is_needed() -> None:
@@ -100,7 +100,7 @@ def test_beyond_the_bound_the_oldest_sent_audio_is_forgotten_and_told_as_lost_wh
     assert ledger.kept_bytes == 1_000 * 2
     ledger.cover(1_200)
     assert ledger.rewind() == LostAudio(1_200, 1_500)
-    assert milliseconds(ledger.take()) == (1_500, 1_600)
+    assert milliseconds(ledger.pop()) == (1_500, 1_600)
     assert not ledger.rewind(), "a loss is told once"
 
 
@@ -147,7 +147,7 @@ def test_compressed_audio_is_sent_again_from_the_start_of_its_container() -> Non
     ledger = ReplayBuffer(AudioFormat("mp3", 16_000), max_s=1.0)
     for piece in (b"head", b"tail"):
         ledger.add(memoryview(piece))
-        ledger.take()
+        ledger.pop()
     ledger.cover(9_000)
     assert ledger.rewind() is None
     assert ledger.cursor_ms == 0
@@ -158,7 +158,7 @@ def test_compressed_audio_that_is_not_all_there_any_more_is_lost_from_the_last_f
     ledger = ReplayBuffer(AudioFormat("mp3", 16_000), max_s=1.0)
     for _ in range(3):
         ledger.add(memoryview(bytes(8_000)))
-        ledger.take()
+        ledger.pop()
     ledger.cover(9_000)
     assert ledger.rewind() == LostAudio(9_000, None)
 
@@ -183,7 +183,7 @@ class AnyOrder(RuleBasedStateMachine):
     def a_frame_is_sent(self) -> None:
         assert self.ledger.is_drained == (self.sent_until == self.frames * FRAME_MS)
         if not self.ledger.is_drained:
-            begins_ms, ends_ms = milliseconds(self.ledger.take())
+            begins_ms, ends_ms = milliseconds(self.ledger.pop())
             assert begins_ms == self.sent_until
             self.sent_until = ends_ms
 
@@ -219,7 +219,7 @@ def test_frames_may_be_of_any_size(sizes: list[int], end_ms: int) -> None:
     for size in sizes:
         ledger.add(memoryview(source)[2 * start : 2 * (start + size)])
         start += size
-        ledger.take()
+        ledger.pop()
     ledger.cover(end_ms)
     ledger.rewind()
     rest = b"".join(rest_of(ledger))

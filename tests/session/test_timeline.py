@@ -26,16 +26,16 @@ def place(stretch: Any, *events: Event) -> list[Any]:
 
 
 def test_without_a_reconnect_results_come_through_as_they_are() -> None:
-    stretch = Timeline().stretch(0)
+    stretch = Timeline().connect(0)
     event = result(0, 10, 20, is_final=True)
     assert stretch.place(event) is event
 
 
 def test_times_and_segments_go_on_where_the_connection_before_stopped() -> None:
     timeline = Timeline()
-    place(timeline.stretch(0), result(0, 0, 900, is_final=True), result(1, 1_000, 1_400, is_final=False))
+    place(timeline.connect(0), result(0, 0, 900, is_final=True), result(1, 1_000, 1_400, is_final=False))
     assert timeline.covered_ms == 900
-    second = timeline.stretch(900)
+    second = timeline.connect(900)
     words = (Word(text="a", start_ms=100, end_ms=200),)
     translations = {"en": Translation(text="A", is_final=True, start_ms=100, end_ms=200, words=words)}
     told = Result(
@@ -52,7 +52,7 @@ def test_times_and_segments_go_on_where_the_connection_before_stopped() -> None:
 
 def test_events_around_a_segment_move_with_it() -> None:
     timeline = Timeline()
-    stretch = timeline.stretch(5_000)
+    stretch = timeline.connect(5_000)
     late = TranslationArrived(
         segment_id=0, language="en", translation=Translation(text="A", is_final=True, start_ms=0, end_ms=400)
     )
@@ -68,7 +68,7 @@ def test_events_around_a_segment_move_with_it() -> None:
 
 def test_nothing_is_covered_beyond_the_first_segment_that_is_open() -> None:
     timeline = Timeline()
-    stretch = timeline.stretch(0)
+    stretch = timeline.connect(0)
     place(stretch, SpeechStarted(segment_id=0, start_ms=1_000), result(1, 3_000, 4_000, is_final=True))
     assert timeline.covered_ms == 1_000
     place(stretch, result(0, 1_000, 2_500, is_final=True))
@@ -77,8 +77,8 @@ def test_nothing_is_covered_beyond_the_first_segment_that_is_open() -> None:
 
 def test_what_was_final_behind_an_open_segment_is_heard_again_but_told_once() -> None:
     timeline = Timeline()
-    place(timeline.stretch(0), result(0, 1_000, 1_200, is_final=False), result(1, 3_000, 4_000, is_final=True))
-    again = timeline.stretch(1_000)
+    place(timeline.connect(0), result(0, 1_000, 1_200, is_final=False), result(1, 3_000, 4_000, is_final=True))
+    again = timeline.connect(1_000)
     assert timeline.covered_ms == 1_000
     heard = place(
         again,
@@ -102,7 +102,7 @@ PCM16K = AudioFormat("pcm", 16_000)
 def test_a_segment_around_a_pause_is_as_long_as_its_audio() -> None:
     silence = Silence(PCM16K)
     silence.put(2_000, 320_000)
-    stretch = Timeline().stretch(1_000, silence)
+    stretch = Timeline().connect(1_000, silence)
     told = Result(text="x", is_final=True, segment_id=0, start_ms=500, end_ms=12_500)
     placed = stretch.place(told)
     assert isinstance(placed, Result)

@@ -145,7 +145,7 @@ async def test_a_commit_beside_a_stream_is_refused() -> None:
     async with session(MANUAL) as open_session:
         stream = open_session.stream([SECOND], pace=None)
         await anext(stream)
-        with pytest.raises(LocalProtocolError, match="push only into an open one without stream"):
+        with pytest.raises(LocalProtocolError, match="push only into an open session, without stream"):
             await open_session.commit()
 
 

@@ -317,7 +317,7 @@ def test_a_stream_without_events_logs_a_translation_that_came_late(caplog: pytes
 
     with caplog.at_level(logging.WARNING, logger="asr_async"):
         assert results(run_against(Vendor(*LATE), scenario), final=True) == [("你好", {})]
-    assert "a translation came after its final, which session.events() would show" in caplog.text
+    assert "a translation arrived after its final result; session.events() delivers it" in caplog.text
 
 
 def test_a_lost_connection_takes_no_waiting_final_along() -> None:
@@ -339,7 +339,7 @@ def test_leaving_a_session_leaves_no_timer_behind() -> None:
             async for result in session.stream(lasting(9), pace=None):
                 assert result.text == "你好"
                 break
-            waiting = list(session._delivery._waiting.values())
+            waiting = list(session._receiver._pending.values())
         assert [timer.cancelled() for timer, _ in waiting] == [True]
 
     run_against(Vendor(gummy(0, "你好")), scenario)
