@@ -52,10 +52,10 @@ class Tape:
             self.after(100).add("frame", direction="sent", kind="binary", binary={"bytes": size})
         return self
 
-    def closed(self, code: int, reason: str = "", *, by: str) -> Tape:
+    def close(self, code: int, reason: str = "", *, by: str) -> Tape:
         return self.add("closed", code=code, reason=reason, by=by)
 
-    def written(self, folder: Path) -> Path:
+    def write(self, folder: Path) -> Path:
         path = folder / "tape.jsonl"
         path.write_text("".join(json.dumps(record) + "\n" for record in self.records))
         return path
@@ -80,7 +80,7 @@ def dashscope_tape() -> Tape:
     tape.text("received", event("task-started")).audio(frames=10)
     tape.after(40).text("received", sentence("one", 100, 900)).after(60).audio(frames=10)
     tape.text("sent", task("finish-task")).after(300).text("received", sentence("two", 1_100, 1_900))
-    return tape.after(10).text("received", event("task-finished", {"output": {}})).closed(1000, by="client")
+    return tape.after(10).text("received", event("task-finished", {"output": {}})).close(1000, by="client")
 
 
 def huawei_tape() -> Tape:
@@ -90,7 +90,7 @@ def huawei_tape() -> Tape:
     tape.after(20).text("received", {"resp_type": "START", "trace_id": "t"}).audio(frames=10)
     tape.after(20).text("received", {"resp_type": "RESULT", "trace_id": "t", "segments": [segment]})
     tape.text("sent", {"command": "END"}).after(20)
-    return tape.text("received", {"resp_type": "END", "trace_id": "t", "reason": "NORMAL"}).closed(1000, by="client")
+    return tape.text("received", {"resp_type": "END", "trace_id": "t", "reason": "NORMAL"}).close(1000, by="client")
 
 
 def realtime_tape() -> Tape:
@@ -108,7 +108,7 @@ def realtime_tape() -> Tape:
     tape.text("received", server_event("input_audio_buffer.committed", item_id="i", previous_item_id=None))
     tape.text("received", server_event(completed, item_id="i", content_index=0, transcript="one"))
     tape.text("sent", {"type": "session.finish", "event_id": "e2"}).after(20)
-    return tape.text("received", server_event("session.finished")).closed(1000, by="client")
+    return tape.text("received", server_event("session.finished")).close(1000, by="client")
 
 
 # --- with the client of this library ----------------------------------------------------------------------------------
@@ -116,7 +116,7 @@ def realtime_tape() -> Tape:
 
 @pytest.mark.parametrize("pace", [1.0, 2.0, None])
 def test_a_dashscope_session_replays_its_tape(pace: float | None, tmp_path: Path) -> None:
-    path = dashscope_tape().written(tmp_path)
+    path = dashscope_tape().write(tmp_path)
 
     async def scenario() -> None:
         async with replay(path) as replayed:
@@ -132,7 +132,7 @@ def test_a_dashscope_session_replays_its_tape(pace: float | None, tmp_path: Path
 
 
 def test_a_huawei_session_replays_its_tape(tmp_path: Path) -> None:
-    path = huawei_tape().written(tmp_path)
+    path = huawei_tape().write(tmp_path)
 
     async def scenario() -> None:
         async with replay(path) as replayed:
@@ -145,7 +145,7 @@ def test_a_huawei_session_replays_its_tape(tmp_path: Path) -> None:
 
 
 def test_a_realtime_session_replays_its_tape_with_audio_in_texts(tmp_path: Path) -> None:
-    path = realtime_tape().written(tmp_path)
+    path = realtime_tape().write(tmp_path)
 
     async def scenario() -> None:
         async with replay(path) as replayed:
@@ -178,7 +178,7 @@ def now() -> float:
 
 
 def test_messages_follow_as_much_audio_and_as_much_time_as_on_the_tape(tmp_path: Path) -> None:
-    path = dashscope_tape().written(tmp_path)
+    path = dashscope_tape().write(tmp_path)
 
     async def scenario() -> None:
         async with replay(path) as replayed, await connect_client(replayed) as ws:
@@ -217,7 +217,7 @@ def test_messages_follow_as_much_audio_and_as_much_time_as_on_the_tape(tmp_path:
 async def test_a_deviation_from_the_tape_is_reported_and_ends_the_connection(
     messages: list[Any], reason: str, tmp_path: Path
 ) -> None:
-    async with replay(dashscope_tape().written(tmp_path)) as replayed, await connect_client(replayed) as ws:
+    async with replay(dashscope_tape().write(tmp_path)) as replayed, await connect_client(replayed) as ws:
         with pytest.raises(websockets.ConnectionClosed) as caught:
             for message in messages:
                 await (ws.send(message) if isinstance(message, bytes) else send_action(ws, message))
@@ -232,7 +232,7 @@ async def test_a_connection_that_the_vendor_ended_ends_again(
     code: int, expected: tuple[int, str] | None, tmp_path: Path
 ) -> None:
     tape = Tape().connect().text("sent", task("run-task")).text("received", event("task-started")).audio(frames=2)
-    path = tape.closed(code, "overload", by="server").written(tmp_path)
+    path = tape.close(code, "overload", by="server").write(tmp_path)
     async with replay(path) as replayed, await connect_client(replayed) as ws:
         await send_action(ws, "run-task")
         assert await receive_event(ws) == ("task-started", "mine")
@@ -246,7 +246,7 @@ async def test_a_connection_that_the_vendor_ended_ends_again(
 async def test_connections_are_replayed_in_order_refusals_included(tmp_path: Path) -> None:
     tape = Tape().connect().add("refused", status=429, headers=[], retry_after="7", body='{"code": "Throttling"}')
     tape.connect().text("sent", task("run-task")).text("received", event("task-started"))
-    async with replay(tape.written(tmp_path)) as replayed:
+    async with replay(tape.write(tmp_path)) as replayed:
         assert repr(replayed) == f"<Replay {replayed.address} of 2 connections>"
         with pytest.raises(websockets.InvalidStatus) as refused:
             await connect_client(replayed)
@@ -263,12 +263,12 @@ async def test_connections_are_replayed_in_order_refusals_included(tmp_path: Pat
 async def test_binary_messages_are_replayed_or_replaced_by_zeros_of_the_same_length(tmp_path: Path) -> None:
     tape = Tape().connect().add("frame", direction="received", kind="binary", binary={"bytes": 3, "base64": "AQID"})
     tape.add("frame", direction="received", kind="binary", binary={"bytes": 2})
-    async with replay(tape.written(tmp_path)) as replayed, await connect_client(replayed) as ws:
+    async with replay(tape.write(tmp_path)) as replayed, await connect_client(replayed) as ws:
         assert [await ws.recv(), await ws.recv()] == [b"\x01\x02\x03", b"\0\0"]
 
 
 async def test_a_shutdown_ends_a_waiting_connection(tmp_path: Path) -> None:
-    async with replay(dashscope_tape().written(tmp_path)) as replayed:
+    async with replay(dashscope_tape().write(tmp_path)) as replayed:
         ws = await connect_client(replayed)
     with pytest.raises(websockets.ConnectionClosed) as caught:
         await ws.recv()
@@ -286,4 +286,4 @@ def test_a_file_that_is_no_tape_is_refused_before_the_server_starts(tmp_path: Pa
 
 def test_a_replay_has_an_address_only_while_it_runs(tmp_path: Path) -> None:
     with pytest.raises(LocalProtocolError, match="the replay has no address: it runs only inside `async with`"):
-        _ = replay(dashscope_tape().written(tmp_path)).huawei_url
+        _ = replay(dashscope_tape().write(tmp_path)).huawei_url

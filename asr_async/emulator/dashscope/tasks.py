@@ -260,23 +260,23 @@ class _Task:
             # the documents give no code
             raise TaskFailedError("InvalidParameter", f"the audio is longer than {CHAT_LIMIT_MS // 1000} seconds")
 
-    def started(self) -> _EventMessage:
+    def started_message(self) -> _EventMessage:
         return _EventMessage(_header(self.id, Step.STARTED))
 
-    def results(self, hypothesis: Hypothesis) -> Iterator[ServerMessage]:
+    def result_messages(self, hypothesis: Hypothesis) -> Iterator[ServerMessage]:
         if self._is_over or not (hypothesis.is_final or self._sends_interims):
             return
         self._is_over = self._is_one_sentence and hypothesis.is_final
         for output in self._sentences.outputs(hypothesis):
             yield self._result(output, self._usage if hypothesis.is_final else None)
 
-    def finished(self) -> ServerMessage:
+    def finished_message(self) -> ServerMessage:
         return ServerMessage(
             header=_header(self.id, Step.FINISHED),
             payload=ServerPayload(output=Output(), usage=self._usage),
         )
 
-    def after_silence(self, silent_ms: int) -> ServerMessage | None:
+    def on_silence(self, silent_ms: int) -> ServerMessage | None:
         """Return a heartbeat if one is due; without `heartbeat`, fail once the silence reaches its limit."""
         if not self.parameters.heartbeat:
             if silent_ms >= SILENCE_LIMIT_MS:
@@ -386,7 +386,7 @@ class _TaskProtocolSession(VendorSession[State, Step]):
             processed_bytes += len(piece)
             with engine_refusals(_ENGINE_CODES, TaskFailedError):
                 await recognition.feed(piece)
-            if heartbeat := task.after_silence(recognition.silent_ms):
+            if heartbeat := task.on_silence(recognition.silent_ms):
                 await self._send(heartbeat)
         await self._inject_after_audio(processed_bytes, task.parameters.sample_rate)
 
@@ -395,7 +395,7 @@ class _TaskProtocolSession(VendorSession[State, Step]):
             task.recognition = await self._engine.open(task.request, functools.partial(self._emit, task))
         self._advance(Step.STARTED)
         self._restart_client_timeout()
-        await self._send(task.started())
+        await self._send(task.started_message())
 
     async def _finish(self) -> None:
         task, recognition = self._open_task
@@ -408,11 +408,11 @@ class _TaskProtocolSession(VendorSession[State, Step]):
             raise TaskFailedError("NO_VALID_AUDIO_ERROR", "no valid audio was received")
         self._advance(Step.FINISHED)
         self._restart_client_timeout()
-        await self._send(task.finished())
+        await self._send(task.finished_message())
 
     async def _emit(self, task: _Task, hypothesis: Hypothesis) -> None:
         """Send a hypothesis to the client; one that arrives after the end of its task is dropped."""
-        for message in task.results(hypothesis):
+        for message in task.result_messages(hypothesis):
             if self._task is task and self._lifecycle.allows(Step.RESULT):
                 self._advance(Step.RESULT)
                 await self._send(message)

@@ -40,14 +40,14 @@ SAMPLE_RATE = 16_000
 PIECE_BYTES = SAMPLE_RATE // 10 * 2
 """100 ms of samples: the most that one call carries."""
 
-ANSWER_SECONDS = 30.0
+ANSWER_TIMEOUT_S = 30.0
 """The longest time for one call. Audio needs some hundredths of a second, the start of a process and a decoder about
 half a second: a worker that needs longer than this hangs."""
 
-CLOSE_SECONDS = 2.0
+CLOSE_TIMEOUT_S = 2.0
 """The time that a worker has to exit by itself when the engine closes; after that it is killed."""
 
-CATCH_UP_SECONDS = 0.3
+CATCH_UP_S = 0.3
 """How long a new decoder waits for sessions that are behind: about as long as the last new decoder blocked them."""
 
 LENGTH_BYTES = 4
@@ -330,7 +330,7 @@ class _Worker:
 
     async def _wait_for_other_calls(self) -> None:
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(CATCH_UP_SECONDS):
+            async with asyncio.timeout(CATCH_UP_S):
                 while self._waiting:
                     await asyncio.wait(self._waiting.values())
 
@@ -344,11 +344,11 @@ class _Worker:
         self._waiting[call.call] = future
         try:
             self.post(call)
-            async with asyncio.timeout(ANSWER_SECONDS):
+            async with asyncio.timeout(ANSWER_TIMEOUT_S):
                 answer = None if self.has_ended else await future
         except TimeoutError:
             self.kill()
-            raise self._broken(f"gave no answer in {ANSWER_SECONDS:g} s") from None
+            raise self._broken(f"gave no answer in {ANSWER_TIMEOUT_S:g} s") from None
         finally:
             del self._waiting[call.call]
         if answer is None:
@@ -432,7 +432,7 @@ async def _close_all(workers: list[_Worker]) -> None:
     for worker in workers:
         worker.close()
     try:
-        await asyncio.wait(tasks, timeout=CLOSE_SECONDS)
+        await asyncio.wait(tasks, timeout=CLOSE_TIMEOUT_S)
     finally:
         for worker in workers:
             worker.kill()

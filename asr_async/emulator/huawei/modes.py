@@ -96,7 +96,7 @@ class SentenceMode(ContinueMode):
     def __init__(self, config: Config) -> None:
         super().__init__(config)
         self._vad_head_ms = VAD_HEAD_MS if config.vad_head is None else config.vad_head
-        self._is_begun = False
+        self._has_begun = False
         self._is_over = False
 
     @property
@@ -108,15 +108,15 @@ class SentenceMode(ContinueMode):
         """Return the sentence between its two events; nothing after it."""
         if self._is_over:
             return []
-        begun = [] if self._is_begun else [_event("VOICE_START", hypothesis.start_ms)]
-        self._is_begun = True
+        begun = [] if self._has_begun else [_event("VOICE_START", hypothesis.start_ms)]
+        self._has_begun = True
         self._is_over = hypothesis.is_final
         over = [_event("VOICE_END", hypothesis.end_ms)] if hypothesis.is_final else []
         return [*begun, *self._results(hypothesis), *over]
 
     def on_silence(self, silent_ms: int) -> list[ServerMessage]:
         """Return an event once the silence reaches `vad_head`; 0 turns this off (Chinese documents)."""
-        if self._is_begun or self._is_over or not 0 < self._vad_head_ms <= silent_ms:
+        if self._has_begun or self._is_over or not 0 < self._vad_head_ms <= silent_ms:
             return []
         self._is_over = True
         return [_event("EXCEEDED_SILENCE", silent_ms)]

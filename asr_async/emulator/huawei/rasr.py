@@ -148,7 +148,7 @@ _engine_refusals = functools.partial(engine_refusals, _ENGINE_CODES, TaskError)
 # --- task -------------------------------------------------------------------------------------------------------------
 
 
-def _ended(reason: Literal["NORMAL", "CANCEL", "ERROR"]) -> ServerMessage:
+def _end_message(reason: Literal["NORMAL", "CANCEL", "ERROR"]) -> ServerMessage:
     return ServerMessage(resp_type="END", reason=reason)
 
 
@@ -285,7 +285,7 @@ class _RasrSession(VendorSession[State, Step]):
         self._advance(Step.CANCEL)
         if self._lifecycle.state is State.IDLE:
             await self._abandon_task()
-            await self._send_traced(_ended("CANCEL"))
+            await self._send_traced(_end_message("CANCEL"))
 
     async def _feed(self, data: bytes) -> None:
         task, recognition = self._open_task
@@ -318,7 +318,7 @@ class _RasrSession(VendorSession[State, Step]):
         await self._close_recognition()
         self._advance(Step.FINISHED)
         self._restart_client_timeout()
-        for message in (*task.output.on_finish(), _ended("NORMAL")):
+        for message in (*task.output.on_finish(), _end_message("NORMAL")):
             await self._send_traced(message)
 
     async def _emit(self, task: _Task, hypothesis: Hypothesis) -> None:
@@ -360,7 +360,7 @@ class _RasrSession(VendorSession[State, Step]):
         _logger.debug("emulator: task %s failed: %s %s", self._trace_id, error.code, error)
         await self._send_traced(ServerMessage(resp_type="ERROR", error_code=error.code, error_msg=str(error)))
         if was_running:
-            await self._send_traced(_ended("ERROR"))
+            await self._send_traced(_end_message("ERROR"))
 
     async def _abandon_task(self) -> None:
         """Stop the engine at once, without its results."""

@@ -66,7 +66,7 @@ class Client:
             messages.append(message)
         return messages
 
-    async def closed(self) -> tuple[int, str]:
+    async def receive_close(self) -> tuple[int, str]:
         async with asyncio.timeout(300):
             with pytest.raises(ConnectionClosed) as caught:
                 await self.ws.recv()
@@ -126,7 +126,7 @@ async def test_the_server_sends_its_defaults_first() -> None:
 @pytest.mark.parametrize("query", ["?model=qwen3", "?model=paraformer-realtime-v2", ""])
 async def test_an_unknown_model_closes_the_connection(query: str) -> None:
     async with serve(HELLO) as emulator, connected(emulator, f"{PATH}{query}") as client:
-        assert await client.closed() == (1007, "Model not found")
+        assert await client.receive_close() == (1007, "Model not found")
 
 
 async def test_a_wrong_key_is_rejected_at_the_handshake() -> None:
@@ -319,7 +319,7 @@ async def test_an_invalid_message_is_refused_and_the_connection_continues(messag
 async def test_a_message_that_is_not_json_closes_the_connection() -> None:
     async with session() as client:
         await client.ws.send("{")
-        assert await client.closed() == (1007, "Invalid payload data")
+        assert await client.receive_close() == (1007, "Invalid payload data")
 
 
 async def test_settings_after_audio_and_any_message_after_the_end_are_refused() -> None:
@@ -352,7 +352,7 @@ async def test_an_engine_failure_is_a_server_error_and_ends_the_connection(step:
         await client.send("session.finish")
         error = (await client.receive())["error"]
         assert (error["type"], error["code"], error["message"]) == ("server_error", code, f"cannot {step}")
-        assert await client.closed() == (1011, "Internal server error")
+        assert await client.receive_close() == (1011, "Internal server error")
     assert engine.released.is_set() == (step == "finish")
 
 
@@ -371,7 +371,7 @@ def test_the_connection_of_a_silent_client_is_closed() -> None:
     async def scenario() -> None:
         async with session() as client:
             began_at = asyncio.get_running_loop().time()
-            assert await client.closed() == (1000, "idle")
+            assert await client.receive_close() == (1000, "idle")
             assert asyncio.get_running_loop().time() - began_at == pytest.approx(IDLE_TIMEOUT_S, abs=0.5)
 
     run_virtual(scenario)

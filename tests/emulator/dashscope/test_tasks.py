@@ -97,10 +97,10 @@ class Client:
         assert header["event"] == "task-failed"
         assert header["attributes"] == {}
         assert message["payload"] == {}
-        assert await self.closed() == (1000, "task failed")
+        assert await self.receive_close() == (1000, "task failed")
         return header["error_code"], header["error_message"]
 
-    async def closed(self) -> tuple[int, str]:
+    async def receive_close(self) -> tuple[int, str]:
         """Receive the close frame; return its code and reason."""
         with pytest.raises(websockets.ConnectionClosed) as caught:
             raise AssertionError(await self.receive())
@@ -202,7 +202,7 @@ async def test_plain_http_is_a_bad_request() -> None:
 async def test_a_first_message_other_than_run_task_closes_with_1007(first: Any) -> None:
     async with connected() as client:
         await client.send(first)
-        assert await client.closed() == INVALID_PAYLOAD
+        assert await client.receive_close() == INVALID_PAYLOAD
 
 
 @pytest.mark.parametrize(
@@ -222,7 +222,7 @@ async def test_a_malformed_message_closes_an_open_task_with_1007(message: Any) -
     async with connected(engine) as client:
         await client.start()
         await client.send(message)
-        assert await client.closed() == INVALID_PAYLOAD
+        assert await client.receive_close() == INVALID_PAYLOAD
         assert engine.released.is_set()
 
 
@@ -368,7 +368,7 @@ async def test_a_second_run_task_fails_the_open_task() -> None:
         message = await client.receive()
         assert message["header"]["task_id"] == "t1"
         assert message["header"]["error_code"] == "InvalidParameter"
-        assert await client.closed() == (1000, "task failed")
+        assert await client.receive_close() == (1000, "task failed")
 
 
 @pytest.mark.parametrize("action", ["finish-task", "continue-task"])
@@ -422,7 +422,7 @@ async def test_audio_after_the_task_has_finished_closes_with_1007() -> None:
         await client.finish()
         await client.sentences()
         await client.send(SECOND)
-        assert await client.closed() == INVALID_PAYLOAD
+        assert await client.receive_close() == INVALID_PAYLOAD
 
 
 # --- results ----------------------------------------------------------------------------------------------------------
@@ -766,7 +766,7 @@ async def test_a_shutdown_closes_all_connections_with_1001() -> None:
         assert engine.released.is_set()
         assert engine.running == 0
         for client in (busy, idle):
-            assert await client.closed() == (1001, "the emulator is shutting down")
+            assert await client.receive_close() == (1001, "the emulator is shutting down")
     await asyncio.sleep(0)
     assert asyncio.all_tasks() == tasks_before
 
@@ -865,7 +865,7 @@ def test_a_connection_without_a_task_is_closed_after_60_seconds() -> None:
     async def scenario() -> None:
         async with connected() as client:
             since = now()
-            assert await client.closed() == (1000, "idle")
+            assert await client.receive_close() == (1000, "idle")
             assert 60 <= now() - since < 60.1
 
     run_virtual(scenario)
@@ -886,7 +886,7 @@ def test_a_connection_between_two_tasks_is_closed_after_60_seconds() -> None:
             await client.finish("t2")
             await client.sentences()
             since = now()
-            assert await client.closed() == (1000, "idle")
+            assert await client.receive_close() == (1000, "idle")
             assert 60 <= now() - since < 60.1
 
     run_virtual(scenario)
@@ -905,7 +905,7 @@ async def test_60_seconds_of_silent_audio_end_a_task(frame_s: int) -> None:
         assert texts == {"Hello."}
         header = message["header"]
         assert (header["error_code"], header["error_message"]) == ("ResponseTimeout", "Response timeout!")
-        assert await client.closed() == (1000, "task failed")
+        assert await client.receive_close() == (1000, "task failed")
 
 
 async def test_with_heartbeat_silence_is_allowed_and_yields_a_heartbeat_every_5_seconds() -> None:

@@ -255,7 +255,7 @@ class TestFailures:
     async def test_a_worker_that_does_not_answer_is_killed(self, monkeypatch: pytest.MonkeyPatch) -> None:
         async with PocketSphinx(workers=1) as engine:
             async with opened(engine) as recognition:
-                monkeypatch.setattr(pocketsphinx, "ANSWER_SECONDS", 0.1)
+                monkeypatch.setattr(pocketsphinx, "ANSWER_TIMEOUT_S", 0.1)
                 os.kill(pids(engine)[0], signal.SIGSTOP)
                 with pytest.raises(EngineRefusedError, match="no answer in") as caught:
                     await recognition.feed(bytes(PIECE_BYTES))
@@ -268,12 +268,12 @@ class TestFailures:
         async with PocketSphinx(workers=1, sessions_per_worker=1) as engine:
             await recognise(engine, [samples_of("train")[:32_000]])
             if step == "open":
-                await cancelled(engine.open(ENGLISH, drop))
+                await start_and_cancel(engine.open(ENGLISH, drop))
             else:
                 async with opened(engine) as recognition:
                     await recognition.feed(samples_of("train")[:32_000])
                     call = recognition.finish() if step == "finish" else recognition.feed(samples_of("meeting"))
-                    await cancelled(call)
+                    await start_and_cancel(call)
                     with pytest.raises(EngineRefusedError, match="over"):
                         await recognition.feed(bytes(PIECE_BYTES))
             (final,) = finals_in(await recognise(engine, [samples_of("train")]))
@@ -298,7 +298,7 @@ class TestFailures:
                 pass
 
 
-async def cancelled(call: Coroutine[object, object, object]) -> None:
+async def start_and_cancel(call: Coroutine[object, object, object]) -> None:
     """Start a call, and cancel it once it waits for its answer."""
     task = asyncio.ensure_future(call)
     await asyncio.sleep(0)
@@ -332,7 +332,7 @@ class TestClosing:
             await opening
 
     async def test_a_worker_that_does_not_exit_is_killed(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(pocketsphinx, "CLOSE_SECONDS", 0.1)
+        monkeypatch.setattr(pocketsphinx, "CLOSE_TIMEOUT_S", 0.1)
         async with PocketSphinx(workers=1) as engine:
             async with opened(engine):
                 (started,) = pids(engine)

@@ -98,7 +98,7 @@ class Client:
             assert await self.receive() == ended
         return message["error_code"], message["error_msg"]
 
-    async def closed(self) -> tuple[int, str]:
+    async def receive_close(self) -> tuple[int, str]:
         """Receive the close frame; return its code and reason."""
         with pytest.raises(websockets.ConnectionClosed) as caught:
             raise AssertionError(await self.receive())
@@ -153,7 +153,7 @@ def signed(
 # --- credentials ------------------------------------------------------------------------------------------------------
 
 
-async def refused(emulator: Emulator, headers: Any, path: str = "/v1/p1/rasr/continue-stream") -> str:
+async def rejection(emulator: Emulator, headers: Any, path: str = "/v1/p1/rasr/continue-stream") -> str:
     """Return the error text of a rejection, after a check of its status, code and headers."""
     with pytest.raises(websockets.InvalidStatus) as caught:
         await websockets.connect(emulator.huawei_url + path, additional_headers=headers, proxy=None)
@@ -171,17 +171,17 @@ async def refused(emulator: Emulator, headers: Any, path: str = "/v1/p1/rasr/con
 @pytest.mark.parametrize("api_keys", [None, {"AK"}, {"AK": "secret"}])
 async def test_a_client_without_credentials_is_rejected(api_keys: Any) -> None:
     async with serve(HELLO, api_keys=api_keys) as emulator:
-        assert await refused(emulator, {}) == "neither X-Auth-Token nor Authorization was found"
+        assert await rejection(emulator, {}) == "neither X-Auth-Token nor Authorization was found"
 
 
 async def test_only_a_signature_with_the_right_secret_is_accepted() -> None:
     async with serve(HELLO, api_keys={"AK": "secret"}) as emulator:
         async with connect_client(emulator, headers=signed(emulator)) as client:
             await client.start()
-        assert await refused(emulator, signed(emulator, sk="other")) == "verify aksk signature fail"
-        assert await refused(emulator, signed(emulator, ak="BK")) == "verify ak fail, no such access key"
+        assert await rejection(emulator, signed(emulator, sk="other")) == "verify aksk signature fail"
+        assert await rejection(emulator, signed(emulator, ak="BK")) == "verify ak fail, no such access key"
         elsewhere = signed(emulator, "/v1/p2/rasr/continue-stream")
-        assert await refused(emulator, elsewhere) == "verify aksk signature fail"
+        assert await rejection(emulator, elsewhere) == "verify aksk signature fail"
 
 
 @pytest.mark.parametrize(
@@ -203,23 +203,23 @@ async def test_the_signature_covers_the_query_and_all_headers_it_names() -> None
         async with connect_client(emulator, path=f"{path}?b=2%20x&a=%E4%BD%A0", headers=headers) as client:
             await client.start()
         for wrong_path in (path, f"{path}?b=3&a=%E4%BD%A0"):
-            assert await refused(emulator, headers, wrong_path) == "verify aksk signature fail"
+            assert await rejection(emulator, headers, wrong_path) == "verify aksk signature fail"
         tampered = {**headers, "X-Project-Id": "p2"}
-        assert await refused(emulator, tampered, f"{path}?b=2%20x&a=%E4%BD%A0") == "verify aksk signature fail"
+        assert await rejection(emulator, tampered, f"{path}?b=2%20x&a=%E4%BD%A0") == "verify aksk signature fail"
 
 
 async def test_a_collection_of_keys_has_no_secrets_to_check() -> None:
     async with serve(HELLO, api_keys={"AK"}) as emulator:
         async with connect_client(emulator, headers=signed(emulator, sk="whatever")) as client:
             await client.start()
-        assert await refused(emulator, signed(emulator, ak="BK")) == "verify ak fail, no such access key"
+        assert await rejection(emulator, signed(emulator, ak="BK")) == "verify ak fail, no such access key"
 
 
 @pytest.mark.parametrize("api_keys", [None, {"AK": "secret"}])
 @pytest.mark.parametrize("minutes", [-16, 16])
 async def test_a_date_that_is_more_than_15_minutes_off_is_expired(api_keys: Any, minutes: int) -> None:
     async with serve(HELLO, api_keys=api_keys) as emulator:
-        assert await refused(emulator, signed(emulator, off=timedelta(minutes=minutes))) == "signature expired"
+        assert await rejection(emulator, signed(emulator, off=timedelta(minutes=minutes))) == "signature expired"
         nearly = timedelta(minutes=minutes - 2 if minutes > 0 else minutes + 2)
         async with connect_client(emulator, headers=signed(emulator, off=nearly)) as client:
             await client.start()
@@ -243,19 +243,19 @@ async def test_the_form_of_a_signature_is_checked_even_if_every_key_is_accepted(
         headers = signed(emulator)
         broken = headers["Authorization"].replace(old, new)
         assert broken != headers["Authorization"]
-        assert (await refused(emulator, {**headers, "Authorization": broken})).startswith(reason)
+        assert (await rejection(emulator, {**headers, "Authorization": broken})).startswith(reason)
 
 
 async def test_a_date_in_another_form_is_rejected() -> None:
     async with serve(HELLO) as emulator:
         headers = {**signed(emulator), "X-Sdk-Date": "2026-01-02T03:04:05Z"}
-        assert await refused(emulator, headers) == "X-Sdk-Date is not of the form YYYYMMDDTHHMMSSZ"
+        assert await rejection(emulator, headers) == "X-Sdk-Date is not of the form YYYYMMDDTHHMMSSZ"
 
 
 async def test_a_repeated_signed_header_is_rejected() -> None:
     async with serve(HELLO) as emulator:
         headers = [*signed(emulator, X_Project_Id="p1").items(), ("X-Project-Id", "p2")]
-        assert await refused(emulator, headers) == "the signed header x-project-id appears 2 times"
+        assert await rejection(emulator, headers) == "the signed header x-project-id appears 2 times"
 
 
 async def test_two_host_headers_are_rejected() -> None:
@@ -276,7 +276,7 @@ async def test_two_host_headers_are_rejected() -> None:
 async def test_with_both_kinds_of_credentials_the_token_is_checked() -> None:
     async with serve(HELLO, api_keys={"AK": "secret"}) as emulator:
         headers = {**signed(emulator), **TOKEN}
-        assert await refused(emulator, headers) == "decrypt token fail"
+        assert await rejection(emulator, headers) == "decrypt token fail"
     async with (
         serve(HELLO) as emulator,
         connect_client(emulator, headers={"Authorization": "nonsense", **TOKEN}) as client,
@@ -657,7 +657,7 @@ async def test_a_shutdown_closes_the_connections_of_both_vendors() -> None:
             )
         assert engine.released.is_set()
         for one in (client, Client(other)):
-            assert await one.closed() == (1001, "the emulator is shutting down")
+            assert await one.receive_close() == (1001, "the emulator is shutting down")
 
 
 def test_the_transitions_reach_every_state_and_start_leaves_a_failed_task() -> None:
@@ -1010,7 +1010,7 @@ async def timed_out(client: Client) -> None:
     message = await client.receive()
     del message["trace_id"]
     assert message == {"resp_type": "FATAL_ERROR", "error_code": "SIS.0304", "error_msg": "wait voice timeout"}
-    assert await client.closed() == (1000, "wait voice timeout")
+    assert await client.receive_close() == (1000, "wait voice timeout")
 
 
 def test_a_task_without_audio_times_out_after_20_seconds() -> None:
