@@ -55,6 +55,7 @@ class ByteStream(asyncio.BufferedProtocol):
         "_writable",
         "handler",
         "is_reading",
+        "is_writable",
         "last_received_at",
     )
 
@@ -71,6 +72,8 @@ class ByteStream(asyncio.BufferedProtocol):
         self._writable: asyncio.Future[None] | None = None
         self._closed: asyncio.Future[None] | None = None
         self.handler: StreamHandler = handler
+        self.is_writable: bool = True
+        """True if the network keeps up with the bytes that are sent. Read for each message."""
         self.is_reading: bool = True
         """False while received bytes stay in the network, since `pause_reading`."""
         self.last_received_at: float = 0.0
@@ -133,11 +136,6 @@ class ByteStream(asyncio.BufferedProtocol):
     def is_closing(self) -> bool:
         """True if nothing can be sent any more."""
         return self._transport is None or self._transport.is_closing()
-
-    @property
-    def is_writable(self) -> bool:
-        """True if the network keeps up with the bytes that are sent."""
-        return self._writable is None
 
     def call_when_writable(self, callback: Callable[[], None]) -> None:
         """Call once when the network has caught up, or never will; at once if it has."""
@@ -261,10 +259,12 @@ class ByteStream(asyncio.BufferedProtocol):
 
     def pause_writing(self) -> None:
         """Begin backpressure: the network does not keep up."""
+        self.is_writable = False
         self._writable = self._loop.create_future()
 
     def resume_writing(self) -> None:
         """End backpressure: the network has caught up, or nothing more will be sent."""
+        self.is_writable = True
         writable, self._writable = self._writable, None
         if writable is not None and not writable.done():
             writable.set_result(None)

@@ -14,6 +14,7 @@ import struct
 from typing import TYPE_CHECKING
 
 from websockets.frames import CloseCode, Frame, Opcode
+from websockets.http11 import Response
 from websockets.protocol import State
 
 if TYPE_CHECKING:
@@ -131,6 +132,8 @@ class MessageReader:
         is_handshake = self._protocol.state is State.CONNECTING
         self._protocol.receive_data(data)
         events = self._protocol.events_received()
+        if is_handshake and self._protocol.state is State.OPEN:
+            self._release_headers(events)
         messages: list[str | bytes] = []
         try:
             for event in events:
@@ -143,6 +146,13 @@ class MessageReader:
         self._count_unparsed(data, events, is_handshake=is_handshake)
         self.is_between_messages = not self._unparsed_bytes and self._fragments is None
         return messages
+
+    @staticmethod
+    def _release_headers(events: list[Event]) -> None:
+        """Empty the headers of an accepted handshake, which the protocol would keep as long as the connection: 1 KB."""
+        for event in events:
+            if isinstance(event, Response):
+                event.headers.clear()
 
     def _join(self, frame: Frame) -> str | bytes | None:
         """Join the fragments of a message; None while it is not complete."""

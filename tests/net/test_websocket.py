@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import re
 from contextlib import asynccontextmanager
 from itertools import pairwise
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from websockets.datastructures import Headers
 from websockets.frames import Close, CloseCode, Frame, Opcode
 from websockets.server import ServerProtocol
 from websockets.uri import parse_uri
@@ -276,6 +278,21 @@ async def listen_to(pieces: Iterable[bytes], *, with_handshake: bytes = b"") -> 
     websocket._stream.connection_lost(None)
     await asyncio.wait([listening])
     return received, error
+
+
+async def test_the_headers_of_an_accepted_handshake_are_not_kept() -> None:
+    websocket = WebSocket(parse_uri(URL), "example.test", idle_s=9.0, close_s=CLOSE_S, log=None)
+    transport = MemoryTransport()
+    websocket._stream.connection_made(transport)
+    handshake = asyncio.create_task(websocket._shake_hands({}))
+    await asyncio.sleep(0)
+    feed(websocket, switch(transport.data.decode()))
+    await handshake
+    gc.collect()
+    kept = [thing for thing in gc.get_objects() if isinstance(thing, Headers) and "Sec-WebSocket-Accept" in thing]
+    assert websocket.is_open
+    assert kept == []
+    websocket._stream.connection_lost(None)
 
 
 def in_pieces(data: bytes, cuts: Iterable[int]) -> list[bytes]:
