@@ -9,10 +9,7 @@ import pytest
 
 from asr_async import AuthenticationError, DashScope, Paraformer, QwenAudio, VendorError, connect
 from asr_async.emulator import Emulator, Scripted, serve
-from asr_async.emulator.api_keys import MAX_ISSUED, ApiKeys
 from asr_async.hotwords import HotWord
-
-from ...support.virtual_time import run_virtual
 
 KEY = {"Authorization": "Bearer key"}
 CUSTOMIZATION = "/services/audio/asr/customization"
@@ -233,29 +230,6 @@ async def test_a_vocabulary_applies_to_its_own_model_only() -> None:
 
 
 # --- keys -------------------------------------------------------------------------------------------------------------
-
-
-def test_known_and_issued_keys_are_accepted() -> None:
-    async def scenario() -> None:
-        keys = ApiKeys({"sk-a", "st-given"})
-        assert [keys.accepts(key) for key in ("sk-a", "st-given", "sk-b", "st-b")] == [True, True, False, False]
-        any_keys = ApiKeys(None)
-        assert [any_keys.accepts(key) for key in ("sk-a", "st-b")] == [True, False]
-        issued = any_keys.issue(10)
-        assert any_keys.accepts(issued)
-        assert not keys.accepts(issued)
-
-    run_virtual(scenario)
-
-
-def test_the_oldest_issued_key_is_dropped_at_the_limit() -> None:
-    async def scenario() -> None:
-        keys = ApiKeys({"sk-a"})
-        issued = [keys.issue(10) for _ in range(MAX_ISSUED + 1)]
-        assert [keys.accepts(key) for key in issued[:2]] == [False, True]
-        assert repr(keys) == f"<ApiKeys 1 known, {MAX_ISSUED} issued>"
-
-    run_virtual(scenario)
 
 
 async def test_a_key_issued_by_another_emulator_is_rejected() -> None:
