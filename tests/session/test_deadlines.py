@@ -40,28 +40,35 @@ from asr_async import (
     Retry,
 )
 
-from ..support.numbered_audio import NumberedServer, NumberedSource, finals_of, finals_of_seconds, stop_answering
+from ..support.numbered_audio import (
+    NumberedServer,
+    NumberedSource,
+    finals_of,
+    finals_of_seconds,
+    stop_answering,
+    stream_events,
+)
 
 pytestmark = pytest.mark.both_loops
 
 
 async def timed(work: Awaitable[Any]) -> tuple[float, Any]:
-    """Wait for it; return how long it took, and what came out."""
+    """Await the work, and return the seconds that it took and its outcome."""
     began_at = asyncio.get_running_loop().time()
     outcome = await work
     elapsed_s = asyncio.get_running_loop().time() - began_at
-    await asyncio.sleep(1)  # the other side takes note of the end
+    await asyncio.sleep(1)  # the server receives the end of the connection
     return elapsed_s, outcome
 
 
-def test_a_server_that_never_answers_the_handshake_ends_at_the_connect_deadline() -> None:
+def test_a_handshake_without_a_response_ends_at_the_connect_deadline() -> None:
     async def scenario() -> Any:
-        async def be_mute(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        async def read_only(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await reader.read()
             writer.close()
             await writer.wait_closed()
 
-        async with await asyncio.start_server(be_mute, "127.0.0.1", 0) as server:
+        async with await asyncio.start_server(read_only, "127.0.0.1", 0) as server:
             port = server.sockets[0].getsockname()[1]
             service = DashScope("key", endpoint=f"ws://127.0.0.1:{port}/")
             return await timed(stream_once(service, timeouts=Timeouts(connect=3)))
@@ -72,13 +79,13 @@ def test_a_server_that_never_answers_the_handshake_ends_at_the_connect_deadline(
     assert elapsed == pytest.approx(3, abs=0.2)
 
 
-def test_a_task_that_never_starts_ends_at_the_start_deadline() -> None:
-    async def mute(connection: ServerConnection) -> None:
+def test_a_task_that_does_not_start_ends_at_the_start_deadline() -> None:
+    async def never_start(connection: ServerConnection) -> None:
         async for _ in connection:
             pass
 
     async def scenario() -> Any:
-        async with scripted_server(mute) as service:
+        async with scripted_server(never_start) as service:
             return await timed(stream_once(service))
 
     elapsed, (_, error) = run_virtual(scenario)
@@ -87,7 +94,7 @@ def test_a_task_that_never_starts_ends_at_the_start_deadline() -> None:
     assert elapsed == pytest.approx(10, abs=0.2)
 
 
-async def mute_after_a_final(connection: ServerConnection) -> None:
+async def send_one_final(connection: ServerConnection) -> None:
     task_id = await start_task(connection)
     await connection.recv()
     await send_final(connection, task_id, "one")
@@ -95,9 +102,9 @@ async def mute_after_a_final(connection: ServerConnection) -> None:
         pass
 
 
-def test_a_finish_that_is_never_confirmed_ends_at_its_deadline_with_what_was_recognised() -> None:
+def test_a_finish_without_confirmation_ends_at_its_deadline_after_the_results() -> None:
     async def scenario() -> Any:
-        async with scripted_server(mute_after_a_final) as service:
+        async with scripted_server(send_one_final) as service:
             return await timed(stream_once(service))
 
     elapsed, (texts, error) = run_virtual(scenario)
@@ -108,9 +115,9 @@ def test_a_finish_that_is_never_confirmed_ends_at_its_deadline_with_what_was_rec
     assert elapsed == pytest.approx(10, abs=0.2)
 
 
-def test_the_push_form_keeps_what_was_recognised_too() -> None:
+def test_results_of_pushed_audio_can_be_read_after_the_finish_deadline() -> None:
     async def scenario() -> Any:
-        async with scripted_server(mute_after_a_final) as service, connect(Paraformer(), service) as session:
+        async with scripted_server(send_one_final) as service, connect(Paraformer(), service) as session:
             await session.send(SILENT_SECOND)
             with pytest.raises(DeadlineError):
                 await session.finish()
@@ -120,8 +127,8 @@ def test_the_push_form_keeps_what_was_recognised_too() -> None:
     assert [result.text for result in results] == ["one"]
 
 
-def test_a_backlog_that_is_being_worked_off_may_take_longer_than_the_finish_deadline() -> None:
-    async def slow(connection: ServerConnection) -> None:
+def test_a_backlog_that_makes_progress_may_take_longer_than_the_finish_deadline() -> None:
+    async def send_slowly(connection: ServerConnection) -> None:
         task_id = await start_task(connection)
         await read_until_finish(connection)
         for number in range(5):
@@ -130,7 +137,7 @@ def test_a_backlog_that_is_being_worked_off_may_take_longer_than_the_finish_dead
         await send_event(connection, "task-finished", task_id, {"output": {}})
 
     async def scenario() -> Any:
-        async with scripted_server(slow) as service:
+        async with scripted_server(send_slowly) as service:
             return await timed(stream_once(service))
 
     elapsed, (texts, error) = run_virtual(scenario)
@@ -138,8 +145,8 @@ def test_a_backlog_that_is_being_worked_off_may_take_longer_than_the_finish_dead
     assert elapsed == pytest.approx(40, abs=1)
 
 
-def test_a_server_that_babbles_without_getting_on_does_not_put_off_the_deadline() -> None:
-    async def babble(connection: ServerConnection) -> None:
+def test_interims_without_progress_do_not_extend_the_finish_deadline() -> None:
+    async def repeat_an_interim(connection: ServerConnection) -> None:
         task_id = await start_task(connection)
         await read_until_finish(connection)
         while True:
@@ -147,7 +154,7 @@ def test_a_server_that_babbles_without_getting_on_does_not_put_off_the_deadline(
             await send_interim(connection, task_id, "mm")
 
     async def scenario() -> Any:
-        async with scripted_server(babble) as service:
+        async with scripted_server(repeat_an_interim) as service:
             return await timed(stream_once(service))
 
     elapsed, (_, error) = run_virtual(scenario)
@@ -155,14 +162,14 @@ def test_a_server_that_babbles_without_getting_on_does_not_put_off_the_deadline(
     assert elapsed < 15
 
 
-def test_a_connection_that_takes_no_more_audio_ends_at_the_idle_deadline() -> None:
-    async def deaf(connection: ServerConnection) -> None:
+def test_a_blocked_send_ends_at_the_idle_timeout() -> None:
+    async def stop_reading(connection: ServerConnection) -> None:
         await start_task(connection)
         connection.transport.pause_reading()
         await asyncio.sleep(3_600)
 
     async def scenario() -> Any:
-        async with scripted_server(deaf, ping_interval=None) as service:
+        async with scripted_server(stop_reading, ping_interval=None) as service:
             return await timed(
                 stream_once(service, audio=(SILENT_SECOND for _ in range(2_000)), timeouts=Timeouts(idle=8))
             )
@@ -173,79 +180,82 @@ def test_a_connection_that_takes_no_more_audio_ends_at_the_idle_deadline() -> No
     assert elapsed < 8 + 5 + 5 + 1
 
 
-def test_a_half_open_connection_is_noticed_by_its_silence() -> None:
-    async def vanish(connection: ServerConnection) -> None:
+def test_a_half_open_connection_ends_at_the_idle_timeout() -> None:
+    async def stop_reading(connection: ServerConnection) -> None:
         await start_task(connection)
         connection.transport.pause_reading()
         await asyncio.sleep(3_600)
 
-    async def silence() -> Any:
+    async def one_frame() -> Any:
         yield bytes(3_200)
         await asyncio.sleep(3_600)
 
     async def scenario() -> Any:
-        async with scripted_server(vanish, ping_interval=None) as service:
-            return await timed(stream_once(service, audio=silence(), timeouts=Timeouts(idle=8)))
+        async with scripted_server(stop_reading, ping_interval=None) as service:
+            return await timed(stream_once(service, audio=one_frame(), timeouts=Timeouts(idle=8)))
 
     elapsed, (_, error) = run_virtual(scenario)
     assert isinstance(error, ConnectionLostError)
     assert "no sign of life for 8 s (Timeouts.idle)" in str(error)
-    assert elapsed < 8 + 5 + 1  # and the closing that nobody answers
+    assert elapsed < 8 + 5 + 1  # and `Timeouts.close`, since the closing handshake is not answered
 
 
-def test_a_connection_that_answers_pings_or_talks_is_not_idle() -> None:
-    async def talk_without_reading(connection: ServerConnection) -> None:
+def test_a_connection_with_messages_or_pongs_is_not_idle() -> None:
+    async def send_without_reading(connection: ServerConnection) -> None:
         task_id = await start_task(connection)
         connection.transport.pause_reading()
         for number in range(10):
-            await asyncio.sleep(7)  # no pong comes, but results do
+            await asyncio.sleep(7)  # results are sent, but no pong
             await send_final(connection, task_id, str(number), 1_000 * number, 1_000 * number + 900)
         connection.transport.resume_reading()
-        await asyncio.sleep(60)  # nothing is said, but pings are answered
+        await asyncio.sleep(60)  # pongs are sent, but no results
         await read_until_finish(connection)
         await send_event(connection, "task-finished", task_id, {"output": {}})
 
-    async def patient() -> Any:
+    async def one_frame() -> Any:
         yield bytes(3_200)
         await asyncio.sleep(140)
 
     async def scenario() -> Any:
-        async with scripted_server(talk_without_reading, ping_interval=None) as service:
-            return await stream_once(service, audio=patient(), timeouts=Timeouts(idle=8))
+        async with scripted_server(send_without_reading, ping_interval=None) as service:
+            return await stream_once(service, audio=one_frame(), timeouts=Timeouts(idle=8))
 
     texts, error = run_virtual(scenario)
     assert error is None
     assert len(texts) == 10
 
 
-def test_leaving_a_server_that_does_not_say_goodbye_ends_at_the_close_deadline() -> None:
-    async def vanish(connection: ServerConnection) -> None:
+def test_a_closing_handshake_without_a_response_ends_at_the_close_deadline() -> None:
+    async def stop_reading(connection: ServerConnection) -> None:
         await start_task(connection)
         connection.transport.pause_reading()
         await asyncio.sleep(3_600)
 
     async def scenario() -> None:
-        async with scripted_server(vanish, ping_interval=None) as service:
+        async with scripted_server(stop_reading, ping_interval=None) as service:
             async with connect(Paraformer(), service, timeouts=Timeouts(close=2)):
                 pass
-            left_at.append(asyncio.get_running_loop().time())
+            closed_at.append(asyncio.get_running_loop().time())
 
-    left_at: list[float] = []
+    closed_at: list[float] = []
     run_virtual(scenario)
-    assert left_at[0] < 2.5
+    assert closed_at[0] < 2.5
 
 
-class Mute(NumberedServer):
-    """Hears to the end and never confirms it."""
+class NeverConfirms(NumberedServer):
+    """A server that never confirms the end of a task."""
 
     async def _send_rest(self, *_args: Any) -> None:
         await asyncio.sleep(600)
 
 
-def test_finish_against_a_mute_vendor_ends_at_its_deadline_and_keeps_what_was_recognised() -> None:
+def test_finish_raises_at_its_deadline_and_the_results_before_it_can_be_read() -> None:
     async def scenario() -> None:
         timeouts = Timeouts(finish=7)
-        async with scripted_server(Mute()) as service, connect(Paraformer(), service, timeouts=timeouts) as session:
+        async with (
+            scripted_server(NeverConfirms()) as service,
+            connect(Paraformer(), service, timeouts=timeouts) as session,
+        ):
             async for chunk in NumberedSource(2.5):
                 await session.send(chunk)
             started_at = now()
@@ -261,9 +271,9 @@ def test_finish_against_a_mute_vendor_ends_at_its_deadline_and_keeps_what_was_re
     run_virtual(scenario)
 
 
-def test_a_transcription_by_a_mute_vendor_hands_over_what_was_recognised() -> None:
+def test_the_error_of_a_transcription_contains_the_transcript_until_then() -> None:
     async def scenario() -> None:
-        async with scripted_server(Mute()) as service:
+        async with scripted_server(NeverConfirms()) as service:
             with pytest.raises(DeadlineError) as caught:
                 await transcribe(NumberedSource(2.5), Paraformer(), service)
         assert caught.value.transcript is not None
@@ -272,74 +282,74 @@ def test_a_transcription_by_a_mute_vendor_hands_over_what_was_recognised() -> No
     run_virtual(scenario)
 
 
-class SilentAt(NumberedServer):
-    """Becomes half-open on its first connection, at some place: no message, no pong, no end."""
+class HalfOpen(NumberedServer):
+    """A server whose first connection becomes half-open at one step: no message, no pong, no end."""
 
-    def __init__(self, where: str) -> None:
+    def __init__(self, step: str) -> None:
         super().__init__()
-        self._where = where
-        self.silent_at = 0.0
+        self._step = step
+        self.half_open_at = 0.0
 
     async def __call__(self, connection: ServerConnection) -> None:
-        await self._silent_at("opening", connection)
+        await self._stop_at("opening", connection)
         await super().__call__(connection)
 
     async def _send_rest(self, connection: ServerConnection, *args: Any) -> None:
-        await self._silent_at("finishing", connection)
+        await self._stop_at("finishing", connection)
         await super()._send_rest(connection, *args)
 
-    async def _silent_at(self, where: str, connection: ServerConnection) -> None:
-        if where == self._where and not self.silent_at:
-            self.silent_at = now()
+    async def _stop_at(self, step: str, connection: ServerConnection) -> None:
+        if step == self._step and not self.half_open_at:
+            self.half_open_at = now()
             await stop_answering(connection, "")
 
 
-def test_a_vendor_that_is_half_open_from_the_start_is_noticed_at_the_deadline_of_the_opening() -> None:
+def test_a_connection_that_is_half_open_from_the_start_ends_at_the_start_deadline() -> None:
     async def scenario() -> None:
-        vendor = SilentAt("opening")
-        async with scripted_server(vendor) as service:
+        server = HalfOpen("opening")
+        async with scripted_server(server) as service:
             with pytest.raises(DeadlineError, match=r"did not open the task within 6 s \(Timeouts.start\)"):
                 await connect(Paraformer(), service, timeouts=Timeouts(start=6, close=1)).__aenter__()
-            assert now() - vendor.silent_at < 6 + 1 + 0.1, "and a second for the goodbye"
+            assert now() - server.half_open_at < 6 + 1 + 0.1, "and a second for the closing handshake"
 
     run_virtual(scenario)
 
 
-def test_a_connection_that_is_half_open_while_finishing_is_replaced_within_the_idle_deadline_and_a_second() -> None:
+def test_a_connection_that_is_half_open_after_finish_is_replaced_within_a_second_after_the_idle_timeout() -> None:
     async def scenario() -> None:
-        vendor = SilentAt("finishing")
+        server = HalfOpen("finishing")
         timeouts = Timeouts(idle=6, finish=10)
-        async with scripted_server(vendor) as service, connect(Paraformer(), service, timeouts=timeouts) as session:
+        async with scripted_server(server) as service, connect(Paraformer(), service, timeouts=timeouts) as session:
             events = []
             async for event in session.events(NumberedSource(2.5)):
                 events.append(event)
                 if isinstance(event, Reconnected):
-                    assert now() - vendor.silent_at < 6 + 1
+                    assert now() - server.half_open_at < 6 + 1
         assert [text for _, text, _, _ in finals_of(events)] == ["to 1000", "to 2000", "to 2500"]
         assert session.stats.reconnects == 1
 
     run_virtual(scenario)
 
 
-@pytest.mark.parametrize("goes_on_talking", [False, True])
-def test_a_vendor_that_reads_no_more_is_noticed_within_the_idle_deadline_and_a_second(goes_on_talking: bool) -> None:
-    """By the sending that is blocked, even if messages keep coming."""
+@pytest.mark.parametrize("sends_interims", [False, True])
+def test_a_server_that_stops_reading_is_replaced_within_a_second_after_the_idle_timeout(sends_interims: bool) -> None:
+    """The blocked send reveals it, even if messages still arrive."""
 
     async def stop_reading(connection: ServerConnection, task_id: str) -> None:
         stopped_at.append(now())
         connection.transport.pause_reading()
         for number in range(600):
             await asyncio.sleep(1)
-            if goes_on_talking:
+            if sends_interims:
                 await send_interim(connection, task_id, f"word {number}", 1_000)
 
     stopped_at: list[float] = []
 
     async def scenario() -> None:
-        vendor = NumberedServer(stop_reading, after_ms=1_500)
+        server = NumberedServer(stop_reading, after_ms=1_500)
         length_s = 400
         async with (
-            scripted_server(vendor) as service,
+            scripted_server(server) as service,
             connect(Paraformer(), service, timeouts=Timeouts(idle=6), retry=Retry(buffer_s=2 * length_s)) as session,
         ):
             events = []
@@ -359,91 +369,77 @@ def test_a_vendor_that_reads_no_more_is_noticed_within_the_idle_deadline_and_a_s
 # --- the first result -------------------------------------------------------------------------------------------------
 
 
-class Deaf(NumberedServer):
-    """Takes audio on so many connections and tells nothing, not even when it should finish; then it listens."""
+class IgnoresAudio(NumberedServer):
+    """A server that sends no result and no confirmation on its first connections; the later ones are normal."""
 
     def __init__(self, connections: float) -> None:
         super().__init__()
-        self._deaf = connections
-        self.heard_from: list[float] = []
+        self._count = connections
+        self.first_audio_at: list[float] = []
 
     async def __call__(self, connection: ServerConnection) -> None:
-        if len(self.heard_from) >= self._deaf:
+        if len(self.first_audio_at) >= self._count:
             await super().__call__(connection)
             return
         await start_task(connection)
-        self.heard_from.append(0.0)
+        self.first_audio_at.append(0.0)
         async for _ in connection:
-            self.heard_from[-1] = self.heard_from[-1] or now()
+            self.first_audio_at[-1] = self.first_audio_at[-1] or now()
 
 
-async def talk(
-    vendor: Deaf, source: Any, *, retry: Retry | None = None, timeouts: Timeouts | None = None
-) -> tuple[list[Any], int]:
-    """The events of a session, and how often it connected again."""
-    events = []
-    async with (
-        scripted_server(vendor) as service,
-        connect(Paraformer(), service, retry=retry, timeouts=timeouts) as session,
-    ):
-        async for event in session.events(source):
-            events.append(event)
-        return events, session.stats.reconnects
-
-
-def test_a_vendor_that_takes_audio_and_tells_nothing_is_an_error_at_the_deadline_of_the_first_result() -> None:
+def test_a_connection_without_a_result_ends_at_the_first_result_deadline() -> None:
     async def scenario() -> None:
-        vendor = Deaf(connections=1)
+        server = IgnoresAudio(connections=1)
         with pytest.raises(DeadlineError) as caught:
-            await talk(vendor, SilentMicrophone(), retry=Retry(attempts=0), timeouts=Timeouts(first_result=6))
-        assert now() - vendor.heard_from[0] == pytest.approx(6, abs=0.1)
+            await stream_events(server, SilentMicrophone(), retry=Retry(attempts=0), timeouts=Timeouts(first_result=6))
+        assert now() - server.first_audio_at[0] == pytest.approx(6, abs=0.1)
         assert "no result within 6 s of the first audio (Timeouts.first_result)" in str(caught.value)
         assert caught.value.retryable
 
     run_virtual(scenario)
 
 
-def test_another_connection_hears_all_that_the_deaf_one_was_told() -> None:
+def test_all_audio_of_connections_without_a_result_is_replayed_on_the_next() -> None:
     async def scenario() -> None:
-        vendor = Deaf(connections=2)
-        events, reconnects = await talk(vendor, NumberedSource(20), timeouts=Timeouts(first_result=6))
+        server = IgnoresAudio(connections=2)
+        events, stats = await stream_events(server, NumberedSource(20), timeouts=Timeouts(first_result=6))
         assert finals_of(events) == finals_of_seconds(20)
-        assert reconnects == 2
+        assert stats.reconnects == 2
         reasons = {event.reason for event in events if isinstance(event, Reconnected)}
         assert reasons == {"no result within 6 s of the first audio (Timeouts.first_result)"}
 
     run_virtual(scenario)
 
 
-def test_a_vendor_that_stays_deaf_is_an_error_after_as_many_connections_as_retry_has() -> None:
+def test_connections_without_a_result_are_an_error_when_no_attempts_are_left() -> None:
     async def scenario() -> None:
-        vendor = Deaf(connections=float("inf"))
+        server = IgnoresAudio(connections=float("inf"))
         with pytest.raises(DeadlineError, match="no result within 6 s"):
-            await talk(vendor, SilentMicrophone(), retry=Retry(attempts=2), timeouts=Timeouts(first_result=6))
-        assert len(vendor.heard_from) == 3
+            await stream_events(server, SilentMicrophone(), retry=Retry(attempts=2), timeouts=Timeouts(first_result=6))
+        assert len(server.first_audio_at) == 3
         assert now() == pytest.approx(18, abs=2.0)
 
     run_virtual(scenario)
 
 
-def test_after_the_first_result_a_vendor_may_be_quiet_as_long_as_nobody_speaks() -> None:
+def test_after_the_first_result_there_is_no_deadline_for_the_next() -> None:
     async def scenario() -> None:
         class OneWord(NumberedServer):
             async def _send_whole_seconds(self, *args: Any) -> int:
                 return await super()._send_whole_seconds(*args) if args[3] == 0 else args[3]
 
-        events, reconnects = await talk(OneWord(), NumberedSource(60), timeouts=Timeouts(first_result=2, finish=10))  # type: ignore[arg-type]
+        events, stats = await stream_events(OneWord(), NumberedSource(60), timeouts=Timeouts(first_result=2, finish=10))
         assert finals_of(events)[0] == (0, "to 1000", 0, 1_000)
-        assert reconnects == 0
+        assert stats.reconnects == 0
 
     run_virtual(scenario)
 
 
-def test_before_there_is_audio_and_after_its_end_other_deadlines_hold() -> None:
+def test_the_first_result_deadline_does_not_apply_before_the_first_audio_or_after_finish() -> None:
     async def scenario() -> None:
         timeouts = Timeouts(first_result=2, finish=7)
         async with (
-            scripted_server(Deaf(connections=1)) as service,
+            scripted_server(IgnoresAudio(connections=1)) as service,
             connect(Paraformer(), service, timeouts=timeouts) as session,
         ):
             await asyncio.sleep(15)
@@ -456,9 +452,9 @@ def test_before_there_is_audio_and_after_its_end_other_deadlines_hold() -> None:
     run_virtual(scenario)
 
 
-def test_nobody_has_to_speak_unless_the_caller_says_so() -> None:
+def test_there_is_no_first_result_deadline_by_default() -> None:
     async def scenario() -> None:
-        async with scripted_server(Deaf(connections=1)) as service, connect(Paraformer(), service) as session:
+        async with scripted_server(IgnoresAudio(connections=1)) as service, connect(Paraformer(), service) as session:
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(1_200):
                     async for _ in session.stream(SilentMicrophone()):
@@ -469,6 +465,6 @@ def test_nobody_has_to_speak_unless_the_caller_says_so() -> None:
 
 
 @pytest.mark.parametrize("value", [0, -1, "soon"])
-def test_a_deadline_that_is_no_positive_number_is_refused(value: Any) -> None:
+def test_a_first_result_deadline_must_be_a_positive_number(value: Any) -> None:
     with pytest.raises(ConfigurationError, match=rf"Timeouts\(first_result={value!r}\): must be a positive number"):
         Timeouts(first_result=value)

@@ -1,4 +1,4 @@
-"""Sources that pause: what is sent meanwhile or not, and times that stay those of the source."""
+"""Sources that pause: silence that is sent or not, and times that remain those of the source."""
 
 from __future__ import annotations
 
@@ -44,7 +44,11 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.both_loops
 
 FILL = Retry(silence="fill")
-SCRIPT = [("Before it.", 300, 1_500), ("Around it, in two halves.", 1_800, 3_200), ("Behind it.", 3_600, 4_700)]
+SCRIPT = [
+    ("Before the pause.", 300, 1_500),
+    ("Around the pause, in two halves.", 1_800, 3_200),
+    ("After the pause.", 3_600, 4_700),
+]
 PAUSE_MS = 2_500
 
 
@@ -54,12 +58,12 @@ async def speak(session: Session, start_ms: int, end_ms: int, chunk_ms: int = 10
         await asyncio.sleep(chunk_ms / 1000)
 
 
-async def collect(session: Session, into: list[Any]) -> None:
+async def collect_results(session: Session, results: list[Any]) -> None:
     async for result in session:
-        into.append(result)
+        results.append(result)
 
 
-def spans(results: list[Any]) -> list[tuple[str, int, int]]:
+def spans_of(results: list[Any]) -> list[tuple[str, int, int]]:
     return [(text, start_ms, end_ms) for _, text, start_ms, end_ms in finals_of(results)]
 
 
@@ -68,7 +72,7 @@ def spans(results: list[Any]) -> list[tuple[str, int, int]]:
     [Paraformer(heartbeat=True), FunASR(heartbeat=True), Rasr(add_punc=True), QwenRealtime()],
     ids=lambda o: o.model,
 )
-def test_a_pause_that_is_filled_costs_no_connection_and_moves_no_time(options: Options) -> None:
+def test_a_filled_pause_needs_no_reconnect_and_shifts_no_times(options: Options) -> None:
     async def scenario() -> None:
         results: list[Any] = []
         async with (
@@ -76,19 +80,19 @@ def test_a_pause_that_is_filled_costs_no_connection_and_moves_no_time(options: O
             connect(options, emulator_service(emulator, options), retry=FILL) as session,
             asyncio.TaskGroup() as tasks,
         ):
-            tasks.create_task(collect(session, results))
-            link = session._task
+            tasks.create_task(collect_results(session, results))
+            first_task = session._task
             await speak(session, 0, PAUSE_MS)
             await asyncio.sleep(600)
             await speak(session, PAUSE_MS, 5_000)
             await session.finish()
-            assert session._task is link
+            assert session._task is first_task
             assert session.stats.reconnects == 0
             assert session.stats.audio_sent_ms == 5_000
             assert session.stats.silence_sent_ms == pytest.approx(595_000, abs=200), "from the fifth second on"
             usage_s = session.stats.usage_seconds
             assert usage_s is None or usage_s == pytest.approx(600, abs=1), "silence is billed"
-        assert spans(results) == [(text, start_ms, end_ms) for text, start_ms, end_ms in SCRIPT]
+        assert spans_of(results) == [(text, start_ms, end_ms) for text, start_ms, end_ms in SCRIPT]
 
     run_virtual(scenario, quiet_polls=0)
 
@@ -97,9 +101,7 @@ def test_a_pause_that_is_filled_costs_no_connection_and_moves_no_time(options: O
     "options", [Paraformer(), Paraformer(heartbeat=True), Gummy(), Rasr(), QwenRealtime()], ids=lambda o: o.model
 )
 @pytest.mark.parametrize("pause_ms", [1_650, PAUSE_MS], ids=["between-segments", "within-one"])
-def test_a_pause_that_is_not_filled_ends_the_task_and_the_next_word_begins_another(
-    options: Options, pause_ms: int
-) -> None:
+def test_an_unfilled_pause_ends_the_task_and_the_next_audio_starts_another(options: Options, pause_ms: int) -> None:
     async def scenario() -> None:
         results: list[Any] = []
         async with (
@@ -107,20 +109,20 @@ def test_a_pause_that_is_not_filled_ends_the_task_and_the_next_word_begins_anoth
             connect(options, emulator_service(emulator, options)) as session,
             asyncio.TaskGroup() as tasks,
         ):
-            tasks.create_task(collect(session, results))
+            tasks.create_task(collect_results(session, results))
             await speak(session, 0, pause_ms)
             await asyncio.sleep(600)
-            assert session.stats.reconnects == 0, "not before there is something to say"
+            assert session.stats.reconnects == 0, "no reconnect before the source yields audio again"
             await speak(session, pause_ms, 5_000)
             await session.finish()
             assert (session.stats.reconnects, session.stats.silence_sent_ms) == (1, 0)
-        assert [start_ms for _, start_ms, _ in spans(results)] == [start_ms for _, start_ms, _ in SCRIPT]
-        assert all(abs(end_ms - SCRIPT[n][2]) <= 1 for n, (_, _, end_ms) in enumerate(spans(results)))
+        assert [start_ms for _, start_ms, _ in spans_of(results)] == [start_ms for _, start_ms, _ in SCRIPT]
+        assert all(abs(end_ms - SCRIPT[n][2]) <= 1 for n, (_, _, end_ms) in enumerate(spans_of(results)))
 
     run_virtual(scenario, quiet_polls=0)
 
 
-def test_somebody_who_presses_the_key_and_says_nothing_may_do_so_as_often_as_he_likes() -> None:
+def test_reconnects_after_pauses_do_not_use_up_the_attempts() -> None:
     async def scenario() -> None:
         results: list[Any] = []
         async with (
@@ -131,14 +133,14 @@ def test_somebody_who_presses_the_key_and_says_nothing_may_do_so_as_often_as_he_
                 await speak(session, second * 1_000, second * 1_000 + 1_000)
                 await asyncio.sleep(60)
             await session.finish()
-            await collect(session, results)
-            assert session.stats.reconnects == 10, "more than attempts in a row"
-        assert spans(results) == [("At last.", 8_200, 9_000)]
+            await collect_results(session, results)
+            assert session.stats.reconnects == 10, "more than Retry.attempts"
+        assert spans_of(results) == [("At last.", 8_200, 9_000)]
 
     run_virtual(scenario, quiet_polls=0)
 
 
-def test_a_vendor_that_gives_up_a_quiet_source_is_not_taken_for_one_that_is_down() -> None:
+def test_a_task_that_ends_in_a_pause_does_not_mark_the_member_as_down() -> None:
     async def scenario() -> None:
         async with serve(Scripted([])) as emulator:
             fallback = Fallback([(emulator_service(emulator, options), options) for options in (Paraformer(), Rasr())])
@@ -155,7 +157,7 @@ def test_a_vendor_that_gives_up_a_quiet_source_is_not_taken_for_one_that_is_down
     run_virtual(scenario, quiet_polls=0)
 
 
-def test_a_context_that_is_told_in_a_pause_does_not_wait_for_its_end() -> None:
+def test_a_context_is_sent_during_a_pause() -> None:
     async def scenario() -> None:
         async with (
             serve(Scripted(SCRIPT)) as emulator,
@@ -172,7 +174,7 @@ def test_a_context_that_is_told_in_a_pause_does_not_wait_for_its_end() -> None:
     run_virtual(scenario, quiet_polls=0)
 
 
-def test_a_session_that_was_opened_long_before_anybody_speaks_is_kept_too() -> None:
+def test_silence_keeps_a_session_open_before_its_first_audio() -> None:
     async def scenario() -> None:
         options = Paraformer(heartbeat=True)
         results: list[Any] = []
@@ -184,64 +186,64 @@ def test_a_session_that_was_opened_long_before_anybody_speaks_is_kept_too() -> N
             await speak(session, 0, 5_000)
             await session.finish()
             assert session.stats.reconnects == 0
-            await collect(session, results)
-        assert spans(results) == [(text, start_ms, end_ms) for text, start_ms, end_ms in SCRIPT]
+            await collect_results(session, results)
+        assert spans_of(results) == [(text, start_ms, end_ms) for text, start_ms, end_ms in SCRIPT]
 
     run_virtual(scenario, quiet_polls=0)
 
 
-class Recorder:
-    """Hears everything, ends a segment in each pause; the first connection is lost when it is told to."""
+class RecordingServer:
+    """A server that records the audio of each connection and sends its only final at the end of the task."""
 
     def __init__(self) -> None:
-        self.heard: list[bytearray] = []
+        self.audio: list[bytearray] = []
         self.connections: list[ServerConnection] = []
 
     async def __call__(self, connection: ServerConnection) -> None:
         task_id = await start_task(connection)
-        heard = bytearray()
-        self.heard.append(heard)
+        audio = bytearray()
+        self.audio.append(audio)
         self.connections.append(connection)
         async for message in connection:
             if isinstance(message, str):
-                await send_final(connection, task_id, "rest", max(0, len(heard) // 32 - 100), len(heard) // 32)
+                await send_final(connection, task_id, "rest", max(0, len(audio) // 32 - 100), len(audio) // 32)
                 await send_event(connection, "task-finished", task_id, {"output": {}})
                 return
-            heard += message
-            await send_interim(connection, task_id, "…", len(heard) // 32)
+            audio += message
+            await send_interim(connection, task_id, "…", len(audio) // 32)
 
 
-def said(start_ms: int, end_ms: int) -> bytes:
-    """No sample of it is silence."""
+def speech(start_ms: int, end_ms: int) -> bytes:
+    """Return audio without a silent sample."""
     return b"".join(numbered_millisecond(1 + number) for number in range(start_ms, end_ms))
 
 
 @pytest.mark.parametrize("chunk_ms", [100, 130, 7])
-def test_silence_stands_behind_all_that_was_said_wherever_a_chunk_ends(chunk_ms: int) -> None:
+def test_silence_follows_all_audio_of_the_source_wherever_a_chunk_ends(chunk_ms: int) -> None:
     async def scenario() -> None:
-        recorder = Recorder()
+        server = RecordingServer()
         async with (
-            scripted_server(recorder) as service,
+            scripted_server(server) as service,
             connect(Paraformer(heartbeat=True), service, retry=FILL) as session,
         ):
             for first in range(0, 910, chunk_ms):
-                await session.send(said(first, min(first + chunk_ms, 910)))
+                await session.send(speech(first, min(first + chunk_ms, 910)))
             await asyncio.sleep(20)
-            await session.send(said(910, 1_000))
+            await session.send(speech(910, 1_000))
             await session.finish()
             silence = bytes(session.stats.silence_sent_ms * 32)
         assert len(silence) > 14 * 32_000
-        assert bytes(recorder.heard[0]) == said(0, 910) + silence + said(910, 1_000)
+        assert bytes(server.audio[0]) == speech(0, 910) + silence + speech(910, 1_000)
 
     run_virtual(scenario, quiet_polls=0)
 
 
-def test_half_a_sample_stays_with_its_other_half() -> None:
+def test_silence_does_not_split_a_sample() -> None:
     async def scenario() -> None:
-        recorder = Recorder()
-        audio = said(0, 200)
+        server = RecordingServer()
+        audio = speech(0, 200)
         async with (
-            scripted_server(recorder) as service,
+            scripted_server(server) as service,
             connect(Paraformer(heartbeat=True), service, retry=FILL) as session,
         ):
             await session.send(audio[:3_301])
@@ -249,49 +251,49 @@ def test_half_a_sample_stays_with_its_other_half() -> None:
             await session.send(audio[3_301:])
             await session.finish()
             silence = bytes(session.stats.silence_sent_ms * 32)
-        assert bytes(recorder.heard[0]) == audio[:3_300] + silence + audio[3_300:]
+        assert bytes(server.audio[0]) == audio[:3_300] + silence + audio[3_300:]
 
     run_virtual(scenario, quiet_polls=0)
 
 
-def test_what_is_sent_again_is_the_source_without_its_silence() -> None:
+def test_a_replay_contains_no_silence() -> None:
     async def scenario() -> None:
-        recorder = Recorder()
+        server = RecordingServer()
         async with (
-            scripted_server(recorder) as service,
+            scripted_server(server) as service,
             connect(Paraformer(heartbeat=True), service, retry=FILL) as session,
         ):
-            await session.send(said(0, 500))
+            await session.send(speech(0, 500))
             await asyncio.sleep(10)
-            await session.send(said(500, 1_000))
+            await session.send(speech(500, 1_000))
             await asyncio.sleep(1)
-            recorder.connections[0].transport.abort()
+            server.connections[0].transport.abort()
             await asyncio.sleep(2)
-            await session.send(said(1_000, 1_500))
+            await session.send(speech(1_000, 1_500))
             await session.finish()
             assert session.stats.reconnects == 1
-        assert bytes(recorder.heard[1]) == said(0, 1_500)
+        assert bytes(server.audio[1]) == speech(0, 1_500)
 
     run_virtual(scenario, quiet_polls=0)
 
 
-def test_a_wav_is_not_begun_with_silence_before_its_header() -> None:
+def test_no_silence_is_sent_before_the_header_of_a_wav() -> None:
     async def scenario() -> None:
-        recorder = Recorder()
+        server = RecordingServer()
         options = Paraformer(format="wav", heartbeat=True)
-        async with scripted_server(recorder) as service, connect(options, service, retry=FILL) as session:
+        async with scripted_server(server) as service, connect(options, service, retry=FILL) as session:
             await asyncio.sleep(15)
-            assert recorder.heard == [b""]
-            await session.send(AudioFormat("wav", 16_000).header + said(0, 500))
+            assert server.audio == [b""]
+            await session.send(AudioFormat("wav", 16_000).header + speech(0, 500))
             await asyncio.sleep(15)
             await session.finish()
             assert session.stats.silence_sent_ms > 9_000
-        assert recorder.heard[0].startswith(b"RIFF")
+        assert server.audio[0].startswith(b"RIFF")
 
     run_virtual(scenario, quiet_polls=0)
 
 
-def test_a_connection_that_is_lost_in_a_pause_is_replaced_at_once_where_pauses_are_filled() -> None:
+def test_a_connection_that_is_lost_in_a_filled_pause_is_replaced_at_once() -> None:
     async def scenario() -> None:
         options = Rasr(add_punc=True)
         results: list[Any] = []
@@ -300,24 +302,24 @@ def test_a_connection_that_is_lost_in_a_pause_is_replaced_at_once_where_pauses_a
             connect(options, emulator_service(emulator, options), retry=FILL) as session,
             asyncio.TaskGroup() as tasks,
         ):
-            tasks.create_task(collect(session, results))
+            tasks.create_task(collect_results(session, results))
             await speak(session, 0, PAUSE_MS)
             await asyncio.sleep(300)
             assert session.stats.reconnects == 1
             await speak(session, PAUSE_MS, 5_000)
             await session.finish()
             assert session.stats.reconnects == 1
-        assert spans(results) == [(text, start_ms, end_ms) for text, start_ms, end_ms in SCRIPT]
+        assert spans_of(results) == [(text, start_ms, end_ms) for text, start_ms, end_ms in SCRIPT]
 
     run_virtual(scenario, quiet_polls=0)
 
 
-def test_pauses_and_rotations_together_move_no_time() -> None:
+def test_pauses_and_rotations_together_shift_no_times() -> None:
     async def scenario() -> None:
         options = Rasr()
         events: list[Any] = []
         script = [(f"Number {n}.", n * 2_000 + 200, n * 2_000 + 1_500) for n in range(8)]
-        links = set()
+        task_ids = set()
 
         async def source() -> Any:
             for first in range(0, 16_000, 100):
@@ -332,39 +334,39 @@ def test_pauses_and_rotations_together_move_no_time() -> None:
         ):
             async for event in session.events(source()):
                 events.append(event)
-                links.add(id(session._task))
+                task_ids.add(id(session._task))
             assert session.stats.reconnects == 0
-        assert len(links) >= 3
+        assert len(task_ids) >= 3
         assert not [event for event in events if isinstance(event, Reconnected)]
-        # a segment around the change of connections is told in two halves
-        assert {start_ms for _, start_ms, _ in script} <= {start_ms for _, start_ms, _ in spans(events)}
-        assert {end_ms for _, _, end_ms in script} <= {end_ms for _, _, end_ms in spans(events)}
+        # a segment around a rotation is delivered in two halves
+        assert {start_ms for _, start_ms, _ in script} <= {start_ms for _, start_ms, _ in spans_of(events)}
+        assert {end_ms for _, _, end_ms in script} <= {end_ms for _, _, end_ms in spans_of(events)}
 
     run_virtual(scenario, quiet_polls=0)
 
 
-def test_silence_counts_for_the_limit_of_a_connections_audio() -> None:
+def test_silence_counts_towards_the_limit_of_a_connections_audio() -> None:
     async def scenario() -> None:
-        recorder = Recorder()
+        server = RecordingServer()
         retry = Retry(silence="fill", rotate_after=30)
         async with (
-            scripted_server(recorder) as service,
+            scripted_server(server) as service,
             connect(Paraformer(heartbeat=True), service, retry=retry) as session,
         ):
-            await session.send(said(0, 20_000))
+            await session.send(speech(0, 20_000))
             await asyncio.sleep(60)
             await session.cancel()
-        assert len(recorder.heard) >= 2
-        assert len(recorder.heard[0]) < (30 + 30 + 1) * 32_000, "30 s, and 30 s of patience for the end of a segment"
+        assert len(server.audio) >= 2
+        assert len(server.audio[0]) < (30 + 30 + 1) * 32_000, "30 s, and 30 s of waiting for the end of a segment"
 
     run_virtual(scenario, quiet_polls=0)
 
 
-def test_a_vendor_that_gave_up_a_quiet_source_is_asked_again_when_there_is_something_to_say() -> None:
+def test_a_task_that_timed_out_in_a_pause_is_replaced_when_the_source_yields_audio() -> None:
     async def scenario() -> None:
         connections = 0
 
-        async def impatient(connection: ServerConnection) -> None:
+        async def time_out_after_23_s(connection: ServerConnection) -> None:
             nonlocal connections
             connections += 1
             task_id = await start_task(connection)
@@ -377,7 +379,7 @@ def test_a_vendor_that_gave_up_a_quiet_source_is_asked_again_when_there_is_somet
                 text = "request timeout after 23 seconds."
                 await send_event(connection, "task-failed", task_id, error_code="CLIENT_ERROR", error_message=text)
 
-        async with scripted_server(impatient) as service, connect(Paraformer(), service) as session:
+        async with scripted_server(time_out_after_23_s) as service, connect(Paraformer(), service) as session:
             await session.send(bytes(3_200))
             await asyncio.sleep(300)
             assert connections == 1

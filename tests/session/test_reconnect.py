@@ -1,4 +1,4 @@
-"""Lost connections that a caller does not notice: nothing missing, nothing twice, times of the source."""
+"""Reconnection and replay: no final is missing or repeated, and times remain those of the source."""
 
 from __future__ import annotations
 
@@ -49,42 +49,44 @@ pytestmark = pytest.mark.both_loops
 SECOND = bytes(32_000)
 
 
-# --- sessions --------------------------------------------------------------------------------------------------------
+# --- replacement of a lost connection ---------------------------------------------------------------------------------
 
 
-async def say_busy(connection: ServerConnection, task_id: str) -> None:
+async def fail_temporarily(connection: ServerConnection, task_id: str) -> None:
     await send_event(connection, "task-failed", task_id, error_code="InternalError", error_message="oops")
     await connection.close()
 
 
-async def say_never(connection: ServerConnection, task_id: str) -> None:
-    await send_event(connection, "task-failed", task_id, error_code="InvalidParameter", error_message="never")
+async def fail_permanently(connection: ServerConnection, task_id: str) -> None:
+    await send_event(
+        connection, "task-failed", task_id, error_code="InvalidParameter", error_message="the value is invalid"
+    )
     await connection.close()
 
 
-@pytest.mark.parametrize("fate", [cut, say_busy], ids=["cut", "busy"])
+@pytest.mark.parametrize("fault", [cut, fail_temporarily], ids=["cut", "vendor-error"])
 @pytest.mark.parametrize("pace", [1.0, None])
-def test_a_lost_connection_is_replaced_and_nothing_is_missing_or_said_twice(fate: Any, pace: float | None) -> None:
+def test_a_lost_connection_is_replaced_without_losing_or_repeating_a_final(fault: Any, pace: float | None) -> None:
     async def scenario() -> None:
-        listener = NumberedServer(fate, fate, after_ms=1_700)
-        events, stats = await stream_events(listener, NumberedSource(6), pace=pace)
+        server = NumberedServer(fault, fault, after_ms=1_700)
+        events, stats = await stream_events(server, NumberedSource(6), pace=pace)
         assert finals_of(events) == finals_of_seconds(6)
         reconnects = [event for event in events if isinstance(event, Reconnected)]
-        assert [event.at_ms for event in reconnects] == listener.started_at_ms[1:]
+        assert [event.at_ms for event in reconnects] == server.started_at_ms[1:]
         assert stats.reconnects == len(reconnects) == 2
-        assert listener.started_at_ms[1] in {0, 1_000}, "behind the last final result that arrived"
+        assert server.started_at_ms[1] in {0, 1_000}, "the end of the last final that arrived"
         assert stats.audio_sent_ms == 6_000
 
     run_virtual(scenario)
 
 
-def test_a_connection_without_a_sign_of_life_is_noticed_within_the_idle_deadline_and_a_second() -> None:
+def test_a_silent_connection_is_replaced_within_a_second_after_the_idle_timeout() -> None:
     async def scenario() -> None:
-        listener = NumberedServer(stop_answering, after_ms=1_500)
+        server = NumberedServer(stop_answering, after_ms=1_500)
         loop = asyncio.get_running_loop()
         reconnected_at: list[float] = []
         async with (
-            scripted_server(listener) as service,
+            scripted_server(server) as service,
             connect(Paraformer(), service, timeouts=Timeouts(idle=8)) as session,
         ):
             began_at, events = loop.time(), []
@@ -110,47 +112,47 @@ def test_an_interim_of_the_lost_connection_is_replaced_by_results_of_the_same_se
     run_virtual(scenario)
 
 
-def test_a_segment_keeps_its_id_over_a_connection_that_heard_nothing() -> None:
+def test_a_segment_keeps_its_id_across_a_connection_without_results() -> None:
     async def scenario() -> None:
-        class DeafOnce(NumberedServer):
-            is_deaf = True
+        class WithoutResultsOnce(NumberedServer):
+            had_connection_without_results = False
 
             async def __call__(self, connection: ServerConnection) -> None:
-                if self.started_at_ms and self.is_deaf:
-                    self.is_deaf = False
+                if self.started_at_ms and not self.had_connection_without_results:
+                    self.had_connection_without_results = True
                     await start_task(connection)
                     connection.transport.abort()
                 else:
                     await super().__call__(connection)
 
-        events, stats = await stream_events(DeafOnce(cut, after_ms=1_700), NumberedSource(3))
+        events, stats = await stream_events(WithoutResultsOnce(cut, after_ms=1_700), NumberedSource(3))
         assert finals_of(events) == finals_of_seconds(3)
         assert stats.reconnects == 2
 
     run_virtual(scenario)
 
 
-def test_what_is_sent_again_goes_at_four_times_the_pace_and_catches_up() -> None:
+def test_replayed_audio_is_sent_at_four_times_the_pace_until_it_has_caught_up() -> None:
     async def scenario() -> None:
         times: list[tuple[float, int]] = []
 
-        class Clocked(NumberedServer):
+        class RecordsTimes(NumberedServer):
             async def _send_whole_seconds(self, *args: Any) -> int:
                 times.append((asyncio.get_running_loop().time(), len(self.started_at_ms)))
                 return await super()._send_whole_seconds(*args)
 
-        _, stats = await stream_events(Clocked(cut, after_ms=900), NumberedSource(8))
+        _, stats = await stream_events(RecordsTimes(cut, after_ms=900), NumberedSource(8))
         second = [at for at, connection in times if connection == 2]
-        gaps = [round(later - earlier, 3) for earlier, later in itertools.pairwise(second)]
-        assert 0.025 <= gaps[0] <= 0.025 + SOON_S
-        assert gaps[-1] == 0.1
-        assert min(gaps) >= 0.024
-        assert stats.pacer_lateness_max_ms < 50, "being behind because of a lost connection is no lateness"
+        intervals_s = [round(later - earlier, 3) for earlier, later in itertools.pairwise(second)]
+        assert 0.025 <= intervals_s[0] <= 0.025 + SOON_S
+        assert intervals_s[-1] == 0.1
+        assert min(intervals_s) >= 0.024
+        assert stats.pacer_lateness_max_ms < 50, "the delay by a lost connection does not count as lateness"
 
     run_virtual(scenario)
 
 
-def test_a_live_source_is_read_on_while_there_is_no_connection() -> None:
+def test_a_live_source_is_read_while_there_is_no_connection() -> None:
     async def scenario() -> None:
         source = NumberedSource(6, every_s=0.1)
         events, _ = await stream_events(NumberedServer(cut, cut, after_ms=1_250), source, pace=1.0)
@@ -159,7 +161,7 @@ def test_a_live_source_is_read_on_while_there_is_no_connection() -> None:
     run_virtual(scenario)
 
 
-def test_pushed_audio_is_sent_again_although_nothing_new_is_pushed() -> None:
+def test_pushed_audio_is_replayed_before_more_is_pushed() -> None:
     async def scenario() -> None:
         async with (
             scripted_server(NumberedServer(cut, after_ms=2_500)) as service,
@@ -180,7 +182,7 @@ def test_pushed_audio_is_sent_again_although_nothing_new_is_pushed() -> None:
     run_virtual(scenario)
 
 
-def test_a_connection_lost_after_finish_is_replaced_and_finished_again() -> None:
+def test_a_connection_that_is_lost_after_finish_is_replaced_and_finished_again() -> None:
     async def scenario() -> None:
         class LostAtTheEnd(NumberedServer):
             async def _send_rest(self, connection: ServerConnection, *args: Any) -> None:
@@ -195,9 +197,9 @@ def test_a_connection_lost_after_finish_is_replaced_and_finished_again() -> None
     run_virtual(scenario)
 
 
-def test_attempts_run_out_with_the_last_error_behind_what_was_recognised() -> None:
+def test_the_last_error_is_raised_after_the_results_when_no_attempts_are_left() -> None:
     async def scenario() -> None:
-        class Useless(NumberedServer):
+        class UpOnce(NumberedServer):
             async def __call__(self, connection: ServerConnection) -> None:
                 if self.started_at_ms:
                     connection.transport.abort()
@@ -207,7 +209,7 @@ def test_attempts_run_out_with_the_last_error_behind_what_was_recognised() -> No
         texts = []
         retry = Retry(attempts=3)
         async with (
-            scripted_server(Useless(cut, after_ms=1_500)) as service,
+            scripted_server(UpOnce(cut, after_ms=1_500)) as service,
             connect(Paraformer(), service, retry=retry) as session,
         ):
             with pytest.raises(ConnectionLostError):
@@ -218,16 +220,16 @@ def test_attempts_run_out_with_the_last_error_behind_what_was_recognised() -> No
     run_virtual(scenario)
 
 
-def test_an_error_that_means_never_is_raised_at_once() -> None:
+def test_a_permanent_error_is_raised_at_once() -> None:
     async def scenario() -> None:
-        with pytest.raises(VendorError, match="never") as caught:
-            await stream_events(NumberedServer(say_never, after_ms=500), NumberedSource(5))
+        with pytest.raises(VendorError, match="the value is invalid") as caught:
+            await stream_events(NumberedServer(fail_permanently, after_ms=500), NumberedSource(5))
         assert caught.value.code == "InvalidParameter"
 
     run_virtual(scenario)
 
 
-def test_no_attempts_is_the_error_at_once() -> None:
+def test_without_attempts_the_error_is_raised_at_once() -> None:
     async def scenario() -> None:
         with pytest.raises(ConnectionLostError, match="lost the connection"):
             await stream_events(NumberedServer(cut, after_ms=500), NumberedSource(5), retry=Retry(attempts=0))
@@ -235,63 +237,65 @@ def test_no_attempts_is_the_error_at_once() -> None:
     run_virtual(scenario)
 
 
-# --- what cannot be kept ---------------------------------------------------------------------------------------------
+# --- audio that is lost ----------------------------------------------------------------------------------------------
 
 
-def test_more_audio_without_a_final_result_than_is_kept_is_a_loss_that_is_raised() -> None:
+def test_audio_without_a_final_beyond_the_buffer_is_lost_and_raises() -> None:
     async def scenario() -> None:
         with pytest.raises(AudioLostError) as caught:
             await stream_events(FinalAtEndServer(cut, after_ms=5_000), NumberedSource(8), retry=Retry(buffer_s=2.0))
         start_ms, end_ms = caught.value.start_ms, caught.value.end_ms
         assert start_ms == 0
-        assert end_ms in {3_000, 3_100}, "what was sent until the loss was noticed, less what was kept"
+        assert end_ms in {3_000, 3_100}, (
+            "the audio that was sent before the loss was noticed, without the audio in the buffer"
+        )
         assert f"audio is lost from 0 to {end_ms} ms, after: lost the connection" in str(caught.value)
         assert "the audio without a final result was longer than Retry.buffer_s holds" in str(caught.value)
 
     run_virtual(scenario)
 
 
-def test_or_a_gap_that_is_told_exactly() -> None:
+def test_audio_without_a_final_beyond_the_buffer_is_an_exact_gap_if_the_session_may_continue() -> None:
     async def scenario() -> None:
         retry = Retry(buffer_s=2.0, on_gap="continue")
-        listener = FinalAtEndServer(cut, after_ms=5_000)
-        events, stats = await stream_events(listener, NumberedSource(8), retry=retry)
-        _, again_ms = listener.started_at_ms
-        assert [(event.start_ms, event.end_ms) for event in events if isinstance(event, Gap)] == [(0, again_ms)]
-        assert finals_of(events) == [(0, "to 8000", again_ms, 8_000)]
-        assert stats.lost_ms == again_ms
+        server = FinalAtEndServer(cut, after_ms=5_000)
+        events, stats = await stream_events(server, NumberedSource(8), retry=retry)
+        _, replay_from_ms = server.started_at_ms
+        assert [(event.start_ms, event.end_ms) for event in events if isinstance(event, Gap)] == [(0, replay_from_ms)]
+        assert finals_of(events) == [(0, "to 8000", replay_from_ms, 8_000)]
+        assert stats.lost_ms == replay_from_ms
 
     run_virtual(scenario)
 
 
-def test_a_transcript_holds_its_gaps() -> None:
+def test_a_transcript_contains_its_gaps() -> None:
     async def scenario() -> None:
-        listener = FinalAtEndServer(cut, after_ms=5_000)
-        async with scripted_server(listener) as service:
+        server = FinalAtEndServer(cut, after_ms=5_000)
+        async with scripted_server(server) as service:
             retry = Retry(buffer_s=2.0, on_gap="continue")
             transcript = await transcribe(NumberedSource(8), Paraformer(), service, pace=1.0, retry=retry)
-        assert [(gap.start_ms, gap.end_ms) for gap in transcript.gaps] == [(0, listener.started_at_ms[1])]
+        assert [(gap.start_ms, gap.end_ms) for gap in transcript.gaps] == [(0, server.started_at_ms[1])]
 
     run_virtual(scenario)
 
 
-def test_compressed_audio_is_sent_again_from_its_start_and_what_was_final_is_told_once() -> None:
+def test_compressed_audio_is_replayed_from_its_start_and_finals_are_delivered_once() -> None:
     async def scenario() -> None:
-        listener = NumberedServer(cut, after_ms=1_700)
-        async with scripted_server(listener) as service, connect(Paraformer(format="mp3"), service) as session:
+        server = NumberedServer(cut, after_ms=1_700)
+        async with scripted_server(server) as service, connect(Paraformer(format="mp3"), service) as session:
             events = [event async for event in session.events(NumberedSource(4, every_s=0.1))]
-        assert listener.started_at_ms == [0, 0]
+        assert server.started_at_ms == [0, 0]
         assert [text for _, text, _, _ in finals_of(events)] == ["to 1000", "to 2000", "to 3000", "to 4000"]
 
     run_virtual(scenario)
 
 
-def test_compressed_audio_that_does_not_fit_is_a_loss_whatever_is_wanted() -> None:
+def test_compressed_audio_beyond_the_buffer_is_lost_regardless_of_on_gap() -> None:
     async def scenario() -> None:
         retry = Retry(buffer_s=1.0, on_gap="continue")
-        listener = NumberedServer(cut, after_ms=1_700)
+        server = NumberedServer(cut, after_ms=1_700)
         async with (
-            scripted_server(listener) as service,
+            scripted_server(server) as service,
             connect(Paraformer(format="mp3"), service, retry=retry) as session,
         ):
             with pytest.raises(AudioLostError, match=r"from 1000 ms on.*compressed audio can be replayed"):
@@ -302,7 +306,7 @@ def test_compressed_audio_that_does_not_fit_is_a_loss_whatever_is_wanted() -> No
 
 
 @pytest.mark.parametrize("encoding", ["mp3", "opus", "speex", "aac", "amr"])
-def test_that_compressed_audio_cannot_be_cut_is_said_when_its_session_begins(encoding: str, caplog: Any) -> None:
+def test_a_session_with_compressed_audio_logs_once_that_it_cannot_be_cut(encoding: str, caplog: Any) -> None:
     async def scenario() -> None:
         async with (
             scripted_server(NumberedServer()) as service,
@@ -318,7 +322,7 @@ def test_that_compressed_audio_cannot_be_cut_is_said_when_its_session_begins(enc
 
 
 @pytest.mark.parametrize("retry", [Retry(), Retry(rotate_after=3.0)], ids=["reconnect", "rotation"])
-def test_a_wav_goes_on_behind_a_header_of_its_own(retry: Retry) -> None:
+def test_each_connection_of_a_wav_source_starts_with_a_header(retry: Retry) -> None:
     async def scenario() -> None:
         script = [("One.", 200, 1_500), ("Two.", 2_200, 3_500), ("Three.", 4_200, 5_500), ("Four.", 6_200, 7_500)]
         faults = [] if retry.rotate_after else [Cut(after_audio_ms=2_600, connection=1)]
@@ -332,15 +336,15 @@ def test_a_wav_goes_on_behind_a_header_of_its_own(retry: Retry) -> None:
         finals = finals_of(events)
         assert [text for _, text, _, _ in finals] == [text for text, _, _ in script]
         assert all(
-            abs(start_ms - start_task) <= 2 and abs(end_ms - end) <= 2
-            for (_, _, start_ms, end_ms), (_, start_task, end) in zip(finals, script, strict=True)
-        ), "the header of the source counts as 1.4 ms"
+            abs(start_ms - script_start_ms) <= 2 and abs(end_ms - script_end_ms) <= 2
+            for (_, _, start_ms, end_ms), (_, script_start_ms, script_end_ms) in zip(finals, script, strict=True)
+        ), "the source's header counts as 1.4 ms of audio"
 
     run_virtual(scenario)
 
 
-def test_finish_is_waited_for_from_when_it_was_said_again() -> None:
-    """Fifty seconds without a final result take longer to be sent again than the deadline of `finish`."""
+def test_the_finish_deadline_starts_again_with_the_repeated_finish() -> None:
+    """The replay of fifty seconds takes longer than `Timeouts.finish`."""
 
     async def scenario() -> None:
         class LostAtTheEnd(FinalAtEndServer):
@@ -356,28 +360,28 @@ def test_finish_is_waited_for_from_when_it_was_said_again() -> None:
     run_virtual(scenario)
 
 
-# --- rotation --------------------------------------------------------------------------------------------------------
-
-
-def test_a_context_is_known_to_the_next_connection_too() -> None:
+def test_a_context_is_sent_on_the_next_connection_too() -> None:
     async def scenario() -> None:
         contexts: list[int] = []
 
-        class Reads(NumberedServer):
+        class RecordsContexts(NumberedServer):
             async def __call__(self, connection: ServerConnection) -> None:
                 receive = connection.recv
 
-                async def counting(*args: Any, **options: Any) -> Any:
+                async def receive_audio(*args: Any, **options: Any) -> Any:
                     message = await receive(*args, **options)
                     if isinstance(message, str) and "continue-task" in message:
                         contexts.append(len(self.started_at_ms))
-                        return await counting()
+                        return await receive_audio()
                     return message
 
-                connection.recv = counting  # type: ignore[method-assign]
+                connection.recv = receive_audio  # type: ignore[method-assign]
                 await super().__call__(connection)
 
-        async with scripted_server(Reads(cut, after_ms=1_500)) as service, connect(FunASR(), service) as session:
+        async with (
+            scripted_server(RecordsContexts(cut, after_ms=1_500)) as service,
+            connect(FunASR(), service) as session,
+        ):
             await session.update_context([ContextMessage("user", "names")])
             events = [event async for event in session.events(NumberedSource(3))]
         assert contexts == [0, 1]
@@ -386,52 +390,54 @@ def test_a_context_is_known_to_the_next_connection_too() -> None:
     run_virtual(scenario)
 
 
-# --- nobody speaks any more ------------------------------------------------------------------------------------------
+# --- errors of the vendor about silence ------------------------------------------------------------------------------
 
 
-class HearsNobodyAtTheEnd(NumberedServer):
-    """Has the vendor's way with silence: a task that heard nothing ends with an error."""
+class RefusesSilence(NumberedServer):
+    """A server that ends a task without speech with an error, as DashScope does."""
 
-    async def _send_rest(self, connection: ServerConnection, task_id: str, began: int, told: int, now: int) -> None:
-        if told == 0:
+    async def _send_rest(
+        self, connection: ServerConnection, task_id: str, start_ms: int, final_ms: int, now_ms: int
+    ) -> None:
+        if final_ms == 0:
             text = "no valid audio was received"
             await send_event(connection, "task-failed", task_id, error_code="NO_VALID_AUDIO_ERROR", error_message=text)
             await connection.close()
 
 
 @pytest.mark.parametrize("retry", [Retry(), Retry(rotate_after=1.95)], ids=["reconnect", "rotation"])
-def test_silence_behind_the_last_word_is_an_end_like_any_other(retry: Retry) -> None:
+def test_silence_after_the_last_word_is_not_an_error(retry: Retry) -> None:
     async def scenario() -> None:
-        fates = [] if retry.rotate_after else [cut]
-        events, _ = await stream_events(HearsNobodyAtTheEnd(*fates, after_ms=2_050), NumberedSource(2.9), retry=retry)
+        faults = [] if retry.rotate_after else [cut]
+        events, _ = await stream_events(RefusesSilence(*faults, after_ms=2_050), NumberedSource(2.9), retry=retry)
         assert finals_of(events) == finals_of_seconds(2)
 
     run_virtual(scenario)
 
 
-def test_nothing_but_silence_is_still_an_error_on_whichever_connection() -> None:
+def test_a_source_of_silence_alone_is_an_error_after_a_reconnect_too() -> None:
     async def scenario() -> None:
         with pytest.raises(VendorError, match="no valid audio was received"):
-            await stream_events(HearsNobodyAtTheEnd(cut, after_ms=300), NumberedSource(0.9))
+            await stream_events(RefusesSilence(cut, after_ms=300), NumberedSource(0.9))
 
     run_virtual(scenario)
 
 
 @pytest.mark.parametrize("live", [False, None, True])
-def test_a_vendors_error_while_nobody_speaks_keeps_no_source_waiting(live: bool | None) -> None:
+def test_a_vendor_error_during_silence_does_not_block_the_source(live: bool | None) -> None:
     async def scenario() -> None:
         source = NumberedSource(4)
         source.live = live  # type: ignore[attr-defined]
-        events, _ = await stream_events(NumberedServer(say_busy, after_ms=1_000), source)
+        events, _ = await stream_events(NumberedServer(fail_temporarily, after_ms=1_000), source)
         assert finals_of(events) == finals_of_seconds(4)
 
     run_virtual(scenario)
 
 
-def test_a_vendors_error_before_the_first_interim_of_what_was_pushed_is_mended_at_once() -> None:
+def test_a_vendor_error_before_the_first_interim_of_pushed_audio_reconnects_at_once() -> None:
     async def scenario() -> None:
         async with (
-            scripted_server(FinalAtEndServer(say_busy, after_ms=900)) as service,
+            scripted_server(FinalAtEndServer(fail_temporarily, after_ms=900)) as service,
             connect(Paraformer(), service) as session,
         ):
             async for chunk in NumberedSource(1):
@@ -444,18 +450,18 @@ def test_a_vendors_error_before_the_first_interim_of_what_was_pushed_is_mended_a
     run_virtual(scenario)
 
 
-def test_a_vendor_that_stays_away_for_longer_than_anybody_is_quiet_is_asked_until_it_is_back() -> None:
+def test_a_vendor_that_is_down_for_longer_than_a_pause_is_tried_until_it_is_up() -> None:
     async def scenario() -> None:
-        class Away(NumberedServer):
+        class DownUntil30s(NumberedServer):
             async def __call__(self, connection: ServerConnection) -> None:
                 if self.started_at_ms and asyncio.get_running_loop().time() < 30:
-                    await say_busy(connection, await start_task(connection))
+                    await fail_temporarily(connection, await start_task(connection))
                 else:
                     await super().__call__(connection)
 
         retry = Retry(attempts=50)
         async with (
-            scripted_server(Away(cut, after_ms=1_000)) as service,
+            scripted_server(DownUntil30s(cut, after_ms=1_000)) as service,
             connect(Paraformer(), service, retry=retry) as session,
         ):
             async for chunk in NumberedSource(1.5):

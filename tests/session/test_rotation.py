@@ -1,4 +1,4 @@
-"""Connections that are replaced before they are too old, without lost or repeated audio."""
+"""Rotation: a connection is replaced before it is too old, without lost or repeated audio."""
 
 from __future__ import annotations
 
@@ -27,22 +27,25 @@ pytestmark = pytest.mark.both_loops
 
 
 @pytest.mark.parametrize("pace", [1.0, 4.0])
-def test_an_old_connection_is_replaced_at_a_segments_end_and_no_audio_is_lost_or_sent_twice(pace: float) -> None:
+def test_an_old_connection_is_replaced_at_the_end_of_a_segment_without_lost_or_repeated_audio(pace: float) -> None:
     async def scenario() -> None:
-        listener = NumberedServer()
-        events, stats = await stream_events(listener, NumberedSource(12), pace=pace, retry=Retry(rotate_after=2.0))
+        server = NumberedServer()
+        events, stats = await stream_events(server, NumberedSource(12), pace=pace, retry=Retry(rotate_after=2.0))
         assert_seamless(finals_of(events), 12_000)
-        assert len(listener.started_at_ms) >= 4
-        ends = [began + heard for began, heard in zip(listener.started_at_ms, listener.received_ms, strict=True)]
-        assert listener.started_at_ms == [0, *ends[:-1]]
-        assert all(began % 1_000 <= 200 for began in listener.started_at_ms), "behind the end of a segment"
+        assert len(server.started_at_ms) >= 4
+        ends_ms = [
+            start_ms + received_ms
+            for start_ms, received_ms in zip(server.started_at_ms, server.received_ms, strict=True)
+        ]
+        assert server.started_at_ms == [0, *ends_ms[:-1]]
+        assert all(start_ms % 1_000 <= 200 for start_ms in server.started_at_ms), "after the end of a segment"
         assert not [event for event in events if isinstance(event, Reconnected)]
         assert (stats.reconnects, stats.audio_sent_ms) == (0, 12_000)
 
     run_virtual(scenario)
 
 
-def test_results_of_the_old_connection_come_before_those_of_the_next() -> None:
+def test_results_of_the_draining_connection_are_delivered_before_those_of_the_next() -> None:
     async def scenario() -> None:
         class SlowToFinish(NumberedServer):
             async def _send_rest(self, *args: Any) -> None:
@@ -55,30 +58,30 @@ def test_results_of_the_old_connection_come_before_those_of_the_next() -> None:
     run_virtual(scenario)
 
 
-@pytest.mark.parametrize("fails", ["cut", "mute"])
-def test_an_old_connection_that_is_lost_while_it_retires_loses_nothing(fails: str) -> None:
+@pytest.mark.parametrize("fault", ["cut", "never-confirms"])
+def test_a_connection_that_is_lost_while_it_drains_loses_no_audio(fault: str) -> None:
     async def scenario() -> None:
-        class Fails(NumberedServer):
+        class FailsWhileDraining(NumberedServer):
             async def _send_rest(self, connection: ServerConnection, *args: Any) -> None:
                 if len(self.started_at_ms) == 1:
-                    if fails == "mute":
+                    if fault == "never-confirms":
                         await asyncio.sleep(60)
                     connection.transport.abort()
                     raise asyncio.CancelledError
                 await super()._send_rest(connection, *args)
 
-        events, stats = await stream_events(Fails(), NumberedSource(40), retry=Retry(rotate_after=5.0))
+        events, stats = await stream_events(FailsWhileDraining(), NumberedSource(40), retry=Retry(rotate_after=5.0))
         assert_seamless(finals_of(events), 40_000)
         assert stats.reconnects == 1
 
     run_virtual(scenario)
 
 
-def test_somebody_who_never_pauses_is_cut_in_the_end() -> None:
+def test_speech_without_a_pause_is_cut_thirty_seconds_after_the_rotation_is_due() -> None:
     async def scenario() -> None:
-        listener = FinalAtEndServer()
-        events, _ = await stream_events(listener, NumberedSource(60), retry=Retry(rotate_after=10.0))
+        server = FinalAtEndServer()
+        events, _ = await stream_events(server, NumberedSource(60), retry=Retry(rotate_after=10.0))
         assert_seamless(finals_of(events), 60_000)
-        assert listener.started_at_ms[1] in range(40_000, 40_400), "after 10 s, and 30 s of patience"
+        assert server.started_at_ms[1] in range(40_000, 40_400), "10 s, and 30 s of waiting for the end of a segment"
 
     run_virtual(scenario)
