@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from contextlib import contextmanager
 from http import HTTPStatus
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 
@@ -69,17 +69,20 @@ async def request(
     import aiohttp  # noqa: PLC0415 - takes a third of a second, and most programs never need it
     from yarl import URL  # noqa: PLC0415
 
-    parts = urlsplit(url)
+    parts = _split(url)
     host = parts.netloc.rpartition("@")[2]
-    way, proxy = _way_to(url, headers, network)
+    proxy = _proxy_for(parts, network)
     with _mapped_errors(host, proxy, timeout_s):
         async with (
             aiohttp.ClientSession(
                 timeout=aiohttp.ClientTimeout(total=timeout_s), cookie_jar=aiohttp.DummyCookieJar()
             ) as session,
-            # encoded: a signed URL must not be written in another way
             session.request(
-                method, URL(url, encoded=True), data=body or None, allow_redirects=False, **way
+                method,
+                URL(url, encoded=True),  # a signed URL must not be written in another way
+                data=body or None,
+                allow_redirects=False,
+                **_connection_arguments(parts, headers, proxy, network),
             ) as response,
         ):
             if proxy is not None and response.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
@@ -92,38 +95,48 @@ async def request(
             return HttpResponse(status=response.status, headers=response.headers, body=bytes(content))
 
 
-def _way_to(url: str, headers: Mapping[str, str], network: NetworkOptions) -> tuple[dict[str, Any], Proxy | None]:
-    """Return aiohttp's arguments for headers, TLS and the proxy; and the proxy."""
-    from yarl import URL  # noqa: PLC0415
-
+def _split(url: str) -> SplitResult:
+    """Split the URL. No error shows it: it may hold a key."""
     try:
         parts = urlsplit(url)
-        host, port = parts.hostname or "", parts.port
+        _ = parts.port  # raises for what is no port
     except ValueError:
         raise ConfigurationError("not a URL: its host or port is malformed") from None
-    is_secure = parts.scheme == "https"
-    way: dict[str, Any] = {"headers": {**headers}}
-    if is_secure:
-        way["ssl"] = network.tls_context_for(host)
-    if parts.scheme not in {"http", "https"}:  # aiohttp's error says so
-        return way, None
-    proxy = network.proxy_for(parts.scheme, host, port or (443 if is_secure else 80))
-    if proxy is None:
-        return way, None
-    if proxy.is_socks:
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ConfigurationError("not a URL of HTTP: it must be https://host/path")
+    return parts
+
+
+def _proxy_for(parts: SplitResult, network: NetworkOptions) -> Proxy | None:
+    host = parts.hostname or ""
+    proxy = network.proxy_for(parts.scheme, host, parts.port or (443 if parts.scheme == "https" else 80))
+    if proxy is not None and proxy.is_socks:
         raise ConfigurationError(
             f"the proxy {proxy.address} speaks SOCKS, which HTTP requests (tokens, hot words) cannot use: give an "
             f"http:// proxy for them, in {parts.scheme.upper()}_PROXY or proxy= of the service, or name {host} in "
             "NO_PROXY"
         )
-    if proxy.scheme == "https" and not is_secure:  # aiohttp then needs the context for the proxy alone
-        way["ssl"] = network.tls_context_for(proxy.host)
-    way["proxy"] = URL.build(scheme=proxy.scheme, host=proxy.host, port=proxy.port)
-    if proxy.authorization is not None:
-        # a plain request goes to the proxy itself, an encrypted one behind a request of its own for a tunnel
-        to_proxy = way.setdefault("proxy_headers", {}) if is_secure else way["headers"]
-        to_proxy["Proxy-Authorization"] = proxy.authorization
-    return way, proxy
+    return proxy
+
+
+def _connection_arguments(
+    parts: SplitResult, headers: Mapping[str, str], proxy: Proxy | None, network: NetworkOptions
+) -> dict[str, Any]:
+    """Return the arguments of aiohttp's request for headers, TLS and the proxy."""
+    from yarl import URL  # noqa: PLC0415
+
+    arguments: dict[str, Any] = {"headers": {**headers}}
+    if parts.scheme == "https":
+        arguments["ssl"] = network.tls_context_for(parts.hostname or "")
+    elif proxy is not None and proxy.scheme == "https":
+        arguments["ssl"] = network.tls_context_for(proxy.host)
+    if proxy is not None:
+        arguments["proxy"] = URL.build(scheme=proxy.scheme, host=proxy.host, port=proxy.port)
+        if proxy.authorization is not None:
+            # an encrypted request goes through a tunnel, which the proxy opens at a request with headers of its own
+            to_proxy = arguments.setdefault("proxy_headers", {}) if parts.scheme == "https" else arguments["headers"]
+            to_proxy["Proxy-Authorization"] = proxy.authorization
+    return arguments
 
 
 @contextmanager
