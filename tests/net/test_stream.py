@@ -50,7 +50,7 @@ async def server(behave: Callable[[asyncio.StreamReader, asyncio.StreamWriter], 
         task = asyncio.current_task()
         assert task is not None
         tasks.add(task)
-        with contextlib.suppress(ConnectionError, ssl.SSLError):
+        with contextlib.suppress(ConnectionError, ssl.SSLError, asyncio.CancelledError):
             try:
                 await behave(reader, writer)
             finally:
@@ -58,10 +58,12 @@ async def server(behave: Callable[[asyncio.StreamReader, asyncio.StreamWriter], 
                 await writer.wait_closed()
 
     async with await asyncio.start_server(accept, "127.0.0.1", 0) as listener:
-        yield listener.sockets[0].getsockname()[1]
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+        try:
+            yield listener.sockets[0].getsockname()[1]
+        finally:  # from Python 3.12 on, closing the listener waits for its connections
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks)
 
 
 @asynccontextmanager
