@@ -6,21 +6,28 @@ r"""Streaming speech recognition for asyncio: many live sessions in one event lo
 
 Begin with `connect`, `Session`, `Client` and `Result`; errors are drawn as a tree in `asr_async.errors`.
 
-General layout, top to bottom; a room imports only from rooms above it:
+Layout, top to bottom: a part imports only from parts below it. Names with an underscore are internal.
 
-- words: `errors` (the tree), `results` (what comes out), `audio` (what goes in), `hotwords` (terms to expect)
-- rules, without sockets or clocks: `vendors/options`, `vendors/codec`, `vendors/catalogue`, each vendor's `wire`,
-  `models`, `catalogue`, `codec`, `errors` (`realtime_wire`, `realtime_models`, `realtime` where a vendor has a second
-  protocol); `_pacer`, `_quota`
-- edges: `_transport` (the connection), `_http` (requests beside it), each vendor's `service` (whom to call), `sources`
-  (files and other audio)
-- limits: `_counts` (in this event loop), `_redis_counts` (for several processes), `limits`
-- one connection: `_link` (a task on it), `_dialer` (how it is opened), `_pool` (those that wait)
-- one session: `_timeline`, `_ledger`, `_recovery` (the rules that join several connections), `_relay` (the next one),
-  `_feed` (what is sent), `_delivery` and `_outbox` (on the way to the caller), `_run` (what its tasks share), `session`
-- several services: `fallback`, with `_circuit`
-- doors: `client`, with `_fanout` (many sources), this module, `cli`
-- beside the house: `emulator` (the vendors' protocols from the other side), `local` (the emulator as a service)
+    __main__      `python -m asr_async`
+    cli           the command line
+    client        `Client`, `connect` and `transcribe`
+    batch         many sources, some of them at once
+    fallback      several services used as one
+    session       `Session` and `ResultStream`: the public object of one stream
+    _session      its state, sender and receiver, pacer, replay buffer, timeline, result queue, reconnects, statistics
+    _connection   a vendor task on a connection, how connections are opened, and the pool of idle ones
+    _limits       rate limits in this event loop or in Redis, backoff, circuit breaker
+    local         `Local`: the emulator as a service
+    emulator      a server that speaks the vendors' protocols, with a recogniser or a script behind it
+    sources       files, pushed chunks and other iterables of audio
+    vendors       what a codec and a service are, and a folder per vendor: options, messages, codecs, services
+    _net          byte streams, TLS, proxies, WebSocket, HTTP, wire log
+    _loop         a shared timer, a light event and task sets for thousands of sessions in one loop
+    config        `Limits`, `Pool`, `Retry` and `Timeouts`
+    audio         the format of audio, and frames of 100 ms
+    hotwords      hot words and their tables
+    errors        the tree of errors
+    results       results, events, transcripts and statistics
 """
 
 from __future__ import annotations

@@ -1,16 +1,19 @@
-"""The dependency rule of the package: which part may import which, and which libraries each part may use."""
+"""The structure of the package: layers, pure modules, the users of each library, and the maps of the code."""
 
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+import asr_async
+
 from .support.child_processes import child_environment
-from .support.paths import PACKAGE
+from .support.paths import PACKAGE, ROOT
 
 LAYERS = [
     "__main__",
@@ -35,11 +38,11 @@ LAYERS = [
     "errors",
     "results",
 ]
-"""Packages and modules directly below `asr_async`, top first: each imports only from those below it, in type checking
-too, so there are no cycles."""
+"""The packages and modules directly below `asr_async`, top first. Each imports only from those below it, also under
+`TYPE_CHECKING`, so packages cannot form cycles. The map in the package's docstring has the same order."""
 
-LAZY = {("local", "emulator")}
-"""Imports that only happen when used, since they load a server."""
+MOST_ROOT_MODULES = 10
+"""A root with more modules than that has to be searched; dunder files do not count."""
 
 IMPURE = {"asyncio", "websockets", "time", "aiohttp", "anyio", "redis", "socket", "random", "uuid", "os", "logging"}
 PURE = [
@@ -76,7 +79,7 @@ PURE = [
     "vendors.*.signing",
     "vendors.*.wire",
 ]
-"""Modules without sockets, tasks, clocks, random numbers and environment: values in, values out."""
+"""Modules without sockets, tasks, clocks, random numbers and environment variables: their functions work on values."""
 
 LIBRARIES = {
     "websockets": {"_net.websocket", "_net.ws_frames"},
@@ -85,18 +88,19 @@ LIBRARIES = {
     "redis": {"_limits.redis"},
     "click": {"cli"},
 }
-"""The only users of each network library, and of the command line's."""
+"""The only modules and packages that import each library."""
 
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 
 def module_name(path: Path) -> str:
+    """Return the name of a module within the package; that of the package itself is empty."""
     name = ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
     return "" if name == "__init__" else name.removesuffix(".__init__")
 
 
 def imports(path: Path, *, with_type_checking: bool = True) -> set[str]:
-    """Return what a file imports, anywhere in it, by absolute names."""
+    """Return the absolute names of all modules that a file imports, on any line of it."""
     own = module_name(path)
     package = own if path.name == "__init__.py" else own.rpartition(".")[0]
     found: set[str] = set()
@@ -112,12 +116,13 @@ def imports(path: Path, *, with_type_checking: bool = True) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             parts = package.split(".") if package else []
             base = parts[: len(parts) - (node.level - 1)]
-            target = ".".join([*base, *(node.module or "").split(".")]).strip(".")
-            found.add(f"asr_async.{target}".rstrip("."))
+            imported = ".".join([*base, *(node.module or "").split(".")]).strip(".")
+            found.add(f"asr_async.{imported}".rstrip("."))
     return found
 
 
 def type_checking_nodes(tree: ast.Module) -> set[ast.AST]:
+    """Return the nodes that run for type checkers only."""
     return {
         inner
         for node in ast.walk(tree)
@@ -131,12 +136,16 @@ def layer_of(module: str) -> str:
 
 
 def matches(module: str, pattern: str) -> bool:
-    wanted, have = pattern.split("."), module.split(".")
-    return len(wanted) == len(have) and all(w in {"*", h} for w, h in zip(wanted, have, strict=True))
+    """Return True if the module has the pattern's name; `*` stands for one part of it."""
+    expected, actual = pattern.split("."), module.split(".")
+    return len(expected) == len(actual) and all(e in {"*", a} for e, a in zip(expected, actual, strict=True))
+
+
+# --- layers ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("path", FILES, ids=module_name)
-def test_a_module_imports_only_from_its_own_package_and_those_below(path: Path) -> None:
+def test_a_module_imports_only_from_its_own_package_and_lower_ones(path: Path) -> None:
     here = layer_of(module_name(path))
     for name in imports(path):
         if name == "asr_async" or name.startswith("asr_async."):
@@ -148,7 +157,12 @@ def test_every_package_and_module_has_a_layer() -> None:
     assert {layer_of(module_name(path)) for path in FILES} == set(LAYERS)
 
 
-def test_there_are_no_import_cycles_between_modules_at_run_time() -> None:
+def test_at_most_ten_modules_are_in_the_package_root() -> None:
+    modules = [path.stem for path in PACKAGE.glob("*.py") if not path.name.startswith("__")]
+    assert len(modules) <= MOST_ROOT_MODULES, f"move one of {modules} into a package"
+
+
+def test_modules_have_no_import_cycles_at_run_time() -> None:
     names = {module_name(path): path for path in FILES}
     arrows = {
         name: {
@@ -161,36 +175,39 @@ def test_there_are_no_import_cycles_between_modules_at_run_time() -> None:
     }
     done: set[str] = set()
 
-    def visit(name: str, trail: tuple[str, ...]) -> None:
-        assert name not in trail, " imports ".join([*trail[trail.index(name) :], name])
+    def visit(name: str, importers: tuple[str, ...]) -> None:
+        assert name not in importers, " imports ".join([*importers[importers.index(name) :], name])
         if name not in done:
             for found in arrows.get(name, ()):
-                visit(found, (*trail, name))
+                visit(found, (*importers, name))
             done.add(name)
 
     for name in arrows:
         visit(name, ())
 
 
+# --- what a module may know ------------------------------------------------------------------------------------------
+
+
 @pytest.mark.parametrize(
     "path", [path for path in FILES if any(matches(module_name(path), pattern) for pattern in PURE)], ids=module_name
 )
-def test_pure_modules_know_no_sockets_tasks_or_clocks(path: Path) -> None:
+def test_a_pure_module_imports_no_sockets_tasks_or_clocks(path: Path) -> None:
     assert not {name.split(".")[0] for name in imports(path)} & IMPURE
 
 
 @pytest.mark.parametrize("pattern", PURE)
-def test_every_entry_of_the_list_of_pure_modules_exists(pattern: str) -> None:
+def test_every_entry_in_the_list_of_pure_modules_exists(pattern: str) -> None:
     assert any(matches(module_name(path), pattern) for path in FILES)
 
 
-def test_each_network_library_stays_where_it_belongs() -> None:
+def test_only_the_listed_modules_import_each_library() -> None:
     for library, allowed in LIBRARIES.items():
         users = {module_name(path) for path in FILES if library in {name.split(".")[0] for name in imports(path)}}
         assert {user for user in users if user not in allowed and layer_of(user) not in allowed} == set()
 
 
-def test_nothing_outside_a_vendors_folder_asks_for_its_name() -> None:
+def test_no_code_outside_vendors_depends_on_a_vendors_name() -> None:
     for path in PACKAGE.rglob("*.py"):
         if path.relative_to(PACKAGE).parts[0] != "vendors":
             for node in ast.walk(ast.parse(path.read_text())):
@@ -198,16 +215,19 @@ def test_nothing_outside_a_vendors_folder_asks_for_its_name() -> None:
                     assert ".vendor ==" not in ast.unparse(node), path
 
 
-def test_importing_the_package_loads_nothing_optional_and_no_server_side() -> None:
+# --- importing the package -------------------------------------------------------------------------------------------
+
+
+def test_importing_the_package_loads_no_optional_library_and_no_emulator() -> None:
     code = (
         "import sys, asr_async\n"
         "optional = ('aiohttp', 'redis', 'click', 'rich', 'pocketsphinx', 'uvloop', 'asr_async.emulator')\n"
         "print(' '.join(n for n in optional if n in sys.modules))"
     )
-    run = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-c", code], env=child_environment(), capture_output=True, text=True, check=True
     )
-    assert run.stdout.strip() == ""
+    assert completed.stdout.strip() == ""
 
 
 def test_importing_the_package_reads_no_environment() -> None:
@@ -222,3 +242,22 @@ def test_importing_the_package_reads_no_environment() -> None:
         "import asr_async; asr_async.DashScope(); asr_async.Huawei()"
     )
     subprocess.run([sys.executable, "-c", code], env=child_environment(), check=True)
+
+
+# --- maps of the code ------------------------------------------------------------------------------------------------
+
+
+def test_the_map_in_the_package_docstring_lists_all_layers_in_order() -> None:
+    assert asr_async.__doc__ is not None
+    layout = asr_async.__doc__.partition("Layout")[2]
+    names = re.findall(r"^    (\w+) {2,}\S", layout, re.MULTILINE)
+    assert names == [layer for layer in LAYERS if layer]
+
+
+def test_the_tree_in_the_readme_lists_all_packages_and_root_modules() -> None:
+    tree = re.search(r"^asr_async/\n((?:  .+\n)+)", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert tree is not None, "README.md has no tree that starts with the line asr_async/"
+    entries = re.findall(r"^  (\S+) {2,}\S", tree[1], re.MULTILINE)
+    packages = {f"{path.parent.name}/" for path in PACKAGE.glob("*/__init__.py")}
+    modules = {path.name for path in PACKAGE.glob("*.py") if not path.name.startswith("__")}
+    assert sorted(entries) == sorted(packages | modules)

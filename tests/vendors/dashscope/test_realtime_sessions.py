@@ -21,6 +21,7 @@ from asr_async import (
     Session,
     SpeechEnded,
     SpeechStarted,
+    Timeouts,
     VendorError,
     connect,
     transcribe,
