@@ -1,22 +1,14 @@
-"""The silence that is sent on a connection, and the times of results behind it."""
+"""The silence that is sent on a connection, and the times of the results after it."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from asr_async import (
-    AudioFormat,
-)
+from asr_async import AudioFormat
 from asr_async._connection.silence import Silence
-
-if TYPE_CHECKING:
-    pass
-
 
 PCM16K = AudioFormat("pcm", 16_000)
 
 
-def test_times_behind_a_pause_are_less_by_its_silence_and_those_in_it_are_where_it_stands() -> None:
+def test_times_after_a_pause_exclude_its_silence_and_times_in_it_are_its_start() -> None:
     silence = Silence(PCM16K)
     for _ in range(10):
         silence.put(2_000, 3_200)
@@ -34,7 +26,7 @@ def test_times_behind_a_pause_are_less_by_its_silence_and_those_in_it_are_where_
     assert repr(silence) == "<Silence 64000 bytes, 2 pauses>"
 
 
-def test_a_frame_that_is_no_whole_number_of_milliseconds_adds_nothing_up() -> None:
+def test_frames_of_fractional_milliseconds_do_not_accumulate_an_error() -> None:
     audio_format = AudioFormat("pcm", 11_025)
     frame_bytes = audio_format.frame_bytes()
     silence = Silence(audio_format)
@@ -45,9 +37,9 @@ def test_a_frame_that_is_no_whole_number_of_milliseconds_adds_nothing_up() -> No
     assert silence.left_out(1_000 + hour_ms + 500) == 1_500
 
 
-def test_pauses_long_ago_are_forgotten_but_not_how_much_silence_there_was() -> None:
+def test_old_pauses_are_dropped_but_their_silence_still_counts() -> None:
     silence = Silence(PCM16K)
     for second in range(3_000):
         silence.put(second * 1_000, 32_000)
     assert silence.left_out(2_999_000 + 3_000_000) == 2_999_000
-    assert silence.left_out(10) == 10 - 2_000_000, "as far off as it gets: nothing is told so late"
+    assert silence.left_out(10) == 10 - 2_000_000, "inexact, but no result is so late"

@@ -35,10 +35,7 @@ if TYPE_CHECKING:
     from websockets.asyncio.server import ServerConnection
 from websockets.asyncio.server import ServerConnection
 
-from asr_async import (
-    Reconnected,
-    Retry,
-)
+from asr_async import Reconnected, Retry
 
 from ..support.numbered_audio import (
     NumberedServer,
@@ -366,7 +363,7 @@ def test_a_server_that_stops_reading_is_replaced_within_a_second_after_the_idle_
     run_virtual(scenario)
 
 
-# --- the first result -------------------------------------------------------------------------------------------------
+# --- the first result ------------------------------------------------------------------------------------------------
 
 
 class IgnoresAudio(NumberedServer):

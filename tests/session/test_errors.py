@@ -46,13 +46,12 @@ if TYPE_CHECKING:
 
     from websockets.asyncio.server import ServerConnection
 
-
 pytestmark = pytest.mark.both_loops
 
 KEY = "sk-0123456789abcdef"
 
 
-# --- the handshake ----------------------------------------------------------------------------------------------------
+# --- the handshake ---------------------------------------------------------------------------------------------------
 
 
 async def test_a_wrong_key_raises_the_vendors_text_without_the_key() -> None:
@@ -132,7 +131,7 @@ async def test_the_error_names_a_server_that_does_not_speak_websocket() -> None:
     assert f"127.0.0.1:{port} does not speak WebSocket" in str(error)
 
 
-# --- during the stream ------------------------------------------------------------------------------------------------
+# --- during the stream -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -291,7 +290,7 @@ async def test_a_file_is_checked_before_connecting(tmp_path: Any) -> None:
         await transcribe(tmp_path / "none.wav", Paraformer(), DashScope(KEY, endpoint="ws://127.0.0.1:9/"))
 
 
-# --- secrets ----------------------------------------------------------------------------------------------------------
+# --- secrets ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -314,7 +313,7 @@ async def test_no_log_and_no_repr_contains_a_key_or_audio(debug_log: pytest.LogC
         assert "ab cd ab cd" not in text
 
 
-# --- the local service ------------------------------------------------------------------------------------------------
+# --- the local service -----------------------------------------------------------------------------------------------
 
 
 async def test_silence_alone_is_a_vendor_error_that_names_the_likely_cause() -> None:

@@ -19,18 +19,13 @@ import msgspec
 import pytest
 from websockets.asyncio.server import ServerConnection
 
-from asr_async import (
-    Paraformer,
-    Session,
-    connect,
-)
+from asr_async import Paraformer, Session, connect
 
 from ..support.scripted_server import scripted_server, send_final, send_interim, start_task
 from ..support.streaming import SilentMicrophone
 from ..support.virtual_time import run_virtual
 
 # --- memory ----------------------------------------------------------------------------------------------------------
-
 
 WARM_UP_S = 5_400
 QUARTER_S = (float(os.environ.get("ASR_ASYNC_SOAK_HOURS", "3")) * 3_600 - WARM_UP_S) / 4

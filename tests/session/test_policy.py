@@ -30,38 +30,36 @@ from asr_async._session.policy import ReconnectPolicy, check_silence, rotation_s
 if TYPE_CHECKING:
     from asr_async.vendors.options import Options
 
-
 pytestmark = pytest.mark.both_loops
 
 
-# --- retries ----------------------------------------------------------------------------------------------------------
-
+# --- attempts --------------------------------------------------------------------------------------------------------
 
 LOST = ConnectionLostError("gone", retryable=True)
 
 
-def test_waits_grow_twofold_and_are_a_random_part_of_it() -> None:
-    recovery = ReconnectPolicy(Retry(attempts=8, max_delay_s=4.0))
-    assert [recovery.next_delay_s(LOST, 1.0) for _ in range(7)] == [0.25, 0.5, 1.0, 2.0, 4.0, 4.0, 4.0]
-    assert recovery.next_delay_s(LOST, 0.5) == 2.0
-    assert recovery.next_delay_s(LOST, 0.0) is None, "eight attempts were made"
+def test_delays_are_a_random_part_of_a_limit_that_doubles() -> None:
+    policy = ReconnectPolicy(Retry(attempts=8, max_delay_s=4.0))
+    assert [policy.next_delay_s(LOST, 1.0) for _ in range(7)] == [0.25, 0.5, 1.0, 2.0, 4.0, 4.0, 4.0]
+    assert policy.next_delay_s(LOST, 0.5) == 2.0
+    assert policy.next_delay_s(LOST, 0.0) is None, "no attempt is left after eight"
 
 
-def test_progress_counts_the_attempts_anew() -> None:
-    recovery = ReconnectPolicy(Retry(attempts=1))
-    assert recovery.next_delay_s(LOST, 1.0) == 0.25
-    assert recovery.next_delay_s(LOST, 1.0) is None
-    recovery.record_progress()
-    assert recovery.next_delay_s(LOST, 1.0) == 0.25
+def test_progress_resets_the_number_of_attempts() -> None:
+    policy = ReconnectPolicy(Retry(attempts=1))
+    assert policy.next_delay_s(LOST, 1.0) == 0.25
+    assert policy.next_delay_s(LOST, 1.0) is None
+    policy.record_progress()
+    assert policy.next_delay_s(LOST, 1.0) == 0.25
 
 
-def test_what_the_vendor_asks_for_is_waited_for_if_it_is_bearable() -> None:
+def test_a_delay_that_the_vendor_requests_is_kept_up_to_a_minute() -> None:
     assert ReconnectPolicy(Retry()).next_delay_s(RateLimitedError("busy", retry_after=7.0), 1.0) == 7.0
     assert ReconnectPolicy(Retry()).next_delay_s(RateLimitedError("busy", retry_after=3_600.0), 1.0) is None
 
 
 @pytest.mark.parametrize("error", [AuthenticationError("no"), VendorError("no"), ConnectionLostError("no")])
-def test_what_cannot_be_mended_is_not_tried_again(error: ASRError) -> None:
+def test_no_attempt_follows_an_error_that_is_not_retryable(error: ASRError) -> None:
     assert ReconnectPolicy(Retry()).next_delay_s(error, 0.0) is None
 
 
@@ -75,21 +73,21 @@ def test_what_cannot_be_mended_is_not_tried_again(error: ASRError) -> None:
         ({"on_gap": "ignore"}, r"Retry\(on_gap='ignore'\): must be 'raise' or 'continue'"),
     ],
 )
-def test_a_rule_that_cannot_be_is_refused(values: dict[str, Any], text: str) -> None:
+def test_retry_refuses_values_out_of_range(values: dict[str, Any], text: str) -> None:
     with pytest.raises(ConfigurationError, match=text):
         Retry(**values)
 
 
-def test_somebody_else_is_asked_at_once_whatever_the_error_but_not_for_ever() -> None:
-    recovery = ReconnectPolicy(Retry(attempts=2))
-    waits = [recovery.next_delay_s(AuthenticationError("no"), 1.0, fail_over=True) for _ in range(3)]
-    assert waits == [0.0, 0.0, None]
+def test_a_fail_over_needs_no_delay_after_any_error_but_counts_as_an_attempt() -> None:
+    policy = ReconnectPolicy(Retry(attempts=2))
+    delays_s = [policy.next_delay_s(AuthenticationError("no"), 1.0, fail_over=True) for _ in range(3)]
+    assert delays_s == [0.0, 0.0, None]
 
 
-# --- rotation ---------------------------------------------------------------------------------------------------------
+# --- rotation --------------------------------------------------------------------------------------------------------
 
 
-def test_a_model_with_a_limit_of_hours_is_rotated_before_it() -> None:
+def test_a_connection_is_rotated_before_a_limit_of_hours() -> None:
     assert rotation_s(Retry(), Rasr()) == 5 * 3_600 - 300
     assert rotation_s(Retry(), Rasr(mode="short")) is None
     assert rotation_s(Retry(), Paraformer()) is None
@@ -104,7 +102,7 @@ def test_a_model_with_a_limit_of_hours_is_rotated_before_it() -> None:
     ],
     ids=lambda value: "",
 )
-async def test_a_rotation_that_cannot_be_is_refused_before_connecting(options: Any, text: str) -> None:
+async def test_an_impossible_rotation_is_refused_before_connecting(options: Any, text: str) -> None:
     async with Client(
         DashScope("key") if isinstance(options, Paraformer) else Huawei(), retry=Retry(rotate_after=20_000)
     ) as client:
@@ -112,8 +110,7 @@ async def test_a_rotation_that_cannot_be_is_refused_before_connecting(options: A
             client.session(options)
 
 
-# --- silence ----------------------------------------------------------------------------------------------------------
-
+# --- silence ---------------------------------------------------------------------------------------------------------
 
 FILL = Retry(silence="fill")
 
@@ -134,7 +131,7 @@ FILL = Retry(silence="fill")
     ],
     ids=lambda value: value.model if not isinstance(value, str) else "",
 )
-async def test_pauses_that_cannot_be_filled_are_refused_before_connecting(options: Options, text: str) -> None:
+async def test_silence_that_does_not_help_is_refused_before_connecting(options: Options, text: str) -> None:
     service = Huawei() if isinstance(options, Rasr) else DashScope("key", endpoint="ws://127.0.0.1:9/")
     with pytest.raises(ConfigurationError) as caught:
         async with connect(options, service, retry=FILL):
@@ -143,10 +140,10 @@ async def test_pauses_that_cannot_be_filled_are_refused_before_connecting(option
 
 
 @pytest.mark.parametrize("options", [Paraformer(heartbeat=True), Rasr(), QwenRealtime()], ids=lambda value: value.model)
-def test_pauses_that_can_be_filled_are_not_refused(options: Options) -> None:
+def test_silence_that_keeps_a_task_open_is_accepted(options: Options) -> None:
     check_silence(FILL, options, takes_commits=False)
 
 
-def test_a_policy_that_is_none_is_refused() -> None:
+def test_retry_refuses_an_unknown_value_of_silence() -> None:
     with pytest.raises(ConfigurationError, match=r"Retry\(silence='pad'\): must be 'resume' or 'fill'"):
         Retry(silence="pad")  # type: ignore[arg-type]

@@ -49,7 +49,7 @@ pytestmark = pytest.mark.both_loops
 SECOND = bytes(32_000)
 
 
-# --- replacement of a lost connection ---------------------------------------------------------------------------------
+# --- replacement of a lost connection --------------------------------------------------------------------------------
 
 
 async def fail_temporarily(connection: ServerConnection, task_id: str) -> None:

@@ -1,4 +1,4 @@
-"""The outbox: finals are kept, interims conflated, the end comes last, room is bounded."""
+"""The result queue: it keeps finals, conflates interims, delivers its end last, and is bounded."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ def result(segment_id: int, text: str, *, final: bool = False) -> Result:
     return Result(text=text, is_final=final, segment_id=segment_id, start_ms=0, end_ms=1)
 
 
-async def take_all(outbox: ResultQueue) -> list[Event]:
-    taken = []
+async def get_all(queue: ResultQueue) -> list[Event]:
+    events = []
     while True:
         try:
-            taken.append(await outbox.get())
+            events.append(await queue.get())
         except StopAsyncIteration:
-            return taken
+            return events
 
 
-async def test_a_newer_interim_replaces_the_one_of_its_segment_and_a_final_removes_it() -> None:
-    outbox = ResultQueue()
-    for item in (
+async def test_a_newer_interim_replaces_that_of_its_segment_and_a_final_removes_it() -> None:
+    queue = ResultQueue()
+    for event in (
         result(0, "a"),
         result(0, "ab"),
         result(0, "abc", final=True),
@@ -33,70 +33,70 @@ async def test_a_newer_interim_replaces_the_one_of_its_segment_and_a_final_remov
         result(1, "d"),
         result(1, "de"),
     ):
-        outbox.put(item)
-    outbox.close()
-    taken = await take_all(outbox)
-    assert [item.text if isinstance(item, Result) else "ended" for item in taken] == ["abc", "ended", "de"]
-    assert outbox.conflated == 3
+        queue.put(event)
+    queue.close()
+    events = await get_all(queue)
+    assert [event.text if isinstance(event, Result) else "ended" for event in events] == ["abc", "ended", "de"]
+    assert queue.conflated == 3
 
 
-async def test_interims_of_different_segments_do_not_touch_each_other() -> None:
-    outbox = ResultQueue()
-    outbox.put(result(0, "a"))
-    outbox.put(result(1, "b"))
-    outbox.close()
-    assert len(await take_all(outbox)) == 2
-    assert outbox.conflated == 0
+async def test_interims_of_different_segments_are_all_kept() -> None:
+    queue = ResultQueue()
+    queue.put(result(0, "a"))
+    queue.put(result(1, "b"))
+    queue.close()
+    assert len(await get_all(queue)) == 2
+    assert queue.conflated == 0
 
 
-async def test_the_end_comes_behind_everything_and_the_first_end_counts() -> None:
-    outbox = ResultQueue()
-    outbox.put(result(0, "a", final=True))
-    outbox.close(ValueError("first"))
-    outbox.close(None)
-    assert isinstance(await outbox.get(), Result)
+async def test_the_end_follows_all_events_and_only_the_first_end_counts() -> None:
+    queue = ResultQueue()
+    queue.put(result(0, "a", final=True))
+    queue.close(ValueError("first"))
+    queue.close(None)
+    assert isinstance(await queue.get(), Result)
     for _ in range(2):
         with pytest.raises(ValueError, match="first"):
-            await outbox.get()
+            await queue.get()
 
 
-async def test_a_waiting_caller_is_woken_by_an_item_and_by_the_end() -> None:
-    outbox = ResultQueue()
-    waiting = asyncio.create_task(take_all(outbox))
+async def test_a_waiting_caller_receives_an_event_and_the_end() -> None:
+    queue = ResultQueue()
+    waiting_task = asyncio.create_task(get_all(queue))
     await asyncio.sleep(0)
-    outbox.put(result(0, "a"))
+    queue.put(result(0, "a"))
     await asyncio.sleep(0)
-    outbox.close()
-    assert len(await waiting) == 1
+    queue.close()
+    assert len(await waiting_task) == 1
 
 
-async def test_a_caller_that_is_cancelled_while_it_waits_takes_nothing_along() -> None:
-    outbox = ResultQueue()
-    waiting = asyncio.create_task(outbox.get())
+async def test_a_caller_that_is_cancelled_while_it_waits_loses_no_event() -> None:
+    queue = ResultQueue()
+    waiting_task = asyncio.create_task(queue.get())
     await asyncio.sleep(0)
-    outbox.put(result(0, "a", final=True))
-    waiting.cancel()
+    queue.put(result(0, "a", final=True))
+    waiting_task.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await waiting
-    assert len(outbox) == 1
+        await waiting_task
+    assert len(queue) == 1
 
 
-async def test_there_is_room_until_the_bound_and_again_below_it() -> None:
-    outbox = ResultQueue(max_waiting=2)
+async def test_there_is_room_below_the_bound_only() -> None:
+    queue = ResultQueue(max_waiting=2)
     room = []
     for number in range(2):
-        outbox.put(result(number, "a", final=True))
-        room.append(outbox.has_room)
+        queue.put(result(number, "a", final=True))
+        room.append(queue.has_room)
     assert room == [True, False]
-    waiting = asyncio.create_task(outbox.wait_for_room())
+    waiting_task = asyncio.create_task(queue.wait_for_room())
     await asyncio.sleep(0)
-    assert not waiting.done()
-    await outbox.get()
-    await asyncio.wait_for(waiting, 1)
+    assert not waiting_task.done()
+    await queue.get()
+    await asyncio.wait_for(waiting_task, 1)
 
 
-async def test_nobody_waits_for_room_after_the_end() -> None:
-    outbox = ResultQueue(max_waiting=1)
-    outbox.put(result(0, "a", final=True))
-    outbox.close()
-    await outbox.wait_for_room()
+async def test_there_is_no_wait_for_room_after_the_end() -> None:
+    queue = ResultQueue(max_waiting=1)
+    queue.put(result(0, "a", final=True))
+    queue.close()
+    await queue.wait_for_room()

@@ -8,10 +8,7 @@ from typing import Any
 import pytest
 from websockets.asyncio.server import ServerConnection
 
-from asr_async import (
-    Reconnected,
-    Retry,
-)
+from asr_async import Reconnected, Retry
 
 from ..support.numbered_audio import (
     FinalAtEndServer,

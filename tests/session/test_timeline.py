@@ -1,47 +1,40 @@
-"""Times and segments of the results of several connections."""
+"""The times and segments of a session whose results come from several connections."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from asr_async import (
-    AudioFormat,
-    Event,
-    Result,
-)
+from asr_async import AudioFormat, Event, Result
 from asr_async._connection.silence import Silence
-from asr_async._session.timeline import Timeline
+from asr_async._session.timeline import ConnectionTimeline, Timeline
 from asr_async.results import SpeechEnded, SpeechStarted, Translation, TranslationArrived, Word
-
-if TYPE_CHECKING:
-    pass
 
 
 def result(segment_id: int, start_ms: int, end_ms: int, *, is_final: bool, text: str = "x") -> Result:
     return Result(text=text, is_final=is_final, segment_id=segment_id, start_ms=start_ms, end_ms=end_ms)
 
 
-def place(stretch: Any, *events: Event) -> list[Any]:
-    return [placed for event in events if (placed := stretch.place(event)) is not None]
+def place(connection_timeline: ConnectionTimeline, *events: Event) -> list[Any]:
+    return [placed for event in events if (placed := connection_timeline.place(event)) is not None]
 
 
-def test_without_a_reconnect_results_come_through_as_they_are() -> None:
-    stretch = Timeline().connect(0)
+def test_results_of_the_first_connection_are_unchanged() -> None:
+    connection_timeline = Timeline().connect(0)
     event = result(0, 10, 20, is_final=True)
-    assert stretch.place(event) is event
+    assert connection_timeline.place(event) is event
 
 
-def test_times_and_segments_go_on_where_the_connection_before_stopped() -> None:
+def test_times_and_segments_continue_those_of_the_connection_before() -> None:
     timeline = Timeline()
     place(timeline.connect(0), result(0, 0, 900, is_final=True), result(1, 1_000, 1_400, is_final=False))
     assert timeline.covered_ms == 900
     second = timeline.connect(900)
     words = (Word(text="a", start_ms=100, end_ms=200),)
     translations = {"en": Translation(text="A", is_final=True, start_ms=100, end_ms=200, words=words)}
-    told = Result(
+    received = Result(
         text="a", is_final=True, segment_id=0, start_ms=100, end_ms=600, words=words, translations=translations
     )
-    (moved,) = place(second, told)
+    (moved,) = place(second, received)
     assert (moved.segment_id, moved.start_ms, moved.end_ms) == (1, 1_000, 1_500)
     assert (moved.words[0].start_ms, moved.translations["en"].start_ms) == (1_000, 1_000)
     assert moved.translations["en"].words[0].end_ms == 1_100
@@ -50,38 +43,38 @@ def test_times_and_segments_go_on_where_the_connection_before_stopped() -> None:
     assert next_one.segment_id == 2
 
 
-def test_events_around_a_segment_move_with_it() -> None:
+def test_events_of_a_segment_are_shifted_with_it() -> None:
     timeline = Timeline()
-    stretch = timeline.connect(5_000)
+    connection_timeline = timeline.connect(5_000)
     late = TranslationArrived(
         segment_id=0, language="en", translation=Translation(text="A", is_final=True, start_ms=0, end_ms=400)
     )
     events = place(
-        stretch, SpeechStarted(segment_id=0, start_ms=10), result(0, 10, 400, is_final=True),
+        connection_timeline, SpeechStarted(segment_id=0, start_ms=10), result(0, 10, 400, is_final=True),
         SpeechEnded(segment_id=0, end_ms=400), late,
     )  # fmt: skip
     assert events[0] == SpeechStarted(segment_id=0, start_ms=5_010)
     assert events[2] == SpeechEnded(segment_id=0, end_ms=5_400)
     assert (events[3].segment_id, events[3].translation.start_ms) == (0, 5_000)
-    assert place(stretch, SpeechEnded(segment_id=9, end_ms=1)) == []
+    assert place(connection_timeline, SpeechEnded(segment_id=9, end_ms=1)) == []
 
 
-def test_nothing_is_covered_beyond_the_first_segment_that_is_open() -> None:
+def test_audio_is_covered_up_to_the_start_of_the_first_open_segment() -> None:
     timeline = Timeline()
-    stretch = timeline.connect(0)
-    place(stretch, SpeechStarted(segment_id=0, start_ms=1_000), result(1, 3_000, 4_000, is_final=True))
+    connection_timeline = timeline.connect(0)
+    place(connection_timeline, SpeechStarted(segment_id=0, start_ms=1_000), result(1, 3_000, 4_000, is_final=True))
     assert timeline.covered_ms == 1_000
-    place(stretch, result(0, 1_000, 2_500, is_final=True))
+    place(connection_timeline, result(0, 1_000, 2_500, is_final=True))
     assert timeline.covered_ms == 4_000
 
 
-def test_what_was_final_behind_an_open_segment_is_heard_again_but_told_once() -> None:
+def test_a_final_after_an_open_segment_is_delivered_once_although_it_is_recognised_again() -> None:
     timeline = Timeline()
     place(timeline.connect(0), result(0, 1_000, 1_200, is_final=False), result(1, 3_000, 4_000, is_final=True))
-    again = timeline.connect(1_000)
+    second = timeline.connect(1_000)
     assert timeline.covered_ms == 1_000
-    heard = place(
-        again,
+    placed = place(
+        second,
         result(0, 0, 1_500, is_final=True, text="first"),
         SpeechStarted(segment_id=1, start_ms=2_000),
         result(1, 2_000, 2_500, is_final=False),
@@ -89,21 +82,18 @@ def test_what_was_final_behind_an_open_segment_is_heard_again_but_told_once() ->
         SpeechEnded(segment_id=1, end_ms=2_990),
         result(2, 3_100, 3_400, is_final=True, text="third"),
     )
-    assert [(event.segment_id, event.text, event.start_ms) for event in heard] == [
+    assert [(event.segment_id, event.text, event.start_ms) for event in placed] == [
         (0, "first", 1_000),
         (2, "third", 4_100),
     ]
     assert timeline.covered_ms == 4_400
 
 
-PCM16K = AudioFormat("pcm", 16_000)
-
-
-def test_a_segment_around_a_pause_is_as_long_as_its_audio() -> None:
-    silence = Silence(PCM16K)
+def test_the_silence_in_a_pause_does_not_lengthen_a_segment() -> None:
+    silence = Silence(AudioFormat("pcm", 16_000))
     silence.put(2_000, 320_000)
-    stretch = Timeline().connect(1_000, silence)
-    told = Result(text="x", is_final=True, segment_id=0, start_ms=500, end_ms=12_500)
-    placed = stretch.place(told)
+    connection_timeline = Timeline().connect(1_000, silence)
+    received = Result(text="x", is_final=True, segment_id=0, start_ms=500, end_ms=12_500)
+    placed = connection_timeline.place(received)
     assert isinstance(placed, Result)
     assert (placed.start_ms, placed.end_ms) == (1_500, 3_500)
