@@ -1,6 +1,6 @@
-"""As whom to call DashScope: a key that was given, that a function of the caller gives, or that the environment holds.
+"""The API key for DashScope: an argument, the result of a caller's function, or an environment variable.
 
-It does not know what a key looks like, but for a temporary one, which begins with `st-` (temporary keys page, 2026).
+Does not know the form of a key, except that a temporary one begins with `st-` (temporary keys page, 2026).
 """
 
 from __future__ import annotations
@@ -16,54 +16,58 @@ from .errors import VENDOR
 __all__ = ["ApiKey", "KeyFunction", "account_of", "is_invalid_key", "is_temporary"]
 
 KeyFunction = Callable[[], str | Awaitable[str]]
-"""Gives a key that is good now; called in the event loop, for each connection and each REST request."""
+"""Returns a key that is valid now; called in the event loop, for each connection and each REST request."""
 
 TEMPORARY_PREFIX = "st-"
 
 
 def is_temporary(key: str) -> bool:
-    """Whether this key expires within minutes."""
+    """Return True if the key is a temporary one, which expires within minutes."""
     return key.startswith(TEMPORARY_PREFIX)
 
 
 def account_of(key: str) -> str:
-    """A name for whom this key counts towards. Temporary ones, which say nothing, count as one account's."""
+    """Return a name for the account of a key. Temporary keys do not name theirs, and count as one account's."""
     return TEMPORARY_PREFIX.rstrip("-") if is_temporary(key) else fingerprint(key)
 
 
 def is_invalid_key(error: AuthenticationError) -> bool:
-    """Whether the key is not let in at all; otherwise it is, but has no right to what was asked for."""
+    """Return True if the key itself is invalid; a valid one may lack the right to what was requested."""
     return error.code in {"InvalidApiKey", "401"}
 
 
 class ApiKey:
-    """Where the key of one service comes from."""
+    """The source of one service's key.
 
-    def __init__(self, given: str | KeyFunction | None) -> None:
-        self._given = given
-        self._refused_last: str | None = None
+    Args:
+        source: the key, or a function that returns one; None reads `DASHSCOPE_API_KEY`.
+    """
+
+    def __init__(self, source: str | KeyFunction | None) -> None:
+        self._source = source
+        self._last_refused: str | None = None
 
     async def find(self) -> str:
-        """The key for one connection or request; what the caller's function raises is raised as it is.
+        """Return the key for one connection or request; errors of the caller's function are raised unchanged.
 
         Raises:
-            AuthenticationError: there is none, or it cannot be one.
+            AuthenticationError: there is no key, or its characters are not those of a key.
         """
-        if callable(self._given):
-            key = self._given()
+        if callable(self._source):
+            key = self._source()
             if inspect.isawaitable(key):
                 key = await key
-            return _checked(key, "the function given as api_key= gave no key")
+            return _checked(key, "the function given as api_key= returned no key")
         return _checked(
-            self._given or os.environ.get("DASHSCOPE_API_KEY", ""),
+            self._source or os.environ.get("DASHSCOPE_API_KEY", ""),
             "no DashScope key: set DASHSCOPE_API_KEY or pass DashScope(api_key=...); service=Local() needs none",
         )
 
-    def renew(self, refused_key: str, error: AuthenticationError) -> bool:
-        """Whether `find` may give a better key than the one refused; True once for each, and for a function only."""
-        if not callable(self._given) or not is_invalid_key(error) or refused_key == self._refused_last:
+    def refresh(self, refused_key: str, error: AuthenticationError) -> bool:
+        """Return True if `find` may return a better key than the refused one: once for each key of a function."""
+        if not callable(self._source) or not is_invalid_key(error) or refused_key == self._last_refused:
             return False
-        self._refused_last = refused_key
+        self._last_refused = refused_key
         return True
 
 
@@ -72,5 +76,5 @@ def _checked(key: object, missing: str) -> str:
         raise AuthenticationError(missing, vendor=VENDOR)
     key = key.strip()
     if not key.isascii() or any(character.isspace() for character in key):
-        raise AuthenticationError("the DashScope key holds characters that no key has: check it", vendor=VENDOR)
+        raise AuthenticationError("the DashScope key contains characters that no key has: check it", vendor=VENDOR)
     return key

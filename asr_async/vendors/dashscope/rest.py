@@ -1,4 +1,4 @@
-"""DashScope's REST side for one account: sends a request with a key, and makes the answer a value or a typed error."""
+"""The client of DashScope's REST interfaces: requests with a key, responses as values or typed errors."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import msgspec
 
 from ..._net.http import REQUEST_TIMEOUT_S, request
 from ..._net.network_options import NetworkOptions
-from ...errors import AuthenticationError, DeadlineError, RemoteProtocolError
+from ...errors import DeadlineError, RemoteProtocolError
+from ..credentials import with_fresh_credentials
 from .credentials import ApiKey, is_temporary
 from .errors import error_from_response
 
@@ -20,12 +21,12 @@ T = TypeVar("T")
 
 
 class RestClient:
-    """Where and as whom to ask.
+    """The REST interfaces of one account.
 
     Args:
-        base: says the HTTP base, `https://host/api/v1`, at each request.
-        key: where the key comes from.
-        headers: makes the headers that name the caller, key included.
+        base: returns the HTTP base, `https://host/api/v1`; called for each request.
+        key: the source of the key.
+        headers: returns the headers for a key, the key included.
         network: the TLS context and the proxy.
     """
 
@@ -37,32 +38,30 @@ class RestClient:
         self._headers = headers
         self._network = network
 
-    async def call(self, method: str, path: str, answer: type[T], body: msgspec.Struct | None = None) -> T:
-        """Send one request, and once more where the caller's function may have a newer key than the one refused.
+    async def call(self, method: str, path: str, response_type: type[T], body: msgspec.Struct | None = None) -> T:
+        """Send a request; if the key is refused and the caller's function may return a newer one, send it once more.
 
         Args:
             method: the HTTP method.
-            path: behind the base, with the query, as it goes over the wire.
-            answer: the shape of the answer's JSON.
+            path: the path behind the base, with the query, encoded.
+            response_type: the type of the response's JSON.
             body: sent as JSON.
 
         Raises:
-            AuthenticationError: there is no key, or it was refused.
-            ConfigurationError: the base is no URL that a key may be sent to.
-            ConnectionLostError: nobody is there.
-            DeadlineError: no key, or no answer, in time.
-            RemoteProtocolError: the answer cannot be read.
-            VendorError: the vendor refused, with its code.
+            AuthenticationError: there is no key, or the vendor refuses it.
+            ConfigurationError: the base is not a URL that a key may be sent to.
+            ConnectionLostError: the host cannot be reached.
+            DeadlineError: there is no key, or no response, in time.
+            RemoteProtocolError: the response cannot be decoded.
+            VendorError: the vendor refuses the request, with its code.
         """
         url = f"{self._base()}{path}"
         content = b"" if body is None else msgspec.json.encode(body)
-        key = await self._find_key()
-        try:
-            return await self._ask(key, method, url, content, answer)
-        except AuthenticationError as error:
-            if not self._key.renew(key, error):
-                raise
-        return await self._ask(await self._find_key(), method, url, content, answer)
+        return await with_fresh_credentials(
+            self._find_key,
+            lambda key: self._send(key, method, url, content, response_type),
+            refresh=self._key.refresh,
+        )
 
     async def _find_key(self) -> str:
         deadline = asyncio.timeout(REQUEST_TIMEOUT_S)
@@ -70,19 +69,19 @@ class RestClient:
             async with deadline:
                 return await self._key.find()
         except TimeoutError:
-            if not deadline.expired():  # the caller's function raised it
+            if not deadline.expired():  # raised by the caller's function
                 raise
             raise DeadlineError(f"no key from the function given as api_key= within {REQUEST_TIMEOUT_S:g} s") from None
 
-    async def _ask(self, key: str, method: str, url: str, content: bytes, answer: type[T]) -> T:
+    async def _send(self, key: str, method: str, url: str, content: bytes, response_type: type[T]) -> T:
         headers = self._headers(key)
         if content:
             headers["Content-Type"] = "application/json"
-        came = await request(method, url, headers=headers, body=content, network=self._network)
-        if came.status != 200:
-            raise error_from_response(came.status, came.headers, came.body, temporary_key=is_temporary(key))
+        response = await request(method, url, headers=headers, body=content, network=self._network)
+        if response.status != 200:
+            raise error_from_response(response.status, response.headers, response.body, temporary_key=is_temporary(key))
         try:
-            return msgspec.json.decode(came.body, type=answer)
+            return msgspec.json.decode(response.body, type=response_type)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            # not the answer itself: it may hold a key
-            raise RemoteProtocolError(f"DashScope's answer to {method} {url} cannot be read: {error}") from None
+            # without the response itself, which may hold a key
+            raise RemoteProtocolError(f"DashScope's response to {method} {url} cannot be decoded: {error}") from None

@@ -1,7 +1,7 @@
-"""Whom to call for DashScope, and as whom.
+"""The service of DashScope: its endpoints and its credentials.
 
-Endpoints: the platform's WebSocket overview page (2026), its page on temporary keys and the official SDK 2.0.2
-(`common/env.py`). Keys belong to a region: one from Beijing fails in Singapore.
+Source of the endpoints: the platform's WebSocket overview page (2026), its page on temporary keys, and the official SDK
+2.0.2 (`common/env.py`). A key belongs to a region: one from Beijing is refused in Singapore.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ REALTIME_PATH = "/api-ws/v1/realtime"
 
 
 REUSE_S = 55.0
-"""The server closes a connection that has no task for 60 s (Fun-ASR WebSocket API page, 2025-10). It speaks of the
-time between two tasks; for one that has not carried any yet nothing else is known, so it waits no longer."""
+"""The server closes a connection without a task after 60 s (Fun-ASR WebSocket API page, 2025-10). The page means the
+time between two tasks; for the time before the first one nothing is known, so the same limit is used."""
 
 
 class _Protocol(msgspec.Struct, frozen=True):
-    """One of the two protocols: where it is spoken, and by whom."""
+    """One of the two protocols: its path, and the functions that implement it."""
 
     path: str
     describe: Callable[..., TaskDescription]
@@ -63,14 +63,14 @@ _PROTOCOLS: dict[type[TaskOptions | QwenRealtime], _Protocol] = {
     TaskOptions: _Protocol(INFERENCE_PATH, describe_task, TaskCodec, names_model_in_url=False, reuse_s=REUSE_S),
     QwenRealtime: _Protocol(REALTIME_PATH, describe_session, RealtimeCodec, names_model_in_url=True, reuse_s=None),
 }
-"""Which protocol the options of a class, or of one derived from it, are spoken over."""
+"""Class of options → protocol, for its subclasses too."""
 
 SHARED_HOSTS = {
     "cn-beijing": "dashscope.aliyuncs.com",
     "ap-southeast-1": "dashscope-intl.aliyuncs.com",
     "cn-hongkong": "cn-hongkong.dashscope.aliyuncs.com",
 }
-"""Regions with a host for everybody; the others are reached through a workspace's own host only."""
+"""Regions with a host that all accounts share; in the others only a workspace has a host."""
 
 WORKSPACE_REGIONS = (*SHARED_HOSTS, "us-east-1", "eu-central-1", "ap-northeast-1")
 
@@ -78,24 +78,29 @@ _WORKSPACE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
 class DashScope:
-    """Alibaba Cloud Model Studio (DashScope), real-time recognition over WebSocket.
+    """Alibaba Cloud Model Studio (DashScope): real-time recognition over WebSocket.
+
+    The service of `Paraformer`, `FunASR`, `QwenAudio`, `Gummy`, `GummyChat` and `QwenRealtime`. The environment is read
+    each time a session connects, never at import: `DASHSCOPE_API_KEY`, `DASHSCOPE_WEBSOCKET_BASE_URL` and
+    `DASHSCOPE_HTTP_BASE_URL`.
 
     Args:
-        api_key: a key or a temporary one (`st-...`), or a function, plain or async, that gives one: it is called for
-            each connection and each request, within their deadline, in the event loop, and what it raises reaches the
-            caller. Default: `DASHSCOPE_API_KEY`, read when a session connects.
-        region: where the key is from.
-        workspace: a workspace id; the connection then goes to the workspace's own host, as the vendor advises since
-            2026, and names the workspace in a header.
-        endpoint: the whole WebSocket URL, in place of region and workspace host. Default:
-            `DASHSCOPE_WEBSOCKET_BASE_URL`, the variable that the official SDK reads, where it is set. If its path is
-            that of the other of the two protocols (`/api-ws/v1/inference`, `/api-ws/v1/realtime`), the model's own
-            takes its place; any other path is used as it is.
-        http_endpoint: the HTTP base, `https://host/api/v1`, for hot words and temporary keys. Default: that of
-            `endpoint`, same host and encryption with the path `/api/v1`; else `DASHSCOPE_HTTP_BASE_URL`, which the
-            official SDK reads too; else that of `DASHSCOPE_WEBSOCKET_BASE_URL`; else the region's or workspace's.
-        inspect_data: True asks for the vendor's content check of what is said, which may then refuse a session
-            (`DataInspectionFailed`); otherwise nothing is asked for, as the vendor advises since 2025-11.
+        api_key: a key, a temporary key (`st-...`), or a plain or async function that returns one. The function is
+            called in the event loop for each connection and each HTTP request, within their deadlines; its exceptions
+            reach the caller. Default: the environment variable `DASHSCOPE_API_KEY`.
+        region: the region of the key: cn-beijing, ap-southeast-1 or cn-hongkong; with `workspace` also us-east-1,
+            eu-central-1 or ap-northeast-1.
+        workspace: the id of a workspace. Connections then go to the workspace's own host, as the vendor advises since
+            2026, and name the workspace in a header.
+        endpoint: a WebSocket URL, in place of the region's or the workspace's. Default:
+            `DASHSCOPE_WEBSOCKET_BASE_URL`, which the official SDK reads too, if it is set. If its path is that of the
+            other of the two protocols (`/api-ws/v1/inference`, `/api-ws/v1/realtime`), it is replaced by the path of
+            the model's protocol; any other path is used unchanged.
+        http_endpoint: the HTTP base, `https://host/api/v1`, for hot-word tables and temporary keys. Default: the host
+            and encryption of `endpoint` with the path `/api/v1`; else `DASHSCOPE_HTTP_BASE_URL`, which the official SDK
+            reads too; else that of `DASHSCOPE_WEBSOCKET_BASE_URL`; else the region's or the workspace's.
+        inspect_data: True requests the vendor's content check of the audio, which may refuse a session
+            (`DataInspectionFailed`). By default no check is requested, as the vendor advises since 2025-11.
         ssl_context: the TLS context of connections and HTTP requests, used as it is. Default: the system's trust store,
             or SSL_CERT_FILE and SSL_CERT_DIR.
         proxy: the URL of their proxy, `http://user:password@host:port` (`https`, for connections `socks5` too); False
@@ -105,19 +110,19 @@ class DashScope:
             verify the server.
 
     Raises:
-        ConfigurationError: an unknown region, a malformed workspace id or endpoint.
+        ConfigurationError: the region is unknown, or the workspace id or an endpoint is malformed.
     """
 
     def __init__(
         self,
         api_key: str | KeyFunction | None = None,
         *,
-        # whom to call
+        # address
         region: str = "cn-beijing",
         workspace: str | None = None,
         endpoint: str | None = None,
         http_endpoint: str | None = None,
-        # how
+        # connection
         inspect_data: bool | None = None,
         ssl_context: ssl.SSLContext | None = None,
         proxy: str | Literal[False] | None = None,
@@ -126,9 +131,9 @@ class DashScope:
         if region not in WORKSPACE_REGIONS:
             raise ConfigurationError(f"region={region!r}: {did_you_mean(region, WORKSPACE_REGIONS)}")
         if workspace is None and region not in SHARED_HOSTS:
-            raise ConfigurationError(f"region={region!r} is reached through a workspace only: pass workspace=")
+            raise ConfigurationError(f"region={region!r} has hosts of workspaces only: pass workspace=")
         if workspace is not None and not _WORKSPACE_ID.fullmatch(workspace):
-            raise ConfigurationError(f"workspace={workspace!r}: letters, digits, '_' and '-' only, 64 at most")
+            raise ConfigurationError(f"workspace={workspace!r}: must be 1 to 64 letters, digits, '_' and '-'")
         if endpoint is not None:
             check_endpoint(endpoint, insecure=insecure)
         if http_endpoint is not None:
@@ -157,7 +162,7 @@ class DashScope:
         Raises:
             ConfigurationError: the options are another vendor's.
         """
-        options, protocol = _with_protocol(options)
+        options, protocol = _find_protocol(options)
         return protocol.describe(options)
 
     def codec(self, options: Options, *, task_id: str) -> Codec:
@@ -166,7 +171,7 @@ class DashScope:
         Raises:
             ConfigurationError: the options are another vendor's.
         """
-        options, protocol = _with_protocol(options)
+        options, protocol = _find_protocol(options)
         return protocol.codec(options, task_id=task_id)
 
     def with_network(self, network: NetworkOptions) -> DashScope:
@@ -188,20 +193,20 @@ class DashScope:
         return DashScopeVocabularies(self._rest, lists_phrases=self._region in v1_regions)
 
     async def temporary_key(self, *, expires_in: int = 60) -> TemporaryKey:
-        """Make a key for a program that should not know this one: a browser, a device.
+        """Make a key for a program that must not have this one: in a browser, on a device.
 
         Args:
-            expires_in: seconds, 1 to 1800.
+            expires_in: the lifetime in seconds, 1 to 1800.
 
         Raises:
-            ASRError: as `Vocabularies` says.
+            ASRError: as with `Vocabularies`.
         """
         check_range("expires_in", expires_in, 1, 1_800, "s")
         token = await self._rest.call("POST", f"{TOKENS_PATH}?expire_in_seconds={expires_in}", Token)
         return TemporaryKey(value=token.token, expires_at=token.expires_at)
 
     async def resolve(self, options: Options) -> Endpoint:
-        """Say where to connect.
+        """Return the endpoint for these options, with the key of the moment.
 
         Raises:
             AuthenticationError: there is no key.
@@ -216,8 +221,8 @@ class DashScope:
             url=self._url(options),
             headers=headers,
             handshake_error=functools.partial(error_from_handshake, temporary_key=is_temporary(key)),
-            reuse_s=_with_protocol(options)[1].reuse_s,
-            refresh_credentials=functools.partial(self._key.renew, key),
+            reuse_s=_find_protocol(options)[1].reuse_s,
+            refresh_credentials=functools.partial(self._key.refresh, key),
             account=account_of(key),
             network=self._network,
         )
@@ -229,16 +234,16 @@ class DashScope:
         return headers
 
     def _url(self, options: Options) -> str:
-        options, protocol = _with_protocol(options)
+        options, protocol = _find_protocol(options)
         if endpoint := self._given_endpoint():
-            url = _on_path(endpoint, protocol.path)
+            url = _replace_protocol_path(endpoint, protocol.path)
         else:
             regions = options.capability.regions
             if regions is not None and self._region not in regions:
                 names = " and ".join(regions)
                 raise ConfigurationError(f"region={self._region!r} does not have {options.model}: {names} does")
             url = f"wss://{self._host}{protocol.path}"
-        return _naming_model(url, options.model) if protocol.names_model_in_url else url
+        return _add_model_to_query(url, options.model) if protocol.names_model_in_url else url
 
     def _http_base(self) -> str:
         if self._http_endpoint is not None:
@@ -251,7 +256,7 @@ class DashScope:
         return f"https://{self._host}{HTTP_PATH}"
 
     def _given_endpoint(self) -> str | None:
-        """The WebSocket URL that stands in place of region and workspace."""
+        """Return the WebSocket URL that replaces those of the region and the workspace."""
         endpoint = self._endpoint
         if endpoint is None and (endpoint := os.environ.get("DASHSCOPE_WEBSOCKET_BASE_URL")):
             check_endpoint(endpoint, insecure=self._insecure)
@@ -264,15 +269,17 @@ class DashScope:
         return SHARED_HOSTS[self._region]
 
 
-def _with_protocol(options: Options) -> tuple[TaskOptions | QwenRealtime, _Protocol]:
+def _find_protocol(options: Options) -> tuple[TaskOptions | QwenRealtime, _Protocol]:
     for options_class, protocol in _PROTOCOLS.items():
         if isinstance(options, options_class):
             return options, protocol
-    raise ConfigurationError(f"{type(options).__name__} is not of DashScope: leave out the service, or change it")
+    raise ConfigurationError(
+        f"{type(options).__name__} does not belong to DashScope: change the options or the service"
+    )
 
 
-def _on_path(url: str, path: str) -> str:
-    """The URL with the path of the wanted protocol, if it has that of the other."""
+def _replace_protocol_path(url: str, path: str) -> str:
+    """Return the URL with this path in place of the other protocol's, if it has that."""
     parts = urlsplit(url)
     bare_path = parts.path.rstrip("/")
     for protocol in _PROTOCOLS.values():
@@ -281,7 +288,7 @@ def _on_path(url: str, path: str) -> str:
     return url
 
 
-def _naming_model(url: str, model: str) -> str:
+def _add_model_to_query(url: str, model: str) -> str:
     parts = urlsplit(url)
     query = [(name, value) for name, value in parse_qsl(parts.query, keep_blank_values=True) if name != "model"]
     return urlunsplit(parts._replace(query=urlencode([*query, ("model", model)])))

@@ -1,6 +1,6 @@
-"""As whom Huawei is called: keys, a token, or an IAM user; one of the three, whole.
+"""The credentials for Huawei: access keys, a token, or an IAM user; one of the three, complete.
 
-What is given as arguments is never mixed with what stands in the environment: keys belong together.
+Arguments are never combined with environment variables: the parts of a key belong together.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ import msgspec
 from ...errors import AuthenticationError, ConfigurationError
 from .errors import VENDOR
 
-__all__ = ["KEY_VARIABLES", "Account", "Credentials", "GivenToken", "Keys", "from_arguments", "from_environment"]
+__all__ = ["KEY_VARIABLES", "AccessKeys", "Credentials", "GivenToken", "IamUser", "from_arguments", "from_environment"]
 
 KEY_VARIABLES = ("HUAWEICLOUD_SIS_AK", "HUAWEICLOUD_SIS_SK")
 """An access key and its secret."""
 
 
-class Keys(msgspec.Struct, frozen=True):
+class AccessKeys(msgspec.Struct, frozen=True):
     """An access key and its secret, which sign each request; temporary ones have a security token as well."""
 
     ak: str
@@ -27,11 +27,11 @@ class Keys(msgspec.Struct, frozen=True):
     security_token: str | None = None
 
     def __repr__(self) -> str:
-        return "<Keys>"
+        return "<AccessKeys>"
 
 
 class GivenToken(msgspec.Struct, frozen=True):
-    """A project's token that somebody else got, and renews."""
+    """A project's token that the caller has requested, and renews."""
 
     token: str
 
@@ -39,8 +39,8 @@ class GivenToken(msgspec.Struct, frozen=True):
         return "<GivenToken>"
 
 
-class Account(msgspec.Struct, frozen=True):
-    """An IAM user, whose password buys tokens."""
+class IamUser(msgspec.Struct, frozen=True):
+    """An IAM user, with the password that tokens are requested with."""
 
     username: str
     password: str
@@ -48,53 +48,53 @@ class Account(msgspec.Struct, frozen=True):
     """The account that the user belongs to."""
 
     def __repr__(self) -> str:
-        return "<Account>"
+        return "<IamUser>"
 
 
-Credentials = Keys | GivenToken | Account
+Credentials = AccessKeys | GivenToken | IamUser
 
-_PARTS: dict[type[Keys | GivenToken | Account], tuple[str, ...]] = {
-    Keys: ("ak", "sk"),
+_PARTS: dict[type[AccessKeys | GivenToken | IamUser], tuple[str, ...]] = {
+    AccessKeys: ("ak", "sk"),
     GivenToken: ("token",),
-    Account: ("username", "password", "domain"),
+    IamUser: ("username", "password", "domain"),
 }
 
 
 def from_arguments(given: Mapping[str, str | None]) -> Credentials | None:
-    """Put the arguments of `Huawei(...)` together; None when there are none.
+    """Return the credentials in the arguments of `Huawei(...)`; None if there are none.
 
     Args:
-        given: by the arguments' names, those of `_PARTS` and `security_token`.
+        given: the arguments by name: those of `_PARTS`, and `security_token`.
 
     Raises:
-        ConfigurationError: a part is missing, or there are two kinds; names only, no values.
+        ConfigurationError: a part is missing, or there are two kinds; the text names arguments, never values.
     """
     values = {name: value.strip() for name, value in given.items() if value is not None}
     kinds = [kind for kind, names in _PARTS.items() if any(name in values for name in names)]
     if len(kinds) > 1:
         named = [" and ".join(name for name in _PARTS[kind] if name in values) for kind in kinds]
-        raise ConfigurationError(f"Huawei({', '.join(values)}): give {' or '.join(named)}, not both")
-    if "security_token" in values and kinds != [Keys]:
-        raise ConfigurationError("security_token= belongs to temporary keys: give ak= and sk= with it")
+        raise ConfigurationError(f"Huawei({', '.join(values)}): pass {' or '.join(named)}, not both")
+    if "security_token" in values and kinds != [AccessKeys]:
+        raise ConfigurationError("security_token= belongs to temporary keys: pass ak= and sk= with it")
     if not kinds:
         return None
     (kind,) = kinds
     missing = [name for name in _PARTS[kind] if not values.get(name)]
     if missing:
         present = " and ".join(name for name in _PARTS[kind] if values.get(name))
-        about = f"{present} given without {' and '.join(missing)}" if present else f"{' and '.join(missing)} is empty"
+        about = f"{present} without {' and '.join(missing)}" if present else f"{' and '.join(missing)} is empty"
         raise ConfigurationError(f"Huawei: {about}")
     for name, value in values.items():
         if name in {"ak", "sk", "token", "security_token"} and not _is_header_text(value):
-            raise ConfigurationError(f"Huawei({name}=...): holds characters that no {name} has: check it")
+            raise ConfigurationError(f"Huawei({name}=...): contains characters that no {name} has: check it")
     return kind(**values)
 
 
-def from_environment() -> Keys:
-    """The keys in the environment.
+def from_environment() -> AccessKeys:
+    """Return the access keys in the environment variables `KEY_VARIABLES`.
 
     Raises:
-        AuthenticationError: they are not there, or not both.
+        AuthenticationError: one of them is not set, or both.
     """
     values = [os.environ.get(name, "").strip() for name in KEY_VARIABLES]
     missing = [name for name, value in zip(KEY_VARIABLES, values, strict=True) if not value]
@@ -109,8 +109,8 @@ def from_environment() -> Keys:
         )
     for name, value in zip(KEY_VARIABLES, values, strict=True):
         if not _is_header_text(value):
-            raise AuthenticationError(f"{name} holds characters that no key has: check it", vendor=VENDOR)
-    return Keys(*values)
+            raise AuthenticationError(f"{name} contains characters that no key has: check it", vendor=VENDOR)
+    return AccessKeys(*values)
 
 
 def _is_header_text(value: str) -> bool:

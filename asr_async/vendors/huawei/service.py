@@ -1,7 +1,8 @@
-"""Whom to call for Huawei Cloud's SIS, and as whom.
+"""The service of Huawei Cloud's SIS: its hosts and its credentials.
 
-Hosts: the endpoint page of the SIS API reference and the official SDKs (`sis-ext.{region}.myhuaweicloud.com`); IAM's:
-page "authentication" of the same (2021-10). A region that is new is not refused: the host is made from its name.
+Source of the hosts: the endpoint page of the SIS API reference and the official SDKs
+(`sis-ext.{region}.myhuaweicloud.com`); of IAM's hosts: page "authentication" of the same (2021-10). A new region is not
+refused: the host is made from its name.
 """
 
 from __future__ import annotations
@@ -17,19 +18,20 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from ..._net.http import HttpResponse, request
+from ..._net.http import request
 from ..._net.network_options import NetworkOptions
 from ..._net.user_agent import USER_AGENT
-from ...errors import ASRError, AuthenticationError, ConfigurationError
+from ...errors import AuthenticationError, ConfigurationError
 from ..codec import TaskDescription
+from ..credentials import with_fresh_credentials
 from ..options import Options
 from ..service import Endpoint, check_endpoint, fingerprint
 from .codec import RasrCodec, describe_task
-from .credentials import Account, Credentials, GivenToken, Keys, from_arguments, from_environment
+from .credentials import AccessKeys, Credentials, GivenToken, IamUser, from_arguments, from_environment
 from .errors import STALE_TOKEN_CODES, error_from_response
 from .models import Rasr
 from .signing import sign
-from .tokens import Tokens
+from .tokens import TokenSource
 from .vocabularies import HuaweiVocabularies
 
 if TYPE_CHECKING:
@@ -42,40 +44,42 @@ REGION_VARIABLE = "HUAWEICLOUD_SIS_REGION"
 ENDPOINT_VARIABLE = "HUAWEICLOUD_SIS_ENDPOINT"
 
 REUSE_S = 15.0
-"""The server closes a connection on which nothing comes for 20 s (RASR pages, 2021-10). That it does so before the
-first START too is not said, and assumed."""
+"""The server closes a connection on which it receives nothing for 20 s (RASR pages, 2021-10). The documents do not say
+that it does so before the first START too; this is assumed."""
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
-class _Entry(msgspec.Struct, frozen=True):
-    """What to say at the door, and what an answer that refuses it means."""
+class _Authorization(msgspec.Struct, frozen=True):
+    """The headers of one request, credentials included."""
 
     headers: dict[str, str]
     signed_at: datetime | None = None
-    renew: Callable[[AuthenticationError], bool] = lambda _error: False
+    """The time of the signature; None with a token."""
+    refresh: Callable[[AuthenticationError], bool] = lambda _error: False
+    """See `Endpoint.refresh_credentials`."""
 
 
 class Huawei:
-    """Huawei Cloud's Speech Interaction Service (SIS), real-time recognition over WebSocket.
+    """Huawei Cloud's Speech Interaction Service (SIS): real-time recognition (`Rasr`) over WebSocket.
 
-    Give `ak` and `sk`, or `token`, or `username`, `password` and `domain`; with none of them the keys of the
-    environment are taken, `HUAWEICLOUD_SIS_AK` and `HUAWEICLOUD_SIS_SK`. The environment is read when a session
-    connects.
+    Pass `ak` and `sk`, or `token`, or `username`, `password` and `domain`. Without any of them, the access key and its
+    secret are read from the environment variables `HUAWEICLOUD_SIS_AK` and `HUAWEICLOUD_SIS_SK`. The environment is
+    read each time a session connects, never at import.
 
     Args:
-        project_id: the project's id in the region. Default: `HUAWEICLOUD_SIS_PROJECT_ID`.
-        region: such as cn-north-4 or cn-east-3. Default: `HUAWEICLOUD_SIS_REGION`.
+        project_id: the project's id in the region. Default: the environment variable `HUAWEICLOUD_SIS_PROJECT_ID`.
+        region: the region's name, such as cn-north-4 or cn-east-3. Default: `HUAWEICLOUD_SIS_REGION`.
         ak: the access key.
-        sk: its secret.
-        security_token: what temporary keys come with.
-        token: a project's token that the caller got from IAM, and renews.
-        username: an IAM user, for whom tokens are got, kept and renewed.
+        sk: the secret of the access key.
+        security_token: the token that belongs to temporary access keys.
+        token: a project's token that the caller has requested from IAM, and renews.
+        username: an IAM user, whose tokens this service requests, caches and renews.
         password: the user's password.
         domain: the account that the user belongs to.
-        endpoint: scheme and host, in place of the region's own: `wss://host`. Default: `HUAWEICLOUD_SIS_ENDPOINT`,
-            where it is set.
-        iam_endpoint: scheme and host of IAM, in place of the region's own: `https://host`.
+        endpoint: scheme and host, `wss://host`, in place of the region's own. Default: `HUAWEICLOUD_SIS_ENDPOINT`, if
+            it is set.
+        iam_endpoint: scheme and host of IAM, `https://host`, in place of the region's own.
         ssl_context: the TLS context of connections and HTTP requests, used as it is. Default: the system's trust store,
             or SSL_CERT_FILE and SSL_CERT_DIR.
         proxy: the URL of their proxy, `http://user:password@host:port` (`https`, for connections `socks5` too); False
@@ -85,7 +89,8 @@ class Huawei:
             verify the server.
 
     Raises:
-        ConfigurationError: credentials of two kinds or half of one, a malformed project, region or endpoint.
+        ConfigurationError: there are two kinds of credentials or a part of one, or the project, the region or an
+            endpoint is malformed.
     """
 
     def __init__(
@@ -136,15 +141,15 @@ class Huawei:
         return None
 
     def describe(self, options: Options) -> TaskDescription:
-        """Return the facts about one round.
+        """Return the facts about one task.
 
         Raises:
             ConfigurationError: the options are another vendor's.
         """
         return describe_task(_checked_options(options))
 
-    def codec(self, options: Options, *, task_id: str) -> RasrCodec:  # noqa: ARG002 - the server gives the id here
-        """Make the codec of one round.
+    def codec(self, options: Options, *, task_id: str) -> RasrCodec:  # noqa: ARG002 - this vendor's server makes the id
+        """Make the codec of one task.
 
         Raises:
             ConfigurationError: the options are another vendor's.
@@ -163,30 +168,30 @@ class Huawei:
         return HuaweiVocabularies(self._call_vocabularies)
 
     async def resolve(self, options: Options) -> Endpoint:
-        """Say where to connect, with a signature or a token.
+        """Return the endpoint for these options, with a signature or a token.
 
         Raises:
-            ASRError: IAM gave no token.
-            AuthenticationError: there are no credentials, or half of them.
+            ASRError: IAM returned no token.
+            AuthenticationError: there are no credentials, or only a part of them.
             ConfigurationError: there is no project or region, or the environment's endpoint is malformed.
         """
         url = f"{self._base_url()}/{_checked_options(options).capability.path}"
-        entry = await self._entry("GET", url, {}, b"")
+        authorization = await self._authorize("GET", url, {}, b"")
         return Endpoint(
             url=url,
-            # not signed: a client library may write it in its own way
-            headers={**entry.headers, "User-Agent": USER_AGENT},
-            handshake_error=functools.partial(error_from_response, signed_at=entry.signed_at),
+            # User-Agent is not signed: a client library may change it
+            headers={**authorization.headers, "User-Agent": USER_AGENT},
+            handshake_error=functools.partial(error_from_response, signed_at=authorization.signed_at),
             reuse_s=REUSE_S,
-            refresh_credentials=entry.renew,
+            refresh_credentials=authorization.refresh,
             account=fingerprint(self._find_project()),
             network=self._network,
         )
 
-    # --- where -------------------------------------------------------------------------------------------------------
+    # --- addresses ---------------------------------------------------------------------------------------------------
 
     def _base_url(self) -> str:
-        """Up to the project."""
+        """Return the URL up to the project."""
         return f"{self._host_url()}/v1/{self._find_project()}"
 
     def _find_project(self) -> str:
@@ -209,61 +214,57 @@ class Huawei:
         check_endpoint(url, insecure=self._insecure, name=name, schemes=schemes, form=form)
         parts = urlsplit(url)
         if parts.path.strip("/") or parts.query or parts.fragment or parts.username:
-            raise ConfigurationError(f"{name}={url!r}: must be {form}, nothing behind: the path comes from the options")
+            raise ConfigurationError(f"{name}={url!r}: must be {form}, without a path, which the options add")
         return f"{parts.scheme}://{parts.netloc}"
 
-    # --- as whom -----------------------------------------------------------------------------------------------------
+    # --- credentials -------------------------------------------------------------------------------------------------
 
-    async def _entry(self, method: str, url: str, headers: dict[str, str], body: bytes) -> _Entry:
+    async def _authorize(self, method: str, url: str, headers: dict[str, str], body: bytes) -> _Authorization:
         credentials: Credentials = self._credentials or from_environment()
         match credentials:
-            case Keys():
+            case AccessKeys():
                 return _sign(credentials, method, url, headers, body)
             case GivenToken():
-                return _Entry({**headers, "X-Auth-Token": credentials.token})
-            case Account():
-                return await self._enter_with_token(credentials, headers)
+                return _Authorization({**headers, "X-Auth-Token": credentials.token})
+            case IamUser():
+                return await self._authorize_with_token(credentials, headers)
 
-    async def _enter_with_token(self, account: Account, headers: dict[str, str]) -> _Entry:
-        tokens = Tokens(account, iam_endpoint=self._iam_url(), project=self._find_region(), network=self._network)
-        token = await tokens.get()
+    async def _authorize_with_token(self, user: IamUser, headers: dict[str, str]) -> _Authorization:
+        source = TokenSource(user, iam_endpoint=self._iam_url(), project=self._find_region(), network=self._network)
+        token = await source.get()
 
-        def renew(error: AuthenticationError) -> bool:
-            return error.code in STALE_TOKEN_CODES and tokens.let_go(token)
+        def refresh(error: AuthenticationError) -> bool:
+            return error.code in STALE_TOKEN_CODES and source.discard(token)
 
-        return _Entry({**headers, "X-Auth-Token": token.value}, renew=renew)
+        return _Authorization({**headers, "X-Auth-Token": token.value}, refresh=refresh)
 
     # --- hot-word tables ---------------------------------------------------------------------------------------------
 
     async def _call_vocabularies(self, method: str, path: str, body: bytes) -> bytes:
         url = f"{self._base_url()}/asr/vocabularies{path}".replace("ws", "http", 1)
-        # sent and signed where there is a body, as the official SDK does it
+        # sent and signed if there is a body, as in the official SDK
         headers = {"Content-Type": "application/json"} if body else {}
-        entry = await self._entry(method, url, headers, body)
-        try:
-            return await self._send(method, url, entry, body)
-        except AuthenticationError as error:
-            if not entry.renew(error):
-                raise
-        return await self._send(method, url, await self._entry(method, url, headers, body), body)
+        return await with_fresh_credentials(
+            lambda: self._authorize(method, url, headers, body),
+            lambda authorization: self._send(method, url, authorization, body),
+            refresh=lambda authorization, error: authorization.refresh(error),
+        )
 
-    async def _send(self, method: str, url: str, entry: _Entry, body: bytes) -> bytes:
-        headers = {**entry.headers, "User-Agent": USER_AGENT}
-        answer = await request(method, url, headers=headers, body=body, network=self._network)
-        if not 200 <= answer.status < 300:
-            raise _refusal(answer, entry)
-        return answer.body
+    async def _send(self, method: str, url: str, authorization: _Authorization, body: bytes) -> bytes:
+        headers = {**authorization.headers, "User-Agent": USER_AGENT}
+        response = await request(method, url, headers=headers, body=body, network=self._network)
+        if not 200 <= response.status < 300:
+            raise error_from_response(
+                response.status, response.headers, response.body, signed_at=authorization.signed_at
+            )
+        return response.body
 
 
-def _sign(keys: Keys, method: str, url: str, headers: dict[str, str], body: bytes) -> _Entry:
+def _sign(keys: AccessKeys, method: str, url: str, headers: dict[str, str], body: bytes) -> _Authorization:
     if keys.security_token is not None:
         headers = {**headers, "X-Security-Token": keys.security_token}
     now = _utc_now()
-    return _Entry(sign(method, url, headers, body, ak=keys.ak, sk=keys.sk, at=now), signed_at=now)
-
-
-def _refusal(answer: HttpResponse, entry: _Entry) -> ASRError:
-    return error_from_response(answer.status, answer.headers, answer.body, signed_at=entry.signed_at)
+    return _Authorization(sign(method, url, headers, body, ak=keys.ak, sk=keys.sk, at=now), signed_at=now)
 
 
 def _utc_now() -> datetime:
@@ -272,7 +273,9 @@ def _utc_now() -> datetime:
 
 def _checked_options(options: Options) -> Rasr:
     if not isinstance(options, Rasr):
-        raise ConfigurationError(f"{type(options).__name__} is not of Huawei: leave out the service, or change it")
+        raise ConfigurationError(
+            f"{type(options).__name__} does not belong to Huawei: change the options or the service"
+        )
     return options
 
 
@@ -285,5 +288,5 @@ def _from_environment(name: str, variable: str) -> str:
 
 def _check_name(name: str, value: str) -> str:
     if not _NAME.fullmatch(value):
-        raise ConfigurationError(f"{name}={value!r}: letters, digits, '_' and '-' only, 64 at most")
+        raise ConfigurationError(f"{name}={value!r}: must be 1 to 64 letters, digits, '_' and '-'")
     return value

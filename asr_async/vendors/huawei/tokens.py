@@ -1,7 +1,7 @@
-"""Tokens of Huawei's identity service (IAM): bought with a password, kept while they last, let go of when refused.
+"""Tokens of Huawei's identity service (IAM): requested with a password, cached while they are valid.
 
 Source: page "authentication" of the SIS API reference (2021-10): the token is scoped to a project, whose name is the
-region, comes in a header of the answer and lasts 24 hours.
+region; it is in a header of the response, and is valid for 24 hours.
 """
 
 from __future__ import annotations
@@ -17,131 +17,131 @@ import msgspec
 from ..._net.http import request
 from ..._net.network_options import NetworkOptions
 from ...errors import RemoteProtocolError
-from .credentials import Account
+from .credentials import IamUser
 from .errors import VENDOR, error_from_iam
 from .rest_wire import Auth, Domain, Identity, Password, Project, Scope, TokenRequest, TokenResponse, User
 
-__all__ = ["Token", "Tokens"]
+__all__ = ["IamToken", "TokenSource"]
 
 LIFETIME = timedelta(hours=24)
-"""Where the answer does not say."""
+"""The lifetime of a token whose response does not state it."""
 
 MARGIN = timedelta(minutes=30)
-"""So long before its end a token is replaced: clocks differ, and handshakes take their time."""
+"""The time before its end at which a token is replaced: clocks differ, and handshakes take time."""
 
-MAX_KEPT = 1_000
-"""Tokens that are kept; the one bought first goes first."""
+MAX_CACHED = 1_000
+"""The number of tokens that are cached; beyond it, the oldest is dropped."""
 
 Key = tuple[str, ...]
 
 
-class Token(msgspec.Struct, frozen=True):
-    """A token for one account in one project."""
+class IamToken(msgspec.Struct, frozen=True):
+    """A token of one user in one project."""
 
     value: str
-    good_until: float
+    valid_until: float
     """By the clock of the event loop."""
-    is_kept: bool = False
-    """Whether it was bought for an earlier request, so that a fresh one may do what this one cannot."""
+    is_cached: bool = False
+    """True if the token was requested for an earlier call, so that a new one may be accepted where it is refused."""
 
     def __repr__(self) -> str:
-        return f"<Token {'kept' if self.is_kept else 'new'}>"
+        return f"<IamToken {'cached' if self.is_cached else 'new'}>"
 
 
-class Tokens:
-    """The tokens of one account in one project, from one address.
+class TokenSource:
+    """The source of one user's tokens in one project, at one IAM endpoint.
 
-    What was bought is kept for the whole event loop, so that services made anew for each call, or many sessions that
-    begin at once, buy one token. It is kept under everything that it depends on, the password included: a wrong one
-    must not get what the right one bought.
+    Tokens are cached for the whole event loop, so that services that are made anew for each call, or many sessions that
+    begin at once, request one token. The key of the cache holds everything that a token depends on, the password
+    included: a wrong password must not get the token of the right one.
     """
 
-    def __init__(self, account: Account, *, iam_endpoint: str, project: str, network: NetworkOptions) -> None:
-        self._account = account
+    def __init__(self, user: IamUser, *, iam_endpoint: str, project: str, network: NetworkOptions) -> None:
+        self._user = user
         self._url = f"{iam_endpoint}/v3/auth/tokens"
         self._project = project
         self._network = network
-        password_hash = hashlib.sha256(account.password.encode()).hexdigest()
-        self._key: Key = (self._url, project, account.domain, account.username, password_hash)
+        password_hash = hashlib.sha256(user.password.encode()).hexdigest()
+        self._key: Key = (self._url, project, user.domain, user.username, password_hash)
 
     def __repr__(self) -> str:
-        return f"<Tokens of {self._project}>"
+        return f"<TokenSource {self._project}>"
 
-    async def get(self) -> Token:
-        """The kept token, or a new one.
+    async def get(self) -> IamToken:
+        """Return the cached token, or request a new one.
 
         Raises:
-            ASRError: IAM was not reached, or refused.
+            ASRError: IAM cannot be reached, or refuses.
         """
-        shelf = _shelf()
-        async with shelf.lock(self._key):
-            kept = shelf.tokens.get(self._key)
-            if kept is not None and _now() < kept.good_until:
-                return msgspec.structs.replace(kept, is_kept=True)
-            token = await self._buy()
-            shelf.keep(self._key, token)
+        cache = _cache()
+        async with cache.lock(self._key):
+            cached = cache.tokens.get(self._key)
+            if cached is not None and _now() < cached.valid_until:
+                return msgspec.structs.replace(cached, is_cached=True)
+            token = await self._request_token()
+            cache.add(self._key, token)
             return token
 
-    def let_go(self, token: Token) -> bool:
-        """Keep a refused token no longer; say whether another one is worth a try."""
-        tokens = _shelf().tokens
-        if (kept := tokens.get(self._key)) is not None and kept.value == token.value:
+    def discard(self, token: IamToken) -> bool:
+        """Drop a refused token from the cache, and return True if a new one may be accepted."""
+        tokens = _cache().tokens
+        if (cached := tokens.get(self._key)) is not None and cached.value == token.value:
             del tokens[self._key]
-        return token.is_kept
+        return token.is_cached
 
-    async def _buy(self) -> Token:
-        account = self._account
-        user = User(account.username, account.password, Domain(account.domain))
-        wanted = TokenRequest(Auth(Identity(("password",), Password(user)), Scope(project=Project(name=self._project))))
-        asked_at = _now()
-        answer = await request(
+    async def _request_token(self) -> IamToken:
+        user = User(self._user.username, self._user.password, Domain(self._user.domain))
+        scope = Scope(project=Project(name=self._project))
+        token_request = TokenRequest(Auth(Identity(("password",), Password(user)), scope))
+        requested_at = _now()
+        response = await request(
             "POST",
             self._url,
             headers={"Content-Type": "application/json"},
-            body=msgspec.json.encode(wanted),
+            body=msgspec.json.encode(token_request),
             network=self._network,
         )
-        if not 200 <= answer.status < 300:
-            raise error_from_iam(answer.status, answer.headers, answer.body)
-        value = answer.headers.get("X-Subject-Token", "")
+        if not 200 <= response.status < 300:
+            raise error_from_iam(response.status, response.headers, response.body)
+        value = response.headers.get("X-Subject-Token", "")
         if not value:
-            raise RemoteProtocolError("IAM answered without a token (header X-Subject-Token)", vendor=VENDOR)
-        return Token(value, asked_at + (_lifetime(answer.body) - MARGIN).total_seconds())
+            raise RemoteProtocolError("IAM's response holds no token (header X-Subject-Token)", vendor=VENDOR)
+        return IamToken(value, requested_at + (_lifetime(response.body) - MARGIN).total_seconds())
 
 
 def _lifetime(body: bytes) -> timedelta:
-    """How long the token lasts, by the vendor's clock alone: ours need not agree with it."""
+    """Return the lifetime of a token by the vendor's clock alone, which need not agree with ours."""
     try:
         times = msgspec.json.decode(body, type=TokenResponse).token
         if times.expires_at is not None and times.issued_at is not None:
             return times.expires_at - times.issued_at
     except (msgspec.DecodeError, TypeError):
-        pass  # a body without times, or with one of them lacking its zone: the documents have a figure
+        pass  # a body without times, or a time without its zone: the documents state a lifetime
     return LIFETIME
 
 
-class _Shelf:
-    """What was bought in one event loop; its locks could not be shared with another."""
+class _TokenCache:
+    """The tokens of one event loop, whose locks cannot be shared with another."""
 
     def __init__(self) -> None:
-        self.tokens: OrderedDict[Key, Token] = OrderedDict()
+        self.tokens: OrderedDict[Key, IamToken] = OrderedDict()
         self._locks: WeakValueDictionary[Key, asyncio.Lock] = WeakValueDictionary()
 
     def lock(self, key: Key) -> asyncio.Lock:
-        """One for all who want the same token at the same time; it lasts as long as anybody holds or awaits it."""
+        """Return the lock of all concurrent requests for one token; it exists while a task holds or awaits it."""
         return self._locks.setdefault(key, asyncio.Lock())
 
-    def keep(self, key: Key, token: Token) -> None:
+    def add(self, key: Key, token: IamToken) -> None:
         self.tokens[key] = token
-        if len(self.tokens) > MAX_KEPT:
+        if len(self.tokens) > MAX_CACHED:
             self.tokens.popitem(last=False)
 
 
-_shelves: WeakKeyDictionary[asyncio.AbstractEventLoop, _Shelf] = WeakKeyDictionary()
+_caches: WeakKeyDictionary[asyncio.AbstractEventLoop, _TokenCache] = WeakKeyDictionary()
 
 
-def _shelf() -> _Shelf:
-    return _shelves.setdefault(asyncio.get_running_loop(), _Shelf())
+def _cache() -> _TokenCache:
+    return _caches.setdefault(asyncio.get_running_loop(), _TokenCache())
 
 
 def _now() -> float:

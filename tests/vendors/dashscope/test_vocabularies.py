@@ -402,7 +402,7 @@ async def test_an_answer_that_cannot_be_read_is_a_remote_protocol_error(answer: 
         return web.Response(body=answer)
 
     async with answering(handler) as service:
-        with pytest.raises(RemoteProtocolError, match=r"answer to POST http://.*/customization cannot be read"):
+        with pytest.raises(RemoteProtocolError, match=r"response to POST http://.*/customization cannot be decoded"):
             await service.vocabularies.create(["a"], name="n", model=V2)
 
 

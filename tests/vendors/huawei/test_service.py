@@ -96,17 +96,20 @@ async def test_everything_comes_from_the_environment_when_it_connects(monkeypatc
     [
         (
             {"endpoint": "wss://host/v1/x"},
-            "must be scheme and host, wss://host, nothing behind: the path comes from the options",
+            "must be scheme and host, wss://host, without a path, which the options add",
         ),
-        ({"endpoint": "wss://host?x=1"}, "endpoint='wss://host?x=1': must be scheme and host, wss://host, nothing"),
+        (
+            {"endpoint": "wss://host?x=1"},
+            "endpoint='wss://host?x=1': must be scheme and host, wss://host, without a path",
+        ),
         ({"endpoint": "sis-ext.cn-north-4.myhuaweicloud.com"}, "must be scheme and host, wss://host"),
         ({"endpoint": "https://host"}, "endpoint='https://host': must be scheme and host, wss://host"),
         ({"endpoint": "ws://10.0.0.1"}, "ws:// sends the key unencrypted; use wss://, or pass insecure=True"),
         ({"iam_endpoint": "wss://host"}, "iam_endpoint='wss://host': must be scheme and host, https://host"),
         ({"iam_endpoint": "http://10.0.0.1"}, "http:// sends the key unencrypted; use https://"),
-        ({"region": "cn north"}, "region='cn north': letters, digits, '_' and '-' only, 64 at most"),
-        ({"project_id": "a/b"}, "project_id='a/b': letters, digits, '_' and '-' only, 64 at most"),
-        ({"project_id": ""}, "project_id='': letters, digits"),
+        ({"region": "cn north"}, "region='cn north': must be 1 to 64 letters, digits, '_' and '-'"),
+        ({"project_id": "a/b"}, "project_id='a/b': must be 1 to 64 letters, digits, '_' and '-'"),
+        ({"project_id": ""}, "project_id='': must be 1 to 64 letters, digits"),
     ],
 )
 def test_a_malformed_address_is_refused_when_the_service_is_made(arguments: dict[str, Any], text: str) -> None:
@@ -134,13 +137,15 @@ async def test_a_missing_project_or_region_is_named(missing: str, text: str) -> 
 
 
 async def test_options_of_another_vendor_are_refused() -> None:
-    with pytest.raises(ConfigurationError, match="Paraformer is not of Huawei: leave out the service, or change it"):
+    with pytest.raises(
+        ConfigurationError, match="Paraformer does not belong to Huawei: change the options or the serv"
+    ):
         await huawei().resolve(Paraformer())
     async with Client(huawei()) as client:
-        with pytest.raises(ConfigurationError, match="Paraformer is not of Huawei"):
+        with pytest.raises(ConfigurationError, match="Paraformer does not belong to Huawei"):
             client.session(Paraformer())
     async with Client(DashScope("key")) as client:
-        with pytest.raises(ConfigurationError, match="Rasr is not of DashScope"):
+        with pytest.raises(ConfigurationError, match="Rasr does not belong to DashScope"):
             client.session(Rasr())
 
 
@@ -150,24 +155,24 @@ async def test_options_of_another_vendor_are_refused() -> None:
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        ({"ak": AK}, "Huawei: ak given without sk"),
-        ({"sk": SK}, "Huawei: sk given without ak"),
-        ({"ak": AK, "sk": " "}, "Huawei: ak given without sk"),
+        ({"ak": AK}, "Huawei: ak without sk"),
+        ({"sk": SK}, "Huawei: sk without ak"),
+        ({"ak": AK, "sk": " "}, "Huawei: ak without sk"),
         ({"token": ""}, "Huawei: token is empty"),
-        ({"username": "u", "domain": "d"}, "Huawei: username and domain given without password"),
-        ({"password": "p"}, "Huawei: password given without username and domain"),
+        ({"username": "u", "domain": "d"}, "Huawei: username and domain without password"),
+        ({"password": "p"}, "Huawei: password without username and domain"),
         (
             {"ak": AK, "sk": SK, "token": "t"},
-            "Huawei(ak, sk, token): give ak and sk or token, not both",
+            "Huawei(ak, sk, token): pass ak and sk or token, not both",
         ),
         (
             {"token": "t", **USER},
-            "Huawei(token, username, password, domain): give token or username and password and domain, not both",
+            "Huawei(token, username, password, domain): pass token or username and password and domain, not both",
         ),
-        ({"security_token": "s"}, "security_token= belongs to temporary keys: give ak= and sk= with it"),
-        ({"security_token": "s", "token": "t"}, "security_token= belongs to temporary keys: give ak= and sk= with it"),
-        ({"ak": "A\nK", "sk": SK}, "Huawei(ak=...): holds characters that no ak has: check it"),
-        ({"token": "to ken"}, "Huawei(token=...): holds characters that no token has: check it"),
+        ({"security_token": "s"}, "security_token= belongs to temporary keys: pass ak= and sk= with it"),
+        ({"security_token": "s", "token": "t"}, "security_token= belongs to temporary keys: pass ak= and sk= with it"),
+        ({"ak": "A\nK", "sk": SK}, "Huawei(ak=...): contains characters that no ak has: check it"),
+        ({"token": "to ken"}, "Huawei(token=...): contains characters that no token has: check it"),
     ],
 )
 def test_credentials_must_be_of_one_kind_and_whole(arguments: dict[str, Any], text: str) -> None:
@@ -199,7 +204,7 @@ async def test_half_of_the_keys_in_the_environment_is_named(
 
 async def test_keys_given_are_never_completed_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HUAWEICLOUD_SIS_SK", SK)
-    with pytest.raises(ConfigurationError, match="ak given without sk"):
+    with pytest.raises(ConfigurationError, match="ak without sk"):
         Huawei(ak=AK)
 
 
@@ -210,7 +215,7 @@ async def test_a_line_break_in_a_key_of_the_environment_is_refused_without_showi
     monkeypatch.setenv("HUAWEICLOUD_SIS_SK", SK)
     with pytest.raises(AuthenticationError) as caught:
         await huawei(ak=..., sk=...).resolve(Rasr())
-    assert str(caught.value) == "HUAWEICLOUD_SIS_AK holds characters that no key has: check it"
+    assert str(caught.value) == "HUAWEICLOUD_SIS_AK contains characters that no key has: check it"
 
 
 def parts_of(authorization: str) -> tuple[str, list[str], str]:
@@ -543,7 +548,7 @@ async def test_an_answer_without_a_token_is_a_protocol_error() -> None:
         return web.json_response({}, status=201)
 
     async with http_server(answer) as address:
-        with pytest.raises(RemoteProtocolError, match="IAM answered without a token"):
+        with pytest.raises(RemoteProtocolError, match="IAM's response holds no token"):
             await token_of(huawei_by_token(**USER, iam_endpoint=f"http://{address}"))
 
 
