@@ -620,7 +620,7 @@ def test_members_that_are_the_same_differ_in_nothing() -> None:
         ([(Fallback([(DashScope(), Paraformer())]), Paraformer())], r"member 1 is a Fallback: list its members here"),
         (
             [(DashScope(), Paraformer()), (DashScope(), Rasr())],
-            r"Fallback: member 2: Rasr is not of DashScope: leave out the service, or change it",
+            r"Fallback: member 2: Rasr does not belong to DashScope: change the options or the service",
         ),
         (
             [(DashScope(), Paraformer()), (Huawei(), Rasr(audio_format="ulaw16k8bit"))],

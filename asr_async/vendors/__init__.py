@@ -1,8 +1,9 @@
-"""The vendors, one folder each, and how they are found.
+"""The vendors, one folder each, and the parts that they share.
 
-General layout: `options` and `codec` say what a vendor's rules are made of, `catalogue` what is told of a model,
-`service` whom to call, `registry` which vendors there are. A vendor's folder holds `wire` (its messages), `models` (its
-options and what each model can do), `catalogue` (the same for users), `codec`, `errors` and `service`.
+General layout: `options` and `codec` define the interfaces of a vendor's options and protocol, `segments` and
+`error_rules` are what every codec uses, `catalogue` describes models to users, `service` defines endpoints and
+credentials, and `registry` finds the vendors. A vendor's folder holds `wire` (its messages), `models` (its options and
+the capabilities of each model), `catalogue` (the same for users), `codec`, `errors` and `service`.
 """
 
 from __future__ import annotations

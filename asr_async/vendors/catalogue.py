@@ -1,6 +1,6 @@
-"""What a user is told of a model, in the same words for every vendor.
+"""The description of a model for users, with the same fields for every vendor.
 
-A vendor makes its rows from its own capability table; nothing here knows a vendor.
+A vendor makes its rows from its own capability table. Does not know a vendor.
 """
 
 from __future__ import annotations
@@ -12,64 +12,66 @@ import msgspec
 __all__ = ["ModelInfo", "Segmentation", "missing_from"]
 
 Segmentation: TypeAlias = Literal["silence", "meaning", "one sentence", "caller"]
-"""What ends a sentence: a pause; its meaning; nothing, since only one is listened to; `Session.commit()`."""
+"""The end of a sentence: a pause; its meaning; the end of the task, which recognises only one sentence; a call of
+`Session.commit()`."""
 
 
 class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """What one model can do, and who says so."""
+    """The capabilities of one model, with their source."""
 
     model: str
-    """The name that options take as `model`."""
+    """The value of the options' field `model`."""
     other_names: tuple[str, ...] = ()
-    """Names that are taken for it as well."""
+    """Other names that the options accept for it."""
     vendor: str
-    """The vendor's name, as options have it."""
+    """The vendor's name, as in `Options.vendor`."""
     options: str
-    """Name of the class of its options, such as "Paraformer"."""
+    """The name of the class of its options, such as "Paraformer"."""
 
     # audio
     sample_rates: tuple[int, ...] | None
-    """In Hz; None takes any, from `min_sample_rate` on."""
+    """In Hz; None if every rate from `min_sample_rate` on is accepted."""
     min_sample_rate: int | None = None
-    """In Hz; None where no lowest rate is documented, or `sample_rates` names them all."""
+    """In Hz; None if no lowest rate is documented, or if `sample_rates` lists all."""
     formats: tuple[str, ...]
-    """As `AudioFormat.encoding` has them."""
+    """Values of `AudioFormat.encoding`."""
     max_audio_s: int | None = None
-    """The longest audio of one session in seconds; None where there is no limit."""
+    """The longest audio of one session in seconds; None if there is no limit."""
 
     # words
     languages: tuple[str, ...]
-    """Codes of ISO 639, dialects not counted but for Cantonese ("yue"); empty where no list is known."""
+    """Codes of ISO 639, without dialects except Cantonese ("yue"); empty if no list is known."""
     hot_words: tuple[str, ...] = ()
-    """The options that take hot words, or the id of a table of them."""
+    """The names of the options for hot words, or for the id of a table of them."""
     context: bool = False
-    """Whether `Session.update_context` has an effect."""
+    """True if `Session.update_context` has an effect."""
 
     # results
     segmentation: tuple[Segmentation, ...]
-    """The ways to cut a sentence, the vendor's default first; empty where the one final comes when the audio ends."""
+    """The ways to end a sentence, the vendor's default first; empty if there is one final, at the end of the audio."""
     emotion: bool = False
-    """Whether finals tell the speaker's mood."""
+    """True if finals name the speaker's mood."""
     translation: tuple[str, ...] = ()
-    """The languages that it translates into, from one language or another; empty where it does not translate."""
+    """The languages that it translates into, from at least one other; empty if it does not translate."""
 
     # limits
     starts_per_second: int | None = None
-    """How many sessions one account may begin in a second; None: not known."""
+    """The number of sessions that one account may begin in a second; None if not known."""
     yuan_per_second: float | None = None
-    """List price of a second of audio in mainland China, without translation; None: not known, or not billed so."""
+    """List price of a second of audio in mainland China, without translation; None if it is not known, or if the model
+    is not billed by the second."""
     regions: tuple[str, ...] | None = None
-    """Where it is known to be, by the vendor's names; None: not known."""
+    """The vendor's regions that are known to have the model; None if not known."""
 
     source: str
-    """The documents that say so, with their dates."""
+    """The documents that state this, with their dates."""
 
 
 def missing_from(other: ModelInfo, first: ModelInfo) -> dict[str, tuple[str | int, ...]]:
-    """What the first model can do and the other cannot: fields, and which of their values.
+    """Return the capabilities of the first model that the other lacks: fields of `ModelInfo`, with the missing values.
 
-    No values stand beside what a model has or has not; beside `max_audio_s`, the other's. Lists of languages are
-    compared where both are known.
+    The values are empty for a field that a model either has or lacks; for `max_audio_s` it is the other's. Languages
+    are compared only if both lists are known.
     """
     missing: dict[str, tuple[str | int, ...]] = {}
     for name in ("languages", "segmentation", "translation"):

@@ -1,4 +1,7 @@
-"""What a vendor's error code means, and the error that is made of it; the tables of codes are each vendor's own."""
+"""The rule for a vendor's error code, and the error that is made from it.
+
+The tables of codes are in each vendor's folder. Does not know a vendor, nor whether a retry follows.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +15,15 @@ __all__ = ["ErrorRule", "parse_retry_after"]
 
 
 class ErrorRule(msgspec.Struct, frozen=True):
-    """What a code means: the class to raise, whether to try again, and what to do about it."""
+    """The meaning of an error code."""
 
     error_class: type[ASRError]
     retryable: bool
+    """True if the same request may succeed later."""
     advice: str = ""
+    """The remedy, for the end of the error text; empty if none is known."""
 
-    def error(
+    def make_error(
         self,
         text: str,
         *,
@@ -27,7 +32,7 @@ class ErrorRule(msgspec.Struct, frozen=True):
         request_id: str | None,
         retry_after: float | None,
     ) -> ASRError:
-        """Make the error: the vendor's words in one line, and the advice behind them."""
+        """Return the error: the vendor's text in one line, with the advice behind it."""
         text = " ".join(text.split())
         if self.advice:
             text = f"{text.rstrip('.!')}: {self.advice}"
@@ -37,6 +42,6 @@ class ErrorRule(msgspec.Struct, frozen=True):
 
 
 def parse_retry_after(headers: Mapping[str, str]) -> float | None:
-    """What a Retry-After header asks for in seconds; None where there is none, or it holds a date."""
+    """Return the seconds of a Retry-After header; None if there is no such header, or if it holds a date."""
     value = headers.get("Retry-After", "")
     return float(value) if value.isdecimal() else None

@@ -1,6 +1,6 @@
-"""What options are for every vendor: frozen values that are checked when they are made, before anything is sent.
+"""The base of every vendor's options: frozen values that are checked when they are made, before anything is sent.
 
-A vendor's own options add its fields and hold them against its capability table. Nothing here knows a vendor.
+A vendor's own options add fields and check them by its capability table. Does not know a vendor.
 """
 
 from __future__ import annotations
@@ -19,42 +19,44 @@ __all__ = ["ContextMessage", "Options", "check_range", "did_you_mean"]
 
 
 class ContextMessage(msgspec.Struct, frozen=True):
-    """One turn of a conversation that the recognition should know of, to get its names and terms right."""
+    """One message of a conversation, as context for the recognition: its names and terms are then recognised better."""
 
     role: Literal["user", "assistant"]
+    """The speaker of the message: the person whose audio is recognised, or the program that answers."""
     text: str
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """What to recognise. Keyword-only; `msgspec.structs.replace(options, ...)` makes a changed copy.
+    """The options of a recognition. Keyword-only; `msgspec.structs.replace(options, ...)` makes a changed copy.
 
     Raises:
-        ConfigurationError: a value has the wrong type, is out of range, or the model does not have that option.
+        ConfigurationError: a value has the wrong type or is out of range, or the model does not have that option.
     """
 
     vendor: ClassVar[str]
-    """Name of the vendor whose options these are."""
+    """The name of the options' vendor."""
 
     model: str
+    """The name of the model."""
 
     @property
     def audio(self) -> AudioFormat:
-        """The audio that these options declare."""
+        """The audio format that these options declare."""
         raise NotImplementedError
 
     @property
     def max_audio_ms(self) -> int | None:
-        """The longest audio that one session takes; None where there is no limit."""
+        """The longest audio of one session; None if there is no limit."""
         return None
 
     @property
     def silence_limit(self) -> str | None:
-        """How a session ends in silence, however much of it is sent, in words for an error; None where it does not."""
+        """The way in which silent audio ends a session, in words for an error text; None if it does not."""
         return None
 
     @property
     def starts_per_second(self) -> int | None:
-        """How many tasks one account may start in a second with the model, as published; None: not known."""
+        """The published number of tasks that one account may start in a second with the model; None if not known."""
         return None
 
     def __post_init__(self) -> None:
@@ -66,14 +68,14 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
                 # "Expected `int`, got `str`" and, for containers, where: " - at `$[0]`"
                 reason = str(error).replace("Expected", "expected").replace("`", "")
                 raise ConfigurationError(f"{field.name}={value!r}: {reason}") from None
-            if isinstance(value, list):  # the caller's list may change later, options never do
+            if isinstance(value, list):  # a copy: the caller may change the list later
                 msgspec.structs.force_setattr(self, field.name, tuple(value))
             elif isinstance(value, dict):
                 msgspec.structs.force_setattr(self, field.name, dict(value))
         self._check()
 
     def _check(self) -> None:
-        """Hold the values against what the model can do; for the vendor to fill in."""
+        """Check the values by the model's capabilities; each vendor overrides this."""
 
 
 @functools.cache
@@ -93,7 +95,7 @@ def check_range(name: str, value: float | None, low: float, high: float, unit: s
 
 
 def did_you_mean(name: Any, known: Iterable[str]) -> str:
-    """The nearest known name as a question for the end of an error text; all of them when none is near."""
+    """Return the most similar known name as a question for an error text; all known names if none is similar."""
     known = sorted(known)
     near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.6)
     return f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"

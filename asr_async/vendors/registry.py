@@ -1,7 +1,7 @@
-"""Which vendors there are.
+"""The registry of vendors.
 
-Ours are named here; others register a `Vendor` under the entry-point group `asr_async.vendors`. Nothing is looked up
-before it is asked for.
+The built-in ones are listed here; third parties register a `Vendor` under the entry-point group `asr_async.vendors`.
+Nothing is imported or looked up before it is needed.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ ENTRY_POINT_GROUP = "asr_async.vendors"
 
 
 class Vendor(msgspec.Struct, frozen=True, kw_only=True):
-    """What a vendor's folder offers to the rest of the library."""
+    """The parts of a vendor's folder that the rest of the library uses."""
 
     name: str
     options: tuple[type[Options], ...]
-    """The classes of options; no two have the same name."""
+    """The classes of options, with different names."""
     catalogue: tuple[ModelInfo, ...]
-    """What each model can do."""
+    """One row for each model."""
     default_model: str
-    """The one that is taken where only the vendor is named."""
+    """The model that is used if only the vendor is named."""
     service: Callable[[], Service]
-    """The service with everything from the environment."""
+    """Makes the service with credentials and addresses from the environment."""
     key_variables: tuple[str, ...]
-    """The environment variables without which `service` has no credentials."""
+    """The environment variables that `service` needs for its credentials."""
     local_service: Callable[[str], Service]
-    """The service on the emulator at "host:port"."""
+    """Makes the service on the emulator at "host:port"."""
 
     @property
     def models(self) -> dict[str, type[Options]]:
@@ -49,13 +49,13 @@ class Vendor(msgspec.Struct, frozen=True, kw_only=True):
         return {name: classes[row.options] for row in self.catalogue for name in (row.model, *row.other_names)}
 
     def missing_variables(self) -> list[str]:
-        """Those of `key_variables` that the environment does not hold."""
+        """Return those of `key_variables` that are not set in the environment."""
         return [name for name in self.key_variables if not os.environ.get(name, "").strip()]
 
 
 @functools.cache
 def vendors() -> dict[str, Vendor]:
-    """All vendors by name; a third party cannot take the name of one of ours."""
+    """Return all vendors by name; a third party cannot replace a built-in one."""
     found = {name: importlib.import_module(f"{__package__}.{name}").VENDOR for name in BUILT_IN}
     for entry_point in importlib.metadata.entry_points(group=ENTRY_POINT_GROUP):
         if entry_point.name not in found:
@@ -64,14 +64,15 @@ def vendors() -> dict[str, Vendor]:
 
 
 def models() -> tuple[ModelInfo, ...]:
-    """What each model can do, of all vendors, as far as the vendors' documents say."""
+    """Return the capabilities of each model of every vendor, as far as the vendors' documents state them."""
     return tuple(row for vendor in vendors().values() for row in vendor.catalogue)
 
 
 def model_info(options: Options) -> ModelInfo | None:
-    """What the model of these options can do; of one that the catalogue does not have, what its class says.
+    """Return the catalogue's row for the model of these options.
 
-    None where nothing is known: a vendor that is not registered, or a new model of a class with several.
+    For a model that is not in the catalogue, it is the row of its class. None if nothing is known: the vendor is not
+    registered, or the class has several models and this one is new.
     """
     vendor = vendors().get(options.vendor)
     rows = [row for row in vendor.catalogue if row.options == type(options).__name__] if vendor is not None else []
@@ -80,10 +81,10 @@ def model_info(options: Options) -> ModelInfo | None:
 
 
 def vendor_of(options: Options) -> Vendor:
-    """The vendor whose options these are.
+    """Return the vendor of these options.
 
     Raises:
-        ConfigurationError: these are not the options of any vendor.
+        ConfigurationError: they are not the options of any vendor.
     """
     name = getattr(options, "vendor", None)
     vendor = vendors().get(name) if isinstance(name, str) else None
@@ -93,15 +94,15 @@ def vendor_of(options: Options) -> Vendor:
 
 
 def service_for(options: Options) -> Service:
-    """The service of the options' vendor, with everything from the environment."""
+    """Return the service of the options' vendor, with credentials and addresses from the environment."""
     return vendor_of(options).service()
 
 
 def options_for_model(model: str) -> type[Options]:
-    """The class of a model's options.
+    """Return the class of a model's options.
 
     Raises:
-        ConfigurationError: no vendor has such a model; the text names the nearest.
+        ConfigurationError: no vendor has such a model; the text names the most similar one.
     """
     known = {name: options for vendor in vendors().values() for name, options in vendor.models.items()}
     if model not in known:

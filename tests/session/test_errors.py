@@ -59,7 +59,8 @@ async def test_a_wrong_key_raises_the_vendors_text_without_the_key() -> None:
         _, error = await stream_once(DashScope(KEY, endpoint=emulator.dashscope_url))
     assert isinstance(error, AuthenticationError)
     assert str(error).startswith(
-        "Invalid API-key provided: check the key and that it is of the endpoint's region (code InvalidApiKey, request "
+        "Invalid API-key provided: check the key, and that it belongs to the endpoint's region (code InvalidApiKey, "
+        "request "
     )
     assert KEY not in str(error)
     assert not error.retryable
@@ -185,7 +186,7 @@ async def test_a_vendor_error_is_raised_even_if_the_connection_closes_after_it()
         texts, error = await stream_once(service, audio=endless_silence())
     assert texts == ["one"]
     assert isinstance(error, VendorError)
-    assert str(error).startswith("boom: the vendor's side; try again (code InternalError.Algo, request ")
+    assert str(error).startswith("boom: an error of the vendor; try again (code InternalError.Algo, request ")
 
 
 async def test_broken_json_is_a_remote_protocol_error_that_quotes_it() -> None:

@@ -140,7 +140,7 @@ def read_parameters(given: dict[str, Any], capability: Capability) -> Parameters
     """Check the parameters of a run-task for this model."""
     parameters = _convert(given, Parameters)
     _check_names(given, capability)
-    if not capability.takes_rate(parameters.sample_rate):
+    if not capability.accepts_rate(parameters.sample_rate):
         raise TaskFailedError(
             "InvalidParameter",
             f"sample_rate {parameters.sample_rate}: {capability.model} accepts {capability.rates}",

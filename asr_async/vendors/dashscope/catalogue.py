@@ -1,4 +1,4 @@
-"""What users are told of each model: a view of the two capability tables."""
+"""DashScope's rows of the catalogue, made from the two capability tables."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""DashScope's error codes as data, and what a caller should make of each.
+"""DashScope's error codes as data, with the error class, the retry decision and the remedy of each.
 
 Sources: the platform's error code page ("错误信息", read 2026), the questions and answers of its public speech demo
-repository, and third-party reports; whether to try again is this project's judgement. Beware: some billing faults
-arrive as HTTP 429 and never go away by waiting, so the code decides before the status does.
+repository, and third-party reports; the retry decisions are this project's judgement. Some billing errors arrive as
+HTTP 429 and do not disappear by waiting, so the code has precedence over the status.
 """
 
 from __future__ import annotations
@@ -20,17 +20,19 @@ __all__ = ["NO_SPEECH_CODES", "error_from_code", "error_from_handshake", "error_
 VENDOR = "dashscope"
 
 
-_BILLING = ErrorRule(VendorError, False, "see to the account's billing")
+_BILLING = ErrorRule(VendorError, False, "settle the account's billing")
 _QUOTA = ErrorRule(RateLimitedError, True, "slow down, or have the quota raised")
 _DENIED = ErrorRule(AuthenticationError, False, "the key has no right to this model or workspace")
-_SERVER = ErrorRule(VendorError, True, "the vendor's side; try again")
-_UNDECODABLE = ErrorRule(VendorError, False, "make `format` and `sample_rate` say what the audio really is")
+_SERVER = ErrorRule(VendorError, True, "an error of the vendor; try again")
+_UNDECODABLE = ErrorRule(VendorError, False, "set `format` and `sample_rate` to those of the audio")
 _NO_SPEECH = ErrorRule(VendorError, False, "only silence was sent, or audio of another format than declared")
-_SILENT = ErrorRule(VendorError, True, "60 s without speech: set heartbeat=True to stay through silence")
-_NO_DATA = ErrorRule(VendorError, True, "nothing was sent for 23 s: go on sending, silence if need be")
+_SILENT = ErrorRule(VendorError, True, "60 s without speech: set heartbeat=True to keep the task open through silence")
+_NO_DATA = ErrorRule(VendorError, True, "no audio was sent for 23 s: keep sending, if necessary silence")
 
 CODES: dict[str, ErrorRule] = {
-    "InvalidApiKey": ErrorRule(AuthenticationError, False, "check the key and that it is of the endpoint's region"),
+    "InvalidApiKey": ErrorRule(
+        AuthenticationError, False, "check the key, and that it belongs to the endpoint's region"
+    ),
     "AccessDenied": _DENIED,
     "Model.AccessDenied": _DENIED,
     "Workspace.AccessDenied": _DENIED,
@@ -76,14 +78,14 @@ _UNKNOWN = ErrorRule(VendorError, False)
 _EXPIRED = ErrorRule(
     AuthenticationError,
     False,
-    "this temporary key has expired, or is of another region: get another with temporary_key(), "
-    "or give api_key= a function that does",
+    "this temporary key has expired, or belongs to another region: make another with temporary_key(), "
+    "or pass a function that does so as api_key=",
 )
-"""For InvalidApiKey where the key was a temporary one: the service does not tell an expired key from a wrong one."""
+"""For InvalidApiKey with a temporary key: the service does not distinguish an expired key from a wrong one."""
 
 
 NO_SPEECH_CODES = frozenset({"NO_VALID_AUDIO_ERROR", "NO_INPUT_AUDIO_ERROR"})
-"""After finish-task: silence, or nothing at all, was sent (error page, 2026)."""
+"""After finish-task: the audio was silent, or there was none (error page, 2026)."""
 
 
 def error_from_code(
@@ -95,50 +97,50 @@ def error_from_code(
     retry_after: float | None = None,
     temporary_key: bool = False,
 ) -> ASRError:
-    """Make the error for a code of a task-failed event, of a refused handshake or of a refused REST request."""
-    verdict = _verdict(code, message, status)
-    if temporary_key and verdict is CODES["InvalidApiKey"]:
-        verdict = _EXPIRED
+    """Make the error for the code of a task-failed event, of a refused handshake or of a refused REST request."""
+    rule = _rule(code, message, status)
+    if temporary_key and rule is CODES["InvalidApiKey"]:
+        rule = _EXPIRED
     code = code or ("" if status is None else str(status))
     text = message.strip() or f"DashScope refused with {code or 'no reason'}"
-    return verdict.error(text, vendor=VENDOR, code=code or None, request_id=request_id, retry_after=retry_after)
+    return rule.make_error(text, vendor=VENDOR, code=code or None, request_id=request_id, retry_after=retry_after)
 
 
-def _verdict(code: str, message: str, status: int | None) -> ErrorRule:
+def _rule(code: str, message: str, status: int | None) -> ErrorRule:
     if code == "CLIENT_ERROR" and "timeout after 23 seconds" in message:
         return _NO_DATA
-    # "InternalError.Algo" and "Throttling.BurstRate" are told apart by the vendor, not by what there is to do
-    verdict = CODES.get(code) or CODES.get(code.partition(".")[0])
-    if verdict is None and status is not None:
+    # the remedy is the same for every code of a group: "InternalError.Algo", "Throttling.BurstRate"
+    rule = CODES.get(code) or CODES.get(code.partition(".")[0])
+    if rule is None and status is not None:
         return _BY_STATUS.get(status, _UNKNOWN)
-    return verdict or _UNKNOWN
+    return rule or _UNKNOWN
 
 
 def error_from_handshake(
     status: int, headers: Mapping[str, str], body: bytes, *, temporary_key: bool = False
 ) -> ASRError:
-    """Make the error for an HTTP answer that was not a switch to WebSocket."""
+    """Make the error for an HTTP response that is not a switch to WebSocket."""
     return _error_from_http("handshake", status, headers, body, temporary_key=temporary_key)
 
 
 def error_from_response(
     status: int, headers: Mapping[str, str], body: bytes, *, temporary_key: bool = False
 ) -> ASRError:
-    """Make the error for a REST answer that was not 200."""
+    """Make the error for a REST response with a status other than 200."""
     return _error_from_http("request", status, headers, body, temporary_key=temporary_key)
 
 
 def _error_from_http(
-    what: str, status: int, headers: Mapping[str, str], body: bytes, *, temporary_key: bool
+    subject: str, status: int, headers: Mapping[str, str], body: bytes, *, temporary_key: bool
 ) -> ASRError:
     try:
-        refusal = msgspec.json.decode(body, type=ErrorBody)
+        error_body = msgspec.json.decode(body, type=ErrorBody)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        refusal = ErrorBody()
+        error_body = ErrorBody()
     return error_from_code(
-        refusal.code,
-        refusal.message or f"the {what} was refused with HTTP {status}",
-        request_id=refusal.request_id,
+        error_body.code,
+        error_body.message or f"the {subject} was refused with HTTP {status}",
+        request_id=error_body.request_id,
         status=status,
         retry_after=parse_retry_after(headers),
         temporary_key=temporary_key,

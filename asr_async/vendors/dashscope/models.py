@@ -1,6 +1,7 @@
-"""The options of DashScope's task models, and what each model can do, as data.
+"""The options of DashScope's task models, and the capabilities of each model, as data.
 
-Each row of the table names its source. Prices and rates are the published list figures of the Beijing region.
+Each row of the table names its source. Prices and rates are the published list figures of the Beijing region. Does not
+know messages or endpoints.
 """
 
 from __future__ import annotations
@@ -29,26 +30,29 @@ __all__ = [
 ]
 
 FORMATS = ("pcm", "wav", "mp3", "opus", "speex", "aac", "amr")
-"""What every task model reads: mono; pcm 16-bit little-endian, wav with PCM inside, opus and speex in Ogg, AMR-NB
+"""The formats of every task model: mono; pcm 16-bit little-endian, wav with PCM inside, opus and speex in Ogg, AMR-NB
 (SDK pages of Paraformer and Fun-ASR, 2025-10)."""
 
 SILENCE_LIMIT_S = 60
-"""So much silence ends a task without `heartbeat`, also while it is sent (real-time recognition SDK page, 2025-10)."""
+"""The silence, sent or not, that ends a task without `heartbeat` (real-time recognition SDK page, 2025-10)."""
 
 MIN_SAMPLE_RATE = 1_000
-"""In Hz; not from a document: below it, a rate is a slip."""
+"""In Hz. Not from a document: a lower rate is certainly a mistake."""
 
 MAX_CONTEXT_MESSAGES = 5
 MAX_CONTEXT_CHARACTERS = 400
-"""Per role and per round; the server drops or cuts what is beyond (client event page, 2026), so it is refused here."""
+"""Limits of a context: messages of each role, characters of each message. The server drops or cuts the rest silently
+(client event page, 2026), so a longer context is refused here."""
 
 MAX_HOT_WORDS = 2_000
 MAX_SUPER_WORDS = 50
 SUPER_WEIGHT = 50
 MAX_WORD_CHARACTERS = 15
 MAX_WORD_PARTS = 7
-"""Of the hot words in `vocabulary`: the whole list, those of the super weight beside 1 to 5, and the length of one:
-characters, or parts between spaces where all of it is ASCII (reports of clients of Qwen-Audio, 2026)."""
+"""Limits of the hot words in `vocabulary`: their number, the number of those with the weight 50 (beside 1 to 5), and
+the length of one: in characters, or in parts between spaces if all of it is ASCII (reports of clients of Qwen-Audio,
+2026).
+"""
 
 VAD_MODELS = ("far_field_meeting_16k", "near_meeting_16k")
 
@@ -57,43 +61,43 @@ TRANSLATIONS: dict[str, tuple[str, ...]] = {
     "en": ("zh", "ja", "ko"),
     **dict.fromkeys(("ja", "ko", "yue", "de", "fr", "ru", "it", "es"), ("zh", "en")),
 }
-"""Source language → what Gummy translates it into (Gummy WebSocket API page, 2025)."""
+"""Source language → the languages that Gummy translates it into (Gummy WebSocket API page, 2025)."""
 
 TRANSLATION_TARGETS = tuple(dict.fromkeys(target for targets in TRANSLATIONS.values() for target in targets))
-"""All that Gummy translates into, from one language or another."""
+"""All languages that Gummy translates into, each from at least one other."""
 
 
 class Capability(msgspec.Struct, frozen=True, kw_only=True):
-    """What one model can do."""
+    """The capabilities of one model."""
 
     model: str
     sample_rates: tuple[int, ...] | None
-    """None: any from `min_sample_rate` on."""
+    """In Hz; None if every rate from `min_sample_rate` on is accepted."""
     min_sample_rate: int = MIN_SAMPLE_RATE
     languages: tuple[str, ...]
     options: frozenset[str]
-    """Names of the options that have an effect, beside model, format and sample_rate."""
+    """The names of the options that have an effect, beside model, format and sample_rate."""
     language_hints: tuple[str, ...] | None = ()
-    """The values that `language_hints` takes; None where no list of them is known, so that any is let pass."""
+    """The allowed values of `language_hints`; None if no list of them is known, so that every value is accepted."""
     max_language_hints: int | None = None
     emotion: bool = False
     context: bool = False
     regions: tuple[str, ...] | None = ("cn-beijing",)
-    """None: not known."""
+    """The vendor's regions that have the model; None if not known."""
     yuan_per_second: float | None = None
     starts_per_second: int | None = None
-    """Task starts per second, account and model."""
+    """The number of tasks that one account may start in a second with the model."""
     source: str
 
-    def takes_rate(self, sample_rate: int) -> bool:
-        """Whether audio may have this many samples a second."""
+    def accepts_rate(self, sample_rate: int) -> bool:
+        """Return True if the model accepts audio with this sample rate in Hz."""
         if self.sample_rates is None:
             return sample_rate >= self.min_sample_rate
         return sample_rate in self.sample_rates
 
     @property
     def rates(self) -> str:
-        """The rates in words, for the end of an error text."""
+        """The accepted sample rates in words, for an error text."""
         if self.sample_rates is None:
             return f"{self.min_sample_rate} Hz or more"
         return f"{' or '.join(map(str, self.sample_rates))} Hz only"
@@ -265,84 +269,86 @@ CAPABILITIES: dict[str, Capability] = {
         _gummy("gummy-chat-v1", (16_000,), _GUMMY | {"max_end_silence"}),
     )
 }
-"""What is known of each model of the task protocol."""
+"""The capabilities of each model of the task protocol, by its name."""
 
 
 class TaskOptions(Options, frozen=True, kw_only=True):
-    """The options that all task models share. An option left at None is not sent: the vendor's default holds."""
+    """The options that all task models share. One with the value None is not sent: the vendor's default applies."""
 
     vendor: ClassVar[str] = "dashscope"
     _family: ClassVar[str] = ""
     is_single_sentence: ClassVar[bool] = False
-    """Whether the model listens to one sentence and no more."""
+    """True if the model recognises one sentence and ends the task."""
     max_audio_s: ClassVar[int | None] = None
-    """The longest audio in seconds; None where there is no limit."""
+    """The longest audio of a session in seconds; None if there is no limit."""
 
     model: str
+    """The name of the model. A model that this library does not know needs `strict=False`."""
     # audio
     format: str = "pcm"
-    """One of pcm, wav, mp3, opus (Ogg), speex (Ogg), aac, amr (AMR-NB); mono."""
+    """The encoding of the audio: pcm (16-bit little-endian), wav (PCM inside), mp3, opus (in Ogg), speex (in Ogg), aac
+    or amr (AMR-NB); mono."""
     sample_rate: int = 16_000
-    """Hz, as the audio really is."""
+    """The sample rate of the audio in Hz. Another rate than that of the audio gives wrong text, not an error."""
     # words
     vocabulary_id: str | None = None
-    """A hot-word list ("vocab-...")."""
+    """The id of a hot-word table ("vocab-..."), made for the same model with `DashScope(...).vocabularies`."""
     # beyond the documents
     strict: bool = True
-    """False lets through what this library does not know: any model, and every option whatever its value. Only the
-    types are checked. Not sent."""
+    """False accepts every model and every value of an option, for models newer than this library; types are checked all
+    the same. Not sent."""
     extra_parameters: dict[str, Any] = msgspec.field(default_factory=dict)
-    """Parameters sent as they are, unchecked: for what the vendor has and this library does not know."""
+    """Parameters that are sent unchanged and unchecked, for those of the vendor that this library does not know."""
 
     @property
     def audio(self) -> AudioFormat:
-        """The audio that these options declare."""
+        """The audio format that these options declare."""
         return AudioFormat(self.format, self.sample_rate)
 
     @property
     def max_audio_ms(self) -> int | None:
-        """The longest audio that the model takes; None where there is no limit."""
+        """The longest audio of one session; None if there is no limit."""
         return None if self.max_audio_s is None else self.max_audio_s * 1000
 
     @property
     def silence_limit(self) -> str | None:
-        """A task of a model without `heartbeat` ends in silence."""
+        """The limit of a model without `heartbeat`, in words for an error text."""
         return f"ends after {SILENCE_LIMIT_S} s of silence even so; leave silence='resume'"
 
     @property
     def starts_per_second(self) -> int | None:
-        """How many tasks one account may start in a second with the model, as published; None: not known."""
+        """The published number of tasks that one account may start in a second with the model; None if not known."""
         return self.capability.starts_per_second
 
     @property
     def capability(self) -> Capability:
-        """The row of the capability table; for a model that is not in it, one that allows everything."""
+        """The model's row of the capability table; for a model that is not in it, a row that allows everything."""
         return CAPABILITIES.get(self.model) or unknown_model(self.model, frozenset(self.__struct_fields__))
 
     def check_context(self, messages: Sequence[ContextMessage]) -> None:
-        """Refuse a context that the model does not take, or that the server would silently shorten.
+        """Refuse a context that the model does not accept, or that the server would shorten silently.
 
         Raises:
-            ConfigurationError: with the models that take one, or what is too much.
+            ConfigurationError: the text names the models that accept one, or the limit that is exceeded.
         """
         if self.strict and not self.capability.context:
-            able = ", ".join(row.model for row in CAPABILITIES.values() if row.context)
-            raise ConfigurationError(f"context: {self.model} does not take one ({able} do)")
+            supporting = ", ".join(row.model for row in CAPABILITIES.values() if row.context)
+            raise ConfigurationError(f"context: {self.model} does not accept one ({supporting} do)")
         if self.strict:
             _check_context_size(messages)
 
     def set_options(self) -> dict[str, Any]:
-        """The options that were given a value, but for the model, the audio and what is beyond the documents."""
+        """Return the options that have a value, without the model, the audio format and those beyond the documents."""
         given = msgspec.structs.asdict(self)
         for name in ("model", "format", "sample_rate", "strict", "extra_parameters"):
             del given[name]
         return {name: value for name, value in given.items() if value is not None}
 
     def parameters(self) -> dict[str, Any]:
-        """The `parameters` member of run-task: what was set, nothing else."""
+        """Return the `parameters` member of run-task: the options that have a value, and no others."""
         parameters = {"format": self.format, "sample_rate": self.sample_rate, **self.set_options()}
-        for elsewhere in ("phrase_id", "context"):
-            parameters.pop(elsewhere, None)
+        for name in ("phrase_id", "context"):  # other members of run-task
+            parameters.pop(name, None)
         return {**parameters, **self.extra_parameters}
 
     def _check(self) -> None:
@@ -355,13 +361,15 @@ class TaskOptions(Options, frozen=True, kw_only=True):
         if self.model in family:
             return
         if self.model in CAPABILITIES:
-            raise ConfigurationError(f"model={self.model!r} is not of {type(self).__name__}: {', '.join(family)} are")
+            raise ConfigurationError(
+                f"model={self.model!r} does not belong to {type(self).__name__}: {', '.join(family)} do"
+            )
         if self.strict:
             hint = did_you_mean(self.model, family)
-            raise ConfigurationError(f"unknown model {self.model!r}: {hint} (strict=False takes any)")
+            raise ConfigurationError(f"unknown model {self.model!r}: {hint} (strict=False accepts any)")
 
     def _check_values(self) -> None:
-        """Hold the values against the model's row; for each family to go on with."""
+        """Check the values by the model's row; each family adds its own checks."""
         self._check_audio()
         self._check_known_options()
 
@@ -369,15 +377,17 @@ class TaskOptions(Options, frozen=True, kw_only=True):
         if self.format not in FORMATS:
             raise ConfigurationError(f"format={self.format!r}: {did_you_mean(self.format, FORMATS)}")
         check_range("sample_rate", self.sample_rate, MIN_SAMPLE_RATE, 384_000, "Hz")
-        if not self.capability.takes_rate(self.sample_rate):
-            raise ConfigurationError(f"sample_rate={self.sample_rate}: {self.model} takes {self.capability.rates}")
+        if not self.capability.accepts_rate(self.sample_rate):
+            raise ConfigurationError(f"sample_rate={self.sample_rate}: {self.model} accepts {self.capability.rates}")
 
     def _check_known_options(self) -> None:
         for name, value in self.set_options().items():
             if name not in self.capability.options:
-                able = [row.model for row in CAPABILITIES.values() if name in row.options]
-                able = [model for model in able if model.startswith(self._family)] or able
-                raise ConfigurationError(f"{name}={value!r}: {self.model} does not have it ({', '.join(able)} do)")
+                supporting = [row.model for row in CAPABILITIES.values() if name in row.options]
+                supporting = [model for model in supporting if model.startswith(self._family)] or supporting
+                raise ConfigurationError(
+                    f"{name}={value!r}: {self.model} does not have this option ({', '.join(supporting)} do)"
+                )
 
 
 class RecognitionOptions(TaskOptions, frozen=True, kw_only=True):
@@ -385,22 +395,23 @@ class RecognitionOptions(TaskOptions, frozen=True, kw_only=True):
 
     # words
     language_hints: Sequence[str] | None = None
-    """Languages that are spoken; None lets the model find out."""
+    """The languages that are spoken, such as ["zh", "en"]; None lets the model detect them. Fun-ASR accepts one,
+    Qwen-Audio four at most."""
     # segmentation
     semantic_punctuation_enabled: bool | None = None
-    """True cuts sentences by meaning (more exact), False by silence (faster, the vendor's default)."""
+    """True ends sentences by meaning (more exact), False by silence (faster; the vendor's default)."""
     max_sentence_silence: int | None = None
-    """Silence in milliseconds that ends a sentence, 200..6000, when cutting by silence. Vendor's default: Paraformer
-    800, Fun-ASR and Qwen-Audio 1300."""
+    """The silence in milliseconds that ends a sentence, 200..6000, if sentences end by silence. Vendor's default:
+    Paraformer 800, Fun-ASR and Qwen-Audio 1300."""
     multi_threshold_mode_enabled: bool | None = None
-    """True keeps sentences from growing over-long when cutting by silence."""
+    """True prevents very long sentences if sentences end by silence; vendor's default False."""
     # connection
     heartbeat: bool | None = None
-    """True keeps the task open through more than 60 s of silent audio."""
+    """True keeps the task open while more than 60 s of silent audio are sent; vendor's default False."""
 
     @property
     def silence_limit(self) -> str | None:
-        """None with `heartbeat`, which keeps a task open while silence is sent."""
+        """The limit in words for an error text; None with `heartbeat`, which keeps a silent task open."""
         if self.heartbeat:
             return None
         if "heartbeat" not in self.capability.options:
@@ -417,12 +428,12 @@ class RecognitionOptions(TaskOptions, frozen=True, kw_only=True):
         for hint in hints:
             if row.language_hints is not None and hint not in row.language_hints:
                 raise ConfigurationError(
-                    f"language_hints={list(hints)}: {self.model} knows {', '.join(row.language_hints)}, not {hint!r}"
+                    f"language_hints={list(hints)}: {self.model} accepts {', '.join(row.language_hints)}, not {hint!r}"
                 )
         if row.max_language_hints is not None and len(hints) > row.max_language_hints:
-            read = "only the first" if row.max_language_hints == 1 else f"{row.max_language_hints} at most"
+            limit = "only the first" if row.max_language_hints == 1 else f"{row.max_language_hints} at most"
             raise ConfigurationError(
-                f"language_hints={list(hints)}: {self.model} reads {read}; give {row.max_language_hints}"
+                f"language_hints={list(hints)}: {self.model} reads {limit}; pass {row.max_language_hints}"
             )
 
     def _check_segmentation(self) -> None:
@@ -435,28 +446,38 @@ class RecognitionOptions(TaskOptions, frozen=True, kw_only=True):
 
 
 class Paraformer(RecognitionOptions, frozen=True, kw_only=True):
-    """Paraformer: Mandarin and its dialects, English, Japanese, Korean, German, French, Russian.
+    """Paraformer of Alibaba's DashScope: Mandarin and its dialects, Cantonese, English, and five more languages.
 
-    The 8k models take 8 kHz audio (telephony); the v1 models have `phrase_id` and `disfluency_removal_enabled` only.
-    Source: Paraformer real-time Python SDK page, 2025-10.
+    The other languages of paraformer-realtime-v2 are Japanese, Korean, German, French and Russian.
+    Models: paraformer-realtime-v2 (the default; any sample rate), paraformer-realtime-8k-v2 (8 kHz, telephony, with the
+    speaker's mood), paraformer-realtime-v1 and -8k-v1 (only `phrase_id` and `disfluency_removal_enabled`). The vendor
+    ends sentences by silence, or by meaning with `semantic_punctuation_enabled`; there is no commit by the caller, no
+    context and no translation. An option with the value None is not sent: the vendor's default applies. The key is
+    `DashScope(api_key=...)` or the environment variable `DASHSCOPE_API_KEY`.
+    Source: Paraformer real-time Python SDK page, 2025-10; feature table of the model selection page, 2026-01.
     """
 
     _family: ClassVar[str] = "paraformer-"
 
     model: str = "paraformer-realtime-v2"
     phrase_id: str | None = None
-    """A hot-word list of the v1 models."""
+    """The id of a phrase list: the hot words of the v1 models, made with `DashScope(...).vocabularies`."""
     disfluency_removal_enabled: bool | None = None
-    """True leaves out filler words."""
+    """True leaves out filler words; vendor's default False."""
     punctuation_prediction_enabled: bool | None = None
-    """False leaves out punctuation."""
+    """False leaves out punctuation; vendor's default True."""
     inverse_text_normalization_enabled: bool | None = None
-    """False spells numbers out; the vendor's default writes digits."""
+    """False spells numbers out; vendor's default True writes digits."""
 
 
 class FunASR(RecognitionOptions, frozen=True, kw_only=True):
-    """Fun-ASR: Mandarin and its dialects, English, Japanese; noisy and far-field speech.
+    """Fun-ASR of Alibaba's DashScope: Mandarin and its dialects, English, Japanese; noisy and far-field speech.
 
+    Models: fun-asr-realtime (the default) and its dated versions (16 kHz), fun-asr-flash-8k-realtime (8 kHz, Mandarin).
+    Context, at the start (`context`) and in a running session (`Session.update_context`), works with fun-asr-realtime
+    and fun-asr-realtime-2025-11-07; there is no commit by the caller and no translation. An option with the value None
+    is not sent: the vendor's default applies. The key is `DashScope(api_key=...)` or the environment variable
+    `DASHSCOPE_API_KEY`.
     Source: Fun-ASR real-time Python SDK page, 2025-10-30, and the client event page, 2026.
     """
 
@@ -464,50 +485,55 @@ class FunASR(RecognitionOptions, frozen=True, kw_only=True):
 
     model: str = "fun-asr-realtime"
     punctuation_prediction_enabled: bool | None = None
-    """The model always punctuates: True may be said, False is refused."""
+    """The model always sets punctuation marks: True has no effect, False is refused."""
     speech_noise_threshold: float | None = None
-    """-1.0..1.0: towards -1 more noise counts as speech, towards +1 more speech is dropped."""
+    """-1.0..1.0: towards -1 more noise is recognised as speech, towards +1 more speech is dropped as noise."""
     special_word_filter: str | None = None
-    """JSON text that names the words to mask or remove."""
+    """A JSON text that lists the words to mask or remove."""
     context: Sequence[ContextMessage] | None = None
-    """What was said before, oldest first: at most 5 messages of each role, 400 characters each."""
+    """The conversation so far, oldest message first: at most 5 messages of each role, 400 characters each."""
 
     def _check_values(self) -> None:
         super()._check_values()
         check_range("speech_noise_threshold", self.speech_noise_threshold, -1.0, 1.0)
         if self.punctuation_prediction_enabled is False:
-            raise ConfigurationError(f"punctuation_prediction_enabled=False: {self.model} always punctuates")
+            raise ConfigurationError(
+                f"punctuation_prediction_enabled=False: {self.model} always sets punctuation marks"
+            )
         _check_context_size(self.context or ())
 
 
 class QwenAudio(RecognitionOptions, frozen=True, kw_only=True):
-    """Qwen-Audio: about 30 languages, with hot words that need no list made beforehand.
+    """Qwen-Audio of Alibaba's DashScope: about 30 languages, with hot words that need no table.
 
-    The streaming models give results while one speaks; the message model gives finals only, unless
-    `intermediate_result_enabled`, and finds the language out by itself. What a model does not have is refused by the
-    server as well. Source: client event page and model list, 2026, and reports of clients.
+    Models: qwen-audio-3.1-asr-flash-streaming (the default; 16 kHz) and -3.0-asr-flash-streaming (any rate) send
+    results during the speech; qwen-audio-3.1-asr-flash-message sends finals only, unless `intermediate_result_enabled`,
+    and always detects the language itself. All accept context, at the start (`context`) and in a running session
+    (`Session.update_context`); there is no commit by the caller and no translation. An option with the value None is
+    not sent: the vendor's default applies. The key is `DashScope(api_key=...)` or the environment variable
+    `DASHSCOPE_API_KEY`. Source: client event page and model list, 2026, and reports of clients.
     """
 
     _family: ClassVar[str] = "qwen-audio-"
 
     model: str = "qwen-audio-3.1-asr-flash-streaming"
     vocabulary: Mapping[str, int] | None = None
-    """Hot words and their weights, 1 (little) to 5, or 50 for at most 50 of them; 2000 at most. A word has at most 15
-    characters, one in ASCII at most 7 parts between spaces."""
+    """Hot word → weight, at most 2000 of them. Weights are 1 (weak) to 5, or 50 for at most 50 words. A word has at
+    most 15 characters, or in ASCII at most 7 parts between spaces."""
     disfluency_removal_enabled: bool | None = None
-    """True leaves out filler words and polishes the text."""
+    """True leaves out filler words and smooths the text; vendor's default False."""
     speech_noise_threshold: float | None = None
-    """-1.0..1.0: towards -1 more noise counts as speech, towards +1 more speech is dropped."""
+    """-1.0..1.0: towards -1 more noise is recognised as speech, towards +1 more speech is dropped as noise."""
     special_word_filter: str | None = None
-    """JSON text that names the words to mask or remove."""
+    """A JSON text that lists the words to mask or remove."""
     keep_dialect: bool | None = None
-    """True writes dialects as they are spoken."""
+    """True keeps dialects as they are spoken; vendor's default False."""
     vad_model: str | None = None
-    """far_field_meeting_16k (the vendor's default) or near_meeting_16k."""
+    """The detector of speech: far_field_meeting_16k (the vendor's default) or near_meeting_16k."""
     intermediate_result_enabled: bool | None = None
-    """True brings interims from the message model."""
+    """True makes the message model send interims too; vendor's default False."""
     context: Sequence[ContextMessage] | None = None
-    """What was said before, oldest first: at most 5 messages of each role, 400 characters each."""
+    """The conversation so far, oldest message first: at most 5 messages of each role, 400 characters each."""
 
     def _check_values(self) -> None:
         super()._check_values()
@@ -523,41 +549,42 @@ class TranslationOptions(TaskOptions, frozen=True, kw_only=True):
 
     # words
     source_language: str | None = None
-    """The language that is spoken; None, like "auto", lets the model find out."""
-    # what is wanted
+    """The language that is spoken; None, like "auto", lets the model detect it."""
+    # output
     transcription_enabled: bool = True
-    """False translates only: the text of the results is empty."""
+    """False translates only: the text of the results is then empty. Always sent."""
     translation_enabled: bool | None = None
-    """Need not be given: None translates where `translation_target_languages` says into what."""
+    """None translates if `translation_target_languages` names a language, so this option is rarely needed."""
     translation_target_languages: Sequence[str] | None = None
-    """The language to translate into, as a list of one: the vendor takes no more today."""
+    """The language to translate into, as a list of one: the vendor accepts no more at present. From zh: en, ja, ko;
+    from en: zh, ja, ko; from ja, ko, yue, de, fr, ru, it, es: zh, en."""
 
     @property
     def target_languages(self) -> tuple[str, ...]:
-        """What is translated into; empty where no translation was asked for."""
+        """The languages to translate into; empty if no translation is requested."""
         return () if self.translation_enabled is False else tuple(self.translation_target_languages or ())
 
     def set_options(self) -> dict[str, Any]:
-        """As ever, with what `translation_enabled` comes to."""
-        is_wanted = bool(self.translation_enabled or self.target_languages)
-        return {**super().set_options(), "translation_enabled": is_wanted}
+        """Return the options that have a value, with `translation_enabled` always among them."""
+        is_translated = bool(self.translation_enabled or self.target_languages)
+        return {**super().set_options(), "translation_enabled": is_translated}
 
     def _check_values(self) -> None:
         super()._check_values()
-        self._check_wanted()
+        self._check_output()
         self._check_languages()
 
-    def _check_wanted(self) -> None:
+    def _check_output(self) -> None:
         targets = list(self.translation_target_languages or ())
         if targets and self.translation_enabled is False:
             raise ConfigurationError(f"translation_enabled=False contradicts translation_target_languages={targets}")
         if self.translation_enabled and not targets:
-            raise ConfigurationError("translation_enabled=True: say into what with translation_target_languages")
+            raise ConfigurationError("translation_enabled=True: name the language in translation_target_languages")
         if len(targets) > 1:
-            raise ConfigurationError(f"translation_target_languages={targets}: {self.model} takes one language only")
+            raise ConfigurationError(f"translation_target_languages={targets}: {self.model} accepts one language only")
         if not self.transcription_enabled and not targets:
             raise ConfigurationError(
-                "transcription_enabled=False without translation_target_languages: nothing is left to do"
+                "transcription_enabled=False without translation_target_languages: no output is left"
             )
 
     def _check_languages(self) -> None:
@@ -575,9 +602,13 @@ class TranslationOptions(TaskOptions, frozen=True, kw_only=True):
 
 
 class Gummy(TranslationOptions, frozen=True, kw_only=True):
-    """Gummy: some 20 languages, and translation while one speaks.
+    """Gummy of Alibaba's DashScope: recognition of some 20 languages, and translation during the speech.
 
-    Source: Gummy WebSocket API page, 2025, and the feature table of the model selection page, 2026-01.
+    Model: gummy-realtime-v1 (16 kHz or more). With `translation_target_languages`, results carry `translations`; a
+    final waits for its final translation, at most `Timeouts.translation` seconds. There is no commit by the caller and
+    no context. An option with the value None is not sent: the vendor's default applies. The key is
+    `DashScope(api_key=...)` or the environment variable `DASHSCOPE_API_KEY`. Source: Gummy WebSocket API page, 2025,
+    and the feature table of the model selection page, 2026-01.
     """
 
     _family: ClassVar[str] = "gummy-realtime-"
@@ -586,8 +617,12 @@ class Gummy(TranslationOptions, frozen=True, kw_only=True):
 
 
 class GummyChat(TranslationOptions, frozen=True, kw_only=True):
-    """Gummy for one sentence of at most 60 s: commands, dialogue, voice input. What comes after it is not heard.
+    """Gummy of Alibaba's DashScope for one sentence of at most 60 s: commands, dialogue, voice input.
 
+    Model: gummy-chat-v1 (16 kHz). The session ends with the first sentence; audio behind it is not recognised. With
+    `translation_target_languages`, results carry `translations`. There is no commit by the caller and no context. An
+    option with the value None is not sent: the vendor's default applies. The key is `DashScope(api_key=...)` or the
+    environment variable `DASHSCOPE_API_KEY`.
     Source: Gummy one-sentence WebSocket API page, 2025.
     """
 
@@ -598,7 +633,7 @@ class GummyChat(TranslationOptions, frozen=True, kw_only=True):
 
     model: str = "gummy-chat-v1"
     max_end_silence: int | None = None
-    """Silence in milliseconds that ends the sentence, 200..6000; vendor's default 700."""
+    """The silence in milliseconds that ends the sentence, 200..6000; vendor's default 700."""
 
     def _check_values(self) -> None:
         super()._check_values()
@@ -606,7 +641,7 @@ class GummyChat(TranslationOptions, frozen=True, kw_only=True):
 
 
 def unknown_model(model: str, options: frozenset[str]) -> Capability:
-    """A row for a model that is not in the table: everything is allowed."""
+    """Return the row for a model that is not in the table: everything is allowed."""
     return Capability(
         model=model,
         sample_rates=None,
@@ -633,11 +668,11 @@ def _check_context_size(messages: Sequence[ContextMessage]) -> None:
 
 def _check_hot_words(vocabulary: Mapping[str, int]) -> None:
     if len(vocabulary) > MAX_HOT_WORDS:
-        raise ConfigurationError(f"vocabulary: {len(vocabulary)} words, at most {MAX_HOT_WORDS} are taken")
+        raise ConfigurationError(f"vocabulary: {len(vocabulary)} words, at most {MAX_HOT_WORDS} are accepted")
     super_words = sum(weight == SUPER_WEIGHT for weight in vocabulary.values())
     if super_words > MAX_SUPER_WORDS:
         raise ConfigurationError(
-            f"vocabulary: {super_words} words of weight {SUPER_WEIGHT}, at most {MAX_SUPER_WORDS} are taken"
+            f"vocabulary: {super_words} words of weight {SUPER_WEIGHT}, at most {MAX_SUPER_WORDS} are accepted"
         )
     for word, weight in vocabulary.items():
         if not 1 <= weight <= 5 and weight != SUPER_WEIGHT:

@@ -1,4 +1,7 @@
-"""The options of DashScope's realtime models, and what each model can do, as data."""
+"""The options of DashScope's realtime models, and the capabilities of each model, as data.
+
+Does not know messages or endpoints.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from .models import Capability, unknown_model
 __all__ = ["REALTIME_CAPABILITIES", "QwenRealtime"]
 
 REALTIME_FORMATS = ("pcm", "opus")
-"""Mono; pcm 16-bit little-endian (client event page, 2026-03-15)."""
+"""Both mono; pcm is 16-bit little-endian (client event page, 2026-03-15)."""
 
 # fmt: off
 _LANGUAGES = (
@@ -23,7 +26,7 @@ _LANGUAGES = (
     "da", "fil", "fi",
 )
 # fmt: on
-"""Those that are known to be on the list, which grows: not held against what is asked for."""
+"""The languages that are known; the vendor's list grows, so that `language` is not checked by it."""
 
 _LANGUAGE = re.compile(r"[a-z]{2,3}")
 
@@ -50,57 +53,63 @@ REALTIME_CAPABILITIES: dict[str, Capability] = {
         "qwen3-asr-flash-realtime-2026-02-10",
     )
 }
-"""What is known of each model of the realtime protocol."""
+"""The capabilities of each model of the realtime protocol, by its name."""
 
 
 class QwenRealtime(Options, frozen=True, kw_only=True):
-    """Qwen3-ASR-Flash-Realtime: many languages, the speaker's mood, context in place of hot words; no times of words.
+    """Qwen3-ASR-Flash-Realtime of Alibaba's DashScope: many languages, the speaker's mood; no hot words, no word times.
 
-    An option left at None is not sent: the vendor's default holds.
+    Models: qwen3-asr-flash-realtime and its dated versions (8 or 16 kHz). It is the only model with commits by the
+    caller: with `manual_commit=True`, `Session.commit()` ends an utterance. Context is the text `corpus_text`, at the
+    start only: `Session.update_context` is refused. There is no translation. An option with the value None is not sent:
+    the vendor's default applies. The key is `DashScope(api_key=...)` or the environment variable `DASHSCOPE_API_KEY`.
     Source: Qwen-ASR-Realtime client event page, 2026-03-15, and the official SDK 2.0.2.
     """
 
     vendor: ClassVar[str] = "dashscope"
 
     model: str = "qwen3-asr-flash-realtime"
+    """The name of the model. A model that this library does not know needs `strict=False`."""
     # audio
     format: str = "pcm"
-    """pcm or opus; mono."""
+    """The encoding of the audio: pcm (16-bit little-endian) or opus; mono."""
     sample_rate: int = 16_000
-    """8000 or 16000 Hz, as the audio really is; the server recognises at 16000."""
+    """The sample rate of the audio: 8000 or 16000 Hz. The server recognises at 16000."""
     # words
     language: str | None = None
-    """The language that is spoken ("zh", "en", "yue"); None lets the model find out."""
+    """The language that is spoken, as a code of ISO 639 ("zh", "en", "yue"); None lets the model detect it."""
     corpus_text: str | None = None
-    """What the talk is about, with the names and terms to get right; 10,000 tokens at most."""
+    """A text about the subject of the speech, with its names and terms; at most 10,000 tokens."""
     # segmentation by the server
     vad_threshold: float | None = None
-    """-1.0..1.0: lower takes more noise for speech, higher misses more speech. Vendor's default 0.2."""
+    """-1.0..1.0: a lower value recognises more noise as speech, a higher one misses more speech. Vendor's default
+    0.2."""
     prefix_padding_ms: Annotated[int, msgspec.Meta(ge=0)] | None = None
-    """Audio that belongs to an utterance before its speech was detected. The official SDK sends 300."""
+    """The audio in milliseconds that belongs to an utterance before its speech is detected. The official SDK sends
+    300."""
     silence_duration_ms: int | None = None
-    """Silence that ends an utterance, 200..6000. Vendor's default 800."""
+    """The silence in milliseconds that ends an utterance, 200..6000. Vendor's default 800."""
     # segmentation by the caller
     manual_commit: bool = False
-    """True leaves the cutting to `Session.commit()` (push-to-talk). Keep one utterance below a minute."""
+    """True ends an utterance where the caller calls `Session.commit()` (push-to-talk). Keep one below a minute."""
     # beyond the documents
     strict: bool = True
-    """False lets through what this library does not know: any model, and every option whatever its value. Only the
-    types are checked. Not sent."""
+    """False accepts every model and every value of an option, for models newer than this library; types are checked all
+    the same. Not sent."""
 
     @property
     def audio(self) -> AudioFormat:
-        """The audio that these options declare."""
+        """The audio format that these options declare."""
         return AudioFormat(self.format, self.sample_rate)
 
     @property
     def starts_per_second(self) -> int | None:
-        """How many tasks one account may start in a second with the model, as published; None: not known."""
+        """The published number of tasks that one account may start in a second with the model; None if not known."""
         return self.capability.starts_per_second
 
     @property
     def capability(self) -> Capability:
-        """The row of the capability table; for a model that is not in it, one that allows everything."""
+        """The model's row of the capability table; for a model that is not in it, a row that allows everything."""
         return REALTIME_CAPABILITIES.get(self.model) or unknown_model(self.model, frozenset(self.__struct_fields__))
 
     def _check(self) -> None:
@@ -108,15 +117,19 @@ class QwenRealtime(Options, frozen=True, kw_only=True):
             return
         if self.model not in REALTIME_CAPABILITIES:
             hint = did_you_mean(self.model, REALTIME_CAPABILITIES)
-            raise ConfigurationError(f"unknown model {self.model!r}: {hint} (strict=False takes any)")
+            raise ConfigurationError(f"unknown model {self.model!r}: {hint} (strict=False accepts any)")
         if self.format not in REALTIME_FORMATS:
-            raise ConfigurationError(f"format={self.format!r}: {self.model} takes {' or '.join(REALTIME_FORMATS)} only")
+            raise ConfigurationError(
+                f"format={self.format!r}: {self.model} accepts {' or '.join(REALTIME_FORMATS)} only"
+            )
         rates = self.capability.sample_rates or ()
         if self.sample_rate not in rates:
             allowed = " or ".join(map(str, rates))
-            raise ConfigurationError(f"sample_rate={self.sample_rate}: {self.model} takes {allowed} Hz only")
+            raise ConfigurationError(f"sample_rate={self.sample_rate}: {self.model} accepts {allowed} Hz only")
         if self.language is not None and not _LANGUAGE.fullmatch(self.language):
-            raise ConfigurationError(f"language={self.language!r}: a code of ISO 639, such as 'zh', 'yue' or 'en'")
+            raise ConfigurationError(
+                f"language={self.language!r}: must be a code of ISO 639, such as 'zh', 'yue' or 'en'"
+            )
         self._check_segmentation()
 
     def _check_segmentation(self) -> None:

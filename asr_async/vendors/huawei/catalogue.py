@@ -1,4 +1,4 @@
-"""What users are told of each mode: a view of the table of modes."""
+"""Huawei's rows of the catalogue, made from the table of modes."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The options of Huawei's real-time recognition, and what each mode and audio format is, as data.
+"""The options of Huawei's real-time recognition, and the properties of each mode and audio format, as data.
 
 Source: the API reference of SIS, page "start recognition" of each mode (public documentation repository, 2021-10; live
-pages sis_03_0029 to sis_03_0035, 2025/26); what else is known is noted beside it.
+pages sis_03_0029 to sis_03_0035, 2025/26); other sources are named where they are used.
 """
 
 from __future__ import annotations
@@ -28,32 +28,35 @@ AUDIO_FORMATS: dict[str, AudioFormat] = {
     "alaw16k8bit": AudioFormat("alaw", 16_000),
     "alaw8k8bit": AudioFormat("alaw", 8_000),
 }
-"""What the service takes: raw and mono. Its mp3, aac, amr and wav belong to another interface (short audio by REST)."""
+"""The formats of the service, all raw and mono. Its mp3, aac, amr and wav belong to another interface (short audio by
+REST)."""
 
 FRAME_LIMITS: dict[int, tuple[int, int]] = {8_000: (160, 32_768), 16_000: (320, 65_536)}
-"""Smallest and largest audio message in bytes, by sample rate; outside is an error (live page sis_03_0031, 2025/26)."""
+"""Sample rate in Hz → smallest and largest audio message in bytes; others are an error (live page sis_03_0031,
+2025/26).
+"""
 
 LANGUAGES = ("zh", "yue", "en", "ar")
-"""What there is a `property` for, in one region or another: Mandarin with dialects and Cantonese (API reference,
-2021-10), English (its change log of 2021-03-16), Arabic (product page of the international site, 2025/26). No property
-is held against this."""
+"""The languages with a `property` in at least one region: Mandarin with dialects and Cantonese (API reference,
+2021-10), English (its change log of 2021-03-16), Arabic (product page of the international site, 2025/26). A property
+is not checked by this list."""
 
 REGIONS = ("cn-north-4", "cn-east-3", "ap-southeast-3", "me-east-1")
-"""Where SIS is known to be (official REST SDK 3.1.219); another one is not refused."""
+"""The regions that are known to have SIS (official REST SDK 3.1.219); another one is not refused."""
 
 
 class Mode(msgspec.Struct, frozen=True, kw_only=True):
-    """What one mode can do."""
+    """The capabilities of one mode."""
 
     name: str
     path: str
-    """Where it is, behind `/v1/{project_id}/`."""
+    """The path behind `/v1/{project_id}/`."""
     max_audio_s: int
     """Longer audio is an error (SIS.0309)."""
     options: frozenset[str]
-    """Names of the options that have an effect, beside mode, audio_format and property."""
+    """The names of the options that have an effect, beside mode, audio_format and property."""
     is_single_sentence: bool = False
-    """Whether the service stops listening after one sentence."""
+    """True if the service recognises one sentence and no more."""
     source: str
 
 
@@ -77,7 +80,7 @@ MODES: dict[str, Mode] = {
             name="continue",
             path="rasr/continue-stream",
             max_audio_s=5 * 3_600,
-            # vad_head: in the live pages only, those of 2021 give it to the sentence mode alone
+            # vad_head: in the live pages only; those of 2021 have it in the sentence mode alone
             options=_ALL | {"vad_head", "vad_tail", "max_seconds"},
             source="SIS API reference, continuous mode, 2021-10 and 2025/26",
         ),
@@ -98,7 +101,7 @@ MODES: dict[str, Mode] = {
         ),
     )
 }
-"""What is known of each mode."""
+"""The capabilities of each mode, by its name."""
 
 MODEL_PREFIX = "huawei/"
 
@@ -106,47 +109,53 @@ _PROPERTY_RATE = re.compile(r"_(\d+)k(?:_|$)")
 
 
 def rate_of(model_property: str) -> int | None:
-    """The sample rate that a property names; None if it names none."""
+    """Return the sample rate in Hz that a property names; None if it names none."""
     named = _PROPERTY_RATE.search(model_property)
     return None if named is None else int(named[1]) * 1000
 
 
 class Rasr(Options, frozen=True, kw_only=True):
-    """Huawei's real-time recognition (RASR). An option left at None is not sent: the vendor's default holds.
+    """Huawei Cloud's real-time recognition (RASR of SIS): Mandarin and dialects; by region also English and Arabic.
 
-    `mode` and `model` say the same ("sentence", "huawei/sentence"): give one, the other follows. A copy made with
-    `msgspec.structs.replace` has both, so it needs both to be changed.
+    `mode` and `model` state the same ("sentence", "huawei/sentence"): pass one, the other follows. A copy made with
+    `msgspec.structs.replace` has both, so that both have to be changed. There is no commit by the caller, no context
+    and no translation. An option with the value None is not sent: the vendor's default applies. Credentials and
+    addresses are arguments of `Huawei(...)`, or the environment variables `HUAWEICLOUD_SIS_AK`, `HUAWEICLOUD_SIS_SK`,
+    `HUAWEICLOUD_SIS_PROJECT_ID`, `HUAWEICLOUD_SIS_REGION` and, if it is set, `HUAWEICLOUD_SIS_ENDPOINT`. Source: API
+    reference of SIS, page "start recognition" of each mode (2021-10; sis_03_0029 to sis_03_0035, 2025/26).
     """
 
     vendor: ClassVar[str] = "huawei"
 
     mode: str = ""
-    """continue (the default): many sentences, up to 5 h. sentence: one sentence, up to 60 s; the service stops
-    listening where it ends. short: one recording of up to 60 s, its final result comes at the end."""
+    """continue (the default): many sentences, up to 5 h. sentence: one sentence of up to 60 s, whose end ends the
+    session. short: one recording of up to 60 s, with one final result at the end."""
     model: str = ""
-    """ "huawei/" and the mode: what the command line and logs call it."""
+    """The mode behind "huawei/", as on the command line and in logs."""
     # audio
     audio_format: str = "pcm16k16bit"
-    """One of pcm16k16bit, pcm8k16bit, ulaw16k8bit, ulaw8k8bit, alaw16k8bit, alaw8k8bit; raw, mono."""
+    """The encoding and sample rate of the audio: pcm16k16bit, pcm8k16bit, ulaw16k8bit, ulaw8k8bit, alaw16k8bit or
+    alaw8k8bit; raw, mono."""
     property: str = "chinese_16k_general"
-    """Language, sample rate and field of the model, such as chinese_8k_general; the rate is that of `audio_format`.
-    The vendor's list differs by region and grows, so the name is not checked."""
+    """Language, sample rate and field of the vendor's model, such as chinese_8k_general; the rate is that of
+    `audio_format`. The vendor's list differs by region and grows, so the name is not checked."""
     # words
     vocabulary_id: str | None = None
-    """A hot-word table of the same region and project."""
+    """The id of a hot-word table of the same region and project, made with `Huawei(...).vocabularies`."""
     user_words: Sequence[str] | None = None
-    """Hot words without a table. Undocumented: the official SDK has it, its effect is not known."""
+    """Hot words without a table. Undocumented: the official SDK has the option, its effect is not known."""
     # segmentation
     vad_head: int | None = None
-    """Silence in milliseconds before speech, 0..60000, that ends the round (mode sentence) or cuts (mode continue);
-    vendor's default 10000. 0 turns it off by the Chinese documents and means 60000 by the international ones."""
+    """The silence in milliseconds before speech, 0..60000, that ends the session (mode sentence) or the sentence (mode
+    continue); vendor's default 10000. By the Chinese documents 0 turns it off, by the international ones 0 means
+    60000."""
     vad_tail: int | None = None
-    """Silence in milliseconds that ends a sentence, 0..3000; vendor's default 500."""
+    """The silence in milliseconds that ends a sentence, 0..3000; vendor's default 500."""
     max_seconds: int | None = None
-    """Longest sentence in seconds, 1..60, cut there; vendor's default 30. Below 10 the Cantonese and Shanghai models
-    take it as 10."""
+    """The length in seconds at which a sentence is ended, 1..60; vendor's default 30. The Cantonese and Shanghai models
+    treat a value below 10 as 10."""
     vad_threshold: int | None = None
-    """Undocumented: the official SDK always sends 0, its effect is not known."""
+    """Undocumented: the official SDK always sends 0; the effect of the option is not known."""
     # text
     add_punc: bool | None = None
     """True sets punctuation marks; vendor's default False."""
@@ -154,24 +163,24 @@ class Rasr(Options, frozen=True, kw_only=True):
     """False spells numbers out; vendor's default True writes digits."""
     # results
     interim_results: bool | None = True
-    """Results of sentences that are not over yet. The vendor's default is False; ours is True, since who opens a stream
-    wants to read along, and no other vendor's stream needs to be asked for it."""
+    """True sends results of sentences that are not over yet. The vendor's default is False; ours is True, because a
+    stream is opened to read along, and every other vendor sends them without a request."""
     need_word_info: bool | None = None
     """True adds each word with its times; vendor's default False."""
 
     @builtins.property
     def audio(self) -> AudioFormat:
-        """The audio that these options declare."""
+        """The audio format that these options declare."""
         return AUDIO_FORMATS[self.audio_format]
 
     @builtins.property
     def max_audio_ms(self) -> int:
-        """The longest audio that the mode takes."""
+        """The longest audio of one session in this mode."""
         return self.capability.max_audio_s * 1000
 
     @builtins.property
     def capability(self) -> Mode:
-        """What the mode can do."""
+        """The mode's row of the capability table."""
         return MODES[self.mode]
 
     def __post_init__(self) -> None:
@@ -179,9 +188,9 @@ class Rasr(Options, frozen=True, kw_only=True):
         super().__post_init__()
 
     def _settle_mode(self) -> None:
-        """Let `mode` and `model` say the same."""
+        """Set `mode` and `model` to the same value."""
         if not all(isinstance(name, str) for name in (self.mode, self.model)):
-            return  # left to the check of types
+            return  # `super().__post_init__` refuses the type
         named = self.model.removeprefix(MODEL_PREFIX)
         if self.model and named not in MODES:
             known = [f"{MODEL_PREFIX}{mode}" for mode in MODES]
@@ -189,7 +198,7 @@ class Rasr(Options, frozen=True, kw_only=True):
         if self.mode and self.mode not in MODES:
             raise ConfigurationError(f"mode={self.mode!r}: {did_you_mean(self.mode, MODES)}")
         if self.mode and named and self.mode != named:
-            raise ConfigurationError(f"mode={self.mode!r} contradicts model={self.model!r}: leave one out")
+            raise ConfigurationError(f"mode={self.mode!r} contradicts model={self.model!r}: pass only one of them")
         mode = self.mode or named or "continue"
         msgspec.structs.force_setattr(self, "mode", mode)
         msgspec.structs.force_setattr(self, "model", f"{MODEL_PREFIX}{mode}")
@@ -223,18 +232,18 @@ class Rasr(Options, frozen=True, kw_only=True):
     def _check_known_options(self) -> None:
         for name, value in self.set_options().items():
             if name not in self.capability.options:
-                able = ", ".join(f"{MODEL_PREFIX}{row.name}" for row in MODES.values() if name in row.options)
-                raise ConfigurationError(f"{name}={value!r}: {self.model} does not have it ({able} do)")
+                supporting = ", ".join(f"{MODEL_PREFIX}{row.name}" for row in MODES.values() if name in row.options)
+                raise ConfigurationError(f"{name}={value!r}: {self.model} does not have this option ({supporting} do)")
 
     def set_options(self) -> dict[str, Any]:
-        """The options that have a value, but for the mode, the audio and the property."""
+        """Return the options that have a value, without the mode, the audio format and the property."""
         given = msgspec.structs.asdict(self)
         for name in ("mode", "model", "audio_format", "property"):
             del given[name]
         return {name: value for name, value in given.items() if value is not None}
 
     def config(self) -> StartConfig:
-        """The `config` member of START: what is set, flags in the vendor's words, an empty list of words left out."""
+        """Return the `config` member of START: the options that have a value, without an empty list of words."""
         flags = {True: "yes", False: "no"}
         values: dict[str, Any] = {
             name: flags[value] if isinstance(value, bool) else value for name, value in self.set_options().items()

@@ -63,8 +63,8 @@ def test_an_expired_temporary_key_is_refused_with_what_to_do_and_an_open_session
                     with pytest.raises(AuthenticationError) as caught:
                         await use
                     assert str(caught.value).startswith(
-                        "Invalid API-key provided: this temporary key has expired, or is of another region: get "
-                        "another with temporary_key(), or give api_key= a function that does (code InvalidApiKey"
+                        "Invalid API-key provided: this temporary key has expired, or belongs to another region: make "
+                        "another with temporary_key(), or pass a function that does so as api_key= (code InvalidApiKey"
                     )
                     assert temporary.value not in str(caught.value)
                 stream = session.stream([bytes(32_000)], pace=None)

@@ -56,7 +56,7 @@ def test_every_model_of_the_table_takes_its_options_and_refuses_all_others(model
         if name in row.options:
             assert getattr(options_class(**arguments), name) == values[name]
         else:
-            with pytest.raises(ConfigurationError, match=f"^{name}=.*{model} does not have it .*do"):
+            with pytest.raises(ConfigurationError, match=f"^{name}=.*{model} does not have this option .*do"):
                 options_class(**arguments)
     assert row.options <= fields
 
@@ -64,7 +64,7 @@ def test_every_model_of_the_table_takes_its_options_and_refuses_all_others(model
 @pytest.mark.parametrize("model", [name for name, row in CAPABILITIES.items() if row.sample_rates])
 def test_a_rate_that_the_model_does_not_take_is_refused(model: str) -> None:
     rate = CAPABILITIES[model].sample_rates[0]  # type: ignore[index]
-    with pytest.raises(ConfigurationError, match=f"sample_rate=44100: {model} takes {rate} Hz only"):
+    with pytest.raises(ConfigurationError, match=f"sample_rate=44100: {model} accepts {rate} Hz only"):
         options_for_model(model)(model=model, sample_rate=44_100)  # type: ignore[call-arg]
 
 
@@ -77,7 +77,7 @@ def refused(options_class: type[Options], **values: Any) -> str:
 
 def test_an_unknown_model_is_refused_with_the_nearest() -> None:
     assert refused(Paraformer, model="paraformer-realtime-v3") == (
-        "unknown model 'paraformer-realtime-v3': did you mean 'paraformer-realtime-v2'? (strict=False takes any)"
+        "unknown model 'paraformer-realtime-v3': did you mean 'paraformer-realtime-v2'? (strict=False accepts any)"
     )
     assert "known are fun-asr-" in refused(FunASR, model="whisper")
     with pytest.raises(ConfigurationError, match=r"unknown model 'fun-asr-realtme': did you mean 'fun-asr-realtime'\?"):
@@ -85,7 +85,7 @@ def test_an_unknown_model_is_refused_with_the_nearest() -> None:
 
 
 def test_a_model_of_the_other_family_is_refused_with_those_of_this_one() -> None:
-    assert "is not of Paraformer: paraformer-realtime-v2" in refused(Paraformer, model="fun-asr-realtime")
+    assert "does not belong to Paraformer: paraformer-realtime-v2" in refused(Paraformer, model="fun-asr-realtime")
 
 
 @pytest.mark.parametrize(
@@ -100,22 +100,28 @@ def test_a_model_of_the_other_family_is_refused_with_those_of_this_one() -> None
         (
             Paraformer,
             {"model": "paraformer-realtime-v1", "vocabulary_id": "vocab-1"},
-            "vocabulary_id='vocab-1': paraformer-realtime-v1 does not have it (paraformer-realtime-v2, paraformer-",
+            (
+                "vocabulary_id='vocab-1': paraformer-realtime-v1 does not have this option (paraformer-realtime-v2, "
+                "paraformer-realtime-8k-v2 do)"
+            ),
         ),
         (
             Paraformer,
             {"phrase_id": "phrase-1"},
-            "phrase_id='phrase-1': paraformer-realtime-v2 does not have it (paraformer-realtime-v1, paraformer-",
+            (
+                "phrase_id='phrase-1': paraformer-realtime-v2 does not have this option (paraformer-realtime-v1, "
+                "paraformer-realtime-8k-v1 do)"
+            ),
         ),
         (
             Paraformer,
             {"model": "paraformer-realtime-8k-v2", "sample_rate": 8_000, "language_hints": ["zh"]},
-            "language_hints=('zh',): paraformer-realtime-8k-v2 does not have it (paraformer-realtime-v2 do)",
+            "language_hints=('zh',): paraformer-realtime-8k-v2 does not have this option (paraformer-realtime-v2 do)",
         ),
         (Paraformer, {"format": "mp4"}, "format='mp4': did you mean 'mp3'?"),
-        (Paraformer, {"language_hints": ["zh", "xx"]}, "knows zh, en, ja, yue, ko, de, fr, ru, not 'xx'"),
-        (FunASR, {"language_hints": ["zh", "en"]}, "fun-asr-realtime reads only the first; give 1"),
-        (FunASR, {"punctuation_prediction_enabled": False}, "fun-asr-realtime always punctuates"),
+        (Paraformer, {"language_hints": ["zh", "xx"]}, "accepts zh, en, ja, yue, ko, de, fr, ru, not 'xx'"),
+        (FunASR, {"language_hints": ["zh", "en"]}, "fun-asr-realtime reads only the first; pass 1"),
+        (FunASR, {"punctuation_prediction_enabled": False}, "fun-asr-realtime always sets punctuation marks"),
         (FunASR, {"context": [ContextMessage("user", "x" * 401)]}, "a message of 401 characters, at most 400 are read"),
         (FunASR, {"context": [ContextMessage("user", "x")] * 6}, "6 messages of 'user', at most 5 are read"),
         (
@@ -193,20 +199,20 @@ def test_translation_follows_from_its_target_unless_it_is_set() -> None:
     [
         (
             {"transcription_enabled": False},
-            "transcription_enabled=False without translation_target_languages: nothing is left to do",
+            "transcription_enabled=False without translation_target_languages: no output is left",
         ),
         (
             {"transcription_enabled": False, "translation_enabled": False},
-            "transcription_enabled=False without translation_target_languages: nothing is left to do",
+            "transcription_enabled=False without translation_target_languages: no output is left",
         ),
-        ({"translation_enabled": True}, "translation_enabled=True: say into what with translation_target_languages"),
+        ({"translation_enabled": True}, "translation_enabled=True: name the language in translation_target_languages"),
         (
             {"translation_enabled": False, "translation_target_languages": ["en"]},
             "translation_enabled=False contradicts translation_target_languages=['en']",
         ),
         (
             {"translation_target_languages": ["en", "ja"]},
-            "translation_target_languages=['en', 'ja']: gummy-realtime-v1 takes one language only",
+            "translation_target_languages=['en', 'ja']: gummy-realtime-v1 accepts one language only",
         ),
         (
             {"source_language": "zh", "translation_target_languages": ["fr"]},
@@ -218,7 +224,7 @@ def test_translation_follows_from_its_target_unless_it_is_set() -> None:
         ),
         ({"translation_target_languages": ["de"]}, "gummy-realtime-v1 translates into en, ja, ko, zh"),
         ({"source_language": "xx"}, "source_language='xx': known are ar, auto, da, de, en, es"),
-        ({"sample_rate": 8_000}, "sample_rate=8000: gummy-realtime-v1 takes 16000 Hz or more"),
+        ({"sample_rate": 8_000}, "sample_rate=8000: gummy-realtime-v1 accepts 16000 Hz or more"),
     ],
 )
 def test_what_gummy_cannot_do_is_refused_in_one_line(values: dict[str, Any], text: str) -> None:
@@ -255,16 +261,28 @@ MESSAGE = "qwen-audio-3.1-asr-flash-message"
         ({"vocabulary": {"字" * 16: 1}}, "has 16 characters, at most 15"),
         ({"vocabulary": {"a b c d e f g h": 1}}, "vocabulary: 'a b c d e f g h' has 8 parts, must be 1 to 7"),
         ({"vocabulary": {"": 1}}, "vocabulary: '' has 0 parts, must be 1 to 7"),
-        ({"vocabulary": {f"w{n}": 1 for n in range(2_001)}}, "vocabulary: 2001 words, at most 2000 are taken"),
-        ({"vocabulary": {f"w{n}": 50 for n in range(51)}}, "vocabulary: 51 words of weight 50, at most 50 are taken"),
+        ({"vocabulary": {f"w{n}": 1 for n in range(2_001)}}, "vocabulary: 2001 words, at most 2000 are accepted"),
+        (
+            {"vocabulary": {f"w{n}": 50 for n in range(51)}},
+            "vocabulary: 51 words of weight 50, at most 50 are accepted",
+        ),
         ({"vad_model": "far"}, "vad_model='far': known are far_field_meeting_16k, near_meeting_16k"),
         ({"speech_noise_threshold": 2.0}, "speech_noise_threshold=2.0: must be between -1.0 and 1.0"),
-        ({"language_hints": ["zh", "en", "ja", "ko", "de"]}, "reads 4 at most; give 4"),
+        ({"language_hints": ["zh", "en", "ja", "ko", "de"]}, "reads 4 at most; pass 4"),
         ({"context": [ContextMessage("user", "x" * 401)]}, "a message of 401 characters, at most 400 are read"),
-        ({"sample_rate": 8_000}, "qwen-audio-3.1-asr-flash-streaming takes 16000 Hz only"),
-        ({"intermediate_result_enabled": True}, f"qwen-audio-3.1-asr-flash-streaming does not have it ({MESSAGE} do)"),
-        ({"model": MESSAGE, "language_hints": ["zh"]}, f"language_hints=('zh',): {MESSAGE} does not have it (qwen-"),
-        ({"model": "qwen-audio-3.0-asr-flash-streaming", "keep_dialect": True}, "does not have it (qwen-audio-3.1-"),
+        ({"sample_rate": 8_000}, "qwen-audio-3.1-asr-flash-streaming accepts 16000 Hz only"),
+        (
+            {"intermediate_result_enabled": True},
+            f"qwen-audio-3.1-asr-flash-streaming does not have this option ({MESSAGE} do)",
+        ),
+        (
+            {"model": MESSAGE, "language_hints": ["zh"]},
+            f"language_hints=('zh',): {MESSAGE} does not have this option (qwen-",
+        ),
+        (
+            {"model": "qwen-audio-3.0-asr-flash-streaming", "keep_dialect": True},
+            "does not have this option (qwen-audio-3.1-",
+        ),
     ],
 )
 def test_what_qwen_audio_cannot_do_is_refused_in_one_line(values: dict[str, Any], text: str) -> None:
@@ -285,7 +303,7 @@ def test_not_strict_takes_any_model_and_any_value_but_no_wrong_type(options_clas
     assert options.parameters()["format"] == "flac"
     assert "strict" not in options.parameters()
     assert options.capability.source == "not in the table"
-    assert options.capability.takes_rate(16_000)
+    assert options.capability.accepts_rate(16_000)
     options.check_context([ContextMessage("user", "x" * 401)] * 6)
     assert "sample_rate='7': expected int, got str" in refused(options_class, strict=False, sample_rate="7")
 
@@ -298,7 +316,7 @@ def test_not_strict_lets_options_of_a_known_model_pass_unchecked() -> None:
 
 
 def test_not_strict_does_not_take_a_known_model_for_one_of_another_family() -> None:
-    assert "is not of Paraformer" in refused(Paraformer, model="gummy-realtime-v1", strict=False)
+    assert "does not belong to Paraformer" in refused(Paraformer, model="gummy-realtime-v1", strict=False)
 
 
 async def test_a_model_that_the_table_does_not_know_may_be_in_any_region() -> None:

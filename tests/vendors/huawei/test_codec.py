@@ -479,7 +479,7 @@ def test_an_error_that_refuses_the_start_needs_no_trace_id() -> None:
     message = server("ERROR", trace_id=None, error_code="SIS.0301", error_msg="'audio_format' is not match model")
     error = failure(codec.receive(message))
     assert str(error) == (
-        "'audio_format' is not match model: audio_format and property must be of one sample rate (code SIS.0301)"
+        "'audio_format' is not match model: audio_format and property must have the same sample rate (code SIS.0301)"
     )
     assert error.request_id is None
 
@@ -490,7 +490,7 @@ def test_a_fatal_error_ends_the_round(is_finishing: bool) -> None:
     if is_finishing:
         codec.finish()
     error = failure(codec.receive(server("FATAL_ERROR", error_code="SIS.0304", error_msg="wait voice timeout")))
-    assert str(error).startswith("wait voice timeout: nothing was sent for 20 s")
+    assert str(error).startswith("wait voice timeout: no audio was sent for 20 s")
     assert error.retryable
 
 
@@ -578,7 +578,7 @@ def test_an_expired_signature_names_the_clock_as_the_likely_cause() -> None:
 def test_an_expired_token_is_not_blamed_on_the_clock() -> None:
     error = refusal("APIGW.0301", "Incorrect IAM authentication information: token expires")
     assert "clock" not in str(error)
-    assert "get a fresh token" in str(error)
+    assert "request a new token" in str(error)
     assert error.code in STALE_TOKEN_CODES
 
 

@@ -44,7 +44,9 @@ def test_every_mode_takes_its_options_and_refuses_all_others(mode: str) -> None:
             assert name in sent(Rasr(mode=mode, **{name: value}))
         else:
             text = refused(mode=mode, **{name: value})
-            assert text == (f"{name}={value!r}: huawei/{mode} does not have it (huawei/continue, huawei/sentence do)")
+            assert text == (
+                f"{name}={value!r}: huawei/{mode} does not have this option (huawei/continue, huawei/sentence do)"
+            )
     assert MODES[mode].options <= set(EVERY_OPTION)
 
 
@@ -85,7 +87,7 @@ def test_continue_is_the_mode_when_none_is_named() -> None:
 
 def test_a_mode_that_contradicts_the_model_is_refused() -> None:
     assert refused(mode="short", model="huawei/sentence") == (
-        "mode='short' contradicts model='huawei/sentence': leave one out"
+        "mode='short' contradicts model='huawei/sentence': pass only one of them"
     )
 
 

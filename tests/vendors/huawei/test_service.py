@@ -317,9 +317,7 @@ async def test_a_clock_that_is_off_is_measured_and_named(
 
 async def test_an_expired_signature_names_the_clock_although_the_answer_has_no_date() -> None:
     error = await refusal(401, gateway("APIGW.0301", "signature expired"), Date="")
-    assert "signature expired: the likely cause is this machine's clock, more than 15 minutes off: set it right" in str(
-        error
-    )
+    assert "signature expired: the likely cause is this machine's clock, more than 15 minutes off: set it" in str(error)
 
 
 async def test_a_clock_that_is_right_is_not_blamed() -> None:
@@ -344,7 +342,7 @@ async def test_a_page_of_html_is_judged_by_its_status() -> None:
     error = await refusal(503, "<html>busy</html>")
     assert isinstance(error, VendorError)
     assert error.retryable
-    assert str(error) == "HTTP 503: the request was refused: the vendor's side; try again (code 503)"
+    assert str(error) == "HTTP 503: the request was refused: an error of the vendor; try again (code 503)"
 
 
 async def test_no_secret_in_the_traceback_of_a_refusal() -> None:
@@ -362,7 +360,7 @@ async def test_a_given_token_that_is_refused_is_not_tried_again() -> None:
         return web.json_response(gateway("APIGW.0307", "token must be renewed"), status=401)
 
     async with http_server(refuse) as address:
-        with pytest.raises(AuthenticationError, match="get a fresh token, for a project"):
+        with pytest.raises(AuthenticationError, match="request a new token, for a project"):
             async with connect(Rasr(), huawei_by_token(token="given", endpoint=f"ws://{address}")):
                 pass
     assert seen == ["given"]
@@ -532,8 +530,13 @@ async def test_a_new_token_that_is_refused_is_an_error_at_once() -> None:
             AuthenticationError,
             "HTTP 401 from IAM: wrong: check username, password, domain (code IAM.0101)",
         ),
-        (503, None, VendorError, "HTTP 503 from IAM: no token was given: the vendor's side; try again (code 503)"),
-        (418, None, VendorError, "HTTP 418 from IAM: no token was given (code 418)"),
+        (
+            503,
+            None,
+            VendorError,
+            "HTTP 503 from IAM: the response holds no token: an error of the vendor; try again (code 503)",
+        ),
+        (418, None, VendorError, "HTTP 418 from IAM: the response holds no token (code 418)"),
     ],
 )
 async def test_what_iam_refuses_is_a_typed_error(status: int, body: Any, kind: type[ASRError], text: str) -> None:
