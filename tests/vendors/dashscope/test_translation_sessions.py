@@ -382,7 +382,7 @@ async def test_the_emulator_takes_a_context_and_gives_the_same_results() -> None
 async def test_a_model_that_takes_no_context_says_which_do(options: Options) -> None:
     able = r"fun-asr-realtime, fun-asr-realtime-2025-11-07, qwen-audio-3\.0-asr-flash-streaming, .* do\)"
     async with connect(options, local()) as session:
-        with pytest.raises(ConfigurationError, match=f"context: {options.model} does not take one \\({able}"):
+        with pytest.raises(ConfigurationError, match=f"context: {options.model} does not accept one \\({able}"):
             await session.update_context(CONTEXT)
 
 

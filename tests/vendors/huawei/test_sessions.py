@@ -322,7 +322,7 @@ async def test_words_that_come_along_are_heard_beside_those_of_a_table() -> None
 
 
 async def test_an_unknown_hot_word_table_is_refused_at_the_start() -> None:
-    with pytest.raises(VendorError, match="check vocabulary_id: tables belong to one region and project") as caught:
+    with pytest.raises(VendorError, match="check vocabulary_id: a table belongs to one region and project") as caught:
         await transcribe([THREE_SECONDS], Rasr(vocabulary_id="none"), Local(TWO_SENTENCES))
     assert caught.value.code == "SIS.0201"
 
@@ -331,7 +331,7 @@ def test_a_source_that_falls_silent_for_20_seconds_is_a_retryable_error() -> Non
     async def scenario() -> None:
         async with connect(Rasr(), Local(TWO_SENTENCES), retry=Retry(attempts=0)) as session:
             await session.send(bytes(2 * 32_000))
-            with pytest.raises(VendorError, match="nothing was sent for 20 s: go on sending") as caught:
+            with pytest.raises(VendorError, match="no audio was sent for 20 s: keep sending") as caught:
                 async for _ in session:
                     pass
             assert (caught.value.code, caught.value.retryable) == ("SIS.0304", True)

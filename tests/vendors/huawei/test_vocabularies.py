@@ -97,7 +97,7 @@ async def test_a_table_lives_from_create_to_delete(client: Client) -> None:
 
 @pytest.mark.parametrize("act", ["get", "delete"])
 async def test_a_table_that_is_not_there_is_a_vendor_error_with_its_code(client: Client, act: str) -> None:
-    with pytest.raises(VendorError, match="tables belong to one region and project") as caught:
+    with pytest.raises(VendorError, match="a table belongs to one region and project") as caught:
         await getattr(client.vocabularies, act)("none")
     assert caught.value.code == "SIS.0201"
 
