@@ -1,4 +1,4 @@
-"""`models()` tells what each model can do: what the documents say, and what options really take."""
+"""`models()` lists the capabilities of each model: those of the documents, and those that options really accept."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def takes(row: ModelInfo, sample_rate: int) -> bool:
 
 
 def encoding_options(audio: AudioFormat, vendor: str) -> dict[str, Any]:
-    """The options that declare this audio."""
+    """Return the options that declare this audio."""
     if vendor != "huawei":
         return {"format": audio.encoding, "sample_rate": audio.sample_rate}
     name = next(name for name, declared in AUDIO_FORMATS.items() if declared == audio)
@@ -45,7 +45,7 @@ def options_of(row: ModelInfo, audio: AudioFormat | None = None, **values: Any) 
 
 
 @pytest.mark.parametrize("model", FEATURES)
-def test_each_column_of_the_feature_table_is_told(model: str) -> None:
+def test_each_column_of_the_feature_table_is_in_the_catalogue(model: str) -> None:
     column, row = FEATURES[model], ROWS[model]
     assert takes(row, column.accepted_hz)
     assert column.rejected_hz is None or not takes(row, column.rejected_hz)
@@ -58,7 +58,7 @@ def test_each_column_of_the_feature_table_is_told(model: str) -> None:
     assert set(row.regions or ()) == column.regions
 
 
-def test_every_model_that_is_found_by_its_name_is_told_once() -> None:
+def test_every_model_name_is_in_the_catalogue_once() -> None:
     told = [name for row in models() for name in (row.model, *row.other_names)]
     assert len(told) == len(set(told))
     assert set(told) == {name for vendor in vendors().values() for name in vendor.models}
@@ -70,7 +70,7 @@ def test_the_vendors_stand_in_the_order_of_the_registry() -> None:
 
 
 @pytest.mark.parametrize("row", models(), ids=lambda row: row.model)
-def test_what_is_told_is_what_the_options_take(row: ModelInfo) -> None:
+def test_the_catalogue_equals_the_options_that_are_accepted(row: ModelInfo) -> None:
     options = options_of(row)
     assert (type(options).__name__, options.model, options.vendor) == (row.options, row.model, row.vendor)
     assert options.max_audio_ms == (None if row.max_audio_s is None else row.max_audio_s * 1000)
@@ -100,7 +100,7 @@ def test_how_sentences_are_cut() -> None:
     assert ROWS["huawei/short"].segmentation == ()
 
 
-def test_which_models_take_a_context_and_which_translate() -> None:
+def test_the_catalogue_names_the_models_with_context_and_with_translation() -> None:
     assert {name for name, row in ROWS.items() if row.context} == {
         "fun-asr-realtime",
         "fun-asr-realtime-2025-11-07",

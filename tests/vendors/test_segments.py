@@ -132,7 +132,7 @@ def test_without_a_bound_no_open_segment_is_dropped() -> None:
     assert len(tracker.open_segments) == 2 * MAX_REMEMBERED
 
 
-def test_a_closed_segment_is_forgotten_when_there_are_too_many_and_a_counted_key_stays_known_as_old() -> None:
+def test_the_oldest_closed_segment_is_forgotten_but_its_counted_key_is_still_known_to_be_old() -> None:
     tracker = new_tracker()
     assert not tracker.is_forgotten(0)
     for key in range(MAX_REMEMBERED + 1):

@@ -1,8 +1,8 @@
-"""What DashScope takes as hot words, in both generations of its tables: checked here, before anything is sent.
+"""The checks of DashScope's hot words, for both generations of its tables, before anything is sent.
 
 Vocabularies are for the models from v2 on: at most 500 words with weights of 1 to 5 (custom hot words page,
-2026-05-15). Phrase lists are for the v1 models: at most 500 words, with negative weights for what should be heard less
-(page on Paraformer's phrases, 2025-10-15).
+2026-05-15). Phrase lists are for the v1 models: at most 500 words, with negative weights for words that should be
+recognised less often (page on Paraformer's phrases, 2025-10-15). Does not know requests.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ __all__ = [
 
 MAX_WORDS = 500
 USUAL_WEIGHT = 4
-"""What the vendor recommends where there is no reason for another."""
+"""The vendor's recommendation if there is no reason for another weight."""
 
 TABLE_NAME = re.compile(r"[a-z0-9]{1,10}")
 
@@ -40,33 +40,33 @@ _HAN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]+")
 
 
 def check_name(name: str) -> None:
-    """Refuse what cannot stand in a table's id.
+    """Refuse a name that cannot be part of a table's id.
 
     Raises:
-        ConfigurationError: it is not 1 to 10 small letters and digits.
+        ConfigurationError: the name is not 1 to 10 lower-case letters and digits.
     """
     if not TABLE_NAME.fullmatch(name):
-        raise ConfigurationError(f"name={name!r}: 1 to 10 of a-z and 0-9")
+        raise ConfigurationError(f"name={name!r}: must be 1 to 10 of a-z and 0-9")
 
 
 def hot_word_model(model: str | None) -> Capability:
-    """The capability row of a model that a table can be made for.
+    """Return the capability row of a model that a table can be made for.
 
     Raises:
-        ConfigurationError: no model was given, it is unknown, or has no hot words.
+        ConfigurationError: there is no model, or it is unknown, or it has no hot words.
     """
-    able = [row.model for row in CAPABILITIES.values() if row.options & {"vocabulary_id", "phrase_id"}]
+    supporting = [row.model for row in CAPABILITIES.values() if row.options & {"vocabulary_id", "phrase_id"}]
     if model is None:
-        raise ConfigurationError(f"model=None: a DashScope table is for one model: {', '.join(able)}")
-    if model in able:
+        raise ConfigurationError(f"model=None: a DashScope table is for one model: {', '.join(supporting)}")
+    if model in supporting:
         return CAPABILITIES[model]
     if model in CAPABILITIES:
-        raise ConfigurationError(f"model={model!r} has no hot words: {', '.join(able)} do")
-    raise ConfigurationError(f"unknown model {model!r}: {did_you_mean(model, able)}")
+        raise ConfigurationError(f"model={model!r} has no hot words: {', '.join(supporting)} do")
+    raise ConfigurationError(f"unknown model {model!r}: {did_you_mean(model, supporting)}")
 
 
 def uses_phrase_list(model: str | None) -> bool:
-    """Whether a model's hot words are a phrase list, not a vocabulary."""
+    """Return True if the model's hot words are a phrase list and not a vocabulary."""
     row = CAPABILITIES.get(model or "")
     return row is not None and "phrase_id" in row.options
 
@@ -77,12 +77,12 @@ def vocabulary_entries(
     """Make the entries of a vocabulary.
 
     Args:
-        words: the words; a translation is sent without a weight unless it has one.
-        model: the model of the table; of one that is not in the capability table only the words are checked.
-        language: of the words that name none.
+        words: the words; one with a translation is sent without a weight unless it has one.
+        model: the model of the table; for one that is not in the capability table, only the words are checked.
+        language: the language of words that do not name one.
 
     Raises:
-        ConfigurationError: a word is not as it must be, or there are none or too many.
+        ConfigurationError: a word breaks a rule, or there are no words or too many.
     """
     return tuple(_entry(word, model, word.language or language) for word in _checked(words))
 
@@ -100,8 +100,8 @@ def _entry(word: HotWord, model: str | None, language: str | None) -> Vocabulary
         target_lang=word.target_language,
         translation=word.translation,
     )
-    if fault := entry_problem(entry):
-        raise _refused(word, fault)
+    if problem := entry_problem(entry):
+        raise _refused(word, problem)
     return entry
 
 
@@ -111,7 +111,7 @@ def _translates(model: str | None) -> bool:
 
 
 def entry_problem(entry: VocabularyEntry) -> str | None:
-    """What is wrong with the text or the weight of a vocabulary's entry."""
+    """Return the rule that the text or the weight of a vocabulary's entry breaks; None if it breaks none."""
     if entry.weight is not None and not 1 <= entry.weight <= 5:
         return f"weight {entry.weight}, must be between 1 and 5"
     if not entry.text.isascii() and len(entry.text) > 15:
@@ -125,7 +125,7 @@ def phrase_list(words: Iterable[HotWord | str]) -> dict[str, int]:
     """Make a phrase list.
 
     Raises:
-        ConfigurationError: a word is not as it must be, comes twice, or there are none or too many.
+        ConfigurationError: a word breaks a rule or is repeated, or there are no words or too many.
     """
     phrases: dict[str, int] = {}
     for word in _checked(words):
@@ -133,16 +133,16 @@ def phrase_list(words: Iterable[HotWord | str]) -> dict[str, int]:
             if getattr(word, name) is not None:
                 raise _refused(word, f"the v1 models have no {name}")
         weight = USUAL_WEIGHT if word.weight is None else word.weight
-        if fault := phrase_problem(word.text, weight):
-            raise _refused(word, fault)
+        if problem := phrase_problem(word.text, weight):
+            raise _refused(word, problem)
         if word.text in phrases:
-            raise _refused(word, "is there twice")
+            raise _refused(word, "is repeated")
         phrases[word.text] = weight
     return phrases
 
 
 def phrase_problem(text: str, weight: int) -> str | None:
-    """What is wrong with a word of a phrase list."""
+    """Return the rule that a word of a phrase list breaks; None if it breaks none."""
     if not (1 <= weight <= 5 or -6 <= weight <= -1):
         return f"weight {weight}, must be between 1 and 5, or between -6 and -1"
     if _HAN.fullmatch(text):
@@ -152,9 +152,9 @@ def phrase_problem(text: str, weight: int) -> str | None:
 
 
 def _checked(words: Iterable[HotWord | str]) -> Iterator[HotWord]:
-    """The words as hot words, with what is wrong in both generations refused."""
+    """Yield the words as hot words; refuse those that break a rule of both generations."""
     if isinstance(words, str):
-        raise ConfigurationError(f"words={words!r}: must be several, [{words!r}]")
+        raise ConfigurationError(f"words={words!r}: must be a list of words, [{words!r}]")
     count = 0
     for given in itertools.islice(words, MAX_WORDS + 1):
         count += 1
@@ -178,5 +178,5 @@ def _as_hot_word(given: HotWord | str) -> HotWord:
         raise ConfigurationError(f"words: {given!r} is neither text nor a HotWord: {error}") from None
 
 
-def _refused(word: HotWord, fault: str) -> ConfigurationError:
-    return ConfigurationError(f"hot word {word.text!r}: {fault}")
+def _refused(word: HotWord, problem: str) -> ConfigurationError:
+    return ConfigurationError(f"hot word {word.text!r}: {problem}")

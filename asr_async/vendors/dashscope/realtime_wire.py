@@ -1,9 +1,9 @@
-"""Every message of the Qwen realtime protocol (`/api-ws/v1/realtime`), spelled once for both sides.
+"""The messages of the Qwen realtime protocol (`/api-ws/v1/realtime`), defined once for client and server.
 
-Only shapes: which message may follow which is the codec's business here and the emulator's on the other side. All
-messages are JSON text frames that say what they are in `type`. Members that are read are lenient; what nobody reads is
-taken as it comes. Sources: the client event and server event pages of Qwen-ASR-Realtime (2026-03-15), and the frames
-of the official SDK 2.0.2 (`audio/qwen_omni`).
+Only shapes: does not know their order, which the codec checks on the client's side and the emulator on the server's.
+All messages are JSON texts with their name in `type`. Members that this library uses are lenient; the others are
+accepted with any value. Sources: the client event and server event pages of Qwen-ASR-Realtime (2026-03-15), and the
+messages of the official SDK 2.0.2 (`audio/qwen_omni`).
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from msgspec import UNSET, UnsetType
 
 
 class Corpus(msgspec.Struct, frozen=True):
-    """Text that tells what the talk is about, names and terms included; 10,000 tokens at most."""
+    """A text about the subject of the speech, with its names and terms; 10,000 tokens at most."""
 
     text: str | None = None
 
 
 class Transcription(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What to recognise."""
+    """The options of the recognition."""
 
     language: str | None = None
     corpus: Corpus | None = None
 
 
 class TurnDetection(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Where the server cuts; `type` is always server_vad. Times in milliseconds."""
+    """The server's detection of utterances; `type` is always server_vad. Times in milliseconds."""
 
     type: str
     threshold: float | None = None
@@ -39,7 +39,7 @@ class TurnDetection(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
 
 
 class SessionConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """What a session is to do. `turn_detection` null is the manual mode, without it the server's own setting stays."""
+    """The options of a session. `turn_detection` null is the manual mode; without it, the server's setting stays."""
 
     modalities: tuple[str, ...] | None = None
     input_audio_format: str | None = None
@@ -53,27 +53,27 @@ class _ClientEvent(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
 
 
 class SessionUpdate(_ClientEvent, frozen=True, kw_only=True, tag="session.update"):
-    """Set the session up."""
+    """Configure the session."""
 
     session: SessionConfig
 
 
 class Append(_ClientEvent, frozen=True, kw_only=True, tag="input_audio_buffer.append"):
-    """A piece of audio, base64 on the wire, 15 MiB of that at most; never answered."""
+    """A piece of audio as base64, 15 MiB of that at most; the server does not answer it."""
 
     audio: memoryview
 
 
 class Commit(_ClientEvent, frozen=True, kw_only=True, tag="input_audio_buffer.commit"):
-    """Manual mode: recognise what is in the buffer as one utterance."""
+    """Manual mode: recognise the audio in the buffer as one utterance."""
 
 
 class Clear(_ClientEvent, frozen=True, kw_only=True, tag="input_audio_buffer.clear"):
-    """Drop what is in the buffer."""
+    """Drop the audio in the buffer."""
 
 
 class Finish(_ClientEvent, frozen=True, kw_only=True, tag="session.finish"):
-    """No more audio; results are still wanted."""
+    """The end of the audio; the server still sends its results."""
 
 
 ClientEvent = SessionUpdate | Append | Commit | Clear | Finish
@@ -82,7 +82,7 @@ ClientEvent = SessionUpdate | Append | Commit | Clear | Finish
 
 
 class SessionInfo(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """The session as the server has it set up."""
+    """The session as the server has configured it."""
 
     id: str = ""
     object: Any = "realtime.session"
@@ -95,7 +95,7 @@ class SessionInfo(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class WireError(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """What went wrong; `event_id` names the client's event that it is about.
+    """The server's description of an error; `event_id` is the client's event that caused it.
 
     `invalid_request_error` leaves the connection open, `server_error` ends it (server event page of the sibling
     Qwen-Audio-Realtime, 2026-07-14).
@@ -124,19 +124,19 @@ class _ServerEvent(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", 
 
 
 class _ItemEvent(_ServerEvent, frozen=True, kw_only=True):
-    """About one utterance."""
+    """An event of one utterance."""
 
     item_id: str | None = None
 
 
 class SessionCreated(_ServerEvent, frozen=True, kw_only=True, tag="session.created"):
-    """The first message of all, with the server's defaults."""
+    """The first message, with the server's defaults."""
 
     session: SessionInfo = SessionInfo()
 
 
 class SessionUpdated(_ServerEvent, frozen=True, kw_only=True, tag="session.updated"):
-    """session.update was taken."""
+    """The server has accepted session.update."""
 
     session: SessionInfo = SessionInfo()
 
@@ -146,7 +146,7 @@ class SessionFinished(_ServerEvent, frozen=True, kw_only=True, tag="session.fini
 
 
 class ErrorEvent(_ServerEvent, frozen=True, kw_only=True, tag="error"):
-    """Something went wrong."""
+    """An error of the session, or of one of the client's events."""
 
     error: WireError = WireError()
 
@@ -164,7 +164,7 @@ class WireSpeechStopped(_ItemEvent, frozen=True, kw_only=True, tag="input_audio_
 
 
 class Committed(_ItemEvent, frozen=True, kw_only=True, tag="input_audio_buffer.committed"):
-    """What was in the buffer becomes an utterance."""
+    """The audio in the buffer has become an utterance."""
 
     previous_item_id: str | None = None
 
@@ -181,7 +181,7 @@ class ItemCreated(_ServerEvent, frozen=True, kw_only=True, tag="conversation.ite
 
 
 class TranscriptionText(_ItemEvent, frozen=True, kw_only=True, tag="conversation.item.input_audio_transcription.text"):
-    """The utterance so far: `text` will not change any more, `stash` behind it still may."""
+    """The utterance so far: `text` does not change any more, `stash` behind it may still change."""
 
     content_index: int | None = None
     language: str | None = None

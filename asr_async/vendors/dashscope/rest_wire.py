@@ -1,10 +1,10 @@
-"""Every message of DashScope's REST side that is in use here, spelled once for both sides.
+"""The messages of DashScope's REST interfaces that this library uses, defined once for client and server.
 
-Three interfaces: hot-word tables ("vocabularies") for the models from v2 on, phrase lists for the v1 models, which are
-kept as the outputs of fine-tuning jobs, and temporary keys. Members that nobody reads are left out; members that are
-read are lenient, since no answer of the service itself was seen. Sources: the platform's pages on custom hot words
-(2026-05-15), on Paraformer's phrases (2025-10-15) and on temporary keys, and frames of the official SDK 2.0.2 and
-1.25.0 (`tests/vectors/`).
+Three interfaces: hot-word tables ("vocabularies") for the models from v2 on; phrase lists for the v1 models, which the
+vendor stores as outputs of fine-tuning jobs; temporary keys. Members that this library does not use are left out; the
+others are lenient, since no response of the service itself has been recorded. Sources: the platform's pages on custom
+hot words (2026-05-15), on Paraformer's phrases (2025-10-15) and on temporary keys, and messages of the official SDK
+2.0.2 and 1.25.0 (`tests/vectors/`).
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ TOKENS_PATH = "/tokens"
 """All behind the HTTP base, `https://host/api/v1`."""
 
 VOCABULARY_MODEL = "speech-biasing"
-"""What vocabularies are asked for as; no model of recognition."""
+"""The `model` of every vocabulary request; it is not a model of recognition."""
 
 PHRASE_TRAINING = "compile_asr_phrase"
 PHRASE_OUTPUT = "custom_resource"
-"""What tells phrase lists from the other things that a fine-tuning job makes."""
+"""The types that distinguish a phrase list from other outputs of fine-tuning jobs."""
 
 T = TypeVar("T")
 
 
 class Response(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
-    """What comes back from everything but temporary keys."""
+    """The response to every request except that for a temporary key."""
 
     output: T
     request_id: str | None = None
@@ -49,7 +49,7 @@ class ErrorBody(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class VocabularyEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A hot word; the last two members are Gummy's, which translates."""
+    """A hot word; the last two members are for Gummy, which translates."""
 
     text: str
     weight: int | None = None
@@ -59,7 +59,7 @@ class VocabularyEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
 
 
 class CreateVocabulary(msgspec.Struct, frozen=True, kw_only=True, tag_field="action", tag="create_vocabulary"):
-    """Make a table for one model; the answer is a `VocabularyId`."""
+    """Make a table for one model; the response is a `VocabularyId`."""
 
     target_model: str
     prefix: str
@@ -67,14 +67,14 @@ class CreateVocabulary(msgspec.Struct, frozen=True, kw_only=True, tag_field="act
 
 
 class UpdateVocabulary(msgspec.Struct, frozen=True, kw_only=True, tag_field="action", tag="update_vocabulary"):
-    """Replace all words of a table; the answer is empty."""
+    """Replace all words of a table; the response is empty."""
 
     vocabulary_id: str
     vocabulary: tuple[VocabularyEntry, ...]
 
 
 class ListVocabulary(msgspec.Struct, frozen=True, kw_only=True, tag_field="action", tag="list_vocabulary"):
-    """Tables, page by page from 0 on; the answer is a `VocabularyList`."""
+    """Tables, page by page from 0 on; the response is a `VocabularyList`."""
 
     prefix: str | UnsetType | None = UNSET
     page_index: int = 0
@@ -82,13 +82,13 @@ class ListVocabulary(msgspec.Struct, frozen=True, kw_only=True, tag_field="actio
 
 
 class QueryVocabulary(msgspec.Struct, frozen=True, kw_only=True, tag_field="action", tag="query_vocabulary"):
-    """One table with its words; the answer is a `WireVocabulary`."""
+    """One table with its words; the response is a `WireVocabulary`."""
 
     vocabulary_id: str
 
 
 class DeleteVocabulary(msgspec.Struct, frozen=True, kw_only=True, tag_field="action", tag="delete_vocabulary"):
-    """Remove a table; the answer is empty."""
+    """Remove a table; the response is empty."""
 
     vocabulary_id: str
 
@@ -105,7 +105,7 @@ class Customization(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class VocabularyId(msgspec.Struct, frozen=True, kw_only=True):
-    """What a new table is called."""
+    """The id of a new table."""
 
     vocabulary_id: str
 
@@ -117,7 +117,7 @@ class WireVocabulary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     gmt_create: str | None = None
     gmt_modified: str | None = None
     status: str | None = None
-    """OK, or UNDEPLOYED: not to be used yet."""
+    """OK, or UNDEPLOYED if the table cannot be used yet."""
     target_model: str | None = None
     vocabulary: tuple[VocabularyEntry, ...] | None = None
 
@@ -129,7 +129,7 @@ class VocabularyList(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EmptyOutput(msgspec.Struct, frozen=True):
-    """An output of which nothing is read."""
+    """An output without members that this library uses."""
 
 
 # --- phrase lists ----------------------------------------------------------------------------------------------------
@@ -142,7 +142,7 @@ class PhraseParameters(msgspec.Struct, frozen=True):
 
 
 class CompilePhrases(msgspec.Struct, frozen=True, kw_only=True):
-    """Make a phrase list, or replace the words of `finetuned_output`; the answer is a `FineTuned`."""
+    """Make a phrase list, or replace the words of `finetuned_output`; the response is a `FineTuned`."""
 
     model: str
     hyper_parameters: PhraseParameters
@@ -153,7 +153,7 @@ class CompilePhrases(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FineTuned(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What a fine-tuning job made; `finetuned_output` is its id. The words are never told."""
+    """The output of a fine-tuning job; `finetuned_output` is its id. The vendor does not return the words."""
 
     finetuned_output: str
     job_id: str | None = None
@@ -165,7 +165,7 @@ class FineTuned(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class FineTunedList(msgspec.Struct, frozen=True, kw_only=True):
-    """One page, from 1 on, of everything that fine-tuning jobs of this account made."""
+    """One page, counted from 1, of all outputs of this account's fine-tuning jobs."""
 
     finetuned_outputs: tuple[FineTuned, ...] = ()
     page_no: int | None = None
@@ -177,7 +177,7 @@ class FineTunedList(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Token(msgspec.Struct, frozen=True):
-    """A temporary key and the Unix time in seconds until which it is let in."""
+    """A temporary key and the Unix time in seconds at which it expires."""
 
     token: str
     expires_at: int

@@ -1,9 +1,9 @@
-"""The hot-word tables of a DashScope account, both generations under one face.
+"""The hot-word tables of a DashScope account, both generations behind one interface.
 
-Vocabularies (ids "vocab-...") serve the models from v2 on and go into the option `vocabulary_id`. Phrase lists, kept by
-the vendor as outputs of fine-tuning jobs (ids "paraformer-realtime-v1-ft-..."), serve the v1 models and go into
-`phrase_id`. Which of the two is made follows from the model, which of the two is meant from the id. The vendor serves
-tables in an account's default workspace only (custom hot words page, 2026-05-15).
+Vocabularies (ids "vocab-...") are for the models from v2 on, and their ids for the option `vocabulary_id`. Phrase
+lists, which the vendor stores as outputs of fine-tuning jobs (ids "paraformer-realtime-v1-ft-..."), are for the v1
+models, and their ids for the option `phrase_id`. The model decides the kind of a new table, the id that of an existing
+one. The vendor has tables in an account's default workspace only (custom hot words page, 2026-05-15).
 """
 
 from __future__ import annotations
@@ -57,11 +57,11 @@ MAX_PAGES = 100
 
 
 class DashScopeVocabularies:
-    """What `DashScope(...).vocabularies` is; see `asr_async.vendors.service.Vocabularies`.
+    """The hot-word tables of an account; see `asr_async.vendors.service.Vocabularies` for the methods' contract.
 
     Args:
-        rest: the account.
-        lists_phrases: whether there are v1 models, and so phrase lists, where the account is.
+        rest: the REST interfaces of the account.
+        lists_phrases: True if the account's region has v1 models, and so phrase lists.
     """
 
     def __init__(self, rest: RestClient, *, lists_phrases: bool) -> None:
@@ -78,63 +78,63 @@ class DashScopeVocabularies:
         language: str | None = None,
         description: str | None = None,
     ) -> str:
-        """Make a table and return its id: for `vocabulary_id`, with a v1 model for `phrase_id`.
+        """Make a table and return its id: for `vocabulary_id`, or with a v1 model for `phrase_id`.
 
         Args:
-            words: at most 500. A weight is 1 to 5, 4 where none is given; for v1 also -6 to -1. A text with any
-                character beyond ASCII has at most 15 characters, another at most 7 words; for v1 10 and 5.
-            name: 1 to 10 of a-z and 0-9; part of a vocabulary's id, while phrase lists have no names and drop it.
-            model: the model that the table is for, and the only one that can use it.
-            language: of the words that name none; not for v1.
-            description: DashScope has none.
+            words: at most 500 words. A weight is 1 to 5, 4 by default; for v1 also -6 to -1. A text with any character
+                beyond ASCII has at most 15 characters, another at most 7 words; for v1 10 and 5.
+            name: 1 to 10 of a-z and 0-9. It is part of a vocabulary's id; a phrase list has no name.
+            model: the model that the table is for; no other can use it.
+            language: the language of words that do not name one; not for v1.
+            description: refused, since DashScope has none.
 
         Raises:
-            ASRError: as `Vocabularies` says.
+            ASRError: as with `Vocabularies`.
         """
         if description is not None:
-            raise ConfigurationError("description: DashScope keeps none with its tables, leave it out")
+            raise ConfigurationError("description: DashScope's tables have none; leave it out")
         check_name(name)
         row = hot_word_model(model)
         if not uses_phrase_list(row.model):
             entries = vocabulary_entries(words, model=row.model, language=language)
             return await self._vocabularies.create(name, row.model, entries)
         if language is not None:
-            raise ConfigurationError(f"language={language!r}: {row.model} has no language, leave it out")
+            raise ConfigurationError(f"language={language!r}: {row.model} has no language; leave it out")
         return await self._phrases.compile(row.model, phrase_list(words))
 
     async def update(self, vocabulary_id: str, words: Iterable[HotWord | str]) -> None:
-        """Replace all words of a table, in two requests: the first asks for its model, which the words are held to."""
+        """Replace all words of a table, in two requests: the first returns its model, whose limits apply."""
         model = (await self.get(vocabulary_id)).model
         if _is_vocabulary(vocabulary_id):
             await self._vocabularies.update(vocabulary_id, vocabulary_entries(words, model=model))
         elif model is None:
             raise RemoteProtocolError(
-                f"DashScope does not tell the model of {vocabulary_id}, without which it is fixed"
+                f"DashScope does not name the model of {vocabulary_id}, without which it cannot be changed"
             )
         else:
             await self._phrases.compile(model, phrase_list(words), phrase_id=vocabulary_id)
 
     async def list(self) -> builtins.list[Vocabulary]:
-        """All vocabularies, then all phrase lists, without their words."""
+        """Return all vocabularies, then all phrase lists, without their words."""
         tables = [table async for table in self._vocabularies.list()]
         if self._lists_phrases:
             try:
                 tables += [table async for table in self._phrases.list()]
             except AuthenticationError as error:
-                # A key without the right to fine-tuning can use no phrase lists: what there is for it is there already.
+                # A key without the right to fine-tuning cannot use phrase lists: its list of tables is complete.
                 if is_invalid_key(error):
                     raise
         return tables
 
     async def get(self, vocabulary_id: str) -> Vocabulary:
-        """One table with its words; those of a phrase list the vendor does not tell."""
-        return await self._side(vocabulary_id).get(vocabulary_id)
+        """Return one table with its words; of a phrase list, the vendor does not return the words."""
+        return await self._tables_of(vocabulary_id).get(vocabulary_id)
 
     async def delete(self, vocabulary_id: str) -> None:
         """Remove a table."""
-        await self._side(vocabulary_id).delete(vocabulary_id)
+        await self._tables_of(vocabulary_id).delete(vocabulary_id)
 
-    def _side(self, vocabulary_id: str) -> _Vocabularies | _Phrases:
+    def _tables_of(self, vocabulary_id: str) -> _Vocabularies | _Phrases:
         if not vocabulary_id.strip():
             raise ConfigurationError(f"vocabulary_id={vocabulary_id!r}: must not be empty")
         return self._vocabularies if _is_vocabulary(vocabulary_id) else self._phrases
@@ -152,30 +152,30 @@ class _Vocabularies:
 
     async def create(self, name: str, model: str, entries: tuple[VocabularyEntry, ...]) -> str:
         action = CreateVocabulary(target_model=model, prefix=name, vocabulary=entries)
-        return (await self._ask(action, Response[VocabularyId])).output.vocabulary_id
+        return (await self._call(action, Response[VocabularyId])).output.vocabulary_id
 
     async def update(self, vocabulary_id: str, entries: tuple[VocabularyEntry, ...]) -> None:
-        await self._ask(UpdateVocabulary(vocabulary_id=vocabulary_id, vocabulary=entries), Response[EmptyOutput])
+        await self._call(UpdateVocabulary(vocabulary_id=vocabulary_id, vocabulary=entries), Response[EmptyOutput])
 
     async def list(self) -> AsyncIterator[Vocabulary]:
         for page in range(MAX_PAGES):
             action = ListVocabulary(page_index=page, page_size=PAGE_SIZE)
-            tables = (await self._ask(action, Response[VocabularyList])).output.vocabulary_list
+            tables = (await self._call(action, Response[VocabularyList])).output.vocabulary_list
             for table in tables:
                 yield _from_vocabulary(table.vocabulary_id or "", table)
             if len(tables) < PAGE_SIZE:
                 return
-        raise _endless("vocabularies")
+        raise _too_many_pages("vocabularies")
 
     async def get(self, vocabulary_id: str) -> Vocabulary:
-        answer = await self._ask(QueryVocabulary(vocabulary_id=vocabulary_id), Response[WireVocabulary])
-        return _from_vocabulary(vocabulary_id, answer.output)
+        response = await self._call(QueryVocabulary(vocabulary_id=vocabulary_id), Response[WireVocabulary])
+        return _from_vocabulary(vocabulary_id, response.output)
 
     async def delete(self, vocabulary_id: str) -> None:
-        await self._ask(DeleteVocabulary(vocabulary_id=vocabulary_id), Response[EmptyOutput])
+        await self._call(DeleteVocabulary(vocabulary_id=vocabulary_id), Response[EmptyOutput])
 
-    async def _ask(self, action: VocabularyAction, answer: type[T]) -> T:
-        return await self._rest.call("POST", VOCABULARY_PATH, answer, Customization(input=action))
+    async def _call(self, action: VocabularyAction, response_type: type[T]) -> T:
+        return await self._rest.call("POST", VOCABULARY_PATH, response_type, Customization(input=action))
 
 
 class _Phrases:
@@ -191,13 +191,13 @@ class _Phrases:
     async def list(self) -> AsyncIterator[Vocabulary]:
         for page in range(1, MAX_PAGES + 1):
             path = f"{FINE_TUNED_PATH}?page_no={page}&page_size={PHRASE_PAGE_SIZE}"
-            made = (await self._rest.call("GET", path, Response[FineTunedList])).output.finetuned_outputs
-            for one in made:
-                if one.output_type == PHRASE_OUTPUT:
-                    yield _from_phrases(one)
-            if len(made) < PHRASE_PAGE_SIZE:
+            outputs = (await self._rest.call("GET", path, Response[FineTunedList])).output.finetuned_outputs
+            for output in outputs:
+                if output.output_type == PHRASE_OUTPUT:
+                    yield _from_phrases(output)
+            if len(outputs) < PHRASE_PAGE_SIZE:
                 return
-        raise _endless("phrase lists")
+        raise _too_many_pages("phrase lists")
 
     async def get(self, phrase_id: str) -> Vocabulary:
         return _from_phrases((await self._rest.call("GET", _path_of(phrase_id), Response[FineTuned])).output)
@@ -227,13 +227,13 @@ def _word(entry: VocabularyEntry) -> HotWord:
     )
 
 
-def _from_phrases(made: FineTuned) -> Vocabulary:
-    return Vocabulary(vocabulary_id=made.finetuned_output, model=made.model, status=made.status)
+def _from_phrases(output: FineTuned) -> Vocabulary:
+    return Vocabulary(vocabulary_id=output.finetuned_output, model=output.model, status=output.status)
 
 
 def _path_of(phrase_id: str) -> str:
     return f"{FINE_TUNED_PATH}/{quote(phrase_id, safe='')}"
 
 
-def _endless(what: str) -> RemoteProtocolError:
-    return RemoteProtocolError(f"DashScope lists more than {MAX_PAGES} pages of {what}")
+def _too_many_pages(tables: str) -> RemoteProtocolError:
+    return RemoteProtocolError(f"DashScope lists more than {MAX_PAGES} pages of {tables}")

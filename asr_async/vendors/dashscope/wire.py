@@ -1,9 +1,9 @@
-"""Every message of the DashScope task protocol (`/api-ws/v1/inference`), spelled once for both sides.
+"""The messages of the DashScope task protocol (`/api-ws/v1/inference`), defined once for client and server.
 
-Only shapes: which message may follow which is the codec's business here and the emulator's on the other side. Members
-that the vendor documents but nobody reads are left to `raw`; members that are read are lenient wherever the documents
-and what was seen disagree. Sources: the WebSocket API pages of Fun-ASR and Gummy and the client/server event pages of
-the platform (2025-10 to 2026), and frames of the official SDK 2.0.2 and 1.25.0 (`tests/vectors/`).
+Only shapes: does not know their order, which the codec checks on the client's side and the emulator on the server's.
+Documented members that this library does not use are in `raw` only; the others are lenient wherever the documents and
+recorded messages disagree. Sources: the WebSocket API pages of Fun-ASR and Gummy and the client/server event pages of
+the platform (2025-10 to 2026), and messages of the official SDK 2.0.2 and 1.25.0 (`tests/vectors/`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from msgspec import UNSET, UnsetType
 
 
 class ClientHeader(msgspec.Struct, frozen=True):
-    """Which act, on which task."""
+    """The action and its task."""
 
     action: Literal["run-task", "continue-task", "finish-task"]
     task_id: str
@@ -25,14 +25,14 @@ class ClientHeader(msgspec.Struct, frozen=True):
 
 
 class Resource(msgspec.Struct, frozen=True):
-    """A hot-word list of the first generation; beside the parameters, not inside."""
+    """A hot-word list of the first generation; it is sent beside the parameters, not among them."""
 
     resource_id: str
     resource_type: str = "asr_phrase"
 
 
 class RunPayload(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What a task is to do. `input` must be there even when empty, else the server closes with 1007."""
+    """The model and the parameters of a task. Without `input`, even if empty, the server closes with 1007."""
 
     model: str
     parameters: dict[str, Any]
@@ -44,7 +44,7 @@ class RunPayload(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class InputPayload(msgspec.Struct, frozen=True):
-    """The payload of continue-task and finish-task: `input` and nothing else, further members cause a 1007."""
+    """The payload of continue-task and finish-task: `input` alone; the server closes with 1007 for further members."""
 
     input: dict[str, Any]
 
@@ -57,14 +57,14 @@ class RunTask(msgspec.Struct, frozen=True):
 
 
 class ContinueTask(msgspec.Struct, frozen=True):
-    """Give a running task more context."""
+    """Replace the context of a running task."""
 
     header: ClientHeader
     payload: InputPayload
 
 
 class FinishTask(msgspec.Struct, frozen=True):
-    """No more audio; results are still wanted."""
+    """The end of the audio; the server still sends its results."""
 
     header: ClientHeader
     payload: InputPayload
@@ -74,7 +74,7 @@ class FinishTask(msgspec.Struct, frozen=True):
 
 
 class ServerHeader(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """Which event, of which task; the error members come with task-failed only."""
+    """The event and its task; the error members are in task-failed only."""
 
     task_id: str = ""
     event: str = ""
@@ -84,7 +84,7 @@ class ServerHeader(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class WireWord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """A word; `punctuation` belongs behind it, but Gummy's samples repeat the word in it."""
+    """A word; `punctuation` stands behind it, but repeats the word in Gummy's samples."""
 
     text: str | None = None
     begin_time: int | None = None
@@ -98,8 +98,8 @@ class Sentence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc
     """A sentence so far. Times in milliseconds from the start of the task's audio.
 
     `end_time` is null while interim. `sentence_end` and `sentence_id` are in the documents of 2026 but not in those of
-    2025, so a final is `sentence_end` true, or `end_time` present where that member is missing. A heartbeat sentence
-    means nothing but "still here", and may lack its text.
+    2025, so a sentence is final if `sentence_end` is true, or, without that member, if it has an `end_time`. A
+    heartbeat sentence carries no result, and may lack its text.
     """
 
     sentence_id: int | None = None
@@ -115,12 +115,13 @@ class Sentence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc
 
 
 class GummySentence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """A sentence of Gummy so far, as it was said or, with `lang`, as it was translated.
+    """A sentence of Gummy so far, as it was spoken or, with `lang`, its translation.
 
-    The two share a `sentence_id`, which counts from 0. While interim, `end_time` is null or missing and `current_time`
-    says how far it has got. `stash` is the beginning of the next sentence, where the vendor has cut by meaning and not
-    begun to send that one; it has an id, times, text and words only. The `pre_end` members are the guess of an end
-    before the silence that makes it has passed, and its withdrawal (`pre_end_failed`); no document explains them.
+    The two share a `sentence_id`, which counts from 0. While interim, `end_time` is null or missing, and `current_time`
+    is the position that it has reached. `stash` is the beginning of the next sentence, if the vendor has cut by meaning
+    and not begun to send that one; it has an id, times, text and words only. The `pre_end` members predict an end
+    before the silence that confirms it has passed, or withdraw the prediction (`pre_end_failed`); no document explains
+    them.
     """
 
     sentence_id: int | None = None
@@ -139,7 +140,7 @@ class GummySentence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
 
 
 class Output(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """What was recognised: of Gummy `transcription`, `translations` or both, of all other models `sentence`."""
+    """The results: `transcription`, `translations` or both from Gummy, `sentence` from all other models."""
 
     sentence: Sentence | None = None
     transcription: GummySentence | None = None
@@ -147,7 +148,7 @@ class Output(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=F
 
 
 class WireUsage(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """Billed seconds of the whole task so far: the last one counts, the sum does not."""
+    """The billed seconds of the whole task so far: the last value counts, values are not added."""
 
     duration: float | None = None
 

@@ -1,7 +1,8 @@
-"""Every message of Huawei's REST interfaces in use, spelled once for both sides: IAM tokens and hot-word tables.
+"""The messages of Huawei's REST interfaces that this library uses: IAM tokens and hot-word tables.
 
-Only shapes. Sources: pages "authentication" and "hot-word management" of the SIS API reference (public documentation
-repository, 2021-10; live pages sis_03_0071 ff., 2025/26), and requests of the official SDK 3.1.219 (REST).
+Only shapes, defined once for client and server. Sources: pages "authentication" and "hot-word management" of the SIS
+API reference (public documentation repository, 2021-10; live pages sis_03_0071 ff., 2025/26), and requests of the
+official SDK 3.1.219 (REST).
 """
 
 from __future__ import annotations
@@ -36,47 +37,47 @@ class User(msgspec.Struct, frozen=True):
 
 
 class Password(msgspec.Struct, frozen=True):
-    """The one method in use."""
+    """The password as the method of identification."""
 
     user: User
 
 
 class Identity(msgspec.Struct, frozen=True):
-    """Who asks."""
+    """The identity that requests a token, with its method."""
 
     methods: tuple[Literal["password"]]
     password: Password
 
 
 class Scope(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What for: a project; a token for a whole account (`domain`) is good for nothing here (SIS.0101)."""
+    """The scope of a token: a project. SIS refuses a token for a whole account (`domain`) with SIS.0101."""
 
     project: Project | None = None
     domain: Domain | None = None
 
 
 class Auth(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The one member of a token request."""
+    """The content of a token request."""
 
     identity: Identity
     scope: Scope | None = None
 
 
 class TokenRequest(msgspec.Struct, frozen=True):
-    """Ask for a token."""
+    """A request for a token."""
 
     auth: Auth
 
 
 class TokenTimes(msgspec.Struct, frozen=True, omit_defaults=True):
-    """When a token was made and when it ends, by the vendor's clock."""
+    """The begin and the end of a token's life, by the vendor's clock."""
 
     expires_at: datetime | None = None
     issued_at: datetime | None = None
 
 
 class TokenResponse(msgspec.Struct, frozen=True):
-    """The body of the answer; the token itself is in its header X-Subject-Token."""
+    """The body of the response; the token itself is in its header X-Subject-Token."""
 
     token: TokenTimes = TokenTimes()
 
@@ -85,7 +86,7 @@ class TokenResponse(msgspec.Struct, frozen=True):
 
 
 class WireVocabulary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A table: sent to create or replace one, given out for one, and without `contents` in listings."""
+    """A table, in requests to create or replace it and in responses; listings have no `contents`."""
 
     vocabulary_id: str | None = None
     name: str | None = None
@@ -95,33 +96,33 @@ class WireVocabulary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
 
 
 class VocabularyId(msgspec.Struct, frozen=True):
-    """The answer to creating and replacing."""
+    """The response to the creation and the replacement of a table."""
 
     vocabulary_id: str
 
 
 class VocabularyList(msgspec.Struct, frozen=True):
-    """The answer to listing."""
+    """The response to a listing."""
 
     count: int
     result: tuple[WireVocabulary, ...] = ()
 
 
-# --- refusals --------------------------------------------------------------------------------------------------------
+# --- errors ----------------------------------------------------------------------------------------------------------
 
 
 class ErrorBody(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The body of a refused request, handshake or not; `error_code` is the service's or the gateway's."""
+    """The body of the response to a refused handshake or request; `error_code` is the service's or the gateway's."""
 
     error_code: str | None = None
     error_msg: str | None = None
     request_id: str | None = None
     error: IamError | None = None
-    """Where IAM puts its own refusals."""
+    """The error of IAM, which has a form of its own."""
 
 
 class IamError(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Why IAM gave no token."""
+    """The reason for which IAM returns no token."""
 
     code: int | str | None = None
     title: str | None = None

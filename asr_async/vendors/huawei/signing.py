@@ -1,8 +1,8 @@
 """The AK/SK signature of Huawei's API gateway (SDK-HMAC-SHA256), as a pure function.
 
-A request is written down in one agreed form (`canonical_request`), and the hash of that text is signed with the secret
-key. Both sides use the same two functions: the client to sign, the emulator to verify. No clock here: the instant is an
-argument. Sources: the vendor's API signing guide, the signers of its SDKs; `tests/vectors/huawei_signing_vectors.json`.
+A request is written in a canonical form (`canonical_request`), and the hash of that text is signed with the secret key.
+Client and emulator use the same two functions, to sign and to verify. Does not know a clock: the time is an argument.
+Sources: the vendor's API signing guide, the signers of its SDKs; `tests/vectors/huawei_signing_vectors.json`.
 """
 
 from __future__ import annotations
@@ -33,20 +33,20 @@ def sign(
     sk: str,
     at: datetime,
 ) -> dict[str, str]:
-    """Sign a request; give out the headers to send with it.
+    """Sign a request and return the headers to send with it.
 
-    All headers are signed, so none may change on its way. Host is signed as a client writes it and is not among the
-    headers given out: the client sends its own, and the gateway answers two of them with 401 (comment in the official
-    SDK).
+    All headers are signed, so none may change afterwards. Host is signed in the form in which a client sends it, and is
+    not among the returned headers: the client adds its own, and the gateway refuses two of them with 401 (comment in
+    the official SDK).
 
     Args:
         method: GET for a WebSocket handshake.
-        url: where the request goes; ws and wss are as good as http and https, the scheme is not signed.
-        headers: what else is sent, for instance `X-Security-Token` with temporary keys.
-        body: empty for a handshake.
+        url: the URL of the request; the scheme is not signed, so that ws and wss may stand for http and https.
+        headers: the other headers of the request, for instance `X-Security-Token` with temporary keys.
+        body: the body of the request; empty for a handshake.
         ak: the access key.
         sk: the secret key.
-        at: now, with a time zone; the gateway takes up to 15 minutes of difference.
+        at: the present time, with a time zone; the gateway tolerates a difference of 15 minutes.
 
     Raises:
         ConfigurationError: `at` has no time zone, or the URL has no host.
@@ -66,7 +66,7 @@ def sign(
 
 
 def host_header(url: str) -> str:
-    """The Host header that an HTTP or WebSocket client sends: lower case, without the scheme's own port.
+    """Return the Host header of an HTTP or WebSocket client: lower case, without the scheme's default port.
 
     Raises:
         ConfigurationError: the URL has no host, or its port is not a number.
@@ -87,13 +87,13 @@ def host_header(url: str) -> str:
 
 
 def canonical_request(method: str, url: str, headers: Mapping[str, str], body: bytes) -> str:
-    """The request as both sides write it down.
+    """Return the canonical form of a request.
 
     Args:
-        method: any case.
-        url: only path and query are used.
-        headers: exactly those that are signed, Host and X-Sdk-Date among them.
-        body: hashed, unless the header `X-Sdk-Content-Sha256` says what stands for its hash.
+        method: the method, in any case.
+        url: the URL, of which only path and query are used.
+        headers: exactly the headers that are signed, Host and X-Sdk-Date among them.
+        body: the body, whose hash is used unless the header `X-Sdk-Content-Sha256` replaces it.
     """
     parts = urlsplit(url)
     values = {name.lower(): value.strip() for name, value in headers.items()}
@@ -111,12 +111,12 @@ def canonical_request(method: str, url: str, headers: Mapping[str, str], body: b
 
 
 def signature(sk: str, date: str, canonical: str) -> str:
-    """Sign a canonical request; the key is the secret key itself, no day or region is mixed in.
+    """Sign a canonical request with the secret key itself; no key of a day or region is derived from it.
 
     Args:
         sk: the secret key.
         date: the X-Sdk-Date header.
-        canonical: from `canonical_request`.
+        canonical: the result of `canonical_request`.
     """
     string_to_sign = f"{ALGORITHM}\n{date}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
     return hmac.new(sk.encode(), string_to_sign.encode(), hashlib.sha256).hexdigest()
@@ -132,7 +132,7 @@ def _canonical_path(path: str) -> str:
 
 
 def _canonical_query(query: str) -> str:
-    """Sorted by key, then value, both decoded; a key without a value gets "="."""
+    """Return the query sorted by key and value, both decoded; a key without a value gets "="."""
     pairs = [pair.partition("=") for pair in query.split("&")]
     decoded = sorted((unquote(key), unquote(value)) for key, _, value in pairs if key)
     return "&".join(f"{_encode(key)}={_encode(value)}" for key, value in decoded)

@@ -1,4 +1,4 @@
-"""Huawei's hot-word tables over REST: what goes in is checked first, against the limits of the documents.
+"""Huawei's hot-word tables over REST. Words are checked by the documented limits before a request is sent.
 
 Source: pages "hot-word management" of the SIS API reference (2021-10; sis_03_0071, 2025/26) and of the user manual
 (sis_09_0005, hot words 3.0: weights and forced replacement).
@@ -24,7 +24,7 @@ __all__ = ["HuaweiVocabularies"]
 
 MAX_WORDS = 10_000
 MAX_WORD_CHARACTERS = {"chinese_mandarin": 32, "english": 64}
-"""By the table's language; these are all there are."""
+"""By the language of the table; there are no other languages."""
 MAX_DESCRIPTION_CHARACTERS = 255
 MAX_REPLACEMENT_CHARACTERS = 32
 
@@ -34,16 +34,17 @@ _WORD = re.compile(r"[A-Z\u3400-\u9fff]+")
 _Shape = TypeVar("_Shape")
 
 Call = Callable[[str, str, bytes], Awaitable[bytes]]
-"""Sends a request (method, path behind the tables' own, body) with credentials; gives the body of a good answer."""
+"""Sends a request (method, path behind that of the tables, body) with credentials, and returns the response's body."""
 
 
 class HuaweiVocabularies:
     """The hot-word tables of a project and region; see `Vocabularies` for the methods' contract.
 
     A table has a `name` (1..32 letters, digits, "_", "#", "-"; unique), a `language` (chinese_mandarin, the default, or
-    english) and a `description` of up to 255 characters; it belongs to no `model`. Words: Han characters and capital
-    letters only, up to 32 (english 64), 10,000 to a table, 100 tables. `HotWord.weight` is 1..10; `heard_as` makes a
-    forced replacement, which has no weight. Both work with chinese_16k_general and chinese_8k_general.
+    english) and a `description` of up to 255 characters; it does not belong to a `model`. Words consist of Han
+    characters and capital letters only, up to 32 of them (english 64); a table has at most 10,000 words, a project at
+    most 100 tables. `HotWord.weight` is 1..10; `heard_as` makes a forced replacement, which has no weight. Both work
+    with chinese_16k_general and chinese_8k_general.
     """
 
     def __init__(self, call: Call) -> None:
@@ -63,13 +64,13 @@ class HuaweiVocabularies:
     ) -> str:
         """Make a table; its id goes into `Rasr(vocabulary_id=...)`."""
         if model is not None:
-            raise ConfigurationError(f"model={model!r}: Huawei's tables belong to no model: leave it out")
+            raise ConfigurationError(f"model={model!r}: Huawei's tables do not belong to a model; leave it out")
         table = _table(words, name=name, language=language or "chinese_mandarin", description=description)
-        answer = await self._call("POST", "", msgspec.json.encode(table))
-        return _read(answer, VocabularyId).vocabulary_id
+        body = await self._call("POST", "", msgspec.json.encode(table))
+        return _decode(body, VocabularyId).vocabulary_id
 
     async def update(self, vocabulary_id: str, words: Iterable[HotWord | str]) -> None:
-        """Replace all words of a table. Two requests: the vendor wants the rest of the table said again."""
+        """Replace all words of a table, in two requests: the second has to repeat the rest of the table."""
         words = list(words)
         old = await self.get(vocabulary_id)
         language = old.language or "chinese_mandarin"
@@ -77,14 +78,14 @@ class HuaweiVocabularies:
         await self._call("PUT", _path(vocabulary_id), msgspec.json.encode(table))
 
     async def list(self) -> builtins.list[Vocabulary]:
-        """All tables, without their words."""
-        answer = _read(await self._call("GET", "", b""), VocabularyList)
-        return [_vocabulary(table) for table in answer.result]
+        """Return all tables, without their words."""
+        listing = _decode(await self._call("GET", "", b""), VocabularyList)
+        return [_vocabulary(table) for table in listing.result]
 
     async def get(self, vocabulary_id: str) -> Vocabulary:
-        """One table with its words."""
-        answer = await self._call("GET", _path(vocabulary_id), b"")
-        return _vocabulary(_read(answer, WireVocabulary))
+        """Return one table with its words."""
+        body = await self._call("GET", _path(vocabulary_id), b"")
+        return _vocabulary(_decode(body, WireVocabulary))
 
     async def delete(self, vocabulary_id: str) -> None:
         """Remove a table."""
@@ -97,14 +98,14 @@ def _path(vocabulary_id: str) -> str:
     return f"/{quote(vocabulary_id, safe='')}"
 
 
-def _read(answer: bytes, shape: type[_Shape]) -> _Shape:
+def _decode(body: bytes, shape: type[_Shape]) -> _Shape:
     try:
-        return msgspec.json.decode(answer, type=shape)
+        return msgspec.json.decode(body, type=shape)
     except msgspec.DecodeError as error:
-        raise RemoteProtocolError(f"unreadable answer about hot-word tables ({error})", vendor=VENDOR) from None
+        raise RemoteProtocolError(f"unreadable response about hot-word tables ({error})", vendor=VENDOR) from None
 
 
-# --- tables and words, both ways -------------------------------------------------------------------------------------
+# --- tables and words ------------------------------------------------------------------------------------------------
 
 
 def _table(words: Iterable[HotWord | str], *, name: str, language: str, description: str | None) -> WireVocabulary:
@@ -123,7 +124,7 @@ def _table(words: Iterable[HotWord | str], *, name: str, language: str, descript
 
 
 def _content(word: HotWord, language: str) -> str:
-    """A word as the vendor writes it: "word", "word/5" or "heard=written"."""
+    """Return a word in the vendor's form: "word", "word/5" or "heard=written"."""
     for member in ("language", "translation", "target_language"):
         if getattr(word, member) is not None:
             raise ConfigurationError(f"hot word {word.text!r}: Huawei's hot words have no {member}")

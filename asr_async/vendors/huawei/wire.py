@@ -1,9 +1,9 @@
-"""Every message of Huawei's RASR WebSocket interface, spelled once for both sides.
+"""The messages of Huawei's RASR WebSocket interface, defined once for client and server.
 
-Only shapes: which message may follow which is the codec's business here and the emulator's on the other side. Audio
-goes as binary messages, as it is. Members that are read are lenient wherever the documents leave them out in some case.
-Sources: the API reference of SIS (public documentation repository, 2021-10; live pages sis_03_0029 to sis_03_0045,
-2025/26) and frames of the official Python SDK (1.7/1.8 line).
+Only shapes: does not know their order, which the codec checks on the client's side and the emulator on the server's.
+Audio is sent unchanged, as binary messages. Members are lenient wherever the documents omit them in some case. Sources:
+the API reference of SIS (public documentation repository, 2021-10; live pages sis_03_0029 to sis_03_0045, 2025/26) and
+messages of the official Python SDK (1.7/1.8 line).
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from msgspec import UNSET, UnsetType
 # --- client to server ------------------------------------------------------------------------------------------------
 
 YesNo = Literal["yes", "no"]
-"""All flags of START are these strings, never booleans."""
+"""The type of all flags of START, which are never booleans."""
 
 
 class StartConfig(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What to recognise; the order of the members is that of the official SDK. None is left out."""
+    """The options of a task, in the order of the official SDK. Members with the value None are not sent."""
 
     audio_format: str
     property: str
@@ -37,15 +37,15 @@ class StartConfig(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
 
 class Start(msgspec.Struct, frozen=True, tag_field="command", tag="START"):
-    """Open a round; audio may follow once the server has answered with START."""
+    """Open a task; audio may follow after the server's START."""
 
     config: StartConfig
 
 
 class End(msgspec.Struct, frozen=True, tag_field="command", tag="END"):
-    """No more audio. `cancel` true: what is not recognised yet is not wanted either.
+    """The end of the audio. With `cancel` true, the server drops the audio that is not recognised yet.
 
-    The official SDK sends the string "false", the documents say boolean; a server takes both.
+    The official SDK sends the string "false", the documents have a boolean; servers accept both.
     """
 
     cancel: bool | Literal["true", "false"] = False
@@ -58,7 +58,7 @@ ClientMessage = Start | End
 
 
 class WireWord(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
-    """A word; each member is optional by the documents."""
+    """A word; by the documents, each member is optional."""
 
     start_time: int | None = None
     end_time: int | None = None
@@ -74,9 +74,9 @@ class WireResult(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class WireSegment(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """A sentence so far. Times in milliseconds from the start of the round's audio; interims keep their start_time.
+    """A sentence so far. Times in milliseconds from the start of the task's audio; interims keep their start_time.
 
-    `result` may be missing when nothing could be recognised.
+    `result` may be missing if no text was recognised.
     """
 
     start_time: int | None = None
@@ -86,9 +86,9 @@ class WireSegment(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class ServerMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """Any message of the server; which members it has depends on `resp_type`.
+    """Any message of the server; its members depend on `resp_type`.
 
-    START none · RESULT segments · EVENT event, timestamp · END reason · ERROR and FATAL_ERROR error_code, error_msg.
+    START: none; RESULT: segments; EVENT: event, timestamp; END: reason; ERROR and FATAL_ERROR: error_code, error_msg.
     An error may lack its trace_id, and old gateways send error_code and error_msg without a resp_type.
     """
 

@@ -1,4 +1,4 @@
-"""The task codec, by values: what is sent equals what the official SDK sends, what is received becomes events."""
+"""The task codec, by values: sent messages equal those of the official SDK, received ones become events."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ ALL_PARAMETERS = Paraformer(
     heartbeat=True,
     inverse_text_normalization_enabled=True,
     disfluency_removal_enabled=True,
-    # what the SDK passes on but no document gives to this model
+    # the SDK sends these too, but no document has them for this model
     extra_parameters={
         "speech_noise_threshold": -0.5,
         "diarization_enabled": True,
@@ -64,7 +64,7 @@ ALL_PARAMETERS = Paraformer(
 
 
 def recorded(sdk: str, scenario: str) -> list[Any]:
-    """The recorded text frames of a scenario, decoded; audio as its size."""
+    """Return the recorded messages of a scenario: texts decoded, audio as its size."""
     lines = [json.loads(line) for line in VECTORS.read_text().splitlines()]
     return [line["frame"] for line in lines if (line["sdk"], line["scenario"]) == (sdk, scenario)]
 
@@ -82,7 +82,7 @@ def without_ids(frames: list[Any]) -> list[Any]:
 
 
 def run(options: Any, script: str) -> list[Any]:
-    """Walk a codec through a script: r(un), a(udio), u(pdate), f(inish); return what it sends."""
+    """Drive a codec by a script of r(un), a(udio), u(pdate), f(inish), and return the messages that it sends."""
     sent: list[Any] = []
     codec: TaskCodec | None = None
     for act in script:
@@ -132,13 +132,13 @@ SCENARIOS = [
 
 
 @pytest.mark.parametrize(("sdk", "scenario", "options", "script"), SCENARIOS, ids=[f"{s[0]}-{s[1]}" for s in SCENARIOS])
-def test_our_frames_equal_those_of_the_official_sdk(sdk: str, scenario: str, options: Any, script: str) -> None:
+def test_our_messages_equal_those_of_the_official_sdk(sdk: str, scenario: str, options: Any, script: str) -> None:
     theirs = [frame for frame in recorded(sdk, scenario) if isinstance(frame, dict)]
     assert theirs, "no such recording"
     assert without_ids(run(options, script)) == without_ids(theirs)
 
 
-def test_the_preview_clients_frames_equal_ours_but_for_a_resource_that_the_model_does_not_have() -> None:
+def test_the_preview_clients_messages_equal_ours_except_for_a_resource_that_the_model_lacks() -> None:
     theirs = without_ids([frame for frame in recorded("2.0.2/v2", "v2.recognize.all") if isinstance(frame, dict)])
     del theirs[0]["payload"]["resources"]  # a v1 hot-word list on a model without them: refused here
     theirs[0]["payload"]["input"] = {}  # an empty context is no context
@@ -148,7 +148,7 @@ def test_the_preview_clients_frames_equal_ours_but_for_a_resource_that_the_model
     assert ours == theirs
 
 
-def test_audio_goes_as_it_is_without_a_copy() -> None:
+def test_audio_is_sent_unchanged_and_not_copied() -> None:
     codec = started()
     frame = memoryview(b"\x01\x02")
     assert codec.audio(frame) is frame
@@ -235,34 +235,34 @@ def test_a_final_without_an_end_ends_with_its_last_word() -> None:
     assert result.end_ms == 800
 
 
-def test_a_heartbeat_says_nothing_even_without_a_text() -> None:
+def test_a_heartbeat_makes_no_event_even_without_a_text() -> None:
     codec = started()
     assert codec.receive(sentence(None, heartbeat=True, sentence_end=False)) == []
     assert codec.receive(sentence("", end_time=None)) == []
 
 
-def test_a_segment_that_turns_out_empty_is_closed() -> None:
+def test_an_empty_final_closes_its_segment() -> None:
     codec = started()
     codec.receive(sentence("mm", end_time=None))
     (final,) = results(codec.receive(sentence("", end_time=900, sentence_end=True)))
     assert (final.text, final.is_final, final.segment_id) == ("", True, 0)
 
 
-def test_a_final_that_is_said_twice_counts_once() -> None:
+def test_a_repeated_final_is_dropped() -> None:
     codec = started()
     message = sentence("a", sentence_id=4, end_time=900, sentence_end=True)
     assert len(results(codec.receive(message))) == 1
     assert results(codec.receive(message)) == []
 
 
-def test_emotion_comes_with_the_final() -> None:
+def test_emotion_is_in_the_final() -> None:
     codec = started(Paraformer(model="paraformer-realtime-8k-v2", sample_rate=8_000))
     message = sentence("a", end_time=900, sentence_end=True, emo_tag="positive", emo_confidence=0.75)
     (result,) = results(codec.receive(message))
     assert (result.emotion, result.emotion_confidence) == ("positive", 0.75)
 
 
-def test_what_has_no_field_is_kept_in_raw() -> None:
+def test_members_without_a_field_are_in_raw() -> None:
     message = sentence("a", end_time=900, stash={"text": "next"}, speaker_id=3)
     (result,) = results(started().receive(message))
     assert json.loads(result.raw)["payload"]["output"]["sentence"]["stash"] == {"text": "next"}
@@ -281,7 +281,7 @@ def test_a_task_that_ends_before_it_was_finished_is_an_error() -> None:
         started().receive(server("task-finished"))
 
 
-def test_task_failed_becomes_the_codes_error_with_the_request_id() -> None:
+def test_task_failed_is_the_error_of_its_code_with_the_request_id() -> None:
     message = server("task-failed", error_code="ModelNotFound", error_message="Model not found.")
     (event,) = started().receive(message)
     assert isinstance(event, Failed)
@@ -301,7 +301,7 @@ def test_task_failed_becomes_the_codes_error_with_the_request_id() -> None:
         (b"\x00\x01", "binary message"),
     ],
 )
-def test_what_is_unknown_is_reported_and_not_fatal(message: str | bytes, name: str) -> None:
+def test_an_unknown_message_is_reported_and_not_fatal(message: str | bytes, name: str) -> None:
     if message == "{}":
         message = '{"header": {}}'
     (event,) = started().receive(message)
@@ -387,7 +387,7 @@ def test_a_refused_handshake_is_read_from_its_body() -> None:
     assert error.request_id == "r-9"
 
 
-def test_a_refused_handshake_without_a_body_is_judged_by_its_status() -> None:
+def test_the_status_decides_for_a_refused_handshake_without_a_body() -> None:
     assert isinstance(error_from_handshake(403, {}, b"<html>"), AuthenticationError)
     limited = error_from_handshake(429, {"Retry-After": "3"}, b"")
     assert isinstance(limited, RateLimitedError)
@@ -396,7 +396,7 @@ def test_a_refused_handshake_without_a_body_is_judged_by_its_status() -> None:
     assert not error_from_handshake(404, {}, b"").retryable
 
 
-def test_a_refused_handshake_whose_body_is_no_text_is_judged_by_its_status() -> None:
+def test_the_status_decides_for_a_refused_handshake_with_a_binary_body() -> None:
     assert error_from_handshake(503, {}, b'{"message": "\xff"}').code == "503"
 
 
@@ -405,7 +405,7 @@ def test_an_error_without_a_code_has_none_and_its_text_stays_one_line() -> None:
     assert (error.code, str(error)) == (None, "first second")
 
 
-def test_a_billing_fault_that_comes_as_429_is_not_worth_another_try() -> None:
+def test_a_billing_error_with_status_429_is_not_retryable() -> None:
     body = b'{"code":"CommodityNotPurchased","message":"buy it","request_id":"r"}'
     error = error_from_handshake(429, {}, body)
     assert not error.retryable

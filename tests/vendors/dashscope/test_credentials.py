@@ -1,4 +1,4 @@
-"""Keys that do not last: temporary ones, and functions that give the key of the moment."""
+"""Keys that change: temporary ones, and functions that return the key of the moment."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ async def test_a_temporary_key_is_used_exactly_like_a_key() -> None:
         assert await service.vocabularies.list() == []
 
 
-def test_an_expired_temporary_key_is_refused_with_what_to_do_and_an_open_session_goes_on() -> None:
+def test_an_expired_temporary_key_is_refused_with_a_remedy_and_an_open_session_continues() -> None:
     async def scenario() -> None:
         async with serve(Scripted(HELLO), api_keys={KEY}) as emulator:
             temporary = await calling(emulator).temporary_key(expires_in=20)
@@ -73,7 +73,7 @@ def test_an_expired_temporary_key_is_refused_with_what_to_do_and_an_open_session
     run_virtual(scenario)
 
 
-def test_a_temporary_key_lasts_a_minute_unless_told_otherwise() -> None:
+def test_a_temporary_key_is_valid_for_a_minute_by_default() -> None:
     async def scenario() -> None:
         async with serve(Scripted([]), api_keys={KEY}) as emulator:
             service = calling(emulator, (await calling(emulator).temporary_key()).value)
@@ -98,7 +98,7 @@ def test_a_temporary_key_shows_in_no_repr() -> None:
     assert repr(Token(token="st-secret", expires_at=1_744_080_369)) == "<Token expires_at=1744080369>"
 
 
-# --- functions that give a key ---------------------------------------------------------------------------------------
+# --- key functions ---------------------------------------------------------------------------------------------------
 
 
 async def _later() -> str:
@@ -107,7 +107,7 @@ async def _later() -> str:
 
 
 @pytest.mark.parametrize("give", [lambda: KEY, _later])
-async def test_a_function_is_asked_for_each_connection_and_each_request(give: Callable[[], Any]) -> None:
+async def test_a_key_function_is_called_for_each_connection_and_each_request(give: Callable[[], Any]) -> None:
     asked = []
 
     def counted() -> Any:
@@ -122,7 +122,7 @@ async def test_a_function_is_asked_for_each_connection_and_each_request(give: Ca
     assert len(asked) == 4
 
 
-async def test_what_the_function_raises_reaches_the_caller_as_it_is() -> None:
+async def test_errors_of_the_key_function_reach_the_caller_unchanged() -> None:
     def broken() -> str:
         raise ZeroDivisionError("the vault is closed")
 
@@ -132,7 +132,7 @@ async def test_what_the_function_raises_reaches_the_caller_as_it_is() -> None:
             await use
 
 
-async def test_a_timeout_of_the_functions_own_is_not_taken_for_ours() -> None:
+async def test_a_timeout_error_of_the_key_function_is_raised_unchanged() -> None:
     async def impatient() -> str:
         raise TimeoutError("the vault took too long")
 
@@ -141,12 +141,12 @@ async def test_a_timeout_of_the_functions_own_is_not_taken_for_ours() -> None:
 
 
 @pytest.mark.parametrize("nothing", ["", " \n", None])
-async def test_a_function_that_gives_no_key_is_an_authentication_error(nothing: Any) -> None:
+async def test_a_key_function_that_returns_no_key_is_an_authentication_error(nothing: Any) -> None:
     with pytest.raises(AuthenticationError, match="the function given as api_key= returned no key"):
         await DashScope(lambda: nothing).resolve(Paraformer())
 
 
-async def test_what_cannot_be_a_key_is_not_shown() -> None:
+async def test_a_malformed_key_is_not_shown() -> None:
     with pytest.raises(AuthenticationError, match="contains characters that no key has") as caught:
         await DashScope(lambda: "sk-a\r\nX-Evil: 1").resolve(Paraformer())
     assert "Evil" not in str(caught.value)
@@ -192,7 +192,7 @@ async def test_a_request_is_made_again_once_only() -> None:
     assert len(asked) == 2
 
 
-async def test_a_refused_key_is_worth_another_try_once_and_only_where_a_function_gives_it() -> None:
+async def test_a_refused_key_is_refreshed_once_and_only_if_a_function_returns_it() -> None:
     refused = AuthenticationError("no", code="InvalidApiKey")
     given = await DashScope(KEY).resolve(Paraformer())
     assert not given.refresh_credentials(refused)

@@ -1,4 +1,4 @@
-"""A whole session with each model of the vendor's feature table, over the emulator."""
+"""A whole session with each model of the vendor's feature table, with the emulator."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SCRIPT = Scripted([("Good morning.", 100, 900), ("How are you?", 1_200, 1_900)])
 
 
 @pytest.mark.parametrize("model", FEATURES)
-async def test_a_session_gives_what_the_column_promises(model: str) -> None:
+async def test_a_session_has_the_feature_of_its_column(model: str) -> None:
     column = FEATURES[model]
     options = options_for_model(model)(model=model, sample_rate=column.accepted_hz)  # type: ignore[call-arg]
     audio = bytes(2 * 2 * column.accepted_hz)

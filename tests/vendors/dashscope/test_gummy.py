@@ -1,4 +1,4 @@
-"""Gummy by values: what is sent equals what the official SDK sends, and two streams out of step become segments."""
+"""Gummy by values: sent messages equal those of the official SDK, and text and translations become segments."""
 
 from __future__ import annotations
 
@@ -57,7 +57,9 @@ SCENARIOS = [
 
 @pytest.mark.parametrize("sdk", ["2.0.2", "1.25.0"])
 @pytest.mark.parametrize(("scenario", "options"), SCENARIOS, ids=[name for name, _ in SCENARIOS])
-def test_our_frames_equal_those_of_the_official_sdk_but_for_its_null(sdk: str, scenario: str, options: Gummy) -> None:
+def test_our_messages_equal_those_of_the_official_sdk_except_for_its_null(
+    sdk: str, scenario: str, options: Gummy
+) -> None:
     theirs = without_ids([frame for frame in recorded(sdk, scenario) if isinstance(frame, dict)])
     assert theirs, "no such recording"
     parameters = theirs[0]["payload"]["parameters"]
@@ -70,7 +72,7 @@ def test_our_frames_equal_those_of_the_official_sdk_but_for_its_null(sdk: str, s
 
 
 def part(text: str | None, sentence_id: int | None = 0, *, end: bool = False, **members: Any) -> dict[str, Any]:
-    """A sentence of one of the two streams."""
+    """Return a sentence as it is spoken, or a translation of it."""
     times = {"begin_time": 100, "end_time": 900 if end else None, "current_time": 500}
     return {"sentence_id": sentence_id, "text": text, "sentence_end": end, **times, **members}
 
@@ -102,7 +104,7 @@ def hear(codec: TaskCodec, transcription: dict[str, Any] | None = None, *transla
 
 
 def brief(events: list[CodecEvent]) -> list[Any]:
-    """Results as (segment, text, "final" or "interim", translations); other events by themselves."""
+    """Return results as (segment, text, "final" or "interim", translations), and other events unchanged."""
     return [
         (
             event.segment_id,
@@ -146,7 +148,7 @@ def test_an_interim_carries_the_newest_translation_known() -> None:
     assert only_results(hear(codec, None, translated("Hello"))) == [(0, "你好", "interim", {"en": "Hello"})]
 
 
-def test_a_translation_may_come_before_what_it_translates() -> None:
+def test_a_translation_may_arrive_before_its_text() -> None:
     codec = started()
     first = hear(codec, None, translated("Hel", begin_time=150))
     assert brief(first) == [SpeechStarted(segment_id=0, start_ms=150), (0, "", "interim", {"en": "Hel"})]
@@ -157,14 +159,14 @@ def test_a_final_waits_for_the_final_translation_and_is_an_interim_until_then() 
     codec = started()
     waits = hear(codec, part("你好", end=True), translated("Hel"))
     assert brief(waits)[1:] == [(0, "你好", "interim", {"en": "Hel"}), FinalPending(0)]
-    # told once, and what comes between is shown
+    # reported once, and messages in between make interims
     assert brief(hear(codec, None, translated("Hell"))) == [(0, "你好", "interim", {"en": "Hell"})]
     final = hear(codec, None, translated("Hello", end=True))
     assert brief(final) == [(0, "你好", "final", {"en": "Hello"}), SpeechEnded(segment_id=0, end_ms=900)]
     assert codec.release_pending(0) == []
 
 
-def test_a_translation_that_is_final_first_waits_for_what_was_said() -> None:
+def test_a_translation_that_is_final_first_waits_for_the_final_text() -> None:
     codec = started()
     assert only_results(hear(codec, part("你"), translated("Hello", end=True))) == [
         (0, "你", "interim", {"en": "Hello"})
@@ -179,7 +181,7 @@ def test_every_target_language_is_waited_for() -> None:
     assert only_results(final) == [(0, "你好", "final", {"en": "Hello", "fr": "Salut"})]
 
 
-def test_a_final_that_has_waited_long_enough_is_given_out_with_what_is_there() -> None:
+def test_a_released_final_carries_the_translations_that_have_arrived() -> None:
     codec = started()
     hear(codec, part("你好", end=True), translated("Hel"))
     events = codec.release_pending(0)
@@ -189,7 +191,7 @@ def test_a_final_that_has_waited_long_enough_is_given_out_with_what_is_there() -
     assert codec.release_pending(0) == []
 
 
-def test_a_later_sentences_final_translation_says_that_the_translator_has_moved_on() -> None:
+def test_a_later_sentences_final_translation_ends_the_wait() -> None:
     codec = started()
     hear(codec, part("a", 0, end=True))
     hear(codec, part("b", 1, end=True))
@@ -197,7 +199,7 @@ def test_a_later_sentences_final_translation_says_that_the_translator_has_moved_
     assert only_results(events) == [(0, "a", "final", {}), (1, "b", "final", {"en": "B"})]
 
 
-def test_the_translator_moves_on_in_each_language_by_itself() -> None:
+def test_each_language_has_a_translator_of_its_own() -> None:
     codec = started(TWO_TARGETS)
     hear(codec, part("a", 0, end=True))
     assert only_results(hear(codec, part("b", 1), translated("B", 1, end=True))) == [(1, "b", "interim", {"en": "B"})]
@@ -205,7 +207,7 @@ def test_the_translator_moves_on_in_each_language_by_itself() -> None:
     assert only_results(final) == [(0, "a", "final", {"fr": "A"})]
 
 
-def test_finals_keep_their_order_and_interims_of_later_sentences_are_not_held_back() -> None:
+def test_finals_stay_in_order_and_interims_of_later_sentences_are_not_delayed() -> None:
     codec = started(TWO_TARGETS)
     hear(codec, part("a", 0, end=True), translated("A", 0, end=True))
     assert only_results(hear(codec, part("b", 1))) == [(1, "b", "interim", {})]
@@ -216,7 +218,7 @@ def test_finals_keep_their_order_and_interims_of_later_sentences_are_not_held_ba
     assert only_results(both) == [(0, "a", "final", {"en": "A"}), (1, "b", "final", {"en": "B"})]
 
 
-def test_an_unfinished_sentence_holds_a_later_final_until_that_is_overdue() -> None:
+def test_an_unfinished_sentence_holds_a_later_final_until_that_is_released() -> None:
     codec = started(Gummy())
     hear(codec, part("a", 0))
     assert brief(hear(codec, part("b", 1, end=True)))[1:] == [(1, "b", "interim", {}), FinalPending(1)]
@@ -244,7 +246,7 @@ def test_a_late_translation_may_share_its_message_with_the_next_sentence() -> No
     assert only_results(events) == [(1, "b", "interim", {})]
 
 
-def test_what_is_said_twice_counts_once() -> None:
+def test_repeats_are_dropped() -> None:
     codec = started()
     final = message(part("a", end=True), translated("A", end=True))
     assert len(only_results(codec.receive(final))) == 1
@@ -283,7 +285,7 @@ def test_a_stash_is_the_beginning_of_the_next_segment() -> None:
     assert only_results(hear(codec, part("今天好", 1))) == [(1, "今天好", "interim", {})]
 
 
-def test_a_stash_is_never_final_and_an_empty_one_says_nothing() -> None:
+def test_a_stash_is_never_final_and_an_empty_one_makes_no_event() -> None:
     codec = started(Gummy())
     ended = {"sentence_id": 1, "begin_time": 0, "end_time": 5, "text": "b"}
     assert only_results(hear(codec, part("a", stash=ended))) == [(0, "a", "interim", {}), (1, "b", "interim", {})]
@@ -344,7 +346,7 @@ def test_a_translation_that_is_no_sentence_is_unreadable() -> None:
         started().receive(server("result-generated", {"output": {"translations": ["Hello"]}}))
 
 
-def test_an_empty_sentence_opens_nothing_and_one_that_turns_out_empty_is_closed() -> None:
+def test_an_empty_sentence_opens_no_segment_and_an_empty_final_closes_one() -> None:
     codec = started(Gummy())
     assert hear(codec, part("")) == []
     assert hear(codec, part(None, end=True)) == []
@@ -371,10 +373,10 @@ def test_without_transcription_a_sentence_waits_for_its_other_languages() -> Non
     assert only_results(codec.release_pending(0)) == [(0, "", "final", {"en": "Hello"})]
 
 
-# --- the end ---------------------------------------------------------------------------------------------------------
+# --- the end of a task -----------------------------------------------------------------------------------------------
 
 
-def test_at_the_end_all_that_stands_is_given_out() -> None:
+def test_all_open_sentences_are_final_at_the_end() -> None:
     codec = started()
     hear(codec, part("a", 0, end=True, stash={"sentence_id": 1, "text": "b"}))
     codec.finish()
@@ -389,7 +391,7 @@ def test_at_the_end_all_that_stands_is_given_out() -> None:
     ]
 
 
-def test_a_failed_task_leaves_the_waiting_final_to_be_asked_for() -> None:
+def test_a_pending_final_can_be_released_after_the_task_failed() -> None:
     codec = started()
     hear(codec, part("a", end=True))
     (event,) = codec.receive(server("task-failed", error_code="InternalError"))
@@ -397,7 +399,7 @@ def test_a_failed_task_leaves_the_waiting_final_to_be_asked_for() -> None:
     assert only_results(codec.release_pending(0)) == [(0, "a", "final", {})]
 
 
-def test_sentences_that_wait_are_bounded() -> None:
+def test_pending_sentences_are_bounded() -> None:
     codec = started()
     finals = [
         result
@@ -408,7 +410,7 @@ def test_sentences_that_wait_are_bounded() -> None:
     assert finals == [(0, "s0", "final", {}), (1, "s1", "final", {})]
 
 
-def test_sentences_that_were_given_out_are_remembered_for_a_while() -> None:
+def test_closed_sentences_are_remembered_for_a_while() -> None:
     codec = started(Gummy())
     for number in range(MAX_REMEMBERED + 1):
         hear(codec, part("a", number, end=True))
@@ -421,7 +423,7 @@ def test_sentences_that_were_given_out_are_remembered_for_a_while() -> None:
 # --- one sentence ----------------------------------------------------------------------------------------------------
 
 
-def test_chat_has_heard_enough_with_the_end_of_its_sentence() -> None:
+def test_chat_closes_the_input_at_the_end_of_its_sentence() -> None:
     codec = started(GummyChat())
     assert InputClosed() not in hear(codec, part("he"))
     assert hear(codec, part("hey", end=True))[-1] == InputClosed()
@@ -429,7 +431,7 @@ def test_chat_has_heard_enough_with_the_end_of_its_sentence() -> None:
     assert codec.receive(server("task-finished")) == [Finished()]
 
 
-def test_chat_has_heard_enough_while_its_final_waits_for_the_translation() -> None:
+def test_chat_closes_the_input_while_its_final_waits_for_the_translation() -> None:
     codec = started(GummyChat(translation_target_languages=["en"]))
     assert hear(codec, part("hey", end=True))[-2:] == [FinalPending(0), InputClosed()]
     codec.finish()
@@ -444,7 +446,7 @@ def test_chat_may_finish_by_itself_and_other_models_may_not() -> None:
         started(Gummy()).receive(server("task-finished"))
 
 
-def test_an_end_that_is_near_is_told_once_and_taken_back() -> None:
+def test_a_predicted_end_is_reported_once_and_withdrawn() -> None:
     codec = started(GummyChat())
     guess = part("hey", vad_pre_end=True, pre_end_start_time=100, pre_end_end_time=480, pre_end_timemillis=-1)
     assert hear(codec, guess)[-1] == SpeechEnding(segment_id=0, end_ms=480)
@@ -455,6 +457,6 @@ def test_an_end_that_is_near_is_told_once_and_taken_back() -> None:
     assert hear(codec, part("hey you", vad_pre_end=True, pre_end_end_time=-1))[-1] == SpeechEnding(segment_id=0)
 
 
-def test_an_end_is_not_near_when_it_has_come() -> None:
+def test_no_end_is_predicted_behind_the_end() -> None:
     events = hear(started(GummyChat()), part("hey", end=True, vad_pre_end=True, pre_end_end_time=480))
     assert SpeechEnding not in map(type, events)

@@ -1,4 +1,4 @@
-"""Options are held against the capability table when they are made, with one line that says what to change."""
+"""Options are checked by the capability table when they are made; the error is one line with the remedy."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from ...support.feature_table import (
 
 
 @pytest.mark.parametrize("model", CAPABILITIES)
-def test_every_model_of_the_table_takes_its_options_and_refuses_all_others(model: str) -> None:
+def test_every_model_of_the_table_accepts_its_options_and_refuses_all_others(model: str) -> None:
     row = CAPABILITIES[model]
     options_class = options_for_model(model)
     rate = row.sample_rates[0] if row.sample_rates else 16_000
@@ -62,7 +62,7 @@ def test_every_model_of_the_table_takes_its_options_and_refuses_all_others(model
 
 
 @pytest.mark.parametrize("model", [name for name, row in CAPABILITIES.items() if row.sample_rates])
-def test_a_rate_that_the_model_does_not_take_is_refused(model: str) -> None:
+def test_a_rate_that_the_model_does_not_accept_is_refused(model: str) -> None:
     rate = CAPABILITIES[model].sample_rates[0]  # type: ignore[index]
     with pytest.raises(ConfigurationError, match=f"sample_rate=44100: {model} accepts {rate} Hz only"):
         options_for_model(model)(model=model, sample_rate=44_100)  # type: ignore[call-arg]
@@ -227,13 +227,13 @@ def test_translation_follows_from_its_target_unless_it_is_set() -> None:
         ({"sample_rate": 8_000}, "sample_rate=8000: gummy-realtime-v1 accepts 16000 Hz or more"),
     ],
 )
-def test_what_gummy_cannot_do_is_refused_in_one_line(values: dict[str, Any], text: str) -> None:
+def test_options_that_gummy_lacks_are_refused_in_one_line(values: dict[str, Any], text: str) -> None:
     assert text in refused(Gummy, **values)
 
 
 @pytest.mark.parametrize("source", [*TRANSLATIONS, "auto", None])
 @pytest.mark.parametrize("target", ["zh", "en", "ja", "ko", "de"])
-def test_the_pairs_of_the_table_are_taken_and_no_others(source: str | None, target: str) -> None:
+def test_the_language_pairs_of_the_table_are_accepted_and_no_others(source: str | None, target: str) -> None:
     pairs = TRANSLATIONS.get(source or "", ("zh", "en", "ja", "ko"))
     if target in pairs:
         Gummy(source_language=source, translation_target_languages=[target])
@@ -285,7 +285,7 @@ MESSAGE = "qwen-audio-3.1-asr-flash-message"
         ),
     ],
 )
-def test_what_qwen_audio_cannot_do_is_refused_in_one_line(values: dict[str, Any], text: str) -> None:
+def test_options_that_qwen_audio_lacks_are_refused_in_one_line(values: dict[str, Any], text: str) -> None:
     assert text in refused(QwenAudio, **values)
 
 
@@ -294,11 +294,11 @@ def test_hot_words_are_sent_as_they_are() -> None:
     assert QwenAudio(vocabulary=words, language_hints=["zh", "fil"]).parameters()["vocabulary"] == words
 
 
-# --- what the table does not know ------------------------------------------------------------------------------------
+# --- without strict --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("options_class", [Paraformer, FunASR, QwenAudio, Gummy, GummyChat])
-def test_not_strict_takes_any_model_and_any_value_but_no_wrong_type(options_class: type[TaskOptions]) -> None:
+def test_without_strict_every_model_and_value_is_accepted_but_no_wrong_type(options_class: type[TaskOptions]) -> None:
     options = options_class(model="brand-new", strict=False, format="flac", sample_rate=7, vocabulary_id="v")
     assert options.parameters()["format"] == "flac"
     assert "strict" not in options.parameters()
@@ -315,7 +315,7 @@ def test_not_strict_lets_options_of_a_known_model_pass_unchecked() -> None:
     assert (contradicting.target_languages, contradicting.parameters()["translation_enabled"]) == ((), False)
 
 
-def test_not_strict_does_not_take_a_known_model_for_one_of_another_family() -> None:
+def test_without_strict_a_known_model_of_another_family_is_refused() -> None:
     assert "does not belong to Paraformer" in refused(Paraformer, model="gummy-realtime-v1", strict=False)
 
 

@@ -1,4 +1,4 @@
-"""The realtime codec, by values: what it says for which options, and what the server's messages become."""
+"""The realtime codec, by values: the messages for each option, and the events of the server's messages."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def results(events: list[CodecEvent]) -> list[tuple[int, str, bool, int, int]]:
     ]
 
 
-# --- what it says ----------------------------------------------------------------------------------------------------
+# --- sending ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -138,14 +138,12 @@ def results(events: list[CodecEvent]) -> list[tuple[int, str, bool, int, int]]:
     ],
     ids=["defaults", "audio and words", "server VAD", "manual"],
 )
-def test_the_session_is_set_up_with_what_was_asked_for_and_nothing_else(
-    options: dict[str, Any], changes: dict[str, Any]
-) -> None:
+def test_the_session_is_configured_with_exactly_the_options(options: dict[str, Any], changes: dict[str, Any]) -> None:
     (frame,) = RealtimeCodec(QwenRealtime(**options), task_id="T").start()
     assert decoded(frame) == {"type": "session.update", "event_id": "T_1", "session": VAD_DEFAULTS | changes}
 
 
-def test_audio_goes_as_base64_text_and_the_session_ends_with_its_own_message() -> None:
+def test_audio_is_base64_text_and_session_finish_ends_the_session() -> None:
     codec = streaming()
     assert decoded(codec.audio(memoryview(b"\x00\xff\x10"))) == {
         "type": "input_audio_buffer.append",
@@ -155,7 +153,7 @@ def test_audio_goes_as_base64_text_and_the_session_ends_with_its_own_message() -
     assert [decoded(frame) for frame in codec.finish()] == [{"type": "session.finish", "event_id": "T_3"}]
 
 
-def test_in_manual_mode_a_commit_goes_once_for_the_audio_before_it() -> None:
+def test_in_manual_mode_audio_is_committed_once() -> None:
     codec = streaming(manual_commit=True)
     assert codec.commit() == []
     codec.audio(HALF_SECOND)
@@ -164,7 +162,7 @@ def test_in_manual_mode_a_commit_goes_once_for_the_audio_before_it() -> None:
 
 
 @pytest.mark.parametrize("sent", [True, False])
-def test_in_manual_mode_finish_commits_what_is_left(sent: bool) -> None:
+def test_in_manual_mode_finish_commits_the_rest(sent: bool) -> None:
     codec = streaming(manual_commit=True)
     if sent:
         codec.audio(HALF_SECOND)
@@ -179,7 +177,7 @@ def test_the_options_decide_whether_the_caller_commits() -> None:
     assert not isinstance(TaskCodec(options, task_id="T"), CommittingCodec)
 
 
-def test_there_is_no_message_for_cancelling_and_steps_out_of_order_are_refused() -> None:
+def test_there_is_no_cancel_message_and_steps_out_of_order_are_refused() -> None:
     codec = RealtimeCodec(QwenRealtime(), task_id="T")
     with pytest.raises(LocalProtocolError, match="cannot audio while the task is idle"):
         codec.audio(HALF_SECOND)
@@ -190,17 +188,17 @@ def test_there_is_no_message_for_cancelling_and_steps_out_of_order_are_refused()
     assert repr(codec) == "<RealtimeCodec qwen3-asr-flash-realtime T starting>"
 
 
-def test_a_piece_of_audio_is_limited_by_what_one_message_may_hold() -> None:
+def test_a_piece_of_audio_is_limited_by_the_size_of_a_message() -> None:
     description = describe_session(QwenRealtime())
     smallest, largest = description.min_frame_bytes, description.max_frame_bytes
     assert (smallest, len(base64.b64encode(bytes(largest)))) == (1, 15 * 1024 * 1024)
 
 
-# --- the session's course --------------------------------------------------------------------------------------------
+# --- start and end ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("created_first", [True, False])
-def test_the_session_starts_when_our_settings_are_taken_whoever_speaks_first(created_first: bool) -> None:
+def test_the_session_starts_when_the_server_accepts_our_settings_in_either_order(created_first: bool) -> None:
     codec = RealtimeCodec(QwenRealtime(), task_id="T")
     assert codec.request_id == ""
     if created_first:
@@ -226,7 +224,7 @@ def test_the_end_is_confirmed_after_finish_only() -> None:
 # --- segments --------------------------------------------------------------------------------------------------------
 
 
-def test_an_utterance_becomes_a_segment_from_its_first_sound_to_its_final_text() -> None:
+def test_an_utterance_is_a_segment_from_its_first_sign_to_its_final_text() -> None:
     codec = streaming()
     last = completed("Hello, world.", language="en", emotion="neutral")
     events = received(
@@ -288,7 +286,7 @@ def test_segments_are_numbered_by_their_first_sign_though_a_later_one_is_final_f
     assert results(events) == [(1, "second", True, 1_000, 1_900), (0, "first", True, 0, 900)]
 
 
-def test_a_commit_gives_its_utterance_the_times_of_the_audio_before_it() -> None:
+def test_an_utterance_has_the_times_of_its_committed_audio() -> None:
     codec = streaming(manual_commit=True)
     for size in (1, 3):
         for _ in range(size):
@@ -304,27 +302,27 @@ def test_a_commit_gives_its_utterance_the_times_of_the_audio_before_it() -> None
     ]
 
 
-def test_audio_whose_bytes_say_nothing_about_time_has_segments_without_times() -> None:
+def test_segments_of_compressed_audio_have_no_times() -> None:
     codec = streaming(manual_commit=True, format="opus")
     codec.audio(HALF_SECOND)
     codec.commit()
     assert results(received(codec, committed(), completed("x"))) == [(0, "x", True, 0, 0)]
 
 
-def test_what_is_said_twice_or_late_about_an_item_is_not_a_new_segment() -> None:
+def test_a_repeated_or_late_message_about_an_item_is_not_a_new_segment() -> None:
     codec = streaming()
     received(codec, speech_started(0), completed("one"))
     assert received(codec, completed("one"), interim("on"), speech_started(0), speech_stopped(9), committed()) == []
     assert results(received(codec, interim("two", item="item_2")))[0][0] == 1
 
 
-def test_speech_that_was_none_ends_with_an_empty_final_and_silence_is_nothing_at_all() -> None:
+def test_an_utterance_without_words_has_an_empty_final_and_silence_makes_no_event() -> None:
     codec = streaming()
     assert results(received(codec, speech_started(0), speech_stopped(300), completed(""))) == [(0, "", True, 0, 300)]
     assert received(codec, completed("", "item_2"), interim("", "", "item_3")) == []
 
 
-def test_messages_without_an_item_mean_the_newest_one() -> None:
+def test_messages_without_an_item_belong_to_the_newest_one() -> None:
     codec = streaming()
     for number in range(2):
         events = received(codec, interim("a", item=None), interim("a b", item=None), completed("a b c", None))
@@ -332,13 +330,13 @@ def test_messages_without_an_item_mean_the_newest_one() -> None:
         assert {segment for segment, *_ in results(events)} == {number}
 
 
-def test_a_segment_whose_start_is_not_told_begins_where_the_last_one_ended() -> None:
+def test_a_segment_without_a_start_begins_where_the_last_one_ended() -> None:
     codec = streaming()
     received(codec, speech_started(100), speech_stopped(700), completed("one"))
     assert results(received(codec, interim("two", item="b"))) == [(1, "two", False, 700, 700)]
 
 
-def test_items_that_are_never_completed_do_not_pile_up() -> None:
+def test_items_that_are_never_completed_are_bounded() -> None:
     codec = streaming()
     received(codec, *(speech_started(number, f"item_{number}") for number in range(3 * MAX_REMEMBERED)))
     assert len(codec._utterances._tracker.open_segments) == MAX_REMEMBERED
@@ -346,7 +344,7 @@ def test_items_that_are_never_completed_do_not_pile_up() -> None:
     assert codec.receive(FINISHED) == [Finished()]
 
 
-# --- trouble ---------------------------------------------------------------------------------------------------------
+# --- errors ----------------------------------------------------------------------------------------------------------
 
 
 def failure(events: list[CodecEvent]) -> Any:
@@ -369,7 +367,7 @@ def test_an_utterance_that_fails_ends_the_session_with_the_vendors_error() -> No
 
 
 @pytest.mark.parametrize("forgotten", [False, True])
-def test_an_end_before_the_final_of_what_was_shown_is_an_error(forgotten: bool) -> None:
+def test_an_end_before_the_final_of_an_interim_is_an_error(forgotten: bool) -> None:
     codec = streaming()
     received(codec, interim("Hello", item="first"))
     if forgotten:
@@ -381,14 +379,14 @@ def test_an_end_before_the_final_of_what_was_shown_is_an_error(forgotten: bool) 
     assert "without the final text" in str(caught)
 
 
-def test_an_end_that_leaves_a_commit_unanswered_is_an_error() -> None:
+def test_an_end_before_the_answer_to_a_commit_is_an_error() -> None:
     codec = streaming(manual_commit=True)
     codec.audio(HALF_SECOND)
     codec.finish()
     assert "without the final text" in str(failure(codec.receive(FINISHED)))
 
 
-def test_a_committed_utterance_in_which_no_speech_was_detected_is_none() -> None:
+def test_a_committed_utterance_without_speech_makes_no_segment() -> None:
     codec = streaming(manual_commit=True)
     codec.audio(HALF_SECOND)
     codec.finish()
@@ -423,14 +421,14 @@ def test_an_error_that_ends_the_session_or_costs_audio_is_raised(
 
 
 @pytest.mark.parametrize("event_id", [None, "", "event_of_nobody"])
-def test_an_error_about_nothing_that_we_sent_is_reported_and_left_alone(event_id: str | None) -> None:
+def test_an_error_about_no_message_of_ours_is_reported_and_changes_nothing(event_id: str | None) -> None:
     codec = streaming()
     message = error(event_id=event_id)
     assert codec.receive(message) == [Unrecognised("error invalid_value", message)]
     assert codec.finish()
 
 
-def test_the_audio_of_a_refused_commit_comes_with_the_next_one() -> None:
+def test_the_audio_of_a_refused_commit_belongs_to_the_next_one() -> None:
     codec = streaming(manual_commit=True)
     codec.audio(HALF_SECOND)
     (commit,) = codec.commit()
@@ -456,7 +454,7 @@ def test_a_refused_commit_at_the_end_is_an_error_since_no_other_follows() -> Non
         (b"\x00", "binary message"),
     ],
 )
-def test_what_it_does_not_know_is_kept_and_reported(frame: str | bytes, name: str) -> None:
+def test_an_unknown_message_is_kept_and_reported(frame: str | bytes, name: str) -> None:
     (event,) = streaming().receive(frame)
     assert isinstance(event, Unrecognised)
     assert event.name == name
@@ -476,7 +474,7 @@ def test_results_before_the_session_has_started_are_out_of_order() -> None:
         codec.receive(interim("early"))
 
 
-def test_a_context_is_taken_at_the_start_only() -> None:
+def test_a_context_is_accepted_at_the_start_only() -> None:
     refusal = describe_session(QwenRealtime()).context_refusal
     assert refusal == "context: qwen3-asr-flash-realtime takes it as corpus_text, at the start only"
     assert not isinstance(streaming(), ContextCodec)

@@ -1,4 +1,4 @@
-"""The options of the realtime models are checked when they are made, in one line that says what to change."""
+"""The options of the realtime models are checked when they are made; the error is one line with the remedy."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_the_options_tell_their_audio_and_their_vendor() -> None:
         {"manual_commit": True, "corpus_text": "names"},
     ],
 )
-def test_what_the_documents_allow_is_taken(values: dict[str, Any]) -> None:
+def test_documented_values_are_accepted(values: dict[str, Any]) -> None:
     options = QwenRealtime(**values)
     assert {name: getattr(options, name) for name in values} == values
 
@@ -71,7 +71,7 @@ def test_a_bad_value_is_refused_in_one_line(values: dict[str, Any], text: str) -
     assert "\n" not in str(caught.value)
 
 
-def test_a_newer_model_is_let_through_unchecked_when_asked_for() -> None:
+def test_a_newer_model_is_accepted_unchecked_without_strict() -> None:
     options = QwenRealtime(model="qwen9-asr-realtime", sample_rate=48_000, vad_threshold=7.0, strict=False)
     assert options.capability.source == "not in the table"
 

@@ -1,4 +1,4 @@
-"""Sessions of the realtime protocol over the emulator: what comes out, the manual mode, and how it ends."""
+"""Sessions of the realtime protocol with the emulator: results, the manual mode, and errors."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ async def finals(open_session: Session) -> list[tuple[int, str, int, int]]:
     ]
 
 
-async def test_a_stream_gives_growing_interims_and_finals_with_the_times_of_the_speech() -> None:
+async def test_a_stream_yields_growing_interims_and_finals_with_the_times_of_the_speech() -> None:
     async with session(QwenRealtime(language="en")) as open_session:
         results = [result async for result in open_session.stream([SECOND, SECOND], pace=None)]
     assert [result.text for result in results if result.is_final] == TEXTS
@@ -82,7 +82,7 @@ async def test_events_stand_around_their_segments() -> None:
     ]
 
 
-async def test_a_whole_source_is_transcribed_and_silence_is_an_empty_transcript() -> None:
+async def test_a_source_is_transcribed_and_silence_is_an_empty_transcript() -> None:
     async with serve(Scripted(SCRIPT)) as emulator:
         service = DashScope("key", endpoint=emulator.dashscope_url)
         assert (await transcribe([SECOND, SECOND], QwenRealtime(), service)).text == " ".join(TEXTS)
@@ -99,8 +99,8 @@ async def test_both_protocols_are_spoken_to_one_endpoint() -> None:
 # --- the manual mode -------------------------------------------------------------------------------------------------
 
 
-async def test_each_commit_gives_one_final_for_what_was_pushed_before_it() -> None:
-    # each commit is a recognition of its own, which reads the script from its beginning
+async def test_each_commit_makes_one_final_of_the_audio_before_it() -> None:
+    # each commit is a recognition of its own, which plays the script from its beginning
     async with session(MANUAL) as open_session:
         await open_session.send(SECOND)
         await open_session.commit()
@@ -111,7 +111,7 @@ async def test_each_commit_gives_one_final_for_what_was_pushed_before_it() -> No
         assert await finals(open_session) == [(0, TEXTS[0], 0, 1_000), (1, TEXTS[0], 1_000, 2_031)]
 
 
-async def test_the_final_of_a_commit_comes_while_the_session_stays_open() -> None:
+async def test_the_final_of_a_commit_arrives_while_the_session_is_open() -> None:
     async with session(MANUAL) as open_session:
         await open_session.send(SECOND)
         await open_session.commit()
@@ -122,7 +122,7 @@ async def test_the_final_of_a_commit_comes_while_the_session_stays_open() -> Non
         assert await finals(open_session) == []
 
 
-async def test_finish_commits_the_rest_and_a_commit_of_nothing_is_nothing() -> None:
+async def test_finish_commits_the_rest_and_a_commit_without_audio_sends_nothing() -> None:
     async with session(MANUAL) as open_session:
         await open_session.commit()
         await open_session.send(SECOND + SECOND)
@@ -150,7 +150,7 @@ async def test_a_commit_beside_a_stream_is_refused() -> None:
             await open_session.commit()
 
 
-# --- how it ends otherwise -------------------------------------------------------------------------------------------
+# --- errors and cancellation -----------------------------------------------------------------------------------------
 
 
 async def test_a_refused_key_is_an_authentication_error() -> None:
@@ -165,7 +165,7 @@ async def test_settings_that_the_server_refuses_end_the_opening_with_its_words()
             pass
 
 
-async def test_a_server_that_fails_ends_the_session_behind_what_it_has_said() -> None:
+async def test_an_error_of_the_server_ends_the_session_behind_its_results() -> None:
     engine = ProbeEngine(refuse_at="finish")
     async with session(engine=engine) as open_session:
         await open_session.send(SECOND)
@@ -190,7 +190,7 @@ async def test_a_model_that_the_server_does_not_have_is_not_worth_a_second_try(
     assert (caught.value.retryable, caught.value.code) == (False, "1007")
 
 
-async def test_the_embedded_recogniser_hears_what_is_said() -> None:
+async def test_the_embedded_recogniser_recognises_the_speech() -> None:
     pytest.importorskip("pocketsphinx")
     transcript = await transcribe(
         RECORDINGS / "demo.wav",

@@ -1,4 +1,4 @@
-"""Whom DashScope calls, as whom, and that the key stays out of every text."""
+"""The endpoints and credentials of DashScope; the key is in no text."""
 
 from __future__ import annotations
 
@@ -73,7 +73,9 @@ def test_the_rest_side_of_the_environment_is_behind_every_argument(monkeypatch: 
 
 
 @pytest.mark.parametrize(("inspect_data", "header"), [(None, None), (False, None), (True, "enable")])
-async def test_a_content_check_is_asked_for_only_when_wanted(inspect_data: bool | None, header: str | None) -> None:
+async def test_a_content_check_is_requested_only_with_the_argument(
+    inspect_data: bool | None, header: str | None
+) -> None:
     target = await DashScope(KEY, inspect_data=inspect_data).resolve(Paraformer())
     assert target.headers.get("X-DashScope-DataInspection") == header
 
@@ -94,7 +96,7 @@ async def test_an_endpoint_is_turned_to_the_path_that_the_model_speaks(endpoint:
     assert (await service.resolve(QwenRealtime())).url == f"wss://host{realtime}"
 
 
-async def test_an_endpoint_of_the_realtime_path_serves_the_task_models_on_theirs() -> None:
+async def test_an_endpoint_with_the_realtime_path_gets_the_path_of_the_task_models() -> None:
     service = DashScope(KEY, endpoint="wss://host/api-ws/v1/realtime")
     assert (await service.resolve(Paraformer())).url == "wss://host/api-ws/v1/inference"
 
@@ -104,14 +106,16 @@ def test_each_model_gets_the_codec_of_its_protocol() -> None:
     assert isinstance(DashScope(KEY).codec(QwenRealtime(), task_id="T"), RealtimeCodec)
 
 
-async def test_what_it_says_at_the_door() -> None:
+async def test_the_headers_of_the_handshake() -> None:
     headers = (await DashScope(f" {KEY}\n", workspace="ws-1").resolve(Paraformer())).headers
     assert headers["Authorization"] == f"Bearer {KEY}"
     assert headers["X-DashScope-WorkSpace"] == "ws-1"
     assert headers["User-Agent"].startswith("asr-async/")
 
 
-async def test_key_and_endpoint_come_from_the_environment_when_it_connects(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_key_and_endpoint_are_read_from_the_environment_when_a_session_connects(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     service = DashScope()
     monkeypatch.setenv("DASHSCOPE_API_KEY", "sk-env")
     monkeypatch.setenv("DASHSCOPE_WEBSOCKET_BASE_URL", "wss://proxy.example/inference")

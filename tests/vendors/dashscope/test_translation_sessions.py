@@ -1,4 +1,4 @@
-"""Sessions that translate, listen to one sentence, or are told a context, over the emulator with a script behind it."""
+"""Sessions with a translation, one sentence, or a context, with the emulator and a script."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ async def events_of(options: Options, service: Any = None, audio: Any = (SECOND,
 
 
 def results(events: Iterable[Event], *, final: bool) -> list[tuple[str, dict[str, str]]]:
-    """Texts with their translations."""
+    """Return texts with their translations."""
     return [
         (event.text, {language: translation.text for language, translation in event.translations.items()})
         for event in events
@@ -82,10 +82,10 @@ def results(events: Iterable[Event], *, final: bool) -> list[tuple[str, dict[str
     ]
 
 
-# --- against the emulator --------------------------------------------------------------------------------------------
+# --- with the emulator -----------------------------------------------------------------------------------------------
 
 
-async def test_finals_come_with_their_final_translations() -> None:
+async def test_finals_carry_their_final_translations() -> None:
     events = await events_of(TO_ENGLISH)
     assert results(events, final=True) == [
         ("你好世界。", {"en": "Hello big world."}),
@@ -105,12 +105,12 @@ def test_interims_show_a_translation_that_lags_behind() -> None:
             return [event async for event in session.events([SECOND])]
 
     interims = results(run_virtual(scenario), final=False)
-    # what stands after each 200 ms of audio; the messages between may be conflated
+    # the newest interim after each 200 ms of audio; those in between may be conflated
     standing = [("你", {}), ("你好", {"en": "Hello"}), ("你好世", {"en": "Hello big"})]
     assert [interim for interim in interims if interim in standing] == standing
 
 
-async def test_without_a_target_nothing_is_translated() -> None:
+async def test_without_a_target_language_no_text_is_translated() -> None:
     assert results(await events_of(Gummy()), final=True) == [("你好世界。", {}), ("再见。", {})]
 
 
@@ -137,7 +137,7 @@ async def test_a_transcript_holds_the_translations() -> None:
     assert transcript.usage_seconds == 2
 
 
-def test_a_translation_that_never_comes_holds_its_final_for_so_long_and_no_longer() -> None:
+def test_a_missing_translation_holds_its_final_until_the_timeout() -> None:
     async def scenario() -> float:
         ended = asyncio.Event()
 
@@ -186,7 +186,7 @@ async def test_chat_hears_one_sentence_and_leaves_the_rest_of_the_source() -> No
     assert taken < 1_000
 
 
-async def test_chat_takes_pushed_audio_that_comes_too_late_without_complaint() -> None:
+async def test_chat_ignores_audio_that_is_pushed_behind_its_sentence() -> None:
     async with connect(GummyChat(), local()) as session:
         for _ in range(20):
             await session.send(bytes(3_200))
@@ -194,7 +194,7 @@ async def test_chat_takes_pushed_audio_that_comes_too_late_without_complaint() -
         assert [result.text async for result in session if result.is_final] == ["你好世界。"]
 
 
-# --- a vendor that is out of step further than the emulator ----------------------------------------------------------
+# --- translations that are later than the emulator's -----------------------------------------------------------------
 
 
 async def test_chat_says_that_the_end_is_near_before_it_comes() -> None:
@@ -205,7 +205,7 @@ async def test_chat_says_that_the_end_is_near_before_it_comes() -> None:
     assert ended == SpeechEnded(segment_id=0, end_ms=900)
 
 
-async def test_chat_that_is_spoken_to_for_longer_than_60_seconds_is_an_error_behind_what_was_heard() -> None:
+async def test_chat_with_more_than_60_seconds_of_speech_is_an_error_behind_the_results() -> None:
     script = [("一直说个不停", 58_000, 90_000)]
     heard: list[str] = []
     with pytest.raises(VendorError, match="the audio is longer than 60 seconds") as caught:
@@ -230,7 +230,7 @@ def gummy(sentence_id: int, text: str, *, lang: str | None = None, end: bool = T
 
 
 class Vendor:
-    """Plays a list of outputs, events and seconds to wait; then finishes when asked, or goes away."""
+    """A server that plays a list of outputs, events and waits in seconds, and then finishes the task or disconnects."""
 
     def __init__(self, *steps: dict[str, Any] | str | float, leaves: bool = False) -> None:
         self._steps = steps
@@ -263,7 +263,7 @@ class Vendor:
 
 
 def run_against(vendor: Vendor, scenario: Any) -> Any:
-    """Run a scenario that is given a service, under a virtual clock."""
+    """Run a scenario with a service by a virtual clock."""
 
     async def run() -> Any:
         from websockets.asyncio.server import serve
@@ -291,7 +291,7 @@ def test_chat_that_finishes_by_itself_is_at_its_end() -> None:
     assert results(run_against(vendor, scenario), final=True) == [("你好", {})]
 
 
-def test_a_translation_that_comes_after_its_final_is_an_event() -> None:
+def test_a_translation_behind_its_final_is_an_event() -> None:
     async def scenario(service: DashScope) -> list[Event]:
         return await events_of(TO_ENGLISH, service, lasting(9))
 
@@ -301,7 +301,7 @@ def test_a_translation_that_comes_after_its_final_is_an_event() -> None:
     assert (late.segment_id, late.language, late.translation.text) == (0, "en", "Hello")
 
 
-def test_a_transcript_takes_in_a_translation_that_came_late() -> None:
+def test_a_transcript_includes_a_late_translation() -> None:
     async def scenario(service: DashScope) -> Any:
         return await transcribe(lasting(9), TO_ENGLISH, service)
 
@@ -320,7 +320,7 @@ def test_a_stream_without_events_logs_a_translation_that_came_late(caplog: pytes
     assert "a translation arrived after its final result; session.events() delivers it" in caplog.text
 
 
-def test_a_lost_connection_takes_no_waiting_final_along() -> None:
+def test_a_pending_final_survives_the_loss_of_the_connection() -> None:
     async def scenario(service: DashScope) -> list[Result]:
         got: list[Result] = []
         async with connect(TO_ENGLISH, service) as session:
@@ -370,7 +370,7 @@ def test_a_context_reaches_the_vendor_in_the_course_of_the_audio(options: Option
     ]
 
 
-async def test_the_emulator_takes_a_context_and_gives_the_same_results() -> None:
+async def test_the_emulator_accepts_a_context_and_returns_the_same_results() -> None:
     async with connect(QwenAudio(context=CONTEXT), local()) as session:
         await session.send(SECOND * 2)
         await session.update_context(CONTEXT)
@@ -379,7 +379,7 @@ async def test_the_emulator_takes_a_context_and_gives_the_same_results() -> None
 
 
 @pytest.mark.parametrize("options", [Paraformer(), Gummy(), GummyChat(), FunASR(model="fun-asr-realtime-2025-09-15")])
-async def test_a_model_that_takes_no_context_says_which_do(options: Options) -> None:
+async def test_a_model_without_context_names_those_that_have_it(options: Options) -> None:
     able = r"fun-asr-realtime, fun-asr-realtime-2025-11-07, qwen-audio-3\.0-asr-flash-streaming, .* do\)"
     async with connect(options, local()) as session:
         with pytest.raises(ConfigurationError, match=f"context: {options.model} does not accept one \\({able}"):
@@ -394,7 +394,7 @@ async def test_a_context_that_is_too_long_is_refused() -> None:
             await session.update_context([ContextMessage("user", "x" * 401)])
 
 
-async def test_a_context_comes_too_early_before_the_session_is_open_and_too_late_after_its_end() -> None:
+async def test_a_context_before_the_session_is_open_or_after_its_end_is_refused() -> None:
     async with Client(local()) as client:
         session = client.session(FunASR())
         with pytest.raises(LocalProtocolError, match="the session is new: open it before you update its context"):
@@ -411,7 +411,7 @@ async def test_a_context_comes_too_early_before_the_session_is_open_and_too_late
 # --- the other models ------------------------------------------------------------------------------------------------
 
 
-async def test_the_message_model_gives_finals_only_unless_asked() -> None:
+async def test_the_message_model_returns_finals_only_by_default() -> None:
     model = "qwen-audio-3.1-asr-flash-message"
     events = await events_of(QwenAudio(model=model))
     assert results(events, final=True) == [("你好世界。", {}), ("再见。", {})]

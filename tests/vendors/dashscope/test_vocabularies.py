@@ -1,4 +1,4 @@
-"""DashScope's hot words: what is refused before it is sent, what is sent, and both generations of tables at work."""
+"""DashScope's hot words: refusals before a request, the requests themselves, and both generations of tables."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def gummy(monkeypatch: pytest.MonkeyPatch) -> str:
     return row.model
 
 
-# --- what a vocabulary holds -----------------------------------------------------------------------------------------
+# --- words of a vocabulary -------------------------------------------------------------------------------------------
 
 
 def test_a_word_gets_the_usual_weight_and_the_language_of_the_table_where_it_has_none() -> None:
@@ -62,7 +62,7 @@ def test_a_word_gets_the_usual_weight_and_the_language_of_the_table_where_it_has
     )
 
 
-def test_members_that_were_not_given_are_not_sent() -> None:
+def test_members_without_a_value_are_not_sent() -> None:
     assert msgspec.to_builtins(vocabulary_entries(["a"], model=V2)) == ({"text": "a", "weight": 4},)
 
 
@@ -97,7 +97,7 @@ def test_a_word_that_a_vocabulary_cannot_hold_is_refused_by_its_text(word: HotWo
     [
         ([], "words: none, a table holds at least one"),
         ([" "], "words: one is empty"),
-        ("Paraformer", "words='Paraformer': must be several, ['Paraformer']"),
+        ("Paraformer", "words='Paraformer': must be a list of words, ['Paraformer']"),
         ([str(number) for number in range(501)], "words: more than 500, the most that a table holds"),
         ([5], "words: 5 is neither text nor a HotWord"),
         ([HotWord("a", weight="4")], "is neither text nor a HotWord: Expected `int | null`, got `str` - at `$.weight`"),  # type: ignore[arg-type]
@@ -115,7 +115,7 @@ def test_five_hundred_words_pass() -> None:
     assert len(phrase_list(map(str, range(500)))) == 500
 
 
-def test_a_translation_goes_out_whole_and_without_a_weight_of_its_own(gummy: str) -> None:
+def test_a_translation_is_sent_complete_and_without_a_default_weight(gummy: str) -> None:
     word = HotWord("赛德克巴莱", translation="Seediq Bale", target_language="en")
     entries = vocabulary_entries([word], model=gummy, language="zh")
     assert msgspec.to_builtins(entries) == (
@@ -139,10 +139,10 @@ def test_half_a_translation_is_refused(gummy: str, word: HotWord) -> None:
     )
 
 
-# --- what a phrase list holds ----------------------------------------------------------------------------------------
+# --- words of a phrase list ------------------------------------------------------------------------------------------
 
 
-def test_phrases_keep_their_weights_down_to_minus_six() -> None:
+def test_phrases_have_weights_down_to_minus_six() -> None:
     words: list[HotWord | str] = [
         "一二三四五六七八九十",
         HotWord("one two three four five", weight=-6),
@@ -171,32 +171,32 @@ def test_a_word_that_a_phrase_list_cannot_hold_is_refused_by_its_text(word: HotW
     assert str(caught.value) == f"hot word {text!r}: {fault}"
 
 
-def test_a_phrase_that_comes_twice_would_be_lost() -> None:
-    with pytest.raises(ConfigurationError, match="hot word 'a': is there twice"):
+def test_a_repeated_phrase_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="hot word 'a': is repeated"):
         phrase_list(["a", HotWord("a", weight=2)])
 
 
-# --- what a table is -------------------------------------------------------------------------------------------------
+# --- tables ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        ({"name": "Names"}, "name='Names': 1 to 10 of a-z and 0-9"),
-        ({"name": "elevenchars"}, "name='elevenchars': 1 to 10 of a-z and 0-9"),
-        ({"name": ""}, "name='': 1 to 10 of a-z and 0-9"),
-        ({"description": "d"}, "description: DashScope keeps none with its tables, leave it out"),
+        ({"name": "Names"}, "name='Names': must be 1 to 10 of a-z and 0-9"),
+        ({"name": "elevenchars"}, "name='elevenchars': must be 1 to 10 of a-z and 0-9"),
+        ({"name": ""}, "name='': must be 1 to 10 of a-z and 0-9"),
+        ({"description": "d"}, "description: DashScope's tables have none; leave it out"),
         ({"model": None}, "model=None: a DashScope table is for one model: paraformer-realtime-v2, "),
         ({"model": "paraformer-v9"}, "unknown model 'paraformer-v9': did you mean 'paraformer-realtime-v2'?"),
-        ({"model": V1, "language": "zh"}, f"language='zh': {V1} has no language, leave it out"),
+        ({"model": V1, "language": "zh"}, f"language='zh': {V1} has no language; leave it out"),
     ],
 )
 async def test_a_table_that_cannot_be_made_is_refused_before_anything_is_sent(
     arguments: dict[str, Any], text: str
 ) -> None:
-    nobody = DashScope("sk-test", http_endpoint="http://127.0.0.1:9/api/v1")
+    unreachable = DashScope("sk-test", http_endpoint="http://127.0.0.1:9/api/v1")
     with pytest.raises(ConfigurationError) as caught:
-        await nobody.vocabularies.create(["a"], **{"name": "names", "model": V2, **arguments})
+        await unreachable.vocabularies.create(["a"], **{"name": "names", "model": V2, **arguments})
     assert str(caught.value).startswith(text)
 
 
@@ -214,7 +214,7 @@ async def test_an_empty_id_is_refused(act: str) -> None:
         await getattr(vocabularies, act)("")
 
 
-# --- over the wire ---------------------------------------------------------------------------------------------------
+# --- with the emulator -----------------------------------------------------------------------------------------------
 
 
 def recorded(scenario: str) -> list[Any]:
@@ -306,7 +306,7 @@ async def test_a_refused_key_is_an_authentication_error_that_does_not_show_it() 
     assert "sk-wrong" not in str(caught.value)
 
 
-# --- a server that does otherwise ------------------------------------------------------------------------------------
+# --- unexpected responses --------------------------------------------------------------------------------------------
 
 
 Handler = Callable[[web.Request], Awaitable[web.Response]]
@@ -314,7 +314,7 @@ Handler = Callable[[web.Request], Awaitable[web.Response]]
 
 @asynccontextmanager
 async def answering(handler: Handler) -> AsyncIterator[DashScope]:
-    """The service of a server that answers everything with this."""
+    """Return the service of a server that sends this response to every request."""
     application = web.Application()
     application.router.add_route("*", "/{path:.*}", handler)
     runner = web.AppRunner(application, access_log=None)
@@ -368,7 +368,7 @@ async def test_a_key_that_expires_between_two_pages_cuts_no_listing_short() -> N
             await service.vocabularies.list()
 
 
-async def test_where_there_are_no_v1_models_no_phrase_lists_are_asked_for() -> None:
+async def test_regions_without_v1_models_are_not_asked_for_phrase_lists() -> None:
     async def handler(request: web.Request) -> web.Response:
         assert "fine-tunes" not in request.path
         return web.json_response({"output": {"vocabulary_list": []}})
@@ -378,7 +378,7 @@ async def test_where_there_are_no_v1_models_no_phrase_lists_are_asked_for() -> N
         assert await singapore.vocabularies.list() == []
 
 
-async def test_other_things_that_fine_tuning_made_are_not_listed() -> None:
+async def test_other_outputs_of_fine_tuning_are_not_listed() -> None:
     async def handler(request: web.Request) -> web.Response:
         made = [{"finetuned_output": "a-chat-model", "output_type": "model"}] if "fine-tunes" in request.path else []
         return web.json_response({"output": {"vocabulary_list": [], "finetuned_outputs": made}})
@@ -417,17 +417,17 @@ async def test_phrase_lists_that_do_not_end_are_ended() -> None:
             await service.vocabularies.list()
 
 
-async def test_a_phrase_list_whose_model_is_not_told_is_not_replaced() -> None:
+async def test_a_phrase_list_without_a_model_is_not_replaced() -> None:
     async def handler(request: web.Request) -> web.Response:
         assert request.method == "GET"
         return web.json_response({"output": {"finetuned_output": "p"}})
 
     async with answering(handler) as service:
-        with pytest.raises(RemoteProtocolError, match="does not tell the model of p"):
+        with pytest.raises(RemoteProtocolError, match="does not name the model of p"):
             await service.vocabularies.update("p", ["a"])
 
 
-async def test_nobody_there_is_a_lost_connection_that_can_be_tried_again() -> None:
+async def test_an_unreachable_host_is_a_retryable_lost_connection() -> None:
     service = DashScope("sk-test", http_endpoint="http://127.0.0.1:9/api/v1")
     with pytest.raises(ConnectionLostError, match=r"cannot reach 127\.0\.0\.1:9") as caught:
         await service.vocabularies.list()

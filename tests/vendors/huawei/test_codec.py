@@ -1,4 +1,4 @@
-"""The RASR codec, by values: what is sent is what the documents say, what is received becomes events."""
+"""The RASR codec, by values: sent messages are those of the documents, received ones become events."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def test_start_without_the_undocumented_threshold_leaves_only_that_out() -> None
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_start_of_every_mode_needs_only_what_is_required(mode: str) -> None:
+def test_start_of_every_mode_needs_only_the_required_members(mode: str) -> None:
     (frame,) = RasrCodec(Rasr(mode=mode, interim_results=None)).start()
     assert decoded(frame) == {
         "command": "START",
@@ -123,12 +123,12 @@ def test_start_of_every_mode_needs_only_what_is_required(mode: str) -> None:
     }
 
 
-def test_end_says_whether_the_rest_is_wanted_as_a_boolean() -> None:
+def test_cancel_in_end_is_a_boolean() -> None:
     assert [decoded(frame) for frame in started().finish()] == [{"command": "END", "cancel": False}]
     assert [decoded(frame) for frame in started().cancel()] == [{"command": "END", "cancel": True}]
 
 
-def test_what_the_official_sdk_sends_can_be_read_from_the_other_side() -> None:
+def test_messages_of_the_official_sdk_can_be_decoded_by_the_server() -> None:
     start = msgspec.json.decode(SDK_START, type=ClientMessage)
     assert isinstance(start, Start)
     assert start.config == Rasr(**SDK_DEFAULTS, vad_threshold=0).config()
@@ -137,12 +137,12 @@ def test_what_the_official_sdk_sends_can_be_read_from_the_other_side() -> None:
         msgspec.json.decode(SDK_START.replace('"no"', '"on"'), type=ClientMessage)
 
 
-def test_audio_goes_as_it_is_without_a_copy() -> None:
+def test_audio_is_sent_unchanged_and_not_copied() -> None:
     frame = memoryview(bytes(3_200))
     assert started().audio(frame) is frame
 
 
-def test_a_running_round_takes_no_context_and_defers_no_final() -> None:
+def test_a_running_task_accepts_no_context_and_defers_no_final() -> None:
     refusal = describe_task(Rasr()).context_refusal
     assert refusal == "context: huawei/continue does not take one, nor does any other model of Huawei"
     assert not isinstance(started(), ContextCodec | DeferringCodec)
@@ -157,7 +157,7 @@ def test_the_limits_of_a_piece_of_audio_follow_from_the_rate(audio_format: str) 
     assert limits == {8_000: (160, 32_768), 16_000: (320, 65_536)}[rate]
 
 
-# --- the round -------------------------------------------------------------------------------------------------------
+# --- start and end ---------------------------------------------------------------------------------------------------
 
 
 def test_the_request_id_is_the_trace_id_once_it_is_known() -> None:
@@ -177,7 +177,7 @@ def test_a_start_without_a_trace_id_starts_all_the_same() -> None:
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("members", [{"reason": "NORMAL"}, {}])
-def test_the_end_after_ours_finishes_every_mode(mode: str, members: dict[str, str]) -> None:
+def test_the_servers_end_behind_the_clients_finishes_every_mode(mode: str, members: dict[str, str]) -> None:
     codec = started(mode)
     codec.finish()
     assert results(codec.receive(result(segment("a", is_final=True))))
@@ -185,13 +185,13 @@ def test_the_end_after_ours_finishes_every_mode(mode: str, members: dict[str, st
 
 
 @pytest.mark.parametrize("mode", ["continue", "short"])
-def test_an_end_before_ours_is_an_error_since_audio_was_cut_off(mode: str) -> None:
+def test_an_end_before_the_clients_is_an_error_since_audio_was_cut_off(mode: str) -> None:
     with pytest.raises(RemoteProtocolError, match="reported 'finished' while the task was streaming"):
         started(mode).receive(server("END", reason="NORMAL"))
 
 
 @pytest.mark.parametrize("reason", ["ERROR", "CANCEL", "SOMETHING"])
-def test_an_end_that_nobody_asked_for_and_nothing_explains_is_an_error(reason: str) -> None:
+def test_an_end_with_another_reason_and_no_error_is_an_error(reason: str) -> None:
     codec = started()
     codec.finish()
     error = failure(codec.receive(server("END", reason=reason)))
@@ -199,11 +199,11 @@ def test_an_end_that_nobody_asked_for_and_nothing_explains_is_an_error(reason: s
     assert str(error) == f"Huawei ended the task with reason {reason} and no error code (request {TRACE})"
 
 
-def test_an_end_before_ours_with_a_reason_is_an_error_with_it() -> None:
+def test_an_end_before_the_clients_with_a_reason_is_an_error_that_names_it() -> None:
     assert "reason ERROR" in str(failure(started().receive(server("END", reason="ERROR"))))
 
 
-def test_what_still_comes_after_a_cancellation_is_dropped() -> None:
+def test_messages_behind_a_cancellation_are_dropped() -> None:
     codec = started()
     codec.cancel()
     for message in (result(segment("a")), event("VOICE_END"), server("END", reason="CANCEL"), server("ERROR")):
@@ -223,7 +223,7 @@ def test_late_messages_of_the_task_before_do_not_disturb_the_next_task_on_a_conn
     assert codec.receive(server("START", "another")) == [Started("another")]
 
 
-def test_rounds_follow_each_other_and_each_counts_its_own_segments() -> None:
+def test_each_task_on_a_connection_counts_its_own_segments() -> None:
     for _ in range(2):
         codec = started()
         (final,) = results(codec.receive(result(segment("a", is_final=True))))
@@ -288,7 +288,7 @@ def test_one_message_may_carry_several_segments() -> None:
     assert all(r.raw == message for r in results(found))
 
 
-def test_interims_of_two_open_sentences_keep_their_segments() -> None:
+def test_interims_of_two_open_sentences_belong_to_their_segments() -> None:
     codec = started()
     codec.receive(result(segment("a", 0, 500), segment("b", 1_000, 1_500)))
     found = results(
@@ -297,7 +297,7 @@ def test_interims_of_two_open_sentences_keep_their_segments() -> None:
     assert [(r.text, r.segment_id) for r in found] == [("bb", 1), ("aa", 0)]
 
 
-def test_a_final_that_is_said_twice_counts_once_also_beside_the_next_sentence() -> None:
+def test_a_repeated_final_is_dropped_also_beside_the_next_sentence() -> None:
     codec = started()
     final = segment("a", is_final=True)
     assert len(results(codec.receive(result(final)))) == 1
@@ -305,20 +305,20 @@ def test_a_final_that_is_said_twice_counts_once_also_beside_the_next_sentence() 
     assert [r.text for r in results(codec.receive(result(final, segment("b", 2_000, 2_500))))] == ["b"]
 
 
-def test_an_interim_that_comes_behind_its_final_is_dropped() -> None:
+def test_an_interim_behind_its_final_is_dropped() -> None:
     codec = started()
     codec.receive(result(segment("ab", is_final=True)))
     assert codec.receive(result(segment("a", end=900))) == []
 
 
-def test_a_later_sentence_with_the_same_start_is_not_taken_for_a_repetition() -> None:
+def test_a_later_sentence_with_the_same_start_is_not_a_repeat() -> None:
     codec = started()
     codec.receive(result(segment("a", 0, 1_000, is_final=True)))
     (second,) = results(codec.receive(result(segment("b", 0, 2_000, is_final=True))))
     assert (second.text, second.segment_id) == ("b", 1)
 
 
-def test_what_is_remembered_of_a_long_session_is_bounded() -> None:
+def test_the_memory_of_a_long_session_is_bounded() -> None:
     codec = started()
     for number in range(1_000):
         (final,) = results(codec.receive(result(segment("a", number * 10, number * 10 + 9, is_final=True))))
@@ -328,7 +328,7 @@ def test_what_is_remembered_of_a_long_session_is_bounded() -> None:
     assert len(tracker._closed) == len(tracker._open) == MAX_REMEMBERED
 
 
-def test_a_segment_without_a_result_says_nothing_unless_it_closes_an_open_one() -> None:
+def test_a_segment_without_a_result_makes_no_event_unless_it_closes_an_open_one() -> None:
     codec = started()
     assert codec.receive(result(segment(None))) == []
     assert codec.receive(result(segment(None, is_final=True))) == []
@@ -338,7 +338,7 @@ def test_a_segment_without_a_result_says_nothing_unless_it_closes_an_open_one() 
     assert (final.text, final.is_final, final.segment_id, final.confidence) == ("", True, 0, None)
 
 
-def test_times_that_are_missing_are_taken_from_the_words_or_the_open_sentence() -> None:
+def test_missing_times_are_those_of_the_words_or_the_open_sentence() -> None:
     codec = started()
     words = [{"start_time": 70, "word": "a"}, {"start_time": 200, "end_time": 300}, {}]
     (interim,) = results(codec.receive(result(segment("a", None, None, result={"word_info": words[:2]}))))
@@ -355,7 +355,7 @@ def test_a_result_without_a_trace_id_is_of_this_round() -> None:
     assert found.request_id == TRACE
 
 
-def test_what_has_no_field_is_kept_in_raw() -> None:
+def test_members_without_a_field_are_in_raw() -> None:
     message = result(segment("a", result={"speaker": 3}))
     (found,) = results(started().receive(message))
     assert json.loads(found.raw)["segments"][0]["result"]["speaker"] == 3
@@ -374,7 +374,7 @@ def test_voice_start_announces_the_segment_that_follows() -> None:
     assert codec.receive(event("VOICE_START")) == []
 
 
-def test_a_sentence_that_is_over_asks_for_no_more_audio_and_ends_as_always() -> None:
+def test_the_end_of_the_sentence_closes_the_input_and_the_task_ends_as_in_every_mode() -> None:
     codec = started("sentence")
     codec.receive(result(segment("a")))
     assert codec.receive(event("VOICE_END", 1_500)) == [InputClosed()]
@@ -386,7 +386,7 @@ def test_a_sentence_that_is_over_asks_for_no_more_audio_and_ends_as_always() -> 
 
 
 @pytest.mark.parametrize("name", ["EXCEEDED_SILENCE", "EXCEEDED_SILCENCE", "EXCEED_SLIENCE"])
-def test_a_sentence_that_never_began_is_a_normal_end_without_a_result_in_every_spelling(name: str) -> None:
+def test_initial_silence_is_a_normal_end_without_a_result_in_every_spelling(name: str) -> None:
     codec = started("sentence")
     assert codec.receive(event(name)) == [InputClosed()]
     codec.finish()
@@ -402,7 +402,7 @@ def test_a_sentence_that_the_server_ends_by_itself_is_finished(name: str) -> Non
         codec.finish()
 
 
-def test_after_our_end_nothing_asks_for_an_end_of_the_audio() -> None:
+def test_the_input_is_not_closed_again_after_the_clients_end() -> None:
     codec = started("sentence")
     codec.finish()
     assert codec.receive(event("VOICE_END")) == []
@@ -439,7 +439,7 @@ def test_events_of_the_sentence_mode_end_nothing_elsewhere(mode: str, name: str)
         (b"\x00\x01", "binary message"),
     ],
 )
-def test_what_is_unknown_is_reported_and_not_fatal(message: str | bytes, name: str) -> None:
+def test_an_unknown_message_is_reported_and_not_fatal(message: str | bytes, name: str) -> None:
     (unknown,) = started("sentence").receive(message)
     assert isinstance(unknown, Unrecognised)
     assert unknown.name == name
@@ -485,7 +485,7 @@ def test_an_error_that_refuses_the_start_needs_no_trace_id() -> None:
 
 
 @pytest.mark.parametrize("is_finishing", [False, True])
-def test_a_fatal_error_ends_the_round(is_finishing: bool) -> None:
+def test_a_fatal_error_ends_the_task(is_finishing: bool) -> None:
     codec = started()
     if is_finishing:
         codec.finish()
@@ -575,7 +575,7 @@ def test_an_expired_signature_names_the_clock_as_the_likely_cause() -> None:
     assert "the likely cause is this machine's clock, more than 15 minutes off" in str(error)
 
 
-def test_an_expired_token_is_not_blamed_on_the_clock() -> None:
+def test_an_expired_token_is_not_attributed_to_the_clock() -> None:
     error = refusal("APIGW.0301", "Incorrect IAM authentication information: token expires")
     assert "clock" not in str(error)
     assert "request a new token" in str(error)
@@ -592,7 +592,7 @@ def test_a_throttled_handshake_says_how_long_to_wait_where_the_vendor_does() -> 
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"\xff\xfe", b"[]", b'{"error_code": null}'])
-def test_a_refused_handshake_without_a_readable_body_is_judged_by_its_status(body: bytes) -> None:
+def test_the_status_decides_for_a_refused_handshake_without_a_readable_body(body: bytes) -> None:
     assert isinstance(error_from_response(401, {}, body), AuthenticationError)
     assert isinstance(error_from_response(403, {}, body), AuthenticationError)
     assert error_from_response(503, {}, body).retryable

@@ -1,4 +1,4 @@
-"""Options of Huawei's recognition: what is sent, and what is refused before anything is."""
+"""Options of Huawei's recognition: the values that are sent, and those that are refused before a request."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def refused(**values: Any) -> str:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_every_mode_takes_its_options_and_refuses_all_others(mode: str) -> None:
+def test_every_mode_accepts_its_options_and_refuses_all_others(mode: str) -> None:
     for name, value in EVERY_OPTION.items():
         if name in MODES[mode].options:
             assert name in sent(Rasr(mode=mode, **{name: value}))
@@ -54,7 +54,7 @@ def test_the_short_mode_has_no_segmentation() -> None:
     assert set(EVERY_OPTION) - MODES["short"].options == {"vad_head", "vad_tail", "max_seconds"}
 
 
-def test_what_is_not_set_is_not_sent_but_for_interims() -> None:
+def test_options_without_a_value_are_not_sent_except_for_interims() -> None:
     required = {"audio_format": "pcm16k16bit", "property": "chinese_16k_general"}
     assert sent(Rasr()) == {**required, "interim_results": "yes"}
     assert sent(Rasr(interim_results=None)) == required
@@ -148,7 +148,7 @@ def test_values_at_the_limits_and_unknown_properties_pass(values: dict[str, Any]
     assert values.items() <= sent(Rasr(**values)).items()
 
 
-def test_every_audio_format_says_what_the_audio_is() -> None:
+def test_every_audio_format_maps_to_its_encoding_and_rate() -> None:
     for name, audio in AUDIO_FORMATS.items():
         rate = "8k" if audio.sample_rate == 8_000 else "16k"
         options = Rasr(audio_format=name, property=f"chinese_{rate}_general")

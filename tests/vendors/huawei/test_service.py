@@ -1,4 +1,4 @@
-"""Whom Huawei calls and as whom: addresses, keys, tokens; and that no secret stands in any text."""
+"""The addresses and credentials of Huawei: access keys, tokens, users; secrets are in no text."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def huawei(**arguments: Any) -> Huawei:
-    """A service with keys, a project and a region, unless told otherwise; ... leaves an argument out."""
+    """Return a service with keys, a project and a region by default; `...` leaves an argument out."""
     given = {"ak": AK, "sk": SK, "project_id": PROJECT, "region": "cn-north-4", **arguments}
     return Huawei(**{name: value for name, value in given.items() if value is not ...})
 
@@ -55,7 +55,7 @@ def huawei_by_token(**arguments: Any) -> Huawei:
     return huawei(ak=..., sk=..., **arguments)
 
 
-# --- where -----------------------------------------------------------------------------------------------------------
+# --- addresses -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ async def test_where_it_connects(arguments: dict[str, Any], mode: str, url: str)
     assert (await huawei(**arguments).resolve(Rasr(mode=mode))).url == url
 
 
-async def test_everything_comes_from_the_environment_when_it_connects(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_environment_is_read_when_a_session_connects(monkeypatch: pytest.MonkeyPatch) -> None:
     service = Huawei()
     for name, value in {"AK": AK, "SK": SK, "PROJECT_ID": "p1", "REGION": "cn-east-3"}.items():
         monkeypatch.setenv(f"HUAWEICLOUD_SIS_{name}", f" {value}\n")
@@ -149,7 +149,7 @@ async def test_options_of_another_vendor_are_refused() -> None:
             client.session(Rasr())
 
 
-# --- as whom ---------------------------------------------------------------------------------------------------------
+# --- credentials -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -175,7 +175,7 @@ async def test_options_of_another_vendor_are_refused() -> None:
         ({"token": "to ken"}, "Huawei(token=...): contains characters that no token has: check it"),
     ],
 )
-def test_credentials_must_be_of_one_kind_and_whole(arguments: dict[str, Any], text: str) -> None:
+def test_credentials_must_be_of_one_kind_and_complete(arguments: dict[str, Any], text: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         Huawei(**arguments)
     assert str(caught.value) == text
@@ -202,7 +202,7 @@ async def test_half_of_the_keys_in_the_environment_is_named(
     )
 
 
-async def test_keys_given_are_never_completed_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_key_arguments_are_never_completed_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HUAWEICLOUD_SIS_SK", SK)
     with pytest.raises(ConfigurationError, match="ak without sk"):
         Huawei(ak=AK)
@@ -219,13 +219,13 @@ async def test_a_line_break_in_a_key_of_the_environment_is_refused_without_showi
 
 
 def parts_of(authorization: str) -> tuple[str, list[str], str]:
-    """Access key, signed headers and signature of an Authorization header."""
+    """Return access key, signed headers and signature of an Authorization header."""
     match = re.fullmatch(r"SDK-HMAC-SHA256 Access=(\S+), SignedHeaders=(\S+), Signature=([0-9a-f]{64})", authorization)
     assert match is not None
     return match[1], match[2].split(";"), match[3]
 
 
-async def test_keys_sign_the_handshake_and_nothing_but_host_and_date() -> None:
+async def test_access_keys_sign_host_and_date_of_the_handshake() -> None:
     target = await huawei(endpoint="wss://EXAMPLE.com:443").resolve(Rasr())
     access, signed, seal = parts_of(target.headers["Authorization"])
     date = target.headers["X-Sdk-Date"]
@@ -242,7 +242,7 @@ async def test_temporary_keys_send_and_sign_their_security_token() -> None:
     assert parts_of(target.headers["Authorization"])[1] == ["host", "x-sdk-date", "x-security-token"]
 
 
-async def test_a_given_token_is_all_that_is_sent() -> None:
+async def test_a_given_token_is_sent_without_a_signature() -> None:
     target = await huawei_by_token(token="given").resolve(Rasr())
     assert set(target.headers) == {"X-Auth-Token", "User-Agent"}
     assert target.headers["X-Auth-Token"] == "given"
@@ -261,7 +261,7 @@ Handler = Callable[[web.Request], Any]
 
 @contextlib.asynccontextmanager
 async def http_server(handler: Handler) -> AsyncIterator[str]:
-    """A plain HTTP server on a loopback port; gives its address."""
+    """Run a plain HTTP server on a loopback port and yield its address."""
     application = web.Application()
     application.router.add_route("*", "/{tail:.*}", handler)
     runner = web.AppRunner(application, access_log=None)
@@ -276,7 +276,7 @@ async def http_server(handler: Handler) -> AsyncIterator[str]:
 
 
 async def refusal(status: int, body: Any = None, **headers: str) -> ASRError:
-    """What a session gets from a gateway that refuses its handshake."""
+    """Return the error of a session whose handshake a gateway refuses."""
 
     async def refuse(_request: web.Request) -> web.Response:
         text = body if isinstance(body, str) else json.dumps(body)
@@ -315,7 +315,7 @@ async def test_a_clock_that_is_off_is_measured_and_named(
     assert f"clock is {text}): the likely cause is this machine's clock, more than 15 minutes off" in str(error)
 
 
-async def test_an_expired_signature_names_the_clock_although_the_answer_has_no_date() -> None:
+async def test_an_expired_signature_names_the_clock_although_the_response_has_no_date() -> None:
     error = await refusal(401, gateway("APIGW.0301", "signature expired"), Date="")
     assert "signature expired: the likely cause is this machine's clock, more than 15 minutes off: set it" in str(error)
 
@@ -332,13 +332,13 @@ async def test_throttling_raises_with_the_time_to_wait() -> None:
     assert "slow down and try again" in str(error)
 
 
-async def test_no_such_project_raises_with_what_to_check() -> None:
+async def test_an_unknown_project_raises_an_error_with_a_remedy() -> None:
     error = await refusal(404, gateway("APIGW.0101", "The API does not exist or has not been published"))
     assert isinstance(error, VendorError)
     assert str(error).startswith("HTTP 404: The API does not exist or has not been published: check the endpoint")
 
 
-async def test_a_page_of_html_is_judged_by_its_status() -> None:
+async def test_the_status_decides_for_a_page_of_html() -> None:
     error = await refusal(503, "<html>busy</html>")
     assert isinstance(error, VendorError)
     assert error.retryable
@@ -352,7 +352,7 @@ async def test_no_secret_in_the_traceback_of_a_refusal() -> None:
     assert SK not in text
 
 
-async def test_a_given_token_that_is_refused_is_not_tried_again() -> None:
+async def test_a_refused_given_token_is_not_sent_again() -> None:
     seen = []
 
     async def refuse(request: web.Request) -> web.Response:
@@ -370,7 +370,7 @@ async def test_a_given_token_that_is_refused_is_not_tried_again() -> None:
 
 
 class Iam:
-    """IAM and the gateway in one: hands out numbered tokens; `refused` are no longer taken at the gateway's door."""
+    """IAM and the gateway in one: IAM returns numbered tokens, and the gateway refuses those in `refused`."""
 
     def __init__(self, *, body: Any = None, status: int = 201, life: timedelta | None = timedelta(hours=24)) -> None:
         self.asked: list[dict[str, Any]] = []
@@ -397,7 +397,7 @@ class Iam:
     def _times(self) -> dict[str, Any]:
         if self.life is None:
             return {}
-        # the vendor's clock is a year behind: only the difference counts
+        # the vendor's clock is a year behind: only the difference matters
         issued = datetime(2025, 1, 1, tzinfo=UTC)
         form = "%Y-%m-%dT%H:%M:%S.%fZ"
         return {"token": {"issued_at": issued.strftime(form), "expires_at": (issued + self.life).strftime(form)}}
@@ -412,7 +412,7 @@ class Iam:
 
 @contextlib.asynccontextmanager
 async def iam_server(iam: Iam) -> AsyncIterator[Callable[..., Huawei]]:
-    """Serve IAM; gives what makes services of it."""
+    """Run IAM and yield a function that makes services for it."""
     async with http_server(iam.handle) as address:
 
         def service(**arguments: Any) -> Huawei:
@@ -459,7 +459,7 @@ async def test_services_and_sessions_that_begin_at_once_share_one_token() -> Non
     ],
     ids=str,
 )
-async def test_a_token_is_kept_for_exactly_that_user_password_account_and_region(other: dict[str, str]) -> None:
+async def test_a_token_is_cached_for_exactly_its_user_password_account_and_region(other: dict[str, str]) -> None:
     iam = Iam()
     async with iam_server(iam) as service:
         assert await token_of(service()) == "token-1"
@@ -467,7 +467,7 @@ async def test_a_token_is_kept_for_exactly_that_user_password_account_and_region
         assert await token_of(service()) == "token-1"
 
 
-async def test_a_token_is_kept_for_exactly_that_iam_endpoint() -> None:
+async def test_a_token_is_cached_for_exactly_its_iam_endpoint() -> None:
     first, second = Iam(), Iam()
     async with iam_server(first) as service, http_server(second.handle) as elsewhere:
         await token_of(service())
@@ -490,7 +490,7 @@ def test_a_token_is_replaced_half_an_hour_before_it_ends_by_the_vendors_own_cloc
     run_virtual(scenario)
 
 
-async def test_a_kept_token_that_is_refused_is_replaced_once() -> None:
+async def test_a_refused_cached_token_is_replaced_once() -> None:
     iam = Iam()
     async with iam_server(iam) as service:
         await token_of(service())
@@ -539,7 +539,7 @@ async def test_a_new_token_that_is_refused_is_an_error_at_once() -> None:
         (418, None, VendorError, "HTTP 418 from IAM: the response holds no token (code 418)"),
     ],
 )
-async def test_what_iam_refuses_is_a_typed_error(status: int, body: Any, kind: type[ASRError], text: str) -> None:
+async def test_a_refusal_of_iam_is_a_typed_error(status: int, body: Any, kind: type[ASRError], text: str) -> None:
     async with iam_server(Iam(status=status, body=body)) as service:
         with pytest.raises(kind) as caught:
             await token_of(service())
@@ -555,7 +555,7 @@ async def test_an_answer_without_a_token_is_a_protocol_error() -> None:
             await token_of(huawei_by_token(**USER, iam_endpoint=f"http://{address}"))
 
 
-async def test_iam_that_is_not_there_is_a_lost_connection() -> None:
+async def test_an_unreachable_iam_is_a_lost_connection() -> None:
     async with http_server(Iam().handle) as address:
         pass
     with pytest.raises(ConnectionLostError, match=f"cannot reach {address}: Connection refused"):

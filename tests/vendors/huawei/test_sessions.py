@@ -1,4 +1,4 @@
-"""Whole sessions with Huawei's emulator: the three modes, every way to come in, and errors on the way."""
+"""Whole sessions with Huawei's emulator: the three modes, all credentials, and errors."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ USER = {"username": "user", "password": "secret", "domain": "account"}
 
 
 def huawei(emulator: Emulator, **arguments: Any) -> Huawei:
-    """A service at the emulator; keys unless told otherwise."""
+    """Return a service of the emulator, by default with access keys."""
     credentials = arguments or {"ak": "AK", "sk": "SK"}
     return Huawei(
         project_id="p", region="cn-north-4", endpoint=emulator.huawei_url, iam_endpoint=emulator.url, **credentials
@@ -58,15 +58,15 @@ async def texts(options: Rasr, audio: bytes = THREE_SECONDS) -> list[str]:
 # --- modes -----------------------------------------------------------------------------------------------------------
 
 
-async def test_continue_gives_every_sentence() -> None:
+async def test_continue_returns_every_sentence() -> None:
     assert await texts(Rasr(add_punc=True)) == ["Good morning.", "How are you?"]
 
 
-async def test_sentence_gives_the_first_and_ends_by_itself() -> None:
+async def test_sentence_returns_the_first_sentence_and_ends_by_itself() -> None:
     assert await texts(Rasr(mode="sentence", add_punc=True)) == ["Good morning."]
 
 
-async def test_short_gives_all_in_one_final_at_the_end() -> None:
+async def test_short_returns_one_final_at_the_end() -> None:
     assert await texts(Rasr(mode="short", add_punc=True)) == ["Good morning. How are you?"]
 
 
@@ -144,7 +144,7 @@ def test_sentence_without_speech_ends_after_the_silence_before_it() -> None:
         ("alaw8k8bit", "something new", 8_000),
     ],
 )
-async def test_every_audio_format_keeps_the_time_and_no_piece_is_too_small(
+async def test_every_audio_format_has_correct_times_and_no_piece_is_too_small(
     audio_format: str, prop: str, bytes_per_second: int
 ) -> None:
     audio = bytes(3 * bytes_per_second + 2)  # the last piece alone would be below the vendor's limit
@@ -156,7 +156,7 @@ async def test_every_audio_format_keeps_the_time_and_no_piece_is_too_small(
     ]
 
 
-async def test_cancel_ends_the_loop_with_what_is_there() -> None:
+async def test_cancel_ends_the_stream_behind_the_results_so_far() -> None:
     async with connect(Rasr(), Local(TWO_SENTENCES)) as session:
         await session.send(bytes(2 * 32_000))
         stream = aiter(session)
@@ -175,19 +175,19 @@ async def test_the_embedded_recogniser_hears_the_same_words_over_either_protocol
     assert by_mode["sentence"].endswith("nine o'clock")
 
 
-# --- ways to come in -------------------------------------------------------------------------------------------------
+# --- credentials -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     "credentials", [{"ak": "AK", "sk": "SK"}, {"ak": "AK", "sk": "SK", "security_token": "t"}, USER]
 )
-async def test_keys_temporary_keys_and_users_are_let_in(credentials: dict[str, str]) -> None:
+async def test_access_keys_temporary_keys_and_users_are_accepted(credentials: dict[str, str]) -> None:
     async with serve(TWO_SENTENCES, api_keys={"AK": "SK", "user": "secret"}) as emulator:
         transcript = await transcribe([THREE_SECONDS], Rasr(), huawei(emulator, **credentials))
     assert transcript.text == "Good morning How are you"
 
 
-async def test_a_token_that_the_caller_got_is_let_in() -> None:
+async def test_a_token_that_the_caller_requested_is_accepted() -> None:
     async with serve(TWO_SENTENCES, api_keys={"user": "secret"}) as emulator:
         bought = await huawei(emulator, **USER).resolve(Rasr())
         service = huawei(emulator, token=bought.headers["X-Auth-Token"])
@@ -203,7 +203,7 @@ async def test_a_token_that_the_caller_got_is_let_in() -> None:
         ({**USER, "password": "wrong"}, "HTTP 401 from IAM: The username or password is wrong: check username"),
     ],
 )
-async def test_who_is_not_known_is_refused_with_the_reason(credentials: dict[str, str], text: str) -> None:
+async def test_unknown_credentials_are_refused_with_the_reason(credentials: dict[str, str], text: str) -> None:
     async with serve(TWO_SENTENCES, api_keys={"AK": "SK", "user": "secret"}) as emulator:
         with pytest.raises(AuthenticationError, match=re.escape(text)):
             await transcribe([THREE_SECONDS], Rasr(), huawei(emulator, **credentials))
@@ -231,11 +231,11 @@ def test_a_token_that_the_vendor_forgot_is_replaced_within_the_session_that_find
     run_virtual(scenario)
 
 
-# --- errors on the way -----------------------------------------------------------------------------------------------
+# --- errors ----------------------------------------------------------------------------------------------------------
 
 
 class BreaksAfter:
-    """The script above, by an engine that breaks down after a second of audio, or refuses at once."""
+    """An engine that plays the script above and fails after a second of audio, or refuses at once."""
 
     def __init__(self, kind: Any, *, at_once: bool) -> None:
         self._kind = kind
@@ -264,7 +264,7 @@ class BreaksAfter:
         return recognition
 
 
-async def test_an_error_in_mid_stream_is_typed_and_keeps_what_was_recognised() -> None:
+async def test_an_error_in_mid_stream_is_typed_and_stands_behind_the_results() -> None:
     with pytest.raises(VendorError, match="the engine broke down: an error of the vendor; try again") as caught:
         await transcribe([THREE_SECONDS], Rasr(), Local(BreaksAfter("broken", at_once=False)), retry=Retry(attempts=0))
     error = caught.value
@@ -281,7 +281,7 @@ async def test_too_many_sessions_is_a_rate_limit() -> None:
 
 
 @pytest.mark.parametrize("mode", ["short", "sentence"])
-async def test_a_source_without_a_length_that_is_too_long_is_an_error_with_what_was_recognised(mode: str) -> None:
+async def test_a_source_of_unknown_length_that_is_too_long_is_an_error_with_the_results_so_far(mode: str) -> None:
     script = Scripted([("a long word", 58_000, 90_000)])
     options = Rasr(mode=mode, vad_head=60_000) if mode == "sentence" else Rasr(mode=mode)
     with pytest.raises(ASRError, match="longer than the mode allows: send the rest in a new session") as caught:
@@ -307,13 +307,13 @@ PLACES = Scripted(
     ],
     ids=["none", "plain", "weight", "replacement", "another"],
 )
-async def test_the_words_of_a_table_are_heard_as_they_are_to_be_written(words: list[Any], text: str) -> None:
+async def test_the_words_of_a_table_are_recognised_in_their_spelling(words: list[Any], text: str) -> None:
     async with serve(PLACES) as emulator, Client(huawei(emulator)) as client:
         table = await client.vocabularies.create(words, name="places") if words else None
         assert (await client.transcribe([THREE_SECONDS], Rasr(vocabulary_id=table))).text == text
 
 
-async def test_words_that_come_along_are_heard_beside_those_of_a_table() -> None:
+async def test_words_in_the_options_are_recognised_beside_those_of_a_table() -> None:
     async with serve(PLACES) as emulator, Client(huawei(emulator)) as client:
         table = await client.vocabularies.create(["台北"], name="places")
         for vocabulary_id, text in ((None, "去WULA和太背"), (table, "去WULA和台北")):

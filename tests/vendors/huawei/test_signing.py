@@ -1,4 +1,4 @@
-"""The AK/SK signature, against what the official signers and the published example of the signing guide give."""
+"""The AK/SK signature, compared with the official signers and the published example of the signing guide."""
 
 from __future__ import annotations
 
@@ -60,14 +60,14 @@ def test_the_vectors_are_all_there() -> None:
 def test_headers_equal_those_of_the_official_sdk(vector: Any) -> None:
     theirs = dict(vector["final_headers"])
     assert theirs["Authorization"] == vector["authorization"]
-    # the client sends its own Host; content-length is left out as the documents ask, their gateway bears it
+    # the client sends its own Host; content-length is left out, as the documents require
     assert theirs.pop("host") == host_header(vector["url"])
     del theirs["content-length"]
     assert signed(vector) == theirs
 
 
 @pytest.mark.parametrize("vector", [*OFFICIAL, *PUBLISHED], ids=lambda vector: vector["name"])
-def test_the_canonical_request_and_its_signature_equal_theirs_to_the_byte(vector: Any) -> None:
+def test_the_canonical_request_and_its_signature_equal_the_official_ones_to_the_byte(vector: Any) -> None:
     headers = {**vector["extra_headers"], "X-Sdk-Date": vector["date"], "Host": host_header(vector["url"])}
     canonical = canonical_request(vector["method"], vector["url"], headers, vector["body"].encode())
     assert canonical == vector["canonical_request"]
@@ -120,7 +120,7 @@ def test_an_explicit_default_port_and_the_scheme_make_no_difference() -> None:
     assert sign_handshake(with_port) == sign_handshake() == sign_handshake(URL.replace("wss:", "https:"))
 
 
-def test_no_host_is_given_out_because_two_of_them_are_refused() -> None:
+def test_host_is_not_among_the_returned_headers_because_two_of_them_are_refused() -> None:
     assert "host" not in {name.lower() for name in sign_handshake()}
     assert sign_handshake(Host="elsewhere.example") == sign_handshake()
 
@@ -136,7 +136,7 @@ def test_temporary_keys_send_and_sign_their_token() -> None:
     assert "SignedHeaders=host;x-sdk-date;x-security-token," in headers["Authorization"]
 
 
-def test_a_given_content_hash_stands_for_the_body() -> None:
+def test_a_content_hash_header_replaces_the_hash_of_the_body() -> None:
     headers = {"X-Sdk-Content-Sha256": "UNSIGNED-PAYLOAD", "Host": "h", "X-Sdk-Date": "d"}
     assert canonical_request("POST", "https://h/", headers, b"body").endswith("\nUNSIGNED-PAYLOAD")
 
@@ -160,17 +160,17 @@ def test_an_instant_of_another_time_zone_is_written_in_utc() -> None:
         ("wss://example.com:port/", AT, "the URL's port is not a number from 0 to 65535"),
     ],
 )
-def test_what_cannot_be_signed_is_refused_without_showing_the_secret(url: str, at: datetime, text: str) -> None:
+def test_a_request_that_cannot_be_signed_is_refused_without_the_secret(url: str, at: datetime, text: str) -> None:
     with pytest.raises(ConfigurationError, match=text) as caught:
         sign_handshake(url, at)
     assert SECRET not in str(caught.value)
 
 
-def test_the_secret_is_in_nothing_that_is_sent() -> None:
+def test_the_secret_is_not_sent() -> None:
     assert SECRET not in repr(sign_handshake())
 
 
-# --- the official signer on requests that nobody chose ---------------------------------------------------------------
+# --- random requests -------------------------------------------------------------------------------------------------
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), max_size=12)
 HEADER_NAMES = st.from_regex(r"X-[A-Z][a-z0-9]{1,8}", fullmatch=True).filter(lambda name: name != "X-Sdk-Date")
@@ -189,7 +189,7 @@ HEADER_VALUES = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), m
     sk=st.from_regex(r"[A-Za-z0-9]{40}", fullmatch=True),
     at=st.datetimes(datetime(2000, 1, 1), datetime(2099, 1, 1), timezones=st.just(UTC)),
 )
-def test_the_official_signer_gives_the_same_authorization_for_any_request(
+def test_the_official_signer_makes_the_same_authorization_for_random_requests(
     *,
     method: str,
     host: str,

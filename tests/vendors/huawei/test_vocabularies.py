@@ -1,4 +1,4 @@
-"""Huawei's hot-word tables: what is refused before anything is sent, and what comes back from the other side."""
+"""Huawei's hot-word tables: refusals before a request, and round trips with the emulator."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LONG = "汉" * 33
 
 @pytest.fixture
 async def client() -> AsyncIterator[Client]:
-    """A client whose account is at an emulator that checks its signatures."""
+    """Yield the tables of an account of an emulator that verifies signatures."""
     async with serve(Scripted([("hello", 0, 500)]), api_keys={"AK": "SK"}) as emulator:
         huawei = Huawei(ak="AK", sk="SK", project_id="p", region="cn-north-4", endpoint=emulator.huawei_url)
         async with Client(huawei) as client:
@@ -25,7 +25,7 @@ async def client() -> AsyncIterator[Client]:
 
 
 class NothingIsSent:
-    """The one thing that a call to the vendor must not reach."""
+    """Fail: no request may be sent."""
 
     async def __call__(self, method: str, path: str, body: bytes) -> bytes:
         raise AssertionError(f"{method} {path} {body!r} was sent")
@@ -37,7 +37,7 @@ class NothingIsSent:
         ({"name": ""}, "name='': 1 to 32 letters, digits, '_', '-' and '#'"),
         ({"name": "名"}, "name='名': 1 to 32 letters, digits, '_', '-' and '#'"),
         ({"name": "n" * 33}, "1 to 32 letters, digits, '_', '-' and '#'"),
-        ({"model": "m"}, "model='m': Huawei's tables belong to no model: leave it out"),
+        ({"model": "m"}, "model='m': Huawei's tables do not belong to a model; leave it out"),
         ({"language": "englich"}, "language='englich': did you mean 'english'?"),
         ({"description": "d" * 256}, "description: 256 characters, at most 255 are allowed"),
         ({"words": []}, "0 hot words: a table has 1 to 10000"),
@@ -58,7 +58,7 @@ class NothingIsSent:
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-async def test_what_is_beyond_the_limits_is_refused_before_it_is_sent(arguments: dict[str, Any], text: str) -> None:
+async def test_words_beyond_the_limits_are_refused_before_they_are_sent(arguments: dict[str, Any], text: str) -> None:
     given = {"words": ["词"], "name": "table", **arguments}
     with pytest.raises(ConfigurationError, match=re.escape(text)):
         await HuaweiVocabularies(NothingIsSent()).create(given.pop("words"), **given)
@@ -70,11 +70,11 @@ async def test_an_empty_id_does_not_reach_the_listing(act: str) -> None:
         await getattr(HuaweiVocabularies(NothingIsSent()), act)("")
 
 
-async def test_an_answer_of_another_shape_is_a_protocol_error() -> None:
+async def test_a_response_of_another_shape_is_a_protocol_error() -> None:
     async def answer(_method: str, _path: str, _body: bytes) -> bytes:
         return b"<html>"
 
-    with pytest.raises(RemoteProtocolError, match="unreadable answer about hot-word tables"):
+    with pytest.raises(RemoteProtocolError, match="unreadable response about hot-word tables"):
         await HuaweiVocabularies(answer).list()
 
 
@@ -96,20 +96,20 @@ async def test_a_table_lives_from_create_to_delete(client: Client) -> None:
 
 
 @pytest.mark.parametrize("act", ["get", "delete"])
-async def test_a_table_that_is_not_there_is_a_vendor_error_with_its_code(client: Client, act: str) -> None:
+async def test_a_missing_table_is_a_vendor_error_with_its_code(client: Client, act: str) -> None:
     with pytest.raises(VendorError, match="a table belongs to one region and project") as caught:
         await getattr(client.vocabularies, act)("none")
     assert caught.value.code == "SIS.0201"
 
 
-async def test_a_name_that_is_taken_is_the_vendors_to_refuse(client: Client) -> None:
+async def test_a_name_that_exists_already_is_refused_by_the_vendor(client: Client) -> None:
     await client.vocabularies.create(["词"], name="table")
     with pytest.raises(VendorError, match="check the hot-word table") as caught:
         await client.vocabularies.create(["词"], name="table")
     assert caught.value.code == "SIS.0204"
 
 
-async def test_the_embedded_recogniser_keeps_no_tables() -> None:
+async def test_the_embedded_recogniser_has_no_tables() -> None:
     async with Client(Local(Scripted([("hello", 0, 500)]))) as client:
         with pytest.raises(
             ConfigurationError, match=r"Local\(\) stores no hot-word tables: use the service of a vendor"
