@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ResultStream", "Session"]
 
-logger = logging.getLogger("asr_async")
+logger: logging.Logger = logging.getLogger("asr_async")
 
 T = TypeVar("T", bound=Event)
 

@@ -1,4 +1,4 @@
-"""Push audio as a bot does that gets it from somewhere else, and take the results in another task.
+"""Push audio into a session, as a bot does that receives it from elsewhere, and read the results in another task.
 
 python examples/push_audio.py examples/audio/demo.wav
 """
@@ -13,14 +13,14 @@ from asr_async import Local, Paraformer, Session, connect, read_audio
 
 
 async def push(session: Session, path: str) -> None:
-    """Stand in for the caller's side of a conversation."""
+    """Push a recording, in place of the audio that a bot receives."""
     async for chunk in read_audio(path):
         await session.send(chunk)
     await session.finish()
 
 
 async def main(path: str) -> None:
-    """Print what was understood, segment by segment."""
+    """Print each final with its start time."""
     service = None if "DASHSCOPE_API_KEY" in os.environ else Local()
     async with connect(Paraformer(), service) as session, asyncio.TaskGroup() as group:
         group.create_task(push(session, path))

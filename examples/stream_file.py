@@ -1,4 +1,4 @@
-"""Watch a recording turn into words: the seven lines of the README, with the embedded recogniser where there is no key.
+"""Transcribe a recording live: the seven lines of the README, with the embedded recogniser if there is no key.
 
 python examples/stream_file.py examples/audio/demo.wav
 """
@@ -13,7 +13,7 @@ from asr_async import Local, Paraformer, connect, read_audio
 
 
 async def main(path: str) -> None:
-    """Print interims in place and finals on lines of their own."""
+    """Print interims in place, and each final on a line of its own."""
     service = None if "DASHSCOPE_API_KEY" in os.environ else Local()
     async with connect(Paraformer(), service) as session:
         async for result in session.stream(read_audio(path)):

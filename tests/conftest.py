@@ -1,6 +1,7 @@
-"""Event loops that tests run in: those marked `both_loops` in the standard one and in uvloop's.
+"""Fixtures and the event loops of all tests.
 
-A test that makes a loop of its own, as those with a virtual clock do, is not concerned.
+Tests marked `both_loops` run in the standard event loop and in uvloop's. A test that makes its own loop, such as one
+with a virtual clock, needs no mark.
 """
 
 from __future__ import annotations
@@ -29,3 +30,9 @@ def new_uvloop() -> asyncio.AbstractEventLoop:
 
     loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
     return loop
+
+
+@pytest.fixture
+def no_proxy_for_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exempt loopback addresses from the environment's proxy: the official SDKs use it for them, too."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")

@@ -1,4 +1,4 @@
-"""The examples run, and the example recordings hold what their texts say."""
+"""The examples and the README's program run, and the recordings match their texts."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def spoken(recording: Path) -> str:
 
 
 def run_script(script: Path, *arguments: str, cwd: Path) -> list[str]:
-    """Run it without a key; return its lines as they stand on a terminal at the end."""
+    """Run a script without a key; return the lines that a terminal shows at the end."""
     environment = {name: value for name, value in child_environment().items() if name != "DASHSCOPE_API_KEY"}
     command = [sys.executable, str(script), *arguments]
-    run = subprocess.run(command, capture_output=True, check=True, env=environment, cwd=cwd, timeout=60)
-    return [line.rpartition("\r")[2] for line in run.stdout.decode().replace("\r\n", "\n").split("\n")]
+    completed = subprocess.run(command, capture_output=True, check=True, env=environment, cwd=cwd, timeout=60)
+    return [line.rpartition("\r")[2] for line in completed.stdout.decode().replace("\r\n", "\n").split("\n")]
 
 
 @pytest.mark.parametrize("script", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.name)
@@ -42,22 +42,22 @@ def test_an_example_prints_the_words_of_the_recording(script: Path) -> None:
     assert words(" ".join(texts)) == spoken(EXAMPLES / "audio" / "demo.wav")
 
 
-async def test_the_embedded_recogniser_gets_at_most_fifteen_words_in_a_hundred_wrong_over_the_folder() -> None:
-    expected, heard = [], {}
+async def test_the_embedded_recogniser_has_at_most_15_percent_word_errors_on_the_recordings() -> None:
+    expected, recognised = [], {}
     async with Client(Local()) as client:
         for recording in RECORDINGS:
             expected.append(spoken(recording))
-            heard[recording.stem] = words((await client.transcribe(read_audio(recording), Paraformer())).text)
-    assert jiwer.wer(expected, list(heard.values())) <= 0.15
-    assert heard["demo"] == spoken(EXAMPLES / "audio" / "demo.wav")
+            recognised[recording.stem] = words((await client.transcribe(read_audio(recording), Paraformer())).text)
+    assert jiwer.wer(expected, list(recognised.values())) <= 0.15
+    assert recognised["demo"] == spoken(EXAMPLES / "audio" / "demo.wav")
 
 
-def test_every_recording_has_its_text_beside_it() -> None:
+def test_every_recording_has_a_text() -> None:
     assert len(RECORDINGS) >= 6
     assert all(spoken(recording) for recording in RECORDINGS)
 
 
-def test_the_seven_lines_of_the_readme_are_code_that_works(tmp_path: Path) -> None:
+def test_the_seven_lines_of_the_readme_transcribe_a_recording(tmp_path: Path) -> None:
     code = re.search(r"```python\n(import asyncio\n.*?)```", README.read_text(), re.DOTALL)
     assert code is not None
     local = code[1].replace('"en"]))', '"en"]), Local())').replace("import Paraformer,", "import Local, Paraformer,")

@@ -1,1 +1,1 @@
-"""The vendors' own programs against the emulator."""
+"""The vendors' official SDKs as clients of the emulator: witnesses that the emulator follows the protocols."""

@@ -1,11 +1,11 @@
-"""The vendor's own realtime client, unmodified: it completes against the emulator, and we say what it says.
+"""The realtime client of the official DashScope SDK, unmodified: as a client of the emulator, and beside this package.
 
-It is synchronous and reads in a thread of its own, so all of it runs beside the loop that the other side lives in.
+It completes conversations with the emulator, and this package sends the same messages as it does. It is synchronous and
+reads in a thread of its own, so its calls run in threads.
 """
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
 from collections.abc import Callable
@@ -21,6 +21,8 @@ from asr_async import DashScope, QwenRealtime, connect
 from asr_async.emulator import Scripted, serve
 from asr_async.emulator.dashscope.realtime import PATH
 
+from ..support.threads import run_in_thread
+
 MODEL = "qwen3-asr-flash-realtime"
 FRAME = bytes(range(256)) * 12 + bytes(128)
 SCRIPT = (("Hello, big world.", 100, 1000), ("Good bye.", 1400, 2000))
@@ -28,14 +30,11 @@ TEXTS = [text for text, _, _ in SCRIPT]
 TRANSCRIPTION = "conversation.item.input_audio_transcription"
 
 
-@pytest.fixture(autouse=True)
-def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    # the SDK asks the environment for a proxy, for loopback too
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+pytestmark = pytest.mark.usefixtures("no_proxy_for_loopback")
 
 
-class Log(OmniRealtimeCallback):
-    """Writes down what the SDK calls."""
+class CallbackLog(OmniRealtimeCallback):
+    """A record of the SDK's calls."""
 
     def __init__(self) -> None:
         self.calls: list[str] = []
@@ -55,30 +54,30 @@ class Log(OmniRealtimeCallback):
 
 
 class Conversation:
-    """One conversation of the SDK. The other side hangs up: its own `close()` leaves its reader waiting for 10 s."""
+    """One conversation of the SDK. The server closes it: the SDK's `close()` waits for its reader for 10 s."""
 
-    def __init__(self, act: Callable[[OmniRealtimeConversation], None]) -> None:
-        self.log = Log()
-        self._act = act
+    def __init__(self, script: Callable[[OmniRealtimeConversation], None]) -> None:
+        self.log = CallbackLog()
+        self._script = script
         self.sdk: Any = None
         self._socket: Any = None
 
     async def run(self, address: str) -> None:
-        await beside(self._run, address)
+        await run_in_thread(self._run, address)
 
     def _run(self, address: str) -> None:
         url = f"ws://{address}{PATH}"
         self.sdk = OmniRealtimeConversation(model=MODEL, callback=self.log, url=url, api_key="sk-test")
         self.sdk.connect()
         self._socket = self.sdk.ws.sock
-        self._act(self.sdk)
+        self._script(self.sdk)
 
-    async def ended(self) -> None:
-        await beside(self.sdk.thread.join, 10)
-        self._socket.shutdown()  # which its WebSocket library forgets where the other side closes first (1.9.2)
+    async def wait_ended(self) -> None:
+        await run_in_thread(self.sdk.thread.join, 10)
+        self._socket.shutdown()  # websocket-client (1.9.2) omits it if the server closes first
 
 
-def set_up(conversation: OmniRealtimeConversation, *, manual: bool = False) -> None:
+def configure(conversation: OmniRealtimeConversation, *, manual: bool = False) -> None:
     conversation.update_session(
         output_modalities=[MultiModality.TEXT],
         enable_turn_detection=not manual,
@@ -89,34 +88,29 @@ def set_up(conversation: OmniRealtimeConversation, *, manual: bool = False) -> N
     )
 
 
-def append(conversation: OmniRealtimeConversation, frames: int) -> None:
+def append_frames(conversation: OmniRealtimeConversation, frames: int) -> None:
     for _ in range(frames):
         conversation.append_audio(base64.b64encode(FRAME).decode("ascii"))
 
 
-async def beside(blocking: Callable[..., Any], *args: Any) -> Any:
-    async with asyncio.timeout(30):
-        return await asyncio.to_thread(blocking, *args)
+# --- with the emulator -----------------------------------------------------------------------------------------------
 
 
-# --- against the emulator --------------------------------------------------------------------------------------------
-
-
-async def against_emulator(act: Callable[[OmniRealtimeConversation], None]) -> Conversation:
-    conversation = Conversation(act)
+async def converse_with_emulator(script: Callable[[OmniRealtimeConversation], None]) -> Conversation:
+    conversation = Conversation(script)
     async with serve(Scripted(SCRIPT)) as emulator:
         await conversation.run(emulator.address)
-    await conversation.ended()
+    await conversation.wait_ended()
     return conversation
 
 
 async def test_a_conversation_with_server_vad_completes() -> None:
-    def act(sdk: OmniRealtimeConversation) -> None:
-        set_up(sdk)
-        append(sdk, 22)
+    def script(sdk: OmniRealtimeConversation) -> None:
+        configure(sdk)
+        append_frames(sdk, 22)
         sdk.end_session()
 
-    conversation = await against_emulator(act)
+    conversation = await converse_with_emulator(script)
     log = conversation.log
     assert log.calls == ["open", "close"]
     kinds = [event["type"] for event in log.events]
@@ -128,48 +122,48 @@ async def test_a_conversation_with_server_vad_completes() -> None:
     assert conversation.sdk.get_session_id() == log.events[0]["session"]["id"]
 
 
-async def test_a_conversation_in_the_manual_mode_completes() -> None:
-    def act(sdk: OmniRealtimeConversation) -> None:
-        set_up(sdk, manual=True)
-        append(sdk, 5)
+async def test_a_conversation_in_manual_mode_completes() -> None:
+    def script(sdk: OmniRealtimeConversation) -> None:
+        configure(sdk, manual=True)
+        append_frames(sdk, 5)
         sdk.clear_appended_audio()
         for _ in range(2):
-            append(sdk, 22)
+            append_frames(sdk, 22)
             sdk.commit()
         sdk.end_session()
 
-    log = (await against_emulator(act)).log
+    log = (await converse_with_emulator(script)).log
     assert log.texts("completed", "transcript") == [" ".join(TEXTS)] * 2
     assert log.events[-1]["type"] == "session.finished"
 
 
-async def test_the_settings_of_the_sdk_by_default_are_taken() -> None:
-    def act(sdk: OmniRealtimeConversation) -> None:
+async def test_the_default_settings_of_the_sdk_are_accepted() -> None:
+    def script(sdk: OmniRealtimeConversation) -> None:
         sdk.update_session(output_modalities=[MultiModality.TEXT])
-        append(sdk, 22)
+        append_frames(sdk, 22)
         sdk.end_session()
 
-    assert (await against_emulator(act)).log.texts("completed", "transcript") == TEXTS
+    assert (await converse_with_emulator(script)).log.texts("completed", "transcript") == TEXTS
 
 
-async def test_an_error_names_the_event_of_the_sdk_that_it_is_about() -> None:
-    def act(sdk: OmniRealtimeConversation) -> None:
+async def test_an_error_names_the_event_that_caused_it() -> None:
+    def script(sdk: OmniRealtimeConversation) -> None:
         sdk.send_raw('{"event_id": "event_7", "type": "input_audio_buffer.commit"}')
         sdk.end_session_async()
 
-    conversation = await against_emulator(act)
+    conversation = await converse_with_emulator(script)
     (error,) = [event["error"] for event in conversation.log.events if event["type"] == "error"]
     assert (error["type"], error["event_id"]) == ("invalid_request_error", "event_7")
 
 
-# --- member for member -----------------------------------------------------------------------------------------------
+# --- the same messages -----------------------------------------------------------------------------------------------
 
 
 class Recorder:
-    """A server that does what is needed to go on, and keeps what a client sends."""
+    """A server that confirms each step and records the messages of the client."""
 
     def __init__(self) -> None:
-        self.frames: list[dict[str, Any]] = []
+        self.messages: list[dict[str, Any]] = []
         self.paths: list[str] = []
 
     async def __call__(self, ws: ServerConnection) -> None:
@@ -182,29 +176,29 @@ class Recorder:
         }
         await ws.send(json.dumps({"type": "session.created", "session": {"id": "sess_1"}}))
         async for text in ws:
-            frame = json.loads(text)
-            event_id = frame.pop("event_id")
+            message = json.loads(text)
+            event_id = message.pop("event_id")
             assert isinstance(event_id, str)
             assert event_id
-            self.frames.append(frame)
-            if answer := answers.get(frame["type"]):
+            self.messages.append(message)
+            if answer := answers.get(message["type"]):
                 await ws.send(json.dumps({"type": answer, "session": {"id": "sess_1"}}))
 
 
-def theirs(manual: bool) -> Callable[[OmniRealtimeConversation], None]:
-    def act(conversation: OmniRealtimeConversation) -> None:
-        set_up(conversation, manual=manual)
-        append(conversation, 3)
+def sdk_script(manual: bool) -> Callable[[OmniRealtimeConversation], None]:
+    def script(conversation: OmniRealtimeConversation) -> None:
+        configure(conversation, manual=manual)
+        append_frames(conversation, 3)
         if manual:
             conversation.commit()
-            append(conversation, 2)
+            append_frames(conversation, 2)
             conversation.commit()
         conversation.end_session()
 
-    return act
+    return script
 
 
-async def ours(address: str, manual: bool) -> None:
+async def stream_same_audio(address: str, manual: bool) -> None:
     vad: dict[str, Any] = {"vad_threshold": 0.0, "prefix_padding_ms": 200, "silence_duration_ms": 400}
     options = QwenRealtime(language="en", corpus_text="greetings", manual_commit=manual, **({} if manual else vad))
     service = DashScope("sk-test", endpoint=f"ws://{address}{PATH}")
@@ -217,20 +211,20 @@ async def ours(address: str, manual: bool) -> None:
 
 
 @pytest.mark.parametrize("manual", [False, True], ids=["server VAD", "manual"])
-async def test_we_send_what_the_sdk_sends(manual: bool) -> None:
-    sdk, mine = Recorder(), Recorder()
-    conversation = Conversation(theirs(manual))
+async def test_this_package_sends_the_same_messages_as_the_sdk(manual: bool) -> None:
+    sdk, ours = Recorder(), Recorder()
+    conversation = Conversation(sdk_script(manual))
     async with websockets.serve(sdk, "127.0.0.1", 0, close_timeout=0.2) as server:
         await conversation.run(_address(server))
-    await conversation.ended()
-    async with websockets.serve(mine, "127.0.0.1", 0, close_timeout=0.2) as server:
-        await ours(_address(server), manual)
-    assert mine.paths == sdk.paths
-    # the SDK is that of the speaking models too, and tells these members in any case
+    await conversation.wait_ended()
+    async with websockets.serve(ours, "127.0.0.1", 0, close_timeout=0.2) as server:
+        await stream_same_audio(_address(server), manual)
+    assert ours.paths == sdk.paths
+    # the SDK also serves models that speak, and always sends these members
     for member in ("voice", "output_audio_format"):
-        del sdk.frames[0]["session"][member]
-    assert mine.frames == sdk.frames
-    assert len(mine.frames) == (9 if manual else 5)
+        del sdk.messages[0]["session"][member]
+    assert ours.messages == sdk.messages
+    assert len(ours.messages) == (9 if manual else 5)
 
 
 def _address(server: Server) -> str:

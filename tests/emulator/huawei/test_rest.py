@@ -6,9 +6,9 @@ import asyncio
 import contextlib
 import io
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any
 
 import aiohttp
 import pytest
@@ -32,13 +32,14 @@ from asr_async.emulator import Emulator, Scripted, serve
 from asr_async.emulator.huawei import auth as huawei_auth
 from asr_async.emulator.huawei import rest as huawei_rest
 
+from ...support.threads import run_in_thread
 from ...support.virtual_time import run_virtual
 
 SILENT = Scripted([])
 TOKEN = {"X-Auth-Token": "any"}
 TABLE = {"name": "places", "language": "chinese_mandarin", "contents": ["华为云", "HUAWEI"]}
 
-_T = TypeVar("_T")
+pytestmark = pytest.mark.usefixtures("no_proxy_for_loopback")
 
 
 # --- tokens -----------------------------------------------------------------------------------------------------------
@@ -377,37 +378,26 @@ async def test_a_start_may_name_a_table_of_its_project() -> None:
 # --- the vendor's REST SDK, unmodified --------------------------------------------------------------------------------
 
 
-@pytest.fixture(autouse=True)
-def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    # the SDK reads proxy settings from the environment, for loopback too
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-
-
 def official(emulator: Emulator, *, ak: str = "AK", sk: str = "secret") -> Any:
     credentials = BasicCredentials(ak, sk, "p1")
     return SisClient.new_builder().with_credentials(credentials).with_endpoint(emulator.url).build()
-
-
-async def in_thread(blocking: Callable[..., _T], *args: Any) -> _T:
-    async with asyncio.timeout(30):
-        return await asyncio.to_thread(blocking, *args)
 
 
 async def test_the_official_sdk_manages_a_table() -> None:
     async with serve(SILENT, api_keys={"AK": "secret"}) as emulator:
         sdk = official(emulator)
         create = CreateVocabularyRequest(body=PostCreateVocabReq(**TABLE, description="where"))
-        vocabulary_id = (await in_thread(sdk.create_vocabulary, create)).vocabulary_id
-        listed = await in_thread(sdk.show_vocabularies, ShowVocabulariesRequest(offset=0, limit=10))
+        vocabulary_id = (await run_in_thread(sdk.create_vocabulary, create)).vocabulary_id
+        listed = await run_in_thread(sdk.show_vocabularies, ShowVocabulariesRequest(offset=0, limit=10))
         assert [(table.vocabulary_id, table.name) for table in listed.result] == [(vocabulary_id, "places")]
         assert listed.count == 1
         update = PutUpdateVocabReq(name="people", language="english", contents=["ANNA"])
-        await in_thread(sdk.update_vocabulary, UpdateVocabularyRequest(vocabulary_id=vocabulary_id, body=update))
-        shown = await in_thread(sdk.show_vocabulary, ShowVocabularyRequest(vocabulary_id=vocabulary_id))
+        await run_in_thread(sdk.update_vocabulary, UpdateVocabularyRequest(vocabulary_id=vocabulary_id, body=update))
+        shown = await run_in_thread(sdk.show_vocabulary, ShowVocabularyRequest(vocabulary_id=vocabulary_id))
         assert (shown.name, shown.language, shown.contents) == ("people", "english", ["ANNA"])
-        await in_thread(sdk.delete_vocabulary, DeleteVocabularyRequest(vocabulary_id=vocabulary_id))
+        await run_in_thread(sdk.delete_vocabulary, DeleteVocabularyRequest(vocabulary_id=vocabulary_id))
         with pytest.raises(ClientRequestException) as caught:
-            await in_thread(sdk.show_vocabulary, ShowVocabularyRequest(vocabulary_id=vocabulary_id))
+            await run_in_thread(sdk.show_vocabulary, ShowVocabularyRequest(vocabulary_id=vocabulary_id))
         assert caught.value.error_code == "SIS.0201"
         assert caught.value.request_id
 
@@ -420,7 +410,7 @@ async def test_the_official_sdk_with_wrong_keys_is_rejected(credentials: dict[st
     async with serve(SILENT, api_keys={"AK": "secret"}) as emulator:
         sdk = official(emulator, **credentials)
         with pytest.raises(ClientRequestException) as caught:
-            await in_thread(sdk.show_vocabularies, ShowVocabulariesRequest())
+            await run_in_thread(sdk.show_vocabularies, ShowVocabulariesRequest())
     assert (caught.value.status_code, caught.value.error_code) == (401, "APIGW.0301")
     assert caught.value.error_msg == f"Incorrect IAM authentication information: {reason}"
 
