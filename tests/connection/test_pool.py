@@ -1,4 +1,4 @@
-"""Connections that carry one task after another: when they are kept, and when not."""
+"""Idle connections: when they are kept for the next session, and when they are closed."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ pytestmark = pytest.mark.both_loops
 SCRIPT = Scripted([("Good morning.", 100, 900)])
 
 
-async def transcripts(
+async def run_sessions(
     options: Options, count: int, *, pause_s: float = 0.0, pool: Pool | None = None
 ) -> tuple[Any, int]:
-    """Texts of as many sessions one after another, and how many connections they had."""
+    """Run sessions one after another; return the finals of each and the number of connections."""
     texts, ports = [], set()
     async with serve(SCRIPT) as emulator, Client(emulator_service(emulator, options), pool=pool) as client:
         for _ in range(count):
@@ -54,69 +54,72 @@ async def transcripts(
 
 
 @pytest.mark.parametrize("options", [Paraformer(), Gummy(), Rasr(), Rasr(mode="short")], ids=lambda o: o.model)
-async def test_the_next_session_takes_the_connection_of_the_last(options: Options) -> None:
-    texts, connections = await transcripts(options, 3)
+async def test_the_next_session_uses_the_connection_of_the_last(options: Options) -> None:
+    texts, connections = await run_sessions(options, 3)
     assert connections == 1
     assert [len(finals) for finals in texts] == [1, 1, 1]
 
 
 @pytest.mark.parametrize("options", [GummyChat(), Rasr(mode="sentence")], ids=lambda o: o.model)
 async def test_the_next_sentence_is_a_new_task_on_the_same_connection(options: Options) -> None:
-    texts, connections = await transcripts(options, 3)
+    texts, connections = await run_sessions(options, 3)
     assert connections == 1
     assert [len(finals) for finals in texts] == [1, 1, 1]
 
 
-async def test_where_a_connection_is_one_session_each_has_its_own() -> None:
-    texts, connections = await transcripts(QwenRealtime(), 2)
+async def test_each_session_has_its_own_connection_if_the_vendor_accepts_one_task_on_each() -> None:
+    texts, connections = await run_sessions(QwenRealtime(), 2)
     assert connections == 2
     assert texts == [["Good morning."]] * 2
 
 
-async def test_nothing_is_kept_when_that_is_not_wanted() -> None:
-    _, connections = await transcripts(Paraformer(), 3, pool=Pool(max_idle=0))
+async def test_no_connection_is_kept_with_max_idle_0() -> None:
+    _, connections = await run_sessions(Paraformer(), 3, pool=Pool(max_idle=0))
     assert connections == 3
 
 
 @pytest.mark.parametrize(("options", "limit_s"), [(Paraformer(), 55), (Rasr(), 15)], ids=lambda value: str(value)[:5])
-def test_a_connection_waits_less_than_the_vendor_lets_it(options: Options, limit_s: int) -> None:
+def test_an_idle_connection_is_closed_before_the_vendors_limit(options: Options, limit_s: int) -> None:
     async def scenario() -> None:
-        _, connections = await transcripts(options, 2, pause_s=limit_s - 1)
+        _, connections = await run_sessions(options, 2, pause_s=limit_s - 1)
         assert connections == 1
-        _, connections = await transcripts(options, 2, pause_s=limit_s + 1)
+        _, connections = await run_sessions(options, 2, pause_s=limit_s + 1)
         assert connections == 2
 
     run_virtual(scenario)
 
 
-async def one_task(connection: ServerConnection) -> None:
+async def serve_one_task(connection: ServerConnection) -> None:
     task_id = await start_task(connection)
     await read_until_finish(connection)
     await send_final(connection, task_id, "there")
     await send_event(connection, "task-finished", task_id, {"output": {}})
 
 
-async def test_a_connection_that_was_closed_while_it_waited_is_replaced_unnoticed() -> None:
-    async def closes(connection: ServerConnection) -> None:
-        await one_task(connection)
+async def test_an_idle_connection_that_the_server_closed_is_replaced() -> None:
+    async def close_after_a_task(connection: ServerConnection) -> None:
+        await serve_one_task(connection)
         await connection.close(1001)
 
-    async with scripted_server(closes) as service, Client(service, retry=Retry(attempts=0)) as client:
+    async with scripted_server(close_after_a_task) as service, Client(service, retry=Retry(attempts=0)) as client:
         for _ in range(3):
             assert (await client.transcribe([SILENT_SECOND], Paraformer())).text == "there"
 
 
-async def test_a_connection_that_dies_at_the_next_start_is_replaced_unnoticed() -> None:
+async def test_an_idle_connection_that_is_lost_at_the_next_start_is_replaced() -> None:
     connections = 0
 
-    async def dies(connection: ServerConnection) -> None:
+    async def abort_at_the_second_start(connection: ServerConnection) -> None:
         nonlocal connections
         connections += 1
-        await one_task(connection)
+        await serve_one_task(connection)
         await connection.recv()  # the next run-task
         connection.transport.abort()
 
-    async with scripted_server(dies) as service, Client(service, retry=Retry(attempts=0)) as client:
+    async with (
+        scripted_server(abort_at_the_second_start) as service,
+        Client(service, retry=Retry(attempts=0)) as client,
+    ):
         for _ in range(3):
             assert (await client.transcribe([SILENT_SECOND], Paraformer())).text == "there"
     assert connections == 3
@@ -125,21 +128,21 @@ async def test_a_connection_that_dies_at_the_next_start_is_replaced_unnoticed() 
 async def test_a_connection_is_not_kept_after_an_error() -> None:
     connections = 0
 
-    async def fails(connection: ServerConnection) -> None:
+    async def refuse_the_task(connection: ServerConnection) -> None:
         nonlocal connections
         connections += 1
         task_id = await start_task(connection)
         await send_event(connection, "task-failed", task_id, error_code="InvalidParameter", error_message="no")
         await connection.wait_closed()
 
-    async with scripted_server(fails) as service, Client(service) as client:
+    async with scripted_server(refuse_the_task) as service, Client(service) as client:
         for _ in range(2):
             with pytest.raises(VendorError):
                 await client.transcribe([SILENT_SECOND], Paraformer())
     assert connections == 2
 
 
-async def test_a_connection_is_not_kept_when_its_session_is_left_early() -> None:
+async def test_a_connection_is_not_kept_if_its_session_is_left_early() -> None:
     async def endless() -> AsyncIterator[bytes]:
         while True:
             yield SILENT_SECOND
@@ -153,7 +156,7 @@ async def test_a_connection_is_not_kept_when_its_session_is_left_early() -> None
         assert len(client._connections) == 0
 
 
-async def test_more_than_are_wanted_are_closed_the_oldest_first() -> None:
+async def test_at_most_max_idle_connections_are_kept() -> None:
     async with serve(SCRIPT) as emulator:
         service = DashScope("key", endpoint=emulator.dashscope_url)
         async with Client(service, pool=Pool(max_idle=2)) as client:
@@ -162,44 +165,44 @@ async def test_more_than_are_wanted_are_closed_the_oldest_first() -> None:
             assert len(client._connections) == 2
 
 
-async def test_closing_the_client_closes_what_waits() -> None:
-    gone = asyncio.Event()
+async def test_closing_the_client_closes_idle_connections() -> None:
+    closed = asyncio.Event()
 
-    async def notices(connection: ServerConnection) -> None:
-        await one_task(connection)
+    async def record_the_close(connection: ServerConnection) -> None:
+        await serve_one_task(connection)
         await connection.wait_closed()
-        gone.set()
+        closed.set()
 
-    async with scripted_server(notices) as service:
+    async with scripted_server(record_the_close) as service:
         async with Client(service) as client:
             await client.transcribe([SILENT_SECOND], Paraformer())
-            assert not gone.is_set()
+            assert not closed.is_set()
         async with asyncio.timeout(5):
-            await gone.wait()
+            await closed.wait()
 
 
-async def test_a_first_connection_that_cannot_be_made_is_still_an_error() -> None:
-    async with scripted_server(one_task) as service:
+async def test_a_first_connection_that_fails_is_an_error() -> None:
+    async with scripted_server(serve_one_task) as service:
         pass
     async with Client(service) as client:
         with pytest.raises(ConnectionLostError):
             await client.transcribe([SILENT_SECOND], Paraformer())
 
 
-def test_a_pool_of_less_than_nothing_is_refused() -> None:
+def test_a_negative_max_idle_is_refused() -> None:
     with pytest.raises(ConfigurationError, match=r"Pool\(max_idle=-1\): must be a whole number, 0 or more"):
         Pool(max_idle=-1)
 
 
-def test_a_connection_that_plays_dead_at_the_next_start_is_replaced_within_its_deadlines() -> None:
+def test_an_idle_connection_that_is_half_open_is_replaced_within_the_deadlines() -> None:
     async def scenario() -> None:
-        async def plays_dead(connection: ServerConnection) -> None:
-            await one_task(connection)
+        async def become_half_open(connection: ServerConnection) -> None:
+            await serve_one_task(connection)
             await connection.recv()  # the next run-task
             connection.transport.pause_reading()
             await asyncio.sleep(600)
 
-        async with scripted_server(plays_dead) as service, Client(service, retry=Retry(attempts=0)) as client:
+        async with scripted_server(become_half_open) as service, Client(service, retry=Retry(attempts=0)) as client:
             for _ in range(2):
                 assert (await client.transcribe([SILENT_SECOND], Paraformer())).text == "there"
 

@@ -1,7 +1,7 @@
-"""Connections that are opened before anybody needs them: there when a session begins, replaced before they are too old.
+"""Connections that are opened before they are needed: a session uses one at once, and none becomes too old.
 
-Time is virtual. The way to the emulator takes a second in each direction, so a session that has to connect first begins
-four seconds after it was asked for, and one that finds a connection begins after two.
+Time is virtual. The path to the emulator delays each direction by a second, so a session that has to connect starts
+four seconds after it is entered, and a session that uses an idle connection after two.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ POOLED_S, COLD_S = 2.0, 4.0
 BOTH = pytest.mark.parametrize("options", [Paraformer(), Rasr()], ids=["dashscope", "huawei"])
 
 
-class Far:
-    """An emulator at the end of a long way."""
+class DelayedEmulator:
+    """An emulator behind a network path with delay, and a client of it."""
 
     def __init__(self, proxy: TcpProxy, client: Client, options: Options) -> None:
         self.proxy = proxy
@@ -62,26 +62,26 @@ class Far:
         self.options = options
 
     @property
-    def waiting(self) -> int:
+    def idle_connections(self) -> int:
         assert self.client._connections is not None
         return len(self.client._connections)
 
-    async def begin_and_end_s(self) -> float:
-        """How long a session took to begin."""
-        asked_at = now()
+    async def time_to_start_s(self) -> float:
+        """Run a session, and return the seconds that it took to start."""
+        entered_at = now()
         async with self.client.session(self.options) as session:
-            took_s = now() - asked_at
+            took_s = now() - entered_at
             texts = [result.text async for result in session.stream([SECOND], pace=None) if result.is_final]
             assert texts[0].startswith("Good morning")
         return took_s
 
 
 @asynccontextmanager
-async def far(options: Options, pool: Pool) -> AsyncIterator[Far]:
+async def delayed_emulator(options: Options, pool: Pool) -> AsyncIterator[DelayedEmulator]:
     async with serve(SCRIPT) as emulator:
-        way = TcpProxy(int(emulator.address.rpartition(":")[2]), itertools.repeat(NetworkPath(delay_s=1.0)))
-        async with way.serving(), Client(service_at(way.port, options), pool=pool, retry=Retry(attempts=0)) as client:
-            yield Far(way, client, options)
+        path = TcpProxy(int(emulator.address.rpartition(":")[2]), itertools.repeat(NetworkPath(delay_s=1.0)))
+        async with path.serving(), Client(service_at(path.port, options), pool=pool, retry=Retry(attempts=0)) as client:
+            yield DelayedEmulator(path, client, options)
 
 
 def service_at(port: int, options: Options) -> Service:
@@ -94,91 +94,91 @@ def roughly(seconds: float) -> Any:
     return pytest.approx(seconds, abs=0.2)
 
 
-# --- ready when needed -----------------------------------------------------------------------------------------------
+# --- idle connections that are ready ---------------------------------------------------------------------------------
 
 
 @BOTH
-def test_the_first_session_connects_and_those_beside_it_find_a_connection(options: Options) -> None:
+def test_the_first_session_connects_and_the_next_ones_use_idle_connections(options: Options) -> None:
     async def scenario() -> None:
-        async with far(options, Pool(warm=2)) as vendor, vendor.client.session(options):
+        async with delayed_emulator(options, Pool(warm=2)) as emulator, emulator.client.session(options):
             await asyncio.sleep(10)
-            assert vendor.waiting == 2
-            began_s = await asyncio.gather(*(vendor.begin_and_end_s() for _ in range(3)))
-            assert sorted(began_s) == [roughly(POOLED_S), roughly(POOLED_S), roughly(COLD_S)]
+            assert emulator.idle_connections == 2
+            start_times_s = await asyncio.gather(*(emulator.time_to_start_s() for _ in range(3)))
+            assert sorted(start_times_s) == [roughly(POOLED_S), roughly(POOLED_S), roughly(COLD_S)]
 
     run_virtual(scenario)
 
 
 @BOTH
-def test_warmed_ahead_the_first_session_needs_no_handshake(options: Options) -> None:
+def test_after_warm_the_first_session_needs_no_handshake(options: Options) -> None:
     async def scenario() -> None:
-        async with far(options, Pool(warm=2)) as vendor:
-            await vendor.client.warm(options)
-            assert vendor.proxy.connections == 1
-            assert await vendor.begin_and_end_s() == roughly(POOLED_S)
+        async with delayed_emulator(options, Pool(warm=2)) as emulator:
+            await emulator.client.warm(options)
+            assert emulator.proxy.connections == 1
+            assert await emulator.time_to_start_s() == roughly(POOLED_S)
 
     run_virtual(scenario)
 
 
-def test_what_is_taken_is_replaced_and_what_comes_back_is_counted() -> None:
+def test_a_used_connection_is_replaced_and_a_returned_one_counts() -> None:
     async def scenario() -> None:
-        async with far(Paraformer(), Pool(warm=1)) as vendor:
-            await vendor.client.warm(vendor.options)
-            async with vendor.client.session(vendor.options) as session:
+        async with delayed_emulator(Paraformer(), Pool(warm=1)) as emulator:
+            await emulator.client.warm(emulator.options)
+            async with emulator.client.session(emulator.options) as session:
                 await asyncio.sleep(5)
-                assert vendor.waiting == 1
-                assert vendor.proxy.connections == 2
+                assert emulator.idle_connections == 1
+                assert emulator.proxy.connections == 2
                 await session.send(SECOND)
                 await session.finish()
             await asyncio.sleep(20)
-            assert vendor.waiting == 2
-            assert vendor.proxy.connections == 2
+            assert emulator.idle_connections == 2
+            assert emulator.proxy.connections == 2
 
     run_virtual(scenario)
 
 
-def test_nothing_is_opened_ahead_unless_that_is_wanted() -> None:
+def test_no_connection_is_opened_in_advance_by_default() -> None:
     async def scenario() -> None:
-        async with far(Paraformer(), Pool()) as vendor:
-            await vendor.begin_and_end_s()
+        async with delayed_emulator(Paraformer(), Pool()) as emulator:
+            await emulator.time_to_start_s()
             await asyncio.sleep(30)
-            assert vendor.proxy.connections == 1
+            assert emulator.proxy.connections == 1
 
     run_virtual(scenario)
 
 
-def test_where_a_connection_carries_one_session_none_is_opened_ahead() -> None:
+def test_no_connection_is_opened_in_advance_if_the_vendor_accepts_one_session_on_each() -> None:
     async def scenario() -> None:
-        async with far(QwenRealtime(), Pool(warm=2)) as vendor:
-            await vendor.begin_and_end_s()
+        async with delayed_emulator(QwenRealtime(), Pool(warm=2)) as emulator:
+            await emulator.time_to_start_s()
             await asyncio.sleep(30)
-            assert vendor.proxy.connections == 1
+            assert emulator.proxy.connections == 1
             with pytest.raises(ConfigurationError, match=r"^warm\(\): 127\.0\.0\.1:\d+ takes one session of this"):
-                await vendor.client.warm(vendor.options)
+                await emulator.client.warm(emulator.options)
 
     run_virtual(scenario)
 
 
-def test_places_share_what_may_wait_and_do_not_drive_each_other_out() -> None:
+def test_endpoints_share_max_idle_without_closing_each_others_connections_repeatedly() -> None:
     async def scenario() -> None:
-        async with far(Rasr(), Pool(warm=2, max_idle=3)) as vendor:
+        async with delayed_emulator(Rasr(), Pool(warm=2, max_idle=3)) as emulator:
             for mode in ("continue", "short"):
-                await vendor.client.warm(Rasr(mode=mode))
+                await emulator.client.warm(Rasr(mode=mode))
             await asyncio.sleep(20)
-            before = vendor.proxy.connections
+            before = emulator.proxy.connections
             for _ in range(60):
                 await asyncio.sleep(1)
-                assert 1 <= vendor.waiting <= 3
-            assert vendor.proxy.connections - before <= 3 * 60 / 10 + 3
+                assert 1 <= emulator.idle_connections <= 3
+            assert emulator.proxy.connections - before <= 3 * 60 / 10 + 3
 
     run_virtual(scenario)
 
 
-def test_a_member_is_kept_warm_as_itself() -> None:
+def test_the_member_of_a_fallback_that_sessions_use_is_kept_warm() -> None:
     async def scenario() -> None:
         async with serve(SCRIPT) as emulator:
-            there = DashScope("key", endpoint=emulator.dashscope_url)
-            fallback = Fallback([(DashScope("key", endpoint="ws://127.0.0.1:9/"), Paraformer()), (there, FunASR())])
+            second = DashScope("key", endpoint=emulator.dashscope_url)
+            fallback = Fallback([(DashScope("key", endpoint="ws://127.0.0.1:9/"), Paraformer()), (second, FunASR())])
             async with Client(fallback, pool=Pool(warm=1)) as client:
                 await client.transcribe([SECOND], fallback.options)
                 async with client.session(fallback.options) as session:
@@ -191,47 +191,47 @@ def test_a_member_is_kept_warm_as_itself() -> None:
     run_virtual(scenario)
 
 
-# --- never too old ---------------------------------------------------------------------------------------------------
+# --- the age of idle connections -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("options", "renewed_after_s"), [(Paraformer(), 50), (Rasr(), 10)], ids=["dashscope", "huawei"]
 )
-def test_over_ten_minutes_there_is_always_one_ready(options: Options, renewed_after_s: int) -> None:
+def test_a_connection_is_ready_at_any_time_of_ten_minutes(options: Options, renewed_after_s: int) -> None:
     async def scenario() -> None:
-        async with far(options, Pool(warm=1)) as vendor:
-            await vendor.client.warm(options)
+        async with delayed_emulator(options, Pool(warm=1)) as emulator:
+            await emulator.client.warm(options)
             for _ in range(600):
                 await asyncio.sleep(1)
-                assert vendor.waiting >= 1
-            assert vendor.proxy.connections == pytest.approx(600 / renewed_after_s, rel=0.3)
+                assert emulator.idle_connections >= 1
+            assert emulator.proxy.connections == pytest.approx(600 / renewed_after_s, rel=0.3)
 
     run_virtual(scenario)
 
 
 @BOTH
-def test_over_ten_minutes_no_session_finds_a_connection_that_the_vendor_has_given_up(options: Options) -> None:
-    """The emulator closes what waits for longer than the vendor lets it; a session would have to connect once more."""
+def test_no_session_of_ten_minutes_uses_a_connection_that_the_vendor_closed(options: Options) -> None:
+    """The emulator closes connections at the vendor's limit; a session with such a connection would have to connect."""
 
     async def scenario() -> None:
-        async with far(options, Pool(warm=1)) as vendor:
-            await vendor.client.warm(options)
+        async with delayed_emulator(options, Pool(warm=1)) as emulator:
+            await emulator.client.warm(options)
             for pause_s in itertools.takewhile(lambda _: now() < 600, itertools.cycle([7.3, 16.4, 61.7])):
                 await asyncio.sleep(pause_s)
-                assert await vendor.begin_and_end_s() == roughly(POOLED_S)
+                assert await emulator.time_to_start_s() == roughly(POOLED_S)
 
     run_virtual(scenario)
 
 
-def test_what_was_closed_while_it_waited_is_replaced_before_anybody_needs_it() -> None:
+def test_an_idle_connection_that_the_server_closed_is_replaced_before_it_is_needed() -> None:
     connections: list[ServerConnection] = []
 
-    async def lets_wait(connection: ServerConnection) -> None:
+    async def stay_open(connection: ServerConnection) -> None:
         connections.append(connection)
         await connection.wait_closed()
 
     async def scenario() -> None:
-        async with scripted_server(lets_wait) as service, Client(service, pool=Pool(warm=2)) as client:
+        async with scripted_server(stay_open) as service, Client(service, pool=Pool(warm=2)) as client:
             await client.warm(Paraformer())
             await asyncio.sleep(1)
             assert len(connections) == 2
@@ -243,22 +243,22 @@ def test_what_was_closed_while_it_waited_is_replaced_before_anybody_needs_it() -
     run_virtual(scenario)
 
 
-# --- when it fails ---------------------------------------------------------------------------------------------------
+# --- failures --------------------------------------------------------------------------------------------------------
 
 
-class Moody:
-    """A vendor that lets in who may come in at the moment; each connection carries one task and then another."""
+class ToggledServer:
+    """A server whose handshakes respond with `status`; each connection carries any number of tasks."""
 
     def __init__(self) -> None:
-        self.mood = HTTPStatus.SWITCHING_PROTOCOLS
-        self.asked_at: list[float] = []
+        self.status = HTTPStatus.SWITCHING_PROTOCOLS
+        self.handshakes_at: list[float] = []
 
-    async def let_in(self, connection: ServerConnection, request: Request) -> Response | None:
-        self.asked_at.append(now())
-        if self.mood is HTTPStatus.SWITCHING_PROTOCOLS:
+    async def respond(self, connection: ServerConnection, request: Request) -> Response | None:
+        self.handshakes_at.append(now())
+        if self.status is HTTPStatus.SWITCHING_PROTOCOLS:
             return None
-        code = "InvalidApiKey" if self.mood is HTTPStatus.UNAUTHORIZED else "ServiceUnavailable"
-        return connection.respond(self.mood, json.dumps({"code": code, "message": "no"}))
+        code = "InvalidApiKey" if self.status is HTTPStatus.UNAUTHORIZED else "ServiceUnavailable"
+        return connection.respond(self.status, json.dumps({"code": code, "message": "no"}))
 
     async def __call__(self, connection: ServerConnection) -> None:
         while True:
@@ -268,25 +268,27 @@ class Moody:
             await send_event(connection, "task-finished", task_id, {"output": {}})
 
     @asynccontextmanager
-    async def calling(self, pool: Pool, **of_service: Any) -> AsyncIterator[Client]:
-        async with scripted_server(self, process_request=self.let_in) as simple:
-            service = DashScope(**of_service, endpoint=simple._endpoint) if of_service else simple
+    async def client(self, pool: Pool, **service_options: Any) -> AsyncIterator[Client]:
+        async with scripted_server(self, process_request=self.respond) as default_service:
+            service = (
+                DashScope(**service_options, endpoint=default_service._endpoint) if service_options else default_service
+            )
             async with Client(service, pool=pool, retry=Retry(attempts=0)) as client:
                 yield client
 
 
-def test_a_vendor_that_is_down_is_asked_ever_more_rarely_and_found_again(caplog: pytest.LogCaptureFixture) -> None:
+def test_attempts_to_open_connections_back_off_until_the_vendor_is_up(caplog: pytest.LogCaptureFixture) -> None:
     async def scenario() -> None:
-        vendor = Moody()
-        async with vendor.calling(Pool(warm=1)) as client:
+        server = ToggledServer()
+        async with server.client(Pool(warm=1)) as client:
             await client.warm(Paraformer())
-            vendor.mood = HTTPStatus.SERVICE_UNAVAILABLE
+            server.status = HTTPStatus.SERVICE_UNAVAILABLE
             await asyncio.sleep(200)
-            asked_at = vendor.asked_at[1:]
-            pauses = [later - earlier for earlier, later in itertools.pairwise(asked_at)]
-            assert pauses[:5] == [roughly(1), roughly(2), roughly(4), roughly(8), roughly(16)]
-            assert pauses[5:] == [roughly(30)] * len(pauses[5:])
-            vendor.mood = HTTPStatus.SWITCHING_PROTOCOLS
+            attempts_at = server.handshakes_at[1:]
+            delays_s = [later - earlier for earlier, later in itertools.pairwise(attempts_at)]
+            assert delays_s[:5] == [roughly(1), roughly(2), roughly(4), roughly(8), roughly(16)]
+            assert delays_s[5:] == [roughly(30)] * len(delays_s[5:])
+            server.status = HTTPStatus.SWITCHING_PROTOCOLS
             await asyncio.sleep(31)
             assert client._connections is not None
             assert len(client._connections) == 1
@@ -297,19 +299,19 @@ def test_a_vendor_that_is_down_is_asked_ever_more_rarely_and_found_again(caplog:
     assert "sk-scripted" not in caplog.text
 
 
-def test_a_refused_key_stops_the_warming_until_a_session_gets_in() -> None:
+def test_after_a_refused_key_no_connection_is_opened_in_advance_until_a_session_starts() -> None:
     async def scenario() -> None:
-        vendor = Moody()
-        async with vendor.calling(Pool(warm=1)) as client:
+        server = ToggledServer()
+        async with server.client(Pool(warm=1)) as client:
             await client.warm(Paraformer())
-            vendor.mood = HTTPStatus.UNAUTHORIZED
+            server.status = HTTPStatus.UNAUTHORIZED
             await asyncio.sleep(3_600)
-            assert len(vendor.asked_at) == 2
+            assert len(server.handshakes_at) == 2
             with pytest.raises(AuthenticationError):
                 await client.transcribe([SECOND], Paraformer())
             await asyncio.sleep(3_600)
-            assert len(vendor.asked_at) == 3
-            vendor.mood = HTTPStatus.SWITCHING_PROTOCOLS
+            assert len(server.handshakes_at) == 3
+            server.status = HTTPStatus.SWITCHING_PROTOCOLS
             assert (await client.transcribe([SECOND], Paraformer())).text == "there"
             await asyncio.sleep(60)
             assert client._connections is not None
@@ -318,42 +320,42 @@ def test_a_refused_key_stops_the_warming_until_a_session_gets_in() -> None:
     run_virtual(scenario)
 
 
-def test_a_key_that_is_refused_is_asked_for_again_where_a_function_gives_it() -> None:
+def test_a_refused_key_of_a_function_is_refreshed_once() -> None:
     async def scenario() -> None:
-        asked = 0
+        calls = 0
 
         def key() -> str:
-            nonlocal asked
-            asked += 1
-            vendor.mood = HTTPStatus.UNAUTHORIZED if asked == 2 else HTTPStatus.SWITCHING_PROTOCOLS
-            return f"sk-{asked}"
+            nonlocal calls
+            calls += 1
+            server.status = HTTPStatus.UNAUTHORIZED if calls == 2 else HTTPStatus.SWITCHING_PROTOCOLS
+            return f"sk-{calls}"
 
-        vendor = Moody()
-        async with vendor.calling(Pool(warm=1), api_key=key) as client:
+        server = ToggledServer()
+        async with server.client(Pool(warm=1), api_key=key) as client:
             await client.warm(Paraformer())
-            assert asked == 3
+            assert calls == 3
             assert client._connections is not None
             assert len(client._connections) == 1
 
     run_virtual(scenario)
 
 
-def test_a_function_for_the_key_that_raises_harms_no_client(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_exception_of_the_function_for_the_key_is_logged_and_retried(caplog: pytest.LogCaptureFixture) -> None:
     async def scenario() -> None:
-        asked = 0
+        calls = 0
 
         def key() -> str:
-            nonlocal asked
-            asked += 1
-            if 2 < asked < 5:
-                raise RuntimeError("sk-secret of the keeper")
+            nonlocal calls
+            calls += 1
+            if 2 < calls < 5:
+                raise RuntimeError("sk-secret of the key store")
             return "sk-good"
 
-        vendor = Moody()
-        async with vendor.calling(Pool(warm=1), api_key=key) as client:
+        server = ToggledServer()
+        async with server.client(Pool(warm=1), api_key=key) as client:
             await client.warm(Paraformer())
             await asyncio.sleep(60)
-            assert asked == 5
+            assert calls == 5
             assert client._connections is not None
             assert len(client._connections) == 1
 
@@ -365,94 +367,96 @@ def test_a_function_for_the_key_that_raises_harms_no_client(caplog: pytest.LogCa
 
 def test_a_connection_is_not_kept_after_its_session_failed() -> None:
     async def scenario() -> None:
-        carried = []
+        used_connections = []
 
-        async def fails(connection: ServerConnection) -> None:
+        async def refuse_the_task(connection: ServerConnection) -> None:
             task_id = await start_task(connection)
-            carried.append(connection)
+            used_connections.append(connection)
             await send_event(connection, "task-failed", task_id, error_code="InvalidParameter", error_message="no")
             await connection.wait_closed()
 
-        async with scripted_server(fails) as service, Client(service, pool=Pool(warm=1)) as client:
+        async with scripted_server(refuse_the_task) as service, Client(service, pool=Pool(warm=1)) as client:
             await client.warm(Paraformer())
             for _ in range(3):
                 await asyncio.sleep(1)
                 with pytest.raises(VendorError):
                     await client.transcribe([SECOND], Paraformer())
-            assert len(set(carried)) == 3
+            assert len(set(used_connections)) == 3
 
     run_virtual(scenario)
 
 
-async def test_what_cannot_be_opened_is_told_to_who_warms() -> None:
-    async with scripted_server(Moody()) as service:
+async def test_warm_raises_the_error_of_the_connection() -> None:
+    async with scripted_server(ToggledServer()) as service:
         pass
     async with Client(service, pool=Pool(warm=1)) as client:
         with pytest.raises(ConnectionLostError):
             await client.warm(Paraformer())
 
 
-# --- leaving ---------------------------------------------------------------------------------------------------------
+# --- closing the client ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("at_s", [0.0, 0.5, 1.5, 2.5, 3.5, 4.5, 50.5, 51.5])
 def test_closing_the_client_at_any_time_leaves_no_task_and_no_connection(at_s: float) -> None:
     async def scenario() -> None:
-        complaints: list[Any] = []
-        asyncio.get_running_loop().set_exception_handler(lambda _, complaint: complaints.append(complaint))
+        errors: list[Any] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context))
         async with serve(SCRIPT) as emulator:
-            way = TcpProxy(int(emulator.address.rpartition(":")[2]), itertools.repeat(NetworkPath(delay_s=1.0)))
-            async with way.serving():
-                async with Client(service_at(way.port, Paraformer()), pool=Pool(warm=3)) as client:
-                    warming = asyncio.create_task(client.warm(Paraformer()))
+            path = TcpProxy(int(emulator.address.rpartition(":")[2]), itertools.repeat(NetworkPath(delay_s=1.0)))
+            async with path.serving():
+                async with Client(service_at(path.port, Paraformer()), pool=Pool(warm=3)) as client:
+                    warm_task = asyncio.create_task(client.warm(Paraformer()))
                     await asyncio.sleep(at_s)
-                    warming.cancel()
-                    await asyncio.wait([warming])
+                    warm_task.cancel()
+                    await asyncio.wait([warm_task])
                 assert [task for task in asyncio.all_tasks() if "_Warmer" in repr(task.get_coro())] == []
                 await asyncio.sleep(10)
-                assert way._handlers == set()
-        assert complaints == []
+                assert path._handlers == set()
+        assert errors == []
 
     run_virtual(scenario)
 
 
-async def test_cancelled_while_it_closes_a_client_leaves_no_task() -> None:
-    leaves = asyncio.Event()
+async def test_a_client_that_is_cancelled_while_it_closes_leaves_no_task() -> None:
+    is_warm = asyncio.Event()
 
-    async def run(client: Client) -> None:
+    async def warm_and_close(client: Client) -> None:
         async with client:
             await client.warm(Paraformer())
-            leaves.set()
+            is_warm.set()
 
     async with serve(SCRIPT) as emulator:
-        task = asyncio.create_task(run(Client(DashScope("key", endpoint=emulator.dashscope_url), pool=Pool(warm=3))))
-        await leaves.wait()
+        task = asyncio.create_task(
+            warm_and_close(Client(DashScope("key", endpoint=emulator.dashscope_url), pool=Pool(warm=3)))
+        )
+        await is_warm.wait()
         task.cancel()
         await asyncio.wait([task])
         assert task.cancelled()
         assert [left for left in asyncio.all_tasks() if "_Warmer" in repr(left.get_coro())] == []
 
 
-# --- what is refused -------------------------------------------------------------------------------------------------
+# --- refused arguments -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("warm", [-1, 1.5, "2"])
-def test_a_warmth_that_is_no_number_is_refused(warm: Any) -> None:
+def test_warm_must_be_a_whole_number(warm: Any) -> None:
     with pytest.raises(ConfigurationError, match=rf"^Pool\(warm={warm!r}\): must be a whole number, 0 or more$"):
         Pool(warm=warm)
 
 
-def test_more_warm_connections_than_may_wait_are_refused() -> None:
+def test_warm_must_not_exceed_max_idle() -> None:
     with pytest.raises(ConfigurationError, match=r"^Pool\(warm=9, max_idle=8\): warm must not exceed max_idle"):
         Pool(warm=9)
 
 
-async def test_warming_where_nothing_is_to_be_warm_is_refused() -> None:
+async def test_warm_is_refused_if_the_pool_keeps_no_connections_ready() -> None:
     async with Client(DashScope("key")) as client:
         with pytest.raises(ConfigurationError, match=r"^warm\(\): this client keeps nothing warm; make it with pool="):
             await client.warm(Paraformer())
 
 
-async def test_warming_before_the_client_is_open_is_refused() -> None:
+async def test_warm_is_refused_before_the_client_is_open() -> None:
     with pytest.raises(LocalProtocolError, match="the client is not open"):
         await Client(DashScope("key"), pool=Pool(warm=1)).warm(Paraformer())

@@ -1,13 +1,13 @@
-"""A caller may leave at any moment, and nothing of its session stays: no task, no socket, no warning.
+"""Cancellation of a session at any moment: it leaves no task, no socket and no warning behind.
 
-A scenario runs once to be measured, then again for each moment at which it is cancelled:
+A scenario runs once to count its moments, and again for each moment at which it is cancelled:
 
-* *at every await*: each point at which the caller's own task is suspended, in the two ways that asyncio knows: when the
-  wait begins, and when what was waited for has just come (`is_late`). No point is left out.
-* *at any turn of the loop*: whatever the session's tasks are at: connecting again, waiting before that, sending again.
-  There are some hundred turns, of which every `STRIDE`th is taken.
+* *at every await*: each point at which the caller's own task is suspended, in the two ways that asyncio has: at the
+  start of the wait, and when the awaited future is already done (`is_late`). No point is left out.
+* *in any iteration of the loop*: whatever the tasks of the session do then, such as reconnect, wait for the backoff or
+  replay. There are some hundred iterations, of which every `STRIDE`th is tested.
 
-The vendor lives in the same loop, so tasks are told apart by the context that they were made in.
+The server runs in the same loop, so tasks are distinguished by the context in which they were created.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ STRIDE = 7
 OPTIONS = DASHSCOPE.options
 TIMEOUTS = Timeouts(connect=4, start=4, idle=4, finish=4, close=2)
 
-_is_callers: contextvars.ContextVar[bool] = contextvars.ContextVar("is_callers", default=False)
+_is_caller: contextvars.ContextVar[bool] = contextvars.ContextVar("is_caller", default=False)
 
 
-# --- scenarios: most lose a connection and make another --------------------------------------------------------------
+# --- scenarios; most reconnect once ----------------------------------------------------------------------------------
 
 
 async def stream(service: Service) -> None:
@@ -64,11 +64,11 @@ async def push(service: Service) -> None:
         assert session.stats.reconnects == 1
 
 
-async def in_one_call(service: Service) -> None:
+async def call_transcribe(service: Service) -> None:
     await transcribe(NumberedSource(2.5), OPTIONS, service, timeouts=TIMEOUTS)
 
 
-async def drop(service: Service) -> None:
+async def cancel_session(service: Service) -> None:
     async with Client(service, timeouts=TIMEOUTS) as client, client.session(OPTIONS) as session:
         await session.send(bytes(32_000))
         await session.cancel()
@@ -76,15 +76,15 @@ async def drop(service: Service) -> None:
             pass
 
 
-async def leave(service: Service) -> None:
-    """In the middle, with audio on its way."""
+async def leave_early(service: Service) -> None:
+    """The session is left during the stream, with audio in transit."""
     async with connect(OPTIONS, service, timeouts=TIMEOUTS) as session:
         async for _ in session.stream(NumberedSource(2.5)):
             break
 
 
-async def paced(service: Service) -> None:
-    """In real time, so that the wait before the next connection and the catching up take their turns."""
+async def stream_paced(service: Service) -> None:
+    """In real time, the session waits for the backoff before it reconnects, and then catches up."""
     async with connect(OPTIONS, service, timeouts=TIMEOUTS, retry=Retry(max_delay_s=1)) as session:
         async for _ in session.events(NumberedSource(2.5), pace=1.0):
             pass
@@ -92,7 +92,7 @@ async def paced(service: Service) -> None:
 
 
 async def rotate(service: Service) -> None:
-    """The next connection is opened ahead, taken at the end of a segment, and the old one is read to its end."""
+    """The next connection is opened in advance and used from the end of a segment on; the old one is drained."""
     retry = Retry(rotate_after=1)
     async with connect(OPTIONS, service, timeouts=TIMEOUTS, retry=retry) as session:
         first = session._task
@@ -102,8 +102,8 @@ async def rotate(service: Service) -> None:
         assert session.stats.reconnects == 0
 
 
-async def come_back(service: Service) -> None:
-    """The first member refuses once, another stands in, and the first is taken back."""
+async def fail_back(service: Service) -> None:
+    """The first member refuses once, the session fails over to another, and fails back."""
     assert isinstance(service, Fallback)
     async with connect(service.options, service, timeouts=TIMEOUTS) as session:
         assert session._task is not None
@@ -113,8 +113,8 @@ async def come_back(service: Service) -> None:
         assert not session._task.is_substitute
 
 
-async def pause(service: Service) -> None:
-    """Silence is sent while nobody speaks."""
+async def fill_a_pause(service: Service) -> None:
+    """The session sends silence while the source pauses."""
     options = Paraformer(heartbeat=True)
     async with connect(options, service, timeouts=TIMEOUTS, retry=Retry(silence="fill")) as session:
         await session.send(numbered_millisecond(1) * 500)
@@ -126,8 +126,8 @@ async def pause(service: Service) -> None:
         assert session.stats.silence_sent_ms > 1_500
 
 
-async def rest(service: Service) -> None:
-    """The vendor gives up a source that says nothing, and is asked again when it does."""
+async def resume_after_a_pause(service: Service) -> None:
+    """The vendor ends the task in a pause, and the session reconnects when there is audio again."""
     async with connect(OPTIONS, service, timeouts=TIMEOUTS) as session:
         await session.send(numbered_millisecond(1) * 2_000)
         await asyncio.sleep(60)
@@ -139,14 +139,14 @@ async def rest(service: Service) -> None:
         assert session.stats.reconnects == 1
 
 
-async def give_up(connection: ServerConnection, task_id: str) -> None:
+async def time_out(connection: ServerConnection, task_id: str) -> None:
     await asyncio.sleep(23)
     message = "request timeout after 23 seconds."
     await send_event(connection, "task-failed", task_id, error_code="CLIENT_ERROR", error_message=message)
 
 
-class SlowToPart(NumberedServer):
-    """Lets nobody in at once, and takes its time to finish: there are two connections for a while."""
+class SlowServer(NumberedServer):
+    """A server with slow handshakes and slow ends of tasks, so that a rotation has two connections for a while."""
 
     async def process_request(self, connection: ServerConnection, request: Request) -> None:
         await asyncio.sleep(0.3)
@@ -156,8 +156,8 @@ class SlowToPart(NumberedServer):
         await super()._send_rest(*args)
 
 
-class RefusesOnce(SlowToPart):
-    """Loses whoever comes with the first key, as long as there is a fate left."""
+class RefusesOnceServer(SlowServer):
+    """A server that injects its faults into the handshakes with the first key."""
 
     async def process_request(self, connection: ServerConnection, request: Request) -> None:
         if self.faults and request.headers["Authorization"].endswith("sk-numbered"):
@@ -165,16 +165,16 @@ class RefusesOnce(SlowToPart):
         await super().process_request(connection, request)
 
 
-def with_another(port: int) -> Service:
+def fallback_at(port: int) -> Service:
     second = DashScope("sk-second", endpoint=f"ws://127.0.0.1:{port}/")
     return Fallback([(DASHSCOPE.service(port), OPTIONS), (second, OPTIONS)])
 
 
-# --- moments ---------------------------------------------------------------------------------------------------------
+# --- instrumented callers and loop -----------------------------------------------------------------------------------
 
 
 class Suspensions:
-    """Drives a coroutine as `await` does and counts where it is suspended; at one of these places it calls `act`."""
+    """An awaitable that drives a coroutine as `await` does, counts its suspensions, and calls `act` at one of them."""
 
     def __init__(
         self, coroutine: Coroutine[Any, Any, None], act: Callable[[], object], *, at: int | None, is_late: bool = False
@@ -186,115 +186,115 @@ class Suspensions:
         self.count = 0
 
     def __await__(self) -> Generator[Any, Any, None]:
-        answer: BaseException | None = None
+        thrown: BaseException | None = None
         while True:
             try:
-                waited_for = self._coroutine.send(None) if answer is None else self._coroutine.throw(answer)
+                waited_for = self._coroutine.send(None) if thrown is None else self._coroutine.throw(thrown)
             except StopIteration:
                 return
             if self.count == self._at:
-                self._strike(waited_for)
+                self._call_act(waited_for)
             self.count += 1
             try:
-                answer = yield waited_for
-            except BaseException as error:  # noqa: BLE001 - handed on to whom it is for
-                answer = error
+                thrown = yield waited_for
+            except BaseException as error:  # noqa: BLE001 - thrown into the coroutine, as `await` does
+                thrown = error
 
-    def _strike(self, waited_for: asyncio.Future[Any] | None) -> None:
-        if self._is_late and waited_for is not None:  # it is None at `sleep(0)`
+    def _call_act(self, waited_for: asyncio.Future[Any] | None) -> None:
+        if self._is_late and waited_for is not None:  # None at `sleep(0)`
             waited_for.add_done_callback(lambda _: self._act())
         else:
             self._act()
 
 
 class WatchedLoop(VirtualLoop):
-    """Acts at one of its turns; knows the tasks of the caller, and what went wrong unseen."""
+    """A loop that calls `act` in one of its iterations, and records the caller's tasks and unhandled errors."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.turns = 0
-        self.callers: list[asyncio.Task[Any]] = []
-        self.complaints: list[dict[str, Any]] = []
+        self.iterations = 0
+        self.caller_tasks: list[asyncio.Task[Any]] = []
+        self.errors: list[dict[str, Any]] = []
         self._act: Callable[[], object] = lambda: None
         self._at: int | None = None
         self.set_task_factory(self._make_task)
-        self.set_exception_handler(lambda _, complaint: self.complaints.append(complaint))
+        self.set_exception_handler(lambda _, context: self.errors.append(context))
 
-    def count_turns(self, act: Callable[[], object] = lambda: None, *, at: int | None = None) -> None:
-        """Count from now on, and act at this turn."""
-        self.turns, self._act, self._at = 0, act, at
+    def count_iterations(self, act: Callable[[], object] = lambda: None, *, at: int | None = None) -> None:
+        """Count iterations from 0 again, and call `act` in iteration `at`."""
+        self.iterations, self._act, self._at = 0, act, at
 
     def open_sockets(self) -> int:
-        """How many the loop knows, whether it reads them or not."""
+        """Return the number of sockets of the loop, including those that it does not read."""
         transports: Any = self._transports  # type: ignore[attr-defined]
-        unread = [number for number, transport in list(transports.items()) if not transport.is_closing()]
-        return len({*self._selector.get_map(), *unread})  # type: ignore[attr-defined]
+        not_read = [number for number, transport in list(transports.items()) if not transport.is_closing()]
+        return len({*self._selector.get_map(), *not_read})  # type: ignore[attr-defined]
 
     def _make_task(self, loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> asyncio.Task[Any]:
         task: asyncio.Task[Any] = asyncio.Task(coroutine, loop=loop, **options)
-        if _is_callers.get():
-            self.callers.append(task)
+        if _is_caller.get():
+            self.caller_tasks.append(task)
         return task
 
     def _run_once(self) -> None:
-        if self.turns == self._at:
+        if self.iterations == self._at:
             self._act()
-        self.turns += 1
+        self.iterations += 1
         super()._run_once()  # type: ignore[misc]
 
 
-class Rig:
-    """A vendor, a loop that watches, and callers to be stopped."""
+class Harness:
+    """A server and a watched loop, in which scenarios run and are interrupted."""
 
     def __init__(
-        self, loop: WatchedLoop, vendor: NumberedServer, new_service: Callable[[], Service], faults: Sequence[Fault]
+        self, loop: WatchedLoop, server: NumberedServer, new_service: Callable[[], Service], faults: Sequence[Fault]
     ) -> None:
         self.loop = loop
-        self._vendor = vendor
+        self._server = server
         self._new_service = new_service
         self._faults = faults
 
     async def run(
         self, scenario: Scenario, caller: Callable[[Coroutine[Any, Any, None]], Awaitable[None]]
     ) -> BaseException | None:
-        """Have a scenario called once and hold what is left against what was there; what came out of it."""
-        self._vendor.faults = list(self._faults)
-        random.seed(1)  # how long the session waits before it connects again
+        """Run a scenario once, assert that it leaves nothing behind, and return its exception."""
+        self._server.faults = list(self._faults)
+        random.seed(1)  # for the jitter of the backoff
         sockets = self.loop.open_sockets()
-        self.loop.callers.clear()
+        self.loop.caller_tasks.clear()
         (outcome,) = await asyncio.gather(self._call(caller, scenario), return_exceptions=True)
-        assert [task for task in self.loop.callers if not task.done()] == []
-        self.loop.callers.clear()
-        await asyncio.sleep(3)  # the vendor may need a second to see that a connection has ended
-        gc.collect()  # what was not closed, or an error that nobody asked for, complains now
+        assert [task for task in self.loop.caller_tasks if not task.done()] == []
+        self.loop.caller_tasks.clear()
+        await asyncio.sleep(3)  # the server may need a second to notice the end of a connection
+        gc.collect()  # reports what was not closed, and exceptions that were never retrieved
         assert self.loop.open_sockets() == sockets
-        assert self.loop.complaints == []
+        assert self.loop.errors == []
         return outcome
 
     async def _call(self, caller: Callable[[Coroutine[Any, Any, None]], Awaitable[None]], scenario: Scenario) -> None:
-        _is_callers.set(True)
+        _is_caller.set(True)
         await caller(scenario(self._new_service()))
 
 
-def with_rig(
-    prove: Callable[[Rig], Coroutine[Any, Any, None]],
+def run_with_harness(
+    check: Callable[[Harness], Coroutine[Any, Any, None]],
     scenario: Scenario | None = None,
     *,
-    vendor: NumberedServer | None = None,
+    server: NumberedServer | None = None,
 ) -> None:
-    """Prove it with the vendor that a scenario needs; most lose the first connection."""
-    faults = FATES.get(scenario, (cut,))
-    service_at = with_another if scenario is come_back else DASHSCOPE.service
-    vendor = vendor or VENDORS.get(scenario, NumberedServer)(after_ms=1_700)
+    """Run a check with the server that a scenario needs; most servers abort the first connection."""
+    faults = FAULTS.get(scenario, (cut,))
+    service_at = fallback_at if scenario is fail_back else DASHSCOPE.service
+    server = server or SERVERS.get(scenario, NumberedServer)(after_ms=1_700)
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
         assert isinstance(loop, WatchedLoop)
-        async with vendor.serving() as port:
-            await prove(Rig(loop, vendor, lambda: service_at(port), faults))
+        async with server.serving() as port:
+            await check(Harness(loop, server, lambda: service_at(port), faults))
 
     gc.collect()
-    gc.freeze()  # what is there stays out of the way of the collector, which is asked some hundred times
+    gc.freeze()  # keeps the present objects out of some hundred collections
     try:
         with asyncio.Runner(loop_factory=WatchedLoop) as runner:
             runner.run(main())
@@ -302,39 +302,42 @@ def with_rig(
         gc.unfreeze()
 
 
-VENDORS: dict[Scenario | None, type[NumberedServer]] = {rotate: SlowToPart, come_back: RefusesOnce}
-FATES: dict[Scenario | None, Sequence[Fault]] = {rotate: (), pause: (), rest: (give_up,)}
+SERVERS: dict[Scenario | None, type[NumberedServer]] = {rotate: SlowServer, fail_back: RefusesOnceServer}
+FAULTS: dict[Scenario | None, Sequence[Fault]] = {rotate: (), fill_a_pause: (), resume_after_a_pause: (time_out,)}
 
 
-# --- at every await --------------------------------------------------------------------------------------------------
+# --- cancellation at every await -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("is_late", [False, True], ids=["as-the-wait-begins", "as-it-ends"])
-@pytest.mark.parametrize("scenario", [stream, push, in_one_call, drop, leave, rotate, come_back, pause, rest])
-def test_cancelled_at_any_await_a_session_leaves_nothing_behind(scenario: Scenario, is_late: bool) -> None:
-    async def prove(rig: Rig) -> None:
-        count = await count_suspensions(rig, scenario)
+@pytest.mark.parametrize("is_late", [False, True], ids=["before-the-wait", "after-the-wait"])
+@pytest.mark.parametrize(
+    "scenario",
+    [stream, push, call_transcribe, cancel_session, leave_early, rotate, fail_back, fill_a_pause, resume_after_a_pause],
+)
+def test_a_session_that_is_cancelled_at_any_await_leaves_nothing_behind(scenario: Scenario, is_late: bool) -> None:
+    async def check(harness: Harness) -> None:
+        count = await count_suspensions(harness, scenario)
         assert count > 5
         for at in range(count):
 
             async def caller(coroutine: Coroutine[Any, Any, None], at: int = at) -> None:
                 await Suspensions(coroutine, current_task().cancel, at=at, is_late=is_late)
 
-            outcome = await rig.run(scenario, caller)
+            outcome = await harness.run(scenario, caller)
             assert isinstance(outcome, asyncio.CancelledError), f"suspension {at}: {outcome!r}"
 
-    with_rig(prove, scenario)
+    run_with_harness(check, scenario)
 
 
-async def count_suspensions(rig: Rig, scenario: Scenario) -> int:
-    measured: list[Suspensions] = []
+async def count_suspensions(harness: Harness, scenario: Scenario) -> int:
+    suspensions: list[Suspensions] = []
 
     async def caller(coroutine: Coroutine[Any, Any, None]) -> None:
-        measured.append(Suspensions(coroutine, lambda: None, at=None))
-        await measured[0]
+        suspensions.append(Suspensions(coroutine, lambda: None, at=None))
+        await suspensions[0]
 
-    assert await rig.run(scenario, caller) is None
-    return measured[0].count
+    assert await harness.run(scenario, caller) is None
+    return suspensions[0].count
 
 
 def current_task() -> asyncio.Task[Any]:
@@ -343,124 +346,126 @@ def current_task() -> asyncio.Task[Any]:
     return task
 
 
-# --- at any turn of the loop -----------------------------------------------------------------------------------------
+# --- cancellation in any iteration of the loop -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("scenario", [stream, push, paced, rotate, come_back, pause, rest])
-def test_cancelled_whatever_its_tasks_are_at_a_session_leaves_nothing_behind(scenario: Scenario) -> None:
-    async def prove(rig: Rig) -> None:
-        for turn in await some_turns(rig, scenario):
+@pytest.mark.parametrize(
+    "scenario", [stream, push, stream_paced, rotate, fail_back, fill_a_pause, resume_after_a_pause]
+)
+def test_a_session_that_is_cancelled_in_any_iteration_leaves_nothing_behind(scenario: Scenario) -> None:
+    async def check(harness: Harness) -> None:
+        for iteration in await some_iterations(harness, scenario):
 
-            async def caller(coroutine: Coroutine[Any, Any, None], turn: int = turn) -> None:
-                rig.loop.count_turns(current_task().cancel, at=turn)
+            async def caller(coroutine: Coroutine[Any, Any, None], iteration: int = iteration) -> None:
+                harness.loop.count_iterations(current_task().cancel, at=iteration)
                 await coroutine
 
-            outcome = await rig.run(scenario, caller)
-            assert isinstance(outcome, asyncio.CancelledError), f"turn {turn}: {outcome!r}"
+            outcome = await harness.run(scenario, caller)
+            assert isinstance(outcome, asyncio.CancelledError), f"iteration {iteration}: {outcome!r}"
 
-    with_rig(prove, scenario)
+    run_with_harness(check, scenario)
 
 
-@pytest.mark.parametrize("scenario", [stream, paced, rotate])
-def test_left_by_a_scope_of_anyio_a_session_leaves_nothing_behind(scenario: Scenario) -> None:
-    """Such a scope cancels at each turn anew until it is left; the goodbye is shielded, and may come to its end."""
+@pytest.mark.parametrize("scenario", [stream, stream_paced, rotate])
+def test_a_session_in_a_cancelled_anyio_scope_leaves_nothing_behind(scenario: Scenario) -> None:
+    """Such a scope cancels in each iteration until it is left. The closing handshake is shielded, and may complete."""
 
-    async def prove(rig: Rig) -> None:
-        for turn in await some_turns(rig, scenario):
+    async def check(harness: Harness) -> None:
+        for iteration in await some_iterations(harness, scenario):
 
-            async def caller(coroutine: Coroutine[Any, Any, None], turn: int = turn) -> None:
+            async def caller(coroutine: Coroutine[Any, Any, None], iteration: int = iteration) -> None:
                 with anyio.move_on_after(3_600) as scope:
-                    rig.loop.count_turns(scope.cancel, at=turn)
+                    harness.loop.count_iterations(scope.cancel, at=iteration)
                     await coroutine
                 assert scope.cancel_called
 
-            assert await rig.run(scenario, caller) is None
+            assert await harness.run(scenario, caller) is None
 
-    with_rig(prove, scenario)
+    run_with_harness(check, scenario)
 
 
-@pytest.mark.parametrize("scenario", [stream, paced])
-def test_left_by_a_timeout_a_session_leaves_nothing_behind(scenario: Scenario) -> None:
-    async def prove(rig: Rig) -> None:
-        for turn in await some_turns(rig, scenario):
+@pytest.mark.parametrize("scenario", [stream, stream_paced])
+def test_a_session_in_an_expired_timeout_leaves_nothing_behind(scenario: Scenario) -> None:
+    async def check(harness: Harness) -> None:
+        for iteration in await some_iterations(harness, scenario):
 
-            async def caller(coroutine: Coroutine[Any, Any, None], turn: int = turn) -> None:
+            async def caller(coroutine: Coroutine[Any, Any, None], iteration: int = iteration) -> None:
                 async with asyncio.timeout(None) as limit:
-                    rig.loop.count_turns(lambda: limit.reschedule(rig.loop.time()), at=turn)
+                    harness.loop.count_iterations(lambda: limit.reschedule(harness.loop.time()), at=iteration)
                     await coroutine
 
-            outcome = await rig.run(scenario, caller)
-            assert type(outcome) is TimeoutError, f"turn {turn}: {outcome!r}"
+            outcome = await harness.run(scenario, caller)
+            assert type(outcome) is TimeoutError, f"iteration {iteration}: {outcome!r}"
 
-    with_rig(prove)
+    run_with_harness(check)
 
 
-async def some_turns(rig: Rig, scenario: Scenario) -> range:
-    """Every `STRIDE`th turn of a scenario, but the last ones: sockets bring not quite the same number each time."""
-    measured: list[int] = []
+async def some_iterations(harness: Harness, scenario: Scenario) -> range:
+    """Return every `STRIDE`th iteration of a scenario without the last ones: their number varies with the sockets."""
+    counts: list[int] = []
 
     async def caller(coroutine: Coroutine[Any, Any, None]) -> None:
-        rig.loop.count_turns()
+        harness.loop.count_iterations()
         await coroutine
-        measured.append(rig.loop.turns)
+        counts.append(harness.loop.iterations)
 
-    assert await rig.run(scenario, caller) is None
-    return range(len(scenario.__name__) % STRIDE, measured[0] - 10, STRIDE)
-
-
-# --- while it connects again -----------------------------------------------------------------------------------------
+    assert await harness.run(scenario, caller) is None
+    return range(len(scenario.__name__) % STRIDE, counts[0] - 10, STRIDE)
 
 
-class Halting(NumberedServer):
-    """Loses the first connection, and stops answering at some place of the next one, where the caller is told."""
+# --- cancellation during a reconnect ---------------------------------------------------------------------------------
 
-    def __init__(self, where: str) -> None:
+
+class StoppingServer(NumberedServer):
+    """A server that aborts the first connection, stops at one step of the next one, and calls `on_stop` there."""
+
+    def __init__(self, step: str) -> None:
         super().__init__(after_ms=1_700)
-        self._where = where
-        self.tell: Callable[[], object] = lambda: None
+        self._step = step
+        self.on_stop: Callable[[], object] = lambda: None
 
     async def process_request(self, connection: ServerConnection, request: Request) -> None:
-        await self._halt_at("the handshake")
+        await self._stop_at("handshake")
 
     async def __call__(self, connection: ServerConnection) -> None:
-        await self._halt_at("the opening")
+        await self._stop_at("start")
         await super().__call__(connection)
 
     async def _send_whole_seconds(
-        self, connection: ServerConnection, task_id: str, began: int, told: int, now: int
+        self, connection: ServerConnection, task_id: str, start_ms: int, final_ms: int, now_ms: int
     ) -> int:
         if len(self.started_at_ms) == 2:
-            await self._halt_at("the replay")
-        elif now >= self.after_ms and self._where == "the wait":
-            asyncio.get_running_loop().call_later(0.01, self.tell)
-        return await super()._send_whole_seconds(connection, task_id, began, told, now)
+            await self._stop_at("replay")
+        elif now_ms >= self.after_ms and self._step == "backoff":
+            asyncio.get_running_loop().call_later(0.01, self.on_stop)
+        return await super()._send_whole_seconds(connection, task_id, start_ms, final_ms, now_ms)
 
-    async def _halt_at(self, where: str) -> None:
-        if self.started_at_ms and self._where == where:
-            self.tell()
+    async def _stop_at(self, step: str) -> None:
+        if self.started_at_ms and self._step == step:
+            self.on_stop()
             await asyncio.sleep(600)
 
 
-@pytest.mark.parametrize("where", ["the wait", "the handshake", "the opening", "the replay"])
-def test_cancelled_while_it_connects_again_a_session_ends_within_the_closing_deadline(where: str) -> None:
-    vendor = Halting(where)
+@pytest.mark.parametrize("step", ["backoff", "handshake", "start", "replay"])
+def test_a_session_that_is_cancelled_during_a_reconnect_ends_within_the_close_deadline(step: str) -> None:
+    server = StoppingServer(step)
     cancelled_at: list[float] = []
 
-    async def prove(rig: Rig) -> None:
+    async def check(harness: Harness) -> None:
         async def caller(coroutine: Coroutine[Any, Any, None]) -> None:
             task = current_task()
 
-            def stop() -> None:
-                cancelled_at.append(rig.loop.time())
+            def cancel() -> None:
+                cancelled_at.append(harness.loop.time())
                 task.cancel()
 
-            vendor.tell = stop
+            server.on_stop = cancel
             try:
                 await coroutine
             finally:
-                assert rig.loop.time() - cancelled_at[0] < TIMEOUTS.close + 0.1
+                assert harness.loop.time() - cancelled_at[0] < TIMEOUTS.close + 0.1
 
-        assert isinstance(await rig.run(paced, caller), asyncio.CancelledError)
-        assert len(vendor.started_at_ms) == (2 if where == "the replay" else 1)
+        assert isinstance(await harness.run(stream_paced, caller), asyncio.CancelledError)
+        assert len(server.started_at_ms) == (2 if step == "replay" else 1)
 
-    with_rig(prove, vendor=vendor)
+    run_with_harness(check, server=server)

@@ -1,6 +1,7 @@
-"""Sessions over a TCP path that breaks: whatever it does, no final result is lost, none is doubled, times are true.
+"""Sessions over a network path that fails: no final is lost or repeated, and times are those of the source.
 
-The sockets are real and a proxy stands between the session and its vendor; the clock is virtual, so waits cost nothing.
+The sockets are real, and a proxy between the session and its server injects the faults. The clock is virtual, so waits
+take no time.
 """
 
 from __future__ import annotations
@@ -29,100 +30,98 @@ FRAME_MS = 100
 AUDIO_S = 8
 TIMEOUTS = Timeouts(connect=3, start=3, idle=4, finish=8, close=1)
 
-OPENING_BYTES = {"up": 4_000, "down": 1_200}
-"""More than the handshake and the opening of a task take: a session's first connection is not made twice."""
+START_BYTES = {"up": 4_000, "down": 1_200}
+"""More bytes than the handshake and the start of a task need: the first connection of a session is not retried."""
 WHOLE_BYTES = {"up": AUDIO_S * 32_000, "down": 8_000}
-"""About what a whole session sends and gets."""
+"""About the bytes that a whole session sends and receives."""
 
 DIRECTIONS: list[Direction] = ["up", "down"]
-LISTENERS = [NumberedServer, HuaweiNumberedServer]
+SERVERS = [NumberedServer, HuaweiNumberedServer]
 
 
-async def stream(
-    listener: NumberedServer, paths: list[NetworkPath], *, pace: float | None
-) -> tuple[list[Any], TcpProxy]:
-    """All events of a session through these paths, one for each connection."""
-    async with listener.serving() as port, TcpProxy(port, paths).serving() as proxy:
-        service = listener.protocol.service(proxy.port)
-        async with connect(listener.protocol.options, service, timeouts=TIMEOUTS) as session:
+async def stream(server: NumberedServer, paths: list[NetworkPath], *, pace: float | None) -> tuple[list[Any], TcpProxy]:
+    """Return all events of a session, and the proxy with these paths, one for each connection."""
+    async with server.serving() as port, TcpProxy(port, paths).serving() as proxy:
+        service = server.protocol.service(proxy.port)
+        async with connect(server.protocol.options, service, timeouts=TIMEOUTS) as session:
             events = [event async for event in session.events(NumberedSource(AUDIO_S), pace=pace)]
     return events, proxy
 
 
-def check_whole(events: list[Any], listener: NumberedServer) -> None:
-    """Hold a session's finals against the truth: their texts say up to where in the source they were heard."""
+def assert_complete(events: list[Any], server: NumberedServer) -> None:
+    """Assert that the finals cover the source without a gap or an overlap, by the positions in their texts."""
     finals = sorted(finals_of(events), key=lambda final: final[2])
     assert not any(isinstance(event, Gap) for event in events)
     assert len({segment_id for segment_id, _, _, _ in finals}) == len(finals)
-    heard_to_ms = 0
+    covered_ms = 0
     for _, text, start_ms, end_ms in finals:
-        true_end_ms = int(text.removeprefix("to "))
-        assert abs(start_ms - heard_to_ms) <= FRAME_MS, "neither a piece that is missing nor one that is told twice"
-        assert abs(end_ms - true_end_ms) <= FRAME_MS
-        assert true_end_ms > heard_to_ms
-        heard_to_ms = true_end_ms
-    assert heard_to_ms == AUDIO_S * 1_000
-    assert listener.missing_at_ms == []
+        source_end_ms = int(text.removeprefix("to "))
+        assert abs(start_ms - covered_ms) <= FRAME_MS, "no audio is missing or recognised twice"
+        assert abs(end_ms - source_end_ms) <= FRAME_MS
+        assert source_end_ms > covered_ms
+        covered_ms = source_end_ms
+    assert covered_ms == AUDIO_S * 1_000
+    assert server.missing_at_ms == []
 
 
-def random_paths(dice: random.Random) -> list[NetworkPath]:
-    """One to three connections that break, the first one behind its opening, the others anywhere."""
-    return [random_path(dice, is_first=number == 0) for number in range(dice.randint(1, 3))]
+def random_paths(rng: random.Random) -> list[NetworkPath]:
+    """Return one to three paths that fail: the first after the start of the task, the others anywhere."""
+    return [random_path(rng, is_first=number == 0) for number in range(rng.randint(1, 3))]
 
 
-def random_path(dice: random.Random, *, is_first: bool) -> NetworkPath:
-    direction = dice.choice(DIRECTIONS)
-    piece_bytes, delay_s = dice.choice([(65_536, 0.0), (150, 0.0), (65_536, 0.02)])
+def random_path(rng: random.Random, *, is_first: bool) -> NetworkPath:
+    direction = rng.choice(DIRECTIONS)
+    piece_bytes, delay_s = rng.choice([(65_536, 0.0), (150, 0.0), (65_536, 0.02)])
     return NetworkPath(
-        fault=dice.choice(["abort", "stall", "half-close"]),
+        fault=rng.choice(["abort", "stall", "half-close"]),
         direction=direction,
-        after_bytes=dice.randint(OPENING_BYTES[direction] if is_first else 0, WHOLE_BYTES[direction]),
+        after_bytes=rng.randint(START_BYTES[direction] if is_first else 0, WHOLE_BYTES[direction]),
         piece_bytes=piece_bytes,
         delay_s=delay_s,
     )
 
 
-# --- broken at random ------------------------------------------------------------------------------------------------
+# --- random faults ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("pace", [1.0, None], ids=["in-real-time", "unpaced"])
 @pytest.mark.parametrize("seed", range(10))
-@pytest.mark.parametrize("kind", LISTENERS)
-def test_over_a_path_that_breaks_anywhere_every_final_comes_once(
+@pytest.mark.parametrize("kind", SERVERS)
+def test_every_final_is_delivered_once_over_paths_that_fail_anywhere(
     kind: type[NumberedServer], seed: int, pace: float | None
 ) -> None:
     async def scenario() -> None:
-        listener = kind()
-        events, proxy = await stream(listener, random_paths(random.Random(seed)), pace=pace)
-        check_whole(events, listener)
+        server = kind()
+        events, proxy = await stream(server, random_paths(random.Random(seed)), pace=pace)
+        assert_complete(events, server)
         assert proxy.faults_at
 
-    random.seed(seed)  # the waits before the next connections
+    random.seed(seed)  # for the jitter of the backoff
     run_virtual(scenario)
 
 
-# --- broken where it hurts -------------------------------------------------------------------------------------------
+# --- chosen faults ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
-@pytest.mark.parametrize("kind", LISTENERS)
-def test_a_path_that_stalls_is_noticed_within_the_idle_deadline_and_a_second(
+@pytest.mark.parametrize("kind", SERVERS)
+def test_a_path_that_stalls_is_replaced_within_a_second_after_the_idle_timeout(
     kind: type[NumberedServer], direction: Direction
 ) -> None:
     async def scenario() -> None:
-        listener = kind()
-        path = NetworkPath(fault="stall", direction=direction, after_bytes=2 * OPENING_BYTES[direction])
+        server = kind()
+        path = NetworkPath(fault="stall", direction=direction, after_bytes=2 * START_BYTES[direction])
         loop = asyncio.get_running_loop()
-        async with listener.serving() as port, TcpProxy(port, [path]).serving() as proxy:
-            service = listener.protocol.service(proxy.port)
-            async with connect(listener.protocol.options, service, timeouts=TIMEOUTS) as session:
+        async with server.serving() as port, TcpProxy(port, [path]).serving() as proxy:
+            service = server.protocol.service(proxy.port)
+            async with connect(server.protocol.options, service, timeouts=TIMEOUTS) as session:
                 events: list[Any] = []
                 async for event in session.events(NumberedSource(AUDIO_S)):
                     events.append(event)
                     if isinstance(event, Reconnected):
                         (stalled_at,) = proxy.faults_at
                         assert loop.time() - stalled_at < TIMEOUTS.idle + 1
-        check_whole(events, listener)
+        assert_complete(events, server)
         assert session.stats.reconnects == 1
 
     random.seed(1)
@@ -131,14 +130,14 @@ def test_a_path_that_stalls_is_noticed_within_the_idle_deadline_and_a_second(
 
 @pytest.mark.parametrize("fault", ["abort", "half-close"])
 @pytest.mark.parametrize("direction", DIRECTIONS)
-def test_an_end_of_the_path_is_noticed_at_once(fault: Any, direction: Direction) -> None:
+def test_a_path_that_ends_is_replaced_at_once(fault: Any, direction: Direction) -> None:
     async def scenario() -> None:
-        listener = NumberedServer()
-        path = NetworkPath(fault=fault, direction=direction, after_bytes=2 * OPENING_BYTES[direction])
+        server = NumberedServer()
+        path = NetworkPath(fault=fault, direction=direction, after_bytes=2 * START_BYTES[direction])
         loop = asyncio.get_running_loop()
-        async with listener.serving() as port, TcpProxy(port, [path]).serving() as proxy:
-            service = listener.protocol.service(proxy.port)
-            async with connect(listener.protocol.options, service, timeouts=TIMEOUTS) as session:
+        async with server.serving() as port, TcpProxy(port, [path]).serving() as proxy:
+            service = server.protocol.service(proxy.port)
+            async with connect(server.protocol.options, service, timeouts=TIMEOUTS) as session:
                 async for event in session.events(NumberedSource(AUDIO_S)):
                     if isinstance(event, Reconnected):
                         break
@@ -150,69 +149,71 @@ def test_an_end_of_the_path_is_noticed_at_once(fault: Any, direction: Direction)
 
 @pytest.mark.parametrize("fault", ["abort", "half-close", "stall"])
 @pytest.mark.parametrize("direction", DIRECTIONS)
-def test_a_next_connection_that_breaks_in_its_handshake_is_tried_again(fault: Any, direction: Direction) -> None:
+def test_a_reconnect_that_fails_in_its_handshake_is_tried_again(fault: Any, direction: Direction) -> None:
     async def scenario() -> None:
-        listener = NumberedServer()
+        server = NumberedServer()
         paths = [NetworkPath(fault="abort", after_bytes=50_000)]
         paths += [
             NetworkPath(fault=fault, direction=direction, after_bytes=after_bytes) for after_bytes in (0, 20, 100, 400)
         ]
-        events, proxy = await stream(listener, paths, pace=None)
-        check_whole(events, listener)
+        events, proxy = await stream(server, paths, pace=None)
+        assert_complete(events, server)
         assert proxy.connections == 6
 
     random.seed(1)
     run_virtual(scenario)
 
 
-# --- the emulator at the other end -----------------------------------------------------------------------------------
+# --- the emulator as server ------------------------------------------------------------------------------------------
 
 SCRIPT = [("good morning", 200, 1_100), ("how are you", 1_500, 2_400)]
-ROOMS = ["dashscope", "huawei"]
+VENDORS = ["dashscope", "huawei"]
 
 
-async def recognise(room: str, paths: list[NetworkPath]) -> tuple[list[tuple[str, int, int]], int]:
-    """The script's segments as they come through these paths, and how many connections it took."""
+async def recognise(vendor: str, paths: list[NetworkPath]) -> tuple[list[tuple[str, int, int]], int]:
+    """Return the finals that arrive over these paths, and the number of connections."""
     async with serve(engine=Scripted(SCRIPT)) as emulator:
         port = urlsplit(emulator.url).port
         assert port is not None
         async with TcpProxy(port, paths).serving() as proxy:
             service: Service = Huawei(
-                ak="AK", sk="SK", project_id="p", region="r", endpoint=through(proxy, emulator.huawei_url)
+                ak="AK", sk="SK", project_id="p", region="r", endpoint=via_proxy(proxy, emulator.huawei_url)
             )
             options: Options = Rasr()
-            if room == "dashscope":
-                service, options = DashScope("key", endpoint=through(proxy, emulator.dashscope_url)), Paraformer()
+            if vendor == "dashscope":
+                service, options = DashScope("key", endpoint=via_proxy(proxy, emulator.dashscope_url)), Paraformer()
             transcript = await transcribe([bytes(3_200)] * 30, options, service, timeouts=TIMEOUTS)
             return [(final.text, final.start_ms, final.end_ms) for final in transcript.results], proxy.connections
 
 
-def through(proxy: TcpProxy, url: str) -> str:
+def via_proxy(proxy: TcpProxy, url: str) -> str:
     return urlsplit(url)._replace(netloc=f"127.0.0.1:{proxy.port}").geturl()
 
 
-@pytest.mark.parametrize("room", ROOMS)
+@pytest.mark.parametrize("vendor", VENDORS)
 @pytest.mark.parametrize(
-    "path", [NetworkPath(piece_bytes=149), NetworkPath(piece_bytes=8_000, delay_s=0.5)], ids=["in-pieces", "in-lumps"]
+    "path",
+    [NetworkPath(piece_bytes=149), NetworkPath(piece_bytes=8_000, delay_s=0.5)],
+    ids=["small-pieces", "delayed-blocks"],
 )
-def test_bytes_that_come_slowly_in_pieces_or_in_lumps_mean_the_same(room: str, path: NetworkPath) -> None:
+def test_the_transcript_does_not_depend_on_how_bytes_are_split_or_delayed(vendor: str, path: NetworkPath) -> None:
     async def scenario() -> None:
-        assert await recognise(room, [path]) == (SCRIPT, 1)
+        assert await recognise(vendor, [path]) == (SCRIPT, 1)
 
     run_virtual(scenario)
 
 
-@pytest.mark.parametrize("room", ROOMS)
+@pytest.mark.parametrize("vendor", VENDORS)
 @pytest.mark.parametrize("fault", ["abort", "stall", "half-close"])
 @pytest.mark.parametrize("direction", DIRECTIONS)
-def test_a_path_that_breaks_before_the_first_final_gives_the_whole_script(
-    room: str, fault: Any, direction: Direction
+def test_a_path_that_fails_before_the_first_final_yields_the_whole_transcript(
+    vendor: str, fault: Any, direction: Direction
 ) -> None:
-    """Before it, since a script begins anew with each connection."""
+    """The fault is before the first final, since a script starts again with each connection."""
 
     async def scenario() -> None:
         path = NetworkPath(fault=fault, direction=direction, after_bytes={"up": 20_000, "down": 900}[direction])
-        assert await recognise(room, [path]) == (SCRIPT, 2)
+        assert await recognise(vendor, [path]) == (SCRIPT, 2)
 
     random.seed(1)
     run_virtual(scenario)
