@@ -25,7 +25,7 @@ CLOSE_TIMEOUT_S = 1.0
 """The time a client has to complete the closing handshake and to read the messages that were sent before it."""
 
 HALF_OPEN_S = 600.0
-"""How long a half-open connection is kept: every client has given up by then, and the number of sockets is limited."""
+"""The lifetime of a half-open connection: every client has given up by then, and the number of sockets is limited."""
 
 MAX_DELAYED_MESSAGES = 1_000
 """The most messages that are delayed at one time; sending the next one waits until one has been delivered."""

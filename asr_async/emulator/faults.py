@@ -108,7 +108,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_f
     connection: _Count | None = None
     """The number of the only connection that it applies to."""
     every: _Count | None = None
-    """It applies to each connection whose number is a multiple of this."""
+    """It applies to each connection with a number that is a multiple of this."""
     times: _Count | None = None
     """The most connections that it strikes."""
     probability: Annotated[float, msgspec.Meta(ge=0, le=1)] = 1.0

@@ -38,7 +38,7 @@ class Lifecycle(Generic[_State, _Step]):
 
     @property
     def client_timeout_s(self) -> float | None:
-        """How long the client may be silent in this state; None if the server does not wait for it."""
+        """The longest silence of the client in this state; None if the server does not wait for the client."""
         return self._client_timeouts_s.get(self.state)
 
     def allows(self, step: _Step) -> bool:

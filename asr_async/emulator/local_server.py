@@ -29,7 +29,7 @@ BACKLOG = 1024
 """The most connections that wait to be accepted: tests open hundreds at once."""
 
 SHUTDOWN_TIMEOUT_S = 2.0
-"""How long a shutdown waits for plain HTTP requests; the handlers end their WebSocket connections themselves."""
+"""The longest wait of a shutdown for plain HTTP requests; the handlers end their WebSocket connections themselves."""
 
 
 class LocalServer(ABC):
@@ -48,7 +48,7 @@ class LocalServer(ABC):
 
     @abstractmethod
     async def _start(self, starting: AsyncExitStack) -> tuple[web.Application, Sequence[WebSocketHandler]]:
-        """Return the application and the handlers whose connections a shutdown must end.
+        """Return the application, and the handlers of the connections that a shutdown must end.
 
         What this starts is entered into the stack, which stops it after the server.
         """

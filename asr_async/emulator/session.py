@@ -109,7 +109,7 @@ class VendorSession(ABC, Generic[_State, _Step]):
 
     @abstractmethod
     def _timed_out(self) -> EndConnection:
-        """Return the end of a connection whose client has been silent for too long."""
+        """Return the end of a connection after too long a silence of the client."""
 
     @abstractmethod
     def _failure(self, code: str, message: str) -> Exception | None:
@@ -205,7 +205,7 @@ class VendorSession(ABC, Generic[_State, _Step]):
             await self._run_beside_reader(functools.partial(self._inject, due))
 
     async def _run_beside_reader(self, work: Callable[[], Awaitable[None]]) -> None:
-        """Run work in a task of its own; a protocol whose connections outlive a failure reports the failure here."""
+        """Run work in a task of its own; a protocol that keeps its connections after a failure reports it here."""
         await work()
 
     async def _inject(self, fault: Fault) -> None:

@@ -121,7 +121,7 @@ TRANSITIONS: dict[tuple[State, Step], State] = {
 """The whole lifecycle of a connection. A failed task ends its connection (Fun-ASR WebSocket API page)."""
 
 CLIENT_TIMEOUTS_S = {State.IDLE: IDLE_TIMEOUT_S, State.STREAMING: DATA_TIMEOUT_S}
-"""How long the client may be silent. In the other states the server waits for the engine, not for the client."""
+"""The longest silence of the client, by state. In the other states the server waits for the engine."""
 
 
 _ENGINE_CODES = {

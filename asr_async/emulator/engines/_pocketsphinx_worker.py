@@ -104,7 +104,7 @@ class _Utterance:
 
 
 def _words(segments: Iterable[Any], start_ms: int, end_ms: int) -> Iterator[HypothesisWord]:
-    """Yield the words among a decoder's segments, whose frames are counted from the start of the utterance."""
+    """Yield the words among a decoder's segments; their frames count from the start of the utterance."""
     for segment in segments:
         if not FILLER.match(segment.word):
             yield HypothesisWord(

@@ -48,7 +48,7 @@ CLOSE_TIMEOUT_S = 2.0
 """The time that a worker has to exit by itself when the engine closes; after that it is killed."""
 
 CATCH_UP_S = 0.3
-"""How long a new decoder waits for sessions that are behind: about as long as the last new decoder blocked them."""
+"""The longest wait of a new decoder for sessions that lag: about as long as the last new decoder blocked them."""
 
 LENGTH_BYTES = 4
 

@@ -29,7 +29,7 @@ CLOCK_TOLERANCE = timedelta(minutes=15)
 """The largest accepted deviation of a signature's date (FAQ, signing guide)."""
 
 TOKEN_LIFETIME_S = 24 * 3_600
-"""How long a token is valid (authentication page)."""
+"""The lifetime of a token (authentication page)."""
 
 MAX_TOKENS = 1_000
 """The most tokens that are kept; beyond this number the oldest is dropped."""

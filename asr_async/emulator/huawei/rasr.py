@@ -119,7 +119,7 @@ TRANSITIONS: dict[tuple[State, Step], State] = {
 END that was sent before the ERROR arrived. A cancel is accepted from START on, even before its answer."""
 
 CLIENT_TIMEOUTS_S = dict.fromkeys((State.IDLE, State.STREAMING, State.SENTENCE_OVER, State.FAILED), VOICE_TIMEOUT_S)
-"""How long the client may be silent. In the other states the server waits for the engine, not for the client."""
+"""The longest silence of the client, by state. In the other states the server waits for the engine."""
 
 RUNNING = {State.STREAMING, State.SENTENCE_OVER, State.FINISHING}
 """The states after the answer to START; only in these does an END follow an ERROR (error page)."""

@@ -129,8 +129,8 @@ class TestRecognition:
     async def test_one_recognition_does_not_influence_the_next(self, engine: PocketSphinx) -> None:
         pieces = pieces_of(samples_of("office"))
         first = await recognise(engine, pieces)
-        async with opened(engine) as left_in_the_middle:
-            await left_in_the_middle.feed(samples_of("table")[:80_000])
+        async with opened(engine) as unfinished:
+            await unfinished.feed(samples_of("table")[:80_000])
         assert await recognise(engine, pieces) == first
         assert len(pids(engine)) == 1
 
