@@ -24,12 +24,13 @@ from .errors import ASRError, ConfigurationError, LocalProtocolError
 from .results import BatchItem, Event, Gap, Result, SessionStats, Transcript, TranslationArrived, join_texts
 from .session import Session
 from .sources import AudioFile, AudioSource, preflight, read_audio
+from .telemetry.observer import Observer, ObserverGroup
 from .vendors import service_for
 from .vendors.service import TemporaryKeyService, with_network
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncIterable, Iterable
+    from collections.abc import AsyncIterable, Iterable, Mapping
 
     from .vendors.options import Options
     from .vendors.service import Service, TemporaryKey, Vocabularies
@@ -67,10 +68,12 @@ class Client:
         proxy: the URL of their proxy, `http://user:password@host:port` (`https`, and for connections also `socks5`).
             False connects directly. None, the default, is the proxy of the service, else HTTPS_PROXY, HTTP_PROXY,
             ALL_PROXY and NO_PROXY. This machine is never reached through a proxy.
+        observers: objects whose methods are called on the transitions of its sessions; see
+            `asr_async.telemetry.Observer`. Without any, nothing is paid for them.
 
     Raises:
-        ConfigurationError: `ssl_context` is not a context for clients, the URL of the proxy is malformed, or the
-            service supports neither argument.
+        ConfigurationError: `ssl_context` is not a context for clients, the URL of the proxy is malformed, the
+            service supports neither argument, or an observer is none.
     """
 
     def __init__(
@@ -84,6 +87,7 @@ class Client:
         tape: str | os.PathLike[str] | None = None,
         ssl_context: ssl.SSLContext | None = None,
         proxy: str | Literal[False] | None = None,
+        observers: Iterable[Observer] = (),
     ) -> None:
         self._service = with_network(service, NetworkOptions(ssl_context=ssl_context, proxy=proxy))
         self._timeouts = timeouts or Timeouts()
@@ -91,6 +95,7 @@ class Client:
         self._limiter = Limiter(limits or Limits())
         self._pool = pool or Pool()
         self._tape = tape
+        self._observers = ObserverGroup(observers)
         # None while the client is not open
         self._connections: ConnectionPool | None = None
         self._open_batches: set[TranscriptionBatch[Any, Any]] = set()
@@ -123,17 +128,18 @@ class Client:
         finally:
             await self._stack.aclose()
 
-    def session(self, options: Options) -> Session:
+    def session(self, options: Options, *, tags: Mapping[str, str] | None = None) -> Session:
         """Make a session, to be opened with `async with client.session(options) as session`.
 
         No connection is made before the session is entered.
 
         Args:
             options: the model and its settings, such as `Paraformer(language_hints=["zh"])`.
+            tags: the session's names in your program, such as `{"call": "4711"}`; observers get them.
 
         Raises:
-            ConfigurationError: the options belong to another vendor than the service, or the settings of the client ask
-                for what the model cannot do.
+            ConfigurationError: the options belong to another vendor than the service, the settings of the client ask
+                for what the model cannot do, or a tag is not a string.
             LocalProtocolError: the client is not open.
         """
         return Session(
@@ -143,6 +149,8 @@ class Client:
             retry=self._retry,
             pool=self._open_connections(),
             limiter=self._limiter,
+            observers=self._observers,
+            tags=tags,
         )
 
     async def warm(self, options: Options) -> None:
@@ -331,6 +339,7 @@ class connect:  # noqa: N801 - read as a verb: `async with connect(options) as s
             counted together.
         ssl_context: see `Client`.
         proxy: see `Client`.
+        observers: see `Client`.
 
     Raises:
         AuthenticationError: there are no credentials, or the vendor refused them.
@@ -351,11 +360,18 @@ class connect:  # noqa: N801 - read as a verb: `async with connect(options) as s
         limits: Limits | None = None,
         ssl_context: ssl.SSLContext | None = None,
         proxy: str | Literal[False] | None = None,
+        observers: Iterable[Observer] = (),
     ) -> None:
         self._options = options
         service = service if service is not None else service_for(options)
         self._client = Client(
-            service, timeouts=timeouts, retry=retry, limits=limits, ssl_context=ssl_context, proxy=proxy
+            service,
+            timeouts=timeouts,
+            retry=retry,
+            limits=limits,
+            ssl_context=ssl_context,
+            proxy=proxy,
+            observers=observers,
         )
         self._stack = AsyncExitStack()
 
@@ -381,6 +397,7 @@ async def transcribe(
     limits: Limits | None = None,
     ssl_context: ssl.SSLContext | None = None,
     proxy: str | Literal[False] | None = None,
+    observers: Iterable[Observer] = (),
 ) -> Transcript:
     """Recognise a whole source, or the file at a path, with a client of its own, and return the transcript.
 
@@ -396,6 +413,7 @@ async def transcribe(
         limits: see `Client`.
         ssl_context: see `Client`.
         proxy: see `Client`.
+        observers: see `Client`.
 
     Raises:
         ASRError: the recognition failed. The attribute `transcript` of the error holds what was recognised before.
@@ -404,6 +422,12 @@ async def transcribe(
     """
     service = service if service is not None else service_for(options)
     async with Client(
-        service, timeouts=timeouts, retry=retry, limits=limits, ssl_context=ssl_context, proxy=proxy
+        service,
+        timeouts=timeouts,
+        retry=retry,
+        limits=limits,
+        ssl_context=ssl_context,
+        proxy=proxy,
+        observers=observers,
     ) as client:
         return await client.transcribe(source, options, pace=pace)

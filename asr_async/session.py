@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import itertools
 import logging
 from typing import TYPE_CHECKING, Generic, Self, TypeVar, cast
 
@@ -29,20 +30,22 @@ from ._session.replay_buffer import ReplayBuffer
 from ._session.result_queue import ResultQueue
 from ._session.sender import Sender, SourceReader
 from ._session.state import SessionStatus, SessionStep
-from ._session.stats import StatsRecorder
+from ._session.stats import AudioClock, StatsRecorder
 from .audio import Framer
 from .errors import ASRError, ConfigurationError, DeadlineError, LocalProtocolError
 from .results import Event, Result, SessionStats
 from .sources import AudioChunk, AudioSource, PushedAudio, UtteranceEnd
+from .telemetry.observer import Observer, SessionInfo, check_tags
 from .vendors.codec import Failed, Finished, NoSpeech
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Sequence
+    from collections.abc import Awaitable, Mapping, Sequence
 
     from ._connection.pool import ConnectionPool
     from ._connection.task import RecognitionTask
     from ._limits.limiter import Limiter
     from .config import Retry, Timeouts
+    from .telemetry.observer import ObserverGroup
     from .vendors.codec import Message
     from .vendors.options import ContextMessage, Options
     from .vendors.service import Service
@@ -52,6 +55,9 @@ __all__ = ["ResultStream", "Session"]
 logger: logging.Logger = logging.getLogger("asr_async")
 
 T = TypeVar("T", bound=Event)
+
+_numbers = itertools.count(1)
+"""The numbers of the sessions of this process; see `SessionInfo`."""
 
 
 class Session:
@@ -69,28 +75,45 @@ class Session:
         retry: Retry,
         pool: ConnectionPool,
         limiter: Limiter,
+        observers: ObserverGroup,
+        tags: Mapping[str, str] | None = None,
     ) -> None:
         self._options = options
         self._timeouts = timeouts
         self._retry = retry
         self._pool = pool
         self._permit = limiter.session_permit()
-        self._connector = Connector(service, options, timeouts=timeouts, pool=pool, permit=self._permit)
+        info = SessionInfo(number=next(_numbers), vendor=options.vendor, model=options.model, tags=check_tags(tags))
+        self._observers = observers.of_session(info)
+        self._connector = Connector(
+            service, options, timeouts=timeouts, pool=pool, permit=self._permit, observers=self._observers
+        )
         description = self._connector.description
         check_silence(retry, options, takes_commits=description.takes_commits)
         # the source that the session was given; filled by `send` if it is the inbox
         self._source: AudioSource | None = None
         self._inbox = PushedAudio()
-        self._status = status = SessionStatus(self._on_end)
-        self._buffer = buffer = ReplayBuffer(description.audio_format, max_s=retry.buffer_s)
+        audio_format = description.audio_format
+        self._status = status = SessionStatus(self._on_end, self._observers)
+        self._buffer = buffer = ReplayBuffer(audio_format, max_s=retry.buffer_s)
         self._queue = queue = ResultQueue()
-        self._stats = stats = StatsRecorder(description.audio_format)
+        self._stats = stats = StatsRecorder(audio_format)
+        audio_clock = None if self._observers is None else AudioClock()
         policy = ReconnectPolicy(retry)
         self._receiver = Receiver(
-            status, queue, buffer=buffer, stats=stats, policy=policy, translation_s=timeouts.translation
+            status,
+            queue,
+            buffer=buffer,
+            stats=stats,
+            policy=policy,
+            audio_format=audio_format,
+            audio_clock=audio_clock,
+            translation_s=timeouts.translation,
         )
-        self._sender = Sender(status, buffer, stats, timeouts)
-        framer = Framer(description.audio_format, min_bytes=description.min_frame_bytes)
+        self._sender = Sender(
+            status, buffer=buffer, stats=stats, audio_format=audio_format, audio_clock=audio_clock, timeouts=timeouts
+        )
+        framer = Framer(audio_format, min_bytes=description.min_frame_bytes)
         self._reader = SourceReader(
             status, self._sender, framer, buffer=buffer, queue=queue, stats=stats, options=options, timeouts=timeouts
         )
@@ -265,6 +288,8 @@ class Session:
 
     async def __aenter__(self) -> Self:
         self._status.advance(SessionStep.OPEN)
+        if self._observers is not None:
+            self._observers.notify(Observer.on_session_start)
         await self._status.tasks.group.__aenter__()
         try:
             await self._open()
@@ -312,6 +337,8 @@ class Session:
         self._inbox.close()
         self._queue.close(error)
         self._status.tasks.cancel_others()
+        if self._observers is not None:
+            self._observers.notify(Observer.on_session_end, error=error, stats=self.stats)
 
     # --- receive task ------------------------------------------------------------------------------------------------
 

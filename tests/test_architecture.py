@@ -32,6 +32,7 @@ LAYERS = [
     "vendors",
     "_net",
     "_loop",
+    "telemetry",
     "config",
     "audio",
     "hotwords",

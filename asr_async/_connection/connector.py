@@ -12,6 +12,7 @@ import uuid
 from typing import TYPE_CHECKING
 
 from ..errors import ASRError, ConnectionLostError, DeadlineError
+from ..telemetry.observer import Observer
 from .member import choose_member, with_fresh_credentials
 from .task import RecognitionTask
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from .._limits.limiter import SessionPermit
     from .._net.websocket import WebSocket
     from ..config import Timeouts
+    from ..telemetry.observer import SessionObservers
     from ..vendors.options import Options
     from ..vendors.service import MemberChoice, Service
     from .pool import ConnectionPool
@@ -29,14 +31,24 @@ __all__ = ["Connector"]
 
 logger = logging.getLogger("asr_async")
 
+SHORTEST_WAIT_S = 0.001
+"""Less than this is no wait for a limit, but the time of the check."""
+
 
 class Connector:
     """Opens the vendor tasks of one session."""
 
-    __slots__ = ("_permit", "_pool", "_service", "description", "options", "timeouts")
+    __slots__ = ("_observers", "_permit", "_pool", "_service", "description", "options", "timeouts")
 
     def __init__(
-        self, service: Service, options: Options, *, timeouts: Timeouts, pool: ConnectionPool, permit: SessionPermit
+        self,
+        service: Service,
+        options: Options,
+        *,
+        timeouts: Timeouts,
+        pool: ConnectionPool,
+        permit: SessionPermit,
+        observers: SessionObservers | None = None,
     ) -> None:
         """Keep everything that a connection needs.
 
@@ -46,6 +58,7 @@ class Connector:
         self._service = service
         self._pool = pool
         self._permit = permit
+        self._observers = observers
         self.options = options
         self.timeouts = timeouts
         self.description = service.describe(options)
@@ -92,7 +105,7 @@ class Connector:
         return choose_member(self._service, self.options)
 
     def _connect_deadline(self) -> float:
-        return asyncio.get_running_loop().time() + self.timeouts.connect
+        return _now() + self.timeouts.connect
 
     async def _in_time(self, choosing: Awaitable[MemberChoice], deadline: float) -> MemberChoice:
         try:
@@ -106,10 +119,10 @@ class Connector:
 
     async def _open_at(self, choice: MemberChoice, deadline: float) -> RecognitionTask:
         """Open a task as the limits allow; the time that they take does not count towards the deadline."""
-        remaining_s = deadline - asyncio.get_running_loop().time()
-        await self._permit.acquire_session(choice)
+        remaining_s = deadline - _now()
+        await self._permitted(self._permit.acquire_session(choice))
         try:
-            task = await self._open_permitted(choice, asyncio.get_running_loop().time() + remaining_s)
+            task = await self._open_permitted(choice, _now() + remaining_s)
         except ASRError as error:
             self._permit.record_refusal(choice, error)
             raise
@@ -121,7 +134,7 @@ class Connector:
         if (idle := self._pool.take(choice)) is not None:
             await self._wait_to_start(choice, idle)
             try:
-                return await self._start(idle, choice)
+                return await self._start(idle, choice, is_reused=True)
             except (ConnectionLostError, DeadlineError) as error:
                 logger.debug("an idle connection was lost meanwhile: %s", error)
                 deadline = self._connect_deadline()
@@ -130,23 +143,51 @@ class Connector:
     async def _connect_and_start(self, deadline: float, choice: MemberChoice) -> RecognitionTask:
         """Open a task on a new connection; as in `_open_at`, waits for the limits do not count."""
         timeouts = self.timeouts
-        connect_s = deadline - asyncio.get_running_loop().time()
-        await self._permit.wait_to_connect(choice)
+        connect_s = deadline - _now()
+        await self._permitted(self._permit.wait_to_connect(choice))
+        began_at = _now()
         connection = await self._pool.connect(
             choice.endpoint, connect_s=connect_s, idle_s=timeouts.idle, close_s=timeouts.close
         )
+        connected_s = _now() - began_at
         await self._wait_to_start(choice, connection)
-        return await self._start(connection, choice)
+        return await self._start(connection, choice, connected_s=connected_s)
 
     async def _wait_to_start(self, choice: MemberChoice, connection: WebSocket) -> None:
         try:
-            await self._permit.wait_to_start(choice)
+            await self._permitted(self._permit.wait_to_start(choice))
         except BaseException:
             connection.abort()
             raise
 
-    async def _start(self, connection: WebSocket, choice: MemberChoice) -> RecognitionTask:
+    async def _permitted(self, waiting: Awaitable[None]) -> None:
+        """Wait for the limits, and report the wait to the observers."""
+        if self._observers is None:
+            await waiting
+            return
+        began_at = _now()
+        await waiting
+        waited_s = _now() - began_at
+        if waited_s >= SHORTEST_WAIT_S:
+            self._observers.notify(Observer.on_limit_wait, waited_s=waited_s)
+
+    async def _start(
+        self, connection: WebSocket, choice: MemberChoice, *, is_reused: bool = False, connected_s: float = 0.0
+    ) -> RecognitionTask:
         codec = choice.codec(task_id=uuid.uuid4().hex)
         task = RecognitionTask(codec, connection, choice, timeouts=self.timeouts, permit=self._permit)
+        began_at = _now()
         await task.start()
+        if self._observers is not None:
+            self._observers.notify(
+                Observer.on_connect,
+                duration_s=connected_s + _now() - began_at,
+                is_reused=is_reused,
+                host=choice.endpoint.host,
+                member=choice.name,
+            )
         return task
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

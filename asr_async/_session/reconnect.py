@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import ASRError, AudioLostError, ConfigurationError, ConnectionLostError, DeadlineError
 from ..results import Gap
+from ..telemetry.observer import Observer
 from .policy import SEGMENT_PATIENCE_S, Handover, decide_handover, first_cause, rotation_s
 from .state import ConnectionStep
 
@@ -121,12 +122,18 @@ class Reconnector:
 
     def _begin_sending(self, task: RecognitionTask, step: ConnectionStep) -> None:
         """Send audio to this task from now on, and plan its replacement."""
+        self._notify_member(task)
         self._connection.use(task, step)
         self._plan_replacement(task)
         first_result_s = self._connector.timeouts.first_result
         if first_result_s is not None:
             self._status.tasks.start(self._watch_first_result(task, first_result_s))
         self._sender.resume()
+
+    def _notify_member(self, task: RecognitionTask) -> None:
+        previous, observers = self._connection.task, self._status.observers
+        if observers is not None and previous is not None and previous.member != task.member:
+            observers.notify(Observer.on_fail_over, from_member=previous.member, to_member=task.member)
 
     def _plan_replacement(self, task: RecognitionTask) -> None:
         tasks = self._status.tasks
@@ -188,6 +195,8 @@ class Reconnector:
         else:
             fail_over = task.record_loss(error)
         while (delay_s := self._next_delay_s(error, fail_over=fail_over)) is not None:
+            if status.observers is not None:
+                status.observers.notify(Observer.on_reconnect, attempt=policy.attempt, error=error)
             logger.info("%r: attempt %d in %.2f s after: %s", task, policy.attempt, delay_s, error)
             task.abort()
             await asyncio.sleep(delay_s)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from .._connection.task import RecognitionTask
+    from ..telemetry.observer import SessionObservers
     from ..vendors.codec import Ending
 
 __all__ = [
@@ -298,15 +299,24 @@ class SessionStatus(StateMachine[SessionState, SessionStep]):
         "error",
         "input_closed",
         "is_confirmed",
+        "observers",
         "progress",
         "source",
         "tasks",
     )
 
-    def __init__(self, on_end: Callable[[BaseException | None], None]) -> None:
-        """Begin as a new session; `on_end` closes what the session has open, and is called once."""
+    def __init__(
+        self, on_end: Callable[[BaseException | None], None], observers: SessionObservers | None = None
+    ) -> None:
+        """Begin as a new session.
+
+        Args:
+            on_end: closes what the session has open; called once.
+            observers: the observers of the session; None if there are none.
+        """
         super().__init__("session", SessionState.NEW, SESSION_TRANSITIONS, SESSION_ADVICE)
         self._on_end = on_end
+        self.observers = observers
         self.connection = SessionConnection()
         self.source = SourceStatus()
         self.tasks = TaskSet()

@@ -5,11 +5,57 @@ Does not know clocks: instants are arguments, in seconds of any clock.
 
 from __future__ import annotations
 
+import bisect
+
 from ..audio import AudioFormat
 from ..results import Gap, Result, SessionStats
 from .pacer import Pacer
 
-__all__ = ["StatsRecorder"]
+__all__ = ["AudioClock", "StatsRecorder"]
+
+MAX_SENDS = 6_000
+"""The sends that an `AudioClock` keeps: ten minutes of frames; the vendors cut a segment at one."""
+
+
+class AudioClock:
+    """The instants at which the audio of a source was sent, by position: kept only for a session with observers."""
+
+    __slots__ = ("_known_from", "_positions", "_sent_at")
+
+    def __init__(self) -> None:
+        # positions behind each frame, ascending, and the instants of their sends
+        self._positions: list[int] = []
+        self._sent_at: list[float] = []
+        # the position up to which the instants were dropped
+        self._known_from = 0
+
+    def __repr__(self) -> str:
+        return f"<AudioClock {len(self._positions)} sends>"
+
+    def record(self, end_bytes: int, now: float) -> None:
+        """Record that the audio up to this position was sent; a replay replaces earlier instants."""
+        if self._positions and self._positions[-1] >= end_bytes:
+            self._drop_from(bisect.bisect_left(self._positions, end_bytes))
+        self._positions.append(end_bytes)
+        self._sent_at.append(now)
+        if len(self._positions) > MAX_SENDS:
+            self._known_from = self._positions[MAX_SENDS // 2 - 1]
+            del self._positions[: MAX_SENDS // 2]
+            del self._sent_at[: MAX_SENDS // 2]
+
+    def sent_at(self, position_bytes: int) -> float | None:
+        """Return the instant at which the audio before a position was completely sent; None if it is not known.
+
+        A position beyond the last send counts as that: vendors' times jitter.
+        """
+        if not self._positions or position_bytes <= self._known_from:
+            return None
+        index = bisect.bisect_left(self._positions, position_bytes)
+        return self._sent_at[min(index, len(self._positions) - 1)]
+
+    def _drop_from(self, index: int) -> None:
+        del self._positions[index:]
+        del self._sent_at[index:]
 
 
 class StatsRecorder:
@@ -23,17 +69,17 @@ class StatsRecorder:
         "_lost_ms",
         "_past_usage_seconds",
         "_reconnects",
-        "_results",
         "_silence_bytes",
         "_task_usage_seconds",
         "audio_started_at",
         "finished_at",
         "pacer",
+        "results_received",
     )
 
     def __init__(self, audio_format: AudioFormat) -> None:
         self._format = audio_format
-        self._results = 0
+        self.results_received = 0
         self._finals = 0
         self._first_result_at: float | None = None
         self._last_result_at: float | None = None
@@ -48,7 +94,7 @@ class StatsRecorder:
         self.pacer: Pacer | None = None
 
     def __repr__(self) -> str:
-        return f"<StatsRecorder {self._results} results, {self._finals} of them final>"
+        return f"<StatsRecorder {self.results_received} results, {self._finals} of them final>"
 
     def record_silence(self, size_bytes: int) -> None:
         """Record silence that was sent in place of audio."""
@@ -71,7 +117,7 @@ class StatsRecorder:
 
     def record_result(self, result: Result, now: float) -> None:
         """Record a result that was received."""
-        self._results += 1
+        self.results_received += 1
         self._finals += result.is_final
         self._last_result_at = now
         if self._first_result_at is None:
@@ -99,7 +145,7 @@ class StatsRecorder:
             usage_seconds=self._usage_seconds,
             pacer_lateness_max_ms=round(1000 * self.pacer.lateness_max_s, 3) if self.pacer else 0.0,
             interims_conflated=conflated,
-            results_received=self._results,
+            results_received=self.results_received,
             finals_received=self._finals,
             reconnects=self._reconnects,
             lost_ms=self._lost_ms,
