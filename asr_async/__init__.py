@@ -23,6 +23,7 @@ Layout, top to bottom: a part imports only from parts below it. Names with an un
     vendors       what a codec and a service are, and a folder per vendor: options, messages, codecs, services
     _net          byte streams, TLS, proxies, WebSocket, HTTP, wire log
     _loop         a shared timer, a light event and task sets for thousands of sessions in one loop
+    telemetry     observers: objects whose methods are called on the transitions of sessions
     config        `Limits`, `Pool`, `Retry` and `Timeouts`
     audio         the format of audio, and frames of 100 ms
     hotwords      hot words and their tables
