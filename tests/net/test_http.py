@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -13,6 +12,7 @@ from asr_async import ASRError, ConfigurationError, ConnectionLostError, Deadlin
 from asr_async._net import http
 from asr_async._net.http import HttpResponse, request
 
+from ..support.tcp_server import tcp_server
 from ..support.virtual_time import run_virtual
 
 if TYPE_CHECKING:
@@ -26,28 +26,18 @@ KEY = "sk-0123456789abcdef"
 @asynccontextmanager
 async def server(response: bytes, *, requests: list[bytes] | None = None, closes: bool = True) -> AsyncIterator[str]:
     """A server that answers a request with these bytes; yields its address."""
-    handlers: set[asyncio.Task[Any]] = set()
 
-    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        handler = asyncio.current_task()
-        assert handler is not None
-        handlers.add(handler)
-        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
-            head = await reader.readuntil(b"\r\n\r\n")
-            if requests is not None:
-                requests.append(head)
-            writer.write(response)
-            await writer.drain()
-            if not closes:
-                await reader.read()
-        writer.close()
-        with contextlib.suppress(ConnectionError):
-            await writer.wait_closed()
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        if requests is not None:
+            requests.append(head)
+        writer.write(response)
+        await writer.drain()
+        if not closes:
+            await reader.read()
 
-    async with await asyncio.start_server(accept, "127.0.0.1", 0) as listener:
-        host, port = listener.sockets[0].getsockname()[:2]
-        yield f"{host}:{port}"
-    await asyncio.gather(*handlers)
+    async with tcp_server(answer) as port:
+        yield f"127.0.0.1:{port}"
 
 
 async def test_a_request_is_sent_as_written_and_its_response_is_read_whole() -> None:

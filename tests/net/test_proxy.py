@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import sys
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -28,6 +28,7 @@ from asr_async._net.proxy import environment_proxy
 from ..support.certificates import server_ssl_context, trust_by_environment
 from ..support.connect_proxy import ConnectProxy
 from ..support.scripted_server import read_until_finish, scripted_server, send_event, send_final, start_task
+from ..support.tcp_server import forward, tcp_server
 from ..support.virtual_time import run_virtual
 
 if TYPE_CHECKING:
@@ -262,16 +263,13 @@ async def test_the_server_behind_a_proxy_must_be_trusted(monkeypatch: pytest.Mon
 
 def test_a_proxy_that_never_answers_ends_at_the_connect_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario() -> tuple[float, Any]:
-        async def never_answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        async def never_answer(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
             await reader.read()
-            writer.close()
 
-        async with await asyncio.start_server(never_answer, "127.0.0.1", 0) as server:
-            monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        async with tcp_server(never_answer) as port:
+            monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{port}")
             _, error = await stream(distant_service("wss"), timeouts=Timeouts(connect=3))
-            elapsed_s = asyncio.get_running_loop().time()
-            await asyncio.sleep(1)  # the server notices the end
-        return elapsed_s, error
+            return asyncio.get_running_loop().time(), error
 
     elapsed_s, error = run_virtual(scenario)
     assert isinstance(error, DeadlineError)
@@ -382,48 +380,23 @@ class SocksProxy:
     def __init__(self, ports: dict[str, int], *, reply: int = 0) -> None:
         self._ports = ports
         self._reply = reply
-        self._handlers: set[asyncio.Task[Any]] = set()
         self.hosts: list[str] = []
         self.port = 0
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[SocksProxy]:
-        async with await asyncio.start_server(self._accept, "127.0.0.1", 0) as server:
-            self.port = server.sockets[0].getsockname()[1]
+        async with tcp_server(self._serve) as self.port:
             yield self
-        await asyncio.gather(*self._handlers)
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        handler = asyncio.current_task()
-        assert handler is not None
-        self._handlers.add(handler)
-        with suppress(ConnectionError):
-            await reader.readexactly((await reader.readexactly(2))[1])
-            writer.write(b"\x05\x00")
-            assert (await reader.readexactly(4))[3] == 3, "a host name"
-            host = (await reader.readexactly((await reader.readexactly(1))[0])).decode()
-            self.hosts.append(f"{host}:{int.from_bytes(await reader.readexactly(2), 'big')}")
-            writer.write(bytes([5, self._reply, 0, 1, 127, 0, 0, 1, 0, 0]))
-            if self._reply == 0:
-                await self._tunnel(reader, writer, self._ports[host])
-        writer.close()
-        with suppress(ConnectionError):
-            await writer.wait_closed()
-
-    async def _tunnel(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, port: int) -> None:
-        server_reader, server_writer = await asyncio.open_connection("127.0.0.1", port)
-        down_task = asyncio.create_task(copy_bytes(server_reader, writer))
-        await copy_bytes(reader, server_writer)
-        await down_task
-        with suppress(ConnectionError):
-            await server_writer.wait_closed()
-
-
-async def copy_bytes(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with suppress(ConnectionError):
-        while data := await reader.read(65_536):
-            writer.write(data)
-    writer.close()
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly((await reader.readexactly(2))[1])
+        writer.write(b"\x05\x00")
+        assert (await reader.readexactly(4))[3] == 3, "a host name"
+        host = (await reader.readexactly((await reader.readexactly(1))[0])).decode()
+        self.hosts.append(f"{host}:{int.from_bytes(await reader.readexactly(2), 'big')}")
+        writer.write(bytes([5, self._reply, 0, 1, 127, 0, 0, 1, 0, 0]))
+        if self._reply == 0:
+            await forward(reader, writer, self._ports[host])
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import ssl
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 import trustme
@@ -14,7 +13,9 @@ import trustme
 from asr_async._net.stream import MAX_UNSENT_BYTES, ByteStream
 
 from ..support.certificates import server_ssl_context
+from ..support.tcp_server import tcp_server
 from ..support.virtual_time import run_virtual
+from ..support.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -42,37 +43,12 @@ class Recorder:
 
 
 @asynccontextmanager
-async def server(behave: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]) -> AsyncIterator[int]:
-    """A TCP server with this behaviour; yields its port."""
-    tasks: set[asyncio.Task[Any]] = set()
-
-    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        tasks.add(task)
-        with contextlib.suppress(ConnectionError, ssl.SSLError, asyncio.CancelledError):
-            try:
-                await behave(reader, writer)
-            finally:
-                writer.close()
-                await writer.wait_closed()
-
-    async with await asyncio.start_server(accept, "127.0.0.1", 0) as listener:
-        try:
-            yield listener.sockets[0].getsockname()[1]
-        finally:  # from Python 3.12 on, closing the listener waits for its connections
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks)
-
-
-@asynccontextmanager
 async def connected(
     behave: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
 ) -> AsyncIterator[tuple[ByteStream, Recorder]]:
     """A stream to a server with this behaviour, and the recorder of what it receives."""
     recorder = Recorder()
-    async with server(behave) as port:
+    async with tcp_server(behave, grace_s=0.2) as port:
         stream = ByteStream(recorder)
         await stream.connect(host="127.0.0.1", port=port)
         try:
@@ -96,12 +72,6 @@ async def read_nothing(_reader: asyncio.StreamReader, _writer: asyncio.StreamWri
     await asyncio.sleep(3_600)
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110 - the recorder has no event for it
-            await asyncio.sleep(0.001)
-
-
 # --- sending and receiving -------------------------------------------------------------------------------------------
 
 
@@ -110,12 +80,12 @@ async def test_bytes_go_both_ways_in_order() -> None:
         for number in range(100):
             stream.write(b"%d," % number)
         expected = b"".join(b"%d," % number for number in range(100))
-        await until(lambda: len(recorder.received) == len(expected))
+        await wait_until(lambda: len(recorder.received) == len(expected))
         assert recorder.received == expected
 
 
 async def test_a_host_that_cannot_be_reached_raises_the_systems_error() -> None:
-    async with server(echo) as port:
+    async with tcp_server(echo) as port:
         pass
     stream = ByteStream(Recorder())
     with pytest.raises(OSError, match=r"Connection refused|Connect call failed"):
@@ -128,7 +98,7 @@ async def test_the_time_of_the_last_received_bytes_is_kept() -> None:
     async with connected(echo) as (stream, recorder):
         before = asyncio.get_running_loop().time()
         stream.write(b"x")
-        await until(lambda: bool(recorder.received))
+        await wait_until(lambda: bool(recorder.received))
         assert before <= stream.last_received_at <= asyncio.get_running_loop().time()
 
 
@@ -171,7 +141,7 @@ def test_a_server_is_held_back_while_reading_is_paused() -> None:
             assert len(recorder.received) == received
             stream.resume_reading()
             assert stream.last_received_at == asyncio.get_running_loop().time()
-            await until(lambda: len(recorder.received) == 60_000_000)
+            await wait_until(lambda: len(recorder.received) == 60_000_000)
 
     run_virtual(scenario)
 
@@ -198,7 +168,7 @@ async def test_a_stream_is_writable_again_when_the_server_has_read() -> None:
         assert not draining.done()
         go_on.set()
         await draining
-        await until(lambda: called == ["at once", "later"])
+        await wait_until(lambda: called == ["at once", "later"])
 
 
 async def test_as_little_as_a_second_of_audio_waits_for_the_network_before_a_stream_is_not_writable() -> None:
@@ -308,7 +278,7 @@ async def test_everything_is_encrypted_from_start_tls_on(authority: trustme.CA) 
         assert repr(stream) == "<ByteStream open TLS>"
         message = bytes(range(256)) * 4_096
         stream.write(message)
-        await until(lambda: len(recorder.received) == len(message))
+        await wait_until(lambda: len(recorder.received) == len(message))
         assert recorder.received == message
         assert stream.tls_failure is None
 

@@ -25,6 +25,7 @@ from ..support.numbered_audio import NumberedServer, NumberedSource, finals_of, 
 from ..support.scripted_server import read_until_finish, scripted_server, send_event, send_final, start_task
 from ..support.streaming import SILENT_SECOND, endless_silence, stream_once
 from ..support.tcp_proxy import Direction, NetworkPath, TcpProxy
+from ..support.tcp_server import tcp_server
 from ..support.virtual_time import run_virtual
 
 if TYPE_CHECKING:
@@ -183,19 +184,14 @@ class Tap:
     def __init__(self, *, passes_end: bool = True) -> None:
         self.received = bytearray()
         self._passes_end = passes_end
-        self._handlers: set[asyncio.Task[Any]] = set()
 
     @contextlib.asynccontextmanager
     async def in_front_of(self, service: DashScope) -> AsyncIterator[DashScope]:
         port = int((await service.resolve(Paraformer())).host.rpartition(":")[2])
-        async with await asyncio.start_server(lambda *ends: self._join(port, *ends), "127.0.0.1", 0) as server:
-            yield DashScope(KEY, endpoint=f"wss://127.0.0.1:{server.sockets[0].getsockname()[1]}/")
-        await asyncio.gather(*self._handlers)
+        async with plain_server(lambda reader, writer: self._forward(reader, writer, port)) as tapped:
+            yield tapped
 
-    async def _join(self, port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        handler = asyncio.current_task()
-        assert handler is not None
-        self._handlers.add(handler)
+    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, port: int) -> None:
         server_reader, server_writer = await asyncio.open_connection("127.0.0.1", port)
         down = asyncio.create_task(self._copy_down(server_reader, writer))
         with contextlib.suppress(ConnectionError):
@@ -204,10 +200,9 @@ class Tap:
                 server_writer.write(piece)
             server_writer.write_eof()
         await down
-        for end in (writer, server_writer):
-            end.close()
-            with contextlib.suppress(ConnectionError):
-                await end.wait_closed()
+        server_writer.close()
+        with contextlib.suppress(ConnectionError):
+            await server_writer.wait_closed()
 
     async def _copy_down(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError):
@@ -222,24 +217,10 @@ def host_of(service: DashScope) -> str:
 
 
 @contextlib.asynccontextmanager
-async def plain_server(behaviour: Any) -> AsyncIterator[DashScope]:
+async def plain_server(behave: Any) -> AsyncIterator[DashScope]:
     """A TCP server without TLS, under a URL of TLS."""
-
-    handlers: set[asyncio.Task[Any]] = set()
-
-    async def behave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        handler = asyncio.current_task()
-        assert handler is not None
-        handlers.add(handler)
-        with contextlib.suppress(ConnectionError):
-            await behaviour(reader, writer)
-        writer.close()
-        with contextlib.suppress(ConnectionError):
-            await writer.wait_closed()
-
-    async with await asyncio.start_server(behave, "127.0.0.1", 0) as server:
-        yield DashScope(KEY, endpoint=f"wss://127.0.0.1:{server.sockets[0].getsockname()[1]}/")
-    await asyncio.gather(*handlers)
+    async with tcp_server(behave) as port:
+        yield DashScope(KEY, endpoint=f"wss://127.0.0.1:{port}/")
 
 
 async def test_a_server_that_does_not_speak_tls_receives_no_secret_and_is_named() -> None:

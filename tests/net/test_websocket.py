@@ -24,6 +24,7 @@ from asr_async.vendors.service import Endpoint
 
 from ..support.scripted_server import scripted_server
 from ..support.tcp_proxy import NetworkPath, TcpProxy
+from ..support.tcp_server import tcp_server
 from ..support.virtual_time import VirtualLoop, run_virtual
 
 if TYPE_CHECKING:
@@ -603,28 +604,19 @@ async def answering(
     answer: Callable[[str], bytes], *, piece_bytes: int = 65_536, requests: list[str] | None = None
 ) -> AsyncIterator[int]:
     """A server that answers a request with these bytes and does not close the connection; yields its port."""
-    handlers: set[asyncio.Task[Any]] = set()
 
     async def behave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        handler = asyncio.current_task()
-        assert handler is not None
-        handlers.add(handler)
-        with contextlib.suppress(ConnectionError):
-            request = (await reader.readuntil(b"\r\n\r\n")).decode()
-            if requests is not None:
-                requests.append(request)
-            sent = answer(request)
-            for begin in range(0, len(sent), piece_bytes):
-                writer.write(sent[begin : begin + piece_bytes])
-                await writer.drain()
-            await reader.read()
-        writer.close()
-        with contextlib.suppress(ConnectionError):
-            await writer.wait_closed()
+        request = (await reader.readuntil(b"\r\n\r\n")).decode()
+        if requests is not None:
+            requests.append(request)
+        response = answer(request)
+        for begin in range(0, len(response), piece_bytes):
+            writer.write(response[begin : begin + piece_bytes])
+            await writer.drain()
+        await reader.read()
 
-    async with await asyncio.start_server(behave, "127.0.0.1", 0) as server:
-        yield server.sockets[0].getsockname()[1]
-    await asyncio.gather(*handlers)
+    async with tcp_server(behave) as port:
+        yield port
 
 
 def switch(request: str, *frames: bytes) -> bytes:

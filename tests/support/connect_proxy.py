@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from .tcp_server import forward, tcp_server
+
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import AsyncIterator, Mapping
 
 __all__ = ["ConnectProxy"]
@@ -22,7 +24,6 @@ class ConnectProxy:
     def __init__(self, ports: Mapping[str, int], *, answer: bytes = b"HTTP/1.1 200 Go ahead\r\n\r\n") -> None:
         self._ports = ports
         self._answer = answer
-        self._handlers: set[asyncio.Task[Any]] = set()
         self.requests: list[str] = []
         self.received = bytearray()
         """All bytes that the clients sent through tunnels."""
@@ -31,52 +32,19 @@ class ConnectProxy:
     @asynccontextmanager
     async def serving(self, **options: Any) -> AsyncIterator[ConnectProxy]:
         """Listen on a free port while the context lasts; `options` go to `asyncio.start_server`."""
-        async with await asyncio.start_server(self._accept, "127.0.0.1", 0, **options) as server:
-            self.port = server.sockets[0].getsockname()[1]
+        async with tcp_server(self._serve, **options) as self.port:
             yield self
-        await asyncio.gather(*self._handlers)
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        handler = asyncio.current_task()
-        assert handler is not None
-        self._handlers.add(handler)
-        with suppress(ConnectionError, asyncio.IncompleteReadError):
-            request = (await reader.readuntil(b"\r\n\r\n")).decode()
-            self.requests.append(request)
-            method, name, _ = request.split(" ", 2)
-            accepts = self._answer.startswith(b"HTTP/1.1 200")
-            if method == "CONNECT" or not accepts:
-                writer.write(self._answer)
-            if method == "CONNECT" and accepts:
-                await self._tunnel(reader, writer, self._ports[name])
-            elif accepts:  # a request with a whole URL (RFC 9112, section 3.2.2)
-                url = urlsplit(name)
-                port = self._ports[f"{url.hostname}:{url.port or 80}"]
-                await self._tunnel(reader, writer, port, begin=request.encode())
-        await _close(writer)
-
-    async def _tunnel(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, port: int, *, begin: bytes = b""
-    ) -> None:
-        server_reader, server_writer = await asyncio.open_connection("127.0.0.1", port)
-        server_writer.write(begin)
-        down_task = asyncio.create_task(_copy(server_reader, writer))
-        with suppress(ConnectionError):
-            while data := await reader.read(65_536):
-                self.received += data
-                server_writer.write(data)
-        await _close(server_writer)
-        await down_task
-
-
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with suppress(ConnectionError):
-        while data := await reader.read(65_536):
-            writer.write(data)
-    await _close(writer)
-
-
-async def _close(writer: asyncio.StreamWriter) -> None:
-    writer.close()
-    with suppress(ConnectionError):
-        await writer.wait_closed()
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        request = (await reader.readuntil(b"\r\n\r\n")).decode()
+        self.requests.append(request)
+        method, name, _ = request.split(" ", 2)
+        accepts = self._answer.startswith(b"HTTP/1.1 200")
+        if method == "CONNECT" or not accepts:
+            writer.write(self._answer)
+        if method == "CONNECT" and accepts:
+            await forward(reader, writer, self._ports[name], received=self.received)
+        elif accepts:  # a request with a whole URL (RFC 9112, section 3.2.2)
+            url = urlsplit(name)
+            port = self._ports[f"{url.hostname}:{url.port or 80}"]
+            await forward(reader, writer, port, begin=request.encode(), received=self.received)
