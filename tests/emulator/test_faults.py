@@ -31,7 +31,7 @@ from asr_async.emulator.faults import (
 )
 from asr_async.errors import ConfigurationError
 
-from ..support.virtual_time import run_virtual
+from ..support.virtual_time import now, run_virtual
 
 FRAME = bytes(3_200)
 """100 ms of audio."""
@@ -200,10 +200,6 @@ async def serving(*faults: Fault, protocol: type[Peer] = TaskPeer) -> AsyncItera
     """Connect one client to an emulator with these faults."""
     async with serve(engine=WORDS, faults=faults) as emulator, connect_client(emulator, protocol) as peer:
         yield peer
-
-
-def now() -> float:
-    return asyncio.get_running_loop().time()
 
 
 # --- triggers ---------------------------------------------------------------------------------------------------------

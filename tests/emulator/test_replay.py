@@ -15,7 +15,7 @@ from asr_async import DashScope, Huawei, Paraformer, QwenRealtime, Rasr, connect
 from asr_async.emulator import Replay, replay
 from asr_async.errors import ConfigurationError, LocalProtocolError
 
-from ..support.virtual_time import run_virtual
+from ..support.virtual_time import now, run_virtual
 
 SECOND = bytes(32_000)
 
@@ -171,10 +171,6 @@ async def send_action(ws: ClientConnection, action: str, task_id: str = "mine") 
 async def receive_event(ws: ClientConnection) -> tuple[str, str]:
     header = json.loads(await ws.recv())["header"]
     return header["event"], header["task_id"]
-
-
-def now() -> float:
-    return asyncio.get_running_loop().time()
 
 
 def test_messages_follow_as_much_audio_and_as_much_time_as_on_the_tape(tmp_path: Path) -> None:

@@ -11,11 +11,7 @@ import pytest
 
 from asr_async._loop.shared_timer import EARLY_S, TICK_S, SharedTimer
 
-from ..support.virtual_time import VirtualLoop, run_virtual
-
-
-def now() -> float:
-    return asyncio.get_running_loop().time()
+from ..support.virtual_time import VirtualLoop, now, run_virtual
 
 
 async def sleep(delay_s: float, *, tick_s: float = TICK_S) -> float:

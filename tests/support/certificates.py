@@ -31,7 +31,7 @@ def server_ssl_context(authority: trustme.CA, *names: str, is_expired: bool = Fa
 
 
 def trust_by_environment(authority: trustme.CA, monkeypatch: pytest.MonkeyPatch, directory: Path) -> None:
-    """Set `SSL_CERT_FILE` to the authority's certificate, as an administrator does who trusts it."""
+    """Set `SSL_CERT_FILE` to the authority's certificate, as on a machine that trusts the authority."""
     file = directory / "authority.pem"
     authority.cert_pem.write_to_path(str(file))
     monkeypatch.setenv("SSL_CERT_FILE", str(file))

@@ -16,9 +16,9 @@ __all__ = ["ConnectProxy"]
 
 
 class ConnectProxy:
-    """A proxy whose table maps `host:port` to a port of this machine.
+    """A proxy with a table from `host:port` to ports of this machine.
 
-    An `answer` whose status is not 200 refuses every tunnel.
+    An `answer` with another status than 200 refuses every tunnel.
     """
 
     def __init__(self, ports: Mapping[str, int], *, answer: bytes = b"HTTP/1.1 200 Go ahead\r\n\r\n") -> None:

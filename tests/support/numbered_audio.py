@@ -1,4 +1,4 @@
-"""Audio whose samples hold their position, and servers that recognise it: the reference for whole transcripts.
+"""Audio that holds its own position, and servers that recognise it: the reference for whole transcripts.
 
 Each sample holds the number of its millisecond. A server therefore knows where in the source the audio of a connection
 starts and whether audio is missing, and the text of a result (`to 3000`: everything up to there) gives its end time.
@@ -75,7 +75,7 @@ class VendorProtocol(Protocol):
     options: Options
 
     def service(self, port: int) -> Service:
-        """Return a service whose endpoint is this port."""
+        """Return a service with this port as its endpoint."""
         ...
 
     async def start_task(self, connection: ServerConnection) -> str:
@@ -148,7 +148,7 @@ class NumberedServer:
     """A vendor's server that sends a final for each second of the numbered audio.
 
     Each of its connections takes the next of `faults`, which runs once `after_ms` of audio have arrived; later
-    connections, and those whose fault is None, have none.
+    connections have no fault, nor does one with None.
     """
 
     protocol: ClassVar[VendorProtocol] = DASHSCOPE
@@ -227,7 +227,7 @@ class HuaweiNumberedServer(NumberedServer):
 
 
 class FinalAtEndServer(NumberedServer):
-    """A `NumberedServer` that sends its only final at the end of the task, as for a speaker who makes no pause."""
+    """A `NumberedServer` that sends its only final at the end of the task, as for speech without a pause."""
 
     async def _send_whole_seconds(self, *_args: Any) -> int:
         return 0

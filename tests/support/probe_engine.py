@@ -1,4 +1,4 @@
-"""A speech engine whose progress and failures a test controls, and that records its calls."""
+"""A speech engine for tests: they control its progress and failures, and it records its calls."""
 
 from __future__ import annotations
 

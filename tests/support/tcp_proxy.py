@@ -26,7 +26,7 @@ class NetworkPath(msgspec.Struct, frozen=True, kw_only=True):
     """`abort` resets both ends; `stall` forwards nothing more in either direction and keeps both ends open;
     `half-close` ends one direction with a FIN and goes on forwarding the other one."""
     direction: Direction = "up"
-    """The direction whose bytes are counted, and that `half-close` ends."""
+    """The direction that counts for `after_bytes`, and that `half-close` ends."""
     after_bytes: int = 0
     """The number of bytes that are forwarded before the fault."""
     piece_bytes: int = 65_536

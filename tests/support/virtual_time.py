@@ -28,7 +28,7 @@ _T = TypeVar("_T")
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """A selector event loop whose virtual clock starts at 0."""
+    """A selector event loop with a virtual clock, which starts at 0."""
 
     def __init__(self, *, quiet_polls: int = QUIET_POLLS) -> None:
         self._now_s = 0.0
@@ -114,7 +114,7 @@ def run_virtual(scenario: Callable[[], Coroutine[Any, Any, _T]], *, quiet_polls:
     Args:
         scenario: the coroutine function.
         quiet_polls: the number of polls without a ready socket before the clock jumps. 0 saves real time in scenarios
-            of thousands of frames, whose bytes arrive on loopback at once.
+            of thousands of frames: on loopback, bytes arrive at once.
     """
     with asyncio.Runner(loop_factory=lambda: VirtualLoop(quiet_polls=quiet_polls)) as runner:
         return runner.run(scenario())

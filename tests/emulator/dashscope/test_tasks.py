@@ -20,7 +20,7 @@ from asr_async.emulator.dashscope import tasks as task_protocol
 from asr_async.vendors.dashscope.models import CAPABILITIES
 
 from ...support.probe_engine import ProbeEngine
-from ...support.virtual_time import run_virtual
+from ...support.virtual_time import now, run_virtual
 from ...support.waiting import wait_until
 
 HELLO = Scripted([("Hello, world.", 0, 1000)], interim_every_ms=500)
@@ -808,10 +808,6 @@ async def test_a_shutdown_does_not_wait_for_a_client_that_does_not_read(caplog: 
 
 
 # --- timeouts ---------------------------------------------------------------------------------------------------------
-
-
-def now() -> float:
-    return asyncio.get_running_loop().time()
 
 
 def test_an_open_task_without_data_times_out_after_23_seconds() -> None:

@@ -27,7 +27,7 @@ from asr_async.emulator.audio_decoder import G711Decoder
 from asr_async.emulator.huawei import rasr
 
 from ...support.probe_engine import ProbeEngine
-from ...support.virtual_time import run_virtual
+from ...support.virtual_time import now, run_virtual
 from ...support.waiting import wait_until
 
 HELLO = Scripted([("Hello, world.", 0, 1000)], interim_every_ms=500)
@@ -1000,10 +1000,6 @@ async def test_without_add_punc_the_punctuation_behind_words_is_omitted(
 
 
 # --- timeouts ---------------------------------------------------------------------------------------------------------
-
-
-def now() -> float:
-    return asyncio.get_running_loop().time()
 
 
 async def timed_out(client: Client) -> None:

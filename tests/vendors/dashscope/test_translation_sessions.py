@@ -34,7 +34,7 @@ from asr_async import (
 from asr_async.emulator import Request, Scripted
 from asr_async.vendors.dashscope import DashScope
 
-from ...support.virtual_time import run_virtual
+from ...support.virtual_time import now, run_virtual
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
@@ -62,10 +62,6 @@ CONTEXT = [ContextMessage("user", "阿里云")]
 
 def local(script: Iterable[Any] = SCRIPT) -> Local:
     return Local(engine=Scripted(script))
-
-
-def now() -> float:
-    return asyncio.get_running_loop().time()
 
 
 async def events_of(options: Options, service: Any = None, audio: Any = (SECOND, SECOND)) -> list[Event]:
