@@ -1,4 +1,4 @@
-"""Sessions against the emulator: what comes out, in which order, and that nothing is left behind."""
+"""Sessions with the emulator: their results and order, wrong use, errors of the caller, and a clean end."""
 
 from __future__ import annotations
 
@@ -46,25 +46,25 @@ TEXTS = [text for text, _, _ in SCRIPT]
 HELLO = Scripted(SCRIPT)
 
 
-def session(timeouts: Timeouts | None = None, engine: Any = HELLO) -> connect:
+def local_session(timeouts: Timeouts | None = None, engine: Any = HELLO) -> connect:
     return connect(Paraformer(), Local(engine=engine), timeouts=timeouts)
 
 
-def finals(results: Iterable[Event]) -> list[str]:
+def texts_of_finals(results: Iterable[Event]) -> list[str]:
     return [result.text for result in results if isinstance(result, Result) and result.is_final]
 
 
-async def collect(open_session: Session, source: Any, **options: Any) -> list[Result]:
-    return [result async for result in open_session.stream(source, **options)]
+async def collect_results(session: Session, source: Any, **options: Any) -> list[Result]:
+    return [result async for result in session.stream(source, **options)]
 
 
-# --- what comes out --------------------------------------------------------------------------------------------------
+# --- results and events ----------------------------------------------------------------------------------------------
 
 
-async def test_a_stream_gives_interims_and_finals_in_order_and_ends() -> None:
-    async with session() as open_session:
-        results = await collect(open_session, [SECOND, SECOND], pace=None)
-    assert finals(results) == TEXTS
+async def test_a_stream_yields_interims_and_finals_in_order_and_ends() -> None:
+    async with local_session() as session:
+        results = await collect_results(session, [SECOND, SECOND], pace=None)
+    assert texts_of_finals(results) == TEXTS
     assert [result.segment_id for result in results] == sorted(result.segment_id for result in results)
     first = [result for result in results if result.segment_id == 0]
     assert [result.is_final for result in first] == [False] * (len(first) - 1) + [True]
@@ -73,74 +73,74 @@ async def test_a_stream_gives_interims_and_finals_in_order_and_ends() -> None:
         assert all(result.start_ms <= word.start_ms <= word.end_ms <= result.end_ms for word in result.words)
 
 
-async def test_events_stand_around_their_segments() -> None:
-    async with session() as open_session:
-        events = [event async for event in open_session.events([SECOND, SECOND], pace=None)]
+async def test_events_mark_the_start_and_the_end_of_segments() -> None:
+    async with local_session() as session:
+        events = [event async for event in session.events([SECOND, SECOND], pace=None)]
     assert events[0] == SpeechStarted(segment_id=0, start_ms=100)
-    ends = [number for number, event in enumerate(events) if isinstance(event, SpeechEnded)]
-    assert [events[number] for number in ends] == [
+    end_indices = [index for index, event in enumerate(events) if isinstance(event, SpeechEnded)]
+    assert [events[index] for index in end_indices] == [
         SpeechEnded(segment_id=0, end_ms=900),
         SpeechEnded(segment_id=1, end_ms=1_900),
     ]
-    before = [events[number - 1] for number in ends]
-    assert all(isinstance(event, Result) and event.is_final for event in before)
+    preceding = [events[index - 1] for index in end_indices]
+    assert all(isinstance(event, Result) and event.is_final for event in preceding)
 
 
-def test_a_stream_is_paced_to_real_time_by_a_schedule_that_does_not_drift() -> None:
+def test_a_stream_is_sent_in_real_time_without_drift() -> None:
     async def scenario() -> None:
-        async with session() as open_session:
-            began_at = now()
-            await collect(open_session, [SECOND] * 50)
-            assert now() - began_at == pytest.approx(49.9, abs=0.1)
-            assert open_session.stats.pacer_lateness_max_ms < 50
+        async with local_session() as session:
+            started_at = now()
+            await collect_results(session, [SECOND] * 50)
+            assert now() - started_at == pytest.approx(49.9, abs=0.1)
+            assert session.stats.pacer_lateness_max_ms < 50
 
     run_virtual(scenario)
 
 
 @pytest.mark.parametrize("pace", [0.5, 4, 30, 300])
-def test_a_pace_is_how_much_faster_than_real_time_a_stream_is_sent(pace: float) -> None:
+def test_the_pace_is_a_multiple_of_real_time(pace: float) -> None:
     async def scenario() -> None:
-        async with session() as open_session:
-            began_at = now()
-            await collect(open_session, [SECOND] * 60, pace=pace)
-            assert now() - began_at == pytest.approx(59.9 / pace, abs=0.1)
+        async with local_session() as session:
+            started_at = now()
+            await collect_results(session, [SECOND] * 60, pace=pace)
+            assert now() - started_at == pytest.approx(59.9 / pace, abs=0.1)
 
     run_virtual(scenario)
 
 
-def test_a_live_source_is_passed_through_without_added_delay() -> None:
-    class Watched(Scripted):
+def test_a_live_source_is_sent_without_delay() -> None:
+    class RecordingEngine(Scripted):
         async def open(self, request: Request, emit: Emit) -> Any:
             recognition = await super().open(request, emit)
             feed = recognition.feed
 
-            async def watched_feed(samples: bytes) -> None:
-                arrived.append(now())
+            async def record_and_feed(samples: bytes) -> None:
+                received_at.append(now())
                 await feed(samples)
 
-            recognition.feed = watched_feed  # type: ignore[method-assign]
+            recognition.feed = record_and_feed  # type: ignore[method-assign]
             return recognition
 
-    arrived: list[float] = []
-    spoken: list[float] = []
+    received_at: list[float] = []
+    yielded_at: list[float] = []
 
     async def microphone() -> AsyncIterator[bytes]:
         for _ in range(30):
             await asyncio.sleep(0.1)
-            spoken.append(now())
+            yielded_at.append(now())
             yield bytes(3_200)
 
     async def scenario() -> None:
-        async with session(engine=Watched(SCRIPT)) as open_session:
-            await collect(open_session, microphone())
+        async with local_session(engine=RecordingEngine(SCRIPT)) as session:
+            await collect_results(session, microphone())
 
     run_virtual(scenario)
-    assert len(arrived) == len(spoken) == 30
-    assert max(there - here for here, there in zip(spoken, arrived, strict=True)) < 0.01
+    assert len(received_at) == len(yielded_at) == 30
+    assert max(later - earlier for earlier, later in zip(yielded_at, received_at, strict=True)) < 0.01
 
 
-class Talkative:
-    """An engine that speaks by the clock, not by the audio."""
+class ClockEngine:
+    """An engine that emits finals by the clock, whatever the audio."""
 
     def __init__(self, every_s: float, count: int, burst: int = 1) -> None:
         self.every_s, self.count, self.burst = every_s, count, burst
@@ -149,17 +149,17 @@ class Talkative:
         self.has_speech = True
         self._task: asyncio.Task[None] | None = None
 
-    async def __aenter__(self) -> Talkative:
+    async def __aenter__(self) -> ClockEngine:
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
         return None
 
-    async def open(self, request: Request, emit: Emit) -> Talkative:
-        self._task = asyncio.create_task(self._talk(emit))
+    async def open(self, request: Request, emit: Emit) -> ClockEngine:
+        self._task = asyncio.create_task(self._emit_finals(emit))
         return self
 
-    async def _talk(self, emit: Emit) -> None:
+    async def _emit_finals(self, emit: Emit) -> None:
         for number in range(self.count):
             if number % self.burst == 0:
                 await asyncio.sleep(self.every_s)
@@ -179,27 +179,27 @@ class Talkative:
             await asyncio.wait([self._task])
 
 
-def test_a_source_that_goes_silent_delays_no_result() -> None:
+def test_a_source_that_pauses_does_not_delay_results() -> None:
     async def pausing() -> AsyncIterator[bytes]:
         yield SECOND
         await asyncio.sleep(3)
         yield SECOND
 
     async def scenario() -> list[float]:
-        began_at, seen = now(), []
-        async with session(engine=Talkative(0.5, 5)) as open_session:
-            async for _ in open_session.stream(pausing(), pace=None):
-                seen.append(now() - began_at)
-        return seen
+        started_at, results_at = now(), []
+        async with local_session(engine=ClockEngine(0.5, 5)) as session:
+            async for _ in session.stream(pausing(), pace=None):
+                results_at.append(now() - started_at)
+        return results_at
 
     assert run_virtual(scenario) == pytest.approx([0.5, 1.0, 1.5, 2.0, 2.5], abs=0.02)
 
 
 async def test_stats_are_a_snapshot_of_the_session() -> None:
-    async with session() as open_session:
-        assert open_session.stats.first_result_ms is None
-        await collect(open_session, [SECOND, SECOND], pace=20)
-        stats = open_session.stats
+    async with local_session() as session:
+        assert session.stats.first_result_ms is None
+        await collect_results(session, [SECOND, SECOND], pace=20)
+        stats = session.stats
     assert stats.request_id
     assert stats.audio_sent_ms == 2_000
     assert stats.usage_seconds == 2
@@ -208,7 +208,7 @@ async def test_stats_are_a_snapshot_of_the_session() -> None:
     assert (stats.finals_received, stats.interims_conflated) == (2, 0)
 
 
-async def test_a_file_is_transcribed_whole(tmp_path: Any) -> None:
+async def test_a_file_is_transcribed_completely(tmp_path: Any) -> None:
     path = tmp_path / "a.pcm"
     path.write_bytes(SECOND * 2)
     transcript = await transcribe(path, Paraformer(), Local(engine=HELLO))
@@ -218,7 +218,7 @@ async def test_a_file_is_transcribed_whole(tmp_path: Any) -> None:
     assert transcript.request_id == transcript.stats.request_id
 
 
-async def test_one_client_holds_many_sessions_at_once() -> None:
+async def test_a_client_runs_many_sessions_at_once() -> None:
     async with Client(Local(engine=HELLO)) as client:
         transcripts = await asyncio.gather(*(client.transcribe([SECOND, SECOND], Paraformer()) for _ in range(20)))
     assert {transcript.text for transcript in transcripts} == {" ".join(TEXTS)}
@@ -226,118 +226,118 @@ async def test_one_client_holds_many_sessions_at_once() -> None:
 
 
 async def test_the_repr_shows_model_state_and_request() -> None:
-    async with session() as open_session:
-        assert repr(open_session) == f"<Session paraformer-realtime-v2 open request {open_session.stats.request_id}>"
-        await collect(open_session, [SECOND], pace=None)
-        assert " ended " in repr(open_session)
-    assert " closed " in repr(open_session)
+    async with local_session() as session:
+        assert repr(session) == f"<Session paraformer-realtime-v2 open request {session.stats.request_id}>"
+        await collect_results(session, [SECOND], pace=None)
+        assert " ended " in repr(session)
+    assert " closed " in repr(session)
 
 
-# --- the push form ---------------------------------------------------------------------------------------------------
+# --- pushed audio ----------------------------------------------------------------------------------------------------
 
 
 async def test_pushed_audio_is_recognised_and_finish_waits_for_the_confirmation() -> None:
-    async with session() as open_session:
+    async with local_session() as session:
         for _ in range(20):
-            await open_session.send(bytes(3_200))
-        await open_session.finish()
-        await open_session.finish()
-        results = [result async for result in open_session]
-    assert finals(results) == TEXTS
+            await session.send(bytes(3_200))
+        await session.finish()
+        await session.finish()
+        results = [result async for result in session]
+    assert texts_of_finals(results) == TEXTS
 
 
-async def test_results_can_be_taken_while_another_task_pushes() -> None:
-    async def push(open_session: Session) -> None:
+async def test_results_can_be_read_while_another_task_pushes() -> None:
+    async def push(session: Session) -> None:
         for _ in range(20):
-            await open_session.send(bytearray(3_200))
-        await open_session.finish()
+            await session.send(bytearray(3_200))
+        await session.finish()
 
-    async with session() as open_session, asyncio.TaskGroup() as group:
-        group.create_task(push(open_session))
-        assert finals([result async for result in open_session]) == TEXTS
+    async with local_session() as session, asyncio.TaskGroup() as group:
+        group.create_task(push(session))
+        assert texts_of_finals([result async for result in session]) == TEXTS
 
 
 async def test_a_pushed_buffer_may_be_reused_at_once() -> None:
-    engine = Talkative(0, 1)
-    async with session(engine=engine) as open_session:
+    engine = ClockEngine(0, 1)
+    async with local_session(engine=engine) as session:
         buffer = bytearray(3_200)
         for _ in range(5):
-            await open_session.send(buffer)
+            await session.send(buffer)
             buffer[:] = bytes(3_200)
-        await open_session.finish()
+        await session.finish()
     assert engine.fed_bytes == 16_000
 
 
-async def test_pushing_after_finish_or_beside_a_stream_is_refused_by_name() -> None:
-    async with session() as open_session:
-        await open_session.send(SECOND)
-        await open_session.finish()
+async def test_pushing_after_finish_or_during_a_stream_is_refused() -> None:
+    async with local_session() as session:
+        await session.send(SECOND)
+        await session.finish()
         with pytest.raises(LocalProtocolError, match="cannot send audio: the session has ended"):
-            await open_session.send(SECOND)
+            await session.send(SECOND)
         with pytest.raises(
             LocalProtocolError,
             match="while the session is ended: open it with 'async with', and use it once",
         ):
-            await collect(open_session, [SECOND])
-    async with session() as open_session:
-        async for _ in open_session.stream([SECOND, SECOND], pace=None):
+            await collect_results(session, [SECOND])
+    async with local_session() as session:
+        async for _ in session.stream([SECOND, SECOND], pace=None):
             with pytest.raises(
                 LocalProtocolError,
                 match=r"while .* is \w+: push only into an open session, without stream\(\)",
             ):
-                await open_session.send(SECOND)
+                await session.send(SECOND)
             break
 
 
 async def test_a_pushed_chunk_that_is_not_bytes_is_refused() -> None:
-    async with session() as open_session:
+    async with local_session() as session:
         with pytest.raises(ConfigurationError, match="must be bytes, bytearray or memoryview, not int"):
-            await open_session.send(5)  # type: ignore[arg-type]
+            await session.send(5)  # type: ignore[arg-type]
 
 
 # --- wrong use -------------------------------------------------------------------------------------------------------
 
 
-async def test_a_session_is_opened_once_and_streams_once() -> None:
+async def test_a_session_can_be_opened_and_streamed_only_once() -> None:
     async with Client(Local(engine=HELLO)) as client:
-        once = client.session(Paraformer())
-        async with once:
-            await collect(once, [SECOND], pace=None)
+        session = client.session(Paraformer())
+        async with session:
+            await collect_results(session, [SECOND], pace=None)
             with pytest.raises(LocalProtocolError, match="use it once"):
-                await collect(once, [SECOND])
+                await collect_results(session, [SECOND])
         with pytest.raises(LocalProtocolError, match="cannot open while the session is closed: it is opened once"):
-            await once.__aenter__()
+            await session.__aenter__()
     with pytest.raises(LocalProtocolError, match="the client is not open"):
         client.session(Paraformer())
 
 
 @pytest.mark.parametrize("pace", [0, -1.0])
 async def test_a_pace_that_is_not_positive_is_refused(pace: float) -> None:
-    async with session() as open_session:
+    async with local_session() as session:
         with pytest.raises(ConfigurationError, match=r"a positive number .* or None"):
-            open_session.stream([SECOND], pace=pace)
+            session.stream([SECOND], pace=pace)
 
 
 @pytest.mark.parametrize("value", [0, -1, "10"])
-def test_a_timeout_that_is_no_positive_number_is_refused(value: Any) -> None:
+def test_a_timeout_must_be_a_positive_number(value: Any) -> None:
     with pytest.raises(ConfigurationError, match=r"Timeouts\(start=.*must be a positive number of seconds"):
         Timeouts(start=value)
 
 
-async def test_a_path_instead_of_a_source_is_refused_with_what_to_write() -> None:
-    async with session() as open_session:
+async def test_the_error_about_a_path_as_source_says_what_to_write() -> None:
+    async with local_session() as session:
         with pytest.raises(ConfigurationError, match=r"not a path: use read_audio\('a.wav'\)"):
-            await collect(open_session, "a.wav")
+            await collect_results(session, "a.wav")
 
 
-# --- the caller's trouble --------------------------------------------------------------------------------------------
+# --- errors and exits of the caller ----------------------------------------------------------------------------------
 
 
 class MicrophoneUnpluggedError(Exception):
-    """The caller's own."""
+    """An exception of the caller's own code."""
 
 
-async def test_what_the_source_raises_comes_bare_after_everything_that_was_recognised() -> None:
+async def test_an_exception_of_the_source_is_raised_unchanged_after_the_results() -> None:
     error = MicrophoneUnpluggedError("gone")
 
     async def failing() -> AsyncIterator[bytes]:
@@ -345,37 +345,37 @@ async def test_what_the_source_raises_comes_bare_after_everything_that_was_recog
         raise error
 
     results = []
-    async with session() as open_session:
+    async with local_session() as session:
         with pytest.raises(MicrophoneUnpluggedError) as caught:
-            async for result in open_session.stream(failing(), pace=None):
+            async for result in session.stream(failing(), pace=None):
                 results.append(result)
     assert caught.value is error
-    assert finals(results) == TEXTS[:1]
+    assert texts_of_finals(results) == TEXTS[:1]
 
 
 async def test_a_source_that_fails_before_its_first_audio_ends_the_stream_at_once(tmp_path: Any) -> None:
-    async with session() as open_session:
+    async with local_session() as session:
         with pytest.raises(FileNotFoundError):
-            await collect(open_session, read_audio(tmp_path / "none.wav"))
+            await collect_results(session, read_audio(tmp_path / "none.wav"))
 
 
-async def test_a_source_that_is_cancelled_from_outside_is_an_error_not_an_end() -> None:
+async def test_a_cancelled_source_is_an_error_and_not_an_end() -> None:
     async def cancelled() -> AsyncIterator[bytes]:
         yield SECOND
         raise asyncio.CancelledError
 
-    async with session() as open_session:
+    async with local_session() as session:
         with pytest.raises(LocalProtocolError, match="the audio source was cancelled before its end"):
-            await collect(open_session, cancelled(), pace=None)
+            await collect_results(session, cancelled(), pace=None)
 
 
-async def test_a_chunk_that_is_not_bytes_reaches_the_caller() -> None:
-    async with session() as open_session:
+async def test_a_chunk_that_is_not_bytes_is_refused() -> None:
+    async with local_session() as session:
         with pytest.raises(ConfigurationError, match="not str"):
-            await collect(open_session, [SECOND, "text"], pace=None)
+            await collect_results(session, [SECOND, "text"], pace=None)
 
 
-async def test_leaving_the_loop_early_closes_the_source_and_everything_else() -> None:
+async def test_leaving_the_loop_early_closes_the_source_and_ends_all_tasks() -> None:
     closed = asyncio.Event()
 
     async def endless() -> AsyncIterator[bytes]:
@@ -385,81 +385,81 @@ async def test_leaving_the_loop_early_closes_the_source_and_everything_else() ->
         finally:
             closed.set()
 
-    async with session() as open_session:
-        async for _ in open_session.stream(endless(), pace=None):
+    async with local_session() as session:
+        async for _ in session.stream(endless(), pace=None):
             break
     assert closed.is_set()
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
-async def test_a_session_may_be_opened_in_one_task_and_left_in_another() -> None:
+async def test_a_session_may_be_opened_in_one_task_and_closed_in_another() -> None:
     # as the fixtures of test frameworks and the dependencies of web frameworks do
-    opening = session()
-    open_session = await asyncio.create_task(opening.__aenter__())
-    assert finals(await collect(open_session, [SECOND, SECOND], pace=None)) == TEXTS
-    await asyncio.create_task(opening.__aexit__())
+    context = local_session()
+    session = await asyncio.create_task(context.__aenter__())
+    assert texts_of_finals(await collect_results(session, [SECOND, SECOND], pace=None)) == TEXTS
+    await asyncio.create_task(context.__aexit__())
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
-async def test_what_the_body_raises_comes_bare() -> None:
+async def test_an_exception_of_the_body_is_raised_unchanged() -> None:
     with pytest.raises(MicrophoneUnpluggedError):
-        async with session() as open_session:
-            async for _ in open_session.stream([SECOND] * 5, pace=None):
+        async with local_session() as session:
+            async for _ in session.stream([SECOND] * 5, pace=None):
                 raise MicrophoneUnpluggedError
 
 
-def test_a_consumer_that_stops_reading_for_ten_seconds_loses_no_final_and_stops_nobody() -> None:
+def test_a_caller_that_reads_nothing_for_ten_seconds_loses_no_final_and_does_not_stop_sending() -> None:
     script = [(f"segment number {n}", 1_000 * n, 1_000 * n + 900) for n in range(20)]
 
     async def scenario() -> None:
-        async with session(engine=Scripted(script)) as open_session:
-            stream = open_session.stream([SECOND] * 20)
+        async with local_session(engine=Scripted(script)) as session:
+            stream = session.stream([SECOND] * 20)
             results = [await anext(stream)]
             await asyncio.sleep(10)
-            sent_ms = open_session.stats.audio_sent_ms
+            sent_ms = session.stats.audio_sent_ms
             assert sent_ms is not None
-            assert sent_ms >= 10_000  # sending went on meanwhile
+            assert sent_ms >= 10_000  # sending continued
             results += [result async for result in stream]
-            assert finals(results) == [text for text, _, _ in script]
-            assert open_session.stats.interims_conflated > 20
-            assert len(results) + open_session.stats.interims_conflated == open_session.stats.results_received
+            assert texts_of_finals(results) == [text for text, _, _ in script]
+            assert session.stats.interims_conflated > 20
+            assert len(results) + session.stats.interims_conflated == session.stats.results_received
 
     run_virtual(scenario)
 
 
-def test_results_that_nobody_takes_stop_the_source_at_a_bound_and_none_is_lost() -> None:
+def test_unread_results_stop_the_source_at_a_bound_and_none_is_lost() -> None:
     async def scenario() -> None:
-        engine = Talkative(0.05, 1_500, burst=50)
-        async with session(engine=engine) as open_session:
-            stream = open_session.stream((bytes(3_200) for _ in range(300)), pace=10)
+        engine = ClockEngine(0.05, 1_500, burst=50)
+        async with local_session(engine=engine) as session:
+            stream = session.stream((bytes(3_200) for _ in range(300)), pace=10)
             results = [await anext(stream)]
             await asyncio.sleep(5)
-            stopped_at = engine.fed_bytes
+            fed_bytes = engine.fed_bytes
             await asyncio.sleep(5)
-            assert engine.fed_bytes == stopped_at
-            assert stopped_at < 150 * 3_200
+            assert engine.fed_bytes == fed_bytes
+            assert fed_bytes < 150 * 3_200
             results += [result async for result in stream]
             assert engine.fed_bytes == 300 * 3_200
-            assert len(finals(results)) == 1_500
+            assert len(texts_of_finals(results)) == 1_500
 
     run_virtual(scenario)
 
 
-def test_results_that_are_never_taken_end_the_session_with_the_reason() -> None:
+def test_results_that_are_never_read_end_the_session_with_the_reason() -> None:
     async def scenario() -> None:
-        async with session(engine=Talkative(0.05, 1_200, burst=100)) as open_session:
+        async with local_session(engine=ClockEngine(0.05, 1_200, burst=100)) as session:
             with pytest.raises(DeadlineError, match=r"results wait to be taken, for 20 s now .*while sending"):
                 for _ in range(1_000):
-                    await open_session.send(bytes(3_200))
+                    await session.send(bytes(3_200))
                     await asyncio.sleep(0.05)
-            assert len([result async for result in _until_error(open_session)]) >= 1_000
+            assert len([result async for result in read_until_deadline(session)]) >= 1_000
 
     run_virtual(scenario)
 
 
-async def _until_error(open_session: Session) -> AsyncIterator[Result]:
+async def read_until_deadline(session: Session) -> AsyncIterator[Result]:
     try:
-        async for result in open_session:
+        async for result in session:
             yield result
     except DeadlineError:
         return
@@ -474,65 +474,65 @@ async def endless() -> AsyncIterator[bytes]:
         await asyncio.sleep(0.01)
 
 
-async def test_cancel_ends_the_loop_normally_with_what_is_there() -> None:
-    async with session() as open_session:
+async def test_cancel_ends_the_loop_normally_after_the_results() -> None:
+    async with local_session() as session:
         results = []
-        async for result in open_session.stream(endless(), pace=None):
+        async for result in session.stream(endless(), pace=None):
             results.append(result)
             if result.is_final:
-                await open_session.cancel()
-                await open_session.cancel()
-    assert finals(results)[:1] == TEXTS[:1]
+                await session.cancel()
+                await session.cancel()
+    assert texts_of_finals(results)[:1] == TEXTS[:1]
 
 
-async def test_aclose_from_another_task_is_an_error_for_a_loop_that_still_waits() -> None:
-    async def consume(open_session: Session) -> None:
-        async for _ in open_session.stream(endless(), pace=None):
+async def test_aclose_in_another_task_is_an_error_for_a_loop_that_waits() -> None:
+    async def consume(session: Session) -> None:
+        async for _ in session.stream(endless(), pace=None):
             pass
 
-    async with session() as open_session:
-        consumer = asyncio.create_task(consume(open_session))
+    async with local_session() as session:
+        consumer = asyncio.create_task(consume(session))
         await asyncio.sleep(0)
-        await open_session.aclose()
-        await open_session.aclose()
+        await session.aclose()
+        await session.aclose()
         with pytest.raises(LocalProtocolError, match="closed before the vendor confirmed the end"):
             await consumer
 
 
 async def test_a_source_may_close_its_own_session() -> None:
-    async with session() as open_session:
+    async with local_session() as session:
 
-        async def suicidal() -> AsyncIterator[bytes]:
+        async def close_own_session() -> AsyncIterator[bytes]:
             yield SECOND
-            await open_session.aclose()
+            await session.aclose()
 
         with pytest.raises(LocalProtocolError, match="closed before"):
-            await collect(open_session, suicidal(), pace=None)
+            await collect_results(session, close_own_session(), pace=None)
 
 
-# --- cancellation at any await ---------------------------------------------------------------------------------------
+# --- cancellation in any iteration of the loop -----------------------------------------------------------------------
 
 
 def run_checked(scenario: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Run under a virtual clock; fail on any task left, any unretrieved exception, any unclosed resource."""
-    complaints: list[dict[str, Any]] = []
+    """Run in virtual time, and assert that no task, unretrieved exception or unclosed resource remains."""
+    errors: list[dict[str, Any]] = []
 
     async def checked() -> None:
-        asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context))
         await scenario()
-        left = asyncio.all_tasks() - {asyncio.current_task()}
-        assert not left, left
+        remaining = asyncio.all_tasks() - {asyncio.current_task()}
+        assert not remaining, remaining
 
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         with asyncio.Runner(loop_factory=VirtualLoop) as runner:
             runner.run(checked())
         gc.collect()
-    assert complaints == []
+    assert errors == []
 
 
 async def cancel_after_steps(work: Coroutine[Any, Any, None], steps: int) -> bool:
-    """Cancel a coroutine after so many turns of the loop; whether it was still running."""
+    """Cancel a coroutine after so many iterations of the loop, and return True if it was still running."""
     task = asyncio.create_task(work)
     for _ in range(steps):
         await asyncio.sleep(0)
@@ -547,19 +547,19 @@ async def cancel_after_steps(work: Coroutine[Any, Any, None], steps: int) -> boo
     return was_running
 
 
-async def whole_session(service: Service, pushing: bool) -> None:
-    async with connect(Paraformer(), service) as open_session:
+async def run_session(service: Service, pushing: bool) -> None:
+    async with connect(Paraformer(), service) as session:
         if pushing:
             for _ in range(10):
-                await open_session.send(bytes(3_200))
-            await open_session.finish()
-            assert finals([result async for result in open_session])
+                await session.send(bytes(3_200))
+            await session.finish()
+            assert texts_of_finals([result async for result in session])
         else:
-            await collect(open_session, [bytes(3_200)] * 10, pace=None)
+            await collect_results(session, [bytes(3_200)] * 10, pace=None)
 
 
 @pytest.mark.parametrize(("pushing", "local"), [(False, False), (True, False), (True, True)])
-def test_cancelled_at_any_turn_of_the_loop_a_session_leaves_nothing_behind(pushing: bool, local: bool) -> None:
+def test_a_session_that_is_cancelled_in_any_iteration_leaves_nothing_behind(pushing: bool, local: bool) -> None:
     steps, was_running = 0, True
     while was_running and steps < 2_000:
 
@@ -568,20 +568,20 @@ def test_cancelled_at_any_turn_of_the_loop_a_session_leaves_nothing_behind(pushi
             async with serve(engine=HELLO) as emulator:
                 remote = DashScope("sk-test", endpoint=emulator.dashscope_url)
                 service = Local(engine=HELLO) if local else remote
-                was_running = await cancel_after_steps(whole_session(service, pushing), steps)
+                was_running = await cancel_after_steps(run_session(service, pushing), steps)
 
         run_checked(scenario)
         steps += 1 if steps < 60 else 7
     assert steps > 25
 
 
-def test_a_cancelled_scope_around_a_session_is_left_in_time_and_clean() -> None:
+def test_a_cancelled_anyio_scope_ends_its_session_at_once_and_cleanly() -> None:
     async def scenario() -> None:
-        began_at = now()
+        started_at = now()
         with anyio.move_on_after(1.0) as scope:
-            async with session() as open_session:
-                await collect(open_session, [SECOND] * 60)
+            async with local_session() as session:
+                await collect_results(session, [SECOND] * 60)
         assert scope.cancelled_caught
-        assert now() - began_at == pytest.approx(1.0, abs=0.05)
+        assert now() - started_at == pytest.approx(1.0, abs=0.05)
 
     run_checked(scenario)
