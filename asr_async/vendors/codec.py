@@ -123,7 +123,7 @@ class TaskDescription(msgspec.Struct, frozen=True, kw_only=True):
     takes_commits: bool = False
     """True if the caller decides where an utterance ends; the codec is a `CommittingCodec` then."""
     context_refusal: str | None = None
-    """The reason why a running task takes no new context; None if it takes one, and the codec is a `ContextCodec`."""
+    """The reason for which a running task accepts no new context; None if the codec is a `ContextCodec`."""
 
 
 class Codec(Protocol):

@@ -1,4 +1,4 @@
-"""The segments of one vendor task, by the key that the vendor gives them.
+"""The segments of one vendor task, by the vendor's key of each.
 
 Three questions are answered here for every vendor:
 
@@ -167,7 +167,7 @@ class SegmentTracker(Generic[K, S]):
         return segment
 
     def close(self, segment: S, end_ms: int) -> SpeechEnded:
-        """Close an open segment and return the event of its end; its final result stands before that."""
+        """Close an open segment and return the event of its end; its final result precedes that event."""
         key: K = segment.key
         del self._open[key]
         segment.is_closed = True

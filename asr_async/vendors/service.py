@@ -1,6 +1,6 @@
-"""What a service is: whom to call and as whom, for every vendor.
+"""The interface of a vendor's service: endpoints, credentials, and the codec for each class of options.
 
-A service knows endpoints and credentials. It does not know sockets: it says where to connect, and the transport does.
+A service does not know sockets: it returns an endpoint, and the connection is opened elsewhere.
 """
 
 from __future__ import annotations
@@ -146,16 +146,17 @@ class MemberChoice(Protocol):
 
 
 class Vocabularies(Protocol):
-    """The hot-word tables of an account. Each call is one HTTP request, or two, with a deadline.
+    """The hot-word tables of an account. Each call is one or two HTTP requests with a deadline.
 
-    What the vendor does not have (a `model`, a `description`) is refused, as are names and words beyond its limits.
+    Arguments that the vendor does not have (a `model`, a `description`) are refused, as are names and words beyond its
+    limits.
 
     Raises:
-        AuthenticationError: there are no credentials, or they were refused.
-        ConfigurationError: the vendor could not take this; nothing was sent.
-        ConnectionLostError: nobody is there.
-        DeadlineError: no answer in time.
-        VendorError: the vendor refused, with its code.
+        AuthenticationError: there are no credentials, or the vendor refuses them.
+        ConfigurationError: an argument breaks a rule of the vendor; no request was sent.
+        ConnectionLostError: the host cannot be reached.
+        DeadlineError: there is no response in time.
+        VendorError: the vendor refuses the request, with its code.
     """
 
     async def create(
@@ -167,19 +168,19 @@ class Vocabularies(Protocol):
         language: str | None = None,
         description: str | None = None,
     ) -> str:
-        """Make a table; its id goes into the `vocabulary_id` of options."""
+        """Make a table and return its id, for the options' field `vocabulary_id`."""
         ...
 
     async def update(self, vocabulary_id: str, words: Iterable[HotWord | str]) -> None:
-        """Replace all words of a table; what else it has stays."""
+        """Replace all words of a table; its other properties stay."""
         ...
 
     async def list(self) -> builtins.list[Vocabulary]:
-        """All tables, without their words."""
+        """Return all tables, without their words."""
         ...
 
     async def get(self, vocabulary_id: str) -> Vocabulary:
-        """One table with its words."""
+        """Return one table with its words."""
         ...
 
     async def delete(self, vocabulary_id: str) -> None:
@@ -188,12 +189,12 @@ class Vocabularies(Protocol):
 
 
 class TemporaryKey(msgspec.Struct, frozen=True, kw_only=True):
-    """A key for some minutes, with the rights of the key that it was made with; it cannot be taken back."""
+    """A key that is valid for some minutes, with the rights of the key that made it; it cannot be revoked."""
 
     value: str
-    """To be used wherever a key is: `DashScope(temporary.value)`."""
+    """The key, for use in place of another: `DashScope(temporary.value)`."""
     expires_at: int
-    """Unix time in seconds. Only connecting is checked against it: a session that is open stays open."""
+    """Unix time in seconds. It limits new connections only: an open session continues."""
 
     def __repr__(self) -> str:
         return f"<TemporaryKey expires_at={self.expires_at}>"
@@ -201,10 +202,10 @@ class TemporaryKey(msgspec.Struct, frozen=True, kw_only=True):
 
 @runtime_checkable
 class NetworkedService(Protocol):
-    """A service whose connections and HTTP requests can be given a TLS context and a proxy."""
+    """A service with a configurable TLS context and proxy for its connections and HTTP requests."""
 
     def with_network(self, network: NetworkOptions) -> Service:
-        """Return this service with other options of the network; its own count where those have no value."""
+        """Return a copy of this service with these network options; its own apply where these have no value."""
         ...
 
 
@@ -213,7 +214,7 @@ class TemporaryKeyService(Protocol):
     """A service that makes temporary keys of its own."""
 
     async def temporary_key(self, *, expires_in: int = 60) -> TemporaryKey:
-        """Make a key for a program that should not know this one, for so many seconds."""
+        """Make a key for a program that must not have this one; it is valid for `expires_in` seconds."""
         ...
 
 
@@ -232,7 +233,7 @@ class ServiceOfMembers(Protocol):
 
 
 class Service(Protocol):
-    """One vendor's service with one set of credentials; an async context manager that owns what connections share."""
+    """One vendor's service with one set of credentials; an async context manager for what its connections share."""
 
     async def __aenter__(self) -> Self: ...
 
@@ -264,7 +265,7 @@ class Service(Protocol):
         ...
 
     async def resolve(self, options: Options) -> Endpoint:
-        """Say where to connect for these options.
+        """Return the endpoint for these options, with the credentials of the moment.
 
         Raises:
             AuthenticationError: there are no credentials.
@@ -274,20 +275,20 @@ class Service(Protocol):
 
 
 def with_network(service: Service, network: NetworkOptions) -> Service:
-    """Return a service with other options of the network; its own count where those have no value.
+    """Return a copy of a service with these network options; its own apply where these have no value.
 
     Raises:
-        ConfigurationError: the service takes none.
+        ConfigurationError: the service has no network options.
     """
     if network == NetworkOptions():
         return service
     if not isinstance(service, NetworkedService):
-        raise ConfigurationError(f"{service!r} takes neither ssl_context= nor proxy=: it has no method with_network")
+        raise ConfigurationError(f"{service!r} accepts neither ssl_context= nor proxy=: it has no method with_network")
     return service.with_network(network)
 
 
 def fingerprint(credential: str) -> str:
-    """A name for an account by its key that tells nothing of the key: 48 bits of its SHA-256, in hexadecimal."""
+    """Return a name for an account that does not reveal its key: 48 bits of the key's SHA-256, in hexadecimal."""
     return hashlib.sha256(credential.encode()).hexdigest()[:12]
 
 
@@ -303,13 +304,13 @@ def check_endpoint(
 
     Args:
         endpoint: the URL.
-        insecure: let the plain scheme pass.
-        name: the argument or variable it came from.
-        schemes: the encrypted and the plain one.
-        form: what it should be, for the text.
+        insecure: True accepts the unencrypted scheme for every host.
+        name: the argument or environment variable that holds the endpoint.
+        schemes: the encrypted and the unencrypted scheme.
+        form: the form of a correct endpoint, for the error text.
 
     Raises:
-        ConfigurationError: with what to change.
+        ConfigurationError: the endpoint is refused; the text names the remedy.
     """
     parts = urlsplit(endpoint)
     encrypted, plain = schemes

@@ -428,7 +428,7 @@ def test_a_service_without_network_options_says_so() -> None:
     assert with_network(service, NetworkOptions()) is service
     with pytest.raises(ConfigurationError) as caught:
         Client(service, proxy=NOWHERE)
-    assert str(caught.value) == "<TheirOwn> takes neither ssl_context= nor proxy=: it has no method with_network"
+    assert str(caught.value) == "<TheirOwn> accepts neither ssl_context= nor proxy=: it has no method with_network"
 
 
 async def test_the_credentials_of_a_proxy_are_in_no_text() -> None:

@@ -39,7 +39,7 @@ class TranslatedSegments:
         """Track no sentence yet.
 
         Args:
-            request_id: goes into each result.
+            request_id: the id in each result.
             is_transcribed: True if the text as it was spoken was requested.
             languages: the languages to translate into.
         """
@@ -104,7 +104,7 @@ class TranslatedSegments:
     ) -> list[CodecEvent]:
         """Return the events of a translation, or of a repeated final, that comes after the final was returned."""
         if language is None:
-            return [] if sentence.is_over else [Unrecognised("sentence that goes on after its final", raw)]
+            return [] if sentence.is_over else [Unrecognised("sentence that continues after its final", raw)]
         if not sentence.translate(language, part, raw):
             return []
         self._note_final(sentence, language)

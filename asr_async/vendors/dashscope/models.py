@@ -339,10 +339,10 @@ class TaskOptions(Options, frozen=True, kw_only=True):
 
     def set_options(self) -> dict[str, Any]:
         """Return the options that have a value, without the model, the audio format and those beyond the documents."""
-        given = msgspec.structs.asdict(self)
+        values = msgspec.structs.asdict(self)
         for name in ("model", "format", "sample_rate", "strict", "extra_parameters"):
-            del given[name]
-        return {name: value for name, value in given.items() if value is not None}
+            del values[name]
+        return {name: value for name, value in values.items() if value is not None}
 
     def parameters(self) -> dict[str, Any]:
         """Return the `parameters` member of run-task: the options that have a value, and no others."""

@@ -98,7 +98,7 @@ def describe_session(options: QwenRealtime) -> TaskDescription:
         audio_format=options.audio,
         max_frame_bytes=MAX_APPEND_BYTES,
         takes_commits=options.manual_commit,
-        context_refusal=f"context: {options.model} takes it as corpus_text, at the start only",
+        context_refusal=f"context: {options.model} accepts it as corpus_text, at the start only",
     )
 
 
@@ -276,7 +276,7 @@ class _Utterances:
 
     def __init__(self) -> None:
         self._tracker: SegmentTracker[str, TrackedSegment[str]] = SegmentTracker(TrackedSegment)
-        # where the last utterance ended, as far as it is known: the start of one whose own start was not sent
+        # the end of the last utterance, as far as it is known: the start of one that the server sends without a start
         self._last_ms = 0
 
     @property

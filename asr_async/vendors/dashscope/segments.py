@@ -56,11 +56,11 @@ class PlainSegments:
         is_end = is_final(sentence)
         if not sentence.text and not (is_end and tracker.has_open):
             return []
-        if tracker.is_repeat(key):
-            return []
         events: list[CodecEvent] = []
         segment = tracker.find_open(key)
         if segment is None:
+            if tracker.is_repeat(key):
+                return []
             segment = tracker.open(key, sentence.begin_time or 0)
             events += segment.start()
         words = words_of(sentence)

@@ -210,9 +210,9 @@ class _Sentences:
         is_final = bool(wire.is_final)
         start_ms = self._start_ms(wire, words)
         end_ms = _end_ms(wire, words, start_ms)
-        if tracker.is_repeat(start_ms, end_ms=end_ms):
-            return []  # a repeated final, or an interim that comes behind it
         segment = tracker.find_open(start_ms)
+        if segment is None and tracker.is_repeat(start_ms, end_ms=end_ms):
+            return []  # a repeated final, or an interim behind it
         if not wire_result.text and not (is_final and segment):
             return []
         events: list[Result | SpeechStarted | SpeechEnded] = []

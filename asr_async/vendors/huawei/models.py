@@ -208,7 +208,7 @@ class Rasr(Options, frozen=True, kw_only=True):
         self._check_known_options()
         check_range("vad_head", self.vad_head, 0, 60_000, "ms")
         check_range("vad_tail", self.vad_tail, 0, 3_000, "ms")
-        # the SDK's page says 0..60, the API reference 1..60
+        # 0..60 on the SDK's page, 1..60 in the API reference
         check_range("max_seconds", self.max_seconds, 1, 60, "s")
         for name in ("property", "vocabulary_id"):
             if getattr(self, name) == "":
@@ -237,10 +237,10 @@ class Rasr(Options, frozen=True, kw_only=True):
 
     def set_options(self) -> dict[str, Any]:
         """Return the options that have a value, without the mode, the audio format and the property."""
-        given = msgspec.structs.asdict(self)
+        values = msgspec.structs.asdict(self)
         for name in ("mode", "model", "audio_format", "property"):
-            del given[name]
-        return {name: value for name, value in given.items() if value is not None}
+            del values[name]
+        return {name: value for name, value in values.items() if value is not None}
 
     def config(self) -> StartConfig:
         """Return the `config` member of START: the options that have a value, without an empty list of words."""

@@ -157,7 +157,7 @@ class Huawei:
         return RasrCodec(_checked_options(options))
 
     def with_network(self, network: NetworkOptions) -> Huawei:
-        """Return this service with other options of the network; its own count where those have no value."""
+        """Return a copy of this service with these network options; its own apply where these have no value."""
         service = copy.copy(self)
         service._network = network.over(self._network)  # noqa: SLF001 - of this class
         return service

@@ -62,7 +62,7 @@ class HuaweiVocabularies:
         language: str | None = None,
         description: str | None = None,
     ) -> str:
-        """Make a table; its id goes into `Rasr(vocabulary_id=...)`."""
+        """Make a table and return its id, for `Rasr(vocabulary_id=...)`."""
         if model is not None:
             raise ConfigurationError(f"model={model!r}: Huawei's tables do not belong to a model; leave it out")
         table = _table(words, name=name, language=language or "chinese_mandarin", description=description)

@@ -268,7 +268,7 @@ def test_a_sentence_that_goes_on_after_its_final_is_reported() -> None:
     codec.release_pending(1)
     (event,) = hear(codec, part("a more", 0, end=True))
     assert isinstance(event, Unrecognised)
-    assert event.name == "sentence that goes on after its final"
+    assert event.name == "sentence that continues after its final"
 
 
 def test_a_stash_is_the_beginning_of_the_next_segment() -> None:

@@ -476,5 +476,5 @@ def test_results_before_the_session_has_started_are_out_of_order() -> None:
 
 def test_a_context_is_accepted_at_the_start_only() -> None:
     refusal = describe_session(QwenRealtime()).context_refusal
-    assert refusal == "context: qwen3-asr-flash-realtime takes it as corpus_text, at the start only"
+    assert refusal == "context: qwen3-asr-flash-realtime accepts it as corpus_text, at the start only"
     assert not isinstance(streaming(), ContextCodec)
