@@ -86,15 +86,15 @@ async def _connect_by_http(
 ) -> None:
     """Have an HTTP proxy connect to the server (RFC 9110, section 9.3.6).
 
-    The event loop's own TLS encrypts the way to a proxy with `https://`: such proxies are rare, and what goes over it
-    may be encrypted once more.
+    The event loop's own TLS encrypts the way to a proxy with `https://`: such proxies are rare, and the bytes for the
+    server may be encrypted once more inside.
     """
     tls = {}
     if proxy.scheme == "https":
         tls = {"ssl": network.tls_context_for(proxy.host), "server_hostname": proxy.host}
-    await stream.connect(host=proxy.host, port=proxy.port, **tls)
     handler, response = stream.handler, _ConnectResponse(proxy, server)
-    stream.handler = response
+    stream.handler = response  # before connecting: the proxy may close at once
+    await stream.connect(host=proxy.host, port=proxy.port, **tls)
     stream.write(_connect_request(server, proxy, user_agent))
     await response.accepted
     stream.handler = handler

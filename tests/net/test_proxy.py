@@ -261,6 +261,18 @@ async def test_the_server_behind_a_proxy_must_be_trusted(monkeypatch: pytest.Mon
     )
 
 
+@pytest.mark.parametrize("scheme", SCHEMES)
+async def test_a_proxy_that_closes_at_once_is_named(monkeypatch: pytest.MonkeyPatch, scheme: str) -> None:
+    async def close(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+
+    async with tcp_server(close) as port:
+        monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{port}")
+        _, error = await stream(distant_service(scheme), timeouts=Timeouts(connect=60))
+    assert isinstance(error, ConnectionLostError)
+    assert str(error) == f"the proxy 127.0.0.1:{port} closed the connection to asr.example"
+
+
 def test_a_proxy_that_never_answers_ends_at_the_connect_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario() -> tuple[float, Any]:
         async def never_answer(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
