@@ -9,9 +9,9 @@ from collections.abc import Mapping
 
 import msgspec
 
-from ..errors import ASRError, RateLimitedError
+from ..errors import ASRError, RateLimitedError, VendorError
 
-__all__ = ["ErrorRule", "parse_retry_after"]
+__all__ = ["SERVER_ERROR", "SERVER_STATUSES", "ErrorRule", "parse_retry_after", "rule_or_status"]
 
 
 class ErrorRule(msgspec.Struct, frozen=True):
@@ -39,6 +39,28 @@ class ErrorRule(msgspec.Struct, frozen=True):
         if self.error_class is RateLimitedError:
             return RateLimitedError(text, retry_after=retry_after, code=code, request_id=request_id, vendor=vendor)
         return self.error_class(text, retryable=self.retryable, code=code, request_id=request_id, vendor=vendor)
+
+
+SERVER_ERROR = ErrorRule(VendorError, True, "an error of the vendor; try again")
+"""The rule for an error on the vendor's side."""
+
+SERVER_STATUSES: Mapping[int, ErrorRule] = dict.fromkeys((408, 500, 502, 503, 504), SERVER_ERROR)
+"""The HTTP statuses of such an error, for every vendor."""
+
+_UNKNOWN = ErrorRule(VendorError, False)
+
+
+def rule_or_status(rule: ErrorRule | None, status: int | None, by_status: Mapping[int, ErrorRule]) -> ErrorRule:
+    """Return the rule of a vendor's code, which has precedence over the HTTP status.
+
+    Args:
+        rule: the rule of the code; None if the code is unknown.
+        status: the HTTP status; None for a WebSocket message.
+        by_status: the vendor's rules for responses without a known code.
+    """
+    if rule is not None:
+        return rule
+    return _UNKNOWN if status is None else by_status.get(status, _UNKNOWN)
 
 
 def parse_retry_after(headers: Mapping[str, str]) -> float | None:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import msgspec
 
 from ...errors import ASRError, AuthenticationError, RateLimitedError, VendorError
-from ..error_rules import ErrorRule, parse_retry_after
+from ..error_rules import SERVER_ERROR, SERVER_STATUSES, ErrorRule, parse_retry_after, rule_or_status
 from .rest_wire import ErrorBody
 
 __all__ = ["NO_SPEECH_CODES", "error_from_code", "error_from_handshake", "error_from_response"]
@@ -23,7 +23,6 @@ VENDOR = "dashscope"
 _BILLING = ErrorRule(VendorError, False, "settle the account's billing")
 _QUOTA = ErrorRule(RateLimitedError, True, "slow down, or have the quota raised")
 _DENIED = ErrorRule(AuthenticationError, False, "the key has no right to this model or workspace")
-_SERVER = ErrorRule(VendorError, True, "an error of the vendor; try again")
 _UNDECODABLE = ErrorRule(VendorError, False, "set `format` and `sample_rate` to those of the audio")
 _NO_SPEECH = ErrorRule(VendorError, False, "only silence was sent, or audio of another format than declared")
 _SILENT = ErrorRule(VendorError, True, "60 s without speech: set heartbeat=True to keep the task open through silence")
@@ -58,23 +57,18 @@ CODES: dict[str, ErrorRule] = {
     "NO_INPUT_AUDIO_ERROR": _NO_SPEECH,
     "UNSUPPORTED_FORMAT": _UNDECODABLE,
     "DECODE_ERROR": _UNDECODABLE,
-    "SERVER_ERROR": _SERVER,
-    "InternalError": _SERVER,
-    "ServiceUnavailable": _SERVER,
-    "ModelUnavailable": _SERVER,
+    "SERVER_ERROR": SERVER_ERROR,
+    "InternalError": SERVER_ERROR,
+    "ServiceUnavailable": SERVER_ERROR,
+    "ModelUnavailable": SERVER_ERROR,
 }
 
 _BY_STATUS: dict[int, ErrorRule] = {
+    **SERVER_STATUSES,
     401: CODES["InvalidApiKey"],
     403: _DENIED,
-    408: _SERVER,
     429: _QUOTA,
-    500: _SERVER,
-    502: _SERVER,
-    503: _SERVER,
-    504: _SERVER,
 }
-_UNKNOWN = ErrorRule(VendorError, False)
 _EXPIRED = ErrorRule(
     AuthenticationError,
     False,
@@ -82,7 +76,6 @@ _EXPIRED = ErrorRule(
     "or pass a function that does so as api_key=",
 )
 """For InvalidApiKey with a temporary key: the service does not distinguish an expired key from a wrong one."""
-
 
 NO_SPEECH_CODES = frozenset({"NO_VALID_AUDIO_ERROR", "NO_INPUT_AUDIO_ERROR"})
 """After finish-task: the audio was silent, or there was none (error page, 2026)."""
@@ -111,9 +104,7 @@ def _rule(code: str, message: str, status: int | None) -> ErrorRule:
         return _NO_DATA
     # the remedy is the same for every code of a group: "InternalError.Algo", "Throttling.BurstRate"
     rule = CODES.get(code) or CODES.get(code.partition(".")[0])
-    if rule is None and status is not None:
-        return _BY_STATUS.get(status, _UNKNOWN)
-    return rule or _UNKNOWN
+    return rule_or_status(rule, status, _BY_STATUS)
 
 
 def error_from_handshake(

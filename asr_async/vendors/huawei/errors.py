@@ -13,7 +13,7 @@ from email.utils import parsedate_to_datetime
 import msgspec
 
 from ...errors import ASRError, AuthenticationError, RateLimitedError, VendorError
-from ..error_rules import ErrorRule, parse_retry_after
+from ..error_rules import SERVER_ERROR, SERVER_STATUSES, ErrorRule, parse_retry_after, rule_or_status
 from .rest_wire import ErrorBody
 
 __all__ = ["CODES", "STALE_TOKEN_CODES", "VENDOR", "error_from_code", "error_from_iam", "error_from_response"]
@@ -25,7 +25,6 @@ CLOCK_TOLERANCE = timedelta(minutes=15)
 
 _OPTION = ErrorRule(VendorError, False, "check the options")
 _ACCOUNT = ErrorRule(VendorError, False, "check the account's purchase and its limits")
-_SERVER = ErrorRule(VendorError, True, "an error of the vendor; try again")
 _VOCABULARY = ErrorRule(VendorError, False, "check the hot-word table")
 _RECOGNITION = ErrorRule(VendorError, True, "the recognition failed; try again in a new session")
 _THROTTLED = ErrorRule(RateLimitedError, True, "slow down and try again")
@@ -40,10 +39,10 @@ _CLOCK = ErrorRule(
 _TOKEN = ErrorRule(AuthenticationError, False, "request a new token, for a project (not a domain) of the same region")
 _PASSWORD = ErrorRule(AuthenticationError, False, "check username, password, domain")
 _DENIED = ErrorRule(AuthenticationError, False, "the account has no right to this service or project")
-_NOT_THERE = ErrorRule(VendorError, False, "check the endpoint, the region and the project id")
+_NOT_FOUND = ErrorRule(VendorError, False, "check the endpoint, the region and the project id")
 
 CODES: dict[str, ErrorRule] = {
-    "SIS.0001": _SERVER,
+    "SIS.0001": SERVER_ERROR,
     "SIS.0003": ErrorRule(AuthenticationError, False, "the token does not name a user: request another"),
     "SIS.0012": ErrorRule(VendorError, False, "a mandatory member is missing"),
     "SIS.0022": _ACCOUNT,
@@ -52,16 +51,16 @@ CODES: dict[str, ErrorRule] = {
     "SIS.0031": _OPTION,
     # also START missing, a second START, or audio that did not come as binary messages
     "SIS.0032": _OPTION,
-    "SIS.0033": _SERVER,
-    "SIS.0100": _SERVER,
+    "SIS.0033": SERVER_ERROR,
+    "SIS.0100": SERVER_ERROR,
     "SIS.0101": _TOKEN,
     "SIS.0102": ErrorRule(AuthenticationError, False, "the request had no credentials"),
     "SIS.0103": ErrorRule(AuthenticationError, False, "complete the account's real-name verification first"),
     "SIS.0201": ErrorRule(VendorError, False, "check vocabulary_id: a table belongs to one region and project"),
     **dict.fromkeys(("SIS.0203", "SIS.0204", "SIS.0205", "SIS.0206", "SIS.0207", "SIS.0208"), _VOCABULARY),
     "SIS.0301": ErrorRule(VendorError, False, "audio_format and property must have the same sample rate"),
-    "SIS.0302": _SERVER,
-    "SIS.0303": _SERVER,
+    "SIS.0302": SERVER_ERROR,
+    "SIS.0303": SERVER_ERROR,
     "SIS.0304": ErrorRule(VendorError, True, "no audio was sent for 20 s: keep sending, if necessary silence"),
     "SIS.0305": _RECOGNITION,
     "SIS.0306": _RECOGNITION,
@@ -73,7 +72,7 @@ CODES: dict[str, ErrorRule] = {
     "SIS.0312": ErrorRule(RateLimitedError, True, "too many sessions at once: try again after 2 to 5 seconds"),
     "SIS.30006": ErrorRule(VendorError, False, "set `audio_format` to that of the audio"),
     "SIS.30007": ErrorRule(VendorError, False, "the hot words could not be loaded: check the table"),
-    "APIGW.0201": _SERVER,
+    "APIGW.0201": SERVER_ERROR,
     "APIGW.0301": _KEYS,
     "APIGW.0307": _TOKEN,
     "APIGW.0308": _THROTTLED,
@@ -85,19 +84,13 @@ STALE_TOKEN_CODES = frozenset({"SIS.0101", "APIGW.0301", "APIG.0301", "APIGW.030
 it; 401 is the HTTP status, if there is no other code. Not with AK/SK, where APIGW.0301 means a wrong signature."""
 
 _BY_STATUS: dict[int, ErrorRule] = {
+    **SERVER_STATUSES,
     401: _KEYS,
     403: _DENIED,
-    404: _NOT_THERE,
-    408: _SERVER,
+    404: _NOT_FOUND,
     429: _THROTTLED,
-    500: _SERVER,
-    502: _SERVER,
-    503: _SERVER,
-    504: _SERVER,
 }
 """For responses without a known code. The documents do not state the status of a refused handshake."""
-
-_UNKNOWN = ErrorRule(VendorError, False)
 
 
 def error_from_code(
@@ -122,9 +115,7 @@ def _rule(code: str, message: str, status: int | None) -> ErrorRule:
     if rule is _KEYS and ("expire" in message.lower() or "clock" in message.lower()):
         # one code for keys and tokens: only the text distinguishes an old signature from an old token
         return _TOKEN if "token" in message.lower() else _CLOCK
-    if rule is None and status is not None:
-        return _BY_STATUS.get(status, _UNKNOWN)
-    return rule or _UNKNOWN
+    return rule_or_status(rule, status, _BY_STATUS)
 
 
 def error_from_response(
@@ -159,7 +150,7 @@ def error_from_iam(status: int, headers: Mapping[str, str], body: bytes) -> ASRE
         or error_body.error_msg
         or "the response holds no token"
     )
-    rule = _PASSWORD if status == 401 else _BY_STATUS.get(status, _UNKNOWN)
+    rule = rule_or_status(_PASSWORD if status == 401 else None, status, _BY_STATUS)
     return rule.make_error(
         f"HTTP {status} from IAM: {reason}",
         vendor=VENDOR,
