@@ -36,7 +36,7 @@ def tls_reason(error: ssl.SSLError) -> str:
 
 
 def _trust_advice() -> str:
-    on_macos = ", run Python's 'Install Certificates.command'" if sys.platform == "darwin" else ""
+    on_macos = ", or run Python's 'Install Certificates.command'" if sys.platform == "darwin" else ""
     return (
         f"; name the file of its certificate authority in SSL_CERT_FILE or ssl_context={on_macos}; a proxy that "
         "inspects TLS has an authority of its own"

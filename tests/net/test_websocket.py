@@ -547,6 +547,24 @@ def test_waiting_for_a_writable_connection_ends_with_the_connection() -> None:
     assert run_virtual(scenario) == pytest.approx(1, abs=0.1)
 
 
+async def test_a_repr_shows_host_and_state() -> None:
+    async def close_later(connection: ServerConnection) -> None:
+        await connection.recv()
+        connection.transport.write(CLOSE_FRAME)
+        await connection.recv()
+
+    states = []
+    async with connected(close_later) as websocket:
+        host = websocket._host
+        states.append(repr(websocket))
+        websocket.send("close")
+        with pytest.raises(ConnectionLostError):
+            await websocket.receive()
+        states.append(repr(websocket))
+    states.append(repr(websocket))
+    assert states == [f"<WebSocket {host} {state}>" for state in ("open", "closing", "closed")]
+
+
 # --- signs of life ---------------------------------------------------------------------------------------------------
 
 
@@ -573,6 +591,7 @@ def test_a_server_without_a_sign_of_life_is_dropped_after_the_idle_timeout() -> 
         async with connected(send_nothing, idle_s=8) as websocket:
             with pytest.raises(ConnectionLostError) as caught:
                 await websocket.receive()
+            assert repr(websocket).endswith(" timed_out>")
             with pytest.raises(ConnectionLostError):
                 websocket.send(b"still there?")
             return asyncio.get_running_loop().time(), caught.value
