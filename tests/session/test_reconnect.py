@@ -362,29 +362,11 @@ def test_the_finish_deadline_starts_again_with_the_repeated_finish() -> None:
 
 def test_a_context_is_sent_on_the_next_connection_too() -> None:
     async def scenario() -> None:
-        contexts: list[int] = []
-
-        class RecordsContexts(NumberedServer):
-            async def __call__(self, connection: ServerConnection) -> None:
-                receive = connection.recv
-
-                async def receive_audio(*args: Any, **options: Any) -> Any:
-                    message = await receive(*args, **options)
-                    if isinstance(message, str) and "continue-task" in message:
-                        contexts.append(len(self.started_at_ms))
-                        return await receive_audio()
-                    return message
-
-                connection.recv = receive_audio  # type: ignore[method-assign]
-                await super().__call__(connection)
-
-        async with (
-            scripted_server(RecordsContexts(cut, after_ms=1_500)) as service,
-            connect(FunASR(), service) as session,
-        ):
+        server = NumberedServer(cut, after_ms=1_500)
+        async with scripted_server(server) as service, connect(FunASR(), service) as session:
             await session.update_context([ContextMessage("user", "names")])
             events = [event async for event in session.events(NumberedSource(3))]
-        assert contexts == [0, 1]
+        assert [connections for connections, _ in server.contexts] == [0, 1]
         assert finals_of(events) == finals_of_seconds(3)
 
     run_virtual(scenario)

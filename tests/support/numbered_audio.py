@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from websockets.asyncio.server import ServerConnection, serve
-from websockets.http11 import Request
+from websockets.http11 import Request, Response
 
 from asr_async import DashScope, Huawei, Paraformer, Rasr, Result, connect
 
@@ -28,6 +28,7 @@ __all__ = [
     "BYTES_PER_MS",
     "DASHSCOPE",
     "HUAWEI",
+    "Fault",
     "FinalAtEndServer",
     "HuaweiNumberedServer",
     "NumberedServer",
@@ -121,7 +122,7 @@ class _HuaweiProtocol:
         return Huawei(ak="AK", sk="SK", project_id="p", region="cn-north-4", endpoint=f"ws://127.0.0.1:{port}")
 
     async def start_task(self, connection: ServerConnection) -> str:
-        await connection.recv()
+        assert json.loads(await connection.recv())["command"] == "START"
         await self._send(connection, "START", "numbered")
         return "numbered"
 
@@ -162,6 +163,10 @@ class NumberedServer:
         """The duration of the audio of each connection."""
         self.missing_at_ms: list[int] = []
         """The positions at which audio does not continue the audio before it on the same connection."""
+        self.contexts: list[tuple[int, str]] = []
+        """The number of connections with audio before each message with a context, and the message."""
+        self.last_frame_bytes = 0
+        """The size of the last frame that arrived."""
 
     async def __call__(self, connection: ServerConnection) -> None:
         """Serve one connection."""
@@ -169,6 +174,9 @@ class NumberedServer:
         fault = self.faults.pop(0) if self.faults else None
         received_bytes, start_ms, final_ms, index = 0, None, 0, 0
         async for message in connection:
+            if isinstance(message, str) and "continue-task" in message:
+                self.contexts.append((len(self.started_at_ms), message))
+                continue
             if isinstance(message, str):
                 await self._send_rest(connection, task_id, start_ms or 0, final_ms, received_bytes // BYTES_PER_MS)
                 await self.protocol.finish_task(connection, task_id)
@@ -181,6 +189,7 @@ class NumberedServer:
                 index = len(self.received_ms) - 1
             elif number != (start_ms + received_bytes // BYTES_PER_MS) % NUMBERS:
                 self.missing_at_ms.append(start_ms + received_bytes // BYTES_PER_MS)
+            self.last_frame_bytes = len(message)
             received_bytes += len(message)
             now_ms = received_bytes // BYTES_PER_MS
             self.received_ms[index] = now_ms
@@ -209,8 +218,9 @@ class NumberedServer:
         if now_ms > final_ms:
             await self.protocol.send_result(connection, task_id, f"to {start_ms + now_ms}", final_ms, now_ms)
 
-    async def process_request(self, connection: ServerConnection, request: Request) -> None:
-        """Do nothing; a subclass can delay or break the handshake here."""
+    async def process_request(self, connection: ServerConnection, request: Request) -> Response | None:
+        """Accept the handshake; a subclass can delay, refuse or break it."""
+        return None
 
     @asynccontextmanager
     async def serving(self, **options: Any) -> AsyncIterator[int]:
