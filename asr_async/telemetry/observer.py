@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Observer", "ObserverGroup", "SessionInfo", "SessionObservers", "check_tags"]
 
-logger = logging.getLogger("asr_async")
+logger: logging.Logger = logging.getLogger("asr_async")
 
 BLOCKED_S = 0.1
 """A call that takes this long is reported: it is a frame of audio, during which no session of the event loop moves."""
