@@ -69,16 +69,16 @@ def recorded(sdk: str, scenario: str) -> list[Any]:
     return [line["frame"] for line in lines if (line["sdk"], line["scenario"]) == (sdk, scenario)]
 
 
-def decoded(frame: Message) -> Any:
-    assert isinstance(frame, str)
-    return json.loads(frame)
+def decoded(message: Message) -> Any:
+    assert isinstance(message, str)
+    return json.loads(message)
 
 
-def without_ids(frames: list[Any]) -> list[Any]:
-    for frame in frames:
-        if isinstance(frame, dict):
-            frame["header"]["task_id"] = "T"
-    return frames
+def without_ids(messages: list[Any]) -> list[Any]:
+    for message in messages:
+        if isinstance(message, dict):
+            message["header"]["task_id"] = "T"
+    return messages
 
 
 def run(options: Any, script: str) -> list[Any]:
@@ -133,13 +133,13 @@ SCENARIOS = [
 
 @pytest.mark.parametrize(("sdk", "scenario", "options", "script"), SCENARIOS, ids=[f"{s[0]}-{s[1]}" for s in SCENARIOS])
 def test_our_messages_equal_those_of_the_official_sdk(sdk: str, scenario: str, options: Any, script: str) -> None:
-    theirs = [frame for frame in recorded(sdk, scenario) if isinstance(frame, dict)]
+    theirs = [message for message in recorded(sdk, scenario) if isinstance(message, dict)]
     assert theirs, "no such recording"
     assert without_ids(run(options, script)) == without_ids(theirs)
 
 
 def test_the_preview_clients_messages_equal_ours_except_for_a_resource_that_the_model_lacks() -> None:
-    theirs = without_ids([frame for frame in recorded("2.0.2/v2", "v2.recognize.all") if isinstance(frame, dict)])
+    theirs = without_ids([message for message in recorded("2.0.2/v2", "v2.recognize.all") if isinstance(message, dict)])
     del theirs[0]["payload"]["resources"]  # a v1 hot-word list on a model without them: refused here
     theirs[0]["payload"]["input"] = {}  # an empty context is no context
     options = FunASR(heartbeat=True, vocabulary_id="v1")
@@ -155,9 +155,9 @@ def test_audio_is_sent_unchanged_and_not_copied() -> None:
 
 
 def test_an_option_that_was_not_set_is_not_sent() -> None:
-    frame = run(Paraformer(heartbeat=None), "r")[0]
-    assert frame["payload"]["parameters"] == {"format": "pcm", "sample_rate": 16_000}
-    assert "null" not in json.dumps(frame)
+    message = run(Paraformer(heartbeat=None), "r")[0]
+    assert message["payload"]["parameters"] == {"format": "pcm", "sample_rate": 16_000}
+    assert "null" not in json.dumps(message)
 
 
 # --- receiving -------------------------------------------------------------------------------------------------------

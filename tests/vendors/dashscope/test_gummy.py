@@ -60,7 +60,7 @@ SCENARIOS = [
 def test_our_messages_equal_those_of_the_official_sdk_except_for_its_null(
     sdk: str, scenario: str, options: Gummy
 ) -> None:
-    theirs = without_ids([frame for frame in recorded(sdk, scenario) if isinstance(frame, dict)])
+    theirs = without_ids([line for line in recorded(sdk, scenario) if isinstance(line, dict)])
     assert theirs, "no such recording"
     parameters = theirs[0]["payload"]["parameters"]
     if parameters["source_language"] is None:  # an option that was not set is not sent here
@@ -99,7 +99,7 @@ def started(options: Any = TO_ENGLISH) -> TaskCodec:
     return codec
 
 
-def hear(codec: TaskCodec, transcription: dict[str, Any] | None = None, *translations: dict[str, Any]) -> list[Any]:
+def receive(codec: TaskCodec, transcription: dict[str, Any] | None = None, *translations: dict[str, Any]) -> list[Any]:
     return codec.receive(message(transcription, *translations))
 
 
@@ -137,53 +137,53 @@ def test_a_message_with_both_is_one_result_with_its_translation() -> None:
 
 
 def test_without_a_target_language_nothing_waits() -> None:
-    assert only_results(hear(started(Gummy()), part("hi", end=True))) == [(0, "hi", "final", {})]
+    assert only_results(receive(started(Gummy()), part("hi", end=True))) == [(0, "hi", "final", {})]
 
 
 def test_an_interim_carries_the_newest_translation_known() -> None:
     codec = started()
-    assert only_results(hear(codec, part("你"))) == [(0, "你", "interim", {})]
-    assert only_results(hear(codec, None, translated("Hel"))) == [(0, "你", "interim", {"en": "Hel"})]
-    assert only_results(hear(codec, part("你好"))) == [(0, "你好", "interim", {"en": "Hel"})]
-    assert only_results(hear(codec, None, translated("Hello"))) == [(0, "你好", "interim", {"en": "Hello"})]
+    assert only_results(receive(codec, part("你"))) == [(0, "你", "interim", {})]
+    assert only_results(receive(codec, None, translated("Hel"))) == [(0, "你", "interim", {"en": "Hel"})]
+    assert only_results(receive(codec, part("你好"))) == [(0, "你好", "interim", {"en": "Hel"})]
+    assert only_results(receive(codec, None, translated("Hello"))) == [(0, "你好", "interim", {"en": "Hello"})]
 
 
 def test_a_translation_may_arrive_before_its_text() -> None:
     codec = started()
-    first = hear(codec, None, translated("Hel", begin_time=150))
+    first = receive(codec, None, translated("Hel", begin_time=150))
     assert brief(first) == [SpeechStarted(segment_id=0, start_ms=150), (0, "", "interim", {"en": "Hel"})]
-    assert brief(hear(codec, part("你"))) == [(0, "你", "interim", {"en": "Hel"})]
+    assert brief(receive(codec, part("你"))) == [(0, "你", "interim", {"en": "Hel"})]
 
 
 def test_a_final_waits_for_the_final_translation_and_is_an_interim_until_then() -> None:
     codec = started()
-    waits = hear(codec, part("你好", end=True), translated("Hel"))
+    waits = receive(codec, part("你好", end=True), translated("Hel"))
     assert brief(waits)[1:] == [(0, "你好", "interim", {"en": "Hel"}), FinalPending(0)]
     # reported once, and messages in between make interims
-    assert brief(hear(codec, None, translated("Hell"))) == [(0, "你好", "interim", {"en": "Hell"})]
-    final = hear(codec, None, translated("Hello", end=True))
+    assert brief(receive(codec, None, translated("Hell"))) == [(0, "你好", "interim", {"en": "Hell"})]
+    final = receive(codec, None, translated("Hello", end=True))
     assert brief(final) == [(0, "你好", "final", {"en": "Hello"}), SpeechEnded(segment_id=0, end_ms=900)]
     assert codec.release_pending(0) == []
 
 
 def test_a_translation_that_is_final_first_waits_for_the_final_text() -> None:
     codec = started()
-    assert only_results(hear(codec, part("你"), translated("Hello", end=True))) == [
+    assert only_results(receive(codec, part("你"), translated("Hello", end=True))) == [
         (0, "你", "interim", {"en": "Hello"})
     ]
-    assert only_results(hear(codec, part("你好", end=True))) == [(0, "你好", "final", {"en": "Hello"})]
+    assert only_results(receive(codec, part("你好", end=True))) == [(0, "你好", "final", {"en": "Hello"})]
 
 
 def test_every_target_language_is_waited_for() -> None:
     codec = started(TWO_TARGETS)
-    assert FinalPending(0) in hear(codec, part("你好", end=True), translated("Hello", end=True))
-    final = hear(codec, None, translated("Salut", lang="fr", end=True))
+    assert FinalPending(0) in receive(codec, part("你好", end=True), translated("Hello", end=True))
+    final = receive(codec, None, translated("Salut", lang="fr", end=True))
     assert only_results(final) == [(0, "你好", "final", {"en": "Hello", "fr": "Salut"})]
 
 
 def test_a_released_final_carries_the_translations_that_have_arrived() -> None:
     codec = started()
-    hear(codec, part("你好", end=True), translated("Hel"))
+    receive(codec, part("你好", end=True), translated("Hel"))
     events = codec.release_pending(0)
     assert brief(events) == [(0, "你好", "final", {"en": "Hel"}), SpeechEnded(segment_id=0, end_ms=900)]
     (final,) = (event for event in events if isinstance(event, Result))
@@ -193,25 +193,27 @@ def test_a_released_final_carries_the_translations_that_have_arrived() -> None:
 
 def test_a_later_sentences_final_translation_ends_the_wait() -> None:
     codec = started()
-    hear(codec, part("a", 0, end=True))
-    hear(codec, part("b", 1, end=True))
-    events = hear(codec, None, translated("B", 1, end=True))
+    receive(codec, part("a", 0, end=True))
+    receive(codec, part("b", 1, end=True))
+    events = receive(codec, None, translated("B", 1, end=True))
     assert only_results(events) == [(0, "a", "final", {}), (1, "b", "final", {"en": "B"})]
 
 
 def test_each_language_has_a_translator_of_its_own() -> None:
     codec = started(TWO_TARGETS)
-    hear(codec, part("a", 0, end=True))
-    assert only_results(hear(codec, part("b", 1), translated("B", 1, end=True))) == [(1, "b", "interim", {"en": "B"})]
-    final = hear(codec, None, translated("A", 0, lang="fr", end=True))
+    receive(codec, part("a", 0, end=True))
+    assert only_results(receive(codec, part("b", 1), translated("B", 1, end=True))) == [
+        (1, "b", "interim", {"en": "B"})
+    ]
+    final = receive(codec, None, translated("A", 0, lang="fr", end=True))
     assert only_results(final) == [(0, "a", "final", {"fr": "A"})]
 
 
 def test_finals_stay_in_order_and_interims_of_later_sentences_are_not_delayed() -> None:
     codec = started(TWO_TARGETS)
-    hear(codec, part("a", 0, end=True), translated("A", 0, end=True))
-    assert only_results(hear(codec, part("b", 1))) == [(1, "b", "interim", {})]
-    held = hear(codec, part("b", 1, end=True), translated("B", 1, end=True))
+    receive(codec, part("a", 0, end=True), translated("A", 0, end=True))
+    assert only_results(receive(codec, part("b", 1))) == [(1, "b", "interim", {})]
+    held = receive(codec, part("b", 1, end=True), translated("B", 1, end=True))
     assert only_results(held) == [(1, "b", "interim", {"en": "B"})]
     assert FinalPending(1) in held
     both = codec.release_pending(1)
@@ -220,28 +222,28 @@ def test_finals_stay_in_order_and_interims_of_later_sentences_are_not_delayed() 
 
 def test_an_unfinished_sentence_holds_a_later_final_until_that_is_released() -> None:
     codec = started(Gummy())
-    hear(codec, part("a", 0))
-    assert brief(hear(codec, part("b", 1, end=True)))[1:] == [(1, "b", "interim", {}), FinalPending(1)]
+    receive(codec, part("a", 0))
+    assert brief(receive(codec, part("b", 1, end=True)))[1:] == [(1, "b", "interim", {}), FinalPending(1)]
     assert only_results(codec.release_pending(1)) == [(0, "a", "final", {}), (1, "b", "final", {})]
 
 
 def test_a_translation_after_its_final_is_an_event_of_its_own() -> None:
     codec = started()
-    hear(codec, part("你好", end=True))
+    receive(codec, part("你好", end=True))
     codec.release_pending(0)
     for text, is_final in (("Hel", False), ("Hello", True)):
-        (event,) = hear(codec, None, translated(text, end=is_final))
+        (event,) = receive(codec, None, translated(text, end=is_final))
         assert isinstance(event, TranslationArrived)
         assert (event.segment_id, event.language) == (0, "en")
         assert (event.translation.text, event.translation.is_final) == (text, is_final)
-    assert hear(codec, None, translated("Hello", end=True)) == []
+    assert receive(codec, None, translated("Hello", end=True)) == []
 
 
 def test_a_late_translation_may_share_its_message_with_the_next_sentence() -> None:
     codec = started()
-    hear(codec, part("a", 0, end=True))
+    receive(codec, part("a", 0, end=True))
     codec.release_pending(0)
-    events = hear(codec, part("b", 1), translated("A", 0, end=True))
+    events = receive(codec, part("b", 1), translated("A", 0, end=True))
     assert isinstance(events[0], TranslationArrived)
     assert only_results(events) == [(1, "b", "interim", {})]
 
@@ -255,18 +257,18 @@ def test_repeats_are_dropped() -> None:
 
 def test_an_interim_behind_the_final_changes_nothing() -> None:
     codec = started()
-    hear(codec, part("你好", end=True))
-    assert only_results(hear(codec, part("你"))) == [(0, "你好", "interim", {})]
-    hear(codec, part("b", 1), translated("B", 1, end=True))
-    assert only_results(hear(codec, None, translated("?", 1))) == [(1, "b", "interim", {"en": "B"})]
+    receive(codec, part("你好", end=True))
+    assert only_results(receive(codec, part("你"))) == [(0, "你好", "interim", {})]
+    receive(codec, part("b", 1), translated("B", 1, end=True))
+    assert only_results(receive(codec, None, translated("?", 1))) == [(1, "b", "interim", {"en": "B"})]
 
 
 def test_a_sentence_that_goes_on_after_its_final_is_reported() -> None:
     codec = started(Gummy())
-    hear(codec, part("a", 0))
-    hear(codec, part("b", 1, end=True))
+    receive(codec, part("a", 0))
+    receive(codec, part("b", 1, end=True))
     codec.release_pending(1)
-    (event,) = hear(codec, part("a more", 0, end=True))
+    (event,) = receive(codec, part("a more", 0, end=True))
     assert isinstance(event, Unrecognised)
     assert event.name == "sentence that continues after its final"
 
@@ -274,7 +276,7 @@ def test_a_sentence_that_goes_on_after_its_final_is_reported() -> None:
 def test_a_stash_is_the_beginning_of_the_next_segment() -> None:
     codec = started()
     stash = {"sentence_id": 1, "begin_time": 2_720, "current_time": 2_900, "text": "今天", "words": []}
-    events = hear(codec, part("你好", end=True, stash=stash), translated("Hello", end=True))
+    events = receive(codec, part("你好", end=True, stash=stash), translated("Hello", end=True))
     assert brief(events) == [
         SpeechStarted(segment_id=0, start_ms=100),
         (0, "你好", "final", {"en": "Hello"}),
@@ -282,21 +284,21 @@ def test_a_stash_is_the_beginning_of_the_next_segment() -> None:
         SpeechStarted(segment_id=1, start_ms=2_720),
         (1, "今天", "interim", {}),
     ]
-    assert only_results(hear(codec, part("今天好", 1))) == [(1, "今天好", "interim", {})]
+    assert only_results(receive(codec, part("今天好", 1))) == [(1, "今天好", "interim", {})]
 
 
 def test_a_stash_is_never_final_and_an_empty_one_makes_no_event() -> None:
     codec = started(Gummy())
     ended = {"sentence_id": 1, "begin_time": 0, "end_time": 5, "text": "b"}
-    assert only_results(hear(codec, part("a", stash=ended))) == [(0, "a", "interim", {}), (1, "b", "interim", {})]
+    assert only_results(receive(codec, part("a", stash=ended))) == [(0, "a", "interim", {}), (1, "b", "interim", {})]
     empty = {"sentence_id": 2, "text": ""}
-    assert only_results(hear(codec, part("a", stash=empty))) == [(0, "a", "interim", {})]
+    assert only_results(receive(codec, part("a", stash=empty))) == [(0, "a", "interim", {})]
 
 
 def test_a_stash_of_the_translation_belongs_to_the_next_segment_too() -> None:
     codec = started()
     stash = {"sentence_id": 1, "begin_time": 2_720, "text": "Today"}
-    events = hear(codec, part("你好"), translated("Hello", stash=stash))
+    events = receive(codec, part("你好"), translated("Hello", stash=stash))
     assert only_results(events) == [(0, "你好", "interim", {"en": "Hello"}), (1, "", "interim", {"en": "Today"})]
 
 
@@ -306,7 +308,7 @@ def test_words_say_whether_they_are_fixed_and_the_words_repeated_as_punctuation_
         {"begin_time": 400, "end_time": 500, "text": "好", "punctuation": "，", "fixed": False},
         {"begin_time": 500, "text": "吗"},
     ]
-    events = hear(started(), part("你好，吗", words=words), translated("How", words=words[:1]))
+    events = receive(started(), part("你好，吗", words=words), translated("How", words=words[:1]))
     (result,) = (event for event in events if isinstance(event, Result))
     assert [(word.text, word.punctuation, word.is_fixed) for word in result.words] == [
         ("你", "", True),
@@ -322,14 +324,14 @@ def test_a_member_that_is_missing_is_not_fatal(missing: str) -> None:
     parts = [part("a", words=[]), translated("A", words=[])]
     for members in parts:
         members.pop(missing, None)
-    events = hear(started(), *parts)
+    events = receive(started(), *parts)
     translations = {} if missing == "lang" else {"en": "A"}
     assert only_results(events) == [(0, "a", "interim", translations)]
 
 
 @pytest.mark.parametrize("members", [part("a", None), {"text": "a"}])
 def test_a_sentence_without_an_id_is_reported(members: dict[str, Any]) -> None:
-    (event,) = hear(started(), members)
+    (event,) = receive(started(), members)
     assert isinstance(event, Unrecognised)
     assert event.name == "sentence without an id or a language"
 
@@ -348,10 +350,10 @@ def test_a_translation_that_is_no_sentence_is_unreadable() -> None:
 
 def test_an_empty_sentence_opens_no_segment_and_an_empty_final_closes_one() -> None:
     codec = started(Gummy())
-    assert hear(codec, part("")) == []
-    assert hear(codec, part(None, end=True)) == []
-    hear(codec, part("mm"))
-    assert only_results(hear(codec, part("", end=True))) == [(0, "", "final", {})]
+    assert receive(codec, part("")) == []
+    assert receive(codec, part(None, end=True)) == []
+    receive(codec, part("mm"))
+    assert only_results(receive(codec, part("", end=True))) == [(0, "", "final", {})]
 
 
 # --- translation only ------------------------------------------------------------------------------------------------
@@ -359,17 +361,17 @@ def test_an_empty_sentence_opens_no_segment_and_an_empty_final_closes_one() -> N
 
 def test_without_transcription_the_translation_makes_the_segments_and_the_text_is_empty() -> None:
     codec = started(TRANSLATION_ONLY)
-    assert brief(hear(codec, None, translated("Hel"))) == [
+    assert brief(receive(codec, None, translated("Hel"))) == [
         SpeechStarted(segment_id=0, start_ms=100),
         (0, "", "interim", {"en": "Hel"}),
     ]
-    events = hear(codec, None, translated("Hello", end=True))
+    events = receive(codec, None, translated("Hello", end=True))
     assert brief(events) == [(0, "", "final", {"en": "Hello"}), SpeechEnded(segment_id=0, end_ms=900)]
 
 
 def test_without_transcription_a_sentence_waits_for_its_other_languages() -> None:
     codec = started(Gummy(strict=False, transcription_enabled=False, translation_target_languages=["en", "fr"]))
-    assert FinalPending(0) in hear(codec, None, translated("Hello", end=True))
+    assert FinalPending(0) in receive(codec, None, translated("Hello", end=True))
     assert only_results(codec.release_pending(0)) == [(0, "", "final", {"en": "Hello"})]
 
 
@@ -378,7 +380,7 @@ def test_without_transcription_a_sentence_waits_for_its_other_languages() -> Non
 
 def test_all_open_sentences_are_final_at_the_end() -> None:
     codec = started()
-    hear(codec, part("a", 0, end=True, stash={"sentence_id": 1, "text": "b"}))
+    receive(codec, part("a", 0, end=True, stash={"sentence_id": 1, "text": "b"}))
     codec.finish()
     events = codec.receive(server("task-finished", {"output": {}, "usage": {"duration": 3}}))
     assert brief(events) == [
@@ -393,7 +395,7 @@ def test_all_open_sentences_are_final_at_the_end() -> None:
 
 def test_a_pending_final_can_be_released_after_the_task_failed() -> None:
     codec = started()
-    hear(codec, part("a", end=True))
+    receive(codec, part("a", end=True))
     (event,) = codec.receive(server("task-failed", error_code="InternalError"))
     assert isinstance(event, Failed)
     assert only_results(codec.release_pending(0)) == [(0, "a", "final", {})]
@@ -404,7 +406,7 @@ def test_pending_sentences_are_bounded() -> None:
     finals = [
         result
         for number in range(MAX_OPEN + 2)
-        for result in only_results(hear(codec, part(f"s{number}", number, end=True)))
+        for result in only_results(receive(codec, part(f"s{number}", number, end=True)))
         if result[2] == "final"
     ]
     assert finals == [(0, "s0", "final", {}), (1, "s1", "final", {})]
@@ -413,9 +415,9 @@ def test_pending_sentences_are_bounded() -> None:
 def test_closed_sentences_are_remembered_for_a_while() -> None:
     codec = started(Gummy())
     for number in range(MAX_REMEMBERED + 1):
-        hear(codec, part("a", number, end=True))
-    assert isinstance(hear(codec, None, translated("A", 1))[0], TranslationArrived)
-    (event,) = hear(codec, None, translated("A", 0))
+        receive(codec, part("a", number, end=True))
+    assert isinstance(receive(codec, None, translated("A", 1))[0], TranslationArrived)
+    (event,) = receive(codec, None, translated("A", 0))
     assert isinstance(event, Unrecognised)
     assert event.name == "sentence that was over long ago"
 
@@ -425,22 +427,22 @@ def test_closed_sentences_are_remembered_for_a_while() -> None:
 
 def test_chat_closes_the_input_at_the_end_of_its_sentence() -> None:
     codec = started(GummyChat())
-    assert InputClosed() not in hear(codec, part("he"))
-    assert hear(codec, part("hey", end=True))[-1] == InputClosed()
+    assert InputClosed() not in receive(codec, part("he"))
+    assert receive(codec, part("hey", end=True))[-1] == InputClosed()
     codec.finish()
     assert codec.receive(server("task-finished")) == [Finished()]
 
 
 def test_chat_closes_the_input_while_its_final_waits_for_the_translation() -> None:
     codec = started(GummyChat(translation_target_languages=["en"]))
-    assert hear(codec, part("hey", end=True))[-2:] == [FinalPending(0), InputClosed()]
+    assert receive(codec, part("hey", end=True))[-2:] == [FinalPending(0), InputClosed()]
     codec.finish()
-    assert InputClosed() not in hear(codec, None, translated("Hey", end=True))
+    assert InputClosed() not in receive(codec, None, translated("Hey", end=True))
 
 
 def test_chat_may_finish_by_itself_and_other_models_may_not() -> None:
     codec = started(GummyChat())
-    hear(codec, part("hey", end=True))
+    receive(codec, part("hey", end=True))
     assert codec.receive(server("task-finished")) == [Finished()]
     with pytest.raises(RemoteProtocolError, match="reported 'finished' while the task was streaming"):
         started(Gummy()).receive(server("task-finished"))
@@ -449,14 +451,14 @@ def test_chat_may_finish_by_itself_and_other_models_may_not() -> None:
 def test_a_predicted_end_is_reported_once_and_withdrawn() -> None:
     codec = started(GummyChat())
     guess = part("hey", vad_pre_end=True, pre_end_start_time=100, pre_end_end_time=480, pre_end_timemillis=-1)
-    assert hear(codec, guess)[-1] == SpeechEnding(segment_id=0, end_ms=480)
-    assert SpeechEnding not in map(type, hear(codec, guess))
+    assert receive(codec, guess)[-1] == SpeechEnding(segment_id=0, end_ms=480)
+    assert SpeechEnding not in map(type, receive(codec, guess))
     gone_on = part("hey you", vad_pre_end=False, pre_end_failed=True)
-    assert hear(codec, gone_on)[-1] == SpeechEnding(segment_id=0, is_withdrawn=True)
-    assert SpeechEnding not in map(type, hear(codec, gone_on))
-    assert hear(codec, part("hey you", vad_pre_end=True, pre_end_end_time=-1))[-1] == SpeechEnding(segment_id=0)
+    assert receive(codec, gone_on)[-1] == SpeechEnding(segment_id=0, is_withdrawn=True)
+    assert SpeechEnding not in map(type, receive(codec, gone_on))
+    assert receive(codec, part("hey you", vad_pre_end=True, pre_end_end_time=-1))[-1] == SpeechEnding(segment_id=0)
 
 
 def test_no_end_is_predicted_behind_the_end() -> None:
-    events = hear(started(GummyChat()), part("hey", end=True, vad_pre_end=True, pre_end_end_time=480))
+    events = receive(started(GummyChat()), part("hey", end=True, vad_pre_end=True, pre_end_end_time=480))
     assert SpeechEnding not in map(type, events)

@@ -79,13 +79,13 @@ UPDATED = server("session.updated", session={"id": "sess_1", "object": "realtime
 FINISHED = server("session.finished")
 
 
-def decoded(frame: Message) -> Any:
-    assert isinstance(frame, str)
-    return json.loads(frame)
+def decoded(message: Message) -> Any:
+    assert isinstance(message, str)
+    return json.loads(message)
 
 
-def kinds(frames: list[Message]) -> list[str]:
-    return [decoded(frame)["type"] for frame in frames]
+def kinds(messages: list[Message]) -> list[str]:
+    return [decoded(message)["type"] for message in messages]
 
 
 def streaming(**options: Any) -> RealtimeCodec:
@@ -96,8 +96,8 @@ def streaming(**options: Any) -> RealtimeCodec:
     return codec
 
 
-def received(codec: RealtimeCodec, *frames: str) -> list[CodecEvent]:
-    return [event for frame in frames for event in codec.receive(frame)]
+def received(codec: RealtimeCodec, *messages: str) -> list[CodecEvent]:
+    return [event for message in messages for event in codec.receive(message)]
 
 
 def results(events: list[CodecEvent]) -> list[tuple[int, str, bool, int, int]]:
@@ -139,8 +139,8 @@ def results(events: list[CodecEvent]) -> list[tuple[int, str, bool, int, int]]:
     ids=["defaults", "audio and words", "server VAD", "manual"],
 )
 def test_the_session_is_configured_with_exactly_the_options(options: dict[str, Any], changes: dict[str, Any]) -> None:
-    (frame,) = RealtimeCodec(QwenRealtime(**options), task_id="T").start()
-    assert decoded(frame) == {"type": "session.update", "event_id": "T_1", "session": VAD_DEFAULTS | changes}
+    (message,) = RealtimeCodec(QwenRealtime(**options), task_id="T").start()
+    assert decoded(message) == {"type": "session.update", "event_id": "T_1", "session": VAD_DEFAULTS | changes}
 
 
 def test_audio_is_base64_text_and_session_finish_ends_the_session() -> None:
@@ -150,7 +150,7 @@ def test_audio_is_base64_text_and_session_finish_ends_the_session() -> None:
         "event_id": "T_2",
         "audio": base64.b64encode(b"\x00\xff\x10").decode(),
     }
-    assert [decoded(frame) for frame in codec.finish()] == [{"type": "session.finish", "event_id": "T_3"}]
+    assert [decoded(message) for message in codec.finish()] == [{"type": "session.finish", "event_id": "T_3"}]
 
 
 def test_in_manual_mode_audio_is_committed_once() -> None:
@@ -447,24 +447,24 @@ def test_a_refused_commit_at_the_end_is_an_error_since_no_other_follows() -> Non
 
 
 @pytest.mark.parametrize(
-    ("frame", "name"),
+    ("message", "name"),
     [
         (server("response.created"), "response.created"),
         (json.dumps({"event_id": "x"}), "message without a type"),
         (b"\x00", "binary message"),
     ],
 )
-def test_an_unknown_message_is_kept_and_reported(frame: str | bytes, name: str) -> None:
-    (event,) = streaming().receive(frame)
+def test_an_unknown_message_is_kept_and_reported(message: str | bytes, name: str) -> None:
+    (event,) = streaming().receive(message)
     assert isinstance(event, Unrecognised)
     assert event.name == name
 
 
-@pytest.mark.parametrize("frame", ["", "{", "[]", '{"type": 1}', server("session.created", session=7)])
-def test_a_message_that_cannot_be_read_is_an_error_with_its_beginning(frame: str) -> None:
+@pytest.mark.parametrize("message", ["", "{", "[]", '{"type": 1}', server("session.created", session=7)])
+def test_a_message_that_cannot_be_read_is_an_error_with_its_beginning(message: str) -> None:
     with pytest.raises(RemoteProtocolError, match="unreadable message from DashScope") as caught:
-        streaming().receive(frame)
-    assert repr(frame[:80]) in str(caught.value)
+        streaming().receive(message)
+    assert repr(message[:80]) in str(caught.value)
 
 
 def test_results_before_the_session_has_started_are_out_of_order() -> None:

@@ -76,8 +76,8 @@ def test_the_rest_side_of_the_environment_is_behind_every_argument(monkeypatch: 
 async def test_a_content_check_is_requested_only_with_the_argument(
     inspect_data: bool | None, header: str | None
 ) -> None:
-    target = await DashScope(KEY, inspect_data=inspect_data).resolve(Paraformer())
-    assert target.headers.get("X-DashScope-DataInspection") == header
+    endpoint = await DashScope(KEY, inspect_data=inspect_data).resolve(Paraformer())
+    assert endpoint.headers.get("X-DashScope-DataInspection") == header
 
 
 @pytest.mark.parametrize(
@@ -119,8 +119,8 @@ async def test_key_and_endpoint_are_read_from_the_environment_when_a_session_con
     service = DashScope()
     monkeypatch.setenv("DASHSCOPE_API_KEY", "sk-env")
     monkeypatch.setenv("DASHSCOPE_WEBSOCKET_BASE_URL", "wss://proxy.example/inference")
-    target = await service.resolve(Paraformer())
-    assert (target.headers["Authorization"], target.url) == ("Bearer sk-env", "wss://proxy.example/inference")
+    endpoint = await service.resolve(Paraformer())
+    assert (endpoint.headers["Authorization"], endpoint.url) == ("Bearer sk-env", "wss://proxy.example/inference")
 
 
 async def test_no_key_is_an_error_that_names_the_ways_to_give_one() -> None:
@@ -139,9 +139,9 @@ async def test_a_key_with_a_line_break_inside_is_refused_without_showing_it() ->
 
 async def test_the_key_shows_in_no_repr() -> None:
     service = DashScope(KEY)
-    target = await service.resolve(Paraformer())
-    assert KEY not in f"{service!r} {target!r} {target}"
-    assert repr(target) == "<Endpoint dashscope.aliyuncs.com>"
+    endpoint = await service.resolve(Paraformer())
+    assert KEY not in f"{service!r} {endpoint!r} {endpoint}"
+    assert repr(endpoint) == "<Endpoint dashscope.aliyuncs.com>"
 
 
 @pytest.mark.parametrize(

@@ -56,9 +56,9 @@ SDK_DEFAULTS: dict[str, Any] = {
 }
 
 
-def decoded(frame: Message) -> Any:
-    assert isinstance(frame, str)
-    return json.loads(frame)
+def decoded(message: Message) -> Any:
+    assert isinstance(message, str)
+    return json.loads(message)
 
 
 def server(resp_type: str, trace_id: str | None = TRACE, **members: Any) -> str:
@@ -102,30 +102,30 @@ def failure(events: list[Any]) -> ASRError:
 
 
 def test_start_with_every_option_set_equals_that_of_the_official_sdk() -> None:
-    (frame,) = RasrCodec(Rasr(**SDK_DEFAULTS, vad_threshold=0)).start()
-    assert decoded(frame) == json.loads(SDK_START)
-    assert list(decoded(frame)["config"]) == list(json.loads(SDK_START)["config"])
+    (message,) = RasrCodec(Rasr(**SDK_DEFAULTS, vad_threshold=0)).start()
+    assert decoded(message) == json.loads(SDK_START)
+    assert list(decoded(message)["config"]) == list(json.loads(SDK_START)["config"])
 
 
 def test_start_without_the_undocumented_threshold_leaves_only_that_out() -> None:
-    (frame,) = RasrCodec(Rasr(**SDK_DEFAULTS)).start()
+    (message,) = RasrCodec(Rasr(**SDK_DEFAULTS)).start()
     theirs = json.loads(SDK_START)
     del theirs["config"]["vad_threshold"]
-    assert decoded(frame) == theirs
+    assert decoded(message) == theirs
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_start_of_every_mode_needs_only_the_required_members(mode: str) -> None:
-    (frame,) = RasrCodec(Rasr(mode=mode, interim_results=None)).start()
-    assert decoded(frame) == {
+    (message,) = RasrCodec(Rasr(mode=mode, interim_results=None)).start()
+    assert decoded(message) == {
         "command": "START",
         "config": {"audio_format": "pcm16k16bit", "property": "chinese_16k_general"},
     }
 
 
 def test_cancel_in_end_is_a_boolean() -> None:
-    assert [decoded(frame) for frame in started().finish()] == [{"command": "END", "cancel": False}]
-    assert [decoded(frame) for frame in started().cancel()] == [{"command": "END", "cancel": True}]
+    assert [decoded(message) for message in started().finish()] == [{"command": "END", "cancel": False}]
+    assert [decoded(message) for message in started().cancel()] == [{"command": "END", "cancel": True}]
 
 
 def test_messages_of_the_official_sdk_can_be_decoded_by_the_server() -> None:
@@ -379,7 +379,7 @@ def test_the_end_of_the_sentence_closes_the_input_and_the_task_ends_as_in_every_
     codec.receive(result(segment("a")))
     assert codec.receive(event("VOICE_END", 1_500)) == [InputClosed()]
     codec.audio(memoryview(bytes(3_200)))  # under way when the event came; the server ignores it
-    assert [decoded(frame) for frame in codec.finish()] == [{"command": "END", "cancel": False}]
+    assert [decoded(message) for message in codec.finish()] == [{"command": "END", "cancel": False}]
     (final,) = results(codec.receive(result(segment("ab", is_final=True))))
     assert final.text == "ab"
     assert codec.receive(server("END", reason="NORMAL")) == [Finished()]

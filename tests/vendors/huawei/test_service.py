@@ -84,9 +84,9 @@ async def test_the_environment_is_read_when_a_session_connects(monkeypatch: pyte
     service = Huawei()
     for name, value in {"AK": AK, "SK": SK, "PROJECT_ID": "p1", "REGION": "cn-east-3"}.items():
         monkeypatch.setenv(f"HUAWEICLOUD_SIS_{name}", f" {value}\n")
-    target = await service.resolve(Rasr())
-    assert target.url == "wss://sis-ext.cn-east-3.myhuaweicloud.com/v1/p1/rasr/continue-stream"
-    assert f"Access={AK}," in target.headers["Authorization"]
+    endpoint = await service.resolve(Rasr())
+    assert endpoint.url == "wss://sis-ext.cn-east-3.myhuaweicloud.com/v1/p1/rasr/continue-stream"
+    assert f"Access={AK}," in endpoint.headers["Authorization"]
     monkeypatch.setenv("HUAWEICLOUD_SIS_ENDPOINT", "wss://proxy.example")
     assert (await service.resolve(Rasr())).url == "wss://proxy.example/v1/p1/rasr/continue-stream"
 
@@ -226,26 +226,26 @@ def parts_of(authorization: str) -> tuple[str, list[str], str]:
 
 
 async def test_access_keys_sign_host_and_date_of_the_handshake() -> None:
-    target = await huawei(endpoint="wss://EXAMPLE.com:443").resolve(Rasr())
-    access, signed, seal = parts_of(target.headers["Authorization"])
-    date = target.headers["X-Sdk-Date"]
-    canonical = canonical_request("GET", target.url, {"Host": "example.com", "X-Sdk-Date": date}, b"")
+    endpoint = await huawei(endpoint="wss://EXAMPLE.com:443").resolve(Rasr())
+    access, signed, signature_hex = parts_of(endpoint.headers["Authorization"])
+    date = endpoint.headers["X-Sdk-Date"]
+    canonical = canonical_request("GET", endpoint.url, {"Host": "example.com", "X-Sdk-Date": date}, b"")
     assert (access, signed) == (AK, ["host", "x-sdk-date"])
-    assert seal == signature(SK, date, canonical)
+    assert signature_hex == signature(SK, date, canonical)
     assert abs(datetime.now(UTC) - datetime.strptime(date, "%Y%m%dT%H%M%S%z")) < timedelta(minutes=1)
-    assert set(target.headers) == {"Authorization", "X-Sdk-Date", "User-Agent"}
+    assert set(endpoint.headers) == {"Authorization", "X-Sdk-Date", "User-Agent"}
 
 
 async def test_temporary_keys_send_and_sign_their_security_token() -> None:
-    target = await huawei(security_token="temporary").resolve(Rasr())
-    assert target.headers["X-Security-Token"] == "temporary"
-    assert parts_of(target.headers["Authorization"])[1] == ["host", "x-sdk-date", "x-security-token"]
+    endpoint = await huawei(security_token="temporary").resolve(Rasr())
+    assert endpoint.headers["X-Security-Token"] == "temporary"
+    assert parts_of(endpoint.headers["Authorization"])[1] == ["host", "x-sdk-date", "x-security-token"]
 
 
 async def test_a_given_token_is_sent_without_a_signature() -> None:
-    target = await huawei_by_token(token="given").resolve(Rasr())
-    assert set(target.headers) == {"X-Auth-Token", "User-Agent"}
-    assert target.headers["X-Auth-Token"] == "given"
+    endpoint = await huawei_by_token(token="given").resolve(Rasr())
+    assert set(endpoint.headers) == {"X-Auth-Token", "User-Agent"}
+    assert endpoint.headers["X-Auth-Token"] == "given"
 
 
 def test_no_secret_in_any_repr() -> None:
