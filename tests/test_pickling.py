@@ -63,6 +63,7 @@ from asr_async import (
     models,
 )
 from asr_async.emulator import EngineRefusedError, Hypothesis, HypothesisWord, Request, faults
+from asr_async.telemetry import SessionInfo
 from asr_async.vendors import Vendor
 
 if TYPE_CHECKING:
@@ -228,6 +229,7 @@ EXAMPLES: dict[type, list[object]] = {
     TranslationArrived: [TranslationArrived(segment_id=3, language="de", translation=TRANSLATION)],
     Reconnected: [Reconnected(at_ms=400, reason="the connection was lost")],
     Gap: [GAP],
+    SessionInfo: [SessionInfo(number=1, vendor="dashscope", model="paraformer-realtime-v2", tags={"call": "4711"})],
     SessionStats: [STATS],
     Transcript: [TRANSCRIPT],
     BatchItem: [
