@@ -18,6 +18,7 @@ from asr_async import (
     GummyChat,
     Huawei,
     Paraformer,
+    Pool,
     QwenRealtime,
     Rasr,
     RateLimitedError,
@@ -25,7 +26,7 @@ from asr_async import (
     VendorError,
     connect,
 )
-from asr_async._session.policy import ReconnectPolicy, check_silence, rotation_s
+from asr_async._session.policy import ReconnectPolicy, check_options, check_silence, rotation_s
 
 if TYPE_CHECKING:
     from asr_async.vendors.options import Options
@@ -147,3 +148,42 @@ def test_silence_that_keeps_a_task_open_is_accepted(options: Options) -> None:
 def test_retry_refuses_an_unknown_value_of_silence() -> None:
     with pytest.raises(ConfigurationError, match=r"Retry\(silence='pad'\): must be 'resume' or 'fill'"):
         Retry(silence="pad")  # type: ignore[arg-type]
+
+
+# --- options ---------------------------------------------------------------------------------------------------------
+
+REFUSED = pytest.mark.parametrize(
+    ("options", "retry", "text"),
+    [
+        (Rasr(), Retry(), "Rasr"),
+        (Paraformer(format="mp3"), Retry(rotate_after=60), "mp3 cannot be cut"),
+        (Gummy(), Retry(silence="fill"), "ends after 60 s of silence"),
+    ],
+    ids=["vendor", "rotation", "silence"],
+)
+
+
+@REFUSED
+def test_options_that_a_session_would_refuse_are_refused_by_a_check_alone(
+    options: Options, retry: Retry, text: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=text):
+        check_options(DashScope("key"), options, retry)
+
+
+@REFUSED
+async def test_options_that_a_session_would_refuse_are_refused_by_each_method_of_a_client(
+    options: Options, retry: Retry, text: str
+) -> None:
+    async with Client(DashScope("key"), retry=retry, pool=Pool(warm=1)) as client:
+        with pytest.raises(ConfigurationError, match=text) as by_session:
+            client.session(options)
+        with pytest.raises(ConfigurationError, match=text) as by_batch:
+            client.transcribe_many([[bytes(3_200)]], options)
+        with pytest.raises(ConfigurationError, match=text) as by_warm:
+            await client.warm(options)
+    assert str(by_session.value) == str(by_batch.value) == str(by_warm.value)
+
+
+def test_options_that_fit_the_service_and_the_settings_are_accepted() -> None:
+    check_options(DashScope("key"), Paraformer(heartbeat=True), Retry(silence="fill", rotate_after=60))
