@@ -20,10 +20,10 @@ Layout, top to bottom: a part imports only from parts below it. Names with an un
     local         `Local`: the emulator as a service
     emulator      a server that speaks the vendors' protocols, with a recogniser or a script behind it
     sources       files, pushed chunks and other iterables of audio
-    vendors       what a codec and a service are, and a folder per vendor: options, messages, codecs, services
+    vendors       the interfaces of codecs and services, and a folder per vendor: options, messages, codecs, services
     _net          byte streams, TLS, proxies, WebSocket, HTTP, wire log
     _loop         a shared timer, a light event and task sets for thousands of sessions in one loop
-    telemetry     observers: objects whose methods are called on the transitions of sessions
+    telemetry     observers, which are notified of the transitions of sessions
     config        `Limits`, `Pool`, `Retry` and `Timeouts`
     audio         the format of audio, and frames of 100 ms
     hotwords      hot words and their tables
