@@ -79,7 +79,7 @@ async def request(
             ) as session,
             session.request(
                 method,
-                URL(url, encoded=True),  # a signed URL must not be written in another way
+                URL(url, encoded=True),  # a signature covers the URL as it is written
                 data=body or None,
                 allow_redirects=False,
                 **_connection_arguments(parts, headers, proxy, network),

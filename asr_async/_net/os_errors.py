@@ -18,7 +18,7 @@ certificate, nor one for another host."""
 
 
 def connect_error(host: str, error: OSError) -> ConnectionLostError:
-    """Make the error for a host that cannot be reached, or whose connection is lost."""
+    """Make the error for a host that cannot be reached, or for its lost connection."""
     if isinstance(error, ssl.SSLCertVerificationError):
         advice = _trust_advice() if error.verify_code in _UNKNOWN_AUTHORITY else ""
         return ConnectionLostError(f"the certificate of {host} is not trusted: {error.verify_message}{advice}")

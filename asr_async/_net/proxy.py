@@ -57,7 +57,7 @@ class Proxy(msgspec.Struct, frozen=True):
         return f"Basic {base64.b64encode(f'{self.username}:{self.password}'.encode()).decode()}"
 
     def name_for(self, host: str) -> str:
-        """Return the name of this proxy for errors of the way to a host."""
+        """Return the name of this proxy for errors of a connection to a host."""
         return f"{self.address} (the proxy to {host})"
 
     @property

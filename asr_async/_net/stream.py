@@ -244,7 +244,7 @@ class ByteStream(asyncio.BufferedProtocol):
         self._end_handshake()
         self.handler.eof_received()
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the handler reports the end in its own way
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - an end is an end
         """End the stream."""
         self._transport = None
         self._end_handshake()

@@ -1,4 +1,4 @@
-"""The way of a stream to its server: direct, or through an HTTP or SOCKS proxy. Does not know WebSocket."""
+"""The route of a stream to its server: direct, or through an HTTP or SOCKS proxy. Does not know WebSocket."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ async def _connect_by_http(
 ) -> None:
     """Have an HTTP proxy connect to the server (RFC 9110, section 9.3.6).
 
-    The event loop's own TLS encrypts the way to a proxy with `https://`: such proxies are rare, and the bytes for the
+    The event loop's own TLS encrypts the connection to a proxy with `https://`: such proxies are rare, and the bytes for the
     server may be encrypted once more inside.
     """
     tls = {}
@@ -183,7 +183,7 @@ async def _connect_by_socks(stream: ByteStream, server: Server, proxy: Proxy) ->
 
 @contextmanager
 def _proxy_errors(proxy: Proxy, server: Server) -> Iterator[None]:
-    """Turn the system's errors on the way to the proxy into errors that name the proxy."""
+    """Turn the system's errors of the connection to the proxy into errors that name it."""
     try:
         yield
     except (ASRError, TimeoutError):

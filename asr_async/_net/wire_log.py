@@ -201,7 +201,7 @@ class WireLog:
         self._with_audio = with_audio
         self._connections = 0
         try:
-            # unbuffered: each line is on its way to the disk at once
+            # unbuffered: each line reaches the system at once
             self._file = open(path, "wb", buffering=0, opener=_private)  # noqa: SIM115 - Path has no opener
         except OSError as error:
             raise ConfigurationError(f"tape={os.fspath(path)!r}: cannot be written: {error.strerror}") from None
