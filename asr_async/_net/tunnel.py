@@ -86,8 +86,8 @@ async def _connect_by_http(
 ) -> None:
     """Have an HTTP proxy connect to the server (RFC 9110, section 9.3.6).
 
-    The event loop's own TLS encrypts the connection to a proxy with `https://`: such proxies are rare, and the bytes for the
-    server may be encrypted once more inside.
+    The event loop's own TLS encrypts the connection to a proxy with `https://`: such proxies are rare, and the bytes
+    for the server may be encrypted once more inside.
     """
     tls = {}
     if proxy.scheme == "https":
