@@ -51,9 +51,9 @@ pytestmark = pytest.mark.both_loops
 
 async def timed(work: Awaitable[Any]) -> tuple[float, Any]:
     """Await the work, and return the seconds that it took and its outcome."""
-    began_at = asyncio.get_running_loop().time()
+    started_at = asyncio.get_running_loop().time()
     outcome = await work
-    elapsed_s = asyncio.get_running_loop().time() - began_at
+    elapsed_s = asyncio.get_running_loop().time() - started_at
     await asyncio.sleep(1)  # the server receives the end of the connection
     return elapsed_s, outcome
 
@@ -440,11 +440,11 @@ def test_the_first_result_deadline_does_not_apply_before_the_first_audio_or_afte
             connect(Paraformer(), service, timeouts=timeouts) as session,
         ):
             await asyncio.sleep(15)
-            began_at = now()
+            started_at = now()
             await session.send(bytes(3_200))
             with pytest.raises(DeadlineError, match=r"did not confirm the end within 7 s \(Timeouts.finish\)"):
                 await session.finish()
-            assert now() - began_at == pytest.approx(7, abs=0.1)
+            assert now() - started_at == pytest.approx(7, abs=0.1)
 
     run_virtual(scenario)
 

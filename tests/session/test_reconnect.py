@@ -89,11 +89,11 @@ def test_a_silent_connection_is_replaced_within_a_second_after_the_idle_timeout(
             scripted_server(server) as service,
             connect(Paraformer(), service, timeouts=Timeouts(idle=8)) as session,
         ):
-            began_at, events = loop.time(), []
+            started_at, events = loop.time(), []
             async for event in session.events(NumberedSource(30)):
                 events.append(event)
                 if isinstance(event, Reconnected):
-                    reconnected_at.append(loop.time() - began_at)
+                    reconnected_at.append(loop.time() - started_at)
         assert finals_of(events) == finals_of_seconds(30)
         (noticed_after_s,) = reconnected_at
         assert noticed_after_s < 1.5 + 8 + 1

@@ -1,4 +1,4 @@
-"""Observers: what is refused as one, and that none of them changes what a session does."""
+"""Observers: the calls that a session makes, observers that fail, and objects that are refused."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ async def observed_session(
         yield session
 
 
-# --- what is called --------------------------------------------------------------------------------------------------
+# --- calls -----------------------------------------------------------------------------------------------------------
 
 
 def test_a_session_is_observed_from_its_start_to_its_end() -> None:
@@ -102,7 +102,7 @@ def test_a_session_is_observed_from_its_start_to_its_end() -> None:
     assert connected["duration_s"] >= 0
 
 
-def test_sessions_have_numbers_of_their_own_and_a_second_one_may_reuse_the_connection() -> None:
+def test_each_session_has_its_own_number_and_the_second_reuses_the_connection() -> None:
     recorder = Recorder()
 
     async def scenario() -> None:
@@ -118,14 +118,14 @@ def test_sessions_have_numbers_of_their_own_and_a_second_one_may_reuse_the_conne
 
 
 class ReusableServer(NumberedServer):
-    """A server that takes task after task on one connection."""
+    """A server that accepts one task after another on each connection."""
 
     async def __call__(self, connection: Any) -> None:
         while True:
             await super().__call__(connection)
 
 
-def test_the_delay_of_a_final_counts_from_the_sending_of_its_last_sample() -> None:
+def test_the_delay_of_a_final_starts_when_its_last_sample_is_sent() -> None:
     recorder = Recorder()
 
     class LateServer(NumberedServer):
@@ -193,9 +193,9 @@ def test_a_fail_over_is_observed_with_both_members() -> None:
                         choice.record_refusal(ConnectionLostError("the vendor is down", retryable=True))
 
     run_virtual(scenario)
-    [moved] = recorder.values_of("on_fail_over")
-    assert "paraformer-realtime-v2" in moved["from_member"]
-    assert "paraformer-realtime-v1" in moved["to_member"]
+    [fail_over] = recorder.values_of("on_fail_over")
+    assert "paraformer-realtime-v2" in fail_over["from_member"]
+    assert "paraformer-realtime-v1" in fail_over["to_member"]
 
 
 def test_a_wait_for_a_limit_is_observed_with_its_length() -> None:
@@ -216,7 +216,7 @@ def test_a_wait_for_a_limit_is_observed_with_its_length() -> None:
     assert [values["waited_s"] for values in recorder.values_of("on_limit_wait")] == pytest.approx([2.0], abs=0.1)
 
 
-def test_the_error_that_ends_a_session_is_observed_even_if_it_was_never_open() -> None:
+def test_the_error_of_a_session_is_observed_even_if_it_never_opened() -> None:
     recorder = Recorder()
 
     async def scenario() -> None:
@@ -231,20 +231,20 @@ def test_the_error_that_ends_a_session_is_observed_even_if_it_was_never_open() -
     assert recorder.names == ["on_session_start", "on_session_end"] * 2
 
 
-# --- bad observers ---------------------------------------------------------------------------------------------------
+# --- observers that fail or are refused ------------------------------------------------------------------------------
 
 
-class Raising(Observer):
+class RaisingObserver(Observer):
     def on_audio_sent(self, session: SessionInfo, **_: Any) -> None:
         raise KeyError(session.model)
 
 
-class Blocking(Observer):
+class BlockingObserver(Observer):
     def on_final(self, session: SessionInfo, result: Result, **_: Any) -> None:
         time.sleep(0.11)
 
 
-def results_with(observer: Observer) -> list[str]:
+def texts_with(observer: Observer) -> list[str]:
     texts: list[str] = []
 
     async def scenario() -> None:
@@ -257,23 +257,23 @@ def results_with(observer: Observer) -> list[str]:
 
 def test_an_exception_of_an_observer_is_logged_once_and_goes_no_further(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING, logger="asr_async")
-    assert results_with(Raising()) == ["to 1000", "to 2000"]
-    [record] = [record for record in caplog.records if "Raising" in record.getMessage()]
-    assert record.getMessage() == "Raising.on_audio_sent() raised an exception, which the session ignores"
+    assert texts_with(RaisingObserver()) == ["to 1000", "to 2000"]
+    [record] = [record for record in caplog.records if "RaisingObserver" in record.getMessage()]
+    assert record.getMessage() == "RaisingObserver.on_audio_sent() raised an exception, which the session ignores"
     assert record.exc_info is not None
     assert record.exc_info[0] is KeyError
 
 
-def test_an_observer_that_blocks_is_logged_once_with_the_way_out(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_observer_that_blocks_is_logged_once_with_the_remedy(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING, logger="asr_async")
-    assert results_with(Blocking()) == ["to 1000", "to 2000"]
-    [text] = [record.getMessage() for record in caplog.records if "Blocking" in record.getMessage()]
-    assert text == ("Blocking.on_final() blocked the event loop; put the work into a queue or a thread (0.1 s)")
+    assert texts_with(BlockingObserver()) == ["to 1000", "to 2000"]
+    [text] = [record.getMessage() for record in caplog.records if "BlockingObserver" in record.getMessage()]
+    assert text == ("BlockingObserver.on_final() blocked the event loop; put the work into a queue or a thread (0.1 s)")
 
 
-class Asynchronous(Observer):
+class AsynchronousObserver(Observer):
     async def on_gap(self, session: SessionInfo, gap: Gap) -> None:  # type: ignore[override]
-        """Do nothing, but too late."""
+        """Do nothing; the coroutine function is the mistake."""
 
 
 @pytest.mark.parametrize(
@@ -285,18 +285,18 @@ class Asynchronous(Observer):
         ([Recorder], r"observers: Recorder is a class; pass an instance, Recorder\(\)"),
         ([print], r"has no method on_session_start\(\); derive it from asr_async.telemetry.Observer"),
         (
-            [Asynchronous()],
-            r"observers: Asynchronous.on_gap\(\) is a coroutine function; observers are called synchronously",
+            [AsynchronousObserver()],
+            r"observers: AsynchronousObserver.on_gap\(\) is a coroutine function; observers are called synchronously",
         ),
     ],
 )
-def test_something_that_is_no_observer_is_refused_when_the_client_is_made(observers: Any, text: str) -> None:
+def test_an_object_that_is_not_an_observer_is_refused_by_the_client(observers: Any, text: str) -> None:
     with pytest.raises(ConfigurationError, match=text):
         Client(DashScope("key"), observers=observers)
 
 
 @pytest.mark.parametrize("tags", [["call"], {"call": 4711}, {7: "call"}, "call"])
-def test_tags_that_are_not_strings_are_refused_when_the_session_is_made(tags: Any) -> None:
+def test_tags_that_are_not_strings_are_refused_before_the_session_opens(tags: Any) -> None:
     async def scenario() -> None:
         async with Client(DashScope("key")) as client:
             with pytest.raises(ConfigurationError, match=r"tags=.*: must be a mapping of strings to strings"):
