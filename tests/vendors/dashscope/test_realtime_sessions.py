@@ -196,7 +196,7 @@ async def test_the_embedded_recogniser_recognises_the_speech() -> None:
         RECORDINGS / "demo.wav",
         QwenRealtime(language="en"),
         Local(),
-        timeouts=Timeouts(start=60),  # loading the model takes long on a busy machine
+        timeouts=Timeouts(start=60, finish=60),  # loading the model takes long on a busy machine
     )
     spoken = (RECORDINGS / "demo.txt").read_text(encoding="utf-8")
     assert transcript.text.split() == re.findall(r"[a-z']+", spoken.lower())
