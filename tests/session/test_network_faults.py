@@ -6,7 +6,6 @@ take no time.
 
 from __future__ import annotations
 
-import asyncio
 import random
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -18,7 +17,7 @@ from asr_async.emulator import Scripted, serve
 
 from ..support.numbered_audio import HuaweiNumberedServer, NumberedServer, NumberedSource, finals_of
 from ..support.tcp_proxy import Direction, NetworkPath, TcpProxy
-from ..support.virtual_time import run_virtual
+from ..support.virtual_time import now, run_virtual
 
 if TYPE_CHECKING:
     from asr_async.vendors.options import Options
@@ -111,7 +110,6 @@ def test_a_path_that_stalls_is_replaced_within_a_second_after_the_idle_timeout(
     async def scenario() -> None:
         server = kind()
         path = NetworkPath(fault="stall", direction=direction, after_bytes=2 * START_BYTES[direction])
-        loop = asyncio.get_running_loop()
         async with server.serving() as port, TcpProxy(port, [path]).serving() as proxy:
             service = server.protocol.service(proxy.port)
             async with connect(server.protocol.options, service, timeouts=TIMEOUTS) as session:
@@ -120,7 +118,7 @@ def test_a_path_that_stalls_is_replaced_within_a_second_after_the_idle_timeout(
                     events.append(event)
                     if isinstance(event, Reconnected):
                         (stalled_at,) = proxy.faults_at
-                        assert loop.time() - stalled_at < TIMEOUTS.idle + 1
+                        assert now() - stalled_at < TIMEOUTS.idle + 1
         assert_complete(events, server)
         assert session.stats.reconnects == 1
 
@@ -134,14 +132,13 @@ def test_a_path_that_ends_is_replaced_at_once(fault: Any, direction: Direction) 
     async def scenario() -> None:
         server = NumberedServer()
         path = NetworkPath(fault=fault, direction=direction, after_bytes=2 * START_BYTES[direction])
-        loop = asyncio.get_running_loop()
         async with server.serving() as port, TcpProxy(port, [path]).serving() as proxy:
             service = server.protocol.service(proxy.port)
             async with connect(server.protocol.options, service, timeouts=TIMEOUTS) as session:
                 async for event in session.events(NumberedSource(AUDIO_S)):
                     if isinstance(event, Reconnected):
                         break
-                assert loop.time() - proxy.faults_at[0] < 0.5
+                assert now() - proxy.faults_at[0] < 0.5
 
     random.seed(1)
     run_virtual(scenario)

@@ -43,7 +43,7 @@ from ..support.numbered_audio import (
     stream_events,
 )
 from ..support.scripted_server import scripted_server, send_event, start_task
-from ..support.virtual_time import run_virtual
+from ..support.virtual_time import now, run_virtual
 
 pytestmark = pytest.mark.both_loops
 SECOND = bytes(32_000)
@@ -83,17 +83,16 @@ def test_a_lost_connection_is_replaced_without_losing_or_repeating_a_final(fault
 def test_a_silent_connection_is_replaced_within_a_second_after_the_idle_timeout() -> None:
     async def scenario() -> None:
         server = NumberedServer(stop_answering, after_ms=1_500)
-        loop = asyncio.get_running_loop()
         reconnected_at: list[float] = []
         async with (
             scripted_server(server) as service,
             connect(Paraformer(), service, timeouts=Timeouts(idle=8)) as session,
         ):
-            started_at, events = loop.time(), []
+            started_at, events = now(), []
             async for event in session.events(NumberedSource(30)):
                 events.append(event)
                 if isinstance(event, Reconnected):
-                    reconnected_at.append(loop.time() - started_at)
+                    reconnected_at.append(now() - started_at)
         assert finals_of(events) == finals_of_seconds(30)
         (noticed_after_s,) = reconnected_at
         assert noticed_after_s < 1.5 + 8 + 1
@@ -138,7 +137,7 @@ def test_replayed_audio_is_sent_at_four_times_the_pace_until_it_has_caught_up() 
 
         class RecordsTimes(NumberedServer):
             async def _send_whole_seconds(self, *args: Any) -> int:
-                times.append((asyncio.get_running_loop().time(), len(self.started_at_ms)))
+                times.append((now(), len(self.started_at_ms)))
                 return await super()._send_whole_seconds(*args)
 
         _, stats = await stream_events(RecordsTimes(cut, after_ms=900), NumberedSource(8))
@@ -436,7 +435,7 @@ def test_a_vendor_that_is_down_for_longer_than_a_pause_is_tried_until_it_is_up()
     async def scenario() -> None:
         class DownUntil30s(NumberedServer):
             async def __call__(self, connection: ServerConnection) -> None:
-                if self.started_at_ms and asyncio.get_running_loop().time() < 30:
+                if self.started_at_ms and now() < 30:
                     await fail_temporarily(connection, await start_task(connection))
                 else:
                     await super().__call__(connection)

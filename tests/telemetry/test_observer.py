@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -240,8 +239,16 @@ class RaisingObserver(Observer):
 
 
 class BlockingObserver(Observer):
+    """An observer that blocks for 0.11 s by a clock of its own, on which the load of the machine has no effect."""
+
+    def __init__(self) -> None:
+        self._now_s = 0.0
+
     def on_final(self, session: SessionInfo, result: Result, **_: Any) -> None:
-        time.sleep(0.11)
+        self._now_s += 0.11
+
+    def perf_counter(self) -> float:
+        return self._now_s
 
 
 def texts_with(observer: Observer) -> list[str]:
@@ -264,11 +271,15 @@ def test_an_exception_of_an_observer_is_logged_once_and_goes_no_further(caplog: 
     assert record.exc_info[0] is KeyError
 
 
-def test_an_observer_that_blocks_is_logged_once_with_the_remedy(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_observer_that_blocks_is_logged_once_with_the_remedy(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     caplog.set_level(logging.WARNING, logger="asr_async")
-    assert texts_with(BlockingObserver()) == ["to 1000", "to 2000"]
+    observer = BlockingObserver()
+    monkeypatch.setattr("asr_async.telemetry.observer.time", observer)
+    assert texts_with(observer) == ["to 1000", "to 2000"]
     [text] = [record.getMessage() for record in caplog.records if "BlockingObserver" in record.getMessage()]
-    assert text == ("BlockingObserver.on_final() blocked the event loop; put the work into a queue or a thread (0.1 s)")
+    assert text == "BlockingObserver.on_final() blocked the event loop; put the work into a queue or a thread (0.1 s)"
 
 
 class AsynchronousObserver(Observer):
