@@ -30,6 +30,7 @@ from asr_async import (
 )
 from asr_async.emulator import Hypothesis, Request, Scripted, serve
 
+from .support.streaming import endless_silence
 from .support.virtual_time import VirtualLoop, now, run_virtual
 
 if TYPE_CHECKING:
@@ -393,7 +394,7 @@ async def test_leaving_the_loop_early_closes_the_source_and_ends_all_tasks() -> 
 
 
 async def test_a_session_may_be_opened_in_one_task_and_closed_in_another() -> None:
-    # as the fixtures of test frameworks and the dependencies of web frameworks do
+    # fixtures of test frameworks and dependencies of web frameworks do this
     context = local_session()
     session = await asyncio.create_task(context.__aenter__())
     assert texts_of_finals(await collect_results(session, [SECOND, SECOND], pace=None)) == TEXTS
@@ -468,16 +469,10 @@ async def read_until_deadline(session: Session) -> AsyncIterator[Result]:
 # --- cancel and aclose -----------------------------------------------------------------------------------------------
 
 
-async def endless() -> AsyncIterator[bytes]:
-    while True:
-        yield bytes(3_200)
-        await asyncio.sleep(0.01)
-
-
 async def test_cancel_ends_the_loop_normally_after_the_results() -> None:
     async with local_session() as session:
         results = []
-        async for result in session.stream(endless(), pace=None):
+        async for result in session.stream(endless_silence(), pace=None):
             results.append(result)
             if result.is_final:
                 await session.cancel()
@@ -487,7 +482,7 @@ async def test_cancel_ends_the_loop_normally_after_the_results() -> None:
 
 async def test_aclose_in_another_task_is_an_error_for_a_loop_that_waits() -> None:
     async def consume(session: Session) -> None:
-        async for _ in session.stream(endless(), pace=None):
+        async for _ in session.stream(endless_silence(), pace=None):
             pass
 
     async with local_session() as session:

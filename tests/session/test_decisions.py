@@ -1,4 +1,4 @@
-"""The decisions about a session's connections, by values: what follows a loss, a failed send, and a change ahead."""
+"""The decisions about the connections of a session after a loss, after a failed send and during a handover."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ IDLE_TIMEOUT = VendorError("no audio for 23 s", retryable=True)
         (LOST, Retry(), QUIET_S, True, False),
         (ConnectionLostError("refused"), Retry(), QUIET_S, False, False),
         (LOST, Retry(attempts=0), QUIET_S, False, False),
-        # where pauses are filled with silence, only the vendor's own word means that
+        # if pauses are filled with silence, only an error of the vendor means an idle source
         (LOST, Retry(silence="fill"), QUIET_S, False, False),
         (IDLE_TIMEOUT, Retry(silence="fill"), QUIET_S, False, True),
     ],
 )
-def test_a_loss_in_a_pause_of_the_source_is_no_fault(
+def test_a_loss_in_a_pause_of_the_source_does_not_count_as_an_attempt(
     error: ASRError, retry: Retry, quiet_s: float, source_has_ended: bool, is_idle: bool
 ) -> None:
     policy = ReconnectPolicy(retry)
@@ -62,14 +62,14 @@ def test_a_fail_over_is_immediate_whatever_the_error_is_and_counts_as_an_attempt
     assert repr(policy) == "<ReconnectPolicy 2 of 2 attempts>"
 
 
-def test_a_closed_input_gets_no_other_connection() -> None:
+def test_there_is_no_reconnect_after_the_vendor_closed_the_input() -> None:
     policy = ReconnectPolicy(Retry())
     assert policy.next_delay_s(LOST, 1.0, fail_over=True, input_closed=True) is None
     assert policy.attempt == 0
 
 
 @pytest.mark.parametrize("error", [LOST, IDLE_TIMEOUT])
-def test_a_failed_send_is_the_cause_only_if_the_receiver_found_nothing_better(error: ASRError) -> None:
+def test_a_failed_send_is_the_cause_unless_the_vendor_sent_an_error(error: ASRError) -> None:
     send_error = DeadlineError("the connection took no audio")
     assert first_cause(error, None) is error
     assert first_cause(error, send_error) is (send_error if error is LOST else error)
@@ -90,11 +90,13 @@ def test_a_failed_send_is_the_cause_only_if_the_receiver_found_nothing_better(er
         (RemoteProtocolError("garbage"), True, SendFailure.READ_ON),
     ],
 )
-def test_the_action_after_a_failed_send(error: ASRError, is_in_use: bool, action: SendFailure) -> None:
+def test_the_action_after_a_failed_send_follows_from_the_error(
+    error: ASRError, is_in_use: bool, action: SendFailure
+) -> None:
     assert decide_send_failure(error, is_in_use=is_in_use) is action
 
 
-# --- a change of connections ahead -----------------------------------------------------------------------------------
+# --- a handover ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -110,13 +112,13 @@ def test_the_action_after_a_failed_send(error: ASRError, is_in_use: bool, action
         (False, True, True, SEGMENT_PATIENCE_S, Handover.CANCEL),
     ],
 )
-def test_the_next_action_of_a_rotation_or_a_fail_back(
+def test_the_next_action_of_a_handover_follows_from_its_state(
     is_in_use: bool, has_successor: bool, segment_has_ended: bool, waited_s: float, action: Handover
 ) -> None:
-    decided = decide_handover(
+    decision = decide_handover(
         is_in_use=is_in_use,
         has_successor=has_successor,
         segment_has_ended=segment_has_ended,
         waited_s=waited_s,
     )
-    assert decided is action
+    assert decision is action

@@ -1,4 +1,4 @@
-"""The state tables of a session and its connection: the steps they contain, and the error for one they do not."""
+"""The state tables of a session and its connection: their steps, and the errors for all other steps."""
 
 from __future__ import annotations
 
@@ -37,48 +37,48 @@ def connection_in(state: ConnectionState) -> SessionConnection:
 
 @pytest.mark.parametrize("step", SessionStep)
 @pytest.mark.parametrize("state", SessionState)
-def test_a_session_step_leads_where_the_table_says_or_is_an_error_with_both_names(
+def test_a_session_step_follows_the_table_or_raises_an_error_with_step_and_state(
     state: SessionState, step: SessionStep
 ) -> None:
     async def scenario() -> None:
         status = status_in(state)
-        following = SESSION_TRANSITIONS.get((state, step))
-        assert status.allows(step) is (following is not None)
-        if following is None:
+        next_state = SESSION_TRANSITIONS.get((state, step))
+        assert status.allows(step) is (next_state is not None)
+        if next_state is None:
             with pytest.raises(LocalProtocolError, match=f"^cannot {step.value} while the session is {state.value}"):
                 status.advance(step)
             assert status.state is state
         else:
             status.advance(step)
-            assert status.state is following
+            assert status.state is next_state
 
     run_virtual(scenario)
 
 
 @pytest.mark.parametrize("step", ConnectionStep)
 @pytest.mark.parametrize("state", ConnectionState)
-def test_a_connection_step_leads_where_the_table_says_or_is_an_error_with_both_names(
+def test_a_connection_step_follows_the_table_or_raises_an_error_with_step_and_state(
     state: ConnectionState, step: ConnectionStep
 ) -> None:
     connection = connection_in(state)
-    following = CONNECTION_TRANSITIONS.get((state, step))
-    if following is None:
+    next_state = CONNECTION_TRANSITIONS.get((state, step))
+    if next_state is None:
         with pytest.raises(LocalProtocolError, match=f"^cannot {step.value} while the connection is {state.value}$"):
             connection.advance(step)
         assert connection.state is state
     else:
         connection.advance(step)
-        assert connection.state is following
+        assert connection.state is next_state
 
 
-def test_every_session_can_end_and_be_closed_from_every_state() -> None:
+def test_a_session_can_end_and_be_closed_in_every_state() -> None:
     for state in SessionState:
         if state not in {SessionState.ENDED, SessionState.CLOSED}:
             assert SESSION_TRANSITIONS[state, SessionStep.END] is SessionState.ENDED
     assert SESSION_TRANSITIONS[SessionState.ENDED, SessionStep.CLOSE] is SessionState.CLOSED
 
 
-def test_every_state_of_a_session_is_reached_from_a_new_one() -> None:
+def test_every_state_of_a_session_can_be_reached_from_new() -> None:
     reached, previous = {SessionState.NEW}, set[SessionState]()
     while reached != previous:
         previous = set(reached)
@@ -86,7 +86,7 @@ def test_every_state_of_a_session_is_reached_from_a_new_one() -> None:
     assert reached == set(SessionState)
 
 
-def test_every_state_of_a_connection_is_reached_and_a_lost_one_can_come_up_again() -> None:
+def test_every_state_of_a_connection_can_be_reached_and_can_lead_to_up() -> None:
     def reachable(start: ConnectionState) -> set[ConnectionState]:
         reached, previous = {start}, set[ConnectionState]()
         while reached != previous:
@@ -119,7 +119,7 @@ def test_every_state_of_a_connection_is_reached_and_a_lost_one_can_come_up_again
         ),
     ],
 )
-def test_a_caller_who_takes_a_wrong_step_reads_the_way_out(state: SessionState, step: SessionStep, text: str) -> None:
+def test_the_error_for_a_wrong_call_says_what_to_do(state: SessionState, step: SessionStep, text: str) -> None:
     async def scenario() -> None:
         with pytest.raises(LocalProtocolError) as caught:
             status_in(state).advance(step)
@@ -128,10 +128,10 @@ def test_a_caller_who_takes_a_wrong_step_reads_the_way_out(state: SessionState, 
     run_virtual(scenario)
 
 
-# --- facts that follow from a state ----------------------------------------------------------------------------------
+# --- properties of a state -------------------------------------------------------------------------------------------
 
 
-def test_the_source_has_ended_when_the_session_is_finishing_or_over() -> None:
+def test_the_source_has_ended_while_the_session_is_finishing_ended_or_closed() -> None:
     async def scenario() -> None:
         ended = {state for state in SessionState if status_in(state).source_has_ended}
         assert ended == {SessionState.FINISHING, SessionState.ENDED, SessionState.CLOSED}
@@ -143,12 +143,12 @@ def test_the_source_has_ended_when_the_session_is_finishing_or_over() -> None:
     run_virtual(scenario)
 
 
-def test_messages_are_sent_on_a_connection_that_is_up_only() -> None:
+def test_only_a_connection_in_the_state_up_is_up() -> None:
     assert {state for state in ConnectionState if connection_in(state).is_up} == {ConnectionState.UP}
 
 
 @pytest.mark.parametrize("state", ConnectionState)
-def test_to_stop_sending_is_possible_at_any_time(state: ConnectionState) -> None:
+def test_stop_sending_drains_a_connection_that_is_up_and_changes_no_other(state: ConnectionState) -> None:
     connection = connection_in(state)
     connection.stop_sending()
     assert connection.state is (ConnectionState.DRAINING if state is ConnectionState.UP else state)
@@ -177,7 +177,7 @@ def test_only_the_first_end_counts_and_an_error_of_the_source_precedes_it() -> N
     run_virtual(scenario)
 
 
-def test_the_end_of_a_draining_task_does_not_stop_the_sending_to_its_successor() -> None:
+def test_the_end_of_a_draining_task_does_not_stop_sending_to_its_successor() -> None:
     connection = connection_in(ConnectionState.UP)
     draining, successor = object(), object()
     connection.task, connection.draining = successor, draining  # type: ignore[assignment]

@@ -1,4 +1,4 @@
-"""The clock of the audio: the instant at which the audio before a position was sent, by values."""
+"""The clock of the audio: the instants at which positions of the audio were sent, tested with values."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ def clock_of(*sends: tuple[int, float]) -> AudioClock:
     ("position_bytes", "sent_at"),
     [(0, None), (1, 1.0), (100, 1.0), (101, 2.0), (200, 2.0), (300, 3.0), (301, 3.0), (10_000, 3.0)],
 )
-def test_a_position_was_sent_with_its_frame_and_one_beyond_the_last_with_that(
+def test_a_position_has_the_instant_of_its_frame_or_of_the_last_frame_before_it(
     position_bytes: int, sent_at: float | None
 ) -> None:
     assert clock_of((100, 1.0), (200, 2.0), (300, 3.0)).sent_at(position_bytes) == sent_at
 
 
-def test_before_anything_is_sent_no_instant_is_known() -> None:
+def test_there_is_no_instant_before_the_first_frame() -> None:
     assert AudioClock().sent_at(1) is None
     assert repr(AudioClock()) == "<AudioClock 0 sends>"
 
 
-def test_a_replay_replaces_the_instants_of_the_audio_that_is_sent_again() -> None:
+def test_a_replay_replaces_the_instants_of_its_audio() -> None:
     clock = clock_of((100, 1.0), (200, 2.0), (300, 3.0), (200, 9.0))
     assert [clock.sent_at(position) for position in (100, 200, 300)] == [1.0, 9.0, 9.0]
     clock.record(300, 9.5)
     assert clock.sent_at(300) == 9.5
 
 
-def test_very_old_sends_are_dropped_and_not_known_any_more() -> None:
+def test_the_instants_of_old_frames_are_dropped() -> None:
     clock = clock_of(*((100 * n, float(n)) for n in range(1, MAX_SENDS + 2)))
     assert clock.sent_at(100) is None
     assert clock.sent_at(100 * (MAX_SENDS // 2)) is None
