@@ -21,7 +21,7 @@ from ..sources import AHEAD_FRAMES, FrameReader, preflight
 from ..telemetry.observer import Observer
 from .pacer import Pacer
 from .policy import SendFailure, decide_send_failure
-from .state import ConnectionState, SessionStep
+from .state import ConnectionState, SessionState, SessionStep
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,6 +37,10 @@ if TYPE_CHECKING:
     from .stats import AudioClock, StatsRecorder
 
 __all__ = ["Sender", "SourceReader"]
+
+# bound here, since an access to a member of an enum is a function call in CPython 3.11
+_UP = ConnectionState.UP
+_FINISHING = SessionState.FINISHING
 
 SOON_S = 0.001
 """Frames that are due within this time are sent at once: an event loop's timers are no finer, and a frame may be
@@ -122,33 +126,30 @@ class Sender:
 
     async def drain(self) -> None:
         """Return when everything is sent, or nothing can be sent; never without letting other tasks run."""
-        if not (self._buffer.unsent and self._can_send):
+        status, connection, unsent = self._status, self._connection, self._buffer.unsent
+        if not (unsent and connection.state is _UP and not status.input_closed):
             await asyncio.sleep(0)
-        while self._buffer.unsent and self._can_send:
+        while unsent and connection.state is _UP and not status.input_closed:
             self._drained.clear()
             await self._drained.wait()
-
-    @property
-    def _can_send(self) -> bool:
-        return self._connection.state is ConnectionState.UP and not self._status.input_closed
 
     def _tick(self) -> None:
         """Send a frame if one is due, and plan the next tick: an unpaced source must not keep the event loop."""
         self._is_waiting = False
         status, connection, unsent = self._status, self._connection, self._buffer.unsent
         task = connection.task
-        if unsent and task is not None and connection.state is ConnectionState.UP and not status.input_closed:
+        if unsent and task is not None and connection.state is _UP and not status.input_closed:
             now, pacer = self._loop.time(), self.pacer
             if pacer.next_at - now <= SOON_S:
                 self._send_next(task, pacer, now)
                 if self._is_waiting:
                     return
-            if unsent and connection.state is ConnectionState.UP and not status.input_closed:
+            if unsent and connection.state is _UP and not status.input_closed:
                 self._is_waiting = True
                 self._plan_tick(pacer.next_at, now)
                 return
         self._drained.set()
-        if task is not None and connection.state is ConnectionState.UP and status.source_has_ended:
+        if status.state is _FINISHING and task is not None and connection.state is _UP:
             self._finish(task)
 
     def _plan_tick(self, at: float, now: float) -> None:
@@ -276,23 +277,19 @@ class SourceReader:
         An error of the source is kept for the end of the session, when the audio before it has been recognised.
         """
         status = self._status
-        if not status.input_closed:
-            await self._read_until_input_closed(source, pace)
-        status.advance(SessionStep.SOURCE_ENDED)
-        status.source.record_arrival()
-        self._sender.resume()
-
-    async def _read_until_input_closed(self, source: AudioSource, pace: float | None) -> None:
-        status = self._status
         try:
-            # A timeout that `close_input` lets expire: it cancels once, so the source can still clean up.
-            async with asyncio.timeout(None) as status.source.reading:
-                await self._read(source, pace)
+            if not status.input_closed:
+                # A timeout that `close_input` lets expire: it cancels once, so the source can still clean up.
+                async with asyncio.timeout(None) as status.source.reading:
+                    await self._read(source, pace)
         except TimeoutError as error:
             if isinstance(error, ASRError) or not status.input_closed:
                 raise
         finally:
             status.source.reading = None
+        status.advance(SessionStep.SOURCE_ENDED)
+        status.source.record_arrival()
+        self._sender.resume()
 
     async def _read(self, source: AudioSource, pace: float | None) -> None:
         try:
@@ -337,7 +334,7 @@ class SourceReader:
         for start in range(0, len(frames), AHEAD_FRAMES):
             if not self._queue.has_room:
                 await self._wait_for_consumer()
-            while not (buffer.has_room and (connection.is_up or reader.live is not False)):
+            while not (buffer.has_room and (connection.state is _UP or reader.live is not False)):
                 await connection.next_change()
             buffer.add(*frames[start : start + AHEAD_FRAMES])
             self._sender.resume()

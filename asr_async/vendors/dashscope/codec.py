@@ -52,6 +52,10 @@ from .wire import (
 
 __all__ = ["TaskCodec", "describe_task"]
 
+# bound here, since an access to a member of an enum is a function call in CPython 3.11
+_AUDIO = Step.AUDIO
+_RESULT = Step.RESULT
+
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(ServerMessage).decode
 
@@ -100,7 +104,7 @@ class TaskCodec:
 
     def audio(self, frame: AudioBytes) -> Message:
         """Return the audio itself: it is sent as a binary message."""
-        self._lifecycle.advance(Step.AUDIO)
+        self._lifecycle.advance(_AUDIO)
         return frame
 
     def update_context(self, context: Sequence[ContextMessage]) -> list[Message]:
@@ -172,7 +176,7 @@ class TaskCodec:
         return [NoSpeech(error) if is_finishing and error.code in NO_SPEECH_CODES else Failed(error)]
 
     def _on_result(self, message: ServerMessage, raw: str) -> list[CodecEvent]:
-        self._lifecycle.advance(Step.RESULT)
+        self._lifecycle.advance(_RESULT)
         output = message.payload.output if message.payload else None
         events = self._segments.receive(output or Output(), raw=raw)
         if self._options.is_single_sentence and self._is_sentence_over(events):

@@ -76,6 +76,10 @@ from .realtime_wire import (
 
 __all__ = ["RealtimeCodec", "describe_session"]
 
+# bound here, since an access to a member of an enum is a function call in CPython 3.11
+_AUDIO = Step.AUDIO
+_RESULT = Step.RESULT
+
 MAX_APPEND_BYTES = 15 * 1024 * 1024 // 4 * 3
 """The audio that makes 15 MiB of base64, the most that one message may hold (client event page, 2026-03-15)."""
 
@@ -147,7 +151,7 @@ class RealtimeCodec:
 
     def audio(self, frame: AudioBytes) -> Message:
         """Return the message that carries the audio as base64."""
-        self._lifecycle.advance(Step.AUDIO)
+        self._lifecycle.advance(_AUDIO)
         self._sent_bytes += len(frame)
         return _text(Append(event_id=self._next_event_id(), audio=memoryview(frame)))
 
@@ -223,7 +227,7 @@ class RealtimeCodec:
         return error.type == "invalid_request_error" and not is_about_audio
 
     def _on_item_event(self, event: ServerEvent, raw: str) -> Events:
-        self._lifecycle.advance(Step.RESULT)
+        self._lifecycle.advance(_RESULT)
         utterances, events = self._utterances, Events()
         match event:
             case WireSpeechStarted():

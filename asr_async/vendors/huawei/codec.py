@@ -39,6 +39,10 @@ from .wire import ClientMessage, End, ServerMessage, Start, WireResult, WireSegm
 
 __all__ = ["RasrCodec", "describe_task"]
 
+# bound here, since an access to a member of an enum is a function call in CPython 3.11
+_AUDIO = Step.AUDIO
+_RESULT = Step.RESULT
+
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(ServerMessage).decode
 
@@ -102,7 +106,7 @@ class RasrCodec:
 
     def audio(self, frame: AudioBytes) -> Message:
         """Return the audio itself: it is sent as a binary message."""
-        self._lifecycle.advance(Step.AUDIO)
+        self._lifecycle.advance(_AUDIO)
         return frame
 
     def finish(self) -> list[Message]:
@@ -143,7 +147,7 @@ class RasrCodec:
         return [Started(self._trace_id)]
 
     def _on_result(self, message: ServerMessage, raw: str) -> Events:
-        self._lifecycle.advance(Step.RESULT)
+        self._lifecycle.advance(_RESULT)
         if message.segments is None:
             return [Unrecognised("RESULT without segments", raw)]
         request_id = message.trace_id or self._trace_id
@@ -153,7 +157,7 @@ class RasrCodec:
         return events
 
     def _on_event(self, message: ServerMessage, raw: str) -> Events:
-        self._lifecycle.advance(Step.RESULT)
+        self._lifecycle.advance(_RESULT)
         name = EVENT_NAMES.get(message.event or "")
         if name == "VOICE_START":
             return [*self._sentences.announce(message.timestamp or 0)]
