@@ -177,6 +177,11 @@ class Client:
     def vocabularies(self) -> Vocabularies:
         """The hot-word tables of the service's account: create, update, list, get, delete.
 
+            vocabulary_id = await client.vocabularies.create(["Paraformer", HotWord("SIS", weight=5)], name="terms")
+            options = Paraformer(vocabulary_id=vocabulary_id)
+
+        Words beyond the vendor's limits are refused before anything is sent.
+
         Raises:
             ConfigurationError: the service has none.
         """

@@ -17,30 +17,32 @@ REDIS_SCHEMES = ("redis", "rediss", "unix")
 class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
     """The deadlines of a session in seconds; every wait for the vendor has one.
 
+    Args:
+        connect: one deadline for credentials, name resolution, TCP, TLS and the WebSocket handshake together.
+        start: from the start of the vendor task until the vendor is ready. The vendors' own samples give up after 10 s.
+        idle: the longest time without any data from the vendor, even a pong; also the limit of a blocked send.
+        first_result: from the first audio of a connection to the first sign that the vendor recognises speech, until
+            the session has received one such sign. None, the default, sets no deadline: a source may be silent, and
+            only the caller knows whether it contains speech. A connection that exceeds the deadline counts as lost, so
+            `Retry` and `Fallback` try other connections before the session raises.
+        finish: the longest time after `finish` in which the results make no progress in the audio. It does not limit a
+            long backlog that the vendor is still working through, only a vendor that never confirms the end.
+        translation: the longest time that a final result waits for the final translation into each requested language.
+            It is delivered earlier if all of them have arrived, if the translation of a later segment is final, or if
+            the session ends; see `Result.translations`.
+        close: the closing handshake of the WebSocket.
+
     Raises:
         ConfigurationError: a value is not a positive number.
     """
 
     connect: float = 10.0
-    """One deadline for credentials, name resolution, TCP, TLS and the WebSocket handshake together."""
     start: float = 10.0
-    """From the start of the vendor task until the vendor is ready. The vendors' own samples give up after 10 s."""
     idle: float = 20.0
-    """The longest time without any data from the vendor, even a pong; also the limit of a blocked send."""
     first_result: float | None = None
-    """From the first audio of a connection to the first sign that the vendor recognises speech, until the session has
-    received one such sign. None, the default, sets no deadline: a source may be silent, and only the caller knows
-    whether it contains speech. A connection that exceeds the deadline counts as lost, so `Retry` and `Fallback` try
-    other connections before the session raises."""
     finish: float = 10.0
-    """The longest time after `finish` in which the results make no progress in the audio. It does not limit a long
-    backlog that the vendor is still working through, only a vendor that never confirms the end."""
     translation: float = 5.0
-    """The longest time that a final result waits for the final translation into each requested language. It is
-    delivered earlier if all of them have arrived, if the translation of a later segment is final, or if the session
-    ends; see `Result.translations`."""
     close: float = 5.0
-    """The closing handshake of the WebSocket."""
 
     def __post_init__(self) -> None:
         for name in self.__struct_fields__:
@@ -63,34 +65,38 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True):
     as all of it fits into `buffer_s` (one second counts as 16,000 bytes); after that, a lost connection raises an
     `AudioLostError`, regardless of `on_gap`.
 
+    Args:
+        attempts: the most connections in a row without a new final result; 0 never reconnects.
+        max_delay_s: the longest backoff before an attempt, unless the vendor asks for more. Each backoff is a random
+            part of a limit that starts at 0.25 s and doubles (full jitter: sessions that are lost together do not
+            reconnect together).
+        buffer_s: the amount of audio without a final result that is kept for replay, in seconds: 1.9 MB per minute at
+            16 kHz. It fills up only while no final result arrives, in long utterances or long silence. If a connection
+            is lost, older audio is a gap. With `pace=None` the network alone may hold a minute that the vendor has not
+            read: for a vendor that is known to stall, keep more or set a pace.
+        on_gap: the effect of lost audio: "raise" raises `AudioLostError`, "continue" yields a `Gap` in `events()`.
+        silence: the handling of a source that pauses, since vendors end a task that receives nothing (Huawei after
+            20 s, DashScope after 23 or 60 s). "resume" lets the task end, and reconnects when the source yields audio
+            again. "fill" sends silence in real time, from the fifth second of the pause on: the last utterance becomes
+            final during the pause, and the next one finds an open connection, but *silence is billed like audio*
+            (`SessionStats.silence_sent_ms`). Times remain those of the source. "fill" is refused where it cannot help:
+            for compressed audio, for `manual_commit`, for models that accept at most a minute, and for tasks that end
+            in silence too (DashScope without `heartbeat=True`).
+        rotate_after: the age of a connection, or the length of its audio, in seconds, after which it is rotated: a new
+            connection is opened first and replaces it at the end of a segment, so no audio is lost or sent twice. None
+            rotates five minutes before the limit of the model, if that limit is hours long. Not for compressed audio,
+            which cannot be cut.
+
     Raises:
         ConfigurationError: a value is out of range.
     """
 
     attempts: int = 5
-    """The most connections in a row without a new final result; 0 never reconnects."""
     max_delay_s: float = 10.0
-    """The longest backoff before an attempt, unless the vendor asks for more. Each backoff is a random part of a limit
-    that starts at 0.25 s and doubles (full jitter: sessions that are lost together do not reconnect together)."""
     buffer_s: float = 60.0
-    """The amount of audio without a final result that is kept for replay, in seconds: 1.9 MB per minute at 16 kHz. It
-    fills up only while no final result arrives, in long utterances or long silence. If a connection is lost, older
-    audio is a gap. With `pace=None` the network alone may hold a minute that the vendor has not read: for a vendor that
-    is known to stall, keep more or set a pace."""
     on_gap: Literal["raise", "continue"] = "raise"
-    """The effect of lost audio: "raise" raises `AudioLostError`, "continue" yields a `Gap` in `events()`."""
     silence: Literal["resume", "fill"] = "resume"
-    """The handling of a source that pauses, since vendors end a task that receives nothing (Huawei after 20 s,
-    DashScope after 23 or 60 s). "resume" lets the task end, and reconnects when the source yields audio again. "fill"
-    sends silence in real time, from the fifth second of the pause on: the last utterance becomes final during the
-    pause, and the next one finds an open connection, but *silence is billed like audio*
-    (`SessionStats.silence_sent_ms`). Times remain those of the source. "fill" is refused where it cannot help: for
-    compressed audio, for `manual_commit`, for models that accept at most a minute, and for tasks that end in silence
-    too (DashScope without `heartbeat=True`)."""
     rotate_after: float | None = None
-    """The age of a connection, or the length of its audio, in seconds, after which it is rotated: a new connection is
-    opened first and replaces it at the end of a segment, so no audio is lost or sent twice. None rotates five minutes
-    before the limit of the model, if that limit is hours long. Not for compressed audio, which cannot be cut."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.attempts, int) or self.attempts < 0:
@@ -116,25 +122,30 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     (`RateLimitedError`), no session starts with that account and model for the time that the vendor requests; without
     a request, for a second, and twice as long after each further refusal, up to 30 seconds.
 
+    Args:
+        max_sessions: the maximum number of sessions at once. None, the default, is no limit, since no vendor publishes
+            a number. A session counts from before its first connection until it has ended, also while it reconnects.
+        starts_per_second: the maximum number of starts of tasks in any second: of new sessions, and of connections that
+            replace another. The same number limits new connections. "published" is the number that the vendor publishes
+            for the model (see `models()`); there is no limit where it publishes none, and on this machine (`Local()`).
+            None is no limit.
+        wait: the longest time in seconds that a session waits until it may begin, and each of its connections until it
+            may be made; then a `DeadlineError` is raised.
+        shared: the URL of the Redis (5 or later) in which processes and machines are counted together:
+            `redis://host:6379/0`, `rediss://...` with TLS, or `unix:///path`; needs the extra `redis`. A start is made
+            only if Redis replies within 50 ms, by the clock of Redis, so that the machines' clocks do not matter. The
+            sessions of a process that was killed count for 30 seconds more.
+            While Redis is unreachable, no session starts (`ConnectionLostError`); open sessions continue until they
+            need another connection.
+
     Raises:
         ConfigurationError: a value is out of range, or the URL is not one of Redis.
     """
 
     max_sessions: int | None = None
-    """The maximum number of sessions at once. None, the default, is no limit, since no vendor publishes a number. A
-    session counts from before its first connection until it has ended, also while it reconnects."""
     starts_per_second: int | Literal["published"] | None = "published"
-    """The maximum number of starts of tasks in any second: of new sessions, and of connections that replace another.
-    The same number limits new connections. "published" is the number that the vendor publishes for the model (see
-    `models()`); there is no limit where it publishes none, and on this machine (`Local()`). None is no limit."""
     wait: float = 30.0
-    """The longest time in seconds that a session waits until it may begin, and each of its connections until it may be
-    made; then a `DeadlineError` is raised."""
     shared: str | None = None
-    """The URL of the Redis (5 or later) in which processes and machines are counted together: `redis://host:6379/0`,
-    `rediss://...` with TLS, or `unix:///path`; needs the extra `redis`. A start is made only if Redis replies within
-    50 ms. The sessions of a process that was killed count for 30 seconds more. While Redis is unreachable, no session
-    starts (`ConnectionLostError`); open sessions continue until they need another connection."""
 
     def __post_init__(self) -> None:
         for name, other, alternatives in (
@@ -158,17 +169,22 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 class Pool(msgspec.Struct, frozen=True, kw_only=True):
     """The connections that a client keeps open between sessions, for vendors that accept several tasks on one.
 
+    With DashScope's task protocol and with Huawei, the next session then starts without a handshake, such as the next
+    sentence of `GummyChat` or of `Rasr(mode="sentence")`. A connection is kept for less time than the vendor keeps it.
+
+    Args:
+        warm: the connections that are kept ready at each endpoint, so that a session starts without a handshake. They
+            are opened in the background after the first session at the endpoint, or by `Client.warm`, and replaced when
+            they are used, lost or too old.
+        max_idle: the maximum number of connections that are kept in all. 0 closes each connection after its session. A
+            further connection replaces the one that would be closed next.
+
     Raises:
         ConfigurationError: a value is out of range.
     """
 
     warm: int = 0
-    """The connections that are kept ready at each endpoint, so that a session starts without a handshake. They are
-    opened in the background after the first session at the endpoint, or by `Client.warm`, and replaced when they are
-    used, lost or too old."""
     max_idle: int = 8
-    """The maximum number of connections that are kept in all. 0 closes each connection after its session. A further
-    connection replaces the one that would be closed next."""
 
     def __post_init__(self) -> None:
         for name in ("max_idle", "warm"):

@@ -80,11 +80,12 @@ class Fallback:
     after each further failure, up to `cooldown_s`; ten times as long after an error that a retry does not solve. A
     member whose connection is lost is tried again first, as `Retry` says; the third loss in a row without a final
     result means that it is down. An error during the stream that is about the audio itself (it cannot be decoded) is
-    raised as without a fallback.
+    raised as without a fallback, and so is a lost connection with `Retry(attempts=0)`. If all members are down, one
+    error names the errors of all. `SessionStats.member` names the member that recognises at present.
 
     All members declare the same audio, all or none have `manual_commit`, and all or none stop after one sentence.
-    `differences` lists what else a later member lacks; sessions continue without it. `update_context` is kept for the
-    members that take a context.
+    `differences` lists what else a later member lacks; sessions continue without it, also without
+    `Retry(silence="fill")` where a member cannot use it. `update_context` is kept for the members that take a context.
 
     Args:
         members: pairs of a service and the options for it, such as `(DashScope(), Paraformer())`.

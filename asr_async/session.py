@@ -63,7 +63,20 @@ _numbers = itertools.count(1)
 class Session:
     """One recognition: used with `async with`, once, by `stream`, by `events`, or by pushing audio with `send`.
 
-    Made by `connect(...)` and `Client.session(...)`.
+    Made by `connect(...)` and `Client.session(...)`. Pushed audio looks like this, in one task or two:
+
+        async with client.session(Paraformer()) as session:
+            await session.send(chunk)  # again and again
+            await session.finish()
+            async for result in session:
+                print(result.text)
+
+    Each interim result replaces the one before it in its segment, the final replaces them all. Times are milliseconds
+    from the first byte of the source, also after a reconnect. A caller that reads slowly loses no final: interims are
+    conflated (only the newest of a segment is kept), and while a thousand results wait, no more audio is sent.
+
+    Errors are raised behind the results that came before them, and unwrapped: an `ASRError` (see `asr_async.errors`),
+    or the exception of the caller's own source. The end of the `async with` block closes the session and its tasks.
     """
 
     def __init__(
@@ -144,8 +157,10 @@ class Session:
 
         Args:
             audio: an async (or plain) iterable of bytes-like chunks of any size, in the format of the options.
-            pace: 1.0 is real time, 4.0 four times as fast, None as fast as the connection takes it. A live source is
-                never delayed. Compressed formats are not paced, since their bytes do not correspond to time.
+            pace: 1.0 is real time, 4.0 four times as fast, None as fast as the connection accepts audio. Frames of
+                100 ms are sent by a schedule that does not drift; after a stall the stream catches up at four times its
+                pace, not in one burst. A live source is never delayed. Compressed formats are not paced, since their
+                bytes do not correspond to time.
 
         Raises:
             ConfigurationError: the pace is not positive.
@@ -154,7 +169,21 @@ class Session:
         return ResultStream(self, audio, _checked_pace(pace), wants_events=False)
 
     def events(self, audio: AudioSource, *, pace: float | None = 1.0) -> ResultStream[Event]:
-        """Send a source and iterate all events, results among them; see `stream` and `Event`."""
+        """Send a source and iterate all events: results, and what happens between them; see `stream` and `Event`.
+
+            async for event in session.events(source):
+                match event:
+                    case Result(is_final=True): ...
+                    case Gap() | Reconnected(): ...
+
+        Args:
+            audio: see `stream`.
+            pace: see `stream`.
+
+        Raises:
+            ConfigurationError: the pace is not positive.
+            LocalProtocolError: at the first step, if the session was used before.
+        """
         return ResultStream(self, audio, _checked_pace(pace), wants_events=True)
 
     async def send(self, chunk: AudioChunk) -> None:

@@ -65,6 +65,7 @@ from asr_async import (
 from asr_async.emulator import EngineRefusedError, Hypothesis, HypothesisWord, Request, faults
 from asr_async.telemetry import SessionInfo
 from asr_async.vendors import Vendor
+from asr_async.vendors.dashscope import RecognitionOptions, TaskOptions, TranslationOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -212,6 +213,9 @@ EXAMPLES: dict[type, list[object]] = {
     Limits: [Limits(), Limits(max_sessions=3, shared="rediss://user:secret@redis.example:6379/0")],
     Pool: [Pool(), Pool(warm=2)],
     # options
+    TaskOptions: [TaskOptions(model="paraformer-realtime-v2")],
+    RecognitionOptions: [RecognitionOptions(model="fun-asr-realtime", language_hints=["zh"])],
+    TranslationOptions: [TranslationOptions(model="gummy-realtime-v1", translation_target_languages=["en"])],
     Paraformer: [Paraformer(), Paraformer(language_hints=["zh", "en"], extra_parameters={"level": [1]})],
     FunASR: [FunASR(context=[ContextMessage("user", "Paraformer")])],
     Gummy: [Gummy(translation_target_languages=["en"])],

@@ -48,6 +48,10 @@ def serve(
 ) -> Emulator:
     """Create an emulator; it runs inside `async with`.
 
+        async with serve(engine=Scripted([("good morning", 200, 1_100)])) as emulator:
+            service = DashScope("any key", endpoint=emulator.dashscope_url)
+            service = Huawei(ak="any", sk="key", project_id="p", region="r", endpoint=emulator.huawei_url)
+
     Args:
         engine: the recogniser, or "pocketsphinx", the embedded recogniser, which is the default.
         host: loopback by default: the server is meant for this machine, and its keys are not secret.

@@ -5,7 +5,16 @@ from __future__ import annotations
 from ..options import ContextMessage
 from ..registry import Vendor
 from .catalogue import CATALOGUE, FAMILIES
-from .models import FunASR, Gummy, GummyChat, Paraformer, QwenAudio
+from .models import (
+    FunASR,
+    Gummy,
+    GummyChat,
+    Paraformer,
+    QwenAudio,
+    RecognitionOptions,
+    TaskOptions,
+    TranslationOptions,
+)
 from .realtime_models import QwenRealtime
 from .service import INFERENCE_PATH, DashScope
 
@@ -19,6 +28,9 @@ __all__ = [
     "Paraformer",
     "QwenAudio",
     "QwenRealtime",
+    "RecognitionOptions",
+    "TaskOptions",
+    "TranslationOptions",
 ]
 
 VENDOR = Vendor(

@@ -273,7 +273,21 @@ CAPABILITIES: dict[str, Capability] = {
 
 
 class TaskOptions(Options, frozen=True, kw_only=True):
-    """The options that all task models share. One with the value None is not sent: the vendor's default applies."""
+    """The options that all task models share. One with the value None is not sent: the vendor's default applies.
+
+    Args:
+        model: the name of the model. A model that this library does not know needs `strict=False`.
+        format: the encoding of the audio: pcm (16-bit little-endian), wav (PCM inside), mp3, opus (in Ogg), speex (in
+            Ogg), aac or amr (AMR-NB); mono.
+        sample_rate: the sample rate of the audio in Hz. Another rate than that of the audio gives wrong text, not an
+            error.
+        vocabulary_id: the id of a hot-word table ("vocab-..."), made for the same model with
+            `DashScope(...).vocabularies`.
+        strict: False accepts every model and every value of an option, for models newer than this library; types are
+            checked all the same. Not sent.
+        extra_parameters: parameters that are sent unchanged and unchecked, for those of the vendor that this library
+            does not know.
+    """
 
     vendor: ClassVar[str] = "dashscope"
     _family: ClassVar[str] = ""
@@ -283,22 +297,14 @@ class TaskOptions(Options, frozen=True, kw_only=True):
     """The longest audio of a session in seconds; None if there is no limit."""
 
     model: str
-    """The name of the model. A model that this library does not know needs `strict=False`."""
     # audio
     format: str = "pcm"
-    """The encoding of the audio: pcm (16-bit little-endian), wav (PCM inside), mp3, opus (in Ogg), speex (in Ogg), aac
-    or amr (AMR-NB); mono."""
     sample_rate: int = 16_000
-    """The sample rate of the audio in Hz. Another rate than that of the audio gives wrong text, not an error."""
     # words
     vocabulary_id: str | None = None
-    """The id of a hot-word table ("vocab-..."), made for the same model with `DashScope(...).vocabularies`."""
     # beyond the documents
     strict: bool = True
-    """False accepts every model and every value of an option, for models newer than this library; types are checked all
-    the same. Not sent."""
     extra_parameters: dict[str, Any] = msgspec.field(default_factory=dict)
-    """Parameters that are sent unchanged and unchecked, for those of the vendor that this library does not know."""
 
     @property
     def audio(self) -> AudioFormat:
@@ -391,23 +397,28 @@ class TaskOptions(Options, frozen=True, kw_only=True):
 
 
 class RecognitionOptions(TaskOptions, frozen=True, kw_only=True):
-    """The options that Paraformer, Fun-ASR and Qwen-Audio share."""
+    """The options that Paraformer, Fun-ASR and Qwen-Audio share.
+
+    Args:
+        language_hints: the languages that are spoken, such as ["zh", "en"]; None lets the model detect them. Fun-ASR
+            accepts one, Qwen-Audio four at most.
+        semantic_punctuation_enabled: True ends sentences by meaning (more exact), False by silence (faster; the
+            vendor's default).
+        max_sentence_silence: the silence in milliseconds that ends a sentence, 200..6000, if sentences end by silence.
+            Vendor's default: Paraformer 800, Fun-ASR and Qwen-Audio 1300.
+        multi_threshold_mode_enabled: True prevents very long sentences if sentences end by silence; vendor's default
+            False.
+        heartbeat: True keeps the task open while more than 60 s of silent audio are sent; vendor's default False.
+    """
 
     # words
     language_hints: Sequence[str] | None = None
-    """The languages that are spoken, such as ["zh", "en"]; None lets the model detect them. Fun-ASR accepts one,
-    Qwen-Audio four at most."""
     # segmentation
     semantic_punctuation_enabled: bool | None = None
-    """True ends sentences by meaning (more exact), False by silence (faster; the vendor's default)."""
     max_sentence_silence: int | None = None
-    """The silence in milliseconds that ends a sentence, 200..6000, if sentences end by silence. Vendor's default:
-    Paraformer 800, Fun-ASR and Qwen-Audio 1300."""
     multi_threshold_mode_enabled: bool | None = None
-    """True prevents very long sentences if sentences end by silence; vendor's default False."""
     # connection
     heartbeat: bool | None = None
-    """True keeps the task open while more than 60 s of silent audio are sent; vendor's default False."""
 
     @property
     def silence_limit(self) -> str | None:
@@ -455,19 +466,23 @@ class Paraformer(RecognitionOptions, frozen=True, kw_only=True):
     context and no translation. An option with the value None is not sent: the vendor's default applies. The key is
     `DashScope(api_key=...)` or the environment variable `DASHSCOPE_API_KEY`.
     Source: Paraformer real-time Python SDK page, 2025-10; feature table of the model selection page, 2026-01.
+
+    Shared options are described in `RecognitionOptions` and `TaskOptions` of `asr_async.vendors.dashscope`.
+
+    Args:
+        phrase_id: the id of a phrase list: the hot words of the v1 models, made with `DashScope(...).vocabularies`.
+        disfluency_removal_enabled: True leaves out filler words; vendor's default False.
+        punctuation_prediction_enabled: False leaves out punctuation; vendor's default True.
+        inverse_text_normalization_enabled: False spells numbers out; vendor's default True writes digits.
     """
 
     _family: ClassVar[str] = "paraformer-"
 
     model: str = "paraformer-realtime-v2"
     phrase_id: str | None = None
-    """The id of a phrase list: the hot words of the v1 models, made with `DashScope(...).vocabularies`."""
     disfluency_removal_enabled: bool | None = None
-    """True leaves out filler words; vendor's default False."""
     punctuation_prediction_enabled: bool | None = None
-    """False leaves out punctuation; vendor's default True."""
     inverse_text_normalization_enabled: bool | None = None
-    """False spells numbers out; vendor's default True writes digits."""
 
 
 class FunASR(RecognitionOptions, frozen=True, kw_only=True):
@@ -479,19 +494,24 @@ class FunASR(RecognitionOptions, frozen=True, kw_only=True):
     is not sent: the vendor's default applies. The key is `DashScope(api_key=...)` or the environment variable
     `DASHSCOPE_API_KEY`.
     Source: Fun-ASR real-time Python SDK page, 2025-10-30, and the client event page, 2026.
+
+    Shared options are described in `RecognitionOptions` and `TaskOptions` of `asr_async.vendors.dashscope`.
+
+    Args:
+        punctuation_prediction_enabled: the model always sets punctuation marks: True has no effect, False is refused.
+        speech_noise_threshold: -1.0..1.0: towards -1 more noise is recognised as speech, towards +1 more speech is
+            dropped as noise.
+        special_word_filter: a JSON text that lists the words to mask or remove.
+        context: the conversation so far, oldest message first: at most 5 messages of each role, 400 characters each.
     """
 
     _family: ClassVar[str] = "fun-asr-"
 
     model: str = "fun-asr-realtime"
     punctuation_prediction_enabled: bool | None = None
-    """The model always sets punctuation marks: True has no effect, False is refused."""
     speech_noise_threshold: float | None = None
-    """-1.0..1.0: towards -1 more noise is recognised as speech, towards +1 more speech is dropped as noise."""
     special_word_filter: str | None = None
-    """A JSON text that lists the words to mask or remove."""
     context: Sequence[ContextMessage] | None = None
-    """The conversation so far, oldest message first: at most 5 messages of each role, 400 characters each."""
 
     def _check_values(self) -> None:
         super()._check_values()
@@ -512,28 +532,33 @@ class QwenAudio(RecognitionOptions, frozen=True, kw_only=True):
     (`Session.update_context`); there is no commit by the caller and no translation. An option with the value None is
     not sent: the vendor's default applies. The key is `DashScope(api_key=...)` or the environment variable
     `DASHSCOPE_API_KEY`. Source: client event page and model list, 2026, and reports of clients.
+
+    Shared options are described in `RecognitionOptions` and `TaskOptions` of `asr_async.vendors.dashscope`.
+
+    Args:
+        vocabulary: hot word → weight, at most 2000 of them. Weights are 1 (weak) to 5, or 50 for at most 50 words. A
+            word has at most 15 characters, or in ASCII at most 7 parts between spaces.
+        disfluency_removal_enabled: True leaves out filler words and smooths the text; vendor's default False.
+        speech_noise_threshold: -1.0..1.0: towards -1 more noise is recognised as speech, towards +1 more speech is
+            dropped as noise.
+        special_word_filter: a JSON text that lists the words to mask or remove.
+        keep_dialect: True keeps dialects as they are spoken; vendor's default False.
+        vad_model: the detector of speech: far_field_meeting_16k (the vendor's default) or near_meeting_16k.
+        intermediate_result_enabled: True makes the message model send interims too; vendor's default False.
+        context: the conversation so far, oldest message first: at most 5 messages of each role, 400 characters each.
     """
 
     _family: ClassVar[str] = "qwen-audio-"
 
     model: str = "qwen-audio-3.1-asr-flash-streaming"
     vocabulary: Mapping[str, int] | None = None
-    """Hot word → weight, at most 2000 of them. Weights are 1 (weak) to 5, or 50 for at most 50 words. A word has at
-    most 15 characters, or in ASCII at most 7 parts between spaces."""
     disfluency_removal_enabled: bool | None = None
-    """True leaves out filler words and smooths the text; vendor's default False."""
     speech_noise_threshold: float | None = None
-    """-1.0..1.0: towards -1 more noise is recognised as speech, towards +1 more speech is dropped as noise."""
     special_word_filter: str | None = None
-    """A JSON text that lists the words to mask or remove."""
     keep_dialect: bool | None = None
-    """True keeps dialects as they are spoken; vendor's default False."""
     vad_model: str | None = None
-    """The detector of speech: far_field_meeting_16k (the vendor's default) or near_meeting_16k."""
     intermediate_result_enabled: bool | None = None
-    """True makes the message model send interims too; vendor's default False."""
     context: Sequence[ContextMessage] | None = None
-    """The conversation so far, oldest message first: at most 5 messages of each role, 400 characters each."""
 
     def _check_values(self) -> None:
         super()._check_values()
@@ -545,19 +570,23 @@ class QwenAudio(RecognitionOptions, frozen=True, kw_only=True):
 
 
 class TranslationOptions(TaskOptions, frozen=True, kw_only=True):
-    """The options that the two Gummy models share: recognition, translation, or both."""
+    """The options that the two Gummy models share: recognition, translation, or both.
+
+    Args:
+        source_language: the language that is spoken; None, like "auto", lets the model detect it.
+        transcription_enabled: False translates only: the text of the results is then empty. Always sent.
+        translation_enabled: None translates if `translation_target_languages` names a language, so this option is
+            rarely needed.
+        translation_target_languages: the language to translate into, as a list of one: the vendor accepts no more at
+            present. From zh: en, ja, ko; from en: zh, ja, ko; from ja, ko, yue, de, fr, ru, it, es: zh, en.
+    """
 
     # words
     source_language: str | None = None
-    """The language that is spoken; None, like "auto", lets the model detect it."""
     # output
     transcription_enabled: bool = True
-    """False translates only: the text of the results is then empty. Always sent."""
     translation_enabled: bool | None = None
-    """None translates if `translation_target_languages` names a language, so this option is rarely needed."""
     translation_target_languages: Sequence[str] | None = None
-    """The language to translate into, as a list of one: the vendor accepts no more at present. From zh: en, ja, ko;
-    from en: zh, ja, ko; from ja, ko, yue, de, fr, ru, it, es: zh, en."""
 
     @property
     def target_languages(self) -> tuple[str, ...]:
@@ -609,6 +638,8 @@ class Gummy(TranslationOptions, frozen=True, kw_only=True):
     no context. An option with the value None is not sent: the vendor's default applies. The key is
     `DashScope(api_key=...)` or the environment variable `DASHSCOPE_API_KEY`. Source: Gummy WebSocket API page, 2025,
     and the feature table of the model selection page, 2026-01.
+
+    Shared options are described in `TranslationOptions` and `TaskOptions` of `asr_async.vendors.dashscope`.
     """
 
     _family: ClassVar[str] = "gummy-realtime-"
@@ -624,6 +655,11 @@ class GummyChat(TranslationOptions, frozen=True, kw_only=True):
     option with the value None is not sent: the vendor's default applies. The key is `DashScope(api_key=...)` or the
     environment variable `DASHSCOPE_API_KEY`.
     Source: Gummy one-sentence WebSocket API page, 2025.
+
+    Shared options are described in `TranslationOptions` and `TaskOptions` of `asr_async.vendors.dashscope`.
+
+    Args:
+        max_end_silence: the silence in milliseconds that ends the sentence, 200..6000; vendor's default 700.
     """
 
     _family: ClassVar[str] = "gummy-chat-"
@@ -633,7 +669,6 @@ class GummyChat(TranslationOptions, frozen=True, kw_only=True):
 
     model: str = "gummy-chat-v1"
     max_end_silence: int | None = None
-    """The silence in milliseconds that ends the sentence, 200..6000; vendor's default 700."""
 
     def _check_values(self) -> None:
         super()._check_values()

@@ -64,38 +64,41 @@ class QwenRealtime(Options, frozen=True, kw_only=True):
     start only: `Session.update_context` is refused. There is no translation. An option with the value None is not sent:
     the vendor's default applies. The key is `DashScope(api_key=...)` or the environment variable `DASHSCOPE_API_KEY`.
     Source: Qwen-ASR-Realtime client event page, 2026-03-15, and the official SDK 2.0.2.
+
+    Args:
+        model: the name of the model. A model that this library does not know needs `strict=False`.
+        format: the encoding of the audio: pcm (16-bit little-endian) or opus; mono.
+        sample_rate: the sample rate of the audio: 8000 or 16000 Hz. The server recognises at 16000.
+        language: the language that is spoken, as a code of ISO 639 ("zh", "en", "yue"); None lets the model detect it.
+        corpus_text: a text about the subject of the speech, with its names and terms; at most 10,000 tokens.
+        vad_threshold: -1.0..1.0: a lower value recognises more noise as speech, a higher one misses more speech.
+            Vendor's default 0.2.
+        prefix_padding_ms: the audio in milliseconds that belongs to an utterance before its speech is detected. The
+            official SDK sends 300.
+        silence_duration_ms: the silence in milliseconds that ends an utterance, 200..6000. Vendor's default 800.
+        manual_commit: True ends an utterance where the caller calls `Session.commit()` (push-to-talk). Keep one below a
+            minute.
+        strict: False accepts every model and every value of an option, for models newer than this library; types are
+            checked all the same. Not sent.
     """
 
     vendor: ClassVar[str] = "dashscope"
 
     model: str = "qwen3-asr-flash-realtime"
-    """The name of the model. A model that this library does not know needs `strict=False`."""
     # audio
     format: str = "pcm"
-    """The encoding of the audio: pcm (16-bit little-endian) or opus; mono."""
     sample_rate: int = 16_000
-    """The sample rate of the audio: 8000 or 16000 Hz. The server recognises at 16000."""
     # words
     language: str | None = None
-    """The language that is spoken, as a code of ISO 639 ("zh", "en", "yue"); None lets the model detect it."""
     corpus_text: str | None = None
-    """A text about the subject of the speech, with its names and terms; at most 10,000 tokens."""
     # segmentation by the server
     vad_threshold: float | None = None
-    """-1.0..1.0: a lower value recognises more noise as speech, a higher one misses more speech. Vendor's default
-    0.2."""
     prefix_padding_ms: Annotated[int, msgspec.Meta(ge=0)] | None = None
-    """The audio in milliseconds that belongs to an utterance before its speech is detected. The official SDK sends
-    300."""
     silence_duration_ms: int | None = None
-    """The silence in milliseconds that ends an utterance, 200..6000. Vendor's default 800."""
     # segmentation by the caller
     manual_commit: bool = False
-    """True ends an utterance where the caller calls `Session.commit()` (push-to-talk). Keep one below a minute."""
     # beyond the documents
     strict: bool = True
-    """False accepts every model and every value of an option, for models newer than this library; types are checked all
-    the same. Not sent."""
 
     @property
     def audio(self) -> AudioFormat:

@@ -123,50 +123,52 @@ class Rasr(Options, frozen=True, kw_only=True):
     addresses are arguments of `Huawei(...)`, or the environment variables `HUAWEICLOUD_SIS_AK`, `HUAWEICLOUD_SIS_SK`,
     `HUAWEICLOUD_SIS_PROJECT_ID`, `HUAWEICLOUD_SIS_REGION` and, if it is set, `HUAWEICLOUD_SIS_ENDPOINT`. Source: API
     reference of SIS, page "start recognition" of each mode (2021-10; sis_03_0029 to sis_03_0035, 2025/26).
+
+    Args:
+        mode: continue (the default): many sentences, up to 5 h. sentence: one sentence of up to 60 s, whose end ends
+            the session. short: one recording of up to 60 s, with one final result at the end.
+        model: the mode behind "huawei/", as on the command line and in logs.
+        audio_format: the encoding and sample rate of the audio: pcm16k16bit, pcm8k16bit, ulaw16k8bit, ulaw8k8bit,
+            alaw16k8bit or alaw8k8bit; raw, mono.
+        property: language, sample rate and field of the vendor's model, such as chinese_8k_general; the rate is that of
+            `audio_format`. The vendor's list differs by region and grows, so the name is not checked.
+        vocabulary_id: the id of a hot-word table of the same region and project, made with `Huawei(...).vocabularies`.
+        user_words: hot words without a table. Undocumented: the official SDK has the option, its effect is not known.
+        vad_head: the silence in milliseconds before speech, 0..60000, that ends the session (mode sentence) or the
+            sentence (mode continue); vendor's default 10000. By the Chinese documents 0 turns it off, by the
+            international ones 0 means 60000.
+        vad_tail: the silence in milliseconds that ends a sentence, 0..3000; vendor's default 500.
+        max_seconds: the length in seconds at which a sentence is ended, 1..60; vendor's default 30. The Cantonese and
+            Shanghai models treat a value below 10 as 10.
+        vad_threshold: undocumented: the official SDK always sends 0; the effect of the option is not known.
+        add_punc: True sets punctuation marks; vendor's default False.
+        digit_norm: False spells numbers out; vendor's default True writes digits.
+        interim_results: True sends results of sentences that are not over yet. The vendor's default is False; ours is
+            True, because a stream is opened to read along, and every other vendor sends them without a request.
+        need_word_info: True adds each word with its times; vendor's default False.
     """
 
     vendor: ClassVar[str] = "huawei"
 
     mode: str = ""
-    """continue (the default): many sentences, up to 5 h. sentence: one sentence of up to 60 s, whose end ends the
-    session. short: one recording of up to 60 s, with one final result at the end."""
     model: str = ""
-    """The mode behind "huawei/", as on the command line and in logs."""
     # audio
     audio_format: str = "pcm16k16bit"
-    """The encoding and sample rate of the audio: pcm16k16bit, pcm8k16bit, ulaw16k8bit, ulaw8k8bit, alaw16k8bit or
-    alaw8k8bit; raw, mono."""
     property: str = "chinese_16k_general"
-    """Language, sample rate and field of the vendor's model, such as chinese_8k_general; the rate is that of
-    `audio_format`. The vendor's list differs by region and grows, so the name is not checked."""
     # words
     vocabulary_id: str | None = None
-    """The id of a hot-word table of the same region and project, made with `Huawei(...).vocabularies`."""
     user_words: Sequence[str] | None = None
-    """Hot words without a table. Undocumented: the official SDK has the option, its effect is not known."""
     # segmentation
     vad_head: int | None = None
-    """The silence in milliseconds before speech, 0..60000, that ends the session (mode sentence) or the sentence (mode
-    continue); vendor's default 10000. By the Chinese documents 0 turns it off, by the international ones 0 means
-    60000."""
     vad_tail: int | None = None
-    """The silence in milliseconds that ends a sentence, 0..3000; vendor's default 500."""
     max_seconds: int | None = None
-    """The length in seconds at which a sentence is ended, 1..60; vendor's default 30. The Cantonese and Shanghai models
-    treat a value below 10 as 10."""
     vad_threshold: int | None = None
-    """Undocumented: the official SDK always sends 0; the effect of the option is not known."""
     # text
     add_punc: bool | None = None
-    """True sets punctuation marks; vendor's default False."""
     digit_norm: bool | None = None
-    """False spells numbers out; vendor's default True writes digits."""
     # results
     interim_results: bool | None = True
-    """True sends results of sentences that are not over yet. The vendor's default is False; ours is True, because a
-    stream is opened to read along, and every other vendor sends them without a request."""
     need_word_info: bool | None = None
-    """True adds each word with its times; vendor's default False."""
 
     @builtins.property
     def audio(self) -> AudioFormat:
