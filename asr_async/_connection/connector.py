@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import ASRError, ConnectionLostError, DeadlineError
 from ..telemetry.observer import Observer
-from .member import choose_member, with_fresh_credentials
+from .member import choose_member, connect_member
 from .task import RecognitionTask
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ class Connector:
             except (ConnectionLostError, DeadlineError) as error:
                 logger.debug("an idle connection was lost meanwhile: %s", error)
                 deadline = self._connect_deadline()
-        return await with_fresh_credentials(choice, functools.partial(self._connect_and_start, deadline))
+        return await connect_member(choice, functools.partial(self._connect_and_start, deadline))
 
     async def _connect_and_start(self, deadline: float, choice: MemberChoice) -> RecognitionTask:
         """Open a task on a new connection; as in `_open_at`, waits for the limits do not count."""

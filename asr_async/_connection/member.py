@@ -7,22 +7,20 @@ Does not know sockets or audio.
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, TypeVar
 
-from ..errors import ASRError, AuthenticationError
+from ..vendors.credentials import with_fresh_credentials
 from ..vendors.service import ServiceOfMembers
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from ..errors import ASRError
     from ..vendors.codec import Codec, TaskDescription
     from ..vendors.options import Options
     from ..vendors.service import Endpoint, MemberChoice, Service
 
-__all__ = ["SoleMember", "choose_member", "with_fresh_credentials"]
-
-logger = logging.getLogger("asr_async")
+__all__ = ["SoleMember", "choose_member", "connect_member"]
 
 T = TypeVar("T")
 
@@ -90,16 +88,15 @@ class SoleMember:
         """Do nothing: without other members there is no circuit breaker."""
 
 
-async def with_fresh_credentials(choice: MemberChoice, attempt: Callable[[MemberChoice], Awaitable[T]]) -> T:
-    """Run an attempt; if the vendor refuses cached credentials, refresh them and run it once more.
+async def connect_member(choice: MemberChoice, attempt: Callable[[MemberChoice], Awaitable[T]]) -> T:
+    """Run an attempt to connect; if the vendor refuses cached credentials, run it once more with new ones.
 
     Raises:
         ASRError: the attempt failed for another reason, or again.
     """
-    try:
-        return await attempt(choice)
-    except AuthenticationError as error:
-        if not choice.endpoint.refresh_credentials(error):
-            raise
-        logger.info("%s refused cached credentials, trying once more with new ones: %s", choice.endpoint.host, error)
-    return await attempt(await choice.refresh())
+    return await with_fresh_credentials(
+        choice,
+        attempt,
+        discard=lambda refused, error: refused.endpoint.refresh_credentials(error),
+        obtain=choice.refresh,
+    )

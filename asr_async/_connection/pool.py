@@ -25,7 +25,7 @@ import msgspec
 from .._limits.circuit_breaker import CircuitBreaker
 from .._net.websocket import WebSocket
 from ..errors import ASRError, AuthenticationError, ConfigurationError, DeadlineError
-from .member import with_fresh_credentials
+from .member import connect_member
 
 if TYPE_CHECKING:
     from .._net.wire_log import WireLog
@@ -167,7 +167,7 @@ class ConnectionPool:
     async def _open_ahead(self, choose: Choose, wait_to_connect: WaitToConnect) -> tuple[MemberChoice, WebSocket]:
         choice = await choose()
         await wait_to_connect(choice)
-        return await with_fresh_credentials(choice, self._connect_ahead)
+        return await connect_member(choice, self._connect_ahead)
 
     async def _connect_ahead(self, choice: MemberChoice) -> tuple[MemberChoice, WebSocket]:
         timeouts = self._timeouts

@@ -58,9 +58,10 @@ class RestClient:
         url = f"{self._base()}{path}"
         content = b"" if body is None else msgspec.json.encode(body)
         return await with_fresh_credentials(
-            self._find_key,
+            await self._find_key(),
             lambda key: self._send(key, method, url, content, response_type),
-            refresh=self._key.refresh,
+            discard=self._key.refresh,
+            obtain=self._find_key,
         )
 
     async def _find_key(self) -> str:

@@ -244,10 +244,12 @@ class Huawei:
         url = f"{self._base_url()}/asr/vocabularies{path}".replace("ws", "http", 1)
         # sent and signed if there is a body, as in the official SDK
         headers = {"Content-Type": "application/json"} if body else {}
+        authorize = functools.partial(self._authorize, method, url, headers, body)
         return await with_fresh_credentials(
-            lambda: self._authorize(method, url, headers, body),
+            await authorize(),
             lambda authorization: self._send(method, url, authorization, body),
-            refresh=lambda authorization, error: authorization.refresh(error),
+            discard=lambda authorization, error: authorization.refresh(error),
+            obtain=authorize,
         )
 
     async def _send(self, method: str, url: str, authorization: _Authorization, body: bytes) -> bytes:
