@@ -6,6 +6,14 @@ r"""Streaming speech recognition for asyncio: many live sessions in one event lo
 
 Begin with `connect`, `Session`, `Client` and `Result`; errors are drawn as a tree in `asr_async.errors`.
 
+Data flow; one synchronous call stack leads from the received bytes to the result queue:
+
+    audio source -> framer -> replay buffer -> pacer -> codec.audio() -> websocket -> vendor
+                                    ^                      (pure)           (I/O)
+                                    +-- trimmed by final results <- codec.receive() <- websocket <- vendor
+                                                                          |
+    caller <- async for result in session.stream(...) <- result queue <---+
+
 Layout, top to bottom: a part imports only from parts below it. Names with an underscore are internal.
 
     __main__      `python -m asr_async`

@@ -77,11 +77,11 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True):
         on_gap: the effect of lost audio: "raise" raises `AudioLostError`, "continue" yields a `Gap` in `events()`.
         silence: the handling of a source that pauses, since vendors end a task that receives nothing (Huawei after
             20 s, DashScope after 23 or 60 s). "resume" lets the task end, and reconnects when the source yields audio
-            again. "fill" sends silence in real time, from the fifth second of the pause on: the last utterance becomes
-            final during the pause, and the next one finds an open connection, but *silence is billed like audio*
-            (`SessionStats.silence_sent_ms`). Times remain those of the source. "fill" is refused where it cannot help:
-            for compressed audio, for `manual_commit`, for models that accept at most a minute, and for tasks that end
-            in silence too (DashScope without `heartbeat=True`).
+            again, which does not count as an attempt. "fill" sends silence in real time, from the fifth second of the
+            pause on: the last utterance becomes final during the pause, and the next one finds an open connection, but
+            *silence is billed like audio* (`SessionStats.silence_sent_ms`). Times remain those of the source. "fill" is
+            refused where it cannot help: for compressed audio, for `manual_commit`, for models that accept at most a
+            minute, and for tasks that end in silence too (DashScope without `heartbeat=True`).
         rotate_after: the age of a connection, or the length of its audio, in seconds, after which it is rotated: a new
             connection is opened first and replaces it at the end of a segment, so no audio is lost or sent twice. None
             rotates five minutes before the limit of the model, if that limit is hours long. Not for compressed audio,
@@ -134,9 +134,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
         shared: the URL of the Redis (5 or later) in which processes and machines are counted together:
             `redis://host:6379/0`, `rediss://...` with TLS, or `unix:///path`; needs the extra `redis`. A start is made
             only if Redis replies within 50 ms, by the clock of Redis, so that the machines' clocks do not matter. The
-            sessions of a process that was killed count for 30 seconds more.
-            While Redis is unreachable, no session starts (`ConnectionLostError`); open sessions continue until they
-            need another connection.
+            sessions of a process that was killed count for 30 seconds more. While Redis is unreachable, no session
+            starts (`ConnectionLostError`); open sessions continue until they need another connection.
 
     Raises:
         ConfigurationError: a value is out of range, or the URL is not one of Redis.

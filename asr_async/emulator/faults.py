@@ -27,6 +27,9 @@ strikes the same connections in every run. A fault strikes a connection once, an
 - `after_audio_ms`: once this much audio has been processed, at the end of the message that contains it;
 - `after_s`: this many seconds after the connection was opened.
 
+`Emulator.faults_struck` counts the connections that each kind has struck. A client that reconnects is tested with audio
+that encodes its position, and `Scripted(..., position=position_of)`, which follows it over several connections.
+
 Knows no protocol and no socket: a `ConnectionFaults` returns the faults that are due at each step of a connection, and
 the caller injects them. Plain HTTP, for tables and tokens, has no faults.
 """
