@@ -105,11 +105,12 @@ def docs(session: nox.Session) -> None:
 
 
 def public_modules() -> list[str]:
-    """Return the package, and the public modules and packages directly below it and below its `vendors`."""
+    """Return the package, the public modules and packages directly below it and its `vendors`, and the faults."""
     package = Path("asr_async")
     paths = [*package.iterdir(), *(package / "vendors").iterdir()]
     public = [path for path in paths if path.suffix in {"", ".py"} and not path.name.startswith("_")]
-    return [package.name, *sorted(".".join(path.with_suffix("").parts) for path in public)]
+    modules = sorted(".".join(path.with_suffix("").parts) for path in public)
+    return [package.name, *modules, "asr_async.emulator.faults"]
 
 
 @nox.session

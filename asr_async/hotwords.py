@@ -12,18 +12,22 @@ __all__ = ["HotWord", "Vocabulary"]
 
 
 class HotWord(msgspec.Struct, frozen=True):
-    """A term to expect: `HotWord("Paraformer", weight=5)`. A plain string is accepted wherever a hot word is."""
+    """A term to expect: `HotWord("Paraformer", weight=5)`. A plain string is accepted wherever a hot word is.
+
+    Args:
+        text: the term as the transcript should spell it.
+        weight: the preference for the term, in the range of the vendor; None is the vendor's default.
+        language: the language of the term, for vendors that keep several languages in one table.
+        heard_as: a recognised text that is always replaced by `text`, for vendors that support forced replacement.
+        translation: the translation of the term, for vendors that translate; requires `target_language`.
+        target_language: the language of the translation.
+    """
 
     text: str
-    """The term as the transcript should spell it."""
     weight: int | None = None
-    """How strongly the term is preferred, in the range of the vendor; None is the vendor's default."""
     language: str | None = None
-    """The language of the term, for vendors that keep several languages in one table."""
     heard_as: str | None = None
-    """A recognised text that is always replaced by `text`, for vendors that support forced replacement."""
     translation: str | None = None
-    """The translation of the term, for vendors that translate; requires `target_language`."""
     target_language: str | None = None
 
 

@@ -101,6 +101,12 @@ class Trigger(msgspec.Struct, frozen=True):
 class Fault(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="kind", tag=_kind_of):
     """The base of all faults: to which connections a fault applies, and how often.
 
+    Args:
+        connection: the number of the only connection that it applies to, from 1.
+        every: apply to each connection with a number that is a multiple of this; not beside `connection`.
+        times: the most connections that it strikes.
+        probability: the probability that it strikes a connection that it applies to.
+
     Raises:
         ConfigurationError: a member has the wrong type, is out of range or conflicts with another one.
     """
@@ -109,13 +115,9 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_f
     """The default trigger; None if a trigger must be given."""
 
     connection: _Count | None = None
-    """The number of the only connection that it applies to."""
     every: _Count | None = None
-    """It applies to each connection with a number that is a multiple of this."""
     times: _Count | None = None
-    """The most connections that it strikes."""
     probability: Annotated[float, msgspec.Meta(ge=0, le=1)] = 1.0
-    """The probability that it strikes a connection that it applies to."""
 
     def __post_init__(self) -> None:
         for field in msgspec.structs.fields(type(self)):
@@ -168,16 +170,22 @@ class _TriggeredFault(Fault, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Refuse(Fault, frozen=True, kw_only=True, omit_defaults=True):
-    """An HTTP error status as the answer to the handshake, in place of a WebSocket."""
+    """An HTTP error status as the answer to the handshake, in place of a WebSocket.
+
+    Args:
+        status: the HTTP status, 400 to 599.
+        code: the vendor's own error code, in a body of the vendor's form; without it the body is empty, as from a
+            gateway.
+        message: the text beside the code.
+        retry_after_s: the Retry-After header, in seconds.
+    """
 
     _moment = "handshake"
 
     status: Annotated[int, msgspec.Meta(ge=400, le=599)] = 503
     code: str | None = None
-    """The vendor's own error code, in a body of the vendor's form; without it the body is empty, as from a gateway."""
     message: str = "refused on demand"
     retry_after_s: Annotated[int, msgspec.Meta(ge=0)] | None = None
-    """The Retry-After header."""
 
 
 class Delay(_TriggeredFault, frozen=True, kw_only=True, omit_defaults=True):
@@ -217,10 +225,13 @@ class Close(_TriggeredFault, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Garbage(_TriggeredFault, frozen=True, kw_only=True, omit_defaults=True):
-    """One unreadable message from the server, which then continues."""
+    """One unreadable message from the server, which then continues.
+
+    Args:
+        binary: True sends bytes in a binary message, which no vendor sends; False sends half of a JSON object as text.
+    """
 
     binary: bool = False
-    """True sends bytes in a binary message, which no vendor sends; False sends half of a JSON object as text."""
 
 
 class SlowReader(_TriggeredFault, frozen=True, kw_only=True, omit_defaults=True):
@@ -235,10 +246,13 @@ class Fail(_TriggeredFault, frozen=True, kw_only=True, omit_defaults=True):
     """The vendor's own failure message: task-failed, error, ERROR.
 
     With `after_s` it waits for the start at least. It has no effect if nothing is running any more that could fail.
+
+    Args:
+        code: the vendor's error code; None means its code for an internal error.
+        message: the text beside the code.
     """
 
     code: str | None = None
-    """The vendor's error code; None means its code for an internal error."""
     message: str = "failed on demand"
 
     def _check(self) -> None:

@@ -19,10 +19,14 @@ __all__ = ["ContextMessage", "Options", "check_range", "did_you_mean"]
 
 
 class ContextMessage(msgspec.Struct, frozen=True):
-    """One message of a conversation, as context for the recognition: its names and terms are then recognised better."""
+    """One message of a conversation, as context for the recognition: its names and terms are then recognised better.
+
+    Args:
+        role: the speaker of the message: the person whose audio is recognised, or the program that answers.
+        text: the words of the message.
+    """
 
     role: Literal["user", "assistant"]
-    """The speaker of the message: the person whose audio is recognised, or the program that answers."""
     text: str
 
 
