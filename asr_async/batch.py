@@ -1,7 +1,7 @@
 """A batch: the same work for each of many sources, some at once, with results in the order of completion.
 
 Theory of operation. As many *workers* as may run at once share the iterable of sources and read it no further than they
-need. A result waits until the caller reads it. A worker whose result would be one too many keeps it and waits, so a
+need. A result waits until the caller reads it. A worker with one result too many keeps it and waits, so a
 caller who reads nothing also stops the reading of sources: at most `concurrency` results wait, and each worker holds
 one more.
 

@@ -182,7 +182,7 @@ class Fallback:
     async def choose(self, options: Options) -> MemberChoice:
         """Choose the member for a new connection.
 
-        It is the first whose circuit breaker allows an attempt, else the one that failed longest ago.
+        It is the first that its circuit breaker allows to try, else the one that failed longest ago.
 
         Raises:
             ASRError: no member has credentials.

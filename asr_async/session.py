@@ -240,7 +240,7 @@ class Session:
         status, connection = self._status, self._status.connection
         status.raise_if_failed()
         while connection.task is not None and not connection.is_up and not status.has_ended:
-            status.source.audio_arrived.set()  # a session whose source pauses may have no connection
+            status.source.audio_arrived.set()  # there may be no connection while the source pauses
             await connection.next_change()
         status.raise_if_failed()
         if connection.task is None:

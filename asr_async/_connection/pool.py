@@ -45,7 +45,7 @@ CHECK_INTERVAL_S = 5.0
 them."""
 
 LONGEST_PAUSE_S = 30.0
-"""The longest pause of a warmer whose attempts fail; see `CircuitBreaker`."""
+"""The longest pause of a warmer after failed attempts; see `CircuitBreaker`."""
 
 T = TypeVar("T")
 

@@ -7,7 +7,7 @@ The rules:
 1. *Schedule.* Each frame is due when the audio before it has passed at the chosen pace, counted from the first request
    to the source; the first frame is due at once. The schedule counts bytes, so it does not drift, however long the
    stream.
-2. *Catching up.* A frame whose time has passed is sent as soon as possible, but never less than a quarter of its own
+2. *Catching up.* A frame that is overdue is sent as soon as possible, but never less than a quarter of its own
    length after the one before it (`CATCH_UP`): after a stall the stream runs at four times its pace until it is back on
    schedule, never in one burst.
 3. *Live sources.* A source with a clock of its own (a microphone, audio that a caller pushes) brings each frame when it
@@ -19,7 +19,7 @@ The rules:
    four times the pace. That includes live sources, which are otherwise passed through: a minute of audio must not
    arrive in one burst.
 
-Audio whose bytes do not correspond to time (compressed formats) is not paced.
+Compressed formats are not paced: their bytes do not correspond to time.
 
 Does not know clocks, sources or connections: instants are arguments, and nothing here waits.
 """

@@ -108,7 +108,7 @@ class Sender:
         self._is_waiting = False
         # set when everything is sent, or cannot be sent at present
         self._drained = LightEvent()
-        # aborts a connection whose send failed, unless the vendor's own error arrives first
+        # aborts a connection after a failed send, unless the vendor's own error arrives first
         self._abort_timer: asyncio.TimerHandle | None = None
 
     def __repr__(self) -> str:

@@ -223,7 +223,7 @@ class SessionConnection(StateMachine[ConnectionState, ConnectionStep]):
 
     @property
     def tasks(self) -> list[RecognitionTask]:
-        """All tasks whose connection is open."""
+        """All tasks on open connections."""
         return [task for task in (self.task, self.draining) if task is not None]
 
     def use(self, task: RecognitionTask, step: ConnectionStep) -> None:

@@ -64,7 +64,7 @@ class Timeline:
         return not self._open
 
     def connect(self, offset_ms: int, silence: Silence | None = None) -> ConnectionTimeline:
-        """Return the timeline of the next connection, whose audio begins at `offset_ms` in the source.
+        """Return the timeline of the next connection: its audio begins at `offset_ms` in the source.
 
         Segments that an earlier connection left open, or made final behind this place, will be recognised again; they
         count as covered when that has happened.

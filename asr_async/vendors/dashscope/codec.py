@@ -152,7 +152,7 @@ class TaskCodec:
                 return [Unrecognised(event or "message without an event", raw)]
 
     def release_pending(self, segment_id: int) -> list[CodecEvent]:
-        """Return a final whose translations have not arrived in time."""
+        """Return a final without the translations that have not arrived in time."""
         return self._segments.release_pending(segment_id)
 
     def _on_started(self) -> list[CodecEvent]:

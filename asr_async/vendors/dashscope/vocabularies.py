@@ -103,7 +103,7 @@ class DashScopeVocabularies:
         return await self._phrases.compile(row.model, phrase_list(words))
 
     async def update(self, vocabulary_id: str, words: Iterable[HotWord | str]) -> None:
-        """Replace all words of a table, in two requests: the first returns its model, whose limits apply."""
+        """Replace all words of a table, in two requests: the first returns its model, which sets the limits."""
         model = (await self.get(vocabulary_id)).model
         if _is_vocabulary(vocabulary_id):
             await self._vocabularies.update(vocabulary_id, vocabulary_entries(words, model=model))

@@ -93,7 +93,7 @@ def canonical_request(method: str, url: str, headers: Mapping[str, str], body: b
         method: the method, in any case.
         url: the URL, of which only path and query are used.
         headers: exactly the headers that are signed, Host and X-Sdk-Date among them.
-        body: the body, whose hash is used unless the header `X-Sdk-Content-Sha256` replaces it.
+        body: the body; its hash is used unless the header `X-Sdk-Content-Sha256` replaces it.
     """
     parts = urlsplit(url)
     values = {name.lower(): value.strip() for name, value in headers.items()}

@@ -24,7 +24,7 @@ from .rest_wire import Auth, Domain, Identity, Password, Project, Scope, TokenRe
 __all__ = ["IamToken", "TokenSource"]
 
 LIFETIME = timedelta(hours=24)
-"""The lifetime of a token whose response does not state it."""
+"""The lifetime of a token if the response does not state it."""
 
 MARGIN = timedelta(minutes=30)
 """The time before its end at which a token is replaced: clocks differ, and handshakes take time."""
@@ -121,7 +121,7 @@ def _lifetime(body: bytes) -> timedelta:
 
 
 class _TokenCache:
-    """The tokens of one event loop, whose locks cannot be shared with another."""
+    """The tokens of one event loop: locks cannot be shared with another loop."""
 
     def __init__(self) -> None:
         self.tokens: OrderedDict[Key, IamToken] = OrderedDict()
