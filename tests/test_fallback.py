@@ -23,6 +23,7 @@ from asr_async import (
     ConnectionLostError,
     ContextMessage,
     DashScope,
+    DeadlineError,
     Difference,
     Fallback,
     FunASR,
@@ -35,6 +36,7 @@ from asr_async import (
     Rasr,
     Reconnected,
     Retry,
+    Timeouts,
     VendorError,
     connect,
     transcribe,
@@ -420,6 +422,34 @@ def test_a_session_that_ends_before_its_fail_back_leaves_no_connection_behind() 
                 assert not is_closed.is_set()
             async with asyncio.timeout(5):
                 await is_closed.wait()
+
+    run_virtual(scenario)
+
+
+def test_the_deadline_of_the_first_result_holds_after_a_fail_back_too() -> None:
+    class WithoutResults(MemberServer):
+        async def __call__(self, connection: ServerConnection) -> None:
+            task_id = await self.protocol.start_task(connection)
+            self.started_at_ms.append(0)
+            async for message in connection:
+                if isinstance(message, str):
+                    await self.protocol.finish_task(connection, task_id)
+                    return
+
+    class HuaweiWithoutResults(WithoutResults):
+        protocol = HUAWEI
+
+    async def scenario() -> None:
+        first, second = WithoutResults(), HuaweiWithoutResults()
+        first.refusal = DOWN
+        asyncio.get_running_loop().call_later(3, setattr, first, "refusal", None)
+        async with fallback_of(first, second) as fallback:
+            timeouts = Timeouts(first_result=50)
+            with pytest.raises(DeadlineError, match="no result within 50 s of the first audio"):
+                await stream_events(fallback, NumberedSource(300), retry=Retry(attempts=0), timeouts=timeouts)
+        # the first member is back after some seconds, and without results the change waits 30 s
+        assert (len(first.started_at_ms), len(second.started_at_ms)) == (1, 1)
+        assert 80 < now() < 95
 
     run_virtual(scenario)
 

@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from websockets.asyncio.server import ServerConnection
 
 from asr_async import (
     ConfigurationError,
@@ -13,11 +14,21 @@ from asr_async import (
     DashScope,
     DeadlineError,
     Paraformer,
+    Reconnected,
+    Retry,
     Timeouts,
     connect,
     transcribe,
 )
 
+from ..support.numbered_audio import (
+    NumberedServer,
+    NumberedSource,
+    finals_of,
+    finals_of_seconds,
+    stop_answering,
+    stream_events,
+)
 from ..support.scripted_server import (
     read_until_finish,
     scripted_server,
@@ -31,20 +42,6 @@ from ..support.virtual_time import now, run_virtual
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
-
-    from websockets.asyncio.server import ServerConnection
-from websockets.asyncio.server import ServerConnection
-
-from asr_async import Reconnected, Retry
-
-from ..support.numbered_audio import (
-    NumberedServer,
-    NumberedSource,
-    finals_of,
-    finals_of_seconds,
-    stop_answering,
-    stream_events,
-)
 
 pytestmark = pytest.mark.both_loops
 
