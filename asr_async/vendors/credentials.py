@@ -13,7 +13,7 @@ from ..errors import AuthenticationError
 
 __all__ = ["with_fresh_credentials"]
 
-logger = logging.getLogger("asr_async")
+logger: logging.Logger = logging.getLogger("asr_async")
 
 C = TypeVar("C")
 T = TypeVar("T")
