@@ -178,7 +178,7 @@ def rotation_s(retry: Retry, options: Options) -> float | None:
     if retry.rotate_after is not None:
         if limit_s is not None and retry.rotate_after > limit_s:
             raise ConfigurationError(
-                f"Retry(rotate_after={retry.rotate_after!r}): {options.model} takes {limit_s:g} s at most"
+                f"Retry(rotate_after={retry.rotate_after!r}): {options.model} accepts at most {limit_s:g} s"
             )
         return retry.rotate_after
     return None if limit_s is None or limit_s < LONG_S else limit_s - ROTATION_MARGIN_S
@@ -197,7 +197,7 @@ def check_silence(retry: Retry, options: Options, *, takes_commits: bool) -> Non
     elif takes_commits:
         reason = "with manual_commit=True silence would be part of the utterance"
     elif options.max_audio_ms is not None and options.max_audio_ms / 1000 < LONG_S:
-        reason = f"{options.model} takes {options.max_audio_ms / 1000:g} s at most, and silence counts"
+        reason = f"{options.model} accepts at most {options.max_audio_ms / 1000:g} s, and silence counts"
     elif options.silence_limit is not None:
         reason = f"{options.model} {options.silence_limit}"
     else:

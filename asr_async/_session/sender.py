@@ -346,7 +346,7 @@ class SourceReader:
                 await self._queue.wait_for_room()
         except TimeoutError:
             raise DeadlineError(
-                f"{len(self._queue)} results wait to be taken, for {self._timeouts.idle:g} s now (Timeouts.idle): "
+                f"{len(self._queue)} results have not been read for {self._timeouts.idle:g} s (Timeouts.idle): "
                 "iterate the results while sending"
             ) from None
 

@@ -98,7 +98,7 @@ def test_a_connection_is_rotated_before_a_limit_of_hours() -> None:
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        (Rasr(), r"Retry\(rotate_after=20000\): huawei/continue takes 18000 s at most"),
+        (Rasr(), r"Retry\(rotate_after=20000\): huawei/continue accepts at most 18000 s"),
         (Paraformer(format="mp3"), r"Retry\(rotate_after=20000\): mp3 cannot be cut; send pcm"),
     ],
     ids=lambda value: "",
@@ -121,8 +121,8 @@ FILL = Retry(silence="fill")
     [
         (Paraformer(format="mp3"), "silence cannot be put into mp3; send pcm"),
         (QwenRealtime(manual_commit=True), "with manual_commit=True silence would be part of the utterance"),
-        (Rasr(mode="sentence"), "huawei/sentence takes 60 s at most, and silence counts"),
-        (GummyChat(), "gummy-chat-v1 takes 60 s at most, and silence counts"),
+        (Rasr(mode="sentence"), "huawei/sentence accepts at most 60 s, and silence counts"),
+        (GummyChat(), "gummy-chat-v1 accepts at most 60 s, and silence counts"),
         (Gummy(), "gummy-realtime-v1 ends after 60 s of silence even so; leave silence='resume'"),
         (
             Paraformer(model="paraformer-realtime-v1"),
