@@ -132,9 +132,10 @@ def _parse(url: str) -> Proxy:
 
 def refused_by_proxy(proxy: Proxy, host: str, status: int) -> ConnectionLostError:
     """Make the error for a proxy that does not connect to a host, by the HTTP status of its response."""
-    needs_credentials = status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED
-    advice = ": it requires credentials, http://user:password@host:port" if needs_credentials else ""
+    advice = "allow this host there, or choose another way: proxy=False connects directly"
+    if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+        advice = "it requires credentials, http://user:password@host:port"
     return ConnectionLostError(
-        f"the proxy {proxy.address} refused to connect to {host} with HTTP {status}{advice}",
+        f"the proxy {proxy.address} refused to connect to {host} with HTTP {status}: {advice}",
         retryable=status >= HTTPStatus.INTERNAL_SERVER_ERROR,
     )

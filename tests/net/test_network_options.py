@@ -303,7 +303,7 @@ async def test_a_request_goes_through_the_proxy_of_the_environment(
     ("status", "text"),
     [
         ("407 Proxy Authentication Required", "HTTP 407: it requires credentials, http://user:password@host:port"),
-        ("403 Forbidden", "HTTP 403"),
+        ("403 Forbidden", "HTTP 403: allow this host there, or choose another way: proxy=False connects directly"),
     ],
 )
 async def test_a_proxy_that_refuses_a_request_is_named(scheme: str, status: str, text: str) -> None:

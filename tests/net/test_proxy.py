@@ -176,6 +176,7 @@ def free_port() -> int:
 
 
 REFUSED = "refused to connect to asr.example with HTTP"
+ALLOW = "allow this host there, or choose another way: proxy=False connects directly"
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
@@ -186,8 +187,14 @@ REFUSED = "refused to connect to asr.example with HTTP"
             b"HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic\r\n\r\n",
             (ConnectionLostError, f"{REFUSED} 407: it requires credentials, http://user:password@host:port", False),
         ),
-        (b"HTTP/1.1 403 Forbidden\r\n\r\n", (ConnectionLostError, f"{REFUSED} 403", False)),
-        (b"HTTP/1.1 502 Bad Gateway\r\n\r\n", (ConnectionLostError, f"{REFUSED} 502", True)),
+        (
+            b"HTTP/1.1 403 Forbidden\r\n\r\n",
+            (ConnectionLostError, f"{REFUSED} 403: {ALLOW}", False),
+        ),
+        (
+            b"HTTP/1.1 502 Bad Gateway\r\n\r\n",
+            (ConnectionLostError, f"{REFUSED} 502: {ALLOW}", True),
+        ),
         (
             b"SSH-2.0-OpenSSH_9.6\r\n",
             (RemoteProtocolError, "cannot be used: its response is not HTTP", False),
