@@ -15,13 +15,15 @@ ASRError
 ```
 
 Each error has one line of text that says what is wrong and what to do, a flag that says whether the same call may
-succeed later (`retryable`), and the vendor's code and request id if there are any. No error text holds a credential.
+succeed later (`retryable`), and the vendor's code, request id and own words (`raw`) if there are any. No error text
+holds a credential, nor a control character, whatever the vendor sends: an error can go into a log as it is.
 Errors that the caller's audio source raises are not wrapped. Every error can be pickled and copied.
 Does not know which of these errors lead to a reconnect or a fail-over.
 """
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -41,6 +43,16 @@ __all__ = [
     "VendorError",
 ]
 
+MAX_RAW_CHARS = 4_096
+"""The longest `ASRError.raw`: enough for every message of a vendor, and little to pickle or to log."""
+
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Characters that end a line, control a terminal, change the direction of writing, or have no encoding."""
+
+
+def _printable(text: str) -> str:
+    return _UNPRINTABLE.sub(" ", text)
+
 
 class ASRError(Exception):
     """The base class of all errors of this library.
@@ -51,6 +63,9 @@ class ASRError(Exception):
         code: the vendor's error code, an HTTP status or a WebSocket close code; None if there is none.
         request_id: the id of the request at the vendor, which the vendor's support needs; None if there is none.
         vendor: the vendor that reported the error; None if this library found it.
+        raw: the vendor's message, or the body of its HTTP response, as it came, but not more than `MAX_RAW_CHARS`
+            characters; None if there is none. It may hold line ends and control characters: write `repr(error.raw)`
+            into a log.
         transcript: everything recognised before the error. Only `transcribe()` sets it, since it returns results only
             at the end.
     """
@@ -63,13 +78,16 @@ class ASRError(Exception):
         code: str | None = None,
         request_id: str | None = None,
         vendor: str | None = None,
+        raw: str | None = None,
     ) -> None:
+        message = _printable(message)
         super().__init__(message)
         self.message = message
         self.retryable = retryable
-        self.code = code
-        self.request_id = request_id
+        self.code = code and _printable(code)
+        self.request_id = request_id and _printable(request_id)
         self.vendor = vendor
+        self.raw = raw[:MAX_RAW_CHARS] if raw else None
         self.transcript: Transcript | None = None
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -149,8 +167,9 @@ class RateLimitedError(VendorError):
         code: str | None = None,
         request_id: str | None = None,
         vendor: str | None = None,
+        raw: str | None = None,
     ) -> None:
-        super().__init__(message, retryable=True, code=code, request_id=request_id, vendor=vendor)
+        super().__init__(message, retryable=True, code=code, request_id=request_id, vendor=vendor, raw=raw)
         self.retry_after = retry_after
 
 

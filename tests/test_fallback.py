@@ -191,7 +191,7 @@ def test_a_member_with_a_wrong_key_is_logged_and_not_tried_for_300_s(caplog: Any
 
     with caplog.at_level(logging.WARNING, "asr_async"):
         run_virtual(scenario)
-    assert "paraformer-realtime-v2 is not tried for 300 s after: no such key: check the key" in caplog.text
+    assert "paraformer-realtime-v2 is not tried for 300 s after: HTTP 401: no such key: check the key" in caplog.text
 
 
 async def test_the_second_member_is_used_if_the_first_has_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -294,7 +294,7 @@ def test_the_error_names_all_members_if_all_are_down_at_the_start() -> None:
                 with pytest.raises(VendorError) as caught:
                     await stream_events(fallback, NumberedSource(3))
                 text = str(caught.value)
-                assert "paraformer-realtime-v2: no such key: check the key" in text
+                assert "paraformer-realtime-v2: HTTP 401: no such key: check the key" in text
                 assert " huawei/continue: HTTP 503: " in text
                 assert "\n" not in text
                 assert caught.value.retryable, "the second member may be up later"

@@ -174,7 +174,7 @@ def complete(error: ASRError) -> ASRError:
 
 
 def vendor_details() -> dict[str, Any]:
-    return {"code": "InternalError", "request_id": "request-1", "vendor": "dashscope"}
+    return {"code": "InternalError", "request_id": "request-1", "vendor": "dashscope", "raw": '{"code":\n"x"}'}
 
 
 EXAMPLES: dict[type, list[object]] = {

@@ -19,6 +19,7 @@ from ..errors import ASRError, ConfigurationError, ConnectionLostError, Deadline
 from .network_options import NetworkOptions
 from .os_errors import connect_error
 from .proxy import refused_by_proxy
+from .wire_log import masked_body, secrets_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -92,7 +93,10 @@ async def request(
                 content += chunk
                 if len(content) > MAX_RESPONSE_BYTES:
                     raise RemoteProtocolError(f"{host} sent a response of more than {MAX_RESPONSE_BYTES} bytes")
-            return HttpResponse(status=response.status, headers=response.headers, body=bytes(content))
+            body = bytes(content)
+            if response.status >= HTTPStatus.BAD_REQUEST:
+                body = masked_body(body, secrets_of(url, headers))
+            return HttpResponse(status=response.status, headers=response.headers, body=body)
 
 
 def _split(url: str) -> SplitResult:

@@ -26,6 +26,7 @@ from ..errors import ASRError, ConfigurationError, ConnectionLostError, Deadline
 from .os_errors import connect_error, tls_reason
 from .stream import ByteStream
 from .tunnel import Server, open_stream
+from .wire_log import masked_body, secrets_of
 from .ws_frames import MessageReader, binary_frame, text_of
 
 if TYPE_CHECKING:
@@ -196,7 +197,7 @@ class WebSocket:
 
     def _refused(self, endpoint: Destination, response: Response) -> ASRError:
         headers = dict(response.headers.raw_items())
-        body = bytes(response.body or b"")
+        body = masked_body(bytes(response.body or b""), secrets_of(endpoint.url, endpoint.headers))
         if self._log is not None:
             self._log.record_refusal(response.status_code, headers, body)
         return endpoint.handshake_error(response.status_code, headers, body)

@@ -49,7 +49,9 @@ __all__ = [
     "RefusalRecord",
     "WireLog",
     "count_audio_bytes",
+    "masked_body",
     "read_tape",
+    "secrets_of",
 ]
 
 MASK = "***"
@@ -173,6 +175,14 @@ def _parts_of(value: str) -> set[str]:
     pieces = re.split(r"[\s,;]+", value)
     credentials = pieces[1:] if len(pieces) > 1 else pieces
     return {value, *credentials, *(piece.partition("=")[2] for piece in credentials)}
+
+
+def masked_body(body: bytes, secrets: Collection[str]) -> bytes:
+    """Return the body of a refusal without the credentials of the request: some gateways send the request back."""
+    for secret in sorted(secrets, key=len, reverse=True):
+        if len(secret) >= MIN_SECRET_CHARS:
+            body = body.replace(secret.encode(), MASK.encode())
+    return body
 
 
 def _masked(text: str, secrets: Collection[str]) -> str:

@@ -177,7 +177,7 @@ def read_message(
         return decode(message)
     except msgspec.DecodeError as error:
         text = f"unreadable message from {of} ({error}): {message[:80]!r}"
-        raise RemoteProtocolError(text, request_id=request_id, vendor=vendor) from None
+        raise RemoteProtocolError(text, request_id=request_id, vendor=vendor, raw=message) from None
 
 
 @runtime_checkable

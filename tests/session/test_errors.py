@@ -59,8 +59,8 @@ async def test_a_wrong_key_raises_the_vendors_text_without_the_key() -> None:
         _, error = await stream_once(DashScope(KEY, endpoint=emulator.dashscope_url))
     assert isinstance(error, AuthenticationError)
     assert str(error).startswith(
-        "Invalid API-key provided: check the key, and that it belongs to the endpoint's region (code InvalidApiKey, "
-        "request "
+        "HTTP 401: Invalid API-key provided: check the key, and that it belongs to the endpoint's region "
+        "(code InvalidApiKey, request "
     )
     assert KEY not in str(error)
     assert not error.retryable

@@ -34,7 +34,7 @@ from ..codec import (
     read_message,
 )
 from ..options import ContextMessage
-from .errors import NO_SPEECH_CODES, VENDOR, error_from_code
+from .errors import VENDOR, error_from_code, is_no_speech
 from .gummy import TranslatedSegments
 from .models import FunASR, Paraformer, QwenAudio, TaskOptions, TranslationOptions
 from .segments import PlainSegments, Segments
@@ -147,7 +147,7 @@ class TaskCodec:
             case "task-finished":
                 return self._on_finished(message)
             case "task-failed":
-                return self._on_failed(message)
+                return self._on_failed(message, raw)
             case event:
                 return [Unrecognised(event or "message without an event", raw)]
 
@@ -164,7 +164,7 @@ class TaskCodec:
         self._lifecycle.advance(Step.FINISHED_EARLY if is_early else Step.FINISHED)
         return [*self._segments.close(), *_usage(message), Finished()]
 
-    def _on_failed(self, message: ServerMessage) -> list[CodecEvent]:
+    def _on_failed(self, message: ServerMessage, raw: str) -> list[CodecEvent]:
         is_finishing = self._lifecycle.state is State.FINISHING
         self._lifecycle.advance(Step.FAIL)
         header = message.header
@@ -172,8 +172,9 @@ class TaskCodec:
             header.error_code or "",
             header.error_message or "DashScope ended the task",
             request_id=self._task_id,
+            raw=raw,
         )
-        return [NoSpeech(error) if is_finishing and error.code in NO_SPEECH_CODES else Failed(error)]
+        return [NoSpeech(error) if is_finishing and is_no_speech(error) else Failed(error)]
 
     def _on_result(self, message: ServerMessage, raw: str) -> list[CodecEvent]:
         self._lifecycle.advance(_RESULT)

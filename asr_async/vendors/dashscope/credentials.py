@@ -11,9 +11,9 @@ from collections.abc import Awaitable, Callable
 
 from ...errors import AuthenticationError
 from ..service import fingerprint
-from .errors import VENDOR
+from .errors import VENDOR, is_invalid_key
 
-__all__ = ["ApiKey", "KeyFunction", "account_of", "is_invalid_key", "is_temporary"]
+__all__ = ["ApiKey", "KeyFunction", "account_of", "is_temporary"]
 
 KeyFunction = Callable[[], str | Awaitable[str]]
 """Returns a key that is valid now; called in the event loop, for each connection and each REST request."""
@@ -29,11 +29,6 @@ def is_temporary(key: str) -> bool:
 def account_of(key: str) -> str:
     """Return a name for the account of a key. Temporary keys do not name theirs, and count as one account's."""
     return TEMPORARY_PREFIX.rstrip("-") if is_temporary(key) else fingerprint(key)
-
-
-def is_invalid_key(error: AuthenticationError) -> bool:
-    """Return True if the key itself is invalid; a valid one may lack the right to what was requested."""
-    return error.code in {"InvalidApiKey", "401"}
 
 
 class ApiKey:

@@ -205,26 +205,31 @@ class RealtimeCodec:
         self._session_id = self._session_id or event.session.id
         return [Started(self._session_id)]
 
-    def _on_finished(self, _event: SessionFinished, _raw: str) -> Events:
+    def _on_finished(self, _event: SessionFinished, raw: str) -> Events:
         if self._utterances.has_unfinished_text or self._commits:
             text = "DashScope finished the session without the final text of some of its audio"
-            error = VendorError(text, retryable=True, request_id=self._session_id or None, vendor=VENDOR)
+            error = VendorError(text, retryable=True, request_id=self._session_id or None, vendor=VENDOR, raw=raw)
             return self._fail(error)
         self._lifecycle.advance(Step.FINISHED)
         return [Finished()]
 
     def _on_error(self, event: ErrorEvent, raw: str) -> Events:
-        error = event.error
-        if self._lifecycle.state is State.STREAMING and self._is_harmless(error):
-            self._commits.pop(error.event_id or "", None)
-            return [Unrecognised(f"error {error.code or error.type}", raw)]
-        return self._fail(self._to_error(error))
+        wire_error = event.error
+        error = self._to_error(wire_error, raw)
+        if self._lifecycle.state is State.STREAMING and self._is_harmless(wire_error, error):
+            self._commits.pop(wire_error.event_id or "", None)
+            return [Unrecognised(f"error {wire_error.code or wire_error.type}", raw)]
+        return self._fail(error)
 
-    def _is_harmless(self, error: WireError) -> bool:
+    def _is_harmless(self, wire_error: WireError, error: ASRError) -> bool:
         """Return True if the session goes on and no audio is lost by the error."""
-        event_id = error.event_id or ""
+        if wire_error.type != "invalid_request_error":
+            return False
+        if error.retryable or type(error) is not VendorError:  # a rate limit or a refused key, whatever its type
+            return False
+        event_id = wire_error.event_id or ""
         is_about_audio = event_id.startswith(f"{self._task_id}_") and event_id not in self._commits
-        return error.type == "invalid_request_error" and not is_about_audio
+        return not is_about_audio
 
     def _on_item_event(self, event: ServerEvent, raw: str) -> Events:
         self._lifecycle.advance(_RESULT)
@@ -243,7 +248,7 @@ class RealtimeCodec:
             case TranscriptionCompleted():
                 events += utterances.final(event, request_id=self._session_id, raw=raw)
             case TranscriptionFailed():
-                events += self._fail(self._to_error(event.error))
+                events += self._fail(self._to_error(event.error, raw))
         return events
 
     def _on_committed(self, event: Committed) -> list[SpeechStarted]:
@@ -258,14 +263,16 @@ class RealtimeCodec:
     def _to_ms(self, size_bytes: int) -> int | None:
         return None if self._options.audio.bytes_per_second is None else self._options.audio.to_ms(size_bytes)
 
-    def _to_error(self, error: WireError) -> ASRError:
+    def _to_error(self, error: WireError, raw: str) -> ASRError:
         text = error.message or "DashScope reported an error without a reason"
         return error_from_code(
-            error.code or error.type or "",
+            error.code or "",
             f"{text} ({error.param})" if error.param else text,
+            kind=error.type or "",
             request_id=self._session_id or None,
             # a code that is in no table is then treated as an error of the server, or of the client
             status=500 if error.type == "server_error" else None,
+            raw=raw,
         )
 
     def _fail(self, error: ASRError) -> Events:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import TypeVar
 
 import msgspec
@@ -80,7 +82,13 @@ class RestClient:
             headers["Content-Type"] = "application/json"
         response = await request(method, url, headers=headers, body=content, network=self._network)
         if response.status != 200:
-            raise error_from_response(response.status, response.headers, response.body, temporary_key=is_temporary(key))
+            raise error_from_response(
+                response.status,
+                response.headers,
+                response.body,
+                temporary_key=is_temporary(key),
+                clock=functools.partial(datetime.now, UTC),
+            )
         try:
             return msgspec.json.decode(response.body, type=response_type)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:

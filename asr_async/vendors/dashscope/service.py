@@ -11,6 +11,7 @@ import functools
 import os
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal, Self
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
@@ -220,7 +221,9 @@ class DashScope:
         return Endpoint(
             url=self._url(options),
             headers=headers,
-            handshake_error=functools.partial(error_from_handshake, temporary_key=is_temporary(key)),
+            handshake_error=functools.partial(
+                error_from_handshake, temporary_key=is_temporary(key), clock=functools.partial(datetime.now, UTC)
+            ),
             reuse_s=_find_protocol(options)[1].reuse_s,
             refresh_credentials=functools.partial(self._key.refresh, key),
             account=account_of(key),

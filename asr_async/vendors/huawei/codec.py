@@ -162,7 +162,7 @@ class RasrCodec:
         if name == "VOICE_START":
             return [*self._sentences.announce(message.timestamp or 0)]
         if name == "EXCEEDED_AUDIO":
-            self._error_at_end = error_from_code("SIS.0309", name, request_id=self._trace_id_of(message))
+            self._error_at_end = error_from_code("SIS.0309", name, request_id=self._trace_id_of(message), raw=raw)
             return self._close_input()
         if name is not None and self._options.capability.is_single_sentence:
             return self._close_input()
@@ -171,19 +171,20 @@ class RasrCodec:
     def _close_input(self) -> Events:
         return [InputClosed()] if self._lifecycle.state is State.STREAMING else []
 
-    def _on_end(self, message: ServerMessage, _raw: str) -> Events:
+    def _on_end(self, message: ServerMessage, raw: str) -> Events:
         if message.reason not in {"NORMAL", "", None}:
             text = f"Huawei ended the task with reason {message.reason} and no error code"
-            return self._fail(VendorError(text, request_id=self._trace_id_of(message), vendor=VENDOR))
+            return self._fail(VendorError(text, request_id=self._trace_id_of(message), vendor=VENDOR, raw=raw))
         if self._error_at_end is not None:
             return self._fail(self._error_at_end)
         is_early = self._lifecycle.state is State.STREAMING and self._options.capability.is_single_sentence
         self._lifecycle.advance(Step.FINISHED_EARLY if is_early else Step.FINISHED)
         return [Finished()]
 
-    def _on_error(self, message: ServerMessage, _raw: str) -> Events:
+    def _on_error(self, message: ServerMessage, raw: str) -> Events:
         text = message.error_msg or "Huawei ended the task with an error"
-        return self._fail(error_from_code(message.error_code or "", text, request_id=self._trace_id_of(message)))
+        trace_id = self._trace_id_of(message)
+        return self._fail(error_from_code(message.error_code or "", text, request_id=trace_id, raw=raw))
 
     def _fail(self, error: ASRError) -> Events:
         self._lifecycle.advance(Step.FAIL)

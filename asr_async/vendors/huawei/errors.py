@@ -1,22 +1,29 @@
 """Huawei's error codes as data, with the error class, the retry decision and the remedy of each.
 
 Sources: the error code page of the SIS API reference (public documentation repository, 2021-10; live page sis_03_0045,
-2025/26), the service's FAQ, and the gateway's signing guide; the retry decisions are this project's judgement.
+2025/26), the service's FAQ, and the error codes of the gateway's signing guide (2025-10-20); the retry decisions are
+this project's judgement.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 
-import msgspec
-
 from ...errors import ASRError, AuthenticationError, RateLimitedError, VendorError
-from ..error_rules import SERVER_ERROR, SERVER_STATUSES, ErrorRule, parse_retry_after, rule_or_status
-from .rest_wire import ErrorBody
+from ..error_body import MAX_CODE_CHARS, find_header, one_line, read_error_body
+from ..error_rules import SERVER_ERROR, ErrorKind, ErrorRule, ErrorTable, code_key, parse_retry_after
 
-__all__ = ["CODES", "STALE_TOKEN_CODES", "VENDOR", "error_from_code", "error_from_iam", "error_from_response"]
+__all__ = [
+    "CODES",
+    "STALE_TOKEN_CODES",
+    "VENDOR",
+    "error_from_code",
+    "error_from_iam",
+    "error_from_response",
+    "is_stale_token",
+]
 
 VENDOR = "huawei"
 
@@ -25,6 +32,8 @@ CLOCK_TOLERANCE = timedelta(minutes=15)
 
 _OPTION = ErrorRule(VendorError, False, "check the options")
 _ACCOUNT = ErrorRule(VendorError, False, "check the account's purchase and its limits")
+_BILLING = ErrorRule(VendorError, False, "settle the account's billing")
+_EXHAUSTED = ErrorRule(VendorError, False, "the quota is used up: buy more in the console")
 _VOCABULARY = ErrorRule(VendorError, False, "check the hot-word table")
 _RECOGNITION = ErrorRule(VendorError, True, "the recognition failed; try again in a new session")
 _THROTTLED = ErrorRule(RateLimitedError, True, "slow down and try again")
@@ -39,7 +48,8 @@ _CLOCK = ErrorRule(
 _TOKEN = ErrorRule(AuthenticationError, False, "request a new token, for a project (not a domain) of the same region")
 _PASSWORD = ErrorRule(AuthenticationError, False, "check username, password, domain")
 _DENIED = ErrorRule(AuthenticationError, False, "the account has no right to this service or project")
-_NOT_FOUND = ErrorRule(VendorError, False, "check the endpoint, the region and the project id")
+_NOT_ACTIVATED = ErrorRule(AuthenticationError, False, "activate the service for this account and region first")
+_NOT_FOUND = ErrorRule(VendorError, False, "check the endpoint, its path, the region and the project id")
 
 CODES: dict[str, ErrorRule] = {
     "SIS.0001": SERVER_ERROR,
@@ -72,10 +82,25 @@ CODES: dict[str, ErrorRule] = {
     "SIS.0312": ErrorRule(RateLimitedError, True, "too many sessions at once: try again after 2 to 5 seconds"),
     "SIS.30006": ErrorRule(VendorError, False, "set `audio_format` to that of the audio"),
     "SIS.30007": ErrorRule(VendorError, False, "the hot words could not be loaded: check the table"),
+    "APIGW.0101": _NOT_FOUND,
+    "APIGW.0103": _NOT_FOUND,
+    # a timeout of the service behind the gateway; with a status below 500 the request is at fault (see `_find_rule`)
     "APIGW.0201": SERVER_ERROR,
-    "APIGW.0301": _KEYS,
+    **dict.fromkeys(("APIGW.0301", "APIGW.0303", "APIGW.0305", "APIGW.0311"), _KEYS),
+    **dict.fromkeys(("APIGW.0302", "APIGW.0304", "APIGW.0306", "APIGW.0310", "APIGW.0801", "APIGW.0802"), _DENIED),
     "APIGW.0307": _TOKEN,
     "APIGW.0308": _THROTTLED,
+    **dict.fromkeys(
+        ("APIGW.0401", "APIGW.0402", "APIGW.0404"),
+        ErrorRule(AuthenticationError, False, "this machine's address is not admitted: check the account's lists"),
+    ),
+    "APIGW.0501": _EXHAUSTED,
+    "APIGW.0502": _BILLING,
+    **dict.fromkeys(
+        ("APIGW.0601", "APIGW.0605", "APIGW.0606", "APIGW.0608", "APIGW.0609", "APIGW.0610", "APIGW.0611"), SERVER_ERROR
+    ),
+    "APIGW.0613": SERVER_ERROR,
+    "APIGW.0705": SERVER_ERROR,
 }
 """By the vendor's code; the gateway's prefix is APIG as well as APIGW."""
 
@@ -83,88 +108,104 @@ STALE_TOKEN_CODES = frozenset({"SIS.0101", "APIGW.0301", "APIG.0301", "APIGW.030
 """The codes with which a cached token may have expired or been withdrawn, so that one attempt with a new token is worth
 it; 401 is the HTTP status, if there is no other code. Not with AK/SK, where APIGW.0301 means a wrong signature."""
 
-_BY_STATUS: dict[int, ErrorRule] = {
-    **SERVER_STATUSES,
-    401: _KEYS,
-    403: _DENIED,
-    404: _NOT_FOUND,
-    429: _THROTTLED,
-}
-"""For responses without a known code. The documents do not state the status of a refused handshake."""
+_CODES_BY_STATUS = frozenset({"apigw0201", "apig0201"})
+"""The gateway has one code for its own timeout (502, 504) and for bad requests (400, 413, 414, 494): API signing guide,
+error codes, 2025-10-20."""
+
+_STALE_TOKEN_KEYS = frozenset(code_key(code) for code in STALE_TOKEN_CODES)
+
+_TABLE = ErrorTable(
+    {**CODES, **{code.replace("APIGW.", "APIG."): rule for code, rule in CODES.items()}},
+    {
+        ErrorKind.EXHAUSTED: _EXHAUSTED,
+        ErrorKind.BILLING: _BILLING,
+        ErrorKind.NOT_ACTIVATED: _NOT_ACTIVATED,
+        ErrorKind.CREDENTIALS: _KEYS,
+        ErrorKind.RATE_LIMIT: _THROTTLED,
+        ErrorKind.DENIED: _DENIED,
+    },
+    # the documents do not state the status of a refused handshake
+    {400: _OPTION, 401: _KEYS, 402: _BILLING, 403: _DENIED, 404: _NOT_FOUND, 429: _THROTTLED},
+)
 
 
-def error_from_code(
-    code: str,
-    message: str,
-    *,
-    request_id: str | None = None,
-    status: int | None = None,
-    retry_after: float | None = None,
-) -> ASRError:
-    """Make the error for the code of an ERROR or FATAL_ERROR message, or of an HTTP response."""
-    rule = _rule(code, message, status)
-    text = message.strip() or f"Huawei refused with {code or status}"
-    if status is not None:
-        text = f"HTTP {status}: {text}"
-        code = code or str(status)
-    return rule.make_error(text, vendor=VENDOR, code=code or None, request_id=request_id, retry_after=retry_after)
+def is_stale_token(error: ASRError) -> bool:
+    """Return True if a cached token may be the reason for an error (`STALE_TOKEN_CODES`)."""
+    return error.code is not None and code_key(error.code) in _STALE_TOKEN_KEYS
 
 
-def _rule(code: str, message: str, status: int | None) -> ErrorRule:
-    rule = CODES.get(code) or CODES.get(code.replace("APIG.", "APIGW.", 1))
-    if rule is _KEYS and ("expire" in message.lower() or "clock" in message.lower()):
+def error_from_code(code: str, message: str, *, request_id: str | None = None, raw: str | None = None) -> ASRError:
+    """Make the error for the code of an ERROR or FATAL_ERROR message.
+
+    Args:
+        code: the vendor's code; empty if it gives none.
+        message: the vendor's text; empty if it gives none.
+        request_id: the vendor's id of the task.
+        raw: the message as it came.
+    """
+    code = one_line(code, MAX_CODE_CHARS)
+    text = one_line(message) or f"Huawei refused with {code or 'no reason'}"
+    rule = _find_rule(code, message, None)
+    return rule.make_error(text, vendor=VENDOR, code=code or None, request_id=request_id, retry_after=None, raw=raw)
+
+
+def _find_rule(code: str, text: str, status: int | None) -> ErrorRule:
+    rule = _TABLE.find(code, text, status)
+    words = text.casefold()
+    if rule is _KEYS and ("expire" in words or "clock" in words):
         # one code for keys and tokens: only the text distinguishes an old signature from an old token
-        return _TOKEN if "token" in message.lower() else _CLOCK
-    return rule_or_status(rule, status, _BY_STATUS)
+        return _TOKEN if "token" in words else _CLOCK
+    if status is not None and status < 500 and code_key(code) in _CODES_BY_STATUS:
+        return _TABLE.find("", text, status)
+    return rule
 
 
 def error_from_response(
-    status: int, headers: Mapping[str, str], body: bytes, *, signed_at: datetime | None = None
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    *,
+    signed_at: datetime | None = None,
+    clock: Callable[[], datetime] | None = None,
 ) -> ASRError:
     """Make the error for an HTTP response that refuses a handshake or a request.
 
     Args:
         status: the HTTP status.
         headers: the headers of the response.
-        body: the body of the response, JSON or not.
+        body: the body of the response, in any form.
         signed_at: the time of the request's signature, by this machine's clock; None with a token.
+        clock: returns this machine's time, for a Retry-After that is a date in a response without its own.
     """
-    error_body = _decode_error_body(body)
-    text = error_body.error_msg or "the request was refused"
+    details = read_error_body(body)
+    text = f"HTTP {status}: {details.text or 'the request was refused'}"
     if status in {401, 403} and signed_at is not None:
-        text += _clock_note(headers.get("Date", ""), signed_at)
-    return error_from_code(
-        error_body.error_code or "",
+        text += _clock_note(find_header(headers, "Date"), signed_at)
+    # the clock note counts as words of the vendor: it names the cause
+    return _find_rule(details.code, text, status).make_error(
         text,
-        request_id=error_body.request_id or headers.get("X-Request-Id"),
-        status=status,
-        retry_after=parse_retry_after(headers),
-    )
-
-
-def error_from_iam(status: int, headers: Mapping[str, str], body: bytes) -> ASRError:
-    """Make the error for a response of IAM that holds no token."""
-    error_body = _decode_error_body(body)
-    reason = (
-        (error_body.error.message if error_body.error else None)
-        or error_body.error_msg
-        or "the response holds no token"
-    )
-    rule = rule_or_status(_PASSWORD if status == 401 else None, status, _BY_STATUS)
-    return rule.make_error(
-        f"HTTP {status} from IAM: {reason}",
         vendor=VENDOR,
-        code=error_body.error_code or str(status),
-        request_id=headers.get("X-IAM-Trace-Id") or headers.get("X-Request-Id"),
-        retry_after=parse_retry_after(headers),
+        code=details.code or str(status),
+        request_id=details.request_id or find_header(headers, "X-Request-Id") or None,
+        retry_after=parse_retry_after(headers, now=clock() if clock else None),
+        raw=details.raw,
     )
 
 
-def _decode_error_body(body: bytes) -> ErrorBody:
-    try:
-        return msgspec.json.decode(body, type=ErrorBody)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return ErrorBody()  # a gateway's HTML page, or no body: the status decides
+def error_from_iam(
+    status: int, headers: Mapping[str, str], body: bytes, *, clock: Callable[[], datetime] | None = None
+) -> ASRError:
+    """Make the error for a response of IAM that holds no token; the arguments are those of any response."""
+    details = read_error_body(body)
+    rule = _PASSWORD if status == 401 else _TABLE.find(details.code, details.text, status)
+    return rule.make_error(
+        f"HTTP {status} from IAM: {details.text or 'the response holds no token'}",
+        vendor=VENDOR,
+        code=details.code or str(status),
+        request_id=find_header(headers, "X-IAM-Trace-Id") or find_header(headers, "X-Request-Id") or None,
+        retry_after=parse_retry_after(headers, now=clock() if clock else None),
+        raw=details.raw,
+    )
 
 
 def _clock_note(date: str, signed_at: datetime) -> str:

@@ -106,24 +106,3 @@ class VocabularyList(msgspec.Struct, frozen=True):
 
     count: int
     result: tuple[WireVocabulary, ...] = ()
-
-
-# --- errors ----------------------------------------------------------------------------------------------------------
-
-
-class ErrorBody(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The body of the response to a refused handshake or request; `error_code` is the service's or the gateway's."""
-
-    error_code: str | None = None
-    error_msg: str | None = None
-    request_id: str | None = None
-    error: IamError | None = None
-    """The error of IAM, which has a form of its own."""
-
-
-class IamError(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The reason for which IAM returns no token."""
-
-    code: int | str | None = None
-    title: str | None = None
-    message: str | None = None

@@ -28,7 +28,7 @@ from ..options import Options
 from ..service import Endpoint, check_endpoint, fingerprint
 from .codec import RasrCodec, describe_task
 from .credentials import AccessKeys, Credentials, GivenToken, IamUser, from_arguments, from_environment
-from .errors import STALE_TOKEN_CODES, error_from_response
+from .errors import error_from_response, is_stale_token
 from .models import Rasr
 from .signing import sign
 from .tokens import TokenSource
@@ -181,7 +181,7 @@ class Huawei:
             url=url,
             # User-Agent is not signed: a client library may change it
             headers={**authorization.headers, "User-Agent": USER_AGENT},
-            handshake_error=functools.partial(error_from_response, signed_at=authorization.signed_at),
+            handshake_error=functools.partial(error_from_response, signed_at=authorization.signed_at, clock=_utc_now),
             reuse_s=REUSE_S,
             refresh_credentials=authorization.refresh,
             account=fingerprint(self._find_project()),
@@ -234,7 +234,7 @@ class Huawei:
         token = await source.get()
 
         def refresh(error: AuthenticationError) -> bool:
-            return error.code in STALE_TOKEN_CODES and source.discard(token)
+            return is_stale_token(error) and source.discard(token)
 
         return _Authorization({**headers, "X-Auth-Token": token.value}, refresh=refresh)
 
@@ -257,7 +257,11 @@ class Huawei:
         response = await request(method, url, headers=headers, body=body, network=self._network)
         if not 200 <= response.status < 300:
             raise error_from_response(
-                response.status, response.headers, response.body, signed_at=authorization.signed_at
+                response.status,
+                response.headers,
+                response.body,
+                signed_at=authorization.signed_at,
+                clock=_utc_now,
             )
         return response.body
 

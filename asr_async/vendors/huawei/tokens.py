@@ -7,15 +7,17 @@ region; it is in a header of the response, and is valid for 24 hours.
 from __future__ import annotations
 
 import asyncio
+import functools
 import hashlib
 from collections import OrderedDict
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import msgspec
 
 from ..._net.http import request
 from ..._net.network_options import NetworkOptions
+from ..._net.wire_log import masked_body
 from ...errors import RemoteProtocolError
 from .credentials import IamUser
 from .errors import VENDOR, error_from_iam
@@ -102,7 +104,9 @@ class TokenSource:
             network=self._network,
         )
         if not 200 <= response.status < 300:
-            raise error_from_iam(response.status, response.headers, response.body)
+            body = masked_body(response.body, {self._user.password})
+            clock = functools.partial(datetime.now, UTC)
+            raise error_from_iam(response.status, response.headers, body, clock=clock)
         value = response.headers.get("X-Subject-Token", "")
         if not value:
             raise RemoteProtocolError("IAM's response holds no token (header X-Subject-Token)", vendor=VENDOR)

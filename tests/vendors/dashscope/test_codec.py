@@ -289,6 +289,7 @@ def test_task_failed_is_the_error_of_its_code_with_the_request_id() -> None:
         "Model not found: check the model's name and that the region has it (code ModelNotFound, request T)"
     )
     assert not event.error.retryable
+    assert event.error.raw == message
 
 
 @pytest.mark.parametrize(
@@ -314,6 +315,7 @@ def test_an_unreadable_message_is_a_remote_protocol_error_that_shows_it(message:
     with pytest.raises(RemoteProtocolError, match="unreadable message from DashScope") as caught:
         started().receive(message)
     assert repr(message) in str(caught.value)
+    assert caught.value.raw == message
 
 
 def test_steps_out_of_order_are_refused_by_name() -> None:

@@ -63,8 +63,9 @@ def test_an_expired_temporary_key_is_refused_with_a_remedy_and_an_open_session_c
                     with pytest.raises(AuthenticationError) as caught:
                         await use
                     assert str(caught.value).startswith(
-                        "Invalid API-key provided: this temporary key has expired, or belongs to another region: make "
-                        "another with temporary_key(), or pass a function that does so as api_key= (code InvalidApiKey"
+                        "HTTP 401: Invalid API-key provided: this temporary key has expired, or belongs to another "
+                        "region: make another with temporary_key(), or pass a function that does so as api_key= (code "
+                        "InvalidApiKey"
                     )
                     assert temporary.value not in str(caught.value)
                 stream = session.stream([bytes(32_000)], pace=None)

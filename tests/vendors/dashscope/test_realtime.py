@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from asr_async import (
+    ASRError,
+    AuthenticationError,
     LocalProtocolError,
     Paraformer,
     QwenRealtime,
@@ -417,6 +419,41 @@ def test_an_error_that_ends_the_session_or_costs_audio_is_raised(
     codec = streaming()
     codec.audio(HALF_SECOND)
     caught = failure(codec.receive(error(kind, **members)))
+    assert (type(caught), caught.retryable) == (error_class, retryable)
+
+
+@pytest.mark.parametrize(
+    ("members", "error_class", "retryable"),
+    [
+        ({"code": "limit_burst_rate"}, RateLimitedError, True),
+        ({"code": None, "message": "Requests rate limit exceeded, please try again later."}, RateLimitedError, True),
+        ({"code": "invalid_api_key"}, AuthenticationError, False),
+        ({"code": None, "message": "Access denied."}, AuthenticationError, False),
+        ({"code": "internal_error"}, VendorError, True),
+    ],
+)
+def test_a_limit_and_a_refused_key_are_raised_whatever_the_type_of_the_error(
+    members: dict[str, Any], error_class: type[ASRError], retryable: bool
+) -> None:
+    message = error(**members)
+    caught = failure(streaming().receive(message))
+    assert (type(caught), caught.retryable) == (error_class, retryable)
+    assert caught.raw == message
+
+
+@pytest.mark.parametrize(
+    ("kind", "members", "error_class", "retryable"),
+    [
+        ("server_error", {"code": "limit_burst_rate"}, RateLimitedError, True),
+        ("insufficient_quota", {"code": None}, RateLimitedError, True),
+        ("insufficient_quota", {"code": None, "message": "Free allocated quota exceeded."}, VendorError, False),
+        ("server_error", {"code": "unheard_of", "message": "Free allocated quota exceeded."}, VendorError, False),
+    ],
+)
+def test_the_type_of_an_error_counts_where_its_code_says_nothing(
+    kind: str, members: dict[str, Any], error_class: type[ASRError], retryable: bool
+) -> None:
+    caught = failure(streaming().receive(error(kind, **members)))
     assert (type(caught), caught.retryable) == (error_class, retryable)
 
 

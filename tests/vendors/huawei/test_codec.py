@@ -489,8 +489,10 @@ def test_a_fatal_error_ends_the_task(is_finishing: bool) -> None:
     codec = started()
     if is_finishing:
         codec.finish()
-    error = failure(codec.receive(server("FATAL_ERROR", error_code="SIS.0304", error_msg="wait voice timeout")))
+    message = server("FATAL_ERROR", error_code="SIS.0304", error_msg="wait voice timeout")
+    error = failure(codec.receive(message))
     assert str(error).startswith("wait voice timeout: no audio was sent for 20 s")
+    assert error.raw == message
     assert error.retryable
 
 
@@ -599,5 +601,5 @@ def test_the_status_decides_for_a_refused_handshake_without_a_readable_body(body
     missing = error_from_response(404, {}, body)
     assert not missing.retryable
     assert str(missing) == (
-        "HTTP 404: the request was refused: check the endpoint, the region and the project id (code 404)"
+        "HTTP 404: the request was refused: check the endpoint, its path, the region and the project id (code 404)"
     )

@@ -342,7 +342,7 @@ async def test_the_status_decides_for_a_page_of_html() -> None:
     error = await refusal(503, "<html>busy</html>")
     assert isinstance(error, VendorError)
     assert error.retryable
-    assert str(error) == "HTTP 503: the request was refused: an error of the vendor; try again (code 503)"
+    assert str(error) == "HTTP 503: busy: an error of the vendor; try again (code 503)"
 
 
 async def test_no_secret_in_the_traceback_of_a_refusal() -> None:
