@@ -114,7 +114,7 @@ _WORDS_OF_KIND: dict[ErrorKind, tuple[str, ...]] = {
         r"\b(?:requests?|burst|concurren\w+|connections?|qps|rps|rpm|tpm) (?:rate )?(?:limit|quota)",
         r"\blimit (?:requests?|burst|concurren|qps|rps|rpm|tpm)",
         r"\bquota (?:\w+ )?exceeded\b|\binsufficient quota\b",
-        r"\bexceed(?:s|ed)? (?:your |the )?(?:\w+ )?(?:quota|concurren\w+|requests?)\b",
+        r"\bexceed(?:s|ed)? (?:your |the )?(?:\w+ )?(?:quota|concurren\w+)\b|\bexceeded your current requests\b",
         "限流|请求过多|并发",
     ),
     ErrorKind.DENIED: (

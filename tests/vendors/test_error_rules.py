@@ -115,6 +115,8 @@ def handshake(status: int, body: Any, headers: dict[str, str] | None = None) -> 
         ("", "您的账户已欠费", BILLING),
         ("", "Requests rate limit exceeded, please try again later.", QUOTA),
         ("", "Too many concurrent requests.", QUOTA),
+        ("", "You exceeded your current requests list.", QUOTA),
+        ("", "The message exceeds the maximum request size.", NO_ADVICE),
         ("", "Invalid API-key provided.", KEY),
         ("", "invalid access token or token expired.", KEY),
         ("", "Access denied.", DENIED),

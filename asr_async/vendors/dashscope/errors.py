@@ -72,7 +72,7 @@ _SPELLINGS: tuple[tuple[ErrorRule, tuple[str, ...]], ...] = (
     (_QUOTA, ("ResourceExhausted", "Too many requests")),
     (_QUOTA, ("Throttling.BurstRate", "limit_burst_rate")),
     (_QUOTA, ("Throttling.Concurrency",)),
-    # of tokens per minute; "Free allocated quota exceeded." comes with it too, and is told apart by its words
+    # of tokens per minute; "Free allocated quota exceeded." comes with it too, and its words distinguish it
     (_QUOTA, ("Throttling.AllocationQuota", "insufficient_quota")),
     # the recognisers' own
     (_SILENT, ("ResponseTimeout", "RequestTimeOut")),
