@@ -68,7 +68,7 @@ def read_error_body(body: bytes) -> ErrorDetails:
         text = raw  # a shape that is not known: all of it is better than nothing
     return ErrorDetails(
         code=one_line(code, MAX_CODE_CHARS),
-        text=_readable(text),
+        text=_readable(_without_tags(text[:MAX_PAGE_CHARS])),
         request_id=one_line(_first_text(objects, _ID_NAMES), MAX_CODE_CHARS) or None,
         raw=raw,
     )

@@ -2,7 +2,7 @@
 
 A rule says which error it is, whether the same call may succeed later, and what to do. The codes and their spellings
 are data in each vendor's folder. One code may stand for both a limit that passes and a quota that is used up, so words
-that speak of money come before a code. Does not know a vendor, a clock, nor whether a retry follows.
+about money have precedence over a code. Does not know a vendor, a clock, nor whether a retry follows.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ from .error_body import find_header
 
 __all__ = ["SERVER_ERROR", "ErrorKind", "ErrorRule", "ErrorTable", "code_key", "parse_retry_after"]
 
-MAX_RETRY_AFTER_S = 86_400.0
-"""The longest delay that is taken over from a response. A day is beyond what any session waits."""
+MAX_RETRY_AFTER_S = 3_600.0
+"""The longest delay that is read from a response. All sessions of an account wait for it, so a wrong value must not
+stop them for days; no session waits for that long itself."""
 
 
 class ErrorRule(msgspec.Struct, frozen=True):
