@@ -24,6 +24,7 @@ from websockets.uri import WebSocketURI, parse_uri
 
 from ..errors import ASRError, ConfigurationError, ConnectionLostError, DeadlineError, RemoteProtocolError
 from .os_errors import connect_error, tls_reason
+from .refusal import MAX_REFUSAL_BYTES, Refusal, parse_refusal
 from .stream import ByteStream
 from .tunnel import Server, open_stream
 from .wire_log import masked_body, secrets_of
@@ -31,7 +32,6 @@ from .ws_frames import MessageReader, binary_frame, text_of
 
 if TYPE_CHECKING:
     from websockets.frames import Close
-    from websockets.http11 import Response
 
     from .hosts import Destination, Message
     from .wire_log import ConnectionLog
@@ -91,6 +91,7 @@ class WebSocket:
         "_listening",
         "_log",
         "_loop",
+        "_opening_bytes",
         "_protocol",
         "_reader",
         "_state",
@@ -112,6 +113,8 @@ class WebSocket:
         self._stream = ByteStream(self)
         self._reader = MessageReader(self._protocol)
         self._state = WebSocketState.CONNECTING
+        # the beginning of the server's response, until the handshake is complete
+        self._opening_bytes: bytearray | None = bytearray()
         # complete messages that are not received yet
         self._unread: list[str | bytes] = []
         # set by `close`: messages that still come are of no use
@@ -171,12 +174,15 @@ class WebSocket:
                     user_agent = endpoint.headers.get("User-Agent")
                     await open_stream(self._stream, server, endpoint.network, user_agent=user_agent)
                     await self._shake_hands(endpoint.headers)
-            except InvalidStatus as refusal:
+            except (EOFError, InvalidHandshake, TimeoutError) as error:
                 self._drop()
-                raise self._refused(endpoint, refusal.response) from None
+                if (refusal := self._find_refusal(error)) is not None:
+                    raise self._refused(endpoint, refusal) from None
+                raise
             except BaseException:
                 self._drop()
                 raise
+        self._opening_bytes = None
         if self.is_open:  # not closed again at once
             self._watch_idle()
         return self
@@ -195,12 +201,18 @@ class WebSocket:
         if self._protocol.handshake_exc is not None:
             raise self._protocol.handshake_exc
 
-    def _refused(self, endpoint: Destination, response: Response) -> ASRError:
-        headers = dict(response.headers.raw_items())
-        body = masked_body(bytes(response.body or b""), secrets_of(endpoint.url, endpoint.headers))
+    def _find_refusal(self, error: Exception) -> Refusal | None:
+        """Return the response for which a handshake failed, also one that is malformed, cut off or never ends."""
+        if isinstance(error, InvalidStatus):
+            response = error.response
+            return Refusal(response.status_code, dict(response.headers.raw_items()), bytes(response.body or b""))
+        return parse_refusal(bytes(self._opening_bytes or b""))
+
+    def _refused(self, endpoint: Destination, refusal: Refusal) -> ASRError:
+        body = masked_body(refusal.body, secrets_of(endpoint.url, endpoint.headers))
         if self._log is not None:
-            self._log.record_refusal(response.status_code, headers, body)
-        return endpoint.handshake_error(response.status_code, headers, body)
+            self._log.record_refusal(refusal.status, refusal.headers, body)
+        return endpoint.handshake_error(refusal.status, refusal.headers, body)
 
     # --- sending -----------------------------------------------------------------------------------------------------
 
@@ -310,6 +322,8 @@ class WebSocket:
             self._deliver(text)
 
     def _parse(self, data: bytes) -> None:
+        if self._opening_bytes is not None:
+            self._opening_bytes += data[: MAX_REFUSAL_BYTES - len(self._opening_bytes)]
         messages = self._reader.receive(data)
         self._flush()
         self._follow_protocol()

@@ -20,6 +20,7 @@ from asr_async import (
     RateLimitedError,
     Reconnected,
     Retry,
+    Timeouts,
     VendorError,
     connect,
 )
@@ -33,6 +34,7 @@ from ..support.numbered_audio import (
 )
 from ..support.scripted_server import send_event
 from ..support.streaming import SILENT_SECOND
+from ..support.tcp_server import tcp_server
 from ..support.virtual_time import now, run_virtual
 
 if TYPE_CHECKING:
@@ -166,15 +168,13 @@ async def gateway(*responses: bytes) -> AsyncIterator[tuple[str, list[float]]]:
     times: list[float] = []
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
-            await reader.readuntil(b"\r\n\r\n")
-            times.append(now())
-            writer.write(left.pop(0) if len(left) > 1 else left[0])
-            await writer.drain()
-        writer.close()
+        await reader.readuntil(b"\r\n\r\n")
+        times.append(now())
+        writer.write(left.pop(0) if len(left) > 1 else left[0])
+        await writer.drain()
 
-    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
-        yield f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}", times
+    async with tcp_server(answer) as port:
+        yield f"ws://127.0.0.1:{port}", times
 
 
 def response(status: int, body: bytes = b"", *headers: str) -> bytes:
@@ -238,6 +238,19 @@ async def refusal(vendor_at: Any, *responses: bytes, retry: Retry | None = None)
             ["HTTP 403: blocked: the "],
         ),
         (
+            b"HTTP/1.0 403 Forbidden\r\nContent-Type: text/html\r\n\r\n<html><h1>blocked by an old proxy</h1></html>",
+            AuthenticationError,
+            ["HTTP 403: blocked by an old proxy: the "],
+        ),
+        (b"HTTP/1.1 403\r\nContent-Length: 7\r\n\r\nblocked", AuthenticationError, ["HTTP 403: blocked: the "]),
+        (b"HTTP/1.1 401 No\r\nContent-Length: 999\r\n\r\ncut", AuthenticationError, ["HTTP 401: cut: check the key"]),
+        (
+            b"HTTP/1.1 401 No\r\nTransfer-Encoding: chunked\r\n\r\n4\r\ncut \r\n99\r\noff",
+            AuthenticationError,
+            ["HTTP 401: cut off: check the key"],
+        ),
+        (response(403, b"too long " * 300_000), AuthenticationError, ["HTTP 403: too long too long"]),
+        (
             b"HTTP/1.1 403 No\r\n\r\nblocked until the end",
             AuthenticationError,
             ["HTTP 403: blocked until the end: the "],
@@ -257,6 +270,11 @@ async def refusal(vendor_at: Any, *responses: bytes, retry: Retry | None = None)
         "redirect",
         "200",
         "chunked",
+        "HTTP 1.0",
+        "without a reason",
+        "cut off",
+        "chunked and cut off",
+        "too long for the library",
         "without a length",
     ],
 )
@@ -276,6 +294,22 @@ def test_the_text_of_a_refused_handshake_is_in_the_error_in_any_form(
         body = answer.partition(b"\r\n\r\n")[2]
         assert (error.raw is None) is (not body)
         assert pickle.loads(pickle.dumps(error)).raw == error.raw
+
+    run_virtual(scenario)
+
+
+def test_a_refusal_whose_body_never_ends_is_reported_with_the_text_that_arrived() -> None:
+    async def scenario() -> None:
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 403 No\r\nContent-Length: 999\r\n\r\nblocked")
+            await reader.read()
+
+        async with tcp_server(answer) as port:
+            with pytest.raises(AuthenticationError, match="HTTP 403: blocked: the key has no right"):
+                async with connect(*dashscope_at(f"ws://127.0.0.1:{port}"), timeouts=Timeouts(connect=3)):
+                    pass
+        assert now() == pytest.approx(3, abs=0.1)
 
     run_virtual(scenario)
 
