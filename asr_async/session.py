@@ -431,6 +431,13 @@ class Session:
             await self._watch_finish()
         except ASRError as error:
             status.end(error)
+        except (asyncio.CancelledError, KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:
+            # The source's own, as GeneratorExit, or one that its closing raised. The task group would wrap it.
+            if status.has_ended:
+                logger.warning("%r: the source raised an error after the end of the session", self, exc_info=error)
+            status.end(error)
         finally:
             status.end(LocalProtocolError("the audio source was cancelled before its end"))
 

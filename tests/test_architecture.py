@@ -66,6 +66,7 @@ PURE = [
     "vendors.codec",
     "vendors.error_body",
     "vendors.error_rules",
+    "vendors.lenient",
     "vendors.options",
     "vendors.segments",
     "vendors.*.catalogue",

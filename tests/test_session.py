@@ -34,7 +34,7 @@ from .support.streaming import endless_silence
 from .support.virtual_time import VirtualLoop, now, run_virtual
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
 
     from asr_async.emulator.engines.engine import Emit
     from asr_async.vendors.service import Service
@@ -368,6 +368,85 @@ async def test_a_cancelled_source_is_an_error_and_not_an_end() -> None:
     async with local_session() as session:
         with pytest.raises(LocalProtocolError, match="the audio source was cancelled before its end"):
             await collect_results(session, cancelled(), pace=None)
+
+
+class Interrupted(BaseException):
+    """An exception that is none of `Exception`, as test frameworks and other event loops have."""
+
+
+@pytest.mark.parametrize("error_class", [GeneratorExit, Interrupted])
+@pytest.mark.parametrize("is_async", [True, False])
+@pytest.mark.parametrize("after_chunks", [0, 1])
+async def test_a_base_exception_of_the_source_is_raised_bare(
+    error_class: type[BaseException], is_async: bool, after_chunks: int
+) -> None:
+    error = error_class("gone")
+
+    def failing() -> Iterator[bytes]:
+        for _ in range(after_chunks):
+            yield SECOND
+        raise error
+
+    async def async_failing() -> AsyncIterator[bytes]:
+        for _ in range(after_chunks):
+            yield SECOND
+        raise error
+
+    with pytest.raises(error_class) as caught:
+        async with local_session() as session:
+            await collect_results(session, async_failing() if is_async else failing(), pace=None)
+    assert caught.value is error
+
+
+async def test_the_results_before_a_base_exception_of_the_source_are_delivered() -> None:
+    recognised = asyncio.Event()
+
+    async def failing() -> AsyncIterator[bytes]:
+        yield SECOND
+        yield SECOND
+        await recognised.wait()
+        raise GeneratorExit
+
+    results = []
+    async with local_session() as session:
+        with pytest.raises(GeneratorExit):
+            async for result in session.stream(failing(), pace=None):
+                results.append(result)
+                if result.is_final:
+                    recognised.set()
+    assert texts_of_finals(results)[:1] == TEXTS[:1]
+
+
+class SourceThatFailsToClose:
+    """A source with a given number of seconds."""
+
+    def __init__(self, seconds: int) -> None:
+        self._chunks = iter([SECOND] * seconds)
+
+    def __iter__(self) -> SourceThatFailsToClose:
+        return self
+
+    def __next__(self) -> bytes:
+        return next(self._chunks)
+
+    def close(self) -> None:
+        raise MicrophoneUnpluggedError("not closed")
+
+
+async def test_an_error_that_the_closing_of_the_source_raises_is_raised_bare() -> None:
+    with pytest.raises(MicrophoneUnpluggedError, match="not closed"):
+        async with local_session() as session:
+            await collect_results(session, SourceThatFailsToClose(1), pace=None)
+
+
+async def test_an_error_of_the_closing_behind_the_end_of_the_session_is_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with local_session() as session:
+        async for _ in session.stream(SourceThatFailsToClose(1_000)):
+            break
+    assert "the source raised an error after the end of the session" in caplog.text
+    assert "MicrophoneUnpluggedError: not closed" in caplog.text
 
 
 async def test_a_chunk_that_is_not_bytes_is_refused() -> None:

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from ..errors import ASRError, ConfigurationError, DeadlineError
+from ..errors import ASRError, ConfigurationError, DeadlineError, RemoteProtocolError
 from ..vendors.codec import ENDINGS, CancellingCodec, CommittingCodec, ContextCodec, Failed, Started
 from .silence import Silence
 
@@ -95,7 +95,14 @@ class RecognitionTask:
     async def _start(self) -> None:
         await self.send(self.codec.start())
         while not any(isinstance(event, Started) for event in self.opening_events):
-            for event in self.codec.receive(await self._connection.receive()):
+            message = await self._connection.receive()
+            try:
+                events = self.codec.receive(message)
+            except ASRError:
+                raise
+            except Exception as error:
+                raise self._codec_error(error) from error
+            for event in events:
                 if isinstance(event, Failed):
                     raise event.error
                 self.opening_events.append(event)
@@ -221,18 +228,29 @@ class RecognitionTask:
 
         Raises:
             ConnectionLostError: the connection ended first.
-            RemoteProtocolError: a message cannot be read.
+            RemoteProtocolError: a message cannot be read, or the codec failed at it.
         """
         receive = self.codec.receive
 
         def on_message(message: str | bytes) -> bool:
-            for event in receive(message):
+            try:
+                events = receive(message)
+            except ASRError:
+                raise
+            except Exception as error:
+                raise self._codec_error(error) from error
+            for event in events:
                 on_event(event)
                 if type(event) in ENDINGS:
                     return True
             return False
 
         await self._connection.listen(on_message)
+
+    def _codec_error(self, error: Exception) -> RemoteProtocolError:
+        """Return the error for a message at which the codec failed: it may be the codec of another project."""
+        text = f"a message could not be handled: the codec raised {type(error).__name__}: {error}"
+        return RemoteProtocolError(text, request_id=self.codec.request_id or None)
 
     # --- the end -----------------------------------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, cast
 from .._loop.event import LightEvent
 from ..results import Gap, Reconnected, Result, SpeechEnded, SpeechEnding, SpeechStarted, TranslationArrived
 from ..telemetry.observer import Observer
-from ..vendors.codec import ENDINGS, DeferringCodec, FinalPending, InputClosed, Unrecognised, Usage
+from ..vendors.codec import ENDINGS, DeferringCodec, FinalPending, InputClosed, MembersLeftOut, Unrecognised, Usage
 from .timeline import Timeline
 
 if TYPE_CHECKING:
@@ -129,7 +129,9 @@ class Receiver:
             case InputClosed():
                 self._status.close_input()
             case Unrecognised():
-                self._log_once(event, task)
+                self._log_unrecognised(event, task)
+            case MembersLeftOut():
+                self._log_left_out(event, task)
 
     def _deliver(self, result: Result, task: RecognitionTask) -> None:
         now = self._loop.time()
@@ -163,10 +165,16 @@ class Receiver:
         if self._timeline.is_between_segments:
             self.segment_ended.set()
 
-    def _log_once(self, event: Unrecognised, task: RecognitionTask) -> None:
+    def _log_unrecognised(self, event: Unrecognised, task: RecognitionTask) -> None:
         if event.name not in self._reported:
             self._reported.add(event.name)
             logger.info("%r: unknown to this version: %s: %.200s", task, event.name, event.raw)
+
+    def _log_left_out(self, event: MembersLeftOut, task: RecognitionTask) -> None:
+        """Log the names of the members, each once; their values may hold what was said."""
+        if new_names := [name for name in event.names if name not in self._reported]:
+            self._reported.update(new_names)
+            logger.info("%r: left out of a message, since the value cannot be used: %s", task, ", ".join(new_names))
 
     # --- pending finals ----------------------------------------------------------------------------------------------
 

@@ -8,12 +8,13 @@ returns. So the wire format of a new vendor is written, read and tested with val
 from __future__ import annotations
 
 import enum
-from typing import TYPE_CHECKING, ClassVar, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, ClassVar, Generic, Protocol, TypeVar, runtime_checkable
 
 import msgspec
 
 from ..errors import ASRError, LocalProtocolError, RemoteProtocolError
 from ..results import Event
+from .lenient import LenientReader, UnreadableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -34,8 +35,10 @@ __all__ = [
     "FinalPending",
     "Finished",
     "InputClosed",
+    "MembersLeftOut",
     "Message",
     "NoSpeech",
+    "Reread",
     "Started",
     "State",
     "Step",
@@ -44,6 +47,7 @@ __all__ = [
     "Unrecognised",
     "Usage",
     "read_message",
+    "reread_events",
 ]
 
 _Message = TypeVar("_Message")
@@ -101,6 +105,12 @@ class Unrecognised(msgspec.Struct, frozen=True, gc=False):
     raw: str
 
 
+class MembersLeftOut(msgspec.Struct, frozen=True):
+    """Members of a message that could not be used; the rest of it was. Each name is reported once."""
+
+    names: tuple[str, ...]
+
+
 Ending = Finished | NoSpeech | Failed
 """The events after which no other comes."""
 
@@ -108,7 +118,7 @@ ENDINGS = frozenset({Finished, NoSpeech, Failed})
 """The same as a set of types: a look-up by `type(event)` takes a tenth of the time of `isinstance` with a union of
 structs, and is made for each event."""
 
-CodecEvent = Event | Started | Usage | InputClosed | FinalPending | Unrecognised | Ending
+CodecEvent = Event | Started | Usage | InputClosed | FinalPending | Unrecognised | MembersLeftOut | Ending
 
 
 class TaskDescription(msgspec.Struct, frozen=True, kw_only=True):
@@ -129,9 +139,10 @@ class TaskDescription(msgspec.Struct, frozen=True, kw_only=True):
 class Codec(Protocol):
     """The client side of one vendor task: the members that every vendor has.
 
-    `receive` returns the events of an incoming message, and raises `RemoteProtocolError` for one that cannot be read.
-    Every other method returns the messages to send now, in order. The members that only some protocols have are in
-    `CommittingCodec`, `ContextCodec`, `CancellingCodec` and `DeferringCodec`.
+    `receive` returns the events of an incoming message, and raises `RemoteProtocolError` for one that cannot be read. A
+    member that is not needed never makes a message unreadable: see `lenient`. Every other method returns the messages
+    to send now, in order. The members that only some protocols have are in `CommittingCodec`, `ContextCodec`,
+    `CancellingCodec` and `DeferringCodec`.
     """
 
     @property
@@ -156,28 +167,62 @@ class Codec(Protocol):
         ...
 
 
+class Reread(msgspec.Struct, Generic[_Message], frozen=True):
+    """A message that the strict decoder does not accept."""
+
+    message: _Message | None
+    """The message as far as it could be read; None if nothing of it is to be handled."""
+    note: Unrecognised | MembersLeftOut | None
+    """The event that reports what is missing; None if nothing is."""
+
+
 def read_message(
-    message: str | bytes, decode: Callable[[str], _Message], *, of: str, vendor: str, request_id: str | None
-) -> _Message | Unrecognised:
+    message: str | bytes,
+    decode: Callable[[str], _Message | Reread[_Message]],
+    reader: LenientReader[_Message],
+    *,
+    of: str,
+    vendor: str,
+    request_id: str | None,
+) -> _Message | Reread[_Message]:
     """Decode a text message; no vendor has binary ones so far.
 
     Args:
         message: the message as it arrived.
-        decode: the vendor's decoder.
+        decode: the vendor's strict decoder.
+        reader: the reader of the messages that the strict decoder refuses.
         of: the vendor's name in error texts.
         vendor: the vendor's name in options and errors (`ASRError.vendor`).
         request_id: the vendor's id of the task, if it is known already.
 
     Raises:
-        RemoteProtocolError: the message cannot be decoded.
+        RemoteProtocolError: the message cannot be read, not even leniently.
     """
     if isinstance(message, bytes):
-        return Unrecognised("binary message", f"{len(message)} bytes")
+        return Reread(None, Unrecognised("binary message", f"{len(message)} bytes"))
     try:
         return decode(message)
-    except msgspec.DecodeError as error:
-        text = f"unreadable message from {of} ({error}): {message[:80]!r}"
-        raise RemoteProtocolError(text, request_id=request_id, vendor=vendor, raw=message) from None
+    except (msgspec.DecodeError, RecursionError) as error:
+        try:
+            partial, left_out = reader.read(message)
+        except UnreadableError:
+            text = f"unreadable message from {of} ({error}): {message[:80]!r}"
+            raise RemoteProtocolError(text, request_id=request_id, vendor=vendor, raw=message) from None
+    return Reread(partial, MembersLeftOut(left_out) if left_out else None)
+
+
+def reread_events(
+    reread: Reread[_Message], handle: Callable[[_Message, str], list[CodecEvent]], message: str | bytes
+) -> list[CodecEvent]:
+    """Return the events of a message that the strict decoder does not accept.
+
+    Args:
+        reread: the message.
+        handle: the codec's method for a message, called with it and its text.
+        message: the message as it arrived.
+    """
+    notes: list[CodecEvent] = [] if reread.note is None else [reread.note]
+    return notes if reread.message is None else [*notes, *handle(reread.message, str(message))]
 
 
 @runtime_checkable

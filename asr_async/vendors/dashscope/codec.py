@@ -24,6 +24,7 @@ from ..codec import (
     InputClosed,
     Message,
     NoSpeech,
+    Reread,
     Started,
     State,
     Step,
@@ -32,7 +33,9 @@ from ..codec import (
     Unrecognised,
     Usage,
     read_message,
+    reread_events,
 )
+from ..lenient import LenientReader
 from ..options import ContextMessage
 from .errors import VENDOR, error_from_code, is_no_speech
 from .gummy import TranslatedSegments
@@ -58,6 +61,7 @@ _RESULT = Step.RESULT
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(ServerMessage).decode
+_reader: LenientReader[ServerMessage] = LenientReader(ServerMessage)
 
 
 class TaskCodec:
@@ -127,18 +131,17 @@ class TaskCodec:
         """Return the events of one message.
 
         Raises:
-            RemoteProtocolError: the message is not JSON, not of the documented shape, or out of order.
+            RemoteProtocolError: the message is not JSON, has no header, or is out of order.
         """
-        decoded = read_message(message, _decode, of="DashScope", vendor=VENDOR, request_id=self._task_id)
-        if isinstance(decoded, Unrecognised):
-            return [decoded]
-        raw = str(message)  # text: `read_message` decodes no other
-        task_id = decoded.header.task_id
-        if task_id and task_id != self._task_id:
-            return [Unrecognised("message of another task", raw)]
-        return self._dispatch(decoded, raw)
+        decoded = read_message(message, _decode, _reader, of="DashScope", vendor=VENDOR, request_id=self._task_id)
+        if isinstance(decoded, Reread):
+            return reread_events(decoded, self._dispatch, message)
+        return self._dispatch(decoded, str(message))  # text: `read_message` decodes no other
 
     def _dispatch(self, message: ServerMessage, raw: str) -> list[CodecEvent]:
+        task_id = message.header.task_id
+        if task_id and task_id != self._task_id:
+            return [Unrecognised("message of another task", raw)]
         match message.header.event:
             case "result-generated":
                 return self._on_result(message, raw)

@@ -29,6 +29,9 @@ __all__ = ["TranslatedSegments"]
 MAX_OPEN = 64
 """Sentences that may wait for the one before them; beyond that, the oldest is returned as it is."""
 
+_Key = int | str
+"""The id of a sentence, or a name of our own for one without an id."""
+
 _replace = msgspec.structs.replace
 
 
@@ -45,11 +48,13 @@ class TranslatedSegments:
         """
         self._is_transcribed = is_transcribed
         self._languages = languages
-        self._tracker: SegmentTracker[int, _Sentence] = SegmentTracker(
+        self._tracker: SegmentTracker[_Key, _Sentence] = SegmentTracker(
             lambda segment_id, key, _start_ms: _Sentence(segment_id, key, request_id), max_open=None
         )
         # language → the newest segment with a final translation: the translator does not return to those before it
         self._translated_until: dict[str, int] = {}
+        # the finals without an id that became segments of their own
+        self._without_id = 0
 
     def receive(self, output: Output, *, raw: str) -> list[CodecEvent]:
         """Return the events of a message's sentences and translations."""
@@ -57,17 +62,18 @@ class TranslatedSegments:
             return [Unrecognised("result-generated without a sentence", raw)]
         events: list[CodecEvent] = []
         endings: list[SpeechEnding] = []
-        changed: dict[int, _Sentence] = {}
-        for language, part in _parts(output):
-            if part.sentence_id is None or language == "":
+        changed: dict[_Key, _Sentence] = {}
+        for language, part in _parts(output, self._languages):
+            key = self._assume_key(language, part) if part.sentence_id is None else part.sentence_id
+            if key is None or language == "":
                 events.append(Unrecognised("sentence without an id or a language", raw))
-            elif self._tracker.is_forgotten(part.sentence_id):
+            elif isinstance(key, int) and self._tracker.is_forgotten(key):
                 events.append(Unrecognised("sentence that was over long ago", raw))
-            elif (closed := self._tracker.find_closed(part.sentence_id)) is not None:
+            elif (closed := self._tracker.find_closed(key)) is not None:
                 events += self._receive_late(closed, language, part, raw)
-            elif (sentence := self._find_or_open(part.sentence_id, part)) is not None:
+            elif (sentence := self._find_or_open(key, part)) is not None:
                 endings += self._update(sentence, language, part, raw)
-                changed[part.sentence_id] = sentence
+                changed[key] = sentence
         events += self._close_complete()
         still_open = [sentence for sentence in changed.values() if not sentence.is_closed]
         for sentence in still_open:
@@ -82,11 +88,29 @@ class TranslatedSegments:
         """Return all open sentences as finals: the vendor has confirmed the end, so none changes any more."""
         return self._close(self._tracker.open_segments)
 
-    def _find_or_open(self, sentence_id: int, part: GummySentence) -> _Sentence | None:
-        """Return the open sentence with this id, opened at its first text; None until then."""
-        sentence = self._tracker.find_open(sentence_id)
+    def _assume_key(self, language: str | None, part: GummySentence) -> _Key | None:
+        """Return the key of a sentence without an id; None if there is no telling to which segment it belongs.
+
+        Sentences end in their order, and so do the translations into one language: it is the first one that is open. If
+        none is, a final is a segment of its own.
+        """
+        makes_segments = self._makes_segments(language)
+        for sentence in self._tracker.open_segments:
+            if not (sentence.is_over if makes_segments else sentence.has_final(language or "")):
+                return sentence.key
+        if not (makes_segments and part.text and is_final(part)):
+            return None
+        self._without_id += 1
+        return f"without an id {self._without_id}"
+
+    def _makes_segments(self, language: str | None) -> bool:
+        return language is None or not self._is_transcribed
+
+    def _find_or_open(self, key: _Key, part: GummySentence) -> _Sentence | None:
+        """Return the open sentence with this key, opened at its first text; None until then."""
+        sentence = self._tracker.find_open(key)
         if sentence is None and part.text:
-            sentence = self._tracker.open(sentence_id, 0)
+            sentence = self._tracker.open(key, 0)
         return sentence
 
     def _update(self, sentence: _Sentence, language: str | None, part: GummySentence, raw: str) -> list[SpeechEnding]:
@@ -96,8 +120,7 @@ class TranslatedSegments:
             sentence.translate(language, part, raw)
             self._note_final(sentence, language)
             sentence.is_over |= not self._is_transcribed and is_final(part)
-        makes_segments = language is None or not self._is_transcribed
-        return sentence.ending(part) if makes_segments else []
+        return sentence.ending(part) if self._makes_segments(language) else []
 
     def _receive_late(
         self, sentence: _Sentence, language: str | None, part: GummySentence, raw: str
@@ -139,12 +162,12 @@ class TranslatedSegments:
         return events
 
 
-class _Sentence(TrackedSegment[int]):
+class _Sentence(TrackedSegment[_Key]):
     """One sentence and its translations, as far as they are known."""
 
     __slots__ = ("_is_ending", "is_over", "is_pending", "result")
 
-    def __init__(self, segment_id: int, key: int, request_id: str) -> None:
+    def __init__(self, segment_id: int, key: _Key, request_id: str) -> None:
         super().__init__(segment_id, key, 0)
         self.result = Result(
             text="", is_final=False, segment_id=segment_id, start_ms=0, end_ms=0, request_id=request_id
@@ -219,13 +242,17 @@ class _Sentence(TrackedSegment[int]):
         return [*self.start()]
 
 
-def _parts(output: Output) -> Iterator[tuple[str | None, GummySentence]]:
-    """Yield the sentences of a message, and the beginnings of the next, each with its language (None: as spoken)."""
+def _parts(output: Output, languages: tuple[str, ...]) -> Iterator[tuple[str | None, GummySentence]]:
+    """Yield the sentences of a message, and the beginnings of the next, each with its language (None: as spoken).
+
+    A translation without its language has the only language that was requested; it is empty if there are several.
+    """
     spoken = [] if output.transcription is None else [(None, output.transcription)]
-    translated = [(part.lang or "", part) for part in output.translations or ()]
+    only_language = languages[0] if len(languages) == 1 else ""
+    translated = [(part.lang or only_language, part) for part in output.translations or ()]
     for language, part in (*spoken, *translated):
         yield language, part
-        if part.stash is not None:
+        if part.stash is not None and part.stash.sentence_id is not None:
             yield language, _replace(part.stash, sentence_end=False)
 
 

@@ -24,6 +24,7 @@ Does not know sockets or clocks.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -37,6 +38,7 @@ from ..codec import (
     Failed,
     Finished,
     Message,
+    Reread,
     Started,
     State,
     Step,
@@ -44,7 +46,9 @@ from ..codec import (
     TaskLifecycle,
     Unrecognised,
     read_message,
+    reread_events,
 )
+from ..lenient import LenientReader, UnreadableError, parse_json
 from ..segments import SegmentTracker, TrackedSegment
 from .errors import VENDOR, error_from_code
 from .realtime_models import QwenRealtime
@@ -85,6 +89,7 @@ MAX_APPEND_BYTES = 15 * 1024 * 1024 // 4 * 3
 
 _encode = msgspec.json.Encoder().encode
 _decode: Callable[[str], ServerEvent] = msgspec.json.Decoder(ServerEvent).decode
+_reader: LenientReader[ServerEvent] = LenientReader(ServerEvent)
 
 
 class _TypeOnly(msgspec.Struct, frozen=True):
@@ -183,12 +188,15 @@ class RealtimeCodec:
         """Return the events of one message.
 
         Raises:
-            RemoteProtocolError: the message is not JSON, not of the documented shape, or out of order.
+            RemoteProtocolError: the message is not JSON, its name is no text, or it is out of order.
         """
-        event = read_message(message, _decode_event, of="DashScope", vendor=VENDOR, request_id=self._session_id or None)
-        if isinstance(event, Unrecognised):
-            return [event]
-        raw = str(message)  # text: `read_message` decodes no other
+        request_id = self._session_id or None
+        event = read_message(message, _decode_event, _reader, of="DashScope", vendor=VENDOR, request_id=request_id)
+        if isinstance(event, Reread):
+            return reread_events(event, self._dispatch, message)
+        return self._dispatch(event, str(message))  # text: `read_message` decodes no other
+
+    def _dispatch(self, event: ServerEvent, raw: str) -> Events:
         if self._lifecycle.state in {State.DONE, State.FAILED}:
             return []
         handler = self._session_handlers.get(type(event))
@@ -358,14 +366,26 @@ class _Utterances:
         return "" if newest is None else newest.key
 
 
-def _decode_event(message: str) -> ServerEvent | Unrecognised:
+def _decode_event(message: str) -> ServerEvent | Reread[ServerEvent]:
     try:
         return _decode(message)
-    except msgspec.ValidationError:
-        event_type = _decode_type(message).type
-        if event_type in SERVER_EVENT_NAMES:
+    except (msgspec.DecodeError, RecursionError):
+        event_type = _type_of(message)
+        if event_type is None or event_type in SERVER_EVENT_NAMES:
             raise
-        return Unrecognised(event_type or "message without a type", message)
+        return Reread(None, Unrecognised(event_type or "message without a type", message))
+
+
+def _type_of(message: str) -> str | None:
+    """Return the name of a message that cannot be decoded; empty if it has none, None if it cannot be read either."""
+    with contextlib.suppress(msgspec.DecodeError, RecursionError):
+        return _decode_type(message).type
+    try:
+        members = parse_json(message)
+    except UnreadableError:
+        return None
+    event_type = members.get("type", "") if isinstance(members, dict) else None
+    return event_type if isinstance(event_type, str) else None
 
 
 def _session_config(options: QwenRealtime) -> SessionConfig:

@@ -13,6 +13,8 @@ from typing import Any, get_args
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from ..lenient import Count, Milliseconds
+
 # --- client to server ------------------------------------------------------------------------------------------------
 
 
@@ -154,13 +156,13 @@ class ErrorEvent(_ServerEvent, frozen=True, kw_only=True, tag="error"):
 class WireSpeechStarted(_ItemEvent, frozen=True, kw_only=True, tag="input_audio_buffer.speech_started"):
     """Speech begins, in milliseconds from the start of the session's audio."""
 
-    audio_start_ms: int | None = None
+    audio_start_ms: Milliseconds | None = None
 
 
 class WireSpeechStopped(_ItemEvent, frozen=True, kw_only=True, tag="input_audio_buffer.speech_stopped"):
     """Speech ends, in milliseconds from the start of the session's audio."""
 
-    audio_end_ms: int | None = None
+    audio_end_ms: Milliseconds | None = None
 
 
 class Committed(_ItemEvent, frozen=True, kw_only=True, tag="input_audio_buffer.committed"):
@@ -183,7 +185,7 @@ class ItemCreated(_ServerEvent, frozen=True, kw_only=True, tag="conversation.ite
 class TranscriptionText(_ItemEvent, frozen=True, kw_only=True, tag="conversation.item.input_audio_transcription.text"):
     """The utterance so far: `text` does not change any more, `stash` behind it may still change."""
 
-    content_index: int | None = None
+    content_index: Count | None = None
     language: str | None = None
     emotion: str | None = None
     text: str | None = None
@@ -195,7 +197,7 @@ class TranscriptionCompleted(
 ):
     """The final text of the utterance."""
 
-    content_index: int | None = None
+    content_index: Count | None = None
     language: str | None = None
     emotion: str | None = None
     transcript: str | None = None
@@ -206,7 +208,7 @@ class TranscriptionFailed(
 ):
     """The utterance could not be recognised."""
 
-    content_index: int | None = None
+    content_index: Count | None = None
     error: WireError = WireError()
 
 

@@ -57,7 +57,8 @@ class PlainSegments:
         if not sentence.text and not (is_end and tracker.has_open):
             return []
         events: list[CodecEvent] = []
-        segment = tracker.find_open(key)
+        # a sentence without an id continues the open one
+        segment = tracker.newest_open if key is None else tracker.find_open(key)
         if segment is None:
             if tracker.is_repeat(key):
                 return []

@@ -8,10 +8,12 @@ the platform (2025-10 to 2026), and messages of the official SDK 2.0.2 and 1.25.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Meta, UnsetType
+
+from ..lenient import MAX_MS, Count, Identifier, Milliseconds, Name, Ratio
 
 # --- client to server ------------------------------------------------------------------------------------------------
 
@@ -72,12 +74,18 @@ class FinishTask(msgspec.Struct, frozen=True):
 
 # --- server to client ------------------------------------------------------------------------------------------------
 
+PredictedTime = Annotated[int, Meta(ge=-1, le=MAX_MS)]
+"""A time that the official SDKs initialise with -1, which stands for "not known"."""
+
+Seconds = Annotated[float, Meta(ge=0, le=MAX_MS / 1000)]
+"""Billed seconds."""
+
 
 class ServerHeader(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The event and its task; the error members are in task-failed only."""
 
-    task_id: str = ""
-    event: str = ""
+    task_id: Identifier = ""
+    event: Name = ""
     error_code: str | UnsetType | None = UNSET
     error_message: str | UnsetType | None = UNSET
     attributes: dict[str, Any] | UnsetType = UNSET
@@ -87,8 +95,8 @@ class WireWord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A word; `punctuation` stands behind it, but repeats the word in Gummy's samples."""
 
     text: str | None = None
-    begin_time: int | None = None
-    end_time: int | None = None
+    begin_time: Milliseconds | None = None
+    end_time: Milliseconds | None = None
     punctuation: str | None = None
     fixed: bool | UnsetType | None = UNSET
     """Gummy only: the word will not change any more."""
@@ -102,16 +110,16 @@ class Sentence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc
     heartbeat sentence carries no result, and may lack its text.
     """
 
-    sentence_id: int | None = None
-    begin_time: int | None = None
-    end_time: int | UnsetType | None = UNSET
+    sentence_id: Count | None = None
+    begin_time: Milliseconds | None = None
+    end_time: Milliseconds | UnsetType | None = UNSET
     text: str | None = None
     words: tuple[WireWord, ...] | None = None
     heartbeat: bool | None = None
     sentence_begin: bool | None = None
     sentence_end: bool | UnsetType | None = UNSET
     emo_tag: str | None = None
-    emo_confidence: float | None = None
+    emo_confidence: Ratio | None = None
 
 
 class GummySentence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
@@ -124,19 +132,19 @@ class GummySentence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     them.
     """
 
-    sentence_id: int | None = None
+    sentence_id: Count | None = None
     lang: str | None = None
-    begin_time: int | None = None
-    end_time: int | UnsetType | None = UNSET
-    current_time: int | None = None
+    begin_time: Milliseconds | None = None
+    end_time: Milliseconds | UnsetType | None = UNSET
+    current_time: Milliseconds | None = None
     text: str | None = None
     words: tuple[WireWord, ...] | None = None
     sentence_end: bool | UnsetType | None = UNSET
     stash: GummySentence | None = None
     vad_pre_end: bool | None = None
     pre_end_failed: bool | None = None
-    pre_end_start_time: int | None = None
-    pre_end_end_time: int | None = None
+    pre_end_start_time: PredictedTime | None = None
+    pre_end_end_time: PredictedTime | None = None
 
 
 class Output(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
@@ -150,7 +158,7 @@ class Output(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=F
 class WireUsage(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The billed seconds of the whole task so far: the last value counts, values are not added."""
 
-    duration: float | None = None
+    duration: Seconds | None = None
 
 
 class ServerPayload(msgspec.Struct, frozen=True, kw_only=True, gc=False):

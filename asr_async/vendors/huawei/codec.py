@@ -24,6 +24,7 @@ from ..codec import (
     Finished,
     InputClosed,
     Message,
+    Reread,
     Started,
     State,
     Step,
@@ -31,7 +32,9 @@ from ..codec import (
     TaskLifecycle,
     Unrecognised,
     read_message,
+    reread_events,
 )
+from ..lenient import LenientReader
 from ..segments import SegmentTracker, TrackedSegment
 from .errors import VENDOR, error_from_code
 from .models import FRAME_LIMITS, Rasr
@@ -45,6 +48,7 @@ _RESULT = Step.RESULT
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(ServerMessage).decode
+_reader: LenientReader[ServerMessage] = LenientReader(ServerMessage)
 
 EVENT_NAMES = {
     "VOICE_START": "VOICE_START",
@@ -123,14 +127,17 @@ class RasrCodec:
         """Return the events of one message.
 
         Raises:
-            RemoteProtocolError: the message is not JSON, not of the documented shape, or out of order.
+            RemoteProtocolError: the message is not JSON, its name is no text, or it is out of order.
         """
-        decoded = read_message(message, _decode, of="Huawei", vendor=VENDOR, request_id=self._trace_id or None)
-        if isinstance(decoded, Unrecognised):
-            return [decoded]
-        raw = str(message)  # text: `read_message` decodes no other
+        request_id = self._trace_id or None
+        decoded = read_message(message, _decode, _reader, of="Huawei", vendor=VENDOR, request_id=request_id)
+        if isinstance(decoded, Reread):
+            return reread_events(decoded, self._dispatch, message)
+        return self._dispatch(decoded, str(message))  # text: `read_message` decodes no other
+
+    def _dispatch(self, message: ServerMessage, raw: str) -> Events:
         # old gateways leave resp_type out of an error (the official SDK of 2020 reads error_code first)
-        kind = decoded.resp_type or ("ERROR" if decoded.error_code else "")
+        kind = message.resp_type or ("ERROR" if message.error_code else "")
         handler = self._handlers.get(kind)
         if handler is None:
             return [Unrecognised(kind or "message without a resp_type", raw)]
@@ -139,7 +146,7 @@ class RasrCodec:
             return []
         if state is State.STARTING and kind in {"RESULT", "EVENT", "END"}:
             return [Unrecognised(f"{kind} of an earlier task", raw)]
-        return handler(decoded, raw)
+        return handler(message, raw)
 
     def _on_start(self, message: ServerMessage, _raw: str) -> Events:
         self._lifecycle.advance(Step.STARTED)

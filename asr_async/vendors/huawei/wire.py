@@ -13,6 +13,8 @@ from typing import Literal
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from ..lenient import Milliseconds, Name, Ratio
+
 # --- client to server ------------------------------------------------------------------------------------------------
 
 YesNo = Literal["yes", "no"]
@@ -60,8 +62,8 @@ ClientMessage = Start | End
 class WireWord(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
     """A word; by the documents, each member is optional."""
 
-    start_time: int | None = None
-    end_time: int | None = None
+    start_time: Milliseconds | None = None
+    end_time: Milliseconds | None = None
     word: str | None = None
 
 
@@ -69,7 +71,7 @@ class WireResult(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The text of a segment. `score` is 0.0 in interims and 0..1 in finals; `word_info` comes with need_word_info."""
 
     text: str | None = None
-    score: float | None = None
+    score: Ratio | None = None
     word_info: tuple[WireWord, ...] | UnsetType | None = UNSET
 
 
@@ -79,8 +81,8 @@ class WireSegment(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     `result` may be missing if no text was recognised.
     """
 
-    start_time: int | None = None
-    end_time: int | None = None
+    start_time: Milliseconds | None = None
+    end_time: Milliseconds | None = None
     is_final: bool | None = None
     result: WireResult | UnsetType | None = UNSET
 
@@ -92,11 +94,11 @@ class ServerMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     An error may lack its trace_id, and old gateways send error_code and error_msg without a resp_type.
     """
 
-    resp_type: str | None = None
+    resp_type: Name | None = None
     trace_id: str | None = None
     segments: tuple[WireSegment, ...] | None = None
     event: str | None = None
-    timestamp: int | None = None
+    timestamp: Milliseconds | None = None
     reason: str | None = None
     error_code: str | None = None
     error_msg: str | None = None

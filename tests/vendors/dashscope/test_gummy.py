@@ -18,7 +18,16 @@ from asr_async import (
     Translation,
     TranslationArrived,
 )
-from asr_async.vendors.codec import CodecEvent, Failed, FinalPending, Finished, InputClosed, Unrecognised, Usage
+from asr_async.vendors.codec import (
+    CodecEvent,
+    Failed,
+    FinalPending,
+    Finished,
+    InputClosed,
+    MembersLeftOut,
+    Unrecognised,
+    Usage,
+)
 from asr_async.vendors.dashscope.codec import TaskCodec
 from asr_async.vendors.dashscope.gummy import MAX_OPEN
 from asr_async.vendors.segments import MAX_REMEMBERED
@@ -325,8 +334,7 @@ def test_a_member_that_is_missing_is_not_fatal(missing: str) -> None:
     for members in parts:
         members.pop(missing, None)
     events = receive(started(), *parts)
-    translations = {} if missing == "lang" else {"en": "A"}
-    assert only_results(events) == [(0, "a", "interim", translations)]
+    assert only_results(events) == [(0, "a", "interim", {"en": "A"})]
 
 
 @pytest.mark.parametrize("members", [part("a", None), {"text": "a"}])
@@ -343,9 +351,11 @@ def test_a_result_without_any_sentence_is_reported(output: dict[str, Any]) -> No
     assert event.name == "result-generated without a sentence"
 
 
-def test_a_translation_that_is_no_sentence_is_unreadable() -> None:
-    with pytest.raises(RemoteProtocolError, match=r"unreadable message from DashScope \(Expected `object`, got `str`"):
-        started().receive(server("result-generated", {"output": {"translations": ["Hello"]}}))
+def test_a_translation_that_is_no_sentence_is_left_out_and_reported() -> None:
+    left_out, unknown = started().receive(server("result-generated", {"output": {"translations": ["Hello"]}}))
+    assert left_out == MembersLeftOut(("payload.output.translations[]",))
+    assert isinstance(unknown, Unrecognised)
+    assert unknown.name == "result-generated without a sentence"
 
 
 def test_an_empty_sentence_opens_no_segment_and_an_empty_final_closes_one() -> None:

@@ -497,7 +497,7 @@ def test_an_unknown_message_is_kept_and_reported(message: str | bytes, name: str
     assert event.name == name
 
 
-@pytest.mark.parametrize("message", ["", "{", "[]", '{"type": 1}', server("session.created", session=7)])
+@pytest.mark.parametrize("message", ["", "{", "[]", '{"type": 1}', '{"type": null}', "7"])
 def test_a_message_that_cannot_be_read_is_an_error_with_its_beginning(message: str) -> None:
     with pytest.raises(RemoteProtocolError, match="unreadable message from DashScope") as caught:
         streaming().receive(message)
