@@ -278,6 +278,10 @@ class Client:
             except Exception as error:  # noqa: BLE001 - the outcome of this source, given to the caller in its item
                 partial = error.transcript if isinstance(error, ASRError) else None
                 return BatchItem(index=index, source=source, transcript=partial, error=error)
+            except GeneratorExit as error:  # raised by the source; raised unchanged, it would end the whole batch
+                reason = RuntimeError("the source raised GeneratorExit")
+                reason.__cause__ = error
+                return BatchItem(index=index, source=source, transcript=None, error=reason)
             return BatchItem(index=index, source=source, transcript=transcript)
 
         return TranscriptionBatch(work, sources, concurrency=concurrency, open_batches=self._open_batches)

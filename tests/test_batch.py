@@ -148,6 +148,18 @@ async def test_a_failure_does_not_stop_other_sources_and_keeps_its_partial_trans
     assert errors[5] == "a source must be an iterable of bytes, not int"
 
 
+async def test_a_source_that_raises_generator_exit_costs_only_its_own_item() -> None:
+    async def failing() -> AsyncIterator[bytes]:
+        yield SECOND
+        raise GeneratorExit
+
+    async with emulator_client() as client:
+        sources: list[Any] = [failing(), [SECOND]]
+        items = {item.index: item async for item in client.transcribe_many(sources, Paraformer(), concurrency=1)}
+    assert repr(items[0].error) == "RuntimeError('the source raised GeneratorExit')"
+    assert items[1].error is None
+
+
 async def failing_source() -> AsyncIterator[bytes]:
     yield SECOND
     raise ZeroDivisionError
