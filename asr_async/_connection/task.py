@@ -249,7 +249,8 @@ class RecognitionTask:
 
     def _codec_error(self, error: Exception) -> RemoteProtocolError:
         """Return the error for a message at which the codec failed: it may be the codec of another project."""
-        text = f"a message could not be handled: the codec raised {type(error).__name__}: {error}"
+        reason = " ".join(str(error).split())
+        text = f"a message could not be handled: the codec raised {type(error).__name__}: {reason:.200}"
         return RemoteProtocolError(text, request_id=self.codec.request_id or None)
 
     # --- the end -----------------------------------------------------------------------------------------------------

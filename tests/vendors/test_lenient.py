@@ -760,7 +760,7 @@ async def test_an_exception_in_a_codec_is_one_bare_error_of_the_session(
 
     def fail(codec: TaskCodec, message: str | bytes) -> list[CodecEvent]:
         if fails_at in str(message):
-            raise error_class("no")
+            raise error_class("no\nreason")
         return receive(codec, message)
 
     monkeypatch.setattr(TaskCodec, "receive", fail)
@@ -770,5 +770,5 @@ async def test_an_exception_in_a_codec_is_one_bare_error_of_the_session(
             async with connect(protocol.options, service) as session:
                 async for _ in session.stream([bytes(3_200)], pace=None):
                     pass
-    assert caught.value.message == f"a message could not be handled: the codec raised {error_class.__name__}: no"
+    assert caught.value.message == f"a message could not be handled: the codec raised {error_class.__name__}: no reason"
     assert type(caught.value.__cause__) is error_class
