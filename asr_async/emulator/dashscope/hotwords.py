@@ -130,7 +130,8 @@ class HotWordTables:
         for text, weight in phrases.items():
             if fault := phrase_problem(text, weight):
                 raise HotWordTableError("InvalidParameter", f"phrase {text!r}: {fault}")
-        job_id = f"ft-{dt.datetime.now(tz=dt.UTC):%Y%m%d%H%M}-{uuid.uuid4().hex[:4]}"
+        # longer than the vendor's four digits, of which a hundred lists of one minute would repeat some
+        job_id = f"ft-{dt.datetime.now(tz=dt.UTC):%Y%m%d%H%M}-{uuid.uuid4().hex[:12]}"
         if phrase_id is not None:
             self.phrase_list(phrase_id)
         elif len(self._phrase_lists) >= MAX_PHRASE_LISTS:
