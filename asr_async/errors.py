@@ -84,10 +84,10 @@ class ASRError(Exception):
         super().__init__(message)
         self.message = message
         self.retryable = retryable
-        self.code = code and _printable(code)
-        self.request_id = request_id and _printable(request_id)
+        self.code: str | None = code and _printable(code)
+        self.request_id: str | None = request_id and _printable(request_id)
         self.vendor = vendor
-        self.raw = raw[:MAX_RAW_CHARS] if raw else None
+        self.raw: str | None = raw[:MAX_RAW_CHARS] if raw else None
         self.transcript: Transcript | None = None
 
     def __reduce__(self) -> tuple[object, ...]:
