@@ -30,7 +30,7 @@ from ._session.replay_buffer import ReplayBuffer
 from ._session.result_queue import ResultQueue
 from ._session.sender import Sender, SourceReader
 from ._session.state import SessionStatus, SessionStep
-from ._session.stats import AudioClock, StatsRecorder
+from ._session.stats import StatsRecorder
 from .audio import Framer
 from .errors import ASRError, ConfigurationError, DeadlineError, LocalProtocolError
 from .results import Event, Result, SessionStats
@@ -110,8 +110,7 @@ class Session:
         self._status = status = SessionStatus(self._on_end, self._observers)
         self._buffer = buffer = ReplayBuffer(audio_format, max_s=retry.buffer_s)
         self._queue = queue = ResultQueue()
-        self._stats = stats = StatsRecorder(audio_format)
-        audio_clock = None if self._observers is None else AudioClock()
+        self._stats = stats = StatsRecorder(audio_format, self._observers)
         policy = ReconnectPolicy(retry)
         self._receiver = Receiver(
             status,
@@ -119,13 +118,9 @@ class Session:
             buffer=buffer,
             stats=stats,
             policy=policy,
-            audio_format=audio_format,
-            audio_clock=audio_clock,
             translation_s=timeouts.translation,
         )
-        self._sender = Sender(
-            status, buffer=buffer, stats=stats, audio_format=audio_format, audio_clock=audio_clock, timeouts=timeouts
-        )
+        self._sender = Sender(status, buffer=buffer, stats=stats, timeouts=timeouts)
         framer = Framer(audio_format, min_bytes=description.min_frame_bytes)
         self._reader = SourceReader(
             status, self._sender, framer, buffer=buffer, queue=queue, stats=stats, options=options, timeouts=timeouts

@@ -15,19 +15,17 @@ from typing import TYPE_CHECKING, cast
 
 from .._loop.event import LightEvent
 from ..results import Gap, Reconnected, Result, SpeechEnded, SpeechEnding, SpeechStarted, TranslationArrived
-from ..telemetry.observer import Observer
 from ..vendors.codec import ENDINGS, DeferringCodec, FinalPending, InputClosed, MembersLeftOut, Unrecognised, Usage
 from .timeline import Timeline
 
 if TYPE_CHECKING:
     from .._connection.task import RecognitionTask
-    from ..audio import AudioFormat
     from ..vendors.codec import CodecEvent, Ending
     from .policy import ReconnectPolicy
     from .replay_buffer import ReplayBuffer
     from .result_queue import ResultQueue
     from .state import SessionStatus
-    from .stats import AudioClock, StatsRecorder
+    from .stats import StatsRecorder
 
 __all__ = ["Receiver"]
 
@@ -38,8 +36,6 @@ class Receiver:
     """Takes the events of the codecs, and puts those for the caller into the result queue."""
 
     __slots__ = (
-        "_audio_clock",
-        "_audio_format",
         "_buffer",
         "_loop",
         "_pending",
@@ -65,8 +61,6 @@ class Receiver:
         buffer: ReplayBuffer,
         stats: StatsRecorder,
         policy: ReconnectPolicy,
-        audio_format: AudioFormat,
-        audio_clock: AudioClock | None,
         translation_s: float,
     ) -> None:
         self._status = status
@@ -74,9 +68,6 @@ class Receiver:
         self._buffer = buffer
         self._stats = stats
         self._policy = policy
-        self._audio_format = audio_format
-        # only for a session with observers
-        self._audio_clock = audio_clock
         self._translation_s = translation_s
         self._loop = asyncio.get_running_loop()
         self._timeline = Timeline()
@@ -134,29 +125,13 @@ class Receiver:
                 self._log_left_out(event, task)
 
     def _deliver(self, result: Result, task: RecognitionTask) -> None:
-        now = self._loop.time()
-        self._stats.record_result(result, now)
-        if self._audio_clock is not None:
-            self._notify_result(self._audio_clock, result, now)
+        self._stats.record_result(result, self._loop.time())
         if result.is_final:
             self._record_final(task)
         if result.end_ms > self._progress_ms:
             self._progress_ms = result.end_ms
             self._status.progress.set()
         self._queue.put(result)
-
-    def _notify_result(self, audio_clock: AudioClock, result: Result, now: float) -> None:
-        observers = self._status.observers
-        if observers is None:
-            return
-        if self._stats.results_received == 1:
-            started_at = self._stats.audio_started_at
-            observers.notify(Observer.on_first_result, delay_s=None if started_at is None else now - started_at)
-        if result.is_final:
-            sent_at = None
-            if self._audio_format.bytes_per_second is not None:
-                sent_at = audio_clock.sent_at(self._audio_format.to_bytes(result.end_ms))
-            observers.notify(Observer.on_final, result, delay_s=None if sent_at is None else now - sent_at)
 
     def _record_final(self, task: RecognitionTask) -> None:
         self._buffer.cover(self._timeline.covered_ms)
@@ -221,8 +196,6 @@ class Receiver:
     def record_gap(self, gap: Gap, task: RecognitionTask) -> None:
         """Record audio that could not be kept for a replay; `task` continues behind it."""
         self._stats.record_gap(gap)
-        if self._status.observers is not None:
-            self._status.observers.notify(Observer.on_gap, gap)
         if self.wants_events:
             self._queue.put(gap)
         else:

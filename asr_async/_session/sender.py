@@ -18,7 +18,6 @@ from .._loop.shared_timer import SharedTimer
 from ..audio import FRAME_MS
 from ..errors import ASRError, ConnectionLostError, DeadlineError
 from ..sources import AHEAD_FRAMES, FrameReader, preflight
-from ..telemetry.observer import Observer
 from .pacer import Pacer
 from .policy import SendFailure, decide_send_failure
 from .state import ConnectionState, SessionState, SessionStep
@@ -27,14 +26,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from .._connection.task import RecognitionTask
-    from ..audio import AudioBytes, AudioFormat, Framer
+    from ..audio import AudioBytes, Framer
     from ..config import Timeouts
     from ..sources import AudioSource
     from ..vendors.options import Options
     from .replay_buffer import ReplayBuffer
     from .result_queue import ResultQueue
     from .state import SessionStatus
-    from .stats import AudioClock, StatsRecorder
+    from .stats import StatsRecorder
 
 __all__ = ["Sender", "SourceReader"]
 
@@ -64,8 +63,6 @@ class Sender:
 
     __slots__ = (
         "_abort_timer",
-        "_audio_clock",
-        "_audio_format",
         "_buffer",
         "_connection",
         "_drained",
@@ -86,17 +83,12 @@ class Sender:
         *,
         buffer: ReplayBuffer,
         stats: StatsRecorder,
-        audio_format: AudioFormat,
-        audio_clock: AudioClock | None,
         timeouts: Timeouts,
     ) -> None:
         self._status = status
         self._connection = status.connection
         self._buffer = buffer
         self._stats = stats
-        self._audio_format = audio_format
-        # only for a session with observers
-        self._audio_clock = audio_clock
         self._timeouts = timeouts
         self._loop = asyncio.get_running_loop()
         self._timer = SharedTimer.of_running_loop()
@@ -177,19 +169,11 @@ class Sender:
             self._connection.notify()
         if self.rotate_at_bytes is not None and self._buffer.cursor_bytes >= self.rotate_at_bytes:
             self.rotation_due.set()
-        if self._stats.audio_started_at is None:
-            self._stats.audio_started_at = now
-        if self._audio_clock is not None:
-            self._record_send(self._audio_clock, len(frame), now)
+        stats = self._stats
+        if stats.is_observed or stats.audio_started_at is None:
+            stats.record_send(now, len(frame), self._buffer.cursor_bytes)
         if not is_writable:
             self._resume_when_writable(task)
-
-    def _record_send(self, audio_clock: AudioClock, size_bytes: int, now: float) -> None:
-        audio_clock.record(self._buffer.cursor_bytes, now)
-        if self._status.observers is not None:
-            is_compressed = self._audio_format.bytes_per_second is None
-            duration_ms = None if is_compressed else self._audio_format.to_ms(size_bytes)
-            self._status.observers.notify(Observer.on_audio_sent, size_bytes=size_bytes, duration_ms=duration_ms)
 
     def _resume_when_writable(self, task: RecognitionTask) -> None:
         """Continue when the connection has caught up; one that takes nothing for too long has failed."""

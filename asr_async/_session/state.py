@@ -235,7 +235,7 @@ class SessionConnection(StateMachine[ConnectionState, ConnectionStep]):
 
     def stop_sending(self) -> None:
         """Send nothing more; results may still arrive. Idempotent."""
-        if self.is_up:
+        if self.allows(ConnectionStep.STOP_SENDING):
             self.advance(ConnectionStep.STOP_SENDING)
 
     def record_ending(self, task: RecognitionTask, ending: Ending) -> None:

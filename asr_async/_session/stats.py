@@ -1,4 +1,4 @@
-"""The figures of `session.stats`, counted as they come about.
+"""The figures of `session.stats`, counted as they come about, and reported to the observers of the session.
 
 Does not know clocks: instants are arguments, in seconds of any clock.
 """
@@ -9,6 +9,7 @@ import bisect
 
 from ..audio import AudioFormat
 from ..results import Gap, Result, SessionStats
+from ..telemetry.observer import Observer, SessionObservers
 from .pacer import Pacer
 
 __all__ = ["AudioClock", "StatsRecorder"]
@@ -67,18 +68,24 @@ class StatsRecorder:
         "_format",
         "_last_result_at",
         "_lost_ms",
+        "_observed",
         "_past_usage_seconds",
         "_reconnects",
         "_silence_bytes",
         "_task_usage_seconds",
         "audio_started_at",
         "finished_at",
+        "is_observed",
         "pacer",
         "results_received",
     )
 
-    def __init__(self, audio_format: AudioFormat) -> None:
+    def __init__(self, audio_format: AudioFormat, observers: SessionObservers | None = None) -> None:
         self._format = audio_format
+        # the observers, with the clock that the delays of finals need; None if there are none
+        self._observed = None if observers is None else (observers, AudioClock())
+        self.is_observed: bool = observers is not None
+        """True if every send is to be recorded, not only the first. Read for each frame."""
         self.results_received = 0
         self._finals = 0
         self._first_result_at: float | None = None
@@ -95,6 +102,16 @@ class StatsRecorder:
 
     def __repr__(self) -> str:
         return f"<StatsRecorder {self.results_received} results, {self._finals} of them final>"
+
+    def record_send(self, now: float, size_bytes: int, end_bytes: int) -> None:
+        """Record a frame that was sent: the audio up to `end_bytes` in the source."""
+        if self.audio_started_at is None:
+            self.audio_started_at = now
+        if self._observed is not None:
+            observers, audio_clock = self._observed
+            audio_clock.record(end_bytes, now)
+            duration_ms = None if self._format.bytes_per_second is None else self._format.to_ms(size_bytes)
+            observers.notify(Observer.on_audio_sent, size_bytes=size_bytes, duration_ms=duration_ms)
 
     def record_silence(self, size_bytes: int) -> None:
         """Record silence that was sent in place of audio."""
@@ -122,10 +139,24 @@ class StatsRecorder:
         self._last_result_at = now
         if self._first_result_at is None:
             self._first_result_at = now
+        if self._observed is not None:
+            self._report_result(*self._observed, result, now)
+
+    def _report_result(self, observers: SessionObservers, audio_clock: AudioClock, result: Result, now: float) -> None:
+        if self.results_received == 1:
+            started_at = self.audio_started_at
+            observers.notify(Observer.on_first_result, delay_s=None if started_at is None else now - started_at)
+        if result.is_final:
+            sent_at = None
+            if self._format.bytes_per_second is not None:
+                sent_at = audio_clock.sent_at(self._format.to_bytes(result.end_ms))
+            observers.notify(Observer.on_final, result, delay_s=None if sent_at is None else now - sent_at)
 
     def record_gap(self, gap: Gap) -> None:
         """Record audio that is missing from the transcript."""
         self._lost_ms += gap.end_ms - gap.start_ms
+        if self._observed is not None:
+            self._observed[0].notify(Observer.on_gap, gap)
 
     def snapshot(self, request_id: str, *, sent_bytes: int, conflated: int, member: str | None = None) -> SessionStats:
         """Return the figures as they stand.
