@@ -75,6 +75,7 @@ from .results import (
     Transcript,
     Translation,
     TranslationArrived,
+    TranslationLost,
     Word,
 )
 from .session import ResultStream, Session
@@ -133,6 +134,7 @@ __all__ = [
     "TranscriptionBatch",
     "Translation",
     "TranslationArrived",
+    "TranslationLost",
     "VendorError",
     "Vocabulary",
     "Word",

@@ -24,6 +24,7 @@ __all__ = [
     "Transcript",
     "Translation",
     "TranslationArrived",
+    "TranslationLost",
     "Word",
 ]
 
@@ -86,6 +87,18 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     request_id: str = ""
     raw: str = ""
     """The vendor's message of this result, unchanged: JSON text, including everything that has no field here."""
+    is_confirmed: bool = True
+    """False for a final that the vendor did not send: it confirmed the end of the task while this text was the newest
+    interim of its segment."""
+    may_repeat: bool = False
+    """True if the text may repeat words of a result before it.
+
+    After a reconnect, audio is recognised again from the end of the last final on, and the vendor may divide it into
+    other segments. A result that overlaps what was final already keeps only the new words, by the times of the words or
+    by comparing the texts. Where neither tells which words are new, the result is delivered whole, with this mark.
+    """
+    lost_before_ms: int = 0
+    """The length of the audio that was lost between the result before and this one: the sum of the `Gap`s there."""
 
 
 class SpeechStarted(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -109,10 +122,15 @@ class SpeechEnding(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class SpeechEnded(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """The end of a segment; its final result comes directly before this event."""
+    """The end of a segment; its final result comes directly before this event, unless the segment is withdrawn."""
 
     segment_id: int
     end_ms: int
+    is_withdrawn: bool = False
+    """True if the segment ends without a final result: a noise that was taken for speech, or an interim that the vendor
+    dropped. In the rare case that its final result arrives later, it is delivered all the same."""
+    withdrawn_text: str = ""
+    """The text of the last interim of a segment that is withdrawn; empty if it had none."""
 
 
 class TranslationArrived(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -122,6 +140,17 @@ class TranslationArrived(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     language: str
     translation: Translation
     """Replaces the translation into this language that the result, or an earlier event, held."""
+
+
+class TranslationLost(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A translation that will not arrive: the connection was lost, or the vendor has confirmed the end.
+
+    The final result of the segment was delivered before, without the final translation into this language.
+    """
+
+    segment_id: int
+    language: str
+    reason: str
 
 
 class Reconnected(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -144,7 +173,7 @@ class Gap(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     reason: str
 
 
-Event = Result | SpeechStarted | SpeechEnding | SpeechEnded | TranslationArrived | Reconnected | Gap
+Event = Result | SpeechStarted | SpeechEnding | SpeechEnded | TranslationArrived | TranslationLost | Reconnected | Gap
 """The type of the items of `session.events()`."""
 
 

@@ -14,7 +14,16 @@ import logging
 from typing import TYPE_CHECKING, cast
 
 from .._loop.event import LightEvent
-from ..results import Gap, Reconnected, Result, SpeechEnded, SpeechEnding, SpeechStarted, TranslationArrived
+from ..results import (
+    Gap,
+    Reconnected,
+    Result,
+    SpeechEnded,
+    SpeechEnding,
+    SpeechStarted,
+    TranslationArrived,
+    TranslationLost,
+)
 from ..vendors.codec import ENDINGS, DeferringCodec, FinalPending, InputClosed, MembersLeftOut, Unrecognised, Usage
 from .timeline import Timeline
 
@@ -105,7 +114,7 @@ class Receiver:
 
     def _receive_other(self, task: RecognitionTask, event: CodecEvent) -> None:
         match event:
-            case SpeechStarted() | SpeechEnded() | SpeechEnding() | TranslationArrived():
+            case SpeechStarted() | SpeechEnded() | SpeechEnding() | TranslationArrived() | TranslationLost():
                 self.speech_detected.set()
                 placed = self._task_timeline.place(event)
                 if placed is not None and self.wants_events:

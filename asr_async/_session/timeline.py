@@ -16,7 +16,17 @@ from typing import overload
 import msgspec
 
 from .._connection.silence import Silence
-from ..results import Event, Result, SpeechEnded, SpeechEnding, SpeechStarted, Translation, TranslationArrived, Word
+from ..results import (
+    Event,
+    Result,
+    SpeechEnded,
+    SpeechEnding,
+    SpeechStarted,
+    Translation,
+    TranslationArrived,
+    TranslationLost,
+    Word,
+)
 
 __all__ = ["ConnectionTimeline", "Timeline"]
 
@@ -137,7 +147,7 @@ class ConnectionTimeline:
                 return self._place_end(event)
             case SpeechEnding():
                 return self._place_ending(event)
-            case TranslationArrived():
+            case TranslationArrived() | TranslationLost():
                 return self._place_translation(event)
             case _:  # reconnects and gaps: they come from the session, with its times
                 return event
@@ -189,10 +199,14 @@ class ConnectionTimeline:
         end_ms = None if event.end_ms is None else self._in_source(event.end_ms)
         return msgspec.structs.replace(event, segment_id=segment_id, end_ms=end_ms)
 
-    def _place_translation(self, event: TranslationArrived) -> TranslationArrived | None:
+    def _place_translation(
+        self, event: TranslationArrived | TranslationLost
+    ) -> TranslationArrived | TranslationLost | None:
         segment_id = self._ids.get(event.segment_id)
         if segment_id is None:
             return None
+        if isinstance(event, TranslationLost):
+            return msgspec.structs.replace(event, segment_id=segment_id)
         return msgspec.structs.replace(event, segment_id=segment_id, translation=self._moved(event.translation))
 
     def _in_source(self, own_ms: int) -> int:
