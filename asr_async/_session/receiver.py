@@ -54,6 +54,7 @@ class Receiver:
         "_reported",
         "_stats",
         "_status",
+        "_task",
         "_task_timeline",
         "_timeline",
         "_translation_s",
@@ -81,6 +82,8 @@ class Receiver:
         self._loop = asyncio.get_running_loop()
         self._timeline = Timeline()
         self._task_timeline = self._timeline.connect(0)
+        # the task that is read
+        self._task: RecognitionTask | None = None
         self.wants_events = False
         """True if the caller iterates all events, not only results."""
         # a segment has ended; the vendor has reported speech, for the first time in this session
@@ -123,6 +126,8 @@ class Receiver:
                     logger.warning(
                         "%r: a translation arrived after its final result; session.events() delivers it", task
                     )
+                elif isinstance(placed, TranslationLost):
+                    logger.warning("%r: no translation into %r: %s", task, placed.language, placed.reason)
             case FinalPending():
                 timer = self._loop.call_later(self._translation_s, self._release, event.segment_id)
                 self._pending[event.segment_id] = timer, task
@@ -174,19 +179,31 @@ class Receiver:
         """Deliver all pending finals: nothing more arrives that could belong to one."""
         for segment_id in list(self._pending):
             self._release(segment_id)
+        self._report_lost_translations("the session ended before it arrived")
 
     def suspend(self) -> None:
-        """Stop the timers of pending finals: the connection is lost, and the next one recognises them again."""
+        """Stop the timers of pending finals: the connection is lost, and the next one recognises them again.
+
+        Finals that were delivered are not recognised again, so translations that they lack will not arrive.
+        """
         for timer, _ in self._pending.values():
             timer.cancel()
+        self._report_lost_translations("the connection was lost before it arrived")
+
+    def _report_lost_translations(self, reason: str) -> None:
+        task = self._task
+        if task is not None and isinstance(task.codec, DeferringCodec):
+            for event in task.codec.lost_translations(reason):
+                self.receive(task, event)
 
     # --- from one connection to the next -----------------------------------------------------------------------------
 
     def begin(self, task: RecognitionTask, at_ms: int) -> None:
         """Receive from another task: its audio begins at `at_ms` in the source."""
-        self._task_timeline = self._timeline.connect(at_ms, task.silence)
         self.suspend()
         self._pending.clear()
+        self._task = task
+        self._task_timeline = self._timeline.connect(at_ms, task.silence)
         self._status.progress.set()
         for event in task.opening_events:
             self.receive(task, event)

@@ -267,6 +267,14 @@ class DeferringCodec(Protocol):
         """
         ...
 
+    def lost_translations(self, reason: str) -> list[CodecEvent]:
+        """Return a `TranslationLost` for each final that was returned without a final translation; each once.
+
+        At the end that the vendor confirms, the codec returns them by itself. The session calls this when the
+        connection is lost before.
+        """
+        ...
+
 
 class State(enum.Enum):
     """The state of a task."""

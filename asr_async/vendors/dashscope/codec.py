@@ -158,6 +158,10 @@ class TaskCodec:
         """Return a final without the translations that have not arrived in time."""
         return self._segments.release_pending(segment_id)
 
+    def lost_translations(self, reason: str) -> list[CodecEvent]:
+        """Return an event for each translation that a returned final lacks, and that will not come."""
+        return self._segments.lost_translations(reason)
+
     def _on_started(self) -> list[CodecEvent]:
         self._lifecycle.advance(Step.STARTED)
         return [Started(self._task_id)]

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from ...results import Result, SpeechEnding, Translation, TranslationArrived
+from ...results import Result, SpeechEnding, Translation, TranslationArrived, TranslationLost
 from ..codec import CodecEvent, FinalPending, Unrecognised
 from ..segments import SegmentTracker, TrackedSegment
 from .segments import end_ms_of, is_final, words_of
@@ -55,6 +55,8 @@ class TranslatedSegments:
         self._translated_until: dict[str, int] = {}
         # the finals without an id that became segments of their own
         self._without_id = 0
+        # the sentences that were returned without a final translation, by their segment
+        self._incomplete: dict[int, _Sentence] = {}
 
     def receive(self, output: Output, *, raw: str) -> list[CodecEvent]:
         """Return the events of a message's sentences and translations."""
@@ -86,7 +88,17 @@ class TranslatedSegments:
 
     def close(self) -> list[CodecEvent]:
         """Return all open sentences as finals: the vendor has confirmed the end, so none changes any more."""
-        return self._close(self._tracker.open_segments)
+        events = self._close(self._tracker.open_segments)
+        return [*events, *self.lost_translations("the vendor ended the task without it")]
+
+    def lost_translations(self, reason: str) -> list[CodecEvent]:
+        """Return an event for each translation that a returned final lacks, and forget them."""
+        incomplete, self._incomplete = self._incomplete, {}
+        return [
+            TranslationLost(segment_id=sentence.id, language=language, reason=reason)
+            for sentence in incomplete.values()
+            for language in self._missing_languages(sentence)
+        ]
 
     def _assume_key(self, language: str | None, part: GummySentence) -> _Key | None:
         """Return the key of a sentence without an id; None if there is no telling to which segment it belongs.
@@ -131,6 +143,8 @@ class TranslatedSegments:
         if not sentence.translate(language, part, raw):
             return []
         self._note_final(sentence, language)
+        if not self._missing_languages(sentence):
+            self._incomplete.pop(sentence.id, None)
         translation = sentence.result.translations[language]
         return [TranslationArrived(segment_id=sentence.id, language=language, translation=translation)]
 
@@ -159,7 +173,12 @@ class TranslatedSegments:
         for sentence in sentences:
             events += sentence.final()
             events.append(self._tracker.close(sentence, sentence.result.end_ms))
+            if self._missing_languages(sentence):
+                self._incomplete[sentence.id] = sentence
         return events
+
+    def _missing_languages(self, sentence: _Sentence) -> list[str]:
+        return [language for language in self._languages if not sentence.has_final(language)]
 
 
 class _Sentence(TrackedSegment[_Key]):

@@ -29,6 +29,10 @@ class Segments(Protocol):
         """Return the finals that are pending up to this segment; see `DeferringCodec`."""
         ...
 
+    def lost_translations(self, reason: str) -> list[CodecEvent]:
+        """Return an event for each translation that a returned final lacks; see `DeferringCodec`."""
+        ...
+
     def close(self) -> list[CodecEvent]:
         """Return the finals that are still pending: the vendor has confirmed the end."""
         ...
@@ -87,6 +91,10 @@ class PlainSegments:
 
     def release_pending(self, segment_id: int) -> list[CodecEvent]:  # noqa: ARG002 - a member of `Segments`
         """Return nothing: no final of these models is ever pending."""
+        return []
+
+    def lost_translations(self, reason: str) -> list[CodecEvent]:  # noqa: ARG002 - a member of `Segments`
+        """Return nothing: these models do not translate."""
         return []
 
     def close(self) -> list[CodecEvent]:

@@ -17,6 +17,7 @@ from asr_async import (
     SpeechStarted,
     Translation,
     TranslationArrived,
+    TranslationLost,
 )
 from asr_async.vendors.codec import (
     CodecEvent,
@@ -398,9 +399,29 @@ def test_all_open_sentences_are_final_at_the_end() -> None:
         SpeechEnded(segment_id=0, end_ms=900),
         (1, "b", "final", {}),
         SpeechEnded(segment_id=1, end_ms=0),
+        TranslationLost(segment_id=0, language="en", reason="the vendor ended the task without it"),
+        TranslationLost(segment_id=1, language="en", reason="the vendor ended the task without it"),
         Usage(3),
         Finished(),
     ]
+
+
+def test_a_translation_that_a_returned_final_lacks_is_lost_once() -> None:
+    codec = started(TWO_TARGETS)
+    receive(codec, part("a", 0, end=True), translated("A", 0, end=True))
+    assert codec.lost_translations("cut") == []  # the final was not returned
+    codec.release_pending(0)
+    receive(codec, part("b", 1, end=True), translated("B", 1, end=True), translated("B", 1, lang="fr", end=True))
+    assert codec.lost_translations("cut") == [TranslationLost(segment_id=0, language="fr", reason="cut")]
+    assert codec.lost_translations("cut") == []
+
+
+def test_a_translation_that_arrived_late_is_not_lost() -> None:
+    codec = started()
+    receive(codec, part("a", 0, end=True))
+    codec.release_pending(0)
+    receive(codec, None, translated("A", 0, end=True))
+    assert codec.lost_translations("cut") == []
 
 
 def test_a_pending_final_can_be_released_after_the_task_failed() -> None:

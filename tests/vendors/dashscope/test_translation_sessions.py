@@ -22,11 +22,13 @@ from asr_async import (
     LocalProtocolError,
     Paraformer,
     QwenAudio,
+    Reconnected,
     Result,
     SpeechEnded,
     SpeechEnding,
     Timeouts,
     TranslationArrived,
+    TranslationLost,
     VendorError,
     connect,
     transcribe,
@@ -327,6 +329,38 @@ def test_a_pending_final_survives_the_loss_of_the_connection() -> None:
 
     vendor = Vendor(gummy(0, "你好"), gummy(1, "再见"), 0.5, leaves=True)
     assert results(run_against(vendor, scenario), final=True) == [("你好", {}), ("再见", {})]
+
+
+class CutVendor(Vendor):
+    """A server that cuts the first connection behind its steps; on the next ones it only waits for the end."""
+
+    async def __call__(self, ws: ServerConnection) -> None:
+        steps, self._steps = self._steps, ()
+        await Vendor(*steps, leaves=bool(steps))(ws)
+
+
+def test_a_translation_that_was_not_there_at_the_cut_is_lost() -> None:
+    async def scenario(service: DashScope) -> list[Event]:
+        async with connect(TO_ENGLISH, service, timeouts=Timeouts(translation=1)) as session:
+            return [event async for event in session.events(lasting(9), pace=None)]
+
+    vendor = CutVendor(gummy(0, "你好"), 0.5, gummy(0, "Hel", lang="en", end=False), 3.0)
+    events = run_against(vendor, scenario)
+    (lost,) = (event for event in events if isinstance(event, TranslationLost))
+    assert (lost.segment_id, lost.language) == (0, "en")
+    assert lost.reason == "the connection was lost before it arrived"
+    assert [type(event) for event in events[-2:]] == [TranslationLost, Reconnected]
+    assert results(events, final=True) == [("你好", {"en": "Hel"})]
+
+
+def test_a_stream_without_events_logs_a_lost_translation(caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario(service: DashScope) -> list[Result]:
+        async with connect(TO_ENGLISH, service) as session:
+            return [result async for result in session.stream(lasting(1), pace=None)]
+
+    with caplog.at_level(logging.WARNING, logger="asr_async"):
+        assert results(run_against(Vendor(gummy(0, "你好")), scenario), final=True) == [("你好", {})]
+    assert "no translation into 'en': the vendor ended the task without it" in caplog.text
 
 
 def test_leaving_a_session_leaves_no_timer_behind() -> None:
