@@ -29,6 +29,9 @@ __all__ = ["RecognitionTask"]
 
 logger = logging.getLogger("asr_async")
 
+MAX_OPENING_CHARS = 256 * 1024
+"""The size of the messages that may come before the vendor is ready: there are one or two, of some hundred bytes."""
+
 
 class RecognitionTask:
     """One vendor task on an open connection."""
@@ -94,8 +97,13 @@ class RecognitionTask:
 
     async def _start(self) -> None:
         await self.send(self.codec.start())
+        opening_chars = 0
         while not any(isinstance(event, Started) for event in self.opening_events):
             message = await self._connection.receive()
+            opening_chars += len(message)
+            if opening_chars > MAX_OPENING_CHARS:
+                text = f"{self.choice.endpoint.host} sends messages without end and does not open the task"
+                raise RemoteProtocolError(text, request_id=self.codec.request_id or None)
             try:
                 events = self.codec.receive(message)
             except ASRError:

@@ -28,7 +28,7 @@ from .refusal import MAX_REFUSAL_BYTES, Refusal, parse_refusal
 from .stream import ByteStream
 from .tunnel import Server, open_stream
 from .wire_log import masked_body, secrets_of
-from .ws_frames import MessageReader, binary_frame, text_of
+from .ws_frames import FIN_AND_PONG, MessageReader, binary_frame, text_of
 
 if TYPE_CHECKING:
     from websockets.frames import Close
@@ -44,8 +44,9 @@ MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 """The vendor's error page (read 2026) advises clients to accept at least 16 MiB; the library's default is 1 MiB."""
 
 MAX_UNREAD = 64
-"""The number of unread messages from which on nothing more is read from the network. A listener takes each message at
-once; they only wait on a connection that is not read."""
+MAX_UNREAD_CHARS = 256 * 1024
+"""The number and the size of unread messages from which on nothing more is read from the network. A listener takes each
+message at once; they only wait on a connection that is not read."""
 
 _FINAL_CLOSE_CODES = frozenset({1002, 1003, 1007, 1008, 1009, 1010})
 """Codes by which the server says that this side's messages are at fault: the same again would end the same."""
@@ -87,17 +88,20 @@ class WebSocket:
         "_discards_messages",
         "_host",
         "_idle_s",
+        "_is_paused",
         "_listener",
         "_listening",
         "_log",
         "_loop",
         "_opening_bytes",
+        "_pong",
         "_protocol",
         "_reader",
         "_state",
         "_stream",
         "_timer",
         "_unread",
+        "_unread_chars",
     )
 
     def __init__(
@@ -115,8 +119,13 @@ class WebSocket:
         self._state = WebSocketState.CONNECTING
         # the beginning of the server's response, until the handshake is complete
         self._opening_bytes: bytearray | None = bytearray()
-        # complete messages that are not received yet
+        # the answer to the newest ping, while the network does not keep up with what is sent
+        self._pong: bytes | None = None
+        # complete messages that are not received yet, and their size
         self._unread: list[str | bytes] = []
+        self._unread_chars = 0
+        # set by `pause_reading`
+        self._is_paused = False
         # set by `close`: messages that still come are of no use
         self._discards_messages = False
         # receives each message at once, and the future on which `listen` waits for the end
@@ -256,14 +265,35 @@ class WebSocket:
         await self._stream.drain()
 
     def _flush(self) -> None:
-        """Write the bytes that the protocol has to send."""
+        """Write the bytes that the protocol has to send; each item is one ws frame, or empty for the end."""
+        pong = None
         for data in self._protocol.data_to_send():
             if self._stream.is_closing:
                 return
-            if data:
-                self._stream.write(data)
-            else:
+            if not data:
                 self._stream.write_eof()
+            elif data[0] == FIN_AND_PONG:
+                pong = data
+            else:
+                self._stream.write(data)
+        if pong is not None:
+            self._answer_ping(pong)
+
+    def _answer_ping(self, pong: bytes) -> None:
+        """Send a pong as soon as the network takes it.
+
+        Only the newest ping has to be answered (RFC 6455, section 5.5.3), so one pong waits at most, whatever the
+        server sends while it does not read.
+        """
+        is_waiting = self._pong is not None
+        self._pong = pong
+        if not is_waiting:
+            self._stream.call_when_writable(self._send_pong)
+
+    def _send_pong(self) -> None:
+        pong, self._pong = self._pong, None
+        if pong is not None and self._protocol.state is State.OPEN:  # nothing follows a closing message
+            self._stream.write(pong)
 
     # --- receiving ---------------------------------------------------------------------------------------------------
 
@@ -298,6 +328,22 @@ class WebSocket:
             await self._listening
         finally:
             self._listener = self._listening = None
+            self.resume_reading()
+
+    def pause_reading(self) -> None:
+        """Leave further messages in the network until `resume_reading`, or until `listen` returns.
+
+        The messages of the present call still reach the listener. Pings are not answered meanwhile, and the connection
+        does not count as idle.
+        """
+        self._is_paused = True
+        self._stream.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Read again. Idempotent."""
+        self._is_paused = False
+        if not self._is_full:
+            self._stream.resume_reading()
 
     async def _wait_for_arrival(self) -> None:
         """Return when anything has come in or the connection has ended; for one caller at a time."""
@@ -309,9 +355,15 @@ class WebSocket:
 
     def _pop_unread(self) -> str | bytes:
         message = self._unread.pop(0)
-        if len(self._unread) < MAX_UNREAD:
+        self._unread_chars -= len(message)
+        if not (self._is_paused or self._is_full):
             self._stream.resume_reading()
         return message
+
+    @property
+    def _is_full(self) -> bool:
+        """True if no more messages may wait to be received."""
+        return len(self._unread) >= MAX_UNREAD or self._unread_chars >= MAX_UNREAD_CHARS
 
     def data_received(self, data: memoryview) -> None:
         """Deliver the messages that the bytes complete; called by the stream."""
@@ -332,7 +384,7 @@ class WebSocket:
         if self._protocol.close_expected():
             self._flush()
             self._advance(WebSocketState.CLOSING)
-        if len(self._unread) >= MAX_UNREAD:
+        if self._is_full:
             self._stream.pause_reading()
         self._notify()
 
@@ -342,6 +394,7 @@ class WebSocket:
         if self._listener is None:
             if not self._discards_messages:
                 self._unread.append(message)
+                self._unread_chars += len(message)
             return
         try:
             if self._listener(message):
@@ -436,7 +489,8 @@ class WebSocket:
         # messages that still come have no reader, but the server's closing message is behind them
         self._discards_messages = True
         self._unread.clear()
-        self._stream.resume_reading()
+        self._unread_chars = 0
+        self.resume_reading()
         if self._protocol.state is State.OPEN:
             self._protocol.send_close(CloseCode.NORMAL_CLOSURE)
             self._flush()

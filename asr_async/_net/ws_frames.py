@@ -23,10 +23,11 @@ if TYPE_CHECKING:
     from websockets.client import ClientProtocol
     from websockets.protocol import Event
 
-__all__ = ["MessageReader", "binary_frame", "text_of", "wire_bytes"]
+__all__ = ["FIN_AND_PONG", "MessageReader", "binary_frame", "text_of", "wire_bytes"]
 
 FIN_AND_TEXT = 0x81
 FIN_AND_BINARY = 0x82
+FIN_AND_PONG = 0x8A
 MASKED = 0x80
 _pack_short = struct.Struct("!BB").pack
 _pack_medium = struct.Struct("!BBH").pack

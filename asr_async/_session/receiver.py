@@ -28,6 +28,8 @@ from ..vendors.codec import ENDINGS, DeferringCodec, FinalPending, InputClosed, 
 from .timeline import Timeline
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from .._connection.task import RecognitionTask
     from ..vendors.codec import CodecEvent, Ending
     from .policy import ReconnectPolicy
@@ -39,6 +41,12 @@ if TYPE_CHECKING:
 __all__ = ["Receiver"]
 
 logger = logging.getLogger("asr_async")
+
+MAX_REPORTED = 100
+"""The names that are logged as unknown or left out in one session: each vendor message has a dozen members."""
+
+MAX_NAME_CHARS = 100
+"""The part of a name that is logged and remembered."""
 
 
 class Receiver:
@@ -92,6 +100,7 @@ class Receiver:
         self._progress_ms = -1
         # finals that wait for a translation, by their task's segment id: the timer that ends the wait, and the task
         self._pending: dict[int, tuple[asyncio.TimerHandle, RecognitionTask]] = {}
+        # the names that were logged
         self._reported: set[str] = set()
 
     def __repr__(self) -> str:
@@ -155,15 +164,26 @@ class Receiver:
             self.segment_ended.set()
 
     def _log_unrecognised(self, event: Unrecognised, task: RecognitionTask) -> None:
-        if event.name not in self._reported:
-            self._reported.add(event.name)
-            logger.info("%r: unknown to this version: %s: %.200s", task, event.name, event.raw)
+        for name in self._names_to_log((event.name,)):
+            logger.info("%r: unknown to this version: %s: %.200s", task, name, event.raw)
 
     def _log_left_out(self, event: MembersLeftOut, task: RecognitionTask) -> None:
         """Log the names of the members, each once; their values may hold what was said."""
-        if new_names := [name for name in event.names if name not in self._reported]:
-            self._reported.update(new_names)
+        if new_names := self._names_to_log(event.names):
             logger.info("%r: left out of a message, since the value cannot be used: %s", task, ", ".join(new_names))
+
+    def _names_to_log(self, names: Sequence[str]) -> list[str]:
+        """Return the names that were not logged before, while there are not too many, and remember them."""
+        reported = self._reported
+        new_names: list[str] = []
+        for name in names:
+            if len(reported) >= MAX_REPORTED:
+                break
+            short_name = name[:MAX_NAME_CHARS]
+            if short_name not in reported:
+                reported.add(short_name)
+                new_names.append(short_name)
+        return new_names
 
     # --- pending finals ----------------------------------------------------------------------------------------------
 

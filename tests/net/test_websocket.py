@@ -19,7 +19,7 @@ from websockets.server import ServerProtocol
 from websockets.uri import parse_uri
 
 from asr_async import ASRError, ConfigurationError, ConnectionLostError, Paraformer, RemoteProtocolError, VendorError
-from asr_async._net.websocket import MAX_UNREAD, WebSocket
+from asr_async._net.websocket import MAX_UNREAD, MAX_UNREAD_CHARS, WebSocket
 from asr_async.vendors.service import Endpoint
 
 from ..support.scripted_server import scripted_server
@@ -222,6 +222,91 @@ async def test_a_message_that_arrives_with_the_close_cannot_be_answered() -> Non
         with pytest.raises(ConnectionLostError, match="closed the connection"):
             await websocket.listen(answer)
     assert received == ["ready?"]
+
+
+async def blocked(websocket: WebSocket) -> int:
+    """Send until the network does not keep up; return the size of the messages that are not sent."""
+    while websocket.send(bytes(100_000)):  # noqa: ASYNC110 - there is no event for it
+        await asyncio.sleep(0)
+    return unsent_bytes(websocket)
+
+
+def unsent_bytes(websocket: WebSocket) -> int:
+    transport = websocket._stream._transport
+    return 0 if transport is None else transport.get_write_buffer_size()
+
+
+class PingFlood:
+    """A server that reads nothing while it sends pings, then all, and keeps the payloads of the pongs."""
+
+    PINGS = 10_000
+
+    def __init__(self, first: bytes = b"", last: bytes = b"") -> None:
+        self._pieces = [first, *[frame(PING, b"%d" % number) for number in range(self.PINGS)], last]
+        self.is_blocked = asyncio.Event()
+        self.is_over = asyncio.Event()
+        self.pongs: list[bytes] = []
+
+    async def __call__(self, connection: ServerConnection) -> None:
+        connection.transport.pause_reading()
+        await self.is_blocked.wait()
+        connection.transport.write(b"".join(self._pieces))
+        await self.is_over.wait()
+        receive_frame = connection.protocol.recv_frame
+
+        def keep_pongs(received: Frame) -> None:
+            if received.opcode is Opcode.PONG:
+                self.pongs.append(bytes(received.data))
+            receive_frame(received)
+
+        connection.protocol.recv_frame = keep_pongs  # type: ignore[method-assign, assignment]
+        connection.transport.resume_reading()
+        async for _ in connection:
+            pass
+
+
+def test_a_connection_that_cannot_send_keeps_the_answer_to_the_newest_ping_only() -> None:
+    async def scenario() -> None:
+        flood = PingFlood(last=frame(TEXT, b"behind all pings"))
+        async with connected(flood) as websocket:
+            unsent = await blocked(websocket)
+            flood.is_blocked.set()
+            assert await websocket.receive() == "behind all pings"
+            assert unsent_bytes(websocket) == unsent
+            flood.is_over.set()
+            await websocket.drain()
+            await asyncio.sleep(1)
+            assert flood.pongs == [b"%d" % (PingFlood.PINGS - 1)]
+
+    run_virtual(scenario)
+
+
+def test_pings_between_the_fragments_of_a_message_are_bounded_too() -> None:
+    async def scenario() -> None:
+        flood = PingFlood(first=frame(TEXT, b"begun ", fin=False), last=frame(CONT, b"ended"))
+        async with connected(flood) as websocket:
+            unsent = await blocked(websocket)
+            flood.is_blocked.set()
+            assert await websocket.receive() == "begun ended"
+            assert unsent_bytes(websocket) == unsent
+            flood.is_over.set()
+
+    run_virtual(scenario)
+
+
+def test_no_pong_follows_the_closing_message() -> None:
+    async def scenario() -> None:
+        flood = PingFlood(last=CLOSE_FRAME + frame(PING, b"behind the end"))
+        async with connected(flood) as websocket:
+            await blocked(websocket)
+            flood.is_blocked.set()
+            with pytest.raises(ConnectionLostError):
+                await websocket.receive()
+            flood.is_over.set()
+            await asyncio.sleep(1)
+            assert flood.pongs == []
+
+    run_virtual(scenario)
 
 
 # --- listening -------------------------------------------------------------------------------------------------------
@@ -449,6 +534,43 @@ def test_a_slow_reader_does_not_make_the_messages_pile_up() -> None:
                 await websocket.receive()
                 await asyncio.sleep(1)
             assert len(websocket._unread) == unread - 100
+
+    run_virtual(scenario)
+
+
+def test_few_unread_messages_that_are_large_stay_in_the_network() -> None:
+    async def scenario() -> None:
+        large = frame(TEXT, b"x" * MAX_UNREAD_CHARS)
+        async with connected(sending(*[large] * 10)) as websocket:
+            await asyncio.sleep(1)
+            assert len(websocket._unread) == 1
+            for _ in range(10):
+                assert len(await websocket.receive()) == MAX_UNREAD_CHARS
+                assert len(websocket._unread) <= 1
+
+    run_virtual(scenario)
+
+
+def test_a_listener_that_pauses_reading_receives_the_rest_when_it_is_resumed() -> None:
+    """While it is paused the connection is not idle, whatever the time is."""
+
+    async def scenario() -> None:
+        async with connected(Flood(), idle_s=8) as websocket:
+            received: list[int] = []
+
+            def on_message(message: str | bytes) -> bool:
+                received.append(int.from_bytes(message[:4], "big"))  # type: ignore[arg-type]
+                websocket.pause_reading()
+                return len(received) == Flood.COUNT
+
+            listening = asyncio.create_task(websocket.listen(on_message))
+            await asyncio.sleep(600)
+            assert len(received) < 5, "those of the first read"
+            while not listening.done():
+                websocket.resume_reading()
+                await asyncio.sleep(0.01)
+            assert received == list(range(Flood.COUNT))
+            assert websocket._stream.is_reading, "for the next task on this connection"
 
     run_virtual(scenario)
 
