@@ -18,7 +18,7 @@ import asyncio
 import functools
 import itertools
 import logging
-from typing import TYPE_CHECKING, Generic, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, cast
 
 import anyio
 
@@ -29,11 +29,11 @@ from ._session.reconnect import Reconnector
 from ._session.replay_buffer import ReplayBuffer
 from ._session.result_queue import ResultQueue
 from ._session.sender import Sender, SourceReader
-from ._session.state import SessionStatus, SessionStep
+from ._session.state import SessionState, SessionStatus, SessionStep
 from ._session.stats import StatsRecorder
 from .audio import Framer
 from .errors import ASRError, ConfigurationError, DeadlineError, LocalProtocolError
-from .results import Event, Result, SessionStats
+from .results import Event, Gap, Result, SessionStats
 from .sources import AudioChunk, AudioSource, PushedAudio, UtteranceEnd
 from .telemetry.observer import Observer, SessionInfo, check_tags
 from .vendors.codec import Failed, Finished, NoSpeech
@@ -56,6 +56,11 @@ logger: logging.Logger = logging.getLogger("asr_async")
 
 T = TypeVar("T", bound=Event)
 
+_ONE_CONSUMER = (
+    "the results of a session go to one loop, and another one has them: keep the iterator (results = "
+    "session.stream(...)) to continue it, or make another session with client.session(...)"
+)
+
 _numbers = itertools.count(1)
 """The numbers of the sessions of this process; see `SessionInfo`."""
 
@@ -68,8 +73,13 @@ class Session:
         async with client.session(Paraformer()) as session:
             await session.send(chunk)  # again and again
             await session.finish()
-            async for result in session:
+            async for result in session:  # or: async for event in session.events()
                 print(result.text)
+
+    The results of a session go to one loop, once: keep the iterator of `stream` or `events` to continue it after a
+    `break`; `async for ... in session` continues by itself. Everything else is a `LocalProtocolError`, since results
+    would be missing in one of the loops: a second `stream` or `events`, a loop in a second task, and a loop behind the
+    end.
 
     Each interim result replaces the one before it in its segment, the final replaces them all. Times are milliseconds
     from the first byte of the source, also after a reconnect. A caller that reads slowly loses no final: interims are
@@ -103,6 +113,8 @@ class Session:
         )
         description = self._connector.description
         check_silence(retry, options, takes_commits=description.takes_commits)
+        # the iterator that receives the results; None before the first step
+        self._consumer: ResultStream[Any] | None = None
         # the source that the session was given; filled by `send` if it is the inbox
         self._source: AudioSource | None = None
         self._inbox = PushedAudio()
@@ -158,13 +170,17 @@ class Session:
                 bytes do not correspond to time.
 
         Raises:
-            ConfigurationError: the pace is not positive.
+            ConfigurationError: the pace is not positive, or there is no source.
             LocalProtocolError: at the first step, if the session was used before.
         """
+        if audio is None:
+            raise ConfigurationError(
+                "stream() needs a source; to iterate the results of pushed audio, iterate the session"
+            )
         return ResultStream(self, audio, _checked_pace(pace), wants_events=False)
 
-    def events(self, audio: AudioSource, *, pace: float | None = 1.0) -> ResultStream[Event]:
-        """Send a source and iterate all events: results, and what happens between them; see `stream` and `Event`.
+    def events(self, audio: AudioSource | None = None, *, pace: float | None = 1.0) -> ResultStream[Event]:
+        """Iterate all events: results, and what happens between them; see `stream` and `Event`.
 
             async for event in session.events(source):
                 match event:
@@ -172,7 +188,8 @@ class Session:
                     case Gap() | Reconnected(): ...
 
         Args:
-            audio: see `stream`.
+            audio: see `stream`. None, the default, sends no source: the events are those of the audio that is pushed
+                with `send`, before or meanwhile. No event is missing if the loop begins later.
             pace: see `stream`.
 
         Raises:
@@ -267,7 +284,7 @@ class Session:
         self._status.raise_if_failed()
 
     def __aiter__(self) -> ResultStream[Result]:
-        """Iterate the results of pushed audio."""
+        """Iterate the results of pushed audio, from where the last loop was left on."""
         return ResultStream(self, None, None, wants_events=False)
 
     async def cancel(self) -> None:
@@ -297,6 +314,14 @@ class Session:
             for task in tasks:
                 task.abort()
             raise
+
+    @property
+    def gaps(self) -> tuple[Gap, ...]:
+        """The lost audio of this session so far, the newest 10,000 gaps: audio that no final covers, and none will.
+
+        `events` delivers each gap in its place. A caller of results finds its length in `Result.lost_before_ms`.
+        """
+        return tuple(self._stats.gaps)
 
     @property
     def stats(self) -> SessionStats:
@@ -403,21 +428,44 @@ class Session:
                 status.confirm()
         return None
 
+    # --- consumer ----------------------------------------------------------------------------------------------------
+
+    def _set_consumer(self, stream: ResultStream[Any]) -> None:
+        """Deliver results to this iterator from now on, and begin to send its source.
+
+        Raises:
+            LocalProtocolError: another iterator receives them, or the session cannot send a source.
+        """
+        previous = self._consumer
+        if stream.audio is not None and previous is None:
+            self._begin(stream.audio, stream.pace, SessionStep.STREAM)
+        elif stream.audio is not None and self._source is not None:
+            raise self._status.refusal(SessionStep.STREAM)
+        elif self._status.state is SessionState.NEW:
+            raise LocalProtocolError("cannot iterate the results while the session is new: open it with 'async with'")
+        elif previous is not None:
+            if stream.is_replaced or not (stream.is_of_session and previous.is_of_session):
+                raise LocalProtocolError(_ONE_CONSUMER)
+            self._queue.check_not_awaited()
+            previous.is_replaced = True
+        self._consumer = stream
+        if previous is None:
+            self._receiver.start_delivery(wants_events=stream.wants_events)
+
     # --- send task ---------------------------------------------------------------------------------------------------
 
-    def _begin(self, source: AudioSource, pace: float | None, step: SessionStep, *, wants_events: bool) -> None:
+    def _begin(self, source: AudioSource, pace: float | None, step: SessionStep) -> None:
         """Give the session its source."""
         if self._source is not None:
             raise self._status.refusal(step)
         self._status.advance(step)
         self._source = source
-        self._receiver.wants_events = wants_events
         if not self._status.has_ended:
             self._status.tasks.start(self._send_all(source, pace))
 
     def _begin_pushing(self) -> None:
         if self._source is not self._inbox:
-            self._begin(self._inbox, None, SessionStep.PUSH, wants_events=False)
+            self._begin(self._inbox, None, SessionStep.PUSH)
 
     async def _send_all(self, source: AudioSource, pace: float | None) -> None:
         status = self._status
@@ -467,11 +515,20 @@ class Session:
 class ResultStream(Generic[T]):
     """The results, or all events, of one session as an async iterator. It may be abandoned: the session cleans up."""
 
+    __slots__ = ("_session", "audio", "is_replaced", "pace", "wants_events")
+
     def __init__(self, session: Session, audio: AudioSource | None, pace: float | None, *, wants_events: bool) -> None:
         self._session = session
-        self._audio = audio
-        self._pace = pace
-        self._wants_events = wants_events
+        self.audio = audio
+        self.pace = pace
+        self.wants_events = wants_events
+        # a later loop over the session receives its results
+        self.is_replaced = False
+
+    @property
+    def is_of_session(self) -> bool:
+        """True for an iterator of the session itself: `async for ... in session`."""
+        return self.audio is None and not self.wants_events
 
     def __aiter__(self) -> Self:
         return self
@@ -479,9 +536,8 @@ class ResultStream(Generic[T]):
     def __anext__(self) -> Awaitable[T]:
         """Return the next event; a plain method, so that waiting for it costs one coroutine and not two."""
         session = self._session
-        if self._audio is not None:
-            audio, self._audio = self._audio, None
-            session._begin(audio, self._pace, SessionStep.STREAM, wants_events=self._wants_events)  # noqa: SLF001 - the two are one
+        if session._consumer is not self:  # noqa: SLF001 - the two are one
+            session._set_consumer(self)  # noqa: SLF001
         return cast("Awaitable[T]", session._queue.get())  # noqa: SLF001 - it contains what `wants_events` allows
 
 

@@ -25,12 +25,14 @@ from ..results import (
     TranslationLost,
 )
 from ..vendors.codec import ENDINGS, DeferringCodec, FinalPending, InputClosed, MembersLeftOut, Unrecognised, Usage
+from .stats import LossMarks
 from .timeline import Timeline
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from .._connection.task import RecognitionTask
+    from ..results import Event
     from ..vendors.codec import CodecEvent, Ending
     from .policy import ReconnectPolicy
     from .replay_buffer import ReplayBuffer
@@ -55,6 +57,7 @@ class Receiver:
     __slots__ = (
         "_buffer",
         "_loop",
+        "_loss_marks",
         "_pending",
         "_policy",
         "_progress_ms",
@@ -66,9 +69,9 @@ class Receiver:
         "_task_timeline",
         "_timeline",
         "_translation_s",
+        "_wants_events",
         "segment_ended",
         "speech_detected",
-        "wants_events",
     )
 
     def __init__(
@@ -92,8 +95,9 @@ class Receiver:
         self._task_timeline = self._timeline.connect(0)
         # the task that is read
         self._task: RecognitionTask | None = None
-        self.wants_events = False
-        """True if the caller iterates all events, not only results."""
+        self._loss_marks = LossMarks()
+        # True if the caller iterates all events, not only results; None as long as it iterates nothing
+        self._wants_events: bool | None = None
         # a segment has ended; the vendor has reported speech, for the first time in this session
         self.segment_ended = LightEvent()
         self.speech_detected = LightEvent()
@@ -110,6 +114,12 @@ class Receiver:
     def has_finals(self) -> bool:
         """True if any result is final."""
         return self._timeline.has_finals
+
+    def start_delivery(self, *, wants_events: bool) -> None:
+        """Record that the caller iterates, and what: all events, or only results."""
+        self._wants_events = wants_events
+        for event in self._queue.settle(wants_events=wants_events):
+            self._log_undelivered(event, self._task)
 
     def receive(self, task: RecognitionTask, event: CodecEvent) -> None:
         """Handle an event of the task that is read."""
@@ -129,14 +139,10 @@ class Receiver:
             case SpeechStarted() | SpeechEnded() | SpeechEnding() | TranslationArrived() | TranslationLost():
                 self.speech_detected.set()
                 placed = self._task_timeline.place(event)
-                if placed is not None and self.wants_events:
-                    self._queue.put(placed)
-                elif isinstance(placed, TranslationArrived):
-                    logger.warning(
-                        "%r: a translation arrived after its final result; session.events() delivers it", task
-                    )
-                elif isinstance(placed, TranslationLost):
-                    logger.warning("%r: no translation into %r: %s", task, placed.language, placed.reason)
+                if isinstance(placed, SpeechEnded) and placed.is_withdrawn:
+                    self._loss_marks.withdraw(placed.segment_id)
+                if placed is not None:
+                    self._put(placed, task)
             case FinalPending():
                 timer = self._loop.call_later(self._translation_s, self._release, event.segment_id)
                 self._pending[event.segment_id] = timer, task
@@ -147,7 +153,27 @@ class Receiver:
             case MembersLeftOut():
                 self._log_left_out(event, task)
 
+    def _put(self, event: Event, task: RecognitionTask) -> None:
+        """Deliver an event that is no result, if the caller wants it."""
+        if self._wants_events:
+            self._queue.put(event)
+        elif self._wants_events is None:
+            self._queue.hold(event)
+        else:
+            self._log_undelivered(event, task)
+
+    def _log_undelivered(self, event: Event, task: RecognitionTask | None) -> None:
+        """Log an event that a caller of results only should know of."""
+        if isinstance(event, Gap):
+            logger.warning("%r: %r; session.gaps has it, session.events() delivers it", task, event)
+        elif isinstance(event, TranslationArrived):
+            logger.warning("%r: a translation arrived after its final result; session.events() delivers it", task)
+        elif isinstance(event, TranslationLost):
+            logger.warning("%r: no translation into %r: %s", task, event.language, event.reason)
+
     def _deliver(self, result: Result, task: RecognitionTask) -> None:
+        if self._loss_marks.is_pending:
+            result = self._loss_marks.apply(result)
         self._stats.record_result(result, self._loop.time())
         if result.is_final:
             self._record_final(task)
@@ -228,11 +254,10 @@ class Receiver:
         for event in task.opening_events:
             self.receive(task, event)
 
-    def record_reconnect(self, at_ms: int, reason: str) -> None:
+    def record_reconnect(self, at_ms: int, reason: str, task: RecognitionTask) -> None:
         """Record that a lost connection is replaced, from this place in the source on."""
         self._stats.record_reconnect()
-        if self.wants_events:
-            self._queue.put(Reconnected(at_ms=at_ms, reason=reason))
+        self._put(Reconnected(at_ms=at_ms, reason=reason), task)
 
     def record_switch(self, at_ms: int) -> None:
         """Record that a drained task has delivered all results up to this place in the source."""
@@ -242,7 +267,5 @@ class Receiver:
     def record_gap(self, gap: Gap, task: RecognitionTask) -> None:
         """Record audio that could not be kept for a replay; `task` continues behind it."""
         self._stats.record_gap(gap)
-        if self.wants_events:
-            self._queue.put(gap)
-        else:
-            logger.warning("%r: %r; session.events() delivers it", task, gap)
+        self._loss_marks.add(gap)
+        self._put(gap, task)

@@ -257,7 +257,7 @@ class Reconnector:
         while self._lost_audio:
             self._report_lost_audio(self._lost_audio.pop(0), error, task)
         await self._send_context(task)
-        self._receiver.record_reconnect(self._buffer.cursor_ms, str(error))
+        self._receiver.record_reconnect(self._buffer.cursor_ms, str(error), task)
         self._receiver.begin(task, self._buffer.cursor_ms)
         self._send_header(task)
         self._begin_sending(task, ConnectionStep.CONNECTED)

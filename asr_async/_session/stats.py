@@ -7,15 +7,20 @@ from __future__ import annotations
 
 import bisect
 
+import msgspec
+
 from ..audio import AudioFormat
 from ..results import Gap, Result, SessionStats
 from ..telemetry.observer import Observer, SessionObservers
 from .pacer import Pacer
 
-__all__ = ["AudioClock", "StatsRecorder"]
+__all__ = ["AudioClock", "LossMarks", "StatsRecorder"]
 
 MAX_SENDS = 6_000
 """The sends that an `AudioClock` keeps: ten minutes of frames; the vendors cut a segment at one."""
+
+MAX_GAPS = 10_000
+"""The gaps that a session remembers; each one costs it a connection, or a vendor its answer to speech."""
 
 
 class AudioClock:
@@ -59,8 +64,56 @@ class AudioClock:
         del self._sent_at[index:]
 
 
+class LossMarks:
+    """The marks of lost audio on results: `Result.lost_before_ms`.
+
+    The first segment behind a gap bears the mark, on its interims and on its final; of two open segments, the one that
+    begins earlier. If the segment is withdrawn, the mark goes to the next one.
+    """
+
+    __slots__ = ("_lost_ms", "_segment", "_start_ms", "is_pending")
+
+    def __init__(self) -> None:
+        self.is_pending = False
+        """True if lost audio is not on a final yet. Read for each result."""
+        self._lost_ms = 0
+        self._start_ms = 0
+        # the newest result of the segment that bears the mark
+        self._segment: Result | None = None
+
+    def __repr__(self) -> str:
+        return f"<LossMarks {self._lost_ms} ms>"
+
+    def add(self, gap: Gap) -> None:
+        """Mark the next segment: this audio is lost in front of it."""
+        self._start_ms = min(self._start_ms, gap.start_ms) if self.is_pending else gap.start_ms
+        self._lost_ms += gap.end_ms - gap.start_ms
+        self.is_pending = self._lost_ms > 0
+
+    def withdraw(self, segment_id: int) -> None:
+        """Give the mark of a segment that gets no final to the next one."""
+        if self._segment is not None and self._segment.segment_id == segment_id:
+            self._segment = None
+
+    def apply(self, result: Result) -> Result:
+        """Return the result, with the mark if its segment bears it."""
+        bearer = self._segment
+        if bearer is None:
+            bears_mark = result.start_ms >= self._start_ms
+        else:
+            is_earlier = self._start_ms <= result.start_ms < bearer.start_ms
+            bears_mark = bearer.segment_id == result.segment_id or is_earlier
+        if not bears_mark:
+            return result
+        marked = msgspec.structs.replace(result, lost_before_ms=self._lost_ms)
+        self._segment = marked
+        if result.is_final:
+            self._segment, self._lost_ms, self.is_pending = None, 0, False
+        return marked
+
+
 class StatsRecorder:
-    """The figures of one session."""
+    """The figures of one session, and its gaps."""
 
     __slots__ = (
         "_finals",
@@ -75,6 +128,7 @@ class StatsRecorder:
         "_task_usage_seconds",
         "audio_started_at",
         "finished_at",
+        "gaps",
         "is_observed",
         "pacer",
         "results_received",
@@ -94,6 +148,8 @@ class StatsRecorder:
         self._past_usage_seconds = 0.0
         self._task_usage_seconds: float | None = None
         self._lost_ms = 0
+        self.gaps: list[Gap] = []
+        """The newest `MAX_GAPS` gaps."""
         self._silence_bytes = 0
         # the instants of the first frame, and of the announcement that no more audio comes
         self.audio_started_at: float | None = None
@@ -155,6 +211,8 @@ class StatsRecorder:
     def record_gap(self, gap: Gap) -> None:
         """Record audio that is missing from the transcript."""
         self._lost_ms += gap.end_ms - gap.start_ms
+        self.gaps.append(gap)
+        del self.gaps[:-MAX_GAPS]
         if self._observed is not None:
             self._observed[0].notify(Observer.on_gap, gap)
 

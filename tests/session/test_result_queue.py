@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from asr_async import Event, Result, SpeechEnded
-from asr_async._session.result_queue import ResultQueue
+from asr_async import Event, LocalProtocolError, Result, SpeechEnded
+from asr_async._session.result_queue import MAX_HELD, ResultQueue
 
 
 def result(segment_id: int, text: str, *, final: bool = False) -> Result:
@@ -100,3 +100,70 @@ async def test_there_is_no_wait_for_room_after_the_end() -> None:
     queue.put(result(0, "a", final=True))
     queue.close()
     await queue.wait_for_room()
+
+
+# --- events that are held, and the second consumer -------------------------------------------------------------------
+
+ENDED = SpeechEnded(segment_id=0, end_ms=1)
+
+
+async def test_events_that_are_held_keep_their_place_if_the_caller_wants_them() -> None:
+    queue = ResultQueue()
+    queue.hold(ENDED)
+    queue.put(result(0, "a"))
+    queue.hold(ENDED)
+    assert queue.settle(wants_events=True) == []
+    queue.close()
+    assert [type(event) for event in await get_all(queue)] == [SpeechEnded, Result, SpeechEnded]
+
+
+async def test_events_that_are_held_are_removed_if_the_caller_wants_results() -> None:
+    queue = ResultQueue()
+    queue.hold(ENDED)
+    queue.put(result(0, "a"))
+    assert queue.settle(wants_events=False) == [ENDED]
+    queue.put(result(0, "ab"))
+    assert queue.conflated == 1
+    queue.close()
+    assert await get_all(queue) == [result(0, "ab")]
+
+
+def test_events_that_are_held_do_not_use_the_room_of_results_and_have_a_bound_of_their_own() -> None:
+    queue = ResultQueue(max_waiting=2)
+    for _ in range(MAX_HELD - 1):
+        queue.hold(ENDED)
+    room = []
+    for change in (
+        lambda: queue.put(result(0, "a", final=True)),
+        lambda: queue.hold(ENDED),
+        lambda: queue.settle(wants_events=False),
+        lambda: queue.put(result(1, "a", final=True)),
+        lambda: queue.settle(wants_events=True),
+    ):
+        change()
+        room.append(queue.has_room)
+    assert room == [True, False, True, False, False]
+
+
+async def test_a_second_task_that_waits_gets_an_error_and_the_first_its_event() -> None:
+    queue = ResultQueue()
+    first = asyncio.create_task(queue.get())
+    await asyncio.sleep(0)
+    for _ in range(2):
+        with pytest.raises(LocalProtocolError, match="another task iterates the results of this session"):
+            await queue.get()
+    queue.put(ENDED)
+    with pytest.raises(LocalProtocolError, match="another task"):
+        await queue.get()  # the event is the first task's, which has not run yet
+    assert await first == ENDED
+    queue.put(ENDED)
+    assert await queue.get() == ENDED
+
+
+async def test_a_step_behind_the_normal_end_is_an_error() -> None:
+    queue = ResultQueue()
+    queue.close()
+    assert await get_all(queue) == []
+    for _ in range(2):
+        with pytest.raises(LocalProtocolError, match="all results of this session have been iterated"):
+            await queue.get()

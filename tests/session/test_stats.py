@@ -1,10 +1,12 @@
-"""The clock of the audio: the instants at which positions of the audio were sent, tested with values."""
+"""The clock of the audio, and the marks of lost audio on results: tested with values."""
 
 from __future__ import annotations
 
 import pytest
 
-from asr_async._session.stats import MAX_SENDS, AudioClock
+from asr_async import Gap, Result
+from asr_async._session.stats import MAX_GAPS, MAX_SENDS, AudioClock, LossMarks, StatsRecorder
+from asr_async.audio import AudioFormat
 
 
 def clock_of(*sends: tuple[int, float]) -> AudioClock:
@@ -42,3 +44,67 @@ def test_the_instants_of_old_frames_are_dropped() -> None:
     assert clock.sent_at(100 * (MAX_SENDS // 2)) is None
     assert clock.sent_at(100 * (MAX_SENDS // 2) + 1) == MAX_SENDS // 2 + 1
     assert clock.sent_at(100 * MAX_SENDS) == MAX_SENDS
+
+
+# --- marks of lost audio ---------------------------------------------------------------------------------------------
+
+
+def result(segment_id: int, start_ms: int, *, final: bool = False) -> Result:
+    return Result(text="a", is_final=final, segment_id=segment_id, start_ms=start_ms, end_ms=start_ms + 100)
+
+
+def gap(start_ms: int, end_ms: int) -> Gap:
+    return Gap(start_ms=start_ms, end_ms=end_ms, reason="lost")
+
+
+def marks_after(*gaps: Gap) -> LossMarks:
+    marks = LossMarks()
+    for lost in gaps:
+        marks.add(lost)
+    return marks
+
+
+def test_the_first_segment_behind_a_gap_bears_its_length_until_its_final() -> None:
+    marks = marks_after(gap(1_000, 4_000))
+    assert repr(marks) == "<LossMarks 3000 ms>"
+    assert marks.apply(result(0, 500, final=True)).lost_before_ms == 0  # it begins before the gap
+    assert marks.apply(result(1, 4_000)).lost_before_ms == 3_000
+    assert marks.apply(result(2, 5_000, final=True)).lost_before_ms == 0
+    assert marks.apply(result(1, 3_990)).lost_before_ms == 3_000
+    assert marks.is_pending
+    assert marks.apply(result(1, 990, final=True)).lost_before_ms == 3_000  # its own start may jitter
+    assert not marks.is_pending
+
+
+def test_an_earlier_segment_takes_the_mark_of_a_later_one() -> None:
+    marks = marks_after(gap(0, 1_000))
+    assert marks.apply(result(1, 3_000)).lost_before_ms == 1_000
+    assert marks.apply(result(0, 1_000)).lost_before_ms == 1_000
+    assert marks.apply(result(1, 3_000, final=True)).lost_before_ms == 0
+    assert marks.apply(result(0, 1_000, final=True)).lost_before_ms == 1_000
+
+
+def test_a_segment_that_is_withdrawn_gives_its_mark_to_the_next() -> None:
+    marks = marks_after(gap(0, 1_000))
+    marks.withdraw(0)
+    assert marks.apply(result(0, 1_000)).lost_before_ms == 1_000
+    marks.withdraw(0)
+    assert marks.apply(result(1, 2_000, final=True)).lost_before_ms == 1_000
+
+
+def test_gaps_in_a_row_are_added_up() -> None:
+    marks = marks_after(gap(1_000, 2_000), gap(3_000, 3_500))
+    assert marks.apply(result(0, 1_500, final=True)).lost_before_ms == 1_500
+    marks.add(gap(6_000, 6_000))
+    assert not marks.is_pending
+    marks.add(gap(6_000, 6_250))
+    assert marks.apply(result(1, 6_000, final=True)).lost_before_ms == 250
+
+
+def test_the_newest_gaps_are_kept_and_all_are_counted() -> None:
+    stats = StatsRecorder(AudioFormat())
+    for number in range(MAX_GAPS + 1):
+        stats.record_gap(gap(number, number + 1))
+    assert len(stats.gaps) == MAX_GAPS
+    assert stats.gaps[-1].start_ms == MAX_GAPS
+    assert stats.snapshot("", sent_bytes=0, conflated=0).lost_ms == MAX_GAPS + 1
