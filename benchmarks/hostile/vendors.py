@@ -1,0 +1,577 @@
+"""The scripted servers of one session: DashScope's tasks, its realtime protocol, and Huawei's RASR.
+
+One `World` is all that a session meets: its script, the habits of its vendor, and each of its connections with what it
+heard and said. A connection ends by itself at a place that is drawn (`Break`): the transport is aborted, the WebSocket
+is closed, or the vendor reports an error that passes.
+
+Written from the vendors' documents with plain JSON. Does not know the library.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import random
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from websockets.asyncio.server import ServerConnection
+from websockets.exceptions import ConnectionClosed
+
+from .audio import Ear, Undecodable, ear_for
+from .recogniser import Habits, Sentence, Step, StepKind, plan_of
+from .script import Script, Word, translated
+
+__all__ = ["Break", "Connection", "DashScopeTask", "HuaweiTask", "RealtimeSession", "World", "connection_for"]
+
+LANGUAGE = "en"
+"""The language that Gummy is asked to translate into."""
+
+
+@dataclass(slots=True, kw_only=True)
+class World:
+    """The vendors of one session."""
+
+    seed: int
+    script: Script
+    habits: Habits
+    breaks: int
+    """The connections that may still be ended."""
+    break_reach_ms: int = 7_000
+    """The longest audio after which a connection is ended."""
+    dead: dict[str, int] = field(default_factory=dict)
+    """Vendor → the number of connections that it still refuses."""
+    dies: float = 0.0
+    """The chance that a vendor whose connection was ended refuses the next ones."""
+    connections: list[Connection] = field(default_factory=list)
+    is_watched: bool = True
+    """False once the session has ended: what happens then is no matter."""
+
+
+class Break(Exception):  # noqa: N818 - not an error of this program
+    """The end of a connection that was drawn for it."""
+
+
+class Connection:
+    """One connection and the vendor's task on it. Subclasses know the messages."""
+
+    vendor: ClassVar[str]
+
+    def __init__(self, world: World, ws: ServerConnection) -> None:
+        self.world = world
+        self.number = len(world.connections)
+        world.connections.append(self)
+        self.rng = random.Random(f"{world.seed} {self.number}")
+        self.ear = Ear()
+        self.said: list[tuple[int, str]] = []
+        """Each message, with the place up to which the connection had heard the source."""
+        self.finals: list[Sentence] = []
+        self.unanswered: list[Sentence] = []
+        self.end = "open"
+        self._ws = ws
+        self._habits = world.habits
+        self._plan: list[Step] | None = None
+        self._next_step = 0
+        self._is_finishing = False
+        self._noise_ends = self.rng.random() < 0.3
+        self._break_kind = ""
+        self._break_ms = self._break_steps = 1 << 40
+        self._break_at_finish = -1
+        self._draw_break()
+
+    # --- where it ends -----------------------------------------------------------------------------------------------
+
+    def _draw_break(self) -> None:
+        rng, world = self.rng, self.world
+        if world.breaks <= 0:
+            return
+        self._break_kind = rng.choices(("abort", "close", "error"), (6, 2, 2))[0]
+        match rng.choices(("place", "steps", "finish", "start"), (10, 7, 4, 1 if self.number else 0))[0]:
+            case "place":
+                self._break_ms = rng.randrange(100, world.break_reach_ms)
+            case "steps":
+                self._break_steps = rng.randrange(1, 25)
+            case "finish":
+                self._break_at_finish = rng.randrange(6)
+            case "start":
+                self._break_steps = 0
+
+    def check_start(self) -> None:
+        """End the connection before its task has begun, if that was drawn."""
+        if self._break_steps == 0:
+            self._break()
+
+    def _break(self) -> None:
+        self.world.breaks -= 1
+        self.end = self._break_kind
+        raise Break
+
+    async def run(self) -> None:
+        """Talk until one side ends the connection."""
+        try:
+            await self.talk()
+        except Break:
+            self._draw_death()
+            if self._break_kind == "error":
+                await self.say_error()
+            if self._break_kind == "close":
+                await self._ws.close(self.rng.choice((1000, 1001, 1011, 1012)))
+            elif self._break_kind == "error" and self.rng.random() < 0.5:
+                await self._ws.close(1011)
+            elif self._break_kind == "abort":
+                self._ws.transport.abort()
+        except Undecodable as error:
+            self.end = f"undecodable: {error}"
+            await self.say_undecodable(str(error))
+        except ConnectionClosed:
+            self.end = "closed by the client" if self.end == "open" else self.end
+
+    def _draw_death(self) -> None:
+        if self.rng.random() < self.world.dies:
+            self.world.dead[self.vendor] = self.rng.randrange(2, 9)
+
+    # --- what it hears and says --------------------------------------------------------------------------------------
+
+    @property
+    def begin_ms(self) -> int:
+        """The place of the source where the audio of this connection begins."""
+        return self.ear.begin_ms or 0
+
+    async def send(self, message: dict[str, Any]) -> None:
+        """Send a message and note it."""
+        text = json.dumps(message, ensure_ascii=self.number % 2 == 0)
+        self.said.append((self.ear.end_ms, text))
+        await self._ws.send(text)
+
+    async def hear(self, data: bytes) -> None:
+        """Read audio, and say what is due."""
+        self.ear.hear(data)
+        if self.ear.begin_ms is None:
+            return
+        if self._plan is None:
+            self._plan = self.draw_plan()
+        if self.ear.end_ms >= self.begin_ms + self._break_ms:
+            self._break()
+        await self._say_due()
+
+    def draw_plan(self) -> list[Step]:
+        """Return the steps of this connection, whose first audio has arrived."""
+        return plan_of(self.world.script, self._habits, self.rng, self.begin_ms)
+
+    async def _say_due(self) -> None:
+        plan = self._plan or []
+        while self._next_step < len(plan) and plan[self._next_step].at_ms <= self.ear.end_ms:
+            step = plan[self._next_step]
+            self._next_step += 1
+            await self.say(step)
+            self._count_step()
+
+    def _count_step(self) -> None:
+        self._break_steps -= 1
+        if self._break_steps == 0:
+            self._break()
+
+    def schedule(self, steps: list[Step]) -> None:
+        """Add steps to those that are still to come."""
+        plan = self._plan or []
+        self._plan = plan[: self._next_step] + sorted([*plan[self._next_step :], *steps], key=lambda step: step.at_ms)
+
+    async def finish(self) -> None:
+        """Say the rest: the audio of this task is over, and of a word whose middle was not heard nothing is said."""
+        self._is_finishing = True
+        rest = (self._plan or [])[self._next_step :]
+        for step in rest:
+            sentence = step.sentence
+            sentence.words = [word for word in sentence.words if word.middle_ms < self.ear.end_ms]
+            step.count = min(step.count, len(sentence.words))
+        rest = [step for step in rest if step.sentence.words]
+        last = next((step.sentence for step in reversed(rest) if step.kind is StepKind.FINAL and step.count), None)
+        draw = self.rng.random()
+        is_never_final = draw < self._habits.never_final
+        is_unanswered = not is_never_final and draw < self._habits.never_final + self._habits.unanswered
+        for number, step in enumerate(rest):
+            if number == self._break_at_finish:
+                self._break()
+            sentence = step.sentence
+            if is_never_final and sentence.number >= (last or sentence).number:
+                await self._say_never_final(step, is_last=sentence is last)
+            elif is_unanswered and sentence is last and not sentence.said:
+                await self._say_unanswered(step)
+            elif step.kind is not StepKind.INTERIM or self.rng.random() < 0.3:
+                await self.say(step)
+            self._count_step()
+        if self._break_at_finish >= 0:
+            self._break()
+
+    async def _say_never_final(self, step: Step, *, is_last: bool) -> None:
+        """Say all the words of the last sentence as an interim, never its final, and nothing behind it."""
+        sentence = step.sentence
+        if not is_last:
+            return
+        if step.kind in {StepKind.START, StepKind.STOP}:
+            await self.say(step)
+        if len(sentence.words) not in sentence.said and step.kind is not StepKind.START:
+            count = len(sentence.words)
+            await self.say(Step(at_ms=step.at_ms, kind=StepKind.INTERIM, sentence=sentence, count=count))
+
+    async def _say_unanswered(self, step: Step) -> None:
+        if step.kind in {StepKind.START, StepKind.STOP}:
+            await self.say(step)
+        if step.sentence not in self.unanswered:
+            self.unanswered.append(step.sentence)
+
+    # --- for the vendors ---------------------------------------------------------------------------------------------
+
+    async def talk(self) -> None:
+        raise NotImplementedError
+
+    async def say(self, step: Step) -> None:
+        raise NotImplementedError
+
+    async def say_error(self) -> None:
+        raise NotImplementedError
+
+    async def say_undecodable(self, reason: str) -> None:
+        raise NotImplementedError
+
+    def shift_ms(self, sentence: Sentence) -> int:
+        """Return by how much the times of the next message are off."""
+        jitter_ms = self._habits.jitter_ms
+        return self.rng.randint(-jitter_ms, jitter_ms) if self._habits.jitters_each_message else sentence.shift_ms
+
+    def own_ms(self, place_ms: int, shift_ms: int) -> int:
+        """Return a place of the source in the time of this connection."""
+        return place_ms - self.begin_ms + shift_ms
+
+
+class DashScopeTask(Connection):
+    """A connection with DashScope's task protocol: Paraformer, or Gummy if translations are wanted."""
+
+    vendor = "dashscope"
+
+    def __init__(self, world: World, ws: ServerConnection) -> None:
+        super().__init__(world, ws)
+        self._task_id = ""
+        self._ids: dict[int, int | None] = {}
+        self._is_old = not world.habits.translates and world.habits.missing_ends == 0 and self.rng.random() < 0.2
+
+    async def talk(self) -> None:
+        async for message in self._ws:
+            if isinstance(message, bytes):
+                await self.hear(message)
+                continue
+            control = json.loads(message)
+            match control["header"]["action"]:
+                case "run-task":
+                    self._task_id = control["header"]["task_id"]
+                    self.ear = ear_for(control["payload"]["parameters"]["format"])
+                    self.check_start()
+                    await self._event("task-started", {})
+                case "finish-task":
+                    await self.finish()
+                    await self._end_task()
+
+    async def _end_task(self) -> None:
+        self.end = "finished"
+        if not self.finals and not self.said[1:] and self.ear.begin_ms is not None and self.rng.random() < 0.3:
+            await self._fail("NO_VALID_AUDIO_ERROR", "no valid audio")
+        else:
+            await self._event("task-finished", {"output": {}, "usage": None})
+
+    async def _event(self, name: str, payload: dict[str, Any], **header: str) -> None:
+        await self.send({"header": {"task_id": self._task_id, "event": name, **header}, "payload": payload})
+
+    async def _fail(self, code: str, text: str) -> None:
+        await self._event("task-failed", {}, error_code=code, error_message=text)
+
+    async def say_error(self) -> None:
+        codes = ("InternalError", "SystemError", "InternalError.Algo", "ModelUnavailable", "ResponseTimeout")
+        await self._fail(self.rng.choice(codes), "please try again later")
+
+    async def say_undecodable(self, reason: str) -> None:
+        await self._fail("DECODE_ERROR", reason)
+
+    async def say(self, step: Step) -> None:
+        sentence = step.sentence
+        match step.kind:
+            case StepKind.INTERIM:
+                sentence.said.add(step.count)
+                await self._result(sentence, sentence.words[: step.count], is_final=False)
+            case StepKind.FINAL | StepKind.REPEAT if sentence.kind == "speech" and step.count:
+                if step.kind is StepKind.FINAL:
+                    sentence.is_final = True
+                    self.finals.append(sentence)
+                await self._result(sentence, sentence.words, is_final=True)
+            case StepKind.TRANSLATION if not self._is_finishing:
+                await self._translation(sentence, sentence.words[: step.count], is_final=False)
+            case StepKind.TRANSLATION_FINAL:
+                await self._translation(sentence, sentence.words, is_final=True)
+
+    def _id_of(self, sentence: Sentence) -> int | None:
+        if sentence.number not in self._ids:
+            count = len(self._ids)
+            known = [number for number in self._ids.values() if number is not None]
+            match self._habits.ids:
+                case "missing":
+                    number = None
+                case "same":
+                    number = 1
+                case "zero":
+                    number = count
+                case "sticky" if known and self.rng.random() < 0.5:
+                    number = known[-1]
+                case "restart":
+                    number = count % 3
+                case _:
+                    number = count + 1
+            self._ids[sentence.number] = number
+        return self._ids[sentence.number]
+
+    async def _result(self, sentence: Sentence, words: list[Word], *, is_final: bool) -> None:
+        habits = self._habits
+        members = self._sentence(sentence, words, is_final=is_final)
+        if is_final and self.rng.random() < habits.missing_ends:
+            members["end_time"] = None
+        if habits.translates:
+            output: dict[str, Any] = {"transcription": members}
+        else:
+            output = {"sentence": members}
+            if self._is_old:
+                del members["sentence_end"]
+        usage = {"duration": -(-(self.ear.end_ms - self.begin_ms) // 1000)} if is_final else None
+        await self._event("result-generated", {"output": output, "usage": usage})
+
+    async def _translation(self, sentence: Sentence, words: list[Word], *, is_final: bool) -> None:
+        members = self._sentence(sentence, words, is_final=is_final)
+        members |= {"lang": LANGUAGE, "text": " ".join(translated(word.text) for word in words), "words": []}
+        await self._event("result-generated", {"output": {"translations": [members]}, "usage": None})
+
+    def _sentence(self, sentence: Sentence, words: list[Word], *, is_final: bool) -> dict[str, Any]:
+        habits, shift_ms = self._habits, self.shift_ms(sentence)
+        members: dict[str, Any] = {
+            "begin_time": self.own_ms(words[0].start_ms, shift_ms),
+            "end_time": self.own_ms(words[-1].end_ms, shift_ms) if is_final else None,
+            "text": sentence.text(words, punctuates=is_final and habits.punctuates),
+            "sentence_end": is_final,
+        }
+        sentence_id = self._id_of(sentence)
+        if sentence_id is not None:
+            members["sentence_id"] = sentence_id
+        if habits.word_times == "always" or (habits.word_times == "finals" and is_final):
+            members["words"] = [self._word(word, shift_ms) for word in words]
+        elif habits.translates:
+            members["words"] = []
+        return members
+
+    def _word(self, word: Word, shift_ms: int) -> dict[str, Any]:
+        begin, end = self.own_ms(word.start_ms, shift_ms), self.own_ms(word.end_ms, shift_ms)
+        return {"begin_time": begin, "end_time": end, "text": word.text, "punctuation": ""}
+
+
+class RealtimeSession(Connection):
+    """A connection with the Qwen realtime protocol, with the server's or the caller's cuts."""
+
+    vendor = "qwen"
+
+    def __init__(self, world: World, ws: ServerConnection) -> None:
+        super().__init__(world, ws)
+        self._is_manual = False
+        self._committed_ms = 0
+        self._words: list[Word] = []
+        self._items = 0
+        self._events = 0
+        self._last_item: str | None = None
+
+    async def talk(self) -> None:
+        await self._event("session.created", session={"id": f"sess_{self.number}", "object": "realtime.session"})
+        async for message in self._ws:
+            request = json.loads(message)
+            match request["type"]:
+                case "session.update":
+                    self.ear = ear_for(request["session"]["input_audio_format"])
+                    self._is_manual = request["session"].get("turn_detection", 0) is None
+                    self.check_start()
+                    await self._event("session.updated", session={"id": f"sess_{self.number}"})
+                case "input_audio_buffer.append":
+                    await self.hear(base64.b64decode(request["audio"]))
+                case "input_audio_buffer.commit":
+                    await self._commit(request["event_id"])
+                case "session.finish":
+                    await self.finish()
+                    self.end = "finished"
+                    await self._event("session.finished")
+                    await self._ws.close()
+
+    def draw_plan(self) -> list[Step]:
+        self._committed_ms = self.begin_ms
+        steps = super().draw_plan()
+        finals = [step.sentence for step in steps if step.kind is StepKind.FINAL]
+        self._words = [word for sentence in sorted(finals, key=lambda each: each.number) for word in sentence.words]
+        return [] if self._is_manual else steps
+
+    async def _event(self, name: str, **members: Any) -> None:
+        self._events += 1
+        await self.send({"event_id": f"event_{self.number}_{self._events}", "type": name, **members})
+
+    async def say_error(self) -> None:
+        error = {"type": "server_error", "code": "InternalError", "message": "please try again later"}
+        await self._event("error", error=error)
+
+    async def say_undecodable(self, reason: str) -> None:
+        await self._event("error", error={"type": "invalid_request_error", "code": "DECODE_ERROR", "message": reason})
+
+    async def _commit(self, event_id: str) -> None:
+        begin_ms, end_ms = self._committed_ms, self.ear.end_ms
+        if end_ms == begin_ms:
+            error = {"type": "invalid_request_error", "code": "invalid_value", "message": "buffer is empty"}
+            await self._event("error", error={**error, "event_id": event_id})
+            return
+        self._committed_ms = end_ms
+        words = [word for word in self._words if begin_ms <= word.middle_ms < end_ms]
+        kind = "speech" if words else "cough"
+        self._items += 1
+        place = Word("", begin_ms, end_ms)
+        sentence = Sentence(number=self._items, words=words or [place], kind=kind)
+        await self._commit_item(sentence)
+        late_ms = self.rng.randrange(self._habits.late_ms) if self.rng.random() < self._habits.late else 0
+        counts = range(1, len(words) + 1)
+        steps = [
+            Step(at_ms=end_ms + self.rng.randrange(50), kind=StepKind.INTERIM, sentence=sentence, count=count)
+            for count in counts
+            if self.rng.random() < 0.4
+        ]
+        final = Step(at_ms=end_ms + 50 + late_ms, kind=StepKind.FINAL, sentence=sentence, count=len(words))
+        self.schedule([*steps, final])
+
+    async def say(self, step: Step) -> None:
+        sentence = step.sentence
+        match step.kind:
+            case StepKind.START:
+                start_ms = self.own_ms(sentence.start_ms, self.shift_ms(sentence))
+                item = self._item(sentence)
+                await self._event("input_audio_buffer.speech_started", item_id=item, audio_start_ms=max(0, start_ms))
+            case StepKind.STOP:
+                end_ms = self.own_ms(sentence.end_ms, self.shift_ms(sentence))
+                item = self._item(sentence)
+                await self._event("input_audio_buffer.speech_stopped", item_id=item, audio_end_ms=max(0, end_ms))
+                await self._commit_item(sentence)
+            case StepKind.INTERIM if sentence.kind == "speech":
+                sentence.said.add(step.count)
+                text = sentence.text(sentence.words[: step.count])
+                fixed = self.rng.randrange(len(text))
+                await self._text("text", sentence, text=text[:fixed], stash=text[fixed:])
+            case StepKind.INTERIM if sentence.kind == "noise":
+                await self._text("text", sentence, text="", stash=sentence.words[0].text)
+            case StepKind.FINAL if sentence.kind == "speech":
+                sentence.is_final = True
+                self.finals.append(sentence)
+                text = sentence.text(sentence.words, punctuates=self._habits.punctuates)
+                await self._text("completed", sentence, transcript=text)
+            case StepKind.FINAL if self._noise_ends:  # of noise or a cough
+                await self._text("completed", sentence, transcript="")
+            case StepKind.REPEAT:
+                text = sentence.text(sentence.words, punctuates=self._habits.punctuates)
+                await self._text("completed", sentence, transcript=text)
+
+    def _item(self, sentence: Sentence) -> str:
+        return f"item_{self.number}_{sentence.number}"
+
+    async def _commit_item(self, sentence: Sentence) -> None:
+        item, previous = self._item(sentence), self._last_item
+        self._last_item = item
+        await self._event("input_audio_buffer.committed", item_id=item, previous_item_id=previous)
+        if sentence.kind == "speech" or self.rng.random() < 0.5:
+            details = {"id": item, "object": "realtime.item", "type": "message", "role": "user"}
+            await self._event("conversation.item.created", previous_item_id=previous, item=details)
+
+    async def _text(self, name: str, sentence: Sentence, **members: str) -> None:
+        name = f"conversation.item.input_audio_transcription.{name}"
+        await self._event(name, item_id=self._item(sentence), content_index=0, language="en", **members)
+
+
+class HuaweiTask(Connection):
+    """A connection with Huawei's RASR, in the continuous mode."""
+
+    vendor = "huawei"
+
+    def __init__(self, world: World, ws: ServerConnection) -> None:
+        super().__init__(world, ws)
+        self._trace_id = f"trace-{self.number}"
+        self._wants_words = False
+
+    async def talk(self) -> None:
+        async for message in self._ws:
+            if isinstance(message, bytes):
+                await self.hear(message)
+                continue
+            request = json.loads(message)
+            match request["command"]:
+                case "START":
+                    self.ear = ear_for(request["config"]["audio_format"])
+                    self._wants_words = request["config"].get("need_word_info") == "yes"
+                    self.check_start()
+                    await self._message("START")
+                case "END":
+                    await self.finish()
+                    self.end = "finished"
+                    await self._message("END", reason="NORMAL")
+
+    async def _message(self, name: str, **members: Any) -> None:
+        await self.send({"resp_type": name, "trace_id": self._trace_id, **members})
+
+    async def say_error(self) -> None:
+        code = self.rng.choice(("SIS.0033", "SIS.0100", "SIS.0302", "SIS.0303", "SIS.0305"))
+        if self.rng.random() < 0.5:
+            await self._message("FATAL_ERROR", error_code=code, error_msg="an error of the engine")
+            return
+        await self._message("ERROR", error_code=code, error_msg="an error of the engine")
+        await self._message("END", reason="ERROR")
+
+    async def say_undecodable(self, reason: str) -> None:
+        await self._message("FATAL_ERROR", error_code="SIS.30006", error_msg=reason)
+
+    async def say(self, step: Step) -> None:
+        sentence = step.sentence
+        match step.kind:
+            case StepKind.INTERIM:
+                sentence.said.add(step.count)
+                await self._result(sentence, sentence.words[: step.count], is_final=False)
+            case StepKind.FINAL | StepKind.REPEAT if sentence.kind == "speech" and step.count:
+                if step.kind is StepKind.FINAL:
+                    sentence.is_final = True
+                    self.finals.append(sentence)
+                await self._result(sentence, sentence.words, is_final=True)
+
+    async def _result(self, sentence: Sentence, words: list[Word], *, is_final: bool) -> None:
+        shift_ms = self.shift_ms(sentence)
+        result: dict[str, Any] = {
+            "text": sentence.text(words, punctuates=is_final and self._habits.punctuates),
+            "score": round(self.rng.uniform(0.5, 1.0), 3) if is_final else 0.0,
+        }
+        if self._wants_words:
+            result["word_info"] = [
+                {
+                    "start_time": self.own_ms(word.start_ms, shift_ms),
+                    "end_time": self.own_ms(word.end_ms, shift_ms),
+                    "word": word.text,
+                }
+                for word in words
+            ]
+        segment = {
+            "start_time": self.own_ms(words[0].start_ms, shift_ms),
+            "end_time": self.own_ms(words[-1].end_ms, shift_ms),
+            "is_final": is_final,
+            "result": result,
+        }
+        if is_final and self.rng.random() < self._habits.missing_ends:
+            segment["end_time"] = -1 if self.rng.random() < 0.5 else None
+        await self._message("RESULT", segments=[segment])
+
+
+def connection_for(world: World, ws: ServerConnection, path: str) -> Connection:
+    """Return the connection of the protocol that a path belongs to."""
+    if "/rasr/" in path:
+        return HuaweiTask(world, ws)
+    if "/realtime" in path:
+        return RealtimeSession(world, ws)
+    return DashScopeTask(world, ws)
