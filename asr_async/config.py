@@ -20,13 +20,18 @@ class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
     Args:
         connect: one deadline for credentials, name resolution, TCP, TLS and the WebSocket handshake together.
         start: from the start of the vendor task until the vendor is ready. The vendors' own samples give up after 10 s.
-        idle: the longest time without any data from the vendor, even a pong; also the limit of a blocked send.
+        idle: the longest time without any data from the vendor, even a pong; also the limit of a blocked send, and of
+            a caller that takes no result while so many wait that audio or further results are held back (`Session`).
+            The vendor's silence does not count while its messages are not read for that reason.
         first_result: from the first audio of a connection to the first sign that the vendor recognises speech, until
             the session has received one such sign. None, the default, sets no deadline: a source may be silent, and
             only the caller knows whether it contains speech. A connection that exceeds the deadline counts as lost, so
             `Retry` and `Fallback` try other connections before the session raises.
-        finish: the longest time after `finish` in which the results make no progress in the audio. It does not limit a
-            long backlog that the vendor is still working through, only a vendor that never confirms the end.
+        finish: the longest time after `finish` in which the results make no progress in the audio that was sent. It
+            does not limit a long backlog that the vendor is still working through, only a vendor that never confirms
+            the end, or works through the backlog more slowly than a tenth of real time: the end as a whole takes at
+            most `finish` and ten times the length of the audio without a result. Compressed audio whose length is not
+            known counts with the longest that it can have, a second for each 250 bytes.
         translation: the longest time that a final result waits for the final translation into each requested language.
             It is delivered earlier if all of them have arrived, if the translation of a later segment is final, or if
             the session ends; see `Result.translations`.

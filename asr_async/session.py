@@ -23,11 +23,11 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, cast
 import anyio
 
 from ._connection.connector import Connector
-from ._session.policy import ReconnectPolicy, check_silence
+from ._session.policy import ReconnectPolicy, check_silence, longest_finish_s
 from ._session.receiver import Receiver
 from ._session.reconnect import Reconnector
 from ._session.replay_buffer import ReplayBuffer
-from ._session.result_queue import ResultQueue
+from ._session.result_queue import ConsumerWatch, ResultQueue
 from ._session.sender import Sender, SourceReader
 from ._session.state import SessionState, SessionStatus, SessionStep
 from ._session.stats import StatsRecorder
@@ -83,7 +83,11 @@ class Session:
 
     Each interim result replaces the one before it in its segment, the final replaces them all. Times are milliseconds
     from the first byte of the source, also after a reconnect. A caller that reads slowly loses no final: interims are
-    conflated (only the newest of a segment is kept), and while a thousand results wait, no more audio is sent.
+    conflated (only the newest of a segment is kept), and while a thousand results or 2 MiB of them wait, no more audio
+    is sent. If the vendor sends so many results all the same that twice as much waits, the connection is read rarely,
+    and at thrice as much not at all, until the caller has taken some. A caller that takes none for `Timeouts.idle`
+    while audio or results are held back gets a `DeadlineError` behind them, and so does one whose vendor sends results
+    without end that cover no new audio.
 
     Errors are raised behind the results that came before them, and unwrapped: an `ASRError` (see `asr_async.errors`),
     or the exception of the caller's own source. The end of the `async with` block closes the session and its tasks.
@@ -132,10 +136,19 @@ class Session:
             policy=policy,
             translation_s=timeouts.translation,
         )
+        # the task that is read
+        self._read_task: RecognitionTask | None = None
+        self._consumer_watch = ConsumerWatch(
+            queue,
+            idle_s=timeouts.idle,
+            pause_reading=self._pause_reading,
+            resume_reading=self._resume_reading,
+            end=status.end,
+        )
         self._sender = Sender(status, buffer=buffer, stats=stats, timeouts=timeouts)
         framer = Framer(audio_format, min_bytes=description.min_frame_bytes)
         self._reader = SourceReader(
-            status, self._sender, framer, buffer=buffer, queue=queue, stats=stats, options=options, timeouts=timeouts
+            status, self._sender, framer, buffer=buffer, consumer=self._consumer_watch, stats=stats, options=options
         )
         self._reconnector = Reconnector(
             status, self._connector, sender=self._sender, receiver=self._receiver, buffer=buffer, policy=policy
@@ -378,6 +391,7 @@ class Session:
     def _on_end(self, error: BaseException | None) -> None:
         """Close everything that is open, in the order that the caller sees: pending finals, then the end."""
         self._receiver.release_all()
+        self._consumer_watch.stop()
         self._sender.stop()
         self._reconnector.stop()
         error = self._status.source.error or error
@@ -412,6 +426,7 @@ class Session:
     async def _receive_until_end(self, task: RecognitionTask) -> ASRError | None:
         """Read a task until it ends; return the error that ended it, or None if it drained or the session has ended."""
         status = self._status
+        self._read_task = task
         try:
             await task.listen(functools.partial(self._receiver.receive, task))
         except ASRError as error:
@@ -451,6 +466,14 @@ class Session:
         self._consumer = stream
         if previous is None:
             self._receiver.start_delivery(wants_events=stream.wants_events)
+
+    def _pause_reading(self) -> None:
+        if self._read_task is not None:
+            self._read_task.pause_reading()
+
+    def _resume_reading(self) -> None:
+        if self._read_task is not None:
+            self._read_task.resume_reading()
 
     # --- send task ---------------------------------------------------------------------------------------------------
 
@@ -493,18 +516,35 @@ class Session:
     async def _watch_finish(self) -> None:
         """Wait for the end as long as the results make progress, once it was announced that no more audio comes.
 
-        Before that, sending has a deadline of its own, and so has a reconnect.
+        Before that, sending has a deadline of its own, and so has a reconnect. The end as a whole has one too, so that
+        the smallest steps do not keep the session open (`longest_finish_s`). While the caller's results have no room,
+        the vendor's messages are not read, and the vendor is waited for.
         """
         status, finish_s = self._status, self._timeouts.finish
+        finishing_task: RecognitionTask | None = None
         while not status.has_ended:
             status.progress.clear()
+            deadline = None
+            if self._is_finishing:
+                now = _now()
+                if finishing_task is not self._task:
+                    finishing_task, last_at = self._task, now + self._longest_finish_s()
+                deadline = min(now + finish_s, last_at)
             try:
-                async with asyncio.timeout(finish_s if self._is_finishing else None):
+                async with asyncio.timeout_at(deadline):
                     await status.progress.wait()
             except TimeoutError:
-                if self._is_finishing:
-                    text = f"the vendor did not confirm the end within {finish_s:g} s (Timeouts.finish)"
-                    status.end(DeadlineError(text, retryable=True, request_id=self._request_id))
+                if not self._is_finishing:
+                    continue
+                if self._consumer_watch.is_holding_back and not self._consumer_watch.is_flooded:
+                    last_at = max(last_at, _now() + finish_s)
+                    continue
+                text = f"the vendor did not confirm the end within {finish_s:g} s (Timeouts.finish)"
+                status.end(DeadlineError(text, retryable=True, request_id=self._request_id))
+
+    def _longest_finish_s(self) -> float:
+        rest_ms = max(0, self._buffer.longest_sent_ms - self._receiver.progress_ms)
+        return longest_finish_s(self._timeouts.finish, rest_ms)
 
     @property
     def _is_finishing(self) -> bool:

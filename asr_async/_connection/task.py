@@ -158,13 +158,21 @@ class RecognitionTask:
 
     def call_when_writable(self, on_writable: Callable[[], None], on_deadline: Callable[[DeadlineError], None]) -> None:
         """Call `on_writable` once the connection has caught up or is gone, else `on_deadline` after `Timeouts.idle`."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.call_later(self._timeouts.idle, lambda: on_deadline(self._blocked_error()))
+        loop, idle_s = asyncio.get_running_loop(), self._timeouts.idle
+        deadline: asyncio.TimerHandle
+
+        def expire() -> None:
+            nonlocal deadline
+            if self._connection.is_paused:  # a server that cannot send may not read either
+                deadline = loop.call_later(idle_s, expire)
+            else:
+                on_deadline(self._blocked_error())
 
         def caught_up() -> None:
             deadline.cancel()
             on_writable()
 
+        deadline = loop.call_later(idle_s, expire)
         self._connection.call_when_writable(caught_up)
 
     async def drain(self) -> None:
@@ -173,11 +181,13 @@ class RecognitionTask:
         Raises:
             DeadlineError: the connection took nothing for `Timeouts.idle`.
         """
-        try:
-            async with asyncio.timeout(self._timeouts.idle):
-                await self._connection.drain()
-        except TimeoutError:
-            raise self._blocked_error() from None
+        while True:
+            try:
+                async with asyncio.timeout(self._timeouts.idle):
+                    return await self._connection.drain()
+            except TimeoutError:
+                if not self._connection.is_paused:
+                    raise self._blocked_error() from None
 
     def _blocked_error(self) -> DeadlineError:
         text = f"the connection took no audio for {self._timeouts.idle:g} s (Timeouts.idle)"
@@ -254,6 +264,15 @@ class RecognitionTask:
             return False
 
         await self._connection.listen(on_message)
+
+    def pause_reading(self) -> None:
+        """Leave the vendor's messages in the network until `resume_reading`; see `WebSocket.pause_reading`."""
+        self._connection.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Read the vendor's messages again. Idempotent."""
+        if not self._is_released:
+            self._connection.resume_reading()
 
     def _codec_error(self, error: Exception) -> RemoteProtocolError:
         """Return the error for a message at which the codec failed: it may be the codec of another project."""

@@ -88,7 +88,6 @@ class WebSocket:
         "_discards_messages",
         "_host",
         "_idle_s",
-        "_is_paused",
         "_listener",
         "_listening",
         "_log",
@@ -102,6 +101,7 @@ class WebSocket:
         "_timer",
         "_unread",
         "_unread_chars",
+        "is_paused",
     )
 
     def __init__(
@@ -124,8 +124,8 @@ class WebSocket:
         # complete messages that are not received yet, and their size
         self._unread: list[str | bytes] = []
         self._unread_chars = 0
-        # set by `pause_reading`
-        self._is_paused = False
+        self.is_paused: bool = False
+        """True between `pause_reading` and `resume_reading`."""
         # set by `close`: messages that still come are of no use
         self._discards_messages = False
         # receives each message at once, and the future on which `listen` waits for the end
@@ -336,12 +336,12 @@ class WebSocket:
         The messages of the present call still reach the listener. Pings are not answered meanwhile, and the connection
         does not count as idle.
         """
-        self._is_paused = True
+        self.is_paused = True
         self._stream.pause_reading()
 
     def resume_reading(self) -> None:
         """Read again. Idempotent."""
-        self._is_paused = False
+        self.is_paused = False
         if not self._is_full:
             self._stream.resume_reading()
 
@@ -356,7 +356,7 @@ class WebSocket:
     def _pop_unread(self) -> str | bytes:
         message = self._unread.pop(0)
         self._unread_chars -= len(message)
-        if not (self._is_paused or self._is_full):
+        if not (self.is_paused or self._is_full):
             self._stream.resume_reading()
         return message
 

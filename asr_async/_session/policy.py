@@ -26,6 +26,7 @@ __all__ = [
     "decide_handover",
     "decide_send_failure",
     "first_cause",
+    "longest_finish_s",
     "rotation_s",
 ]
 
@@ -45,6 +46,9 @@ QUIET_S = 10.0
 
 SEGMENT_PATIENCE_S = 30.0
 """The time for which a change of connections waits for the end of a segment; the vendors cut a segment at 60 s."""
+
+SLOWEST_SPEED = 0.1
+"""The speed at which a vendor has to work through audio at least, in seconds of audio per second; 1 is real time."""
 
 
 class ReconnectPolicy:
@@ -160,6 +164,16 @@ def decide_handover(*, is_in_use: bool, has_successor: bool, segment_has_ended: 
     if not has_successor:
         return Handover.OPEN
     return Handover.SWITCH if segment_has_ended or waited_s >= SEGMENT_PATIENCE_S else Handover.WAIT
+
+
+def longest_finish_s(finish_s: float, rest_ms: int) -> float:
+    """Return the longest time that the vendor may take from the end of the audio to its confirmation.
+
+    Args:
+        finish_s: `Timeouts.finish`.
+        rest_ms: the length of the audio that no result covers yet.
+    """
+    return finish_s + rest_ms / 1000 / SLOWEST_SPEED
 
 
 def rotation_s(retry: Retry, options: Options) -> float | None:

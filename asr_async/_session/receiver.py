@@ -111,6 +111,11 @@ class Receiver:
         return f"<Receiver {self._timeline!r}, {len(self._pending)} pending>"
 
     @property
+    def progress_ms(self) -> int:
+        """The end of the results so far, within the audio that was sent."""
+        return max(0, self._progress_ms)
+
+    @property
     def has_finals(self) -> bool:
         """True if any result is final."""
         return self._timeline.has_finals
@@ -178,9 +183,16 @@ class Receiver:
         if result.is_final:
             self._record_final(task)
         if result.end_ms > self._progress_ms:
-            self._progress_ms = result.end_ms
-            self._status.progress.set()
+            self._record_progress(result.end_ms)
         self._queue.put(result)
+
+    def _record_progress(self, end_ms: int) -> None:
+        """Record that results cover more audio; beyond the audio that was sent there is none."""
+        end_ms = min(end_ms, self._buffer.longest_sent_ms)
+        if end_ms > self._progress_ms:
+            self._progress_ms = end_ms
+            self._queue.put_bytes = 0
+            self._status.progress.set()
 
     def _record_final(self, task: RecognitionTask) -> None:
         self._buffer.cover(self._timeline.covered_ms)

@@ -27,6 +27,10 @@ __all__ = ["LostAudio", "ReplayBuffer"]
 COMPRESSED_BYTES_PER_SECOND = 16_000
 """The size of compressed audio that counts as one second for the bound: 128 kbit/s."""
 
+SPARSEST_BYTES_PER_SECOND = 250
+"""The least size of a second of compressed audio: 2 kbit/s, where the lowest rate of any codec in use, of Speex, is
+2.15 kbit/s."""
+
 
 class LostAudio(msgspec.Struct, frozen=True):
     """Audio that no final result covers and that cannot be sent again."""
@@ -89,6 +93,13 @@ class ReplayBuffer:
     def sent_bytes(self) -> int:
         """The size of the audio that was sent at least once."""
         return max(self._sent_before, self._cursor)
+
+    @property
+    def longest_sent_ms(self) -> int:
+        """The length of the audio that was sent at least once; of compressed audio, the longest that it can have."""
+        if self._is_compressed:
+            return self.sent_bytes * 1000 // SPARSEST_BYTES_PER_SECOND
+        return self._format.to_ms(self.sent_bytes)
 
     @property
     def cursor_ms(self) -> int:

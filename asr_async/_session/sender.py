@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from ..sources import AudioSource
     from ..vendors.options import Options
     from .replay_buffer import ReplayBuffer
-    from .result_queue import ResultQueue
+    from .result_queue import ConsumerWatch
     from .state import SessionStatus
     from .stats import StatsRecorder
 
@@ -229,7 +229,7 @@ class Sender:
 class SourceReader:
     """Reads the source of one session into its replay buffer."""
 
-    __slots__ = ("_buffer", "_framer", "_options", "_queue", "_sender", "_stats", "_status", "_timeouts")
+    __slots__ = ("_buffer", "_consumer", "_framer", "_options", "_sender", "_stats", "_status")
 
     def __init__(
         self,
@@ -238,19 +238,17 @@ class SourceReader:
         framer: Framer,
         *,
         buffer: ReplayBuffer,
-        queue: ResultQueue,
+        consumer: ConsumerWatch,
         stats: StatsRecorder,
         options: Options,
-        timeouts: Timeouts,
     ) -> None:
         self._status = status
         self._sender = sender
         self._framer = framer
         self._buffer = buffer
-        self._queue = queue
+        self._consumer = consumer
         self._stats = stats
         self._options = options
-        self._timeouts = timeouts
 
     def __repr__(self) -> str:
         return f"<SourceReader {self._status!r} {self._buffer!r}>"
@@ -316,23 +314,13 @@ class SourceReader:
         """
         connection, buffer = self._status.connection, self._buffer
         for start in range(0, len(frames), AHEAD_FRAMES):
-            if not self._queue.has_room:
-                await self._wait_for_consumer()
+            if not self._consumer.has_room:
+                await self._consumer.wait_for_room()
             while not (buffer.has_room and (connection.state is _UP or reader.live is not False)):
                 await connection.next_change()
             buffer.add(*frames[start : start + AHEAD_FRAMES])
             self._sender.resume()
             await self._sender.drain()
-
-    async def _wait_for_consumer(self) -> None:
-        try:
-            async with asyncio.timeout(self._timeouts.idle):
-                await self._queue.wait_for_room()
-        except TimeoutError:
-            raise DeadlineError(
-                f"{len(self._queue)} results have not been read for {self._timeouts.idle:g} s (Timeouts.idle): "
-                "iterate the results while sending"
-            ) from None
 
     async def fill_pauses(self) -> None:
         """Send silence in real time while the source brings nothing, until it has ended.

@@ -88,6 +88,16 @@ def test_a_task_that_does_not_start_ends_at_the_start_deadline() -> None:
     assert elapsed == pytest.approx(10, abs=0.2)
 
 
+async def send_result(
+    connection: ServerConnection, task_id: str, number: int, begin: int, end: int, *, is_final: bool
+) -> None:
+    """Send a result with an id of its own and with an end, interims too."""
+    sentence = {"sentence_id": number, "begin_time": begin, "text": str(number), "sentence_end": is_final}
+    sentence["end_time"] = end if is_final else None
+    sentence["words"] = [{"text": str(number), "begin_time": begin, "end_time": end, "punctuation": ""}]
+    await send_event(connection, "result-generated", task_id, {"output": {"sentence": sentence}})
+
+
 async def send_one_final(connection: ServerConnection) -> None:
     task_id = await start_task(connection)
     await connection.recv()
@@ -132,11 +142,73 @@ def test_a_backlog_that_makes_progress_may_take_longer_than_the_finish_deadline(
 
     async def scenario() -> Any:
         async with scripted_server(send_slowly) as service:
-            return await timed(stream_once(service))
+            return await timed(stream_once(service, audio=[SILENT_SECOND] * 5))
 
     elapsed, (texts, error) = run_virtual(scenario)
     assert (texts, error) == (["0", "1", "2", "3", "4"], None)
     assert elapsed == pytest.approx(40, abs=1)
+
+
+@pytest.mark.parametrize("is_final", [True, False], ids=["finals", "interims"])
+def test_results_beyond_the_audio_that_was_sent_do_not_extend_the_finish_deadline(is_final: bool) -> None:
+    async def send_ever_later_results(connection: ServerConnection) -> None:
+        task_id = await start_task(connection)
+        await read_until_finish(connection)
+        for number in range(1_000):
+            await send_result(connection, task_id, number, 500 * number, 500 * (number + 1), is_final=is_final)
+            await asyncio.sleep(2)
+
+    async def scenario() -> Any:
+        async with scripted_server(send_ever_later_results) as service:
+            return await timed(stream_once(service, timeouts=Timeouts(finish=3)))
+
+    elapsed, (texts, error) = run_virtual(scenario)
+    assert isinstance(error, DeadlineError)
+    assert "did not confirm the end within 3 s (Timeouts.finish)" in str(error)
+    assert texts[:4] == ["0", "1", "2", "3"], "up to the end of the two seconds"
+    assert elapsed == pytest.approx(3 * 2 + 3, abs=0.2)
+
+
+def test_very_small_steps_do_not_keep_a_finished_session_open() -> None:
+    """A vendor has to work through the rest of the audio at a tenth of its pace at least."""
+
+    async def creep(connection: ServerConnection) -> None:
+        task_id = await start_task(connection)
+        await read_until_finish(connection)
+        for number in range(2_000):
+            await send_result(connection, task_id, 0, 0, 1 + number, is_final=False)
+            await asyncio.sleep(2)
+
+    async def scenario() -> Any:
+        async with scripted_server(creep) as service:
+            return await timed(stream_once(service, timeouts=Timeouts(finish=3)))
+
+    elapsed, (_, error) = run_virtual(scenario)
+    assert isinstance(error, DeadlineError)
+    assert elapsed == pytest.approx(3 + 10 * 2, abs=0.2)
+
+
+def test_compressed_audio_of_unknown_length_is_no_longer_than_its_bytes_allow() -> None:
+    """At 2 kbit/s, 1,000 bytes are four seconds."""
+
+    async def send_ever_later_results(connection: ServerConnection) -> None:
+        task_id = await start_task(connection)
+        await read_until_finish(connection)
+        for number in range(1_000):
+            await send_result(connection, task_id, number, 1_000 * number, 1_000 * (number + 1), is_final=True)
+            await asyncio.sleep(2)
+
+    async def scenario() -> Any:
+        async with (
+            scripted_server(send_ever_later_results) as service,
+            connect(Paraformer(format="opus"), service, timeouts=Timeouts(finish=3)) as session,
+        ):
+            with pytest.raises(DeadlineError, match=r"within 3 s \(Timeouts.finish\)"):
+                async for _ in session.stream([bytes(1_000)]):
+                    pass
+            return now()
+
+    assert run_virtual(scenario) == pytest.approx(3 * 2 + 3, abs=0.2)
 
 
 def test_interims_without_progress_do_not_extend_the_finish_deadline() -> None:
