@@ -460,6 +460,8 @@ class Session:
             raise LocalProtocolError("cannot iterate the results while the session is new: open it with 'async with'")
         elif previous is not None:
             if stream.is_replaced or not (stream.is_of_session and previous.is_of_session):
+                if not len(self._queue):  # its own error is the one to see, if all results before it were seen
+                    self._status.raise_if_failed()
                 raise LocalProtocolError(_ONE_CONSUMER)
             self._queue.check_not_awaited()
             previous.is_replaced = True
