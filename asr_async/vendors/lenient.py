@@ -36,6 +36,7 @@ __all__ = [
     "Ratio",
     "UnreadableError",
     "parse_json",
+    "printable_text",
 ]
 
 M = TypeVar("M")
@@ -129,6 +130,11 @@ def parse_json(text: str) -> Any:
         return _decoder.decode(_without_deep_parts(text))
     except (ValueError, RecursionError) as error:
         raise UnreadableError(str(error)) from None
+
+
+def printable_text(text: str) -> str:
+    """Replace lone surrogates: they are legal in JSON, but such a text can neither be printed nor stored."""
+    return _LONE_SURROGATE.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def _without_deep_parts(text: str) -> str:
@@ -244,10 +250,7 @@ def _is_name(info: inspect.Type) -> bool:
 
 
 def _text(value: Any, _info: inspect.StrType) -> str:
-    if isinstance(value, str):
-        # A lone surrogate is legal in JSON, but the caller could not print or store such a text.
-        return _LONE_SURROGATE.sub("\N{REPLACEMENT CHARACTER}", value)
-    return str(_number(value))
+    return printable_text(value) if isinstance(value, str) else str(_number(value))
 
 
 def _int(value: Any, info: inspect.IntType) -> int:

@@ -48,7 +48,7 @@ from ..codec import (
     read_message,
     reread_events,
 )
-from ..lenient import LenientReader, UnreadableError, parse_json
+from ..lenient import LenientReader, UnreadableError, parse_json, printable_text
 from ..segments import SegmentTracker, TrackedSegment
 from .errors import VENDOR, error_from_code
 from .realtime_models import QwenRealtime
@@ -385,7 +385,7 @@ def _type_of(message: str) -> str | None:
     except UnreadableError:
         return None
     event_type = members.get("type", "") if isinstance(members, dict) else None
-    return event_type if isinstance(event_type, str) else None
+    return printable_text(event_type) if isinstance(event_type, str) else None
 
 
 def _session_config(options: QwenRealtime) -> SessionConfig:

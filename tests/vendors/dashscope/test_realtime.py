@@ -465,6 +465,11 @@ def test_an_error_about_no_message_of_ours_is_reported_and_changes_nothing(event
     assert codec.finish()
 
 
+def test_the_name_of_an_unknown_event_can_be_printed_whatever_it_is() -> None:
+    message = r'{"type": "\ud800 x"}'
+    assert streaming().receive(message) == [Unrecognised("\N{REPLACEMENT CHARACTER} x", message)]
+
+
 def test_the_audio_of_a_refused_commit_belongs_to_the_next_one() -> None:
     codec = streaming(manual_commit=True)
     codec.audio(HALF_SECOND)
