@@ -304,9 +304,7 @@ def _wrapped(child: Any, rng: random.Random) -> Any:
         return {"value": child}
     if draw < 0.7 and isinstance(child, list):
         return child[::-1] if rng.random() < 0.5 else child + child
-    if draw < 0.8 and isinstance(child, list | dict):
-        return _encode(child).decode()
-    return [child, child] if rng.random() < 0.5 else str(child)
+    return [child, child] if draw < 0.8 else _encode(child).decode()
 
 
 # --- the text --------------------------------------------------------------------------------------------------------
