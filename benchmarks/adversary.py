@@ -27,7 +27,7 @@ import re
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass
 from http import HTTPStatus
 from typing import Any
@@ -48,6 +48,7 @@ from asr_async import (
     Rasr,
     Retry,
     Timeouts,
+    VendorError,
 )
 from asr_async.sources import UtteranceEnd
 from hostile.audio import numbered_audio
@@ -91,6 +92,7 @@ def _common(rng: random.Random) -> dict[str, Any]:
         "never_final": 0.1,
         "punctuates": rng.random() < 0.5,
         "splits_less": rng.random() < 0.3,
+        "stale": rng.random() < 0.5,
     }
 
 
@@ -100,6 +102,7 @@ def _paraformer(rng: random.Random) -> Habits:
         ids=rng.choice(("count", "zero", "same", "sticky", "restart", "missing")),
         word_times=rng.choice(("always", "always", "finals", "never")),
         missing_ends=rng.choice((0.0, 0.0, 0.3)),
+        missing_starts=rng.choice((0.0, 0.0, 0.1)),
         drops=rng.choice((0.0, 0.05)),
     )
 
@@ -125,6 +128,7 @@ def _huawei(rng: random.Random) -> Habits:
         is_sequential=False,
         noise=rng.choice((0.0, 0.3)),
         missing_ends=rng.choice((0.0, 0.0, 0.3)),
+        missing_starts=rng.choice((0.0, 0.0, 0.1)),
     )
 
 
@@ -274,12 +278,11 @@ class OneSession:
         finally:
             del self._servers.worlds[name]
         world = self.world
-        answered = {id(sentence) for connection in world.connections for sentence in connection.finals}
         self.outcome.unanswered = [
             word
             for connection in world.connections
+            if connection.end == "finished"
             for sentence in connection.unanswered
-            if id(sentence) not in answered
             for word in sentence.words
         ]
         self.counts, self.notes = count(self.outcome)
@@ -296,6 +299,8 @@ class OneSession:
         )
         limits = Limits(starts_per_second=None)
         async with Client(service, timeouts=TIMEOUTS, retry=retry, limits=limits) as client:
+            if self._rng.random() < 0.2:
+                await self._use_before(client, options)
             if self._is_transcription:
                 await self._transcribe(client, options)
                 return
@@ -321,6 +326,15 @@ class OneSession:
         if self.world.habits.translates:
             return dashscope, Gummy(translation_target_languages=[LANGUAGE])
         return dashscope, Paraformer(format=audio_format)
+
+    async def _use_before(self, client: Client, options: Any) -> None:
+        """Run another session first, which leaves its connection in the pool."""
+        breaks, self.world.breaks = self.world.breaks, 0
+        with suppress(VendorError):  # there may be no speech in it
+            async with client.session(options) as session:
+                async for _ in session.stream([self._audio[:9_600]], pace=None):
+                    pass
+        self.world.breaks, self.world.used_before = breaks, len(self.world.connections)
 
     async def _transcribe(self, client: Client, options: Any) -> None:
         try:

@@ -41,6 +41,11 @@ class Habits:
     word_times: str = "always"
     """always, finals, never."""
     missing_ends: float = 0.0
+    """The share of finals without an end."""
+    missing_starts: float = 0.0
+    """The share of messages without a start, where the times of words or the order tell it."""
+    stale: bool = False
+    """The last messages of a task come in the next one on the same connection."""
     late: float = 0.0
     """The share of finals that come up to `late_ms` later than need be."""
     late_ms: int = 4_000

@@ -12,6 +12,7 @@ from __future__ import annotations
 import base64
 import json
 import random
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -26,6 +27,9 @@ __all__ = ["Break", "Connection", "DashScopeTask", "HuaweiTask", "RealtimeSessio
 
 LANGUAGE = "en"
 """The language that Gummy is asked to translate into."""
+
+STALE = "stale"
+"""The text of a result of another task; no word of a script has it."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -44,8 +48,8 @@ class World:
     dies: float = 0.0
     """The chance that a vendor whose connection was ended refuses the next ones."""
     connections: list[Connection] = field(default_factory=list)
-    is_watched: bool = True
-    """False once the session has ended: what happens then is no matter."""
+    used_before: int = 0
+    """The connections before the session: its first one opens, since a session does not try that again."""
 
 
 class Break(Exception):  # noqa: N818 - not an error of this program
@@ -86,7 +90,9 @@ class Connection:
         if world.breaks <= 0:
             return
         self._break_kind = rng.choices(("abort", "close", "error"), (6, 2, 2))[0]
-        match rng.choices(("place", "steps", "finish", "start"), (10, 7, 4, 1 if self.number else 0))[0]:
+        match rng.choices(
+            ("place", "steps", "finish", "start"), (10, 7, 4, 1 if self.number > world.used_before else 0)
+        )[0]:
             case "place":
                 self._break_ms = rng.randrange(100, world.break_reach_ms)
             case "steps":
@@ -106,10 +112,10 @@ class Connection:
         self.end = self._break_kind
         raise Break
 
-    async def run(self) -> None:
+    async def run(self, first: str | bytes | None = None) -> None:
         """Talk until one side ends the connection."""
         try:
-            await self.talk()
+            await self.talk(first)
         except Break:
             self._draw_death()
             if self._break_kind == "error":
@@ -222,7 +228,26 @@ class Connection:
 
     # --- for the vendors ---------------------------------------------------------------------------------------------
 
-    async def talk(self) -> None:
+    async def talk(self, first: str | bytes | None = None) -> None:
+        """Serve one task, and then the next one on the same connection; `first` is its first message."""
+        raise NotImplementedError
+
+    async def messages(self, first: str | bytes | None) -> AsyncIterator[str | bytes]:
+        """Yield the messages of the client."""
+        if first is not None:
+            yield first
+        async for message in self._ws:
+            yield message
+
+    async def next_task(self, message: str) -> None:
+        """Serve the next task on the same connection."""
+        successor = type(self)(self.world, self._ws)
+        if self._habits.stale:
+            await self.say_stale()
+        await successor.run(message)
+
+    async def say_stale(self) -> None:
+        """Say once more what belongs to the task that is over."""
         raise NotImplementedError
 
     async def say(self, step: Step) -> None:
@@ -253,15 +278,19 @@ class DashScopeTask(Connection):
         super().__init__(world, ws)
         self._task_id = ""
         self._ids: dict[int, int | None] = {}
+        self._last_final: dict[str, Any] | None = None
         self._is_old = not world.habits.translates and world.habits.missing_ends == 0 and self.rng.random() < 0.2
 
-    async def talk(self) -> None:
-        async for message in self._ws:
+    async def talk(self, first: str | bytes | None = None) -> None:
+        async for message in self.messages(first):
             if isinstance(message, bytes):
                 await self.hear(message)
                 continue
             control = json.loads(message)
             match control["header"]["action"]:
+                case "run-task" if self._task_id:
+                    await self.next_task(message)
+                    return
                 case "run-task":
                     self._task_id = control["header"]["task_id"]
                     self.ear = ear_for(control["payload"]["parameters"]["format"])
@@ -283,6 +312,12 @@ class DashScopeTask(Connection):
 
     async def _fail(self, code: str, text: str) -> None:
         await self._event("task-failed", {}, error_code=code, error_message=text)
+
+    async def say_stale(self) -> None:
+        sentence = {"begin_time": 100, "end_time": 500, "text": STALE, "sentence_end": True, "sentence_id": 9}
+        output = {"transcription": {**sentence, "words": []}} if self._habits.translates else {"sentence": sentence}
+        await self._event("result-generated", {"output": output, "usage": None})
+        await self._event("task-finished", {"output": {}, "usage": None})
 
     async def say_error(self) -> None:
         codes = ("InternalError", "SystemError", "InternalError.Algo", "ModelUnavailable", "ResponseTimeout")
@@ -334,6 +369,7 @@ class DashScopeTask(Connection):
             members["end_time"] = None
         if habits.translates:
             output: dict[str, Any] = {"transcription": members}
+            self._last_final = members if is_final else None
         else:
             output = {"sentence": members}
             if self._is_old:
@@ -344,7 +380,10 @@ class DashScopeTask(Connection):
     async def _translation(self, sentence: Sentence, words: list[Word], *, is_final: bool) -> None:
         members = self._sentence(sentence, words, is_final=is_final)
         members |= {"lang": LANGUAGE, "text": " ".join(translated(word.text) for word in words), "words": []}
-        await self._event("result-generated", {"output": {"translations": [members]}, "usage": None})
+        output: dict[str, Any] = {"translations": [members]}
+        if is_final and self._last_final is not None and self.rng.random() < 0.3:
+            output["transcription"] = self._last_final  # a repeat
+        await self._event("result-generated", {"output": output, "usage": None})
 
     def _sentence(self, sentence: Sentence, words: list[Word], *, is_final: bool) -> dict[str, Any]:
         habits, shift_ms = self._habits, self.shift_ms(sentence)
@@ -354,6 +393,9 @@ class DashScopeTask(Connection):
             "text": sentence.text(words, punctuates=is_final and habits.punctuates),
             "sentence_end": is_final,
         }
+        has_place = bool(habits.word_times == "always" or (habits.is_sequential and is_final))
+        if has_place and self.rng.random() < habits.missing_starts:
+            members["begin_time"] = None
         sentence_id = self._id_of(sentence)
         if sentence_id is not None:
             members["sentence_id"] = sentence_id
@@ -382,7 +424,7 @@ class RealtimeSession(Connection):
         self._events = 0
         self._last_item: str | None = None
 
-    async def talk(self) -> None:
+    async def talk(self, first: str | bytes | None = None) -> None:  # noqa: ARG002 - one session on a connection
         await self._event("session.created", session={"id": f"sess_{self.number}", "object": "realtime.session"})
         async for message in self._ws:
             request = json.loads(message)
@@ -496,28 +538,42 @@ class HuaweiTask(Connection):
 
     def __init__(self, world: World, ws: ServerConnection) -> None:
         super().__init__(world, ws)
-        self._trace_id = f"trace-{self.number}"
+        self._trace_id = f"trace-{world.seed}-{self.number}"
         self._wants_words = False
+        self._is_started = False
+        self._held: list[dict[str, Any]] = []
 
-    async def talk(self) -> None:
-        async for message in self._ws:
+    async def talk(self, first: str | bytes | None = None) -> None:
+        async for message in self.messages(first):
             if isinstance(message, bytes):
                 await self.hear(message)
                 continue
             request = json.loads(message)
             match request["command"]:
+                case "START" if self._is_started:
+                    await self.next_task(message)
+                    return
                 case "START":
+                    self._is_started = True
                     self.ear = ear_for(request["config"]["audio_format"])
                     self._wants_words = request["config"].get("need_word_info") == "yes"
                     self.check_start()
                     await self._message("START")
                 case "END":
                     await self.finish()
+                    if self._held:
+                        await self._message("RESULT", segments=self._held)
                     self.end = "finished"
                     await self._message("END", reason="NORMAL")
 
     async def _message(self, name: str, **members: Any) -> None:
         await self.send({"resp_type": name, "trace_id": self._trace_id, **members})
+
+    async def say_stale(self) -> None:
+        result = {"text": STALE, "score": 0.9}
+        segment = {"start_time": 100, "end_time": 500, "is_final": True, "result": result}
+        await self._message("RESULT", segments=[segment])
+        await self._message("END", reason="NORMAL")
 
     async def say_error(self) -> None:
         code = self.rng.choice(("SIS.0033", "SIS.0100", "SIS.0302", "SIS.0303", "SIS.0305"))
@@ -565,7 +621,12 @@ class HuaweiTask(Connection):
         }
         if is_final and self.rng.random() < self._habits.missing_ends:
             segment["end_time"] = -1 if self.rng.random() < 0.5 else None
-        await self._message("RESULT", segments=[segment])
+        if self._wants_words and self.rng.random() < self._habits.missing_starts:
+            del segment["start_time"]
+        self._held.append(segment)
+        if self.rng.random() < 0.9:
+            segments, self._held = self._held, []
+            await self._message("RESULT", segments=segments)
 
 
 def connection_for(world: World, ws: ServerConnection, path: str) -> Connection:
