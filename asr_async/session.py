@@ -214,8 +214,8 @@ class Session:
     async def send(self, chunk: AudioChunk) -> None:
         """Push a chunk of audio, and return when there is room for more. Pushed audio is live, so it is not paced.
 
-        A vendor that takes no more audio, after its one sentence for instance, ends nothing: the chunk is discarded,
-        and the results are in the loop.
+        A vendor that takes no more audio, after its one sentence for instance, ends nothing: the results are in the
+        loop, and the chunk is discarded. Until the session ends, it is part of the `Gap` behind the last result.
 
         Raises:
             ASRError: the error that ended the session; results before it can still be iterated.
@@ -225,7 +225,7 @@ class Session:
         self._begin_pushing()
         status = self._status
         status.raise_if_failed()
-        if status.input_closed:
+        if self._discard(chunk):
             return
         if status.has_ended:
             raise LocalProtocolError("cannot send audio: the session has ended")
@@ -233,9 +233,15 @@ class Session:
             await self._inbox.put(chunk)
         except LocalProtocolError:
             status.raise_if_failed()
-            if not status.input_closed:
+            if not self._discard(chunk):
                 raise
         status.raise_if_failed()
+
+    def _discard(self, chunk: AudioChunk) -> bool:
+        """Discard a chunk, and return True, if the vendor takes no more audio."""
+        if self._status.input_closed:
+            self._inbox.discard(chunk)
+        return self._status.input_closed
 
     async def commit(self) -> None:
         """End an utterance: the vendor recognises the audio since the last commit (push-to-talk).
@@ -438,10 +444,26 @@ class Session:
             case NoSpeech() as ending if not self._receiver.has_finals:
                 return ending.error
             case NoSpeech() if not is_draining:  # the rest of a source that other connections have recognised
+                await self._report_unheard(task)
                 status.end(None)
             case Finished() if not is_draining:
+                await self._report_unheard(task)
                 status.confirm()
         return None
+
+    async def _report_unheard(self, task: RecognitionTask) -> None:
+        """Report the rest of the source as a gap, if the vendor has ended the session before the source ended."""
+        status = self._status
+        if status.has_ended or self._source is None or (status.source_has_ended and not status.input_closed):
+            return
+        status.close_input()
+        await self._reader.wait_until_counted()
+        if status.ended.is_set():
+            return
+        self._receiver.release_all()
+        gap = self._reader.unheard(self._receiver.covered_ms, task.choice.options)
+        if gap is not None:
+            self._receiver.record_gap(gap, task)
 
     # --- consumer ----------------------------------------------------------------------------------------------------
 

@@ -120,6 +120,11 @@ class Receiver:
         """True if any result is final."""
         return self._timeline.has_finals
 
+    @property
+    def covered_ms(self) -> int:
+        """The place in the source up to which everything that was recognised is in a final result, or in a gap."""
+        return max([self._timeline.covered_ms, *(gap.end_ms for gap in self._stats.gaps[-1:])])
+
     def start_delivery(self, *, wants_events: bool) -> None:
         """Record that the caller iterates, and what: all events, or only results."""
         self._wants_events = wants_events

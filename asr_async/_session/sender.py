@@ -11,15 +11,18 @@ Does not know where the audio comes from, nor what is recognised in it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING
 
 from .._loop.event import LightEvent
 from .._loop.shared_timer import SharedTimer
 from ..audio import FRAME_MS
 from ..errors import ASRError, ConnectionLostError, DeadlineError
-from ..sources import AHEAD_FRAMES, FrameReader, preflight
+from ..results import Gap
+from ..sources import AHEAD_FRAMES, FrameReader, PushedAudio, preflight
 from .pacer import Pacer
 from .policy import SendFailure, decide_send_failure
+from .replay_buffer import COMPRESSED_BYTES_PER_SECOND
 from .state import ConnectionState, SessionState, SessionStep
 
 if TYPE_CHECKING:
@@ -52,6 +55,15 @@ a little early would wait."""
 LONGEST_WAIT_S = 0.1
 """No tick is planned further ahead: within this time the sender notices another connection, and an ended session is
 released."""
+
+COUNT_S = 1.0
+MAX_COUNTED_S = 6 * 3_600
+"""The time, and the length of the audio, for which the rest of a source is counted: a list of chunks of an hour takes a
+hundredth of a second, and an iterable without end must not keep the session open."""
+
+LIVE_DELAY_MS = 1_000
+"""Live audio that arrives behind the silence at the end of a sentence until the session has ended: the vendor's delay,
+and the way to it and back. Less is not reported as unheard; otherwise each sentence at a microphone would be."""
 
 FILL_AFTER_S = 5.0
 """A source that has brought nothing for this long pauses; less may be a hitch on its way, in the middle of a word. The
@@ -229,7 +241,19 @@ class Sender:
 class SourceReader:
     """Reads the source of one session into its replay buffer."""
 
-    __slots__ = ("_buffer", "_consumer", "_framer", "_options", "_sender", "_stats", "_status")
+    __slots__ = (
+        "_buffer",
+        "_consumer",
+        "_counted",
+        "_framer",
+        "_frames",
+        "_options",
+        "_sender",
+        "_source",
+        "_stats",
+        "_status",
+        "_waited_s",
+    )
 
     def __init__(
         self,
@@ -249,6 +273,12 @@ class SourceReader:
         self._consumer = consumer
         self._stats = stats
         self._options = options
+        self._source: AudioSource = ()
+        self._frames: FrameReader | None = None
+        # the time that the source has taken to bring its audio
+        self._waited_s = 0.0
+        # set when no more of the source will be counted
+        self._counted = LightEvent()
 
     def __repr__(self) -> str:
         return f"<SourceReader {self._status!r} {self._buffer!r}>"
@@ -256,36 +286,47 @@ class SourceReader:
     async def read(self, source: AudioSource, pace: float | None) -> None:
         """Read the source to its end, or until the vendor closes its input, and announce the end.
 
-        An error of the source is kept for the end of the session, when the audio before it has been recognised.
+        An error of the source is kept for the end of the session, when the audio before it has been recognised. If the
+        vendor closes its input, the rest of a source that can be read at once is counted.
         """
         status = self._status
+        self._source = source
         try:
             if not status.input_closed:
-                # A timeout that `close_input` lets expire: it cancels once, so the source can still clean up.
-                async with asyncio.timeout(None) as status.source.reading:
-                    await self._read(source, pace)
+                await self._read_until_closed(source, pace)
+            has_waited = status.source.quiet_since is not None
+            status.advance(SessionStep.SOURCE_ENDED)
+            status.source.record_arrival()
+            self._sender.resume()
+            if status.input_closed and self._frames is not None:
+                await self._count_rest(self._frames, has_waited=has_waited)
+        finally:
+            self._counted.set()
+            if self._frames is not None:
+                await self._frames.aclose()
+
+    async def _read_until_closed(self, source: AudioSource, pace: float | None) -> None:
+        status = self._status
+        try:
+            # A timeout that `close_input` lets expire: it cancels once, so the source can still clean up.
+            async with asyncio.timeout(None) as status.source.reading:
+                await self._read(source, pace)
         except TimeoutError as error:
             if isinstance(error, ASRError) or not status.input_closed:
                 raise
         finally:
             status.source.reading = None
-        status.advance(SessionStep.SOURCE_ENDED)
-        status.source.record_arrival()
-        self._sender.resume()
 
     async def _read(self, source: AudioSource, pace: float | None) -> None:
         try:
             await preflight(source, self._options)
-            reader = FrameReader(source, self._framer)
+            reader = self._frames = FrameReader(source, self._framer)
         except Exception as error:  # noqa: BLE001 - the caller's own error, raised to the caller as it is
             self._record_error(error)
             return
         self._sender.pacer = self._stats.pacer = Pacer(self._options.audio.bytes_per_second, pace, live=reader.live)
-        try:
-            while (frames := await self._next_frames(reader)) is not None:
-                await self._buffer_frames(frames, reader)
-        finally:
-            await reader.aclose()
+        while (frames := await self._next_frames(reader)) is not None:
+            await self._buffer_frames(frames, reader)
 
     async def _next_frames(self, reader: FrameReader) -> list[AudioBytes] | None:
         """Return the next frames of the source; None at its end, normal or not."""
@@ -298,6 +339,7 @@ class SourceReader:
             return None
         now = _now()
         source.record_arrival()
+        self._waited_s += now - asked_at
         self._sender.pacer.record_arrival(now, now - asked_at)
         return frames
 
@@ -321,6 +363,72 @@ class SourceReader:
             buffer.add(*frames[start : start + AHEAD_FRAMES])
             self._sender.resume()
             await self._sender.drain()
+
+    # --- the rest of a source that the vendor does not recognise -----------------------------------------------------
+
+    async def _count_rest(self, reader: FrameReader, *, has_waited: bool) -> None:
+        """Count the audio that the source would still bring, if it is finite and brings it at once.
+
+        A live source is left, and so is any other async iterable behind its next chunk: nothing says that it is finite.
+
+        Args:
+            reader: the reader of the source.
+            has_waited: the source was waited for when the vendor closed its input; it may have been cancelled.
+        """
+        if self._is_live(reader) or (has_waited and reader.live is None):
+            return
+        max_bytes = MAX_COUNTED_S * (self._options.audio.bytes_per_second or COMPRESSED_BYTES_PER_SECOND)
+        if reader.is_async and reader.live is None:
+            max_bytes = 1
+        elif getattr(self._source, "duration_ms", None) is not None:
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(COUNT_S):
+                await reader.count(max_bytes)
+
+    def _is_live(self, reader: FrameReader) -> bool:
+        """Return True if the source brings its audio in real time: it says so, or takes that time for it."""
+        rate = self._options.audio.bytes_per_second
+        if reader.live is None and rate is not None:
+            return self._waited_s >= reader.read_bytes / rate / 2
+        return bool(reader.live)
+
+    async def wait_until_counted(self) -> None:
+        """Wait until no more of the source is counted, after the vendor has closed its input."""
+        await self._counted.wait()
+
+    def unheard(self, covered_ms: int, options: Options) -> Gap | None:
+        """Return the rest of the source behind the vendor's last result; None if there is none but silence.
+
+        The silence that ends a sentence is not left of the source, nor is, of live audio, as much as arrives until the
+        end of the sentence is known.
+
+        Args:
+            covered_ms: the end of the last result.
+            options: the options of the model that has closed its input.
+        """
+        reader, audio_format = self._frames, self._options.audio
+        if reader is None:
+            return None
+        reason = f"{options.model} recognises one sentence, and nothing behind it"
+        duration_ms: int | None = getattr(self._source, "duration_ms", None)
+        is_whole = reader.is_exhausted or duration_ms is not None or self._is_live(reader)
+        if not is_whole:
+            reason += "; the source was not read to its end"
+        unread_bytes = self._source.unread_bytes if isinstance(self._source, PushedAudio) else 0
+        if audio_format.bytes_per_second is None and duration_ms is None:
+            if reader.is_exhausted and self._buffer.is_drained and not unread_bytes:
+                return None
+            reason += f"; the length of the rest is not known, since it is {audio_format.encoding}"
+            return Gap(start_ms=covered_ms, end_ms=covered_ms, reason=reason)
+        read_ms = 0 if audio_format.bytes_per_second is None else audio_format.to_ms(reader.read_bytes + unread_bytes)
+        total_ms = max(read_ms, duration_ms or 0)
+        silence_ms = (options.sentence_end_ms or 0) + FRAME_MS + (LIVE_DELAY_MS if self._is_live(reader) else 0)
+        if is_whole and total_ms <= covered_ms + silence_ms:
+            return None
+        return Gap(start_ms=covered_ms, end_ms=max(covered_ms, total_ms), reason=reason)
+
+    # --- pauses of the source ----------------------------------------------------------------------------------------
 
     async def fill_pauses(self) -> None:
         """Send silence in real time while the source brings nothing, until it has ended.

@@ -26,6 +26,7 @@ class PushedAudio:
         self._max_bytes = max_bytes
         self._chunks: list[bytes] = []  # a few chunks; each session has a queue, and even an empty deque is large
         self._queued_bytes = 0
+        self._discarded_bytes = 0
         self._added = LightEvent()
         self._removed = LightEvent()
         self._is_closed = False
@@ -49,6 +50,15 @@ class PushedAudio:
         self._chunks.append(data)
         self._queued_bytes += len(data)
         self._added.set()
+
+    def discard(self, chunk: AudioChunk) -> None:
+        """Count a chunk that is not to be sent any more."""
+        self._discarded_bytes += memoryview(chunk).nbytes
+
+    @property
+    def unread_bytes(self) -> int:
+        """The size of the audio that was pushed and is still in the queue, or was discarded."""
+        return self._queued_bytes + self._discarded_bytes
 
     def close(self) -> None:
         """End the source after the chunks that are already queued. Idempotent."""

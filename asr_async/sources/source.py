@@ -8,6 +8,7 @@ attributes `live: bool` (True if its chunks arrive in real time, so that the pac
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -30,6 +31,9 @@ __all__ = [
 AHEAD_FRAMES = 10
 """The most frames that are read ahead: one second, so that the task that reads wakes up once a second and not for each
 frame."""
+
+COUNTED_AT_ONCE = 50
+"""The chunks that `FrameReader.count` reads before other tasks run: some ten microseconds."""
 
 AudioChunk = bytes | bytearray | memoryview
 """A chunk: the audio that a source yields at once, of any size."""
@@ -79,7 +83,17 @@ class FrameReader:
     A plain iterable is iterated in the event loop and must not block.
     """
 
-    __slots__ = ("_ahead_frames", "_async_iterator", "_end", "_error", "_framer", "_is_exhausted", "_iterator", "live")
+    __slots__ = (
+        "_ahead_frames",
+        "_async_iterator",
+        "_end",
+        "_error",
+        "_framer",
+        "_iterator",
+        "is_exhausted",
+        "live",
+        "read_bytes",
+    )
 
     def __init__(self, source: AudioSource, framer: Framer) -> None:
         if isinstance(source, bytes | bytearray | memoryview):
@@ -99,7 +113,10 @@ class FrameReader:
         self._ahead_frames = 1
         # the exception of the source, raised after the frames before it were returned
         self._error: Exception | None = None
-        self._is_exhausted = False
+        self.is_exhausted = False
+        """True if the source has ended, normally or not."""
+        self.read_bytes = 0
+        """The size of the audio that the source has brought."""
 
     async def next_frames(self) -> list[AudioBytes] | None:
         """Return the next frames; None after the end of the source.
@@ -111,7 +128,7 @@ class FrameReader:
             ConfigurationError: a chunk is not bytes-like.
             Exception: the exception that the source raised, after the frames before it.
         """
-        if self._is_exhausted:
+        if self.is_exhausted:
             if self._error is not None:
                 raise self._error
             return None
@@ -132,14 +149,38 @@ class FrameReader:
         else:
             self._ahead_frames = AHEAD_FRAMES
             return frames
-        self._is_exhausted = True
+        self.is_exhausted = True
         return frames + self._flush()
 
     def _push(self, chunk: AudioChunk) -> list[AudioBytes]:
         """Return the frames that a chunk completes; an empty frame marks the end of an utterance."""
         if isinstance(chunk, UtteranceEnd):
             return [*self._flush(), b""]
-        return self._framer.push(chunk)
+        frames = self._framer.push(chunk)
+        self.read_bytes += chunk.nbytes if isinstance(chunk, memoryview) else len(chunk)
+        return frames
+
+    @property
+    def is_async(self) -> bool:
+        """True if the source is an async iterable, which may wait for its audio."""
+        return self._async_iterator is not None
+
+    async def count(self, max_bytes: int) -> None:
+        """Read the source without using its audio, to its end or until it has brought `max_bytes` more.
+
+        An exception of the source is its end. Other tasks run in between, so the caller can set a time limit.
+        """
+        limit_bytes = self.read_bytes + max_bytes
+        while not self.is_exhausted and self.read_bytes < limit_bytes:
+            await asyncio.sleep(0)
+            try:
+                for _ in range(COUNTED_AT_ONCE):
+                    chunk = next(self._iterator) if self._async_iterator is None else await anext(self._async_iterator)
+                    self.read_bytes += memoryview(chunk).nbytes
+                    if self.read_bytes >= limit_bytes:
+                        break
+            except Exception:  # noqa: BLE001 - the audio before it is counted, and none of it is used
+                self.is_exhausted = True
 
     def _flush(self) -> list[AudioBytes]:
         """Return the incomplete frame, if there is one."""

@@ -59,6 +59,14 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         return None
 
     @property
+    def sentence_end_ms(self) -> int | None:
+        """The silence behind the only sentence that the model recognises in a session; None if it recognises more.
+
+        The vendor has recognised this silence as such: it is not left of the source.
+        """
+        return None
+
+    @property
     def starts_per_second(self) -> int | None:
         """The published number of tasks that one account may start in a second with the model; None if not known."""
         return None

@@ -670,6 +670,11 @@ class GummyChat(TranslationOptions, frozen=True, kw_only=True):
     model: str = "gummy-chat-v1"
     max_end_silence: int | None = None
 
+    @property
+    def sentence_end_ms(self) -> int:
+        """The silence that ends the sentence; the vendor's default is that of the same page."""
+        return 700 if self.max_end_silence is None else self.max_end_silence
+
     def _check_values(self) -> None:
         super()._check_values()
         check_range("max_end_silence", self.max_end_silence, 200, 6_000, "ms")

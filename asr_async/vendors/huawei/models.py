@@ -171,6 +171,13 @@ class Rasr(Options, frozen=True, kw_only=True):
     need_word_info: bool | None = None
 
     @builtins.property
+    def sentence_end_ms(self) -> int | None:
+        """The silence that ends the sentence in the mode sentence; the default is that of the API reference."""
+        if not self.capability.is_single_sentence:
+            return None
+        return 500 if self.vad_tail is None else self.vad_tail
+
+    @builtins.property
     def audio(self) -> AudioFormat:
         """The audio format that these options declare."""
         return AUDIO_FORMATS[self.audio_format]

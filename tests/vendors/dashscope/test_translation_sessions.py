@@ -196,7 +196,7 @@ async def test_chat_ignores_audio_that_is_pushed_behind_its_sentence() -> None:
 
 
 async def test_chat_says_that_the_end_is_near_before_it_comes() -> None:
-    *_, ending, final, ended = await events_of(GummyChat())
+    *_, ending, final, ended, _gap = await events_of(GummyChat())
     assert ending == SpeechEnding(segment_id=0, end_ms=900)
     assert isinstance(final, Result)
     assert final.text == "你好世界。"
