@@ -33,7 +33,7 @@ Layout, top to bottom: a part imports only from parts below it. Names with an un
     _loop         a shared timer, a light event and task sets for thousands of sessions in one loop
     telemetry     observers, which are notified of the transitions of sessions
     config        `Limits`, `Pool`, `Retry` and `Timeouts`
-    audio         the format of audio, and frames of 100 ms
+    audio         the format of audio, frames of 100 ms, and the packets of compressed audio
     hotwords      hot words and their tables
     errors        the tree of errors
     results       results, events, transcripts and statistics

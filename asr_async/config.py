@@ -66,8 +66,10 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True):
     has caught up. Final results are not delivered twice, and times continue as if the connection had not been lost. The
     first connection of a session is not retried: opening a session raises the error at once.
 
-    Compressed audio (mp3, opus, aac, amr, speex) cannot be cut. It is replayed from the start of its container as long
-    as all of it fits into `buffer_s` (one second counts as 16,000 bytes); after that, a lost connection raises an
+    Compressed audio is cut between its packets: mp3, AAC in ADTS, AMR, AMR-WB, and Opus and Speex in Ogg. The replay
+    begins up to a quarter of a second before the end of the last final result, since a decoder needs what was before.
+    Audio in another container (m4a, WebM), or without one, cannot be cut. It is replayed from its start as long as all
+    of it fits into `buffer_s` (one second counts as 16,000 bytes); after that, a lost connection raises an
     `AudioLostError`, regardless of `on_gap`.
 
     Args:
@@ -89,8 +91,8 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True):
             minute, and for tasks that end in silence too (DashScope without `heartbeat=True`).
         rotate_after: the age of a connection, or the length of its audio, in seconds, after which it is rotated: a new
             connection is opened first and replaces it at the end of a segment, so no audio is lost or sent twice. None
-            rotates five minutes before the limit of the model, if that limit is hours long. Not for compressed audio,
-            which cannot be cut.
+            rotates five minutes before the limit of the model, if that limit is hours long. For audio that cannot be
+            cut, a value is refused when the audio arrives.
 
     Raises:
         ConfigurationError: a value is out of range.

@@ -127,7 +127,7 @@ class AudioLostError(ASRError):
 
     Attributes:
         start_ms: the start of the lost audio in the source.
-        end_ms: its end; None for compressed audio, since nothing after `start_ms` can be recognised.
+        end_ms: its end; None for compressed audio that cannot be cut, since nothing after `start_ms` can be recognised.
     """
 
     def __init__(self, message: str, *, start_ms: int, end_ms: int | None, request_id: str | None = None) -> None:
@@ -140,7 +140,8 @@ class AudioLostError(ASRError):
         """Return the error for a range of the source and the error that ended the connection."""
         lost_range = f"from {start_ms} ms on" if end_ms is None else f"from {start_ms} to {end_ms} ms"
         advice = (
-            "compressed audio can be replayed only from its start, which is more than Retry.buffer_s holds"
+            "compressed audio in this container can be replayed only from its start, which is more than Retry.buffer_s "
+            "holds"
             if end_ms is None
             else "the audio without a final result was longer than Retry.buffer_s holds; "
             "set Retry(on_gap='continue') to continue with a Gap"

@@ -265,7 +265,7 @@ class _Members:
 
     def preferred_in_s(self, current: _Member) -> float | None:
         """Return the wait before a member preferred to the current one is tried; None if a change is not possible."""
-        if current.rank == 0 or current.stops_after_one_sentence or current.options.audio.bytes_per_second is None:
+        if current.rank == 0 or current.stops_after_one_sentence:
             return None
         soonest_s = min(preferred.breaker.retry_in_s(_now()) for preferred in self._members[: current.rank])
         return max(SOONEST_RETURN_S, soonest_s) * random.uniform(1.0, RETURN_SPREAD)  # noqa: S311

@@ -186,7 +186,7 @@ class SessionStats(msgspec.Struct, frozen=True, kw_only=True):
     last_result_ms: float | None
     """`finish` sent → last result received."""
     audio_sent_ms: int | None
-    """Audio sent so far; None for compressed formats, since their bytes have no fixed length in time."""
+    """Audio sent so far; None for compressed audio that cannot be cut, since its length is not known."""
     usage_seconds: float | None
     """The usage that the vendor reports for billing, of the whole session so far."""
     pacer_lateness_max_ms: float
@@ -212,7 +212,7 @@ class Transcript(msgspec.Struct, frozen=True, kw_only=True):
     """The texts of the finals, joined by a space if both neighbours are of scripts that use spaces."""
     results: tuple[Result, ...]
     duration_ms: int | None
-    """Length of the audio that was sent; None for compressed formats."""
+    """Length of the audio that was sent; None for compressed audio that cannot be cut."""
     gaps: tuple[Gap, ...]
     """The lost audio, with `Retry(on_gap="continue")`; otherwise empty."""
     usage_seconds: float | None

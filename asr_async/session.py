@@ -26,12 +26,12 @@ from ._connection.connector import Connector
 from ._session.policy import ReconnectPolicy, check_silence, longest_finish_s
 from ._session.receiver import Receiver
 from ._session.reconnect import Reconnector
-from ._session.replay_buffer import ReplayBuffer
+from ._session.replay_buffer import replay_buffer_for
 from ._session.result_queue import ConsumerWatch, ResultQueue
 from ._session.sender import Sender, SourceReader
 from ._session.state import SessionState, SessionStatus, SessionStep
 from ._session.stats import StatsRecorder
-from .audio import Framer
+from .audio import framer_for
 from .errors import ASRError, ConfigurationError, DeadlineError, LocalProtocolError
 from .results import Event, Gap, Result, SessionStats
 from .sources import AudioChunk, AudioSource, PushedAudio, UtteranceEnd
@@ -124,7 +124,7 @@ class Session:
         self._inbox = PushedAudio()
         audio_format = description.audio_format
         self._status = status = SessionStatus(self._on_end, self._observers)
-        self._buffer = buffer = ReplayBuffer(audio_format, max_s=retry.buffer_s)
+        self._buffer = buffer = replay_buffer_for(audio_format, max_s=retry.buffer_s)
         self._queue = queue = ResultQueue()
         self._stats = stats = StatsRecorder(audio_format, self._observers)
         policy = ReconnectPolicy(retry)
@@ -146,9 +146,16 @@ class Session:
             end=status.end,
         )
         self._sender = Sender(status, buffer=buffer, stats=stats, timeouts=timeouts)
-        framer = Framer(audio_format, min_bytes=description.min_frame_bytes)
+        framer = framer_for(audio_format, min_bytes=description.min_frame_bytes)
         self._reader = SourceReader(
-            status, self._sender, framer, buffer=buffer, consumer=self._consumer_watch, stats=stats, options=options
+            status,
+            self._sender,
+            framer,
+            buffer=buffer,
+            consumer=self._consumer_watch,
+            stats=stats,
+            options=options,
+            retry=retry,
         )
         self._reconnector = Reconnector(
             status, self._connector, sender=self._sender, receiver=self._receiver, buffer=buffer, policy=policy
@@ -347,7 +354,7 @@ class Session:
         """The figures of this session so far."""
         return self._stats.snapshot(
             self._request_id or "",
-            sent_bytes=self._buffer.sent_bytes,
+            sent_ms=self._buffer.sent_ms,
             conflated=self._queue.conflated,
             member=None if self._task is None else self._task.member,
         )
@@ -385,14 +392,6 @@ class Session:
         status.tasks.start(self._receive_all(task))
         if self._retry.silence == "fill":
             status.tasks.start(self._fill_pauses())
-        if self._options.audio.bytes_per_second is None and self._retry.attempts:
-            logger.info(
-                "%r: %s cannot be cut: a lost connection is replaced while all of the audio fits into "
-                "Retry.buffer_s=%g",
-                self,
-                self._options.audio.encoding,
-                self._retry.buffer_s,
-            )
 
     def _on_end(self, error: BaseException | None) -> None:
         """Close everything that is open, in the order that the caller sees: pending finals, then the end."""

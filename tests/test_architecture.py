@@ -49,6 +49,8 @@ IMPURE = {"asyncio", "websockets", "time", "aiohttp", "anyio", "redis", "socket"
 PURE = [
     "config",
     "audio",
+    "audio.*",
+    "audio._containers.*",
     "hotwords",
     "errors",
     "results",

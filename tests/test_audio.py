@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asr_async import AudioFormat, ConfigurationError
-from asr_async.audio import MAX_COMPRESSED_FRAME_BYTES, Framer
+from asr_async.audio import MAX_COMPRESSED_FRAME_BYTES, CompressedFramer, Framer, FramerLike
 
 PCM16K = AudioFormat("pcm", 16_000)
 
@@ -81,11 +81,11 @@ def test_half_a_sample_is_not_part_of_a_frame() -> None:
     assert bytes(tail) == b"\x01\x02"
 
 
-def test_compressed_audio_is_returned_at_once_in_frames_of_bounded_size() -> None:
-    framer = Framer(AudioFormat("mp3", 16_000))
+def test_audio_in_an_unknown_container_is_returned_at_once_in_frames_of_bounded_size() -> None:
+    framer: FramerLike = CompressedFramer(AudioFormat("opus", 16_000))
     assert [len(frame) for frame in framer.push(b"x" * 100)] == [100]
     assert [len(frame) for frame in framer.push(b"x" * 20_000)] == [MAX_COMPRESSED_FRAME_BYTES, 3_616]
-    assert framer.flush() is None
+    assert (framer.flush(), framer.finish()) == (None, [])
 
 
 def test_a_strided_memoryview_is_read_with_its_strides() -> None:

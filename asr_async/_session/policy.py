@@ -180,15 +180,9 @@ def rotation_s(retry: Retry, options: Options) -> float | None:
     """Return the age, and the length of the audio, at which a connection is replaced; None for never.
 
     Raises:
-        ConfigurationError: `Retry.rotate_after` is longer than the model takes, or the audio cannot be cut.
+        ConfigurationError: `Retry.rotate_after` is longer than the model takes.
     """
     limit_s = None if options.max_audio_ms is None else options.max_audio_ms / 1000
-    if options.audio.bytes_per_second is None:
-        if retry.rotate_after is not None:
-            raise ConfigurationError(
-                f"Retry(rotate_after={retry.rotate_after!r}): {options.audio.encoding} cannot be cut; send pcm"
-            )
-        return None
     if retry.rotate_after is not None:
         if limit_s is not None and retry.rotate_after > limit_s:
             raise ConfigurationError(

@@ -62,6 +62,7 @@ class Reconnector:
         "_rotation_s",
         "_sender",
         "_status",
+        "_successor_begin_ms",
         "context",
     )
 
@@ -88,8 +89,8 @@ class Reconnector:
         self._buffer = buffer
         self._policy = policy
         self._rotation_s = rotation_s(policy.retry, connector.options)
-        # the place in the source from which on the successor of a draining task gets the audio
-        self._boundary_ms = 0
+        # the place in the source up to which a draining task got the audio, and that from which on its successor does
+        self._boundary_ms = self._successor_begin_ms = 0
         # aborts a draining connection that takes too long
         self._drain_timer: asyncio.TimerHandle | None = None
         # audio that could not be kept, and is not reported yet
@@ -140,10 +141,9 @@ class Reconnector:
         if task.choice.preferred_in_s() is not None:
             tasks.start(self._fail_back(task))
         limits_s = [limit_s for limit_s in (self._rotation_s, task.choice.rotation_s) if limit_s is not None]
-        self._sender.rotate_at_bytes = None
+        self._sender.rotate_at = None
         if limits_s:
-            limit_bytes = self._connector.description.audio_format.to_bytes(round(min(limits_s) * 1000))
-            self._sender.rotate_at_bytes = self._buffer.cursor_bytes + limit_bytes
+            self._sender.rotate_at = self._buffer.position_after(round(min(limits_s) * 1000))
             tasks.start(self._rotate(task, min(limits_s)))
 
     def _send_header(self, task: RecognitionTask) -> None:
@@ -289,7 +289,8 @@ class Reconnector:
     def _is_in_use(self, task: RecognitionTask) -> bool:
         """Return True if more audio will be sent to this task."""
         connection = self._connection
-        return connection.task is task and connection.is_up and not self._status.source_has_ended
+        is_needed = connection.task is task and connection.is_up and not self._status.source_has_ended
+        return is_needed and self._buffer.is_cuttable
 
     async def _hand_over(
         self,
@@ -334,6 +335,7 @@ class Reconnector:
         self._connection.draining = task
         self._drain_timer = asyncio.get_running_loop().call_later(self._connector.timeouts.finish, task.abort)
         self._boundary_ms = self._buffer.cursor_ms
+        self._successor_begin_ms = self._buffer.begin_anew()
         try:
             task.finish()
         except ConnectionLostError:
@@ -377,7 +379,7 @@ class Reconnector:
         successor = self._connection.task
         assert successor is not None  # noqa: S101 - a task only drains for its successor
         self._receiver.record_switch(self._boundary_ms)
-        self._receiver.begin(successor, self._boundary_ms)
+        self._receiver.begin(successor, self._successor_begin_ms)
         await drained.close()
         return successor
 

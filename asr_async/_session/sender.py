@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from typing import TYPE_CHECKING
 
 from .._loop.event import LightEvent
 from .._loop.shared_timer import SharedTimer
 from ..audio import FRAME_MS
-from ..errors import ASRError, ConnectionLostError, DeadlineError
+from ..errors import ASRError, ConfigurationError, ConnectionLostError, DeadlineError
 from ..results import Gap
 from ..sources import AHEAD_FRAMES, FrameReader, PushedAudio, preflight
 from .pacer import Pacer
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from .._connection.task import RecognitionTask
-    from ..audio import AudioBytes, Framer
-    from ..config import Timeouts
+    from ..audio import AudioBytes, FramerLike
+    from ..config import Retry, Timeouts
     from ..sources import AudioSource
     from ..vendors.options import Options
     from .replay_buffer import ReplayBuffer
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     from .stats import StatsRecorder
 
 __all__ = ["Sender", "SourceReader"]
+
+logger = logging.getLogger("asr_async")
 
 # bound here, since an access to a member of an enum is a function call in CPython 3.11
 _UP = ConnectionState.UP
@@ -85,7 +88,7 @@ class Sender:
         "_timeouts",
         "_timer",
         "pacer",
-        "rotate_at_bytes",
+        "rotate_at",
         "rotation_due",
     )
 
@@ -105,8 +108,8 @@ class Sender:
         self._loop = asyncio.get_running_loop()
         self._timer = SharedTimer.of_running_loop()
         self.pacer = Pacer(None, None)
-        # the position in the source at which the connection has carried as much audio as it may
-        self.rotate_at_bytes: int | None = None
+        # the `position` of the buffer at which the connection has carried as much audio as it may
+        self.rotate_at: int | None = None
         self.rotation_due = LightEvent()
         # a tick is planned, or the connection will resume the sender when it is writable
         self._is_waiting = False
@@ -179,7 +182,7 @@ class Sender:
         pacer.record_sent(now, len(frame))
         if self._connection.has_watchers:
             self._connection.notify()
-        if self.rotate_at_bytes is not None and self._buffer.cursor_bytes >= self.rotate_at_bytes:
+        if self.rotate_at is not None and self._buffer.position >= self.rotate_at:
             self.rotation_due.set()
         stats = self._stats
         if stats.is_observed or stats.audio_started_at is None:
@@ -225,9 +228,9 @@ class Sender:
     async def send_silence(self, task: RecognitionTask, silence: bytes) -> None:
         """Send silence in place of audio; the vendor's limits count it too."""
         task.silence.put(self._buffer.cursor_ms, len(silence))
-        if self.rotate_at_bytes is not None:
-            self.rotate_at_bytes -= len(silence)
-            if self._buffer.cursor_bytes >= self.rotate_at_bytes:
+        if self.rotate_at is not None:
+            self.rotate_at -= len(silence)
+            if self._buffer.position >= self.rotate_at:
                 self.rotation_due.set()
         try:
             is_writable = task.send_audio(silence)
@@ -247,7 +250,9 @@ class SourceReader:
         "_counted",
         "_framer",
         "_frames",
+        "_is_cuttable",
         "_options",
+        "_retry",
         "_sender",
         "_source",
         "_stats",
@@ -259,12 +264,13 @@ class SourceReader:
         self,
         status: SessionStatus,
         sender: Sender,
-        framer: Framer,
+        framer: FramerLike,
         *,
         buffer: ReplayBuffer,
         consumer: ConsumerWatch,
         stats: StatsRecorder,
         options: Options,
+        retry: Retry,
     ) -> None:
         self._status = status
         self._sender = sender
@@ -279,6 +285,9 @@ class SourceReader:
         self._waited_s = 0.0
         # set when no more of the source will be counted
         self._counted = LightEvent()
+        self._retry = retry
+        # False once audio has come that cannot be cut
+        self._is_cuttable = True
 
     def __repr__(self) -> str:
         return f"<SourceReader {self._status!r} {self._buffer!r}>"
@@ -361,8 +370,32 @@ class SourceReader:
             while not (buffer.has_room and (connection.state is _UP or reader.live is not False)):
                 await connection.next_change()
             buffer.add(*frames[start : start + AHEAD_FRAMES])
+            if self._is_cuttable and not buffer.is_cuttable:
+                self._record_uncuttable()
             self._sender.resume()
             await self._sender.drain()
+
+    def _record_uncuttable(self) -> None:
+        """Log that a lost connection will need all of the audio again.
+
+        Raises:
+            ConfigurationError: `Retry` asks for a rotation, which such audio does not allow.
+        """
+        self._is_cuttable = False
+        encoding, retry = self._options.audio.encoding, self._retry
+        if retry.rotate_after is not None:
+            raise ConfigurationError(
+                f"Retry(rotate_after={retry.rotate_after!r}): this {encoding} cannot be cut, since its packets are not "
+                "known; send pcm, or mp3, ADTS, AMR, or Opus or Speex in Ogg"
+            )
+        if retry.attempts:
+            logger.info(
+                "%r: this %s cannot be cut: a lost connection is replaced while all of the audio fits into "
+                "Retry.buffer_s=%g",
+                self,
+                encoding,
+                retry.buffer_s,
+            )
 
     # --- the rest of a source that the vendor does not recognise -----------------------------------------------------
 

@@ -216,12 +216,15 @@ class StatsRecorder:
         if self._observed is not None:
             self._observed[0].notify(Observer.on_gap, gap)
 
-    def snapshot(self, request_id: str, *, sent_bytes: int, conflated: int, member: str | None = None) -> SessionStats:
+    def snapshot(
+        self, request_id: str, *, sent_ms: int | None, conflated: int, member: str | None = None
+    ) -> SessionStats:
         """Return the figures as they stand.
 
         Args:
             request_id: the id of the present task.
-            sent_bytes: the audio of the source that was sent at least once; a replay does not count again.
+            sent_ms: the audio of the source that was sent at least once; a replay does not count again. None if its
+                length is not known.
             conflated: the interims that the caller did not get, because a newer one replaced them.
             member: the member that the present task is at.
         """
@@ -230,7 +233,7 @@ class StatsRecorder:
             request_id=request_id,
             first_result_ms=_elapsed_ms(self.audio_started_at, self._first_result_at),
             last_result_ms=_elapsed_ms(self.finished_at, self._last_result_at),
-            audio_sent_ms=None if is_compressed else self._format.to_ms(sent_bytes),
+            audio_sent_ms=sent_ms,
             usage_seconds=self._usage_seconds,
             pacer_lateness_max_ms=round(1000 * self.pacer.lateness_max_s, 3) if self.pacer else 0.0,
             interims_conflated=conflated,

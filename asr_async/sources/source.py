@@ -12,8 +12,8 @@ import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from ..audio import AudioBytes, AudioFormat, Framer
-from ..errors import ConfigurationError
+from ..audio import AudioBytes, AudioFormat, FramerLike
+from ..errors import ASRError, ConfigurationError
 
 if TYPE_CHECKING:
     from ..vendors.options import Options
@@ -95,7 +95,7 @@ class FrameReader:
         "read_bytes",
     )
 
-    def __init__(self, source: AudioSource, framer: Framer) -> None:
+    def __init__(self, source: AudioSource, framer: FramerLike) -> None:
         if isinstance(source, bytes | bytearray | memoryview):
             source = (source,)
         self.live: bool | None = getattr(source, "live", None)
@@ -150,12 +150,13 @@ class FrameReader:
             self._ahead_frames = AHEAD_FRAMES
             return frames
         self.is_exhausted = True
-        return frames + self._flush()
+        return frames + self._finish()
 
     def _push(self, chunk: AudioChunk) -> list[AudioBytes]:
         """Return the frames that a chunk completes; an empty frame marks the end of an utterance."""
         if isinstance(chunk, UtteranceEnd):
-            return [*self._flush(), b""]
+            tail = self._framer.flush()
+            return [b""] if tail is None else [tail, b""]
         frames = self._framer.push(chunk)
         self.read_bytes += chunk.nbytes if isinstance(chunk, memoryview) else len(chunk)
         return frames
@@ -182,10 +183,15 @@ class FrameReader:
             except Exception:  # noqa: BLE001 - the audio before it is counted, and none of it is used
                 self.is_exhausted = True
 
-    def _flush(self) -> list[AudioBytes]:
-        """Return the incomplete frame, if there is one."""
-        tail = self._framer.flush()
-        return [] if tail is None else [tail]
+    def _finish(self) -> list[AudioBytes]:
+        """Return the rest of the source; an error of the framer is raised behind it."""
+        frames: list[AudioBytes] = []
+        try:
+            while rest := self._framer.finish():
+                frames += rest
+        except ASRError as error:
+            self._error = self._error or error
+        return frames
 
     async def aclose(self) -> None:
         """Close the source, so that it can clean up if it was not read to its end."""

@@ -93,19 +93,20 @@ def test_a_connection_is_rotated_before_a_limit_of_hours() -> None:
     assert rotation_s(Retry(), Rasr(mode="short")) is None
     assert rotation_s(Retry(), Paraformer()) is None
     assert rotation_s(Retry(rotate_after=50), Rasr(mode="short")) == 50
+    assert rotation_s(Retry(rotate_after=50), Paraformer(format="mp3")) == 50
 
 
 @pytest.mark.parametrize(
     ("options", "text"),
     [
         (Rasr(), r"Retry\(rotate_after=20000\): huawei/continue accepts at most 18000 s"),
-        (Paraformer(format="mp3"), r"Retry\(rotate_after=20000\): mp3 cannot be cut; send pcm"),
+        (GummyChat(), r"Retry\(rotate_after=20000\): gummy-chat-v1 accepts at most 60 s"),
     ],
     ids=lambda value: "",
 )
 async def test_an_impossible_rotation_is_refused_before_connecting(options: Any, text: str) -> None:
     async with Client(
-        DashScope("key") if isinstance(options, Paraformer) else Huawei(), retry=Retry(rotate_after=20_000)
+        DashScope("key") if isinstance(options, GummyChat) else Huawei(), retry=Retry(rotate_after=20_000)
     ) as client:
         with pytest.raises(ConfigurationError, match=text):
             client.session(options)
@@ -156,7 +157,7 @@ REFUSED = pytest.mark.parametrize(
     ("options", "retry", "text"),
     [
         (Rasr(), Retry(), "Rasr"),
-        (Paraformer(format="mp3"), Retry(rotate_after=60), "mp3 cannot be cut"),
+        (GummyChat(), Retry(rotate_after=61), "accepts at most 60 s"),
         (Gummy(), Retry(silence="fill"), "ends after 60 s of silence"),
     ],
     ids=["vendor", "rotation", "silence"],

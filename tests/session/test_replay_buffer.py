@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from asr_async._session.replay_buffer import LostAudio, ReplayBuffer
+from asr_async._session.replay_buffer import LostAudio, ReplayBuffer, replay_buffer_for
 from asr_async.audio import AudioBytes, AudioFormat
 
 if TYPE_CHECKING:
@@ -143,19 +143,19 @@ def test_an_empty_frame_keeps_its_position() -> None:
     assert [len(popped) for popped in pop_all(buffer)] == [200], "the utterance that the empty frame ended is final"
 
 
-def test_compressed_audio_is_replayed_from_the_start_of_its_container() -> None:
-    buffer = ReplayBuffer(AudioFormat("mp3", 16_000), max_s=1.0)
+def test_audio_in_an_unknown_container_is_replayed_from_its_start() -> None:
+    buffer = replay_buffer_for(AudioFormat("mp3", 16_000), max_s=1.0)
     for chunk in (b"head", b"tail"):
         buffer.add(memoryview(chunk))
         buffer.pop()
     buffer.cover(9_000)
     assert buffer.rewind() is None
-    assert buffer.cursor_ms == 0
+    assert (buffer.cursor_ms, buffer.sent_ms, buffer.is_cuttable) == (0, None, False)
     assert b"".join(pop_all(buffer)) == b"headtail"
 
 
-def test_incomplete_compressed_audio_is_lost_from_the_last_final_on() -> None:
-    buffer = ReplayBuffer(AudioFormat("mp3", 16_000), max_s=1.0)
+def test_incomplete_audio_in_an_unknown_container_is_lost_from_the_last_final_on() -> None:
+    buffer = replay_buffer_for(AudioFormat("mp3", 16_000), max_s=1.0)
     for _ in range(3):
         buffer.add(memoryview(bytes(8_000)))
         buffer.pop()

@@ -107,4 +107,4 @@ def test_the_newest_gaps_are_kept_and_all_are_counted() -> None:
         stats.record_gap(gap(number, number + 1))
     assert len(stats.gaps) == MAX_GAPS
     assert stats.gaps[-1].start_ms == MAX_GAPS
-    assert stats.snapshot("", sent_bytes=0, conflated=0).lost_ms == MAX_GAPS + 1
+    assert stats.snapshot("", sent_ms=0, conflated=0).lost_ms == MAX_GAPS + 1

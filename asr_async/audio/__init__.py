@@ -1,0 +1,21 @@
+"""The format of audio, and the framers that cut a stream of chunks into frames.
+
+Arithmetic only. Does not know files, vendors or clocks.
+"""
+
+from __future__ import annotations
+
+from .format import FRAME_MS, MAX_COMPRESSED_FRAME_BYTES, AudioBytes, AudioFormat
+from .framer import CompressedFrame, CompressedFramer, Framer, FramerLike, framer_for
+
+__all__ = [
+    "FRAME_MS",
+    "MAX_COMPRESSED_FRAME_BYTES",
+    "AudioBytes",
+    "AudioFormat",
+    "CompressedFrame",
+    "CompressedFramer",
+    "Framer",
+    "FramerLike",
+    "framer_for",
+]
