@@ -22,6 +22,7 @@ import argparse
 import asyncio
 import itertools
 import json
+import logging
 import random
 import re
 import sys
@@ -76,6 +77,8 @@ class Scenario:
     """The most connections of a session that are ended."""
     rotates: bool = False
     commits: bool = False
+    has_words: bool = False
+    """Huawei is asked for the times of words in each session; else in every other one."""
     dies: float = 0.0
     paces: tuple[float | None, ...] = (None, 30.0, 60.0)
     delivers_in_order: bool = True
@@ -168,6 +171,7 @@ SCENARIOS: dict[str, Scenario] = {
     "paraformer-words": Scenario(habits=_words_always),
     "paraformer-noise": Scenario(habits=_paraformer_noise),
     "huawei": Scenario(habits=_huawei, vendor="huawei", delivers_in_order=False),
+    "huawei-words": Scenario(habits=_huawei, vendor="huawei", has_words=True, delivers_in_order=False),
     "qwen-coughs": Scenario(habits=_qwen_coughs, vendor="qwen"),
     "qwen-order": Scenario(habits=_qwen_order, vendor="qwen", delivers_in_order=False),
     "qwen-commits": Scenario(habits=_qwen_commits, vendor="qwen", commits=True, delivers_in_order=False),
@@ -275,6 +279,8 @@ class OneSession:
             self.outcome.error = error
         except TimeoutError:
             self.outcome.error = ASRError(f"the session hangs: it takes longer than {SESSION_S:g} s")
+        except Exception as error:  # noqa: BLE001 - counted: no other error may leave a session
+            self.outcome.error = error
         finally:
             del self._servers.worlds[name]
         world = self.world
@@ -313,7 +319,7 @@ class OneSession:
         dashscope = DashScope(f"sk-{name}", endpoint=f"{url}/api-ws/v1/inference")
         huawei = Huawei(ak="ak", sk="sk", project_id=name, region="r", endpoint=url)
         audio_format, rng = self._scenario.audio_format, self._rng
-        rasr = Rasr(need_word_info=rng.random() < 0.5)
+        rasr = Rasr(need_word_info=self._scenario.has_words or rng.random() < 0.5)
         match self._scenario.vendor:
             case "huawei":
                 return huawei, rasr
@@ -418,6 +424,13 @@ async def run(name: str, *, seed: int, cuts: int, show: int = 0, session: int | 
     scenario, total = SCENARIOS[name], Counts()
     rng = random.Random(f"{seed} {name}")
     shown = 0
+
+    def count_exception(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        total.exceptions += 1
+        if show:
+            print(f"an exception in the event loop: {context.get('exception')!r}", flush=True)
+
+    asyncio.get_running_loop().set_exception_handler(count_exception)
     async with running_servers() as servers:
 
         async def work() -> None:
@@ -459,6 +472,7 @@ COLUMNS = {
     "interims": "interims",
     "errors": "errors",
     "behind_error": "(words)",
+    "exceptions": "exc.",
     "wrong_ends": "wrong ends",
 }
 
@@ -502,4 +516,5 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    logging.getLogger("asr_async").setLevel(logging.ERROR)  # some lost connections are a warning
     sys.exit(main())

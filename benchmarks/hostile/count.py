@@ -22,7 +22,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 
 from asr_async import (
-    ASRError,
     Event,
     Gap,
     Result,
@@ -55,6 +54,7 @@ BROKEN = (
     "starts",
     "interims",
     "errors",
+    "exceptions",
     "wrong_ends",
 )
 """The counts that have to be 0."""
@@ -96,6 +96,8 @@ class Counts:
     """Segments with interims that neither became final nor were withdrawn."""
     errors: int = 0
     """Sessions that failed."""
+    exceptions: int = 0
+    """Exceptions that reached the event loop."""
     wrong_ends: int = 0
     """Sessions that ended normally with lost words."""
     marked: int = 0
@@ -124,7 +126,7 @@ class Outcome:
     """The results of a transcript, if there is one."""
     transcript_text: str | None = None
     gaps: Sequence[Gap] = ()
-    error: ASRError | None = None
+    error: Exception | None = None
     unanswered: Sequence[Word] = ()
     """Words that a server left without an answer at the end of a task."""
     wants_translation: str = ""
