@@ -246,9 +246,19 @@ EXAMPLES: dict[type, list[object]] = {
     ModelInfo: list(models()),
     Difference: [Difference(member="huawei", feature="translation", values=("en", "ja"))],
     # the emulator
-    Request: [Request(sample_rate=16_000, languages=("zh",), hot_words=("Paraformer",), translate_to=("en",))],
+    Request: [
+        Request(
+            sample_rate=16_000,
+            languages=("zh",),
+            hot_words=("Paraformer",),
+            translate_to=("en",),
+            hears_half_words=True,
+        )
+    ],
     HypothesisWord: [HypothesisWord(text="go", start_ms=0, end_ms=400, punctuation=".")],
-    Hypothesis: [Hypothesis(text="go", is_final=True, start_ms=0, end_ms=400, translations={"de": "los"})],
+    Hypothesis: [
+        Hypothesis(text="go", is_final=True, start_ms=0, end_ms=400, translations={"de": "los"}, is_noise=True)
+    ],
     faults.Close: [faults.Close(after_s=2.5, code=4000, reason="maintenance")],
     faults.Cut: [faults.Cut(after_audio_ms=1_500, every=2, times=10)],
     faults.Delay: [faults.Delay(by_ms=200)],
@@ -257,6 +267,7 @@ EXAMPLES: dict[type, list[object]] = {
     faults.Garbage: [faults.Garbage(after_frames=10, binary=True)],
     faults.HalfOpen: [faults.HalfOpen(at="audio")],
     faults.MuteFinish: [faults.MuteFinish()],
+    faults.Redraw: [faults.Redraw(max_words=3, jitter_ms=40, noise=0.5)],
     faults.Refuse: [faults.Refuse(status=429, code="Throttling", message="slower", retry_after_s=3)],
     faults.SlowReader: [faults.SlowReader(bytes_per_second=1_000)],
     faults.Throttle: [faults.Throttle(connection=1)],

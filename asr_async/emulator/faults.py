@@ -27,6 +27,8 @@ strikes the same connections in every run. A fault strikes a connection once, an
 - `after_audio_ms`: once this much audio has been processed, at the end of the message that contains it;
 - `after_s`: this many seconds after the connection was opened.
 
+`Redraw` has no trigger: it changes what the engine recognises from the beginning of the connection on.
+
 `Emulator.faults_struck` counts the connections that each kind has struck. A client that reconnects is tested with audio
 that encodes its position, and `Scripted(..., position=position_of)`, which follows it over several connections.
 
@@ -45,13 +47,17 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args
 
 import msgspec
 
+from ..audio import FRAME_MS
 from ..errors import ConfigurationError
 from ..vendors.options import did_you_mean
+from .engines.redrawn import RedrawnEngine
 from .json_file import load_json
 
 if TYPE_CHECKING:
     import os
     from typing import Self
+
+    from .engines.engine import Engine
 
 __all__ = [
     "Close",
@@ -66,6 +72,7 @@ __all__ = [
     "HalfOpen",
     "Moment",
     "MuteFinish",
+    "Redraw",
     "Refuse",
     "SlowReader",
     "Throttle",
@@ -275,9 +282,34 @@ class Throttle(Fault, frozen=True, kw_only=True, omit_defaults=True):
     _moment = "start"
 
 
+class Redraw(Fault, frozen=True, kw_only=True, omit_defaults=True):
+    """Other sentences over the same words, drawn anew on each connection that it strikes, as real recognisers do.
+
+    Audio that a client sends again after a lost connection therefore comes back in other sentences, some with their
+    boundary inside one that was final before. Words that the connection has heard from their middle on are recognised.
+    Combine it with `cut` and others. A model of one sentence ends behind the first sentence that was drawn.
+
+    Args:
+        max_words: the most words of a sentence.
+        jitter_ms: the most that each time is off, in both directions, by another value in each message.
+        noise: the probability that a noise precedes a sentence: an interim that never becomes final, or, with the Qwen
+            realtime protocol, detected speech that gets no text.
+    """
+
+    _moment = "handshake"
+
+    max_words: _Count = 6
+    jitter_ms: Annotated[int, msgspec.Meta(ge=0, le=FRAME_MS)] = FRAME_MS
+    noise: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.2
+
+    def redrawn(self, engine: Engine, seed: str) -> Engine:
+        """Return the engine with sentences that are drawn from this seed."""
+        return RedrawnEngine(engine, max_words=self.max_words, jitter_ms=self.jitter_ms, noise=self.noise, seed=seed)
+
+
 _KINDS: dict[str, type[Fault]] = {
     _kind_of(kind.__name__): kind
-    for kind in (Refuse, Delay, Cut, HalfOpen, Close, Garbage, SlowReader, Fail, MuteFinish, Throttle)
+    for kind in (Refuse, Delay, Cut, HalfOpen, Close, Garbage, SlowReader, Fail, MuteFinish, Throttle, Redraw)
 }
 
 HANDSHAKE_FAULTS = (Refuse, Delay, Cut, HalfOpen)
@@ -386,6 +418,10 @@ class FaultInjector:
         chance = random.Random(f"{self._plan.seed}/{index}/{number}").random()  # noqa: S311 - no secret
         return chance < fault.probability
 
+    def seed_of(self, index: int, connection: int) -> str:
+        """Return the seed of what a fault draws on a connection."""
+        return f"{self._plan.seed}/{index}/{connection}/drawn"
+
     def count_strike(self, index: int) -> bool:
         """Count one more connection that this fault strikes; return False if its `times` are used up."""
         times = self._plan.faults[index].times
@@ -418,6 +454,13 @@ class ConnectionFaults:
     def pop_before_handshake(self) -> list[Fault]:
         """Return the faults to inject before the handshake is answered."""
         return self._pop(lambda fault: fault.trigger.at == "handshake" and isinstance(fault, HANDSHAKE_FAULTS))
+
+    def engine_of(self, engine: Engine) -> Engine:
+        """Return the engine that recognises on this connection: the given one, unless its sentences are redrawn."""
+        for index, fault in list(self._pending.items()):
+            if isinstance(fault, Redraw) and self.pop(fault):
+                engine = fault.redrawn(engine, self._injector.seed_of(index, self._number))
+        return engine
 
     def pop_at(self, moment: Moment) -> list[Fault]:
         """Return the faults to inject at this moment; for "result", none before there was one."""

@@ -25,6 +25,7 @@ from asr_async.emulator.faults import (
     Garbage,
     HalfOpen,
     MuteFinish,
+    Redraw,
     Refuse,
     SlowReader,
     Throttle,
@@ -556,6 +557,98 @@ def test_a_throttled_start_has_the_vendors_code(protocol: type[Peer]) -> None:
     run_virtual(scenario)
 
 
+# --- sentences drawn anew ---------------------------------------------------------------------------------------------
+
+COUNTED = Scripted([(f"n{n} m{n} k{n}", 1_000 * n + 100, 1_000 * n + 900) for n in range(12)], interim_every_ms=100)
+
+
+async def redrawn_finals(emulator: Emulator, protocol: type[Peer]) -> list[str]:
+    async with connect_client(emulator, protocol) as peer:
+        await peer.start()
+        await peer.audio(120)
+        await peer.finish()
+        finals = []
+        while (text := await peer.receive()) != "finished":
+            finals.append(text.removeprefix("final "))
+        return finals
+
+
+@PROTOCOLS
+def test_redraw_gives_each_connection_other_sentences_of_the_same_words(protocol: type[Peer]) -> None:
+    async def scenario() -> None:
+        async with serve(engine=COUNTED, faults=[Redraw(max_words=5, noise=0.5)]) as emulator:
+            drawn = [await redrawn_finals(emulator, protocol) for _ in range(3)]
+            assert emulator.faults_struck == {"redraw": 3}
+        assert len({tuple(finals) for finals in drawn}) == 3
+        for finals in drawn:
+            words = " ".join(finals).split()
+            assert words == [word for n in range(12) for word in (f"n{n}", f"m{n}", f"k{n}")]
+        async with serve(engine=COUNTED, faults=[Redraw(max_words=5, noise=0.5)]) as emulator:
+            assert [await redrawn_finals(emulator, protocol) for _ in range(3)] == drawn
+
+    run_virtual(scenario)
+
+
+def test_redraw_strikes_the_connections_that_it_applies_to_and_combines_with_others() -> None:
+    async def scenario() -> None:
+        faults = [Redraw(connection=2, max_words=1, noise=0), Cut(connection=1, after_audio_ms=1_500)]
+        async with serve(engine=COUNTED, faults=faults) as emulator:
+            async with connect_client(emulator) as peer:
+                await peer.start()
+                await peer.audio(16)
+                assert await peer.rest() == ["final n0 m0 k0", "cut"]
+            assert (await redrawn_finals(emulator, TaskPeer))[:4] == ["n0", "m0", "k0", "n1"]
+            assert (await redrawn_finals(emulator, TaskPeer))[:2] == ["n0 m0 k0", "n1 m1 k1"]
+            assert emulator.faults_struck == {"cut": 1, "redraw": 1}
+
+    run_virtual(scenario)
+
+
+async def received_messages(peer: Peer) -> list[dict[str, Any]]:
+    await peer.audio(30)
+    await peer.finish()
+    messages = []
+    while True:
+        message = json.loads(await peer.ws.recv())
+        messages.append(message)
+        if peer.read(message) == "finished":
+            return messages
+
+
+def test_a_noise_has_a_sentence_of_its_own_without_a_final() -> None:
+    async def scenario() -> None:
+        faults = [Redraw(max_words=1, noise=1, jitter_ms=0)]
+        async with serve(engine=COUNTED, faults=faults) as emulator, connect_client(emulator) as peer:
+            await peer.start()
+            messages = await received_messages(peer)
+        sentences = [message["payload"]["output"].get("sentence", {}) for message in messages]
+        noise, interim, *_ = sentences
+        assert (noise["sentence_id"], noise["text"], noise["begin_time"]) == (1, noise["words"][0]["text"], 0)
+        assert (interim["sentence_id"], interim["text"], interim["sentence_begin"]) == (2, "n0", True)
+        assert not noise["sentence_end"]
+        assert {sentence["sentence_id"] for sentence in sentences if sentence.get("sentence_end")}.isdisjoint({1})
+
+    run_virtual(scenario)
+
+
+def test_a_noise_is_detected_speech_without_a_text_in_the_realtime_protocol() -> None:
+    async def scenario() -> None:
+        faults = [Redraw(max_words=1, noise=1, jitter_ms=0)]
+        async with serve(engine=COUNTED, faults=faults) as emulator, connect_client(emulator, RealtimePeer) as peer:
+            await peer.start()
+            messages = await received_messages(peer)
+        item = messages[0]["item_id"]
+        assert [message["type"] for message in messages if message.get("item_id", item) == item][:4] == [
+            "input_audio_buffer.speech_started",
+            "input_audio_buffer.speech_stopped",
+            "input_audio_buffer.committed",
+            "conversation.item.created",
+        ]
+        assert not [m for m in messages if m["type"].endswith("completed") and m["item_id"] == item]
+
+    run_virtual(scenario)
+
+
 # --- which connections, how often -------------------------------------------------------------------------------------
 
 
@@ -680,7 +773,8 @@ def test_a_plan_is_read_from_json(tmp_path: Any) -> None:
     path = tmp_path / "faults.json"
     path.write_text(
         '{"seed": 7, "faults": [{"kind": "refuse", "status": 429, "retry_after_s": 2, "connection": 1},'
-        ' {"kind": "half_open", "after_s": 3, "probability": 0.5}, {"kind": "mute_finish", "every": 2}]}'
+        ' {"kind": "half_open", "after_s": 3, "probability": 0.5}, {"kind": "mute_finish", "every": 2},'
+        ' {"kind": "redraw", "jitter_ms": 20}]}'
     )
     plan = Faults.from_file(path)
     assert plan.seed == 7
@@ -688,8 +782,9 @@ def test_a_plan_is_read_from_json(tmp_path: Any) -> None:
         Refuse(status=429, retry_after_s=2, connection=1),
         HalfOpen(after_s=3, probability=0.5),
         MuteFinish(every=2),
+        Redraw(jitter_ms=20),
     )
-    assert repr(plan) == "<Faults refuse, half_open, mute_finish, seed 7>"
+    assert repr(plan) == "<Faults refuse, half_open, mute_finish, redraw, seed 7>"
 
 
 def test_a_fault_is_encoded_in_the_form_that_is_read() -> None:

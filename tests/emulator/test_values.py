@@ -26,6 +26,7 @@ FAULTS = (
     fault_kinds.Fail(at="audio", code="X.1"),
     fault_kinds.MuteFinish(),
     fault_kinds.Throttle(),
+    fault_kinds.Redraw(max_words=3, jitter_ms=40, noise=0.5, every=2),
 )
 
 SEGMENTS = (

@@ -46,8 +46,9 @@ class GummySentences:
         translations = () if ready is None else self._translations(ready)
         if translations:
             yield Output(translations=translations)
-        self._untranslated = None if hypothesis.is_final else hypothesis
-        self._number += hypothesis.is_final
+        is_over = hypothesis.is_final or hypothesis.is_noise
+        self._untranslated = None if is_over else hypothesis
+        self._number += is_over
 
     def _transcriptions(self, hypothesis: Hypothesis) -> Iterator[Output]:
         prediction = {} if self._prediction is None else self._prediction.members(hypothesis)

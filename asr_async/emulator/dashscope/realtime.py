@@ -233,7 +233,7 @@ class _RealtimeSession(VendorSession[State, Step]):
 
     def __init__(self, connection: ClientConnection, faults: ConnectionFaults, engine: Engine, model: str) -> None:
         super().__init__(connection, faults, Lifecycle(State.READY, TRANSITIONS, CLIENT_TIMEOUTS_S))
-        self._engine = engine
+        self._engine = faults.engine_of(engine)
         self._model = model
         self._session_id = _new_id("sess")
         self._settings = _Settings()
@@ -346,13 +346,15 @@ class _RealtimeSession(VendorSession[State, Step]):
             await self._send(
                 WireSpeechStarted(event_id=_new_id("event"), item_id=items.open_id, audio_start_ms=hypothesis.start_ms)
             )
-        if not hypothesis.is_final:
+        if not (hypothesis.is_final or hypothesis.is_noise):
             await self._send_interim(hypothesis)
             return
         await self._send(
             WireSpeechStopped(event_id=_new_id("event"), item_id=items.open_id, audio_end_ms=hypothesis.end_ms)
         )
-        await self._complete(await self._create_item(), hypothesis.text)
+        item_id = await self._create_item()
+        if hypothesis.is_final:  # an utterance in which no speech was recognised gets no text (client event page)
+            await self._complete(item_id, hypothesis.text)
 
     async def _send_interim(self, hypothesis: Hypothesis) -> None:
         fixed, stash = self._items.split(hypothesis.text)

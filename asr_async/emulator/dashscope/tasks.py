@@ -190,8 +190,9 @@ class _Sentences:
             sentence_begin=not self._begun,
             sentence_end=hypothesis.is_final,
         )
-        self._begun = not hypothesis.is_final
-        self._number += hypothesis.is_final
+        is_over = hypothesis.is_final or hypothesis.is_noise
+        self._begun = not is_over
+        self._number += is_over
         if self._emotion and hypothesis.is_final:
             return msgspec.structs.replace(sentence, emo_tag="neutral", emo_confidence=0.9)
         return sentence
@@ -324,7 +325,7 @@ class _TaskProtocolSession(VendorSession[State, Step]):
         self, connection: ClientConnection, faults: ConnectionFaults, engine: Engine, tables: HotWordTables
     ) -> None:
         super().__init__(connection, faults, Lifecycle(State.IDLE, TRANSITIONS, CLIENT_TIMEOUTS_S))
-        self._engine = engine
+        self._engine = faults.engine_of(engine)
         self._tables = tables
         self._task: _Task | None = None
         self._task_id = ""

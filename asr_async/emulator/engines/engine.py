@@ -37,6 +37,8 @@ class Hypothesis(msgspec.Struct, frozen=True, kw_only=True):
     words: tuple[HypothesisWord, ...] = ()
     translations: Mapping[str, str] = {}  # msgspec copies an empty default for each instance
     """Language → the text in that language so far, from engines that translate."""
+    is_noise: bool = False
+    """True for the only hypothesis of a noise: it is never final, and the next hypothesis begins another utterance."""
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,6 +51,9 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     """Terms to expect, in the spelling of the results."""
     translate_to: tuple[str, ...] = ()
     """Languages to translate into."""
+    hears_half_words: bool = False
+    """True for an engine that follows a script to recognise each word whose middle is in the audio, as recognisers of
+    real audio roughly do; False for the words that begin in it."""
 
 
 Emit = Callable[[Hypothesis], Awaitable[None]]

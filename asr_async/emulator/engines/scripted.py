@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from .engine import Emit, Request
 
-__all__ = ["Position", "Scripted", "ScriptedSegment"]
+__all__ = ["Position", "Scripted", "ScriptedSegment", "beginnings_of"]
 
 _Timed = TypeVar("_Timed", Hypothesis, HypothesisWord)
 
@@ -92,7 +92,7 @@ class Scripted:
     does not receive its text. Times are those of the recognition's own audio, as with a vendor. The rules:
 
     - A segment that began before the audio is emitted from its first word that begins in the audio, and starts where
-      that word does; a segment without such a word is not emitted.
+      that word does; a segment without such a word is not emitted. (`Request.hears_half_words` has another rule.)
     - Audio that jumps to another position ends the present segment, with the words that have begun by then.
     - Audio without a position (silence that a client inserts) advances the audio time, but not the script.
     """
@@ -145,7 +145,7 @@ class Scripted:
         """Start the script, in the form that the hot words of the request produce."""
         utterances = tuple(utterance.with_hot_words(request.hot_words) for utterance in self._utterances)
         clock = _Clock(request.sample_rate, self._position)
-        return _ScriptedRecognition(utterances, self._interim_every_ms, clock, emit)
+        return _ScriptedRecognition(utterances, self._interim_every_ms, clock, emit, with_half=request.hears_half_words)
 
 
 def _read_list(script: Any) -> list[Any]:
@@ -192,7 +192,7 @@ class _Utterance:
         self._check_variants()
         self._ends_in_text = _word_ends(self.text, self._words)
         self._translations = {
-            language: _beginnings(text, len(self._words)) for language, text in (segment.translations or {}).items()
+            language: beginnings_of(text, len(self._words)) for language, text in (segment.translations or {}).items()
         }
 
     def _check_words(self) -> None:
@@ -224,14 +224,20 @@ class _Utterance:
         text = re.sub(terms, lambda match: match[0] if match[0] in hot_words else variants[match[0]], self.text)
         return _Utterance(msgspec.structs.replace(self._segment, text=text, variants=None))
 
-    def from_word_at(self, moment_ms: int) -> _Utterance | None:
-        """Return the rest of the utterance from that moment on; None if no word begins after it."""
+    def from_word_at(self, moment_ms: int, *, with_half: bool) -> _Utterance | None:
+        """Return the rest of the utterance from that moment on; None if no word begins after it.
+
+        Args:
+            moment_ms: the moment.
+            with_half: True to begin with a word that has its middle behind that moment.
+        """
         if moment_ms <= self.start_ms:
             return self
-        missed = sum(word.start_ms < moment_ms for word in self._words)
+        missed = self._words_before(moment_ms, with_half=with_half)
         if missed == len(self._words):
             return None
-        words = self._words[missed:]
+        first = self._words[missed]
+        words = (msgspec.structs.replace(first, start_ms=max(first.start_ms, moment_ms)), *self._words[missed + 1 :])
         cut = self.text.index(words[0].text, self._ends_in_text[missed - 1]) if missed else 0
         return _Utterance(
             msgspec.structs.replace(
@@ -247,10 +253,16 @@ class _Utterance:
             )
         )
 
-    def until(self, moment_ms: int, *, is_final: bool) -> Hypothesis | None:
-        """Return the hypothesis at that moment; None if no word has begun."""
+    def _words_before(self, moment_ms: int, *, with_half: bool) -> int:
+        """Return the number of words that begin before a moment, or have their middle before it."""
+        if with_half:
+            return sum(word.start_ms + word.end_ms < 2 * moment_ms for word in self._words)
+        return sum(word.start_ms < moment_ms for word in self._words)
+
+    def until(self, moment_ms: int, *, is_final: bool, with_half: bool) -> Hypothesis | None:
+        """Return the hypothesis at that moment; None if no word has begun, or reached its middle."""
         ended = moment_ms >= self.end_ms
-        begun = len(self._words) if ended else sum(word.start_ms < moment_ms for word in self._words)
+        begun = len(self._words) if ended else self._words_before(moment_ms, with_half=with_half)
         if not begun:
             return None
         words = self._words[:begun]
@@ -291,20 +303,20 @@ def _word_ends(text: str, words: tuple[HypothesisWord, ...]) -> list[int]:
     return [len(text[:start].rstrip()) for start in starts[1:]] + [len(text)]
 
 
-def _beginnings(text: str, steps: int) -> list[str]:
+def beginnings_of(text: str, steps: int) -> list[str]:
     """Return this many beginnings of the text, each by whole words, the last one complete."""
     ends = [match.end() for match in _WORD.finditer(text)] or [len(text)]
     cuts = [ends[-(-len(ends) * step // steps) - 1] for step in range(1, steps)]
     return [*(text[:cut] for cut in cuts), text]
 
 
-def _hypotheses(utterances: tuple[_Utterance, ...], interim_every_ms: int) -> Iterator[Hypothesis]:
+def _hypotheses(utterances: tuple[_Utterance, ...], interim_every_ms: int, *, with_half: bool) -> Iterator[Hypothesis]:
     """Yield every hypothesis of the script in order; each is due at its own `end_ms`."""
     for utterance in utterances:
         for tick_ms in range(utterance.start_ms + interim_every_ms, utterance.end_ms, interim_every_ms):
-            if interim := utterance.until(tick_ms, is_final=False):
+            if interim := utterance.until(tick_ms, is_final=False, with_half=with_half):
                 yield interim
-        if final := utterance.until(utterance.end_ms, is_final=True):
+        if final := utterance.until(utterance.end_ms, is_final=True, with_half=with_half):
             yield final
 
 
@@ -372,8 +384,11 @@ class _ScriptedRecognition:
         interim_every_ms: int,
         clock: _Clock,
         emit: Emit,
+        *,
+        with_half: bool,
     ) -> None:
         self._script = utterances
+        self._with_half = with_half
         self._interim_every_ms = interim_every_ms
         self._clock = clock
         self._emit = emit
@@ -382,10 +397,14 @@ class _ScriptedRecognition:
 
     def _start_from(self, moment_ms: int) -> None:
         """Start the script at this time of it."""
-        remaining = (utterance.from_word_at(moment_ms) for utterance in self._script if utterance.end_ms > moment_ms)
+        remaining = (
+            utterance.from_word_at(moment_ms, with_half=self._with_half)
+            for utterance in self._script
+            if utterance.end_ms > moment_ms
+        )
         self._utterances = tuple(utterance for utterance in remaining if utterance is not None)
         self._finals = 0
-        self._upcoming = _hypotheses(self._utterances, self._interim_every_ms)
+        self._upcoming = _hypotheses(self._utterances, self._interim_every_ms, with_half=self._with_half)
         self._next = next(self._upcoming, None)
 
     def __repr__(self) -> str:
@@ -439,7 +458,8 @@ class _ScriptedRecognition:
     async def finish(self) -> None:
         """Finalise the present segment, if the audio ends inside one."""
         if self._begun > self._finals:
-            last = self._utterances[self._begun - 1].until(self._clock.now_ms, is_final=True)
+            present = self._utterances[self._begun - 1]
+            last = present.until(self._clock.now_ms, is_final=True, with_half=self._with_half)
             self._finals = self._begun
             if last is not None:
                 await self._emit_in_audio_time(last)

@@ -70,9 +70,9 @@ class ContinueMode:
         if self._start_ms is None:
             self._start_ms = hypothesis.start_ms
         start_ms = self._start_ms
-        if hypothesis.is_final:
+        if hypothesis.is_final or hypothesis.is_noise:
             self._start_ms = None
-        elif self._config.interim_results != "yes":
+        if not hypothesis.is_final and self._config.interim_results != "yes":
             return []
         segment = WireSegment(
             start_time=start_ms,

@@ -208,7 +208,7 @@ class _RasrSession(VendorSession[State, Step]):
         find_words: Callable[[str], tuple[str, ...] | None],
     ) -> None:
         super().__init__(connection, faults, Lifecycle(State.IDLE, TRANSITIONS, CLIENT_TIMEOUTS_S))
-        self._engine = engine
+        self._engine = faults.engine_of(engine)
         self._mode = mode
         self._find_words = find_words
         """Returns the hot words of a table of the client's project; None if it has no such table."""
