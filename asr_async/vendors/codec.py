@@ -44,6 +44,7 @@ __all__ = [
     "Step",
     "TaskDescription",
     "TaskLifecycle",
+    "Unheard",
     "Unrecognised",
     "Usage",
     "read_message",
@@ -76,6 +77,18 @@ class FinalPending(msgspec.Struct, frozen=True, gc=False):
     """A final result waits for a message that may complete it; see `DeferringCodec.release_pending`."""
 
     segment_id: int
+
+
+class Unheard(msgspec.Struct, frozen=True, gc=False):
+    """Speech that the vendor reported (a detection, a commit) and never gave a text for.
+
+    It is reported at the end of the task only, in front of the ending: until then, the text may still come.
+    """
+
+    start_ms: int
+    end_ms: int | None
+    """None if the vendor did not report an end: it may reach to the end of the audio."""
+    reason: str
 
 
 class Finished(msgspec.Struct, frozen=True):
@@ -118,7 +131,7 @@ ENDINGS = frozenset({Finished, NoSpeech, Failed})
 """The same as a set of types: a look-up by `type(event)` takes a tenth of the time of `isinstance` with a union of
 structs, and is made for each event."""
 
-CodecEvent = Event | Started | Usage | InputClosed | FinalPending | Unrecognised | MembersLeftOut | Ending
+CodecEvent = Event | Started | Usage | InputClosed | FinalPending | Unheard | Unrecognised | MembersLeftOut | Ending
 
 
 class TaskDescription(msgspec.Struct, frozen=True, kw_only=True):

@@ -21,7 +21,7 @@ import math
 import re
 from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar, cast
 
-from msgspec import Meta, inspect
+from msgspec import Meta, UnsetType, inspect
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,6 +35,7 @@ __all__ = [
     "Name",
     "Ratio",
     "UnreadableError",
+    "known_ms",
     "parse_json",
     "printable_text",
 ]
@@ -58,8 +59,9 @@ MAX_NUMBER_CHARS = 400
 MAX_MS = 1_000_000_000
 """The latest time in a task's audio that is believed: eleven days. No vendor's task lasts longer than some hours."""
 
-Milliseconds = Annotated[int, Meta(ge=0, le=MAX_MS)]
-"""A time or a duration in the audio of a task."""
+Milliseconds = Annotated[int, Meta(ge=-MAX_MS, le=MAX_MS)]
+"""A time in the audio of a task; -1 stands for "not known" (see `known_ms`), and a time shortly before the start of the
+audio is jitter."""
 
 Count = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 """An index, or the number of something."""
@@ -114,6 +116,11 @@ class LenientReader(Generic[M]):
         except _MisfitError:
             raise UnreadableError("a member that is needed cannot be read") from None
         return cast("M", message), tuple(conversion.left_out)
+
+
+def known_ms(time_ms: int | UnsetType | None) -> int | None:
+    """Return a time in a message, or None if it is missing, null or -1: the official SDKs initialise times with -1."""
+    return time_ms if isinstance(time_ms, int) and time_ms != -1 else None
 
 
 def parse_json(text: str) -> Any:

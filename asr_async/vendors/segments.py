@@ -1,76 +1,149 @@
-"""The segments of one vendor task, by the vendor's key of each.
+"""The segments of one vendor task: which one a message is about, what is a repeat, and when one ends.
 
-Three questions are answered here for every vendor:
+This is the only place for these rules, for all vendors.
 
-- *What identifies a segment?* Its key: a sentence id, an item id, the start of the sentence. While a segment is open,
-  every message with its key belongs to it.
-- *What is a repeat?* A message with the key of a segment that is closed and still remembered; where the vendor reports
-  where the segment ends, one that does not end later. A segment without a key of its own (None, "") has no repeats.
-- *When is a segment closed?* When the vendor's code calls `close`, at its final result. Where the vendor sends one
-  segment after the other, the next one ends the memory of the one before it.
+Theory of operation. A vendor's *key* of a segment (a sentence id, an item id) and its *place* (start and end in the
+task's audio) are hints. Keys repeat, restart, lack, interleave; times jitter by up to a frame, lack, or grow while the
+segment is open. `SegmentTracker.assign` weighs both:
 
-Does not know messages, texts, results or clocks.
+- An **open** segment takes a message with its key (a vendor that names its segments: at a compatible place), or one
+  without a key at an overlapping place, or one with neither if it is the newest.
+- A **repeat** has the place *and* the text of a final that was returned; so has a late interim, whose text may be a
+  part of that final's. The same key alone is no repeat: at another place or with another text it is a new segment.
+  Nothing that was not returned before is ever dropped.
+- A **stale** segment is withdrawn, with an event. A *sequential* vendor, which has one sentence open at a time, has
+  closed each earlier segment when a later one opens or becomes final. With any other vendor, finals may be out of order
+  and late: a segment without text (a cough) is withdrawn when a later one becomes final, one with text when a final
+  ends `STALE_MS` behind it. The final of a withdrawn segment is returned under its number if it comes all the same.
+- At the **end** that the vendor confirms, `close_at_end` returns the newest interim of each open segment as a final
+  that is not confirmed, and reports speech that never got a text.
+
+Every segment has one `SpeechStarted` and one `SpeechEnded`, and everything that is remembered is bounded.
+
+Does not know messages, connections or clocks. Times are the task's own, in milliseconds.
 """
 
 from __future__ import annotations
 
+import unicodedata
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from ..results import SpeechEnded, SpeechStarted
+from msgspec.structs import replace
+
+from ..results import Result, SpeechEnded, SpeechStarted
+from .codec import Unheard
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
+    from collections.abc import Callable, Hashable, Iterable
 
-__all__ = ["MAX_REMEMBERED", "SegmentTracker", "TrackedSegment"]
+    from .codec import CodecEvent
+
+__all__ = ["FRAME_MS", "MAX_REMEMBERED", "STALE_MS", "SegmentTracker", "TrackedSegment"]
+
+FRAME_MS = 100
+"""The jitter of a vendor's times: two times that differ by no more may be the same."""
+
+STALE_MS = 15_000
+"""The audio between an open segment and the end of a later final after which its own final is no longer expected;
+finals out of order are late by a few seconds."""
 
 MAX_REMEMBERED = 64
 """Segments of each state that are remembered. A repeat comes soon after its final; a task of hours has thousands."""
+
+MAX_REMEMBERED_CHARS = 1024 * 1024
+"""The size of the texts of the remembered finals, and of the messages of the open segments but for the newest."""
 
 K = TypeVar("K", bound="Hashable")
 S = TypeVar("S", bound="TrackedSegment[Any]")
 
 
 class TrackedSegment(Generic[K]):
-    """One segment: its id, its place, and its progress."""
+    """One segment: its number, its place, and its progress."""
 
-    __slots__ = ("end_ms", "has_text", "id", "is_closed", "is_started", "key", "start_ms")
+    __slots__ = ("end_ms", "has_ended", "id", "interim_result", "is_over", "is_placed", "key", "start_ms", "text")
 
     def __init__(self, segment_id: int, key: K, start_ms: int) -> None:
         self.id: int = segment_id
         self.key: K = key
         self.start_ms: int = start_ms
+        # the end so far; equal to the start while it is unknown
         self.end_ms: int = start_ms
-        # an interim result of it was returned
-        self.has_text: bool = False
-        # its `SpeechStarted` was returned
-        self.is_started: bool = False
-        # its final result was returned
-        self.is_closed: bool = False
+        # False while the vendor has not reported its start
+        self.is_placed: bool = True
+        # the newest interim result that was returned; None if there was none
+        self.interim_result: Result | None = None
+        # the vendor's final arrived; ours may still wait for something
+        self.is_over: bool = False
+        # its `SpeechEnded` was returned: the final precedes it, or it was withdrawn
+        self.has_ended: bool = False
+        # the text of the final
+        self.text: str = ""
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.id} {'closed' if self.is_closed else 'open'}>"
+        state = "open" if not self.has_ended else "closed" if self.is_over else "withdrawn"
+        return f"<{type(self).__name__} {self.id} {state}>"
 
-    def start(self) -> list[SpeechStarted]:
-        """Return the event of the segment's first sign; empty if it was returned before."""
-        if self.is_started:
-            return []
-        self.is_started = True
-        return [SpeechStarted(segment_id=self.id, start_ms=self.start_ms)]
+    def overlaps(self, start_ms: int, end_ms: int | None) -> bool:
+        """Return True if a place begins where the segment does, or if they share more than a frame of audio."""
+        if -FRAME_MS <= start_ms - self.start_ms <= FRAME_MS:
+            return True
+        later_end_ms = start_ms if end_ms is None else end_ms
+        return start_ms + FRAME_MS < self.end_ms and self.start_ms + FRAME_MS < later_end_ms
+
+    def has_place(self, start_ms: int, end_ms: int | None) -> bool:
+        """Return True if a place is that of this final: the same within a frame, or inside it."""
+        distance_ms = abs(start_ms - self.start_ms)
+        if end_ms is None or end_ms <= start_ms or self.end_ms <= self.start_ms:  # an end is not known
+            return distance_ms <= FRAME_MS
+        if self.start_ms <= start_ms and end_ms <= self.end_ms:
+            return True
+        is_near = distance_ms <= FRAME_MS and abs(end_ms - self.end_ms) <= FRAME_MS
+        return is_near and start_ms < self.end_ms and self.start_ms < end_ms
+
+    def holds_interim(self, start_ms: int, end_ms: int | None, text: str) -> bool:
+        """Return True if an interim at this place is a late one of this final."""
+        if start_ms < self.start_ms - FRAME_MS:
+            return False
+        begins_together = start_ms <= self.start_ms + FRAME_MS
+        if begins_together and end_ms is not None and start_ms < end_ms <= self.end_ms:
+            return True
+        return (begins_together or start_ms < self.end_ms - FRAME_MS) and self.contains(text)
+
+    def has_text(self, text: str) -> bool:
+        """Return True if a text is that of this final, without regard to case, spaces and punctuation."""
+        return text == self.text or _letters(text) == _letters(self.text)
+
+    def contains(self, text: str) -> bool:
+        """Return True if a text is a part of this final's, without regard to case, spaces and punctuation."""
+        return text in self.text or _letters(text) in _letters(self.text)
+
+    def may_end_at(self, end_ms: int | None) -> bool:
+        """Return True unless this final and a message both have an end, and not the same."""
+        return end_ms is None or self.end_ms <= self.start_ms or abs(end_ms - self.end_ms) <= FRAME_MS
 
 
 class SegmentTracker(Generic[K, S]):
-    """The open and the last closed segments of a task, numbered from 0 in the order of their first sign."""
+    """The segments of a task, numbered from 0 in the order of their first sign.
+
+    The events that follow from a message go into the list that the caller passes or extends: those of stale segments
+    precede those of the message's own.
+    """
 
     __slots__ = (
-        "_closed",
-        "_dropped_text",
+        "_by_key",
+        "_finals",
+        "_finals_chars",
+        "_finals_end_ms",
         "_forgotten_until",
-        "_is_announced",
         "_is_sequential",
+        "_last_end_ms",
+        "_last_final",
         "_make",
         "_max_open",
+        "_newest",
         "_next_id",
         "_open",
+        "_withdrawn",
     )
 
     def __init__(
@@ -79,47 +152,116 @@ class SegmentTracker(Generic[K, S]):
         """Track no segment yet.
 
         Args:
-            make: the class of the segments; called with the id, the key and the start.
-            is_sequential: True if the vendor sends one segment after the other, so that a new one ends the memory of
-                the one before it, open or closed.
-            max_open: the number of open segments beyond which the oldest is dropped; None if the caller closes segments
-                before they are too many.
+            make: the class of the segments; called with the number, the key and the start.
+            is_sequential: True if the vendor has one segment open at a time.
+            max_open: the number of open segments beyond which the oldest is withdrawn; None if the caller closes
+                segments before they are too many.
         """
         self._make = make
         self._is_sequential = is_sequential
         self._max_open = max_open
         self._next_id = 0
-        self._is_announced = False
-        self._dropped_text = False
+        # each by number, the oldest first
+        self._open: dict[int, S] = {}
+        self._withdrawn: dict[int, S] = {}
+        self._finals: dict[int, S] = {}
+        # the newest open segment with each key
+        self._by_key: dict[K, S] = {}
+        # the newest segment that the vendor has open
+        self._newest: S | None = None
+        # the final that no other segment's message has followed
+        self._last_final: S | None = None
+        self._last_end_ms = 0
+        self._finals_end_ms = 0
+        self._finals_chars = 0
         self._forgotten_until = -1
-        # both by key, oldest first
-        self._open: dict[K, S] = {}
-        self._closed: dict[K, S] = {}
 
     def __repr__(self) -> str:
         return f"<SegmentTracker {len(self._open)} open of {self._next_id}>"
 
-    # --- queries -----------------------------------------------------------------------------------------------------
+    # --- which segment -----------------------------------------------------------------------------------------------
 
-    def find_open(self, key: K) -> S | None:
-        """Return the open segment with this key."""
-        return self._open.get(key)
-
-    def find_closed(self, key: K) -> S | None:
-        """Return the closed segment with this key, if it is still remembered."""
-        return self._closed.get(key)
-
-    def is_repeat(self, key: K, *, end_ms: int | None = None) -> bool:
-        """Return True if a message with this key is about a closed segment, and reports nothing behind its end.
+    def assign(
+        self,
+        key: K,
+        start_ms: int | None,
+        end_ms: int | None,
+        text: str,
+        *,
+        is_final: bool,
+        events: list[CodecEvent],
+    ) -> S | None:
+        """Return the segment of a message; a new one if it is about none that is known.
 
         Args:
-            key: the key in the message.
-            end_ms: where the segment of the message ends; None if the key alone decides.
+            key: the vendor's key; None if the message has none.
+            start_ms: the start of the segment; None if the message does not tell.
+            end_ms: its end, or its end so far; None if the message does not tell.
+            text: its text. Without text, no new segment is opened.
+            is_final: True if the message is the vendor's final.
+            events: receives the events of a segment that opens.
+
+        Returns:
+            The open segment, or None if the message is a repeat, or has no text and is about no open segment.
         """
-        if key in self._open:
-            return False
-        closed = self._closed.get(key)
-        return closed is not None and (end_ms is None or end_ms <= closed.end_ms)
+        newest = self._newest
+        if (
+            newest is not None
+            and not is_final
+            and newest.key == key
+            and (start_ms is None or -FRAME_MS <= start_ms - newest.start_ms <= FRAME_MS)
+        ):
+            if end_ms is not None and end_ms > newest.end_ms:
+                newest.end_ms = end_ms
+            return newest
+        if len(self._open) > 1:
+            self._bound_messages(events)
+        segment = self._find_named(key, start_ms, end_ms)
+        if (segment is None or start_ms is not None) and self._is_repeat(
+            key, start_ms, end_ms, text, is_final=is_final
+        ):
+            return None
+        segment = segment or self._find_by_place(key, start_ms, end_ms)
+        if segment is None and is_final:
+            segment = self._revive(key, start_ms, end_ms)
+        if segment is None:
+            if not text:
+                return None
+            segment = self.open(key, start_ms, events)
+        self._last_final = None
+        self._learn(segment, key, start_ms, end_ms)
+        return segment
+
+    def detect(self, key: K, start_ms: int | None, events: list[CodecEvent]) -> S | None:
+        """Return the segment of a sign of speech that has no text; a new one if it is about none that is known.
+
+        Args:
+            key: the vendor's key; None if the message has none.
+            start_ms: the start of the speech; None if the message does not tell.
+            events: receives the events of a segment that opens.
+
+        Returns:
+            The open segment, or None if the sign is about one that has ended.
+        """
+        segment = self._find_named(key, start_ms, None) or self._find_by_place(key, start_ms, None)
+        if segment is not None:
+            self._learn(segment, key, start_ms, None)
+            return segment
+        if key is not None:
+            for ended in (*self._finals.values(), *self._withdrawn.values()):
+                if ended.key == key and (start_ms is None or ended.overlaps(start_ms, None)):
+                    return None
+        return self.open(key, start_ms, events)
+
+    def find_open(self, key: K) -> S | None:
+        """Return the newest open segment with this key, also if the vendor's final of it has arrived."""
+        return self._by_key.get(key)
+
+    def find_closed(self, key: K) -> S | None:
+        """Return the newest closed segment with this key, if it is still remembered."""
+        if key is None:
+            return None
+        return next((final for final in reversed(self._finals.values()) if final.key == key and final.has_ended), None)
 
     def is_forgotten(self, key: int) -> bool:
         """Return True if a vendor that counts its segments has sent a key that is too old to be remembered."""
@@ -127,12 +269,12 @@ class SegmentTracker(Generic[K, S]):
 
     @property
     def newest_open(self) -> S | None:
-        """The open segment that was opened last."""
-        return next(reversed(self._open.values()), None)
+        """The segment that was opened last, of those that the vendor has open."""
+        return self._newest
 
     @property
     def open_segments(self) -> list[S]:
-        """The open segments, oldest first."""
+        """The open segments, oldest first, also those of which the vendor's final has arrived."""
         return list(self._open.values())
 
     @property
@@ -140,46 +282,226 @@ class SegmentTracker(Generic[K, S]):
         """True if any segment is open."""
         return bool(self._open)
 
-    @property
-    def has_unfinished_text(self) -> bool:
-        """True if an interim result was returned and its final was not, dropped segments included."""
-        return self._dropped_text or any(segment.has_text for segment in self._open.values())
+    def _find_named(self, key: K, start_ms: int | None, end_ms: int | None) -> S | None:
+        """Return the open segment with the key; without key and place, the newest."""
+        if key is None:
+            return self._newest if start_ms is None else None
+        segment = self._by_key.get(key)
+        if segment is None or segment.is_over:
+            return None
+        if self._is_sequential or start_ms is None or not segment.is_placed or segment.overlaps(start_ms, end_ms):
+            return segment
+        return None
+
+    def _find_by_place(self, key: K, start_ms: int | None, end_ms: int | None) -> S | None:
+        """Return an open segment that no other key names, and whose place is that of a message, or is unknown."""
+        newest = self._newest
+        if newest is None:
+            return None
+        if start_ms is not None:
+            for segment in reversed(self._open.values()):
+                is_candidate = self._is_sequential or key is None or segment.key is None
+                if is_candidate and not segment.is_over and segment.is_placed and segment.overlaps(start_ms, end_ms):
+                    return segment
+            if newest.is_placed:
+                return None
+        return newest if key is None or newest.key is None else None
+
+    def _revive(self, key: K, start_ms: int | None, end_ms: int | None) -> S | None:
+        """Return the withdrawn segment of a final, open again; its end is not reported another time."""
+        for segment in reversed(self._withdrawn.values()):
+            if key is not None and segment.key is not None and key != segment.key:
+                continue
+            if key is None and start_ms is None:
+                continue
+            if start_ms is None or not segment.is_placed or segment.overlaps(start_ms, end_ms):
+                del self._withdrawn[segment.id]
+                self._add(segment)
+                return segment
+        return None
+
+    def _is_repeat(self, key: K, start_ms: int | None, end_ms: int | None, text: str, *, is_final: bool) -> bool:
+        finals = self._finals
+        if not finals:
+            return False
+        if start_ms is None:
+            return self._repeats_by_name(key, end_ms, text, is_final=is_final)
+        if start_ms > self._finals_end_ms + FRAME_MS:
+            return False
+        if is_final:
+            return any(
+                final.has_place(start_ms, end_ms) and final.has_text(text) for final in reversed(finals.values())
+            )
+        return any(final.holds_interim(start_ms, end_ms, text) for final in reversed(finals.values()))
+
+    def _repeats_by_name(self, key: K, end_ms: int | None, text: str, *, is_final: bool) -> bool:
+        """Return True if a message without a start repeats a final with the same key, or the one directly before it."""
+        if key is None:
+            final = self._last_final
+            return is_final and final is not None and final.may_end_at(end_ms) and final.has_text(text)
+        named = [final for final in self._finals.values() if final.key == key]
+        if is_final:
+            return any(final.may_end_at(end_ms) and final.has_text(text) for final in named)
+        return any(final.contains(text) for final in named)
+
+    def _learn(self, segment: S, key: K, start_ms: int | None, end_ms: int | None) -> None:
+        """Note what a message tells about its segment."""
+        if key is not None and segment.key != key:
+            self._forget_key(segment)
+            segment.key = key
+            self._by_key[key] = segment
+        if start_ms is not None:
+            segment.is_placed = True
+            segment.start_ms = start_ms
+            segment.end_ms = max(segment.end_ms, start_ms)
+        if end_ms is not None and end_ms > segment.end_ms:
+            segment.end_ms = end_ms
 
     # --- changes -----------------------------------------------------------------------------------------------------
 
-    def announce(self, start_ms: int) -> list[SpeechStarted]:
-        """Return the event of the next segment's first sign, before its key is known; empty while any is open."""
-        if self._is_announced or self._open:
-            return []
-        self._is_announced = True
-        return [SpeechStarted(segment_id=self._next_id, start_ms=start_ms)]
-
-    def open(self, key: K, start_ms: int) -> S:
-        """Open a segment with a key that no open segment has."""
+    def open(self, key: K, start_ms: int | None, events: list[CodecEvent]) -> S:
+        """Open a segment; without a start, it begins where the last segment of the task ended."""
+        place_ms = start_ms
+        if place_ms is None:
+            place_ms = max([self._last_end_ms, *(segment.end_ms for segment in self._open.values())])
         if self._is_sequential:
-            self._open.clear()
-            self._closed.clear()
-        segment = self._open[key] = self._make(self._next_id, key, start_ms)
+            events += self._withdraw_all(
+                segment for segment in self._open.values() if not segment.is_over and segment.start_ms <= place_ms
+            )
+        segment = self._make(self._next_id, key, place_ms)
+        segment.is_placed = start_ms is not None
         self._next_id += 1
-        segment.is_started, self._is_announced = self._is_announced, False
+        self._last_final = None
+        self._add(segment)
         if self._max_open is not None and len(self._open) > self._max_open:
-            self._dropped_text |= self._open.pop(next(iter(self._open))).has_text
+            events += self._withdraw_all([oldest for oldest in self._open.values() if not oldest.is_over][:1])
+        events.append(SpeechStarted(segment_id=segment.id, start_ms=place_ms))
         return segment
 
-    def close(self, segment: S, end_ms: int) -> SpeechEnded:
-        """Close an open segment and return the event of its end; its final result precedes that event."""
-        key: K = segment.key
-        del self._open[key]
-        segment.is_closed = True
-        segment.end_ms = end_ms
-        if key is not None and key != "":
-            self._closed[key] = segment
-        if len(self._closed) > MAX_REMEMBERED:
+    def end(self, segment: S, result: Result) -> list[CodecEvent]:
+        """Record the vendor's final of an open segment, and return the events of the segments that it makes stale."""
+        segment.is_over = True
+        segment.start_ms, segment.end_ms, segment.text = result.start_ms, result.end_ms, result.text
+        segment.interim_result = None
+        if segment is self._newest:
+            self._find_newest()
+        self._finals[segment.id] = self._last_final = segment
+        self._finals_chars += len(segment.text)
+        while len(self._finals) > MAX_REMEMBERED or (
+            self._finals_chars > MAX_REMEMBERED_CHARS and len(self._finals) > 1
+        ):
             self._forget_oldest()
-        return SpeechEnded(segment_id=segment.id, end_ms=end_ms)
+        self._finals_end_ms = max(self._finals_end_ms, segment.start_ms, segment.end_ms)
+        self._last_end_ms = max(self._last_end_ms, segment.end_ms)
+        return self._withdraw_stale(segment) if len(self._open) > 1 else []
+
+    def close(self, segment: S) -> list[CodecEvent]:
+        """Close an open segment, and return the event of its end; its final result precedes that event."""
+        self._remove(segment)
+        if segment.has_ended:  # it was withdrawn before
+            return []
+        segment.has_ended = True
+        return [SpeechEnded(segment_id=segment.id, end_ms=segment.end_ms)]
+
+    def withdraw(self, segment: S) -> list[CodecEvent]:
+        """End an open segment without a final, and return the event of its end."""
+        return self._withdraw_all([segment])
+
+    def close_at_end(self, reason: str) -> list[CodecEvent]:
+        """Return the events of all open segments at the end that the vendor confirms, in the order of the audio.
+
+        Args:
+            reason: the reason for `Unheard`: speech that was reported without any text.
+        """
+        segments = sorted(self._open.values(), key=lambda segment: (segment.start_ms, segment.id))
+        events: list[CodecEvent] = []
+        for segment in segments:
+            if (interim := segment.interim_result) is not None:
+                final = replace(interim, is_final=True, is_confirmed=False)
+                self.end_unconfirmed(segment, final)
+                events += [final, *self.close(segment)]
+        for segment in segments:
+            if not segment.has_ended and not segment.is_over:
+                end_ms = segment.end_ms if segment.end_ms > segment.start_ms else None
+                events += self.withdraw(segment)
+                events.append(Unheard(segment.start_ms, end_ms, reason))
+        return events
+
+    def end_unconfirmed(self, segment: S, final: Result) -> None:
+        """Record the final that is made of the newest interim of an open segment, at the end of the task."""
+        segment.is_over = True
+        segment.end_ms = final.end_ms
+        segment.interim_result = None
+
+    def _add(self, segment: S) -> None:
+        self._open[segment.id] = self._newest = segment
+        if segment.key is not None:
+            self._by_key[segment.key] = segment
+
+    def _remove(self, segment: S) -> None:
+        del self._open[segment.id]
+        self._forget_key(segment)
+        if segment is self._newest:
+            self._find_newest()
+
+    def _forget_key(self, segment: S) -> None:
+        if self._by_key.get(segment.key) is segment:
+            del self._by_key[segment.key]
+
+    def _find_newest(self) -> None:
+        self._newest = next((segment for segment in reversed(self._open.values()) if not segment.is_over), None)
+
+    def _withdraw_stale(self, final: S) -> list[CodecEvent]:
+        """Withdraw the open segments that get no final any more, since a later one has become final."""
+        stale = [segment for segment in self._open.values() if not segment.is_over and self._is_stale(segment, final)]
+        return self._withdraw_all(stale)
+
+    def _is_stale(self, segment: S, final: S) -> bool:
+        if self._is_sequential:
+            return segment.start_ms <= final.start_ms or segment.start_ms < final.end_ms - FRAME_MS
+        if segment.interim_result is None:
+            return (segment.start_ms, segment.id) < (final.start_ms, final.id)
+        return final.end_ms - segment.end_ms > STALE_MS
+
+    def _withdraw_all(self, segments: Iterable[S]) -> list[CodecEvent]:
+        return [self._withdraw(segment) for segment in list(segments)]
+
+    def _withdraw(self, segment: S) -> SpeechEnded:
+        interim, segment.interim_result = segment.interim_result, None
+        segment.has_ended = True
+        self._remove(segment)
+        self._withdrawn[segment.id] = segment
+        if len(self._withdrawn) > MAX_REMEMBERED:
+            del self._withdrawn[next(iter(self._withdrawn))]
+        self._last_end_ms = max(self._last_end_ms, segment.end_ms)
+        return SpeechEnded(
+            segment_id=segment.id,
+            end_ms=segment.end_ms,
+            is_withdrawn=True,
+            withdrawn_text="" if interim is None else interim.text,
+        )
+
+    def _bound_messages(self, events: list[CodecEvent]) -> None:
+        """Withdraw the oldest open segments while the messages of all but the newest are too large."""
+        kept_chars = 0
+        for segment in reversed(list(self._open.values())):
+            if segment is self._newest or segment.interim_result is None:
+                continue
+            kept_chars += len(segment.interim_result.raw)
+            if kept_chars > MAX_REMEMBERED_CHARS:
+                events.append(self._withdraw(segment))
 
     def _forget_oldest(self) -> None:
-        key = next(iter(self._closed))
-        del self._closed[key]
-        if isinstance(key, int) and key > self._forgotten_until:
-            self._forgotten_until = key
+        oldest = self._finals.pop(next(iter(self._finals)))
+        self._finals_chars -= len(oldest.text)
+        if isinstance(oldest.key, int) and oldest.key > self._forgotten_until:
+            self._forgotten_until = oldest.key
+
+
+def _letters(text: str) -> str:
+    """Return a text without case, spaces, punctuation and symbols; the marks of letters, as in Hindi, stay."""
+    return "".join(
+        character
+        for character in text.casefold()
+        if character.isalnum() or unicodedata.category(character).startswith("M")
+    )

@@ -283,7 +283,7 @@ FINALS: list[tuple[str, Path, Any, Json, tuple[str, ...]]] = [
     ("realtime", ("item_id",), 5, {"text": TEXT}, ()),
     # the value is left out
     ("task", (*SENTENCE, "begin_time"), [100], {"start_ms": 100, "end_ms": 900}, (f"{SENTENCE_NAME}.begin_time",)),
-    ("task", (*SENTENCE, "begin_time"), -1, {"start_ms": 100}, (f"{SENTENCE_NAME}.begin_time",)),
+    ("task", (*SENTENCE, "begin_time"), -(10**9) - 1, {"start_ms": 100}, (f"{SENTENCE_NAME}.begin_time",)),
     ("task", (*SENTENCE, "begin_time"), LONG_INTEGER, {"start_ms": 100}, (f"{SENTENCE_NAME}.begin_time",)),
     ("task", (*SENTENCE, "begin_time"), True, {"start_ms": 100}, (f"{SENTENCE_NAME}.begin_time",)),
     ("task", (*SENTENCE, "end_time"), LONG_INTEGER, {"end_ms": 900}, (f"{SENTENCE_NAME}.end_time",)),
@@ -311,10 +311,21 @@ FINALS: list[tuple[str, Path, Any, Json, tuple[str, ...]]] = [
     ("realtime", ("item_id",), [], {"segment_id": 0, "start_ms": 100}, ("item_id",)),
     ("realtime", ("language",), {}, {"language": None}, ("language",)),
     ("rasr", (*SEGMENT, "start_time"), "soon", {"start_ms": 100, "segment_id": 0}, ("segments[].start_time",)),
-    ("rasr", (*SEGMENT, "end_time"), -5, {"end_ms": 900}, ("segments[].end_time",)),
+    ("rasr", (*SEGMENT, "end_time"), LONG_INTEGER, {"end_ms": 900}, ("segments[].end_time",)),
     ("rasr", (*SEGMENT, "result", "score"), -0.1, {"confidence": None}, ("segments[].result.score",)),
     ("rasr", (*SEGMENT, "result", "word_info"), {}, {"words": ()}, ("segments[].result.word_info",)),
     ("rasr", ("trace_id",), [], {"request_id": "trace"}, ("trace_id",)),
+    ("rasr", ("trace_id",), 5, {"request_id": "trace"}, ("trace_id",)),
+    # a time that the vendor does not know
+    ("task", (*SENTENCE, "begin_time"), -1, {"start_ms": 100}, ()),
+    ("task", (*SENTENCE, "end_time"), -1, {"end_ms": 900}, ()),
+    ("task", (*SENTENCE, "end_time"), 0, {"end_ms": 900}, ()),
+    ("rasr", (*SEGMENT, "start_time"), -1, {"start_ms": 100}, ()),
+    ("rasr", (*SEGMENT, "end_time"), -1, {"end_ms": 900}, ()),
+    ("rasr", (*SEGMENT, "end_time"), -5, {"end_ms": 900}, ()),
+    # jitter, before the start of the audio
+    ("task", (*SENTENCE, "begin_time"), -40, {"start_ms": -40}, ()),
+    ("rasr", (*SEGMENT, "start_time"), -40, {"start_ms": -40}, ()),
 ]
 
 
@@ -347,9 +358,13 @@ def test_an_unknown_member_may_hold_anything(protocol: str, value: Any) -> None:
         (None, None),
         ("good", None),
         ({"text": None, "begin_time": 100, "end_time": 400}, Word(text="", start_ms=100, end_ms=400)),
-        ({"text": "good", "begin_time": {}, "end_time": "400"}, Word(text="good", start_ms=0, end_ms=400)),
-        ({"text": "good", "fixed": "true", "end_time": -1}, Word(text="good", start_ms=0, end_ms=0, is_fixed=True)),
-        ({"text": "good", "punctuation": []}, Word(text="good", start_ms=0, end_ms=0)),
+        ({"text": "good", "begin_time": {}, "end_time": "400"}, Word(text="good", start_ms=100, end_ms=400)),
+        ({"text": "good", "fixed": "true", "end_time": -1}, Word(text="good", start_ms=100, end_ms=100, is_fixed=True)),
+        ({"text": "good", "punctuation": []}, Word(text="good", start_ms=100, end_ms=100)),
+        (
+            {"text": "good", "begin_time": -1, "end_time": -1},
+            Word(text="good", start_ms=100, end_ms=100),
+        ),
     ],
 )
 def test_a_word_that_cannot_be_used_costs_the_word_or_its_member(word: Any, expected: Word | None) -> None:
@@ -484,7 +499,8 @@ FUZZ = settings(
 
 def is_needed(protocol: Protocol, path: Path, value: Any) -> bool:
     """Return True if the text of the final may depend on this member."""
-    if path == ("header", "task_id") and isinstance(value, str) and value:  # then it is a message of another task
+    is_id = path in {("header", "task_id"), ("trace_id",)}
+    if is_id and isinstance(value, str) and value:  # then it is a message of another task
         return True
     return any(needed[: len(path)] == path for needed in protocol.needed)
 
@@ -609,7 +625,7 @@ def test_a_value_that_does_not_fit_is_left_out_and_named(member: Json, left_out:
 
 
 def test_an_item_without_its_required_member_is_left_out_and_named_once() -> None:
-    message, left_out = read({"items": [{"at_ms": 1}, {"number": 2, "at_ms": -1}, {"number": []}, 3]})
+    message, left_out = read({"items": [{"at_ms": 1}, {"number": 2, "at_ms": -(10**9) - 1}, {"number": []}, 3]})
     assert message == Message(items=(Item(number=2),))
     assert left_out == ("items[]", "items[].at_ms")
 
@@ -735,7 +751,7 @@ async def test_the_names_of_the_left_out_members_are_logged_once_without_their_v
 ) -> None:
     protocol = PROTOCOLS["task"]
     spoilt = changed(protocol.interim, (*SENTENCE, "emo_tag"), ["a secret"])
-    spoilt = changed(spoilt, (*SENTENCE, "begin_time"), -1)
+    spoilt = changed(spoilt, (*SENTENCE, "begin_time"), "soon")
     with caplog.at_level(logging.INFO, "asr_async"):
         async with service_that_sends(protocol, written(protocol.final)) as service:
             protocol.opening.append(spoilt)

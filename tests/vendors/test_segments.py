@@ -1,175 +1,530 @@
-"""The tracker of a task's segments: keys, repeats, events and bounds, for each way in which a vendor names them."""
+"""The rule for segments: keys, places, repeats, stale segments, the end of the task, and bounds."""
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import pytest
 
-from asr_async import SpeechEnded, SpeechStarted
-from asr_async.vendors.segments import MAX_REMEMBERED, SegmentTracker, TrackedSegment
+from asr_async import Result, SpeechEnded, SpeechStarted
+from asr_async.vendors.codec import CodecEvent, Unheard
+from asr_async.vendors.segments import (
+    FRAME_MS,
+    MAX_REMEMBERED,
+    MAX_REMEMBERED_CHARS,
+    STALE_MS,
+    SegmentTracker,
+    TrackedSegment,
+)
 
-Tracker: TypeAlias = SegmentTracker[int, TrackedSegment[int]]
-
-
-def new_tracker(*, is_sequential: bool = False, max_open: int | None = MAX_REMEMBERED) -> Tracker:
-    return SegmentTracker(TrackedSegment, is_sequential=is_sequential, max_open=max_open)
-
-
-# --- identity --------------------------------------------------------------------------------------------------------
-
-
-def test_segments_are_numbered_in_the_order_of_their_first_sign() -> None:
-    tracker = new_tracker()
-    assert [tracker.open(key, 0).id for key in (7, 3, 5)] == [0, 1, 2]
+Key: TypeAlias = int | str | None
+Tracker: TypeAlias = SegmentTracker[Key, TrackedSegment[Key]]
 
 
-def test_an_open_segment_is_found_by_its_key_until_it_is_closed() -> None:
-    tracker = new_tracker()
-    segment = tracker.open(7, 100)
-    assert [tracker.find_open(7), tracker.find_open(8), tracker.find_closed(7)] == [segment, None, None]
-    tracker.close(segment, 900)
-    assert [tracker.find_open(7), tracker.find_closed(7)] == [None, segment]
+class Task:
+    """A task whose messages go through a tracker, as a codec passes them on."""
+
+    def __init__(self, *, sequential: bool = True, max_open: int | None = MAX_REMEMBERED) -> None:
+        self.tracker: Tracker = SegmentTracker(TrackedSegment, is_sequential=sequential, max_open=max_open)
+
+    def receive(
+        self, text: str, start: int | None, end: int | None, key: Key = None, *, final: bool, raw: str = ""
+    ) -> list[CodecEvent]:
+        events: list[CodecEvent] = []
+        segment = self.tracker.assign(key, start, end, text, is_final=final, events=events)
+        if segment is None:
+            return events
+        start_ms = segment.start_ms if start is None else start
+        end_ms = start_ms if end is None else end
+        result = Result(
+            text=text, is_final=final, segment_id=segment.id, start_ms=start_ms, end_ms=end_ms, raw=raw or text
+        )
+        if not final:
+            segment.interim_result = result
+            return [*events, result]
+        return [*events, *self.tracker.end(segment, result), result, *self.tracker.close(segment)]
+
+    def interim(self, text: str, start: int | None = None, end: int | None = None, key: Key = None) -> list[Any]:
+        return brief(self.receive(text, start, end, key, final=False))
+
+    def final(self, text: str, start: int | None = None, end: int | None = None, key: Key = None) -> list[Any]:
+        return brief(self.receive(text, start, end, key, final=True))
+
+    def detect(self, start: int | None, key: Key) -> list[Any]:
+        events: list[CodecEvent] = []
+        self.tracker.detect(key, start, events)
+        return brief(events)
+
+    def end(self) -> list[Any]:
+        return brief(self.tracker.close_at_end("no text"))
 
 
-def test_the_newest_open_segment_is_the_one_that_was_opened_last() -> None:
-    tracker = new_tracker()
-    assert new_tracker().newest_open is None
-    first, second = tracker.open(1, 0), tracker.open(0, 0)
-    assert tracker.newest_open is second
-    assert tracker.open_segments == [first, second]
-    tracker.close(second, 100)
-    assert tracker.newest_open is first
+def brief(events: list[CodecEvent]) -> list[Any]:
+    """Return each event as a short tuple: its kind, its segment, and what else matters."""
+    found: list[Any] = []
+    for event in events:
+        match event:
+            case SpeechStarted():
+                found.append(("started", event.segment_id, event.start_ms))
+            case SpeechEnded(is_withdrawn=True):
+                found.append(("withdrawn", event.segment_id, event.withdrawn_text))
+            case SpeechEnded():
+                found.append(("ended", event.segment_id, event.end_ms))
+            case Result(is_final=False):
+                found.append(("interim", event.segment_id, event.text))
+            case Result(is_confirmed=False):
+                found.append(("unconfirmed", event.segment_id, event.text))
+            case Result():
+                found.append(("final", event.segment_id, event.text))
+            case _:
+                found.append(event)
+    return found
 
 
-def test_a_sequential_vendors_next_segment_forgets_the_one_before_it() -> None:
-    tracker = new_tracker(is_sequential=True)
-    tracker.open(1, 0)
-    second = tracker.open(2, 1000)
-    assert tracker.open_segments == [second]
-    tracker.close(second, 2000)
-    tracker.open(3, 3000)
-    assert not tracker.is_repeat(1)
-    assert not tracker.is_repeat(2)
+def started(segment_id: int, start_ms: int) -> tuple[str, int, int]:
+    return "started", segment_id, start_ms
+
+
+def whole(segment_id: int, text: str, start_ms: int, end_ms: int) -> list[Any]:
+    """Return the events of a segment that begins with its final."""
+    return [started(segment_id, start_ms), ("final", segment_id, text), ("ended", segment_id, end_ms)]
+
+
+# --- the segment of a message ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sequential", [True, False])
+@pytest.mark.parametrize("key", [1, "item", None])
+def test_interims_and_the_final_of_a_sentence_are_one_segment(sequential: bool, key: Key) -> None:
+    task = Task(sequential=sequential)
+    assert task.interim("one", 100, 400, key) == [started(0, 100), ("interim", 0, "one")]
+    assert task.interim("one two", 100, 900, key) == [("interim", 0, "one two")]
+    assert task.final("one two", 100, 1_000, key) == [("final", 0, "one two"), ("ended", 0, 1_000)]
+    assert task.interim("three", 1_500, 1_600, None if key is None else f"{key}2")[0] == started(1, 1_500)
+
+
+@pytest.mark.parametrize("sequential", [True, False])
+def test_without_a_key_the_start_may_jitter_by_a_frame(sequential: bool) -> None:
+    task = Task(sequential=sequential)
+    task.interim("a", 100, 300)
+    assert task.interim("a b", 130, 500) == [("interim", 0, "a b")]
+    assert task.interim("a b c", 100 - FRAME_MS, 700) == [("interim", 0, "a b c")]
+    assert task.final("a b c", 120, 800) == [("final", 0, "a b c"), ("ended", 0, 800)]
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "is_same"),
+    [
+        (600, 1_200, True),  # well inside what was said so far
+        (0, 1_200, True),  # begins before, and covers it
+        (850, 1_500, False),  # touches its end within a frame: the next sentence
+        (900, 1_500, False),
+        (2_000, None, False),
+        (600, None, True),
+    ],
+)
+def test_without_a_key_the_place_decides(start: int, end: int | None, is_same: bool) -> None:
+    task = Task(sequential=False)
+    task.interim("a", 300, 900)
+    assert (task.final("a b", start, end)[0] == ("final", 0, "a b")) is is_same
+
+
+def test_interims_of_a_sequential_vendor_with_another_key_at_the_same_place_are_the_same_speech() -> None:
+    task = Task()
+    task.interim("uh", 500, None, 1)
+    assert task.interim("one", 520, 700, 2) == [("interim", 0, "one")]
+    assert task.interim("one two", 500, 900, 2) == [("interim", 0, "one two")]
+    assert task.final("one two", 500, 2_500, 2) == [("final", 0, "one two"), ("ended", 0, 2_500)]
+
+
+def test_the_key_of_a_sequential_vendor_decides_even_if_its_place_moves() -> None:
+    task = Task()
+    task.interim("a", 0, None, 1)
+    assert task.interim("a b", 3_000, None, 1) == [("interim", 0, "a b")]
+    assert task.final("a b", 3_000, 4_000, 1) == [("final", 0, "a b"), ("ended", 0, 4_000)]
+
+
+def test_the_key_of_another_vendor_is_another_segment_at_another_place() -> None:
+    task = Task(sequential=False)
+    task.interim("a", 0, 500, "x")
+    assert task.interim("b", 5_000, 5_100, "x") == [started(1, 5_000), ("interim", 1, "b")]
+    assert task.final("b", 5_000, 6_000, "x") == [("final", 1, "b"), ("ended", 1, 6_000)]
+    assert task.end() == [("unconfirmed", 0, "a"), ("ended", 0, 500)]
+
+
+def test_two_named_segments_at_one_place_are_two() -> None:
+    task = Task(sequential=False)
+    task.interim("a", 0, 500, "x")
+    assert task.interim("b", 0, 500, "y")[0] == started(1, 0)
+
+
+@pytest.mark.parametrize("sequential", [True, False])
+def test_a_message_with_neither_key_nor_place_belongs_to_the_newest_open_segment(sequential: bool) -> None:
+    task = Task(sequential=sequential)
+    assert task.interim("a") == [started(0, 0), ("interim", 0, "a")]
+    assert task.interim("a b") == [("interim", 0, "a b")]
+    assert task.final("a b c", None, 700) == [("final", 0, "a b c"), ("ended", 0, 700)]
+    assert task.final("d", None, 900) == whole(1, "d", 700, 900)
+
+
+def test_a_key_that_comes_later_names_the_open_segment() -> None:
+    task = Task()
+    task.interim("a")
+    assert task.interim("a b", None, None, 7) == [("interim", 0, "a b")]
+    assert task.final("a b", None, 500, 7) == [("final", 0, "a b"), ("ended", 0, 500)]
+
+
+def test_a_place_that_comes_later_is_that_of_the_open_segment() -> None:
+    task = Task(sequential=False)
+    task.interim("a")
+    assert task.interim("a b", 2_000, 2_500) == [("interim", 0, "a b")]
+    assert task.final("c", 100, 900) == whole(1, "c", 100, 900)
+    assert task.final("a b", 2_020, 2_900) == [("final", 0, "a b"), ("ended", 0, 2_900)]
+
+
+def test_a_segment_without_a_start_begins_where_the_last_one_ended() -> None:
+    task = Task()
+    task.final("a", 100, 700, 1)
+    assert task.interim("b", None, None, 2) == [started(1, 700), ("interim", 1, "b")]
+
+
+def test_times_before_the_start_are_kept() -> None:
+    task = Task(sequential=False)
+    assert task.interim("a", -40, 200) == [started(0, -40), ("interim", 0, "a")]
+    assert task.final("a", 20, 300) == [("final", 0, "a"), ("ended", 0, 300)]
+
+
+def test_keys_that_interleave_belong_each_to_its_segment() -> None:
+    task = Task(sequential=False)
+    task.interim("a", 0, 300, "x")
+    task.interim("b", 1_000, 1_300, "y")
+    assert task.interim("a a", 0, 600, "x") == [("interim", 0, "a a")]
+    assert task.interim("b b", 1_000, 1_600, "y") == [("interim", 1, "b b")]
+    assert task.final("b b", 1_000, 1_900, "y") == [("final", 1, "b b"), ("ended", 1, 1_900)]
+    assert task.final("a a", 0, 900, "x") == [("final", 0, "a a"), ("ended", 0, 900)]
+
+
+def test_a_message_without_text_opens_nothing_and_may_close_a_segment() -> None:
+    task = Task()
+    assert task.final("", 0, 900, 1) == []
+    task.interim("mm", 0, None, 1)
+    assert task.final("", 0, 900, 1) == [("final", 0, ""), ("ended", 0, 900)]
 
 
 # --- repeats ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_message_about_a_closed_segment_is_a_repeat_and_one_about_an_open_segment_is_not() -> None:
-    tracker = new_tracker()
-    segment = tracker.open(7, 0)
-    assert not tracker.is_repeat(7)
-    tracker.close(segment, 900)
-    assert tracker.is_repeat(7)
-    assert not tracker.is_repeat(8)
+@pytest.mark.parametrize("sequential", [True, False])
+@pytest.mark.parametrize("key", [1, None])
+@pytest.mark.parametrize(
+    ("text", "start", "end"),
+    [
+        ("one two", 100, 1_000),
+        ("One, two.", 100, 1_000),
+        ("onetwo", 100, 1_000),
+        ("one two", 60, 1_040),
+        ("one two", 300, 900),  # inside
+        ("one two", 120, None),
+    ],
+)
+def test_the_same_place_and_text_is_a_repeat(
+    sequential: bool, key: Key, text: str, start: int, end: int | None
+) -> None:
+    task = Task(sequential=sequential)
+    task.final("one two", 100, 1_000, key)
+    assert task.final(text, start, end, key) == []
+    task.interim("three", 1_500, 1_600, 2)
+    assert task.final(text, start, end, key) == []
+    assert task.final("three", 1_500, 1_900, 2) == [("final", 1, "three"), ("ended", 1, 1_900)]
 
 
-@pytest.mark.parametrize(("end_ms", "is_repeat"), [(500, True), (900, True), (901, False)])
-def test_where_a_segments_end_is_reported_a_later_end_is_a_segment_of_its_own(end_ms: int, is_repeat: bool) -> None:
-    tracker = new_tracker()
-    tracker.close(tracker.open(0, 0), 900)
-    assert tracker.is_repeat(0, end_ms=end_ms) is is_repeat
+@pytest.mark.parametrize("key", [1, None])
+@pytest.mark.parametrize(
+    ("text", "start", "end"),
+    [
+        ("one three", 100, 1_000),  # another text
+        ("one", 100, 1_000),
+        ("one two", 1_000, 1_900),  # another place
+        ("one two", 100, 2_000),
+        ("one two", 500, None),
+    ],
+)
+def test_the_same_key_with_another_place_or_text_is_a_new_segment(
+    key: Key, text: str, start: int, end: int | None
+) -> None:
+    task = Task()
+    task.final("one two", 100, 1_000, key)
+    assert task.final(text, start, end, key) == whole(1, text, start, start if end is None else end)
 
 
-def test_a_key_may_be_used_again_and_its_newest_end_counts() -> None:
-    tracker = new_tracker()
-    tracker.close(tracker.open(0, 0), 900)
-    again = tracker.open(0, 0)
-    assert not tracker.is_repeat(0, end_ms=500)  # it is open
-    tracker.close(again, 2000)
-    assert tracker.is_repeat(0, end_ms=1500)
-    assert again.id == 1
+def test_short_words_that_follow_each_other_are_no_repeats() -> None:
+    task = Task()
+    task.final("no", 1_000, 1_060, 1)
+    assert task.final("no", 1_061, 1_120, 1) == whole(1, "no", 1_061, 1_120)
 
 
-@pytest.mark.parametrize("key", [None, ""])
-def test_a_segment_without_a_key_of_its_own_has_no_repeats(key: str | None) -> None:
-    tracker: SegmentTracker[str | None, TrackedSegment[str | None]] = SegmentTracker(TrackedSegment)
-    segment = tracker.open(key, 0)
-    assert tracker.find_open(key) is segment
-    tracker.close(segment, 900)
-    assert not tracker.is_repeat(key)
-    assert tracker.find_closed(key) is None
+@pytest.mark.parametrize("key", [0, 1, None])
+def test_three_finals_with_one_key_are_three_segments(key: Key) -> None:
+    task = Task()
+    events = [task.final(f"s{number}", number * 1_000, number * 1_000 + 900, key) for number in range(3)]
+    assert [event[1] for event in events] == [("final", number, f"s{number}") for number in range(3)]
 
 
-# --- events ----------------------------------------------------------------------------------------------------------
+def test_keys_that_restart_are_new_segments() -> None:
+    task = Task()
+    for number in range(6):
+        start_ms = number * 1_000
+        assert task.final("yes", start_ms, start_ms + 500, number % 2) == whole(number, "yes", start_ms, start_ms + 500)
 
 
-def test_the_start_of_a_segment_is_reported_once_and_its_end_when_it_is_closed() -> None:
-    tracker = new_tracker()
-    segment = tracker.open(7, 100)
-    assert segment.start() == [SpeechStarted(segment_id=0, start_ms=100)]
-    assert segment.start() == []
-    assert tracker.close(segment, 900) == SpeechEnded(segment_id=0, end_ms=900)
-    assert segment.is_closed
+@pytest.mark.parametrize("key", [1, None])
+def test_without_times_the_same_text_is_a_repeat_with_the_same_key_or_directly_behind(key: Key) -> None:
+    task = Task()
+    assert task.final("yes", None, None, key) == whole(0, "yes", 0, 0)
+    assert task.final("Yes.", None, None, key) == []
+    assert task.final("no", None, None, key) == whole(1, "no", 0, 0)
+    assert task.final("yes", None, None, key) == ([] if key == 1 else whole(2, "yes", 0, 0))
+    assert task.final("yes", None, None, 2)[1][2] == "yes"
 
 
-def test_an_announced_start_is_that_of_the_next_segment() -> None:
-    tracker = new_tracker()
-    assert tracker.announce(80) == [SpeechStarted(segment_id=0, start_ms=80)]
-    assert tracker.announce(90) == []
-    assert tracker.open(100, 100).start() == []
-    assert tracker.announce(110) == []  # a segment is open: this is about it
-    assert tracker.open(200, 200).start() == [SpeechStarted(segment_id=1, start_ms=200)]
+def test_without_a_start_another_end_is_another_segment() -> None:
+    task = Task()
+    task.final("yes", None, 900)
+    assert task.final("yes", None, 950) == []
+    assert task.final("yes", None, 1_900) == whole(1, "yes", 900, 1_900)
+
+
+@pytest.mark.parametrize(
+    ("text", "start", "end", "is_late"),
+    [
+        ("one", 100, None, True),
+        ("One tw", 150, 600, True),
+        ("two", 500, 900, True),
+        ("won", 100, 600, True),  # an earlier reading of the same audio
+        ("won", 100, None, False),
+        ("one two three", 100, 1_400, False),  # goes on behind the final
+        ("two", 950, 1_200, False),  # begins within a frame of the end: the next sentence
+        ("one", 1_200, None, False),
+    ],
+)
+@pytest.mark.parametrize("key", [1, None])
+def test_a_late_interim_of_a_final_is_a_repeat(key: Key, text: str, start: int, end: int | None, is_late: bool) -> None:
+    task = Task()
+    task.final("one two", 100, 1_000, key)
+    assert (task.interim(text, start, end, key) == []) is is_late
+
+
+def test_an_interim_without_times_behind_the_final_of_its_key_is_late_if_its_text_is_a_part() -> None:
+    task = Task(sequential=False)
+    task.final("one two", None, None, "x")
+    assert task.interim("one", None, None, "x") == []
+    assert task.interim("three", None, None, "x") == [started(1, 0), ("interim", 1, "three")]
+
+
+def test_marks_of_letters_distinguish_texts() -> None:
+    task = Task()
+    task.final("कि", 0, 500)
+    assert task.final("कु", 0, 500) != []
+    assert task.final("कि।", 0, 500) == []
+
+
+# --- stale segments --------------------------------------------------------------------------------------------------
+
+
+def test_a_sequential_vendors_final_ends_the_interim_that_it_dropped() -> None:
+    task = Task()
+    task.interim("uh", 0, None, 1)
+    assert task.final("one two", 500, 2_500, 2) == [("withdrawn", 0, "uh"), *whole(1, "one two", 500, 2_500)]
+
+
+@pytest.mark.parametrize("keys", [(1, 2), (None, None)])
+def test_a_sequential_vendors_next_interim_ends_the_one_that_it_dropped(keys: tuple[Key, Key]) -> None:
+    task = Task()
+    task.interim("uh", 0, 200, keys[0])
+    assert task.interim("one", 500, 700, keys[1]) == [("withdrawn", 0, "uh"), started(1, 500), ("interim", 1, "one")]
+    assert task.final("one two", 500, 2_500, keys[1]) == [("final", 1, "one two"), ("ended", 1, 2_500)]
+
+
+def test_noise_behind_the_sentence_that_is_open_ends_when_a_final_covers_it() -> None:
+    task = Task()
+    task.interim("uh", 1_500, None, 1)
+    assert task.interim("one", 200, 400, 2) == [started(1, 200), ("interim", 1, "one")]
+    assert task.final("one two", 200, 2_500, 2)[:2] == [("withdrawn", 0, "uh"), ("final", 1, "one two")]
+
+
+def test_the_late_final_of_a_withdrawn_segment_is_delivered_under_its_number_without_a_second_end() -> None:
+    task = Task()
+    task.interim("one", 0, 600, 1)
+    task.interim("two", 1_000, 1_200, 2)
+    assert task.final("one", 20, 800, 1) == [("final", 0, "one")]
+    assert task.final("one", 20, 800, 1) == []
+    assert task.final("two", 1_000, 1_900, 2) == [("final", 1, "two"), ("ended", 1, 1_900)]
+
+
+def test_a_key_that_restarts_is_not_the_withdrawn_segments() -> None:
+    task = Task()
+    task.interim("uh", 0, None, 1)
+    task.final("one", 1_000, 1_900, 2)
+    assert task.final("two", 5_000, 6_000, 1) == whole(2, "two", 5_000, 6_000)
+
+
+def test_a_cough_ends_when_a_later_segment_becomes_final() -> None:
+    task = Task(sequential=False)
+    assert task.detect(100, "cough") == [started(0, 100)]
+    assert task.detect(1_000, "speech") == [started(1, 1_000)]
+    events = task.final("one", None, 1_900, "speech")
+    assert events == [("withdrawn", 0, ""), ("final", 1, "one"), ("ended", 1, 1_900)]
+    assert task.detect(None, "cough") == []
+    assert task.final("ahem", None, None, "cough") == [("final", 0, "ahem")]
+
+
+def test_a_segment_with_text_waits_for_its_final_until_another_ends_far_behind_it() -> None:
+    task = Task(sequential=False)
+    task.interim("one", 0, 900, "a")
+    task.final("two", 1_000, 900 + STALE_MS, "b")
+    assert task.final("one", 0, 950, "a") == [("final", 0, "one"), ("ended", 0, 950)]
+    task.interim("three", 20_000, 20_900, "c")
+    assert task.final("four", 22_000, 20_901 + STALE_MS, "d")[:2] == [started(3, 22_000), ("withdrawn", 2, "three")]
+
+
+# --- signs of speech without text ------------------------------------------------------------------------------------
+
+
+def test_a_sign_is_of_the_open_segment_with_its_key_and_none_of_one_that_has_ended() -> None:
+    task = Task(sequential=False)
+    assert task.detect(100, "a") == [started(0, 100)]
+    assert [task.detect(100, "a"), task.detect(None, "a"), task.detect(None, None)] == [[], [], []]
+    task.final("one", None, 900, "a")
+    assert [task.detect(None, "a"), task.detect(120, "a")] == [[], []]
+    assert task.detect(5_000, "a") == [started(1, 5_000)]
+
+
+def test_the_text_of_a_detection_without_a_place_of_its_own_is_the_first_that_comes() -> None:
+    task = Task(sequential=False)
+    events: list[CodecEvent] = []
+    task.tracker.open(None, 420, events).is_placed = False
+    assert task.interim("a", 100, 300) == [("interim", 0, "a")]
+    assert task.interim("b", 2_000, 2_300) == [started(1, 2_000), ("interim", 1, "b")]
+
+
+# --- the end ---------------------------------------------------------------------------------------------------------
+
+
+def test_at_the_end_open_texts_are_finals_that_are_not_confirmed() -> None:
+    task = Task(sequential=False)
+    task.detect(500, "silent")
+    task.interim("two", 1_000, 1_300, "b")
+    task.interim("one", 0, 600, "a")
+    events = task.tracker.close_at_end("no text")
+    assert brief(events) == [
+        ("unconfirmed", 2, "one"),
+        ("ended", 2, 600),
+        ("unconfirmed", 1, "two"),
+        ("ended", 1, 1_300),
+        ("withdrawn", 0, ""),
+        Unheard(500, None, "no text"),
+    ]
+    (final, *_) = events
+    assert isinstance(final, Result)
+    assert (final.is_final, final.raw) == (True, "one")
+    assert task.end() == []
+
+
+def test_speech_without_text_is_reported_with_its_end_if_that_is_known() -> None:
+    task = Task(sequential=False)
+    task.detect(100, "a")
+    segment = task.tracker.find_open("a")
+    assert segment is not None
+    segment.end_ms = 700
+    assert task.end() == [("withdrawn", 0, ""), Unheard(100, 700, "no text")]
+
+
+# --- a final that waits ----------------------------------------------------------------------------------------------
+
+
+def test_a_segment_whose_final_waits_is_open_for_the_caller_and_over_for_the_vendor() -> None:
+    task = Task()
+    events: list[CodecEvent] = []
+    first = task.tracker.assign(1, 0, 900, "one", is_final=True, events=events)
+    assert first is not None
+    result = Result(text="one", is_final=True, segment_id=0, start_ms=0, end_ms=900)
+    assert task.tracker.end(first, result) == []
+    assert (task.tracker.open_segments, task.tracker.newest_open) == ([first], None)
+    assert (task.tracker.find_open(1), task.tracker.find_closed(1)) == (first, None)
+    assert task.final("one", 0, 900, 1) == []
+    assert task.interim("two", 1_000, 1_200, 1) == [started(1, 1_000), ("interim", 1, "two")]
+    assert task.tracker.close(first) == [SpeechEnded(segment_id=0, end_ms=900)]
+    assert (task.tracker.find_closed(1), task.tracker.has_open) == (first, True)
 
 
 # --- bounds ----------------------------------------------------------------------------------------------------------
 
 
-def test_the_oldest_open_segment_is_dropped_when_there_are_too_many() -> None:
-    tracker = new_tracker()
+def test_the_oldest_open_segment_is_withdrawn_when_there_are_too_many() -> None:
+    task = Task(sequential=False)
+    events = [task.interim(f"s{number}", None, None, f"k{number}") for number in range(MAX_REMEMBERED + 1)]
+    assert events[-1][0] == ("withdrawn", 0, "s0")
+    assert len(task.tracker.open_segments) == MAX_REMEMBERED
+
+
+def test_without_a_bound_no_open_segment_is_withdrawn() -> None:
+    task = Task(sequential=False, max_open=None)
+    for number in range(2 * MAX_REMEMBERED):
+        task.interim("a", None, None, f"k{number}")
+    assert len(task.tracker.open_segments) == 2 * MAX_REMEMBERED
+
+
+def test_the_messages_of_open_segments_are_bounded() -> None:
+    task = Task(sequential=False)
+    large = "x" * (MAX_REMEMBERED_CHARS // 2)
+    withdrawn: list[Any] = []
+    for number in range(8):
+        events = task.receive("a", number * 1_000, None, f"k{number}", final=False, raw=large)
+        withdrawn += [event for event in brief(events) if event[0] == "withdrawn"]
+    assert [segment_id for _, segment_id, _ in withdrawn] == [0, 1, 2, 3]
+    kept = sum(len(segment.interim_result.raw) for segment in task.tracker.open_segments if segment.interim_result)
+    assert kept <= 2 * MAX_REMEMBERED_CHARS
+
+
+def test_the_remembered_finals_are_bounded_in_number_and_size() -> None:
+    task = Task()
+    for number in range(3 * MAX_REMEMBERED):
+        task.final(f"s{number}", number * 1_000, number * 1_000 + 900, number)
+    assert len(task.tracker._finals) == MAX_REMEMBERED
+    for number in range(8):
+        task.final("x" * (MAX_REMEMBERED_CHARS // 2 - number), number, number + 1)
+    assert len(task.tracker._finals) == 2
+    assert task.tracker._finals_chars <= MAX_REMEMBERED_CHARS
+
+
+def test_the_remembered_withdrawn_segments_are_bounded() -> None:
+    task = Task()
+    for number in range(3 * MAX_REMEMBERED):
+        task.interim("uh", number * 1_000, None, number)
+    assert len(task.tracker._withdrawn) == MAX_REMEMBERED
+    assert len(task.tracker._by_key) == len(task.tracker.open_segments) == 1
+
+
+def test_the_key_of_a_forgotten_segment_is_still_known_to_be_old() -> None:
+    task = Task()
+    assert not task.tracker.is_forgotten(0)
     for key in range(MAX_REMEMBERED + 1):
-        tracker.open(key, 0)
-    assert len(tracker.open_segments) == MAX_REMEMBERED
-    assert tracker.find_open(0) is None
-    assert not tracker.is_repeat(0)
-
-
-def test_without_a_bound_no_open_segment_is_dropped() -> None:
-    tracker = new_tracker(max_open=None)
-    for key in range(2 * MAX_REMEMBERED):
-        tracker.open(key, 0)
-    assert len(tracker.open_segments) == 2 * MAX_REMEMBERED
-
-
-def test_the_oldest_closed_segment_is_forgotten_but_its_counted_key_is_still_known_to_be_old() -> None:
-    tracker = new_tracker()
-    assert not tracker.is_forgotten(0)
-    for key in range(MAX_REMEMBERED + 1):
-        tracker.close(tracker.open(key, 0), 900)
-    assert tracker.find_closed(0) is None
-    assert tracker.is_forgotten(0)
-    assert not tracker.is_repeat(0)
-    assert tracker.find_closed(1) is not None
-    assert not tracker.is_forgotten(1)
-
-
-def test_text_is_unfinished_until_its_segment_is_closed() -> None:
-    tracker = new_tracker()
-    segment = tracker.open(0, 0)
-    states = [tracker.has_unfinished_text]
-    segment.has_text = True
-    states.append(tracker.has_unfinished_text)
-    tracker.close(segment, 900)
-    states.append(tracker.has_unfinished_text)
-    assert states == [False, True, False]
-
-
-def test_the_text_of_a_dropped_segment_stays_unfinished() -> None:
-    tracker = new_tracker()
-    tracker.open(-1, 0).has_text = True
-    for key in range(MAX_REMEMBERED):
-        tracker.close(tracker.open(key, 0), 900)
-        tracker.open(key + 1000, 0)
-    assert tracker.find_open(-1) is None
-    assert tracker.has_unfinished_text
+        task.final("a", key * 1_000, key * 1_000 + 900, key)
+    assert task.tracker.find_closed(0) is None
+    assert task.tracker.is_forgotten(0)
+    assert task.tracker.find_closed(1) is not None
+    assert not task.tracker.is_forgotten(1)
+    assert task.tracker.find_closed(None) is None
 
 
 def test_the_state_is_in_the_repr() -> None:
-    tracker = new_tracker()
-    segment = tracker.open(7, 0)
-    tracker.open(8, 0)
+    task = Task()
+    task.interim("uh", 0, None, 1)
+    segment = task.tracker.newest_open
     assert repr(segment) == "<TrackedSegment 0 open>"
-    tracker.close(segment, 100)
-    assert repr(segment) == "<TrackedSegment 0 closed>"
-    assert repr(tracker) == "<SegmentTracker 1 open of 2>"
+    task.interim("a", 5_000, None, 2)
+    assert repr(segment) == "<TrackedSegment 0 withdrawn>"
+    assert repr(task.tracker) == "<SegmentTracker 1 open of 2>"
+    segment = task.tracker.newest_open
+    task.final("a", 5_000, 5_900, 2)
+    assert repr(segment) == "<TrackedSegment 1 closed>"

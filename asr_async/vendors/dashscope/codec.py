@@ -181,7 +181,9 @@ class TaskCodec:
             request_id=self._task_id,
             raw=raw,
         )
-        return [NoSpeech(error) if is_finishing and is_no_speech(error) else Failed(error)]
+        if is_finishing and is_no_speech(error):
+            return [*self._segments.close(), NoSpeech(error)]
+        return [Failed(error)]
 
     def _on_result(self, message: ServerMessage, raw: str) -> list[CodecEvent]:
         self._lifecycle.advance(_RESULT)

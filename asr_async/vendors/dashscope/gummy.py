@@ -20,6 +20,7 @@ import msgspec
 
 from ...results import Result, SpeechEnding, Translation, TranslationArrived, TranslationLost
 from ..codec import CodecEvent, FinalPending, Unrecognised
+from ..lenient import known_ms
 from ..segments import SegmentTracker, TrackedSegment
 from .segments import end_ms_of, is_final, words_of
 from .wire import GummySentence, Output
@@ -77,7 +78,7 @@ class TranslatedSegments:
                 endings += self._update(sentence, language, part, raw)
                 changed[key] = sentence
         events += self._close_complete()
-        still_open = [sentence for sentence in changed.values() if not sentence.is_closed]
+        still_open = [sentence for sentence in changed.values() if not sentence.has_ended]
         for sentence in still_open:
             events += sentence.interim()
         return [*events, *endings, *_pending(still_open)]
@@ -122,7 +123,10 @@ class TranslatedSegments:
         """Return the open sentence with this key, opened at its first text; None until then."""
         sentence = self._tracker.find_open(key)
         if sentence is None and part.text:
-            sentence = self._tracker.open(key, 0)
+            opening: list[CodecEvent] = []
+            sentence = self._tracker.open(key, known_ms(part.begin_time) or 0, opening)
+            sentence.opening_events = opening
+            sentence.interim_result = sentence.result
         return sentence
 
     def _update(self, sentence: _Sentence, language: str | None, part: GummySentence, raw: str) -> list[SpeechEnding]:
@@ -139,7 +143,7 @@ class TranslatedSegments:
     ) -> list[CodecEvent]:
         """Return the events of a translation, or of a repeated final, that comes after the final was returned."""
         if language is None:
-            return [] if sentence.is_over else [Unrecognised("sentence that continues after its final", raw)]
+            return [] if sentence.is_confirmed else [Unrecognised("sentence that continues after its final", raw)]
         if not sentence.translate(language, part, raw):
             return []
         self._note_final(sentence, language)
@@ -172,7 +176,9 @@ class TranslatedSegments:
         events: list[CodecEvent] = []
         for sentence in sentences:
             events += sentence.final()
-            events.append(self._tracker.close(sentence, sentence.result.end_ms))
+            sentence.is_confirmed = sentence.is_over
+            events += self._tracker.end(sentence, sentence.result)
+            events += self._tracker.close(sentence)
             if self._missing_languages(sentence):
                 self._incomplete[sentence.id] = sentence
         return events
@@ -184,15 +190,17 @@ class TranslatedSegments:
 class _Sentence(TrackedSegment[_Key]):
     """One sentence and its translations, as far as they are known."""
 
-    __slots__ = ("_is_ending", "is_over", "is_pending", "result")
+    __slots__ = ("_is_ending", "is_confirmed", "is_pending", "opening_events", "result")
 
     def __init__(self, segment_id: int, key: _Key, request_id: str) -> None:
         super().__init__(segment_id, key, 0)
         self.result = Result(
             text="", is_final=False, segment_id=segment_id, start_ms=0, end_ms=0, request_id=request_id
         )
-        # the vendor's own final has arrived; ours may still wait for translations
-        self.is_over = False
+        # its `SpeechStarted`, until the first result follows
+        self.opening_events: list[CodecEvent] = []
+        # it was returned as a final, and the vendor's own final had arrived
+        self.is_confirmed = False
         # `FinalPending` was returned
         self.is_pending = False
         # `SpeechEnding` was returned, and not withdrawn
@@ -202,9 +210,9 @@ class _Sentence(TrackedSegment[_Key]):
         """Set the text as it was spoken; an interim behind the final changes nothing."""
         if self.is_over and not is_final(part):
             return
-        words = words_of(part)
-        start_ms = self.result.start_ms if part.begin_time is None else part.begin_time
-        end_ms = end_ms_of(part, words, start_ms)
+        start_ms = _start_ms(part, self.result)
+        words = words_of(part, start_ms)
+        end_ms = end_ms_of(part, start_ms)
         self.result = _replace(
             self.result, text=part.text or "", words=words, start_ms=start_ms, end_ms=end_ms, raw=raw
         )
@@ -214,13 +222,13 @@ class _Sentence(TrackedSegment[_Key]):
         """Set the translation into a language unless it is final already; return True if it was set."""
         if self.has_final(language):
             return False
-        words = words_of(part)
-        start_ms = self.result.start_ms if part.begin_time is None else part.begin_time
+        start_ms = _start_ms(part, self.result)
+        words = words_of(part, start_ms)
         translation = Translation(
             text=part.text or "",
             is_final=is_final(part),
             start_ms=start_ms,
-            end_ms=end_ms_of(part, words, start_ms),
+            end_ms=end_ms_of(part, start_ms),
             words=words,
         )
         translations = {**self.result.translations, language: translation}
@@ -243,22 +251,23 @@ class _Sentence(TrackedSegment[_Key]):
         if not part.vad_pre_end or self._is_ending:
             return []
         self._is_ending = True
-        end_ms = part.pre_end_end_time
-        # the official SDKs have -1 for "not known"
-        return [SpeechEnding(segment_id=self.id, end_ms=None if end_ms is None or end_ms < 0 else end_ms)]
+        return [SpeechEnding(segment_id=self.id, end_ms=known_ms(part.pre_end_end_time))]
 
     def interim(self) -> list[CodecEvent]:
-        self.has_text = True
+        self.interim_result = self.result
         return [*self._start(), self.result]
 
     def final(self) -> list[CodecEvent]:
         return [*self._start(), _replace(self.result, is_final=True)]
 
     def _start(self) -> list[CodecEvent]:
-        if self.is_started:
-            return []
-        self.start_ms = self.result.start_ms
-        return [*self.start()]
+        opening, self.opening_events = self.opening_events, []
+        return opening
+
+
+def _start_ms(part: GummySentence, result: Result) -> int:
+    start_ms = known_ms(part.begin_time)
+    return result.start_ms if start_ms is None else start_ms
 
 
 def _parts(output: Output, languages: tuple[str, ...]) -> Iterator[tuple[str | None, GummySentence]]:

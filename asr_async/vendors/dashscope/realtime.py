@@ -32,7 +32,7 @@ import msgspec
 
 from ...audio import AudioBytes
 from ...errors import ASRError, VendorError
-from ...results import Result, SpeechStarted
+from ...results import Result, SpeechEnded
 from ..codec import (
     CodecEvent,
     Failed,
@@ -259,7 +259,7 @@ class RealtimeCodec:
                 events += self._fail(self._to_error(event.error, raw))
         return events
 
-    def _on_committed(self, event: Committed) -> list[SpeechStarted]:
+    def _on_committed(self, event: Committed) -> Events:
         if not self._commits:
             return self._utterances.open(event.item_id)
         start_ms = self._to_ms(self._committed_bytes)
@@ -291,39 +291,41 @@ class RealtimeCodec:
 class _Utterances:
     """The utterances of a session, by their item."""
 
-    __slots__ = ("_last_ms", "_tracker")
+    __slots__ = ("_lost_text", "_tracker")
 
     def __init__(self) -> None:
-        self._tracker: SegmentTracker[str, TrackedSegment[str]] = SegmentTracker(TrackedSegment)
-        # the end of the last utterance, as far as it is known: the start of one that the server sends without a start
-        self._last_ms = 0
+        self._tracker: SegmentTracker[str | None, TrackedSegment[str | None]] = SegmentTracker(TrackedSegment)
+        # an utterance with text was withdrawn
+        self._lost_text = False
 
     @property
     def has_unfinished_text(self) -> bool:
         """True if an interim was returned and its final was not."""
-        return self._tracker.has_unfinished_text
+        return self._lost_text or any(segment.interim_result for segment in self._tracker.open_segments)
 
-    def open(self, item_id: str | None, *, start_ms: int | None = None) -> list[SpeechStarted]:
+    def open(self, item_id: str | None, *, start_ms: int | None = None) -> Events:
         """Note a sign of an item; return an event if it is the first."""
-        key = self._key(item_id)
-        if self._tracker.find_open(key) or self._tracker.is_repeat(key):
-            return []
-        return self._tracker.open(key, self._last_ms if start_ms is None else start_ms).start()
+        events: Events = []
+        self._tracker.detect(item_id or None, start_ms, events)
+        self._note_withdrawn(events)
+        return events
 
     def stop(self, item_id: str | None, end_ms: int | None) -> None:
         """Note where the speech of an item ended."""
-        segment = self._tracker.find_open(self._key(item_id))
+        segment = self._tracker.find_open(item_id) if item_id else self._tracker.newest_open
         if segment is not None and end_ms is not None:
-            segment.end_ms = self._last_ms = max(end_ms, segment.start_ms)
+            segment.end_ms = max(end_ms, segment.start_ms)
 
     def interim(self, event: TranscriptionText, *, request_id: str, raw: str) -> Events:
         """Return the present text of an item; empty if there is none, or if it comes behind the final."""
         text = (event.text or "") + (event.stash or "")
-        key = self._key(event.item_id)
-        if not text or self._tracker.is_repeat(key):
+        if not text:
             return []
-        segment = self._find_or_open(key)
-        segment.has_text = True
+        events: Events = []
+        segment = self._tracker.assign(event.item_id or None, None, None, text, is_final=False, events=events)
+        if segment is None:
+            return []
+        self._note_withdrawn(events)
         result = Result(
             text=text,
             is_final=False,
@@ -334,16 +336,19 @@ class _Utterances:
             request_id=request_id,
             raw=raw,
         )
-        return [*segment.start(), result]
+        segment.interim_result = result
+        events.append(result)
+        return events
 
     def final(self, event: TranscriptionCompleted, *, request_id: str, raw: str) -> Events:
         """Return the final text of an item; empty for a repeat, and if no speech was recognised at all."""
-        key = self._key(event.item_id)
-        if self._tracker.is_repeat(key) or not (event.transcript or self._tracker.find_open(key)):
+        text = event.transcript or ""
+        events: Events = []
+        segment = self._tracker.assign(event.item_id or None, None, None, text, is_final=True, events=events)
+        if segment is None:
             return []
-        segment = self._find_or_open(key)
         result = Result(
-            text=event.transcript or "",
+            text=text,
             is_final=True,
             segment_id=segment.id,
             start_ms=segment.start_ms,
@@ -353,17 +358,12 @@ class _Utterances:
             request_id=request_id,
             raw=raw,
         )
-        return [*segment.start(), result, self._tracker.close(segment, segment.end_ms)]
+        events += self._tracker.end(segment, result)
+        self._note_withdrawn(events)
+        return [*events, result, *self._tracker.close(segment)]
 
-    def _find_or_open(self, key: str) -> TrackedSegment[str]:
-        return self._tracker.find_open(key) or self._tracker.open(key, self._last_ms)
-
-    def _key(self, item_id: str | None) -> str:
-        """Return the item of a message; the newest open one if the message does not name it."""
-        if item_id:
-            return item_id
-        newest = self._tracker.newest_open
-        return "" if newest is None else newest.key
+    def _note_withdrawn(self, events: Events) -> None:
+        self._lost_text |= any(isinstance(event, SpeechEnded) and event.withdrawn_text for event in events)
 
 
 def _decode_event(message: str) -> ServerEvent | Reread[ServerEvent]:

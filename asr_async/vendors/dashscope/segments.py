@@ -12,10 +12,13 @@ from msgspec import UNSET
 
 from ...results import Result, Word
 from ..codec import CodecEvent, Unrecognised
+from ..lenient import known_ms
 from ..segments import SegmentTracker, TrackedSegment
-from .wire import GummySentence, Output, Sentence
+from .wire import GummySentence, Output, Sentence, WireWord
 
-__all__ = ["PlainSegments", "Segments", "end_ms_of", "is_final", "words_of"]
+__all__ = ["PlainSegments", "Segments", "end_ms_of", "is_final", "place_of", "words_of"]
+
+NO_TEXT = "the vendor reported speech, and ended the task without a text for it"
 
 
 class Segments(Protocol):
@@ -34,7 +37,7 @@ class Segments(Protocol):
         ...
 
     def close(self) -> list[CodecEvent]:
-        """Return the finals that are still pending: the vendor has confirmed the end."""
+        """Return the finals that are still pending or open: the vendor has confirmed the end."""
         ...
 
 
@@ -56,37 +59,35 @@ class PlainSegments:
             return [Unrecognised("result-generated without a sentence", raw)]
         if sentence.heartbeat:
             return []
-        tracker, key = self._tracker, sentence.sentence_id
-        is_end = is_final(sentence)
-        if not sentence.text and not (is_end and tracker.has_open):
+        tracker, text, is_end = self._tracker, sentence.text or "", is_final(sentence)
+        if not text and not (is_end and tracker.has_open):
             return []
         events: list[CodecEvent] = []
-        # a sentence without an id continues the open one
-        segment = tracker.newest_open if key is None else tracker.find_open(key)
+        start_ms, end_ms = place_of(sentence)
+        segment = tracker.assign(sentence.sentence_id, start_ms, end_ms, text, is_final=is_end, events=events)
         if segment is None:
-            if tracker.is_repeat(key):
-                return []
-            segment = tracker.open(key, sentence.begin_time or 0)
-            events += segment.start()
-        words = words_of(sentence)
-        start_ms = segment.start_ms if sentence.begin_time is None else sentence.begin_time
-        end_ms = end_ms_of(sentence, words, start_ms)
+            return events
+        if start_ms is None:
+            start_ms = segment.start_ms
         result = Result(
-            text=sentence.text or "",
+            text=text,
             is_final=is_end,
             segment_id=segment.id,
             start_ms=start_ms,
-            end_ms=end_ms,
-            words=words,
+            end_ms=start_ms if end_ms is None else end_ms,
+            words=words_of(sentence, start_ms),
             emotion=sentence.emo_tag,
             emotion_confidence=sentence.emo_confidence,
             request_id=self._request_id,
             raw=raw,
         )
-        segment.has_text = True
-        events.append(result)
         if is_end:
-            events.append(tracker.close(segment, end_ms))
+            events += tracker.end(segment, result)
+            events.append(result)
+            events += tracker.close(segment)
+        else:
+            segment.interim_result = result
+            events.append(result)
         return events
 
     def release_pending(self, segment_id: int) -> list[CodecEvent]:  # noqa: ARG002 - a member of `Segments`
@@ -98,25 +99,48 @@ class PlainSegments:
         return []
 
     def close(self) -> list[CodecEvent]:
-        """Return nothing: no final of these models is ever pending."""
-        return []
+        """Return the newest interim of the open sentence as a final that the vendor did not confirm."""
+        return self._tracker.close_at_end(NO_TEXT)
 
 
-def words_of(sentence: Sentence | GummySentence) -> tuple[Word, ...]:
-    """Return the words of a sentence with their times."""
+def place_of(sentence: Sentence | GummySentence) -> tuple[int | None, int | None]:
+    """Return the start and the end of a sentence, each None if nothing tells; until it is over, the end so far."""
+    words = sentence.words or ()
+    start_ms, end_ms = known_ms(sentence.begin_time), known_ms(sentence.end_time)
+    if start_ms is None:
+        start_ms = next((ms for word in words if (ms := known_ms(word.begin_time)) is not None), None)
+    if end_ms is None or (start_ms is not None and end_ms < start_ms):
+        end_ms = next((ms for word in reversed(words) if (ms := _end_of(word)) is not None), None)
+        if start_ms is not None and end_ms is not None and end_ms < start_ms:
+            end_ms = None
+    return start_ms, end_ms
+
+
+def words_of(sentence: Sentence | GummySentence, start_ms: int) -> tuple[Word, ...]:
+    """Return the words of a sentence with their times.
+
+    Args:
+        sentence: the sentence.
+        start_ms: its start. A word without times has the place where the word before it ends.
+    """
     if not sentence.words:
         return ()
-    words = [
-        Word(
-            text=word.text or "",
-            start_ms=word.begin_time or 0,
-            end_ms=word.end_time or word.begin_time or 0,
-            # Gummy's samples repeat the word where other models have the punctuation behind it
-            punctuation=word.punctuation if word.punctuation and word.punctuation != word.text else "",
-            is_fixed=None if word.fixed is UNSET else word.fixed,
+    words: list[Word] = []
+    for word in sentence.words:
+        begin_ms, end_ms = word.begin_time, word.end_time
+        if begin_ms is None or begin_ms == -1:
+            begin_ms = start_ms
+        start_ms = begin_ms if end_ms is None or end_ms < begin_ms else end_ms
+        words.append(
+            Word(
+                text=word.text or "",
+                start_ms=begin_ms,
+                end_ms=start_ms,
+                # Gummy's samples repeat the word where other models have the punctuation behind it
+                punctuation=word.punctuation if word.punctuation and word.punctuation != word.text else "",
+                is_fixed=None if word.fixed is UNSET else word.fixed,
+            )
         )
-        for word in sentence.words
-    ]
     return tuple(words)
 
 
@@ -124,11 +148,15 @@ def is_final(sentence: Sentence | GummySentence) -> bool:
     """Return `sentence_end` if there is one, else True if the end is known (documents before 2026 lack that member)."""
     if isinstance(sentence.sentence_end, bool):
         return sentence.sentence_end
-    return isinstance(sentence.end_time, int)
+    return known_ms(sentence.end_time) is not None
 
 
-def end_ms_of(sentence: Sentence | GummySentence, words: tuple[Word, ...], start_ms: int) -> int:
+def end_ms_of(sentence: Sentence | GummySentence, start_ms: int) -> int:
     """Return the end of a sentence; while it is not known, the end of the last word so far."""
-    if isinstance(sentence.end_time, int):
-        return sentence.end_time
-    return words[-1].end_ms if words else start_ms
+    end_ms = place_of(sentence)[1]
+    return start_ms if end_ms is None else max(start_ms, end_ms)
+
+
+def _end_of(word: WireWord) -> int | None:
+    end_ms = known_ms(word.end_time)
+    return known_ms(word.begin_time) if end_ms is None else end_ms

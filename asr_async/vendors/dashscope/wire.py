@@ -74,9 +74,6 @@ class FinishTask(msgspec.Struct, frozen=True):
 
 # --- server to client ------------------------------------------------------------------------------------------------
 
-PredictedTime = Annotated[int, Meta(ge=-1, le=MAX_MS)]
-"""A time that the official SDKs initialise with -1, which stands for "not known"."""
-
 Seconds = Annotated[float, Meta(ge=0, le=MAX_MS / 1000)]
 """Billed seconds."""
 
@@ -143,8 +140,8 @@ class GummySentence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     stash: GummySentence | None = None
     vad_pre_end: bool | None = None
     pre_end_failed: bool | None = None
-    pre_end_start_time: PredictedTime | None = None
-    pre_end_end_time: PredictedTime | None = None
+    pre_end_start_time: Milliseconds | None = None
+    pre_end_end_time: Milliseconds | None = None
 
 
 class Output(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):

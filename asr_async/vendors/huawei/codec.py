@@ -1,12 +1,16 @@
 """The codec of Huawei's RASR protocol, in all three modes: START, audio, END, and the server's messages.
 
 One codec is one task, which lasts from START to END; a connection may carry several, one after the other. The codec
-does not know whether there were others: a late END of an earlier task is reported as `Unrecognised` and changes
-nothing, and messages behind the cancellation or the failure of this task (the END that follows an ERROR) are dropped.
+does not know whether there were others: late messages of an earlier one, which come before START or carry another trace
+id than START, are reported as `Unrecognised` and change nothing, and messages behind the cancellation or the failure of
+this task (the END that follows an ERROR) are dropped. If START comes twice with two ids, one of them is late, and the
+next message says which is this task's.
 
 In the sentence mode the server stops recognising by itself, but no document says that it then sends END without a
 request. So the codec returns `InputClosed`, and the task ends as in every mode: the client sends END, the results
-arrive, the server answers with END.
+arrive, the server answers with END. If the server has reported nothing but silence by then, the end is `NoSpeech`.
+
+The protocol has no ids of sentences; their times say which message is about which (see `SegmentTracker`).
 """
 
 from __future__ import annotations
@@ -17,13 +21,14 @@ import msgspec
 
 from ...audio import AudioBytes
 from ...errors import ASRError, VendorError
-from ...results import Result, SpeechEnded, SpeechStarted, Word
+from ...results import Result, Word
 from ..codec import (
     CodecEvent,
     Failed,
     Finished,
     InputClosed,
     Message,
+    NoSpeech,
     Reread,
     Started,
     State,
@@ -34,11 +39,11 @@ from ..codec import (
     read_message,
     reread_events,
 )
-from ..lenient import LenientReader
+from ..lenient import LenientReader, known_ms
 from ..segments import SegmentTracker, TrackedSegment
 from .errors import VENDOR, error_from_code
 from .models import FRAME_LIMITS, Rasr
-from .wire import ClientMessage, End, ServerMessage, Start, WireResult, WireSegment
+from .wire import ClientMessage, End, ServerMessage, Start, WireResult, WireSegment, WireWord
 
 __all__ = ["RasrCodec", "describe_task"]
 
@@ -61,6 +66,12 @@ EVENT_NAMES = {
 }
 """The name of an event as the server may spell it → its name."""
 
+IDENTIFIED = frozenset({"RESULT", "EVENT", "END", "ERROR"})
+"""The messages that are dropped if they carry another trace id than the task's START. A FATAL_ERROR is about the
+connection."""
+
+NO_TEXT = "the vendor reported speech, and ended the task without a text for it"
+
 Events = list[CodecEvent]
 
 
@@ -82,7 +93,12 @@ class RasrCodec:
         self._options = options
         self._trace_id = ""
         self._lifecycle = TaskLifecycle()
+        # the trace id of a second START; empty when another message has said which of the two is this task's
+        self._other_trace_id = ""
+        self._is_identified = False
         self._sentences = _Sentences()
+        # the EXCEEDED_SILENCE of a mode that ends with it
+        self._silence: str | None = None
         # an error that an event has reported; it is returned at the end, behind the results that still arrive until END
         self._error_at_end: ASRError | None = None
         self._handlers: dict[str, Callable[[ServerMessage, str], Events]] = {
@@ -146,12 +162,29 @@ class RasrCodec:
             return []
         if state is State.STARTING and kind in {"RESULT", "EVENT", "END"}:
             return [Unrecognised(f"{kind} of an earlier task", raw)]
+        if message.trace_id and kind in IDENTIFIED and not self._is_of_this_task(message.trace_id):
+            return [Unrecognised(f"{kind} of another task", raw)]
         return handler(message, raw)
 
-    def _on_start(self, message: ServerMessage, _raw: str) -> Events:
+    def _is_of_this_task(self, trace_id: str) -> bool:
+        if not self._trace_id:  # START had none
+            return True
+        if trace_id == self._other_trace_id:
+            self._trace_id = trace_id
+        if trace_id != self._trace_id:
+            return False
+        self._is_identified, self._other_trace_id = True, ""
+        return True
+
+    def _on_start(self, message: ServerMessage, raw: str) -> Events:
+        trace_id = message.trace_id or ""
+        if self._lifecycle.state in {State.STREAMING, State.FINISHING}:
+            if not self._is_identified:
+                self._other_trace_id = trace_id
+            return [Unrecognised("second START", raw)]
         self._lifecycle.advance(Step.STARTED)
-        self._trace_id = message.trace_id or ""
-        return [Started(self._trace_id)]
+        self._trace_id = trace_id
+        return [Started(trace_id)]
 
     def _on_result(self, message: ServerMessage, raw: str) -> Events:
         self._lifecycle.advance(_RESULT)
@@ -167,13 +200,17 @@ class RasrCodec:
         self._lifecycle.advance(_RESULT)
         name = EVENT_NAMES.get(message.event or "")
         if name == "VOICE_START":
-            return [*self._sentences.announce(message.timestamp or 0)]
+            return self._sentences.announce(known_ms(message.timestamp))
         if name == "EXCEEDED_AUDIO":
             self._error_at_end = error_from_code("SIS.0309", name, request_id=self._trace_id_of(message), raw=raw)
             return self._close_input()
+        events: Events = []
+        if name == "EXCEEDED_SILENCE" and self._options.mode != "continue":
+            self._silence = raw
+            events += self._sentences.withdraw_noise()
         if name is not None and self._options.capability.is_single_sentence:
-            return self._close_input()
-        return [Unrecognised(f"event {message.event!r} in mode {self._options.mode}", raw)]
+            return [*events, *self._close_input()]
+        return [*events, Unrecognised(f"event {message.event!r} in mode {self._options.mode}", raw)]
 
     def _close_input(self) -> Events:
         return [InputClosed()] if self._lifecycle.state is State.STREAMING else []
@@ -186,7 +223,12 @@ class RasrCodec:
             return self._fail(self._error_at_end)
         is_early = self._lifecycle.state is State.STREAMING and self._options.capability.is_single_sentence
         self._lifecycle.advance(Step.FINISHED_EARLY if is_early else Step.FINISHED)
-        return [Finished()]
+        events = self._sentences.close()
+        if self._silence is None or self._sentences.has_text:
+            return [*events, Finished()]
+        trace_id = self._trace_id_of(message)
+        error = error_from_code("EXCEEDED_SILENCE", "no speech was recognised", request_id=trace_id, raw=self._silence)
+        return [*events, NoSpeech(error)]
 
     def _on_error(self, message: ServerMessage, raw: str) -> Events:
         text = message.error_msg or "Huawei ended the task with an error"
@@ -203,77 +245,101 @@ class RasrCodec:
 
 
 class _Sentences:
-    """The sentences of a task, by their start: the protocol has no other key for them."""
+    """The sentences of a task, which have no key: their places say which message is about which."""
 
-    __slots__ = ("_tracker",)
+    __slots__ = ("_tracker", "has_text")
 
     def __init__(self) -> None:
-        self._tracker: SegmentTracker[int, TrackedSegment[int]] = SegmentTracker(TrackedSegment)
+        self._tracker: SegmentTracker[None, TrackedSegment[None]] = SegmentTracker(TrackedSegment)
+        self.has_text = False
+        """True if any text was recognised."""
 
-    def announce(self, start_ms: int) -> list[SpeechStarted]:
+    def announce(self, start_ms: int | None) -> Events:
         """Return the event of a sentence whose text is still to come; empty while one is open."""
-        return self._tracker.announce(start_ms)
+        events: Events = []
+        if not self._tracker.has_open:
+            # the time of the detection, which is not where the sentence begins
+            self._tracker.open(None, start_ms, events).is_placed = False
+        return events
 
-    def receive(self, wire: WireSegment, *, request_id: str, raw: str) -> list[Result | SpeechStarted | SpeechEnded]:
+    def receive(self, wire: WireSegment, *, request_id: str, raw: str) -> Events:
         """Return the events of a segment; empty if it reports nothing, or nothing new."""
-        tracker = self._tracker
-        wire_result = wire.result if isinstance(wire.result, WireResult) else WireResult()
-        words = _words(wire_result)
-        is_final = bool(wire.is_final)
-        start_ms = self._start_ms(wire, words)
-        end_ms = _end_ms(wire, words, start_ms)
-        segment = tracker.find_open(start_ms)
-        if segment is None and tracker.is_repeat(start_ms, end_ms=end_ms):
-            return []  # a repeated final, or an interim behind it
-        if not wire_result.text and not (is_final and segment):
+        wire_result = wire.result if isinstance(wire.result, WireResult) else _NO_RESULT
+        text, is_final = wire_result.text or "", bool(wire.is_final)
+        if not text and not is_final:
             return []
-        events: list[Result | SpeechStarted | SpeechEnded] = []
+        tracker, events = self._tracker, Events()
+        wire_words = wire_result.word_info if isinstance(wire_result.word_info, tuple) else ()
+        start_ms, end_ms = _place_of(wire, wire_words)
+        segment = tracker.assign(None, start_ms, end_ms, text, is_final=is_final, events=events)
         if segment is None:
-            segment = tracker.open(start_ms, start_ms)
-            events += segment.start()
+            return events
+        if start_ms is None:
+            start_ms = segment.start_ms
+        self.has_text = self.has_text or text != ""
         result = Result(
-            text=wire_result.text or "",
+            text=text,
             is_final=is_final,
             segment_id=segment.id,
             start_ms=start_ms,
-            end_ms=end_ms,
-            words=words,
+            end_ms=start_ms if end_ms is None else end_ms,
+            words=_words(wire_words, start_ms),
             confidence=wire_result.score if is_final else None,  # 0.0 in interims means "not known yet"
             request_id=request_id,
             raw=raw,
         )
-        segment.has_text = True
-        events.append(result)
         if is_final:
-            events.append(tracker.close(segment, end_ms))
+            events += tracker.end(segment, result)
+            events.append(result)
+            events += tracker.close(segment)
+        else:
+            segment.interim_result = result
+            events.append(result)
         return events
 
-    def _start_ms(self, wire: WireSegment, words: tuple[Word, ...]) -> int:
-        if wire.start_time is not None:
-            return wire.start_time
-        newest = self._tracker.newest_open
-        if newest is not None:  # a segment without a start continues it
-            return newest.key
-        return words[0].start_ms if words else 0
+    def withdraw_noise(self) -> Events:
+        """Return the end of an announced sentence without a text: the vendor has found that it was silence."""
+        events: Events = []
+        for segment in self._tracker.open_segments:
+            if segment.interim_result is None:
+                events += self._tracker.withdraw(segment)
+        return events
+
+    def close(self) -> Events:
+        """Return the events of the sentences that are open at the end that the vendor confirms."""
+        return self._tracker.close_at_end(NO_TEXT)
 
 
-def _words(wire: WireResult) -> tuple[Word, ...]:
-    if not isinstance(wire.word_info, tuple):
-        return ()
-    return tuple(
-        Word(
-            text=word.word or "",
-            start_ms=word.start_time or 0,
-            end_ms=word.end_time or word.start_time or 0,
-        )
-        for word in wire.word_info
-    )
+_NO_RESULT = WireResult()
 
 
-def _end_ms(segment: WireSegment, words: tuple[Word, ...], start_ms: int) -> int:
-    if segment.end_time is not None:
-        return segment.end_time
-    return words[-1].end_ms if words else start_ms
+def _place_of(wire: WireSegment, words: tuple[WireWord, ...]) -> tuple[int | None, int | None]:
+    """Return the start and the end of a segment, each None if nothing tells."""
+    start_ms, end_ms = known_ms(wire.start_time), known_ms(wire.end_time)
+    if start_ms is None:
+        start_ms = next((ms for word in words if (ms := known_ms(word.start_time)) is not None), None)
+    if end_ms is None or (start_ms is not None and end_ms < start_ms):
+        end_ms = next((ms for word in reversed(words) if (ms := _end_of(word)) is not None), None)
+        if start_ms is not None and end_ms is not None and end_ms < start_ms:
+            end_ms = None
+    return start_ms, end_ms
+
+
+def _end_of(word: WireWord) -> int | None:
+    end_ms = known_ms(word.end_time)
+    return known_ms(word.start_time) if end_ms is None else end_ms
+
+
+def _words(wire_words: tuple[WireWord, ...], start_ms: int) -> tuple[Word, ...]:
+    """Return the words; one without times has the place where the word before it ends, or where the segment begins."""
+    words: list[Word] = []
+    for word in wire_words:
+        begin_ms, end_ms = known_ms(word.start_time), known_ms(word.end_time)
+        if begin_ms is None:
+            begin_ms = start_ms
+        start_ms = begin_ms if end_ms is None or end_ms < begin_ms else end_ms
+        words.append(Word(text=word.word or "", start_ms=begin_ms, end_ms=start_ms))
+    return tuple(words)
 
 
 def _text(message: ClientMessage) -> str:

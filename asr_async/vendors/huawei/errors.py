@@ -80,6 +80,12 @@ CODES: dict[str, ErrorRule] = {
     ),
     # the 2 to 5 seconds are the FAQ's
     "SIS.0312": ErrorRule(RateLimitedError, True, "too many sessions at once: try again after 2 to 5 seconds"),
+    # an event, not a code of the vendor's: see `RasrCodec`
+    "EXCEEDED_SILENCE": ErrorRule(
+        VendorError,
+        False,
+        "only silence was sent, or audio of another format than declared; vad_head= sets how long silence may last",
+    ),
     "SIS.30006": ErrorRule(VendorError, False, "set `audio_format` to that of the audio"),
     "SIS.30007": ErrorRule(VendorError, False, "the hot words could not be loaded: check the table"),
     "APIGW.0101": _NOT_FOUND,

@@ -13,7 +13,7 @@ from typing import Literal
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from ..lenient import Milliseconds, Name, Ratio
+from ..lenient import Identifier, Milliseconds, Name, Ratio
 
 # --- client to server ------------------------------------------------------------------------------------------------
 
@@ -95,7 +95,7 @@ class ServerMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     """
 
     resp_type: Name | None = None
-    trace_id: str | None = None
+    trace_id: Identifier | None = None
     segments: tuple[WireSegment, ...] | None = None
     event: str | None = None
     timestamp: Milliseconds | None = None

@@ -206,9 +206,9 @@ def test_the_next_sentence_is_the_next_segment_with_and_without_sentence_ids() -
         codec = started()
         numbers = [
             result.segment_id
-            for member in ids
-            for end_time in (None, 900)
-            for result in results(codec.receive(sentence("a", end_time=end_time, **member)))
+            for begin_time, member in zip((170, 1_170), ids, strict=True)
+            for end_time in (None, begin_time + 700)
+            for result in results(codec.receive(sentence("a", begin_time=begin_time, end_time=end_time, **member)))
         ]
         assert numbers == [0, 0, 1, 1]
 

@@ -127,7 +127,8 @@ async def test_sentence_leaves_the_rest_of_an_endless_source_unread() -> None:
 def test_sentence_without_speech_ends_after_the_silence_before_it() -> None:
     async def scenario() -> None:
         async with connect(Rasr(mode="sentence", vad_head=2_000), Local(Scripted([("late", 9_000, 9_500)]))) as session:
-            assert [result async for result in session.stream([bytes(10 * 32_000)])] == []
+            with pytest.raises(VendorError, match="no speech was recognised: only silence was sent"):
+                assert [result async for result in session.stream([bytes(10 * 32_000)])] == []
             assert session.stats.audio_sent_ms in range(2_000, 2_400)
 
     run_virtual(scenario)
