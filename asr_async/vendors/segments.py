@@ -407,6 +407,10 @@ class SegmentTracker(Generic[K, S]):
         """End an open segment without a final, and return the event of its end."""
         return self._withdraw_all([segment])
 
+    def withdraw_open(self) -> list[CodecEvent]:
+        """End all segments that the vendor has open, without finals: it has found that there was no speech."""
+        return self._withdraw_all(segment for segment in self._open.values() if not segment.is_over)
+
     def close_at_end(self, reason: str) -> list[CodecEvent]:
         """Return the events of all open segments at the end that the vendor confirms, in the order of the audio.
 

@@ -182,7 +182,7 @@ class TaskCodec:
             raw=raw,
         )
         if is_finishing and is_no_speech(error):
-            return [*self._segments.close(), NoSpeech(error)]
+            return [*self._segments.withdraw(), NoSpeech(error)]
         return [Failed(error)]
 
     def _on_result(self, message: ServerMessage, raw: str) -> list[CodecEvent]:

@@ -92,6 +92,10 @@ class TranslatedSegments:
         events = self._close(self._tracker.open_segments)
         return [*events, *self.lost_translations("the vendor ended the task without it")]
 
+    def withdraw(self) -> list[CodecEvent]:
+        """Return nothing: sentences that wait are returned when they are released."""
+        return []
+
     def lost_translations(self, reason: str) -> list[CodecEvent]:
         """Return an event for each translation that a returned final lacks, and forget them."""
         incomplete, self._incomplete = self._incomplete, {}

@@ -40,6 +40,10 @@ class Segments(Protocol):
         """Return the finals that are still pending or open: the vendor has confirmed the end."""
         ...
 
+    def withdraw(self) -> list[CodecEvent]:
+        """Return the ends of the open sentences: the vendor has found that the audio contains no speech."""
+        ...
+
 
 class PlainSegments:
     """The segments of a model that has one sentence open at a time."""
@@ -101,6 +105,10 @@ class PlainSegments:
     def close(self) -> list[CodecEvent]:
         """Return the newest interim of the open sentence as a final that the vendor did not confirm."""
         return self._tracker.close_at_end(NO_TEXT)
+
+    def withdraw(self) -> list[CodecEvent]:
+        """Return the end of the open sentence, without a final: its text was no speech."""
+        return self._tracker.withdraw_open()
 
 
 def place_of(sentence: Sentence | GummySentence) -> tuple[int | None, int | None]:

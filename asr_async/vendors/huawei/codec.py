@@ -298,7 +298,7 @@ class _Sentences:
         return events
 
     def withdraw_noise(self) -> Events:
-        """Return the end of an announced sentence without a text: the vendor has found that it was silence."""
+        """Return the end of an announced sentence without a text: the vendor has found that it was no speech."""
         events: Events = []
         for segment in self._tracker.open_segments:
             if segment.interim_result is None:

@@ -14,6 +14,7 @@ from asr_async import (
     FunASR,
     LocalProtocolError,
     Paraformer,
+    QwenAudio,
     RateLimitedError,
     RemoteProtocolError,
     Result,
@@ -28,6 +29,7 @@ from asr_async.vendors.codec import (
     Failed,
     Finished,
     Message,
+    NoSpeech,
     Started,
     State,
     Unrecognised,
@@ -274,6 +276,29 @@ def test_the_end_is_the_finished_message_with_and_without_usage() -> None:
         codec = started()
         codec.finish()
         assert codec.receive(server("task-finished", payload)) == [Finished()]
+
+
+@pytest.mark.parametrize("model", [Paraformer(), FunASR(), QwenAudio()])
+def test_an_open_interim_is_a_final_that_is_not_confirmed_at_the_end(model: Any) -> None:
+    codec = started(model)
+    message = sentence("hello world", sentence_id=1, end_time=None, words=[{"begin_time": 170, "end_time": 800}])
+    (interim,) = results(codec.receive(message))
+    codec.finish()
+    final, ended, finished = codec.receive(server("task-finished"))
+    assert isinstance(final, Result)
+    assert (final.text, final.is_final, final.is_confirmed) == ("hello world", True, False)
+    assert (final.segment_id, final.start_ms, final.end_ms, final.raw) == (0, 170, 800, message)
+    assert final.words == interim.words
+    assert (ended, finished) == (SpeechEnded(segment_id=0, end_ms=800), Finished())
+
+
+def test_an_interim_is_withdrawn_if_the_vendor_finds_that_there_was_no_speech() -> None:
+    codec = started()
+    codec.receive(sentence("uh", end_time=None))
+    codec.finish()
+    withdrawn, ending = codec.receive(server("task-failed", error_code="NO_VALID_AUDIO_ERROR"))
+    assert withdrawn == SpeechEnded(segment_id=0, end_ms=170, is_withdrawn=True, withdrawn_text="uh")
+    assert isinstance(ending, NoSpeech)
 
 
 def test_a_task_that_ends_before_it_was_finished_is_an_error() -> None:
