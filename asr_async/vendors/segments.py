@@ -443,7 +443,7 @@ class SegmentTracker(Generic[K, S]):
             self._by_key[segment.key] = segment
 
     def _remove(self, segment: S) -> None:
-        del self._open[segment.id]
+        self._open.pop(segment.id, None)  # a withdrawn one is closed too, if its final comes all the same
         self._forget_key(segment)
         if segment is self._newest:
             self._find_newest()
