@@ -155,7 +155,7 @@ class SegmentTracker(Generic[K, S]):
             make: the class of the segments; called with the number, the key and the start.
             is_sequential: True if the vendor has one segment open at a time.
             max_open: the number of open segments beyond which the oldest is withdrawn; None if the caller closes
-                segments before they are too many.
+                all segments by itself: then none is withdrawn.
         """
         self._make = make
         self._is_sequential = is_sequential
@@ -364,7 +364,7 @@ class SegmentTracker(Generic[K, S]):
         place_ms = start_ms
         if place_ms is None:
             place_ms = max([self._last_end_ms, *(segment.end_ms for segment in self._open.values())])
-        if self._is_sequential:
+        if self._is_sequential and self._max_open is not None:
             events += self._withdraw_all(
                 segment for segment in self._open.values() if not segment.is_over and segment.start_ms <= place_ms
             )
@@ -393,7 +393,7 @@ class SegmentTracker(Generic[K, S]):
             self._forget_oldest()
         self._finals_end_ms = max(self._finals_end_ms, segment.start_ms, segment.end_ms)
         self._last_end_ms = max(self._last_end_ms, segment.end_ms)
-        return self._withdraw_stale(segment) if len(self._open) > 1 else []
+        return self._withdraw_stale(segment) if len(self._open) > 1 and self._max_open is not None else []
 
     def close(self, segment: S) -> list[CodecEvent]:
         """Close an open segment, and return the event of its end; its final result precedes that event."""
