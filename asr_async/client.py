@@ -301,28 +301,31 @@ class _TranscriptBuilder:
     """The events of a session that belong to its transcript."""
 
     def __init__(self) -> None:
-        self._finals: dict[int, Result] = {}
+        # in the order of arrival; the place of the newest final of each segment
+        self._finals: list[Result] = []
+        self._indices: dict[int, int] = {}
         self._gaps: list[Gap] = []
 
     def add(self, event: Event) -> None:
         """Keep a final, add a translation that arrives later to its final, and keep a gap."""
         if isinstance(event, Result) and event.is_final:
-            self._finals[event.segment_id] = event
-        elif isinstance(event, TranslationArrived) and event.segment_id in self._finals:
-            final = self._finals[event.segment_id]
-            translations = {**final.translations, event.language: event.translation}
-            self._finals[event.segment_id] = msgspec.structs.replace(final, translations=translations)
+            self._indices[event.segment_id] = len(self._finals)
+            self._finals.append(event)
+        elif isinstance(event, TranslationArrived) and event.segment_id in self._indices:
+            index = self._indices[event.segment_id]
+            translations = {**self._finals[index].translations, event.language: event.translation}
+            self._finals[index] = msgspec.structs.replace(self._finals[index], translations=translations)
         elif isinstance(event, Gap):
             self._gaps.append(event)
 
     def build(self, stats: SessionStats) -> Transcript:
-        """Return the transcript, in the order of speech: not every vendor finalises segments in that order."""
-        in_order = tuple(final for _, final in sorted(self._finals.items()))
+        """Return the transcript, in the order of the audio: not every vendor finalises segments in that order."""
+        in_order = tuple(sorted(self._finals, key=lambda final: final.start_ms))
         return Transcript(
             text=join_texts([final.text for final in in_order]),
             results=in_order,
             duration_ms=stats.audio_sent_ms,
-            gaps=tuple(self._gaps),
+            gaps=tuple(sorted(self._gaps, key=lambda gap: gap.start_ms)),
             usage_seconds=stats.usage_seconds,
             request_id=stats.request_id,
             stats=stats,

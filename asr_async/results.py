@@ -98,7 +98,10 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     by comparing the texts. Where neither tells which words are new, the result is delivered whole, with this mark.
     """
     lost_before_ms: int = 0
-    """The length of the audio that was lost between the result before and this one: the sum of the `Gap`s there."""
+    """The length of the audio that was lost between the result before and this one: the sum of the `Gap`s there.
+
+    The first final behind a gap has it, and its interims. A gap behind the last result is in `session.gaps` only.
+    """
 
 
 class SpeechStarted(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -170,7 +173,9 @@ class Gap(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     start_ms: int
     end_ms: int
+    """The end of the audio that is known to be lost; the same as the start if the length is not known."""
     reason: str
+    """The cause, on one line."""
 
 
 Event = Result | SpeechStarted | SpeechEnding | SpeechEnded | TranslationArrived | TranslationLost | Reconnected | Gap
@@ -206,15 +211,25 @@ class SessionStats(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Transcript(msgspec.Struct, frozen=True, kw_only=True):
-    """The final results of a whole source."""
+    """The final results of a whole source.
+
+    It is complete if `gaps` is empty. Where words are uncertain, the result says so: `Result.is_confirmed` and
+    `Result.may_repeat`.
+    """
 
     text: str
-    """The texts of the finals, joined by a space if both neighbours are of scripts that use spaces."""
+    """The texts of the results, joined by a space if both neighbours are of scripts that use spaces."""
     results: tuple[Result, ...]
+    """The finals in the order of the audio: by `start_ms`, and of the same start in the order of arrival."""
     duration_ms: int | None
     """Length of the audio that was sent; None for compressed audio that cannot be cut."""
     gaps: tuple[Gap, ...]
-    """The lost audio, with `Retry(on_gap="continue")`; otherwise empty."""
+    """The audio that no result covers, in the order of the audio.
+
+    There are three causes: a reconnect with `Retry(on_gap="continue")`; speech that the vendor reported and for which
+    it sent no text until the end; and the rest of a source that is longer than what the model recognises in a session,
+    behind the one sentence of `GummyChat` and of `Rasr(mode="sentence")`.
+    """
     usage_seconds: float | None
     request_id: str
     stats: SessionStats

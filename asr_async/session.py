@@ -451,16 +451,21 @@ class Session:
         return None
 
     async def _report_unheard(self, task: RecognitionTask) -> None:
-        """Report the rest of the source as a gap, if the vendor has ended the session before the source ended."""
-        status = self._status
-        if status.has_ended or self._source is None or (status.source_has_ended and not status.input_closed):
+        """Report the rest of the source as a gap, if the vendor did not recognise all of it.
+
+        A model of one sentence ignores the audio behind it, also if the source had ended before the sentence was over.
+        """
+        status, options = self._status, task.choice.options
+        is_whole = status.source_has_ended and not status.input_closed and options.sentence_end_ms is None
+        if status.has_ended or self._source is None or is_whole:
             return
-        status.close_input()
+        if not status.source_has_ended:
+            status.close_input()
         await self._reader.wait_until_counted()
         if status.ended.is_set():
             return
         self._receiver.release_all()
-        gap = self._reader.unheard(self._receiver.covered_ms, task.choice.options)
+        gap = self._reader.unheard(self._receiver.covered_ms, options)
         if gap is not None:
             self._receiver.record_gap(gap, task)
 

@@ -17,7 +17,8 @@ __all__ = ["app"]
 def app() -> None:
     """Streaming speech recognition with the models of a vendor or with the embedded recogniser.
 
-    Exit status: 0 success, 1 recognition failed (results received before are written), 2 wrong use, 130 Ctrl-C.
+    Exit status: 0 success, 1 recognition failed, or audio is missing from a transcript (all results are
+    written, and a note on standard error says what is missing), 2 wrong use, 130 Ctrl-C.
     """
 
 

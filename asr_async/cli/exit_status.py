@@ -26,6 +26,8 @@ class ExitStatus(enum.IntEnum):
 
     DONE = 0
     FAILED = 1
+    """The recognition failed, or audio is missing from the transcript (a `Gap`): a script that checks the status does
+    not take an incomplete transcript for a whole one."""
     WRONG_USE = 2
     INTERRUPTED = 130
     """128 + SIGINT, as shells report it."""

@@ -16,7 +16,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .. import ASRError, Client, ConfigurationError, Local, TranscriptionBatch, read_audio
+from .. import (
+    ASRError,
+    Client,
+    ConfigurationError,
+    Gap,
+    Local,
+    Result,
+    SpeechEnded,
+    TranscriptionBatch,
+    read_audio,
+)
 from ..client import CONCURRENCY
 from ..sources import preflight
 from ..vendors import options_for_model, service_for, vendor_of, vendors
@@ -24,12 +34,12 @@ from .display import SilentDisplay, display_for, progress_for
 from .exit_status import ExitStatus, exit_status_of, report, run
 from .model_options import option_values
 from .outputs import outputs_for
-from .transcript_formats import EXTENSIONS, one_line, writer_for
+from .transcript_formats import EXTENSIONS, clock_tenths, one_line, writer_for
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
 
-    from ..results import Result, SessionStats
+    from ..results import Event, SessionStats
     from ..session import Session
     from ..sources import AudioFile
     from ..vendors.options import Options
@@ -38,11 +48,15 @@ if TYPE_CHECKING:
     from .outputs import Output
     from .transcript_formats import Writer
 
-__all__ = ["summary_line", "transcribe"]
+__all__ = ["Transcription", "summary_line", "transcribe"]
 
 AHEAD_FACTOR = 4
 """The most files that are started ahead of an unfinished one, as a multiple of the concurrency. It bounds memory where
 files share an output, since the results of later files are buffered until the earlier ones are finished."""
+
+
+MAX_NOTES = 5
+"""The gaps of one file that have a line of their own on standard error."""
 
 
 def _pace(_context: click.Context, _parameter: click.Parameter, value: str) -> float | None:
@@ -170,7 +184,9 @@ def transcribe(
     """Transcribe audio files, several at once.
 
     Transcripts go to standard output, in the order of the files. Interims, and a summary line for each
-    finished file, go to standard error.
+    finished file, go to standard error, and so do notes: audio that is missing from the transcript (exit
+    status 1; an object with "gap" in jsonl), and results whose words are uncertain ("is_confirmed" and
+    "may_repeat" in jsonl).
     """
     if times is not None and format_name != "text":
         raise click.UsageError(f"--times and --no-times are for text; {format_name} always has times")
@@ -284,21 +300,70 @@ def _service(job: _Job) -> Service:
 
 async def _transcribe_one(client: Client, job: _Job, recording: _Recording) -> ExitStatus:
     name = click.format_filename(recording.file)
-    writer = writer_for(job.format_name, source=name, times=job.times)
-    words = 0
-    with recording.output:
-        async with client.session(job.options) as session:
-            started_at = time.monotonic()
-            with _display(job, recording, session) as display:
-                display.show(writer.header(), "")
-                async for result in session.stream(recording.source, pace=job.pace):
-                    display.show(*_render(result, writer))
-                    words += _count_words(result)
-            seconds = time.monotonic() - started_at
+    transcription = Transcription(writer_for(job.format_name, source=name, times=job.times))
+    try:
+        with recording.output:
+            async with client.session(job.options) as session:
+                started_at = time.monotonic()
+                with _display(job, recording, session) as display:
+                    display.show(transcription.writer.header(), "")
+                    async for event in session.events(recording.source, pace=job.pace):
+                        transcription.show(event, display)
+                seconds = time.monotonic() - started_at
+    finally:
+        for note in transcription.notes():
+            report(note, subject=name)
     if job.format_name == "text":
-        line = summary_line(words, session.stats, seconds)
+        line = summary_line(transcription.words, session.stats, seconds)
         click.echo(f"{name}: {line}" if len(job.files) > 1 else line, err=True)
-    return ExitStatus.DONE
+    return ExitStatus.FAILED if transcription.gaps else ExitStatus.DONE
+
+
+class Transcription:
+    """The transcription of one file: its text, the interim that is shown, and the notes about what is uncertain."""
+
+    def __init__(self, writer: Writer) -> None:
+        self.writer = writer
+        self.words = 0
+        self.gaps: list[Gap] = []
+        self._unconfirmed = 0
+        self._repeating = 0
+        # the segment of the interim that is shown
+        self._shown_segment: int | None = None
+
+    def show(self, event: Event, display: Display) -> None:
+        """Write what an event adds to the transcript, and show or remove an interim."""
+        match event:
+            case Result(is_final=True):
+                self._count(event)
+                self._shown_segment = None
+                display.show(self.writer.final(event), "")
+            case Result():
+                self._shown_segment = event.segment_id
+                display.show(self.writer.interim(event), one_line(event.text))
+            case SpeechEnded(is_withdrawn=True, segment_id=self._shown_segment):
+                display.show("", "")
+            case Gap():
+                self.gaps.append(event)
+                if text := self.writer.gap(event):
+                    display.show(text, "")
+
+    def _count(self, final: Result) -> None:
+        self.words += _count_words(final)
+        self._unconfirmed += not final.is_confirmed
+        self._repeating += final.may_repeat
+
+    def notes(self) -> Iterator[str]:
+        """Yield a line for each gap, and for the results whose words are uncertain."""
+        for gap in self.gaps[:MAX_NOTES]:
+            lost = f"{(gap.end_ms - gap.start_ms) / 1000:.1f} s of audio" if gap.end_ms > gap.start_ms else "audio"
+            yield f"{lost} missing from {clock_tenths(gap.start_ms)} on: {one_line(gap.reason)}"
+        if more := self.gaps[MAX_NOTES:]:
+            yield f"{sum(gap.end_ms - gap.start_ms for gap in more) / 1000:.1f} s missing in {len(more)} further gaps"
+        if self._unconfirmed:
+            yield f"results that the vendor showed and did not confirm as final: {self._unconfirmed}"
+        if self._repeating:
+            yield f"results that may repeat words of the result before them: {self._repeating}"
 
 
 def _display(job: _Job, recording: _Recording, session: Session) -> Display:
@@ -306,13 +371,6 @@ def _display(job: _Job, recording: _Recording, session: Session) -> Display:
         return SilentDisplay(recording.output)
     progress = progress_for(recording.source.duration_ms, lambda: session.stats.audio_sent_ms)
     return display_for(recording.output, progress, lines=job.format_name == "text")
-
-
-def _render(result: Result, writer: Writer) -> tuple[str, str]:
-    """Return the text that a result adds to the transcript, and the interim to show below it."""
-    if result.is_final:
-        return writer.final(result), ""
-    return writer.interim(result), one_line(result.text)
 
 
 def _count_words(result: Result) -> int:

@@ -1,7 +1,8 @@
 """The four formats of a transcript on the command line: text, JSON lines, SubRip and WebVTT.
 
-A writer formats the results of one source: call `header()` once, then `interim()` or `final()` for each result in
-order. It returns an empty text if the format has nothing for a result. Does not know files or terminals.
+A writer formats the results of one source: call `header()` once, then `interim()` or `final()` for each result and
+`gap()` for each gap, in order. It returns an empty text if the format has nothing for one. Does not know files or
+terminals.
 """
 
 from __future__ import annotations
@@ -11,12 +12,12 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from ..results import Result
+from ..results import Gap, Result
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["EXTENSIONS", "JsonLines", "SubRip", "Text", "WebVTT", "Writer", "one_line", "writer_for"]
+__all__ = ["EXTENSIONS", "JsonLines", "SubRip", "Text", "WebVTT", "Writer", "clock_tenths", "one_line", "writer_for"]
 
 EXTENSIONS = {"text": "txt", "jsonl": "jsonl", "srt": "srt", "vtt": "vtt"}
 """Name of a format → extension of its files."""
@@ -38,6 +39,10 @@ class Writer(Protocol):
 
     def final(self, result: Result) -> str:
         """Return the text of a final result."""
+        ...
+
+    def gap(self, gap: Gap) -> str:
+        """Return the text of a gap."""
         ...
 
 
@@ -72,6 +77,9 @@ class _FinalsOnly:
     def interim(self, result: Result) -> str:  # noqa: ARG002 - the signature of `Writer`
         return ""
 
+    def gap(self, gap: Gap) -> str:  # noqa: ARG002 - the signature of `Writer`
+        return ""
+
 
 class Text(_FinalsOnly):
     """Plain text: one line for each final, with its times if requested."""
@@ -86,11 +94,14 @@ class Text(_FinalsOnly):
             return ""
         if not self._times:
             return f"{text}\n"
-        return f"[{_clock_tenths(result.start_ms)} → {_clock_tenths(result.end_ms)}] {text}\n"
+        return f"[{clock_tenths(result.start_ms)} → {clock_tenths(result.end_ms)}] {text}\n"
 
 
 class JsonLines:
-    """JSON lines: one object for each result, with the name of the source and the fields of `Result` except `raw`."""
+    """JSON lines: one object for each result, with the name of the source and the fields of `Result` except `raw`.
+
+    A gap is an object with the name of the source and the member `gap`, which has the fields of `Gap`.
+    """
 
     def __init__(self, source: str) -> None:
         self._source = source
@@ -107,9 +118,12 @@ class JsonLines:
         """Return one line."""
         return self._line(result)
 
+    def gap(self, gap: Gap) -> str:
+        """Return one line."""
+        return _json_line({"file": self._source, "gap": gap})
+
     def _line(self, result: Result) -> str:
-        members = {"file": self._source, **{name: getattr(result, name) for name in _JSON_FIELDS}}
-        return msgspec.json.encode(members).decode() + "\n"
+        return _json_line({"file": self._source, **{name: getattr(result, name) for name in _JSON_FIELDS}})
 
 
 class SubRip(_FinalsOnly):
@@ -142,6 +156,10 @@ class WebVTT(_FinalsOnly):
         return f"{_cue_times(result, '.')}\n{text}\n\n" if text else ""
 
 
+def _json_line(members: dict[str, object]) -> str:
+    return msgspec.json.encode(members).decode() + "\n"
+
+
 def _cue_times(result: Result, point: str) -> str:
     # WebVTT requires that a cue ends after it starts, and players skip other cues.
     end_ms = max(result.start_ms + 1, result.end_ms)
@@ -153,7 +171,7 @@ def _clock(time_ms: int, point: str) -> str:
     return f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}{point}{ms:03}"
 
 
-def _clock_tenths(time_ms: int) -> str:
+def clock_tenths(time_ms: int) -> str:
     """Format a time as `mm:ss.t`, and as `h:mm:ss.t` from one hour on."""
     seconds, tenths = divmod(time_ms // 100, 10)
     hours = f"{seconds // 3600}:" if seconds >= 3600 else ""

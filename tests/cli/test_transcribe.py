@@ -14,10 +14,12 @@ import pytest
 
 from asr_async import Local
 from asr_async.cli import transcribe as transcribe_module
+from asr_async.cli.display import SilentDisplay
 from asr_async.cli.outputs import FileOutput
-from asr_async.cli.transcribe import summary_line
+from asr_async.cli.transcribe import Transcription, summary_line
+from asr_async.cli.transcript_formats import Text
 from asr_async.emulator import Scripted
-from asr_async.results import Result, SessionStats
+from asr_async.results import Gap, Result, SessionStats, SpeechEnded
 
 from ..support.paths import RECORDINGS
 from ..support.wav_files import write_wav
@@ -148,6 +150,82 @@ class TestSeveralFiles:
         assert outcome.stdout == "go forward ten meters\n" + FINALS
         assert f"asr-async: {clip}: the engine stumbled" in outcome.stderr
         assert outcome.stderr.count("asr-async: ") == 1
+
+
+class TestNotes:
+    """Audio that is missing, and results whose words are uncertain."""
+
+    MODEL = ("--model", "gummy-chat-v1")
+
+    def test_missing_audio_is_noted_and_is_not_a_success(self, clip: Path, url: str) -> None:
+        outcome = transcribe(clip, *self.MODEL, url=url)
+        assert (outcome.exit_code, outcome.stdout) == (1, "go forward ten meters\n")
+        note, summary = [line for line in outcome.stderr.splitlines() if not line.startswith("… ")]
+        assert note == (
+            f"asr-async: {clip}: 1.6 s of audio missing from 00:01.4 on: "
+            "gummy-chat-v1 recognises one sentence, and nothing behind it"
+        )
+        assert "4 words" in summary
+
+    def test_a_gap_is_the_last_line_in_jsonl(self, clip: Path, url: str) -> None:
+        outcome = transcribe(clip, *self.MODEL, "--format", "jsonl", url=url)
+        *results, last = [json.loads(line) for line in outcome.stdout.splitlines()]
+        assert outcome.exit_code == 1
+        assert [record["text"] for record in results if record["is_final"]] == ["go forward ten meters"]
+        assert last == {"file": str(clip), "gap": {"start_ms": 1_400, "end_ms": 3_000, "reason": last["gap"]["reason"]}}
+
+    def test_a_whole_file_beside_one_with_missing_audio_is_written(self, clip: Path, tmp_path: Path, url: str) -> None:
+        short = write_wav(tmp_path / "short.wav", 1.5)
+        outcome = transcribe(short, clip, *self.MODEL, url=url)
+        assert (outcome.exit_code, outcome.stdout) == (1, 2 * "go forward ten meters\n")
+        assert outcome.stderr.count("missing") == 1
+
+    def test_uncertain_results_are_counted(self) -> None:
+        transcription, shown = Transcription(Text(times=False)), Shown()
+        for number, marks in enumerate([{}, {"may_repeat": True}, {"may_repeat": True, "is_confirmed": False}]):
+            transcription.show(result(number, f"text {number}", **marks), shown)
+        assert list(transcription.notes()) == [
+            "results that the vendor showed and did not confirm as final: 1",
+            "results that may repeat words of the result before them: 2",
+        ]
+        assert transcription.words == 6
+
+    def test_many_gaps_are_summed_up(self) -> None:
+        transcription, shown = Transcription(Text(times=False)), Shown()
+        transcription.show(Gap(start_ms=500, end_ms=500, reason="one\ntwo"), shown)
+        for number in range(8):
+            transcription.show(Gap(start_ms=1_000 * number, end_ms=1_000 * number + 500, reason="lost"), shown)
+        first, *_, last = notes = list(transcription.notes())
+        assert first == "audio missing from 00:00.5 on: one two"
+        assert last == "2.0 s missing in 4 further gaps"
+        assert len(notes) == 6
+        assert shown.texts == []
+
+    def test_an_interim_that_is_withdrawn_is_no_longer_shown(self) -> None:
+        transcription, shown = Transcription(Text(times=False)), Shown()
+        for event in (
+            result(0, "uh", is_final=False),
+            SpeechEnded(segment_id=1, end_ms=1, is_withdrawn=True),
+            SpeechEnded(segment_id=0, end_ms=1, is_withdrawn=True, withdrawn_text="uh"),
+        ):
+            transcription.show(event, shown)
+        assert shown.interims == ["uh", ""]
+
+
+class Shown(SilentDisplay):
+    """A display that records what it shows."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+        self.interims: list[str] = []
+
+    def show(self, text: str, interim: str) -> None:
+        self.texts += [text] if text else []
+        self.interims.append(interim)
+
+
+def result(segment_id: int, text: str, *, is_final: bool = True, **marks: Any) -> Result:
+    return Result(text=text, is_final=is_final, segment_id=segment_id, start_ms=0, end_ms=1, **marks)
 
 
 class TestOutput:

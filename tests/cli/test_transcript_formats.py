@@ -7,7 +7,7 @@ import json
 import pytest
 
 from asr_async.cli.transcript_formats import EXTENSIONS, JsonLines, SubRip, Text, WebVTT, one_line, writer_for
-from asr_async.results import Result, Translation, Word
+from asr_async.results import Gap, Result, Translation, Word
 
 HOUR_MS = 3_600_000
 
@@ -15,6 +15,8 @@ HOUR_MS = 3_600_000
 def final(text: str, start_ms: int = 0, end_ms: int = 1_000) -> Result:
     return Result(text=text, is_final=True, segment_id=0, start_ms=start_ms, end_ms=end_ms)
 
+
+GAP = Gap(start_ms=1_000, end_ms=3_500, reason="lost the connection")
 
 INTERIM = Result(text="go for", is_final=False, segment_id=0, start_ms=0, end_ms=400)
 
@@ -83,6 +85,27 @@ class TestJsonLines:
         }
         assert record["translations"]["en"]["text"] == "okay"
 
+    def test_a_gap_is_a_line_of_its_own(self) -> None:
+        record = json.loads(JsonLines("a.wav").gap(GAP))
+        assert record == {
+            "file": "a.wav",
+            "gap": {"start_ms": 1_000, "end_ms": 3_500, "reason": "lost the connection"},
+        }
+
+    def test_uncertain_results_have_their_marks(self) -> None:
+        result = Result(
+            text="go",
+            is_final=True,
+            segment_id=0,
+            start_ms=0,
+            end_ms=1,
+            is_confirmed=False,
+            may_repeat=True,
+            lost_before_ms=2_500,
+        )
+        record = json.loads(JsonLines("a.wav").final(result))
+        assert (record["is_confirmed"], record["may_repeat"], record["lost_before_ms"]) == (False, True, 2_500)
+
     def test_there_is_no_header(self) -> None:
         assert JsonLines("a.wav").header() == ""
 
@@ -137,6 +160,11 @@ class TestWebVTT:
     def test_interims_and_empty_finals_are_skipped(self) -> None:
         writer = WebVTT()
         assert (writer.interim(INTERIM), writer.final(final(" "))) == ("", "")
+
+
+@pytest.mark.parametrize("writer", [Text(times=True), SubRip(), WebVTT()])
+def test_formats_for_reading_have_no_gaps(writer: Text | SubRip | WebVTT) -> None:
+    assert writer.gap(GAP) == ""
 
 
 @pytest.mark.parametrize(("name", "kind"), [("text", Text), ("jsonl", JsonLines), ("srt", SubRip), ("vtt", WebVTT)])

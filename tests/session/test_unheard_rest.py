@@ -13,7 +13,7 @@ from asr_async import Gap, GummyChat, Local, Rasr, Result, connect, transcribe
 from asr_async.emulator import Scripted
 
 from ..support.numbered_audio import DASHSCOPE
-from ..support.scripted_server import scripted_server, start_task
+from ..support.scripted_server import read_until_finish, scripted_server, send_event, start_task
 from ..support.virtual_time import now, run_virtual
 
 if TYPE_CHECKING:
@@ -282,6 +282,33 @@ def test_pushed_audio_of_results_alone_leaves_its_gap_in_the_session(options: Op
 
     run_virtual(scenario)
     assert caplog.text.count("session.gaps has it") == 1
+
+
+# --- a sentence that is over only when all audio was sent ------------------------------------------------------------
+
+
+async def serve_after_finish(connection: ServerConnection) -> None:
+    """Send the only final when the client has finished."""
+    task_id = await start_task(connection)
+    await read_until_finish(connection)
+    sentence = {"sentence_id": 0, "begin_time": 100, "end_time": 1_100, "text": "good morning", "sentence_end": True}
+    await send_event(connection, "result-generated", task_id, {"output": {"transcription": sentence}})
+    await DASHSCOPE.finish_task(connection, task_id)
+
+
+@pytest.mark.parametrize("is_pushed", [True, False])
+def test_the_rest_is_a_gap_too_if_the_source_ended_before_the_sentence_was_over(is_pushed: bool) -> None:
+    async def scenario() -> None:
+        async with scripted_server(serve_after_finish) as service, connect(GummyChat(), service) as session:
+            if is_pushed:
+                for chunk in CHUNKS:
+                    await session.send(chunk)
+                await session.finish()
+            stream = session.events() if is_pushed else session.events(CHUNKS, pace=None)
+            events = [event async for event in stream]
+        assert places(events) == [REST]
+
+    run_virtual(scenario)
 
 
 # --- vendors that end the task by themselves -------------------------------------------------------------------------
