@@ -1,18 +1,24 @@
-"""Sessions under random faults: counts of final results that are lost, doubled, or at a wrong time.
+"""Sessions under random faults: counts of final results, or of words, that are lost, doubled, or at a wrong time.
 
 Each session streams a source whose script is known, word by word and to the millisecond, to an emulator that cuts and
 closes connections, stops reading, delays messages and answers with errors. The seed decides which faults strike and
 where. The results are compared with the script. Half of the sessions speak DashScope's task protocol, half Huawei's.
 
     python benchmarks/faults.py --seed 1 --faults 1000
+    python benchmarks/faults.py --seed 1 --faults 1000 --redraw
 
-Exit status 1 if a final result was lost, doubled, or off by more than a frame, or a session failed.
+With `--redraw`, each connection moreover draws its own sentences over the same words, with jitter and noises, as real
+recognisers do. Every word of the script is then counted by itself, since no sentence is the script's.
+
+Exit status 1 if anything was lost, doubled without the mark `may_repeat`, off by more than a frame (with `--redraw`,
+than the jitter and a frame) or, with `--redraw`, out of order, or if a session failed.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import json
 import random
 import sys
@@ -24,7 +30,7 @@ import msgspec
 from asr_async import ASRError, Client, DashScope, Huawei, Paraformer, Rasr, Result, Retry, Timeouts
 from asr_async.audio import FRAME_MS
 from asr_async.emulator import Emulator, Scripted, position_audio, position_of, serve
-from asr_async.emulator.faults import Close, Cut, Delay, Fail, Fault, Faults, HalfOpen, Refuse, Throttle
+from asr_async.emulator.faults import Close, Cut, Delay, Fail, Fault, Faults, HalfOpen, Redraw, Refuse, Throttle
 
 SOURCE_MS = 12_000
 SENTENCES = 6
@@ -43,22 +49,46 @@ class Outcome(msgspec.Struct, kw_only=True):
     lost: int = 0
     doubled: int = 0
     off_by_more_than_a_frame: int = 0
+    words: int = 0
+    """The words of the scripts; 0 where finals are counted."""
+    marked: int = 0
+    """Doubled words of results that say so (`Result.may_repeat`)."""
+    out_of_order: int = 0
+    """Words that arrived behind a later word."""
     reconnects: int = 0
     faults: dict[str, int] = {}
     seconds: float = 0.0
 
     @property
     def is_good(self) -> bool:
-        """True if every final result arrived once, at its time."""
-        return not (self.failed or self.lost or self.doubled or self.off_by_more_than_a_frame)
+        """True if every final result, or every word, arrived once, at its time and in its order."""
+        wrong = self.lost or self.doubled or self.off_by_more_than_a_frame or self.out_of_order
+        return not (self.failed or wrong)
 
 
-def script_of(seed: int) -> list[tuple[str, int, int]]:
-    """Return sentences at random times of the source, with pauses between them: text, start and end in ms."""
+Script = list[tuple[str, int, int]]
+"""Sentences: text, start and end in milliseconds."""
+
+
+def script_of(seed: int) -> Script:
+    """Return sentences at random times of the source, with pauses between them."""
     rng = random.Random(seed)
     boundaries_ms = sorted(rng.sample(range(200, SOURCE_MS - 200, 50), 2 * SENTENCES))
     spans = zip(boundaries_ms[::2], boundaries_ms[1::2], strict=True)
     return [(f"sentence {number} of {seed}", start_ms, end_ms) for number, (start_ms, end_ms) in enumerate(spans)]
+
+
+def script_of_words(seed: int) -> Script:
+    """Return sentences whose words occur once in the source, and are long enough to be heard in spite of the jitter."""
+    rng = random.Random(seed)
+    numbers = itertools.count()
+    script, at_ms = [], rng.randrange(100, 1_000, 50)
+    while at_ms < SOURCE_MS - 3_000:
+        words = [f"w{next(numbers)}" for _ in range(rng.randint(1, 6))]
+        end_ms = at_ms + len(words) * rng.randrange(2 * FRAME_MS, 400, 20)
+        script.append((" ".join(words), at_ms, end_ms))
+        at_ms = end_ms + rng.choice((0, 100, 400, 900))
+    return script
 
 
 def faults_of(seed: int) -> Iterator[Fault]:
@@ -78,19 +108,24 @@ def faults_of(seed: int) -> Iterator[Fault]:
 
 
 def service_and_options(emulator: Emulator, number: int) -> tuple[DashScope | Huawei, Paraformer | Rasr]:
-    """Return those of the session with this number: Huawei's for odd numbers, DashScope's for even ones."""
+    """Return those of the session with this number: Huawei's for odd numbers, DashScope's for even ones.
+
+    Every second session with Huawei has interims and the times of words.
+    """
     if number % 2:
         huawei = Huawei(ak="a", sk="s", project_id="p", region="r", endpoint=emulator.huawei_url)
-        return huawei, Rasr(add_punc=True)
+        has_words = number % 4 == 1
+        return huawei, Rasr(add_punc=True, interim_results=has_words, need_word_info=has_words)
     return DashScope("key", endpoint=emulator.dashscope_url), Paraformer()
 
 
-async def one_session(seed: int, number: int, outcome: Outcome, *, pace: float | None) -> None:
+async def one_session(seed: int, number: int, outcome: Outcome, *, pace: float | None, redraw: bool) -> None:
     """Stream one source, and compare its final results with the script."""
-    script = script_of(seed)
+    script = script_of_words(seed) if redraw else script_of(seed)
     engine = Scripted(script, position=position_of)
     retry = Retry(attempts=30, max_delay_s=0.2)
-    async with serve(engine, faults=Faults(faults_of(seed), seed=seed)) as emulator:
+    faults = [*faults_of(seed), *([Redraw()] if redraw else [])]
+    async with serve(engine, faults=Faults(faults, seed=seed)) as emulator:
         service, options = service_and_options(emulator, number)
         async with Client(service, timeouts=TIMEOUTS, retry=retry) as client:
             for attempt in range(20):
@@ -108,12 +143,14 @@ async def one_session(seed: int, number: int, outcome: Outcome, *, pace: float |
                         outcome.failed += 1
                         print(f"seed {seed}, session {number}: {error}", file=sys.stderr)
                         return
-        compare(script, finals, outcome)
+        (compare_words if redraw else compare)(script, finals, outcome)
         for kind, count in emulator.faults_struck.items():
+            if kind == "redraw":  # part of every connection
+                continue
             outcome.faults[kind] = outcome.faults.get(kind, 0) + count
 
 
-def compare(script: list[tuple[str, int, int]], finals: list[Result], outcome: Outcome) -> None:
+def compare(script: Script, finals: list[Result], outcome: Outcome) -> None:
     """Count the final results that are missing, doubled, or at a wrong time."""
     outcome.sessions += 1
     outcome.finals += len(finals)
@@ -128,7 +165,43 @@ def compare(script: list[tuple[str, int, int]], finals: list[Result], outcome: O
             print(f"{result.text!r} at {result.start_ms}..{result.end_ms}, not {start_ms}..{end_ms}", file=sys.stderr)
 
 
-async def run(seed: int, faults: int, pace: float | None) -> Outcome:
+def compare_words(script: Script, finals: list[Result], outcome: Outcome) -> None:
+    """Count the words that are missing, doubled, out of order, or at a wrong time."""
+    outcome.sessions += 1
+    outcome.finals += len(finals)
+    places = dict(_words_of(script))
+    outcome.words += len(places)
+    arrived = [(word, result) for result in finals for word in result.text.split() if word in places]
+    seen: set[str] = set()
+    latest_ms = 0
+    for word, result in arrived:
+        if word in seen:
+            outcome.marked += result.may_repeat
+            outcome.doubled += not result.may_repeat
+        elif places[word][0] < latest_ms:
+            outcome.out_of_order += 1
+        seen.add(word)
+        latest_ms = max(latest_ms, places[word][0])
+    outcome.lost += len(places.keys() - seen)
+    for result in finals:
+        for heard in result.words:
+            start_ms, end_ms = places.get(heard.text, (heard.start_ms, heard.end_ms))
+            if max(abs(heard.start_ms - start_ms), abs(heard.end_ms - end_ms)) > 2 * FRAME_MS:
+                outcome.off_by_more_than_a_frame += 1
+                print(f"{heard!r}, not at {start_ms}..{end_ms}", file=sys.stderr)
+    if lost := places.keys() - seen:
+        print(f"lost {sorted(lost)} of {script[0]}...: {[final.text for final in finals]}", file=sys.stderr)
+
+
+def _words_of(script: Script) -> Iterator[tuple[str, tuple[int, int]]]:
+    """Yield each word with its place: the words of a sentence have the same length."""
+    for text, start_ms, end_ms in script:
+        words = text.split()
+        times_ms = [start_ms + (end_ms - start_ms) * index // len(words) for index in range(len(words) + 1)]
+        yield from zip(words, itertools.pairwise(times_ms), strict=True)
+
+
+async def run(seed: int, faults: int, pace: float | None, *, redraw: bool) -> Outcome:
     """Run sessions until this number of faults has struck, or until one session fails."""
     outcome = Outcome(faults={})
     rng = random.Random(seed)
@@ -138,7 +211,7 @@ async def run(seed: int, faults: int, pace: float | None) -> Outcome:
         async with asyncio.TaskGroup() as tasks:
             for _ in range(CONCURRENT):
                 number += 1
-                tasks.create_task(one_session(rng.randrange(2**31), number, outcome, pace=pace))
+                tasks.create_task(one_session(rng.randrange(2**31), number, outcome, pace=pace, redraw=redraw))
         if outcome.failed:
             break
     outcome.seconds = round(time.monotonic() - began_at, 1)
@@ -153,9 +226,10 @@ def main(arguments: list[str] | None = None) -> int:
         "--faults", type=int, default=1_000, help="number of faults after which it ends (default: %(default)s)"
     )
     parser.add_argument("--pace", type=float, default=40.0, help="seconds of audio per second (default: %(default)s)")
+    parser.add_argument("--redraw", action="store_true", help="other sentences on each connection; count words")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args(arguments)
-    outcome = asyncio.run(run(options.seed, options.faults, options.pace))
+    outcome = asyncio.run(run(options.seed, options.faults, options.pace, redraw=options.redraw))
     if options.json:
         print(json.dumps(msgspec.to_builtins(outcome)))
     else:
@@ -163,6 +237,10 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"{struck} faults in {outcome.sessions} sessions, {outcome.seconds} s: {outcome.faults}")
         print(f"{outcome.finals} finals, {outcome.reconnects} reconnects, {outcome.failed} sessions failed")
         print(f"{outcome.lost} lost, {outcome.doubled} doubled, {outcome.off_by_more_than_a_frame} at a wrong time")
+        if options.redraw:
+            print(
+                f"of {outcome.words} words; {outcome.marked} doubled with a mark, {outcome.out_of_order} out of order"
+            )
     return 0 if outcome.is_good else 1
 
 

@@ -1,4 +1,4 @@
-"""No final result is lost under a hundred random faults; `benchmarks/faults.py` runs a thousand."""
+"""No final result is lost under a hundred random faults; words are counted; `benchmarks/faults.py` runs a thousand."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import json
 import runpy
 
 import pytest
+
+from asr_async import Result, Word
 
 from ..support.paths import BENCHMARKS
 
@@ -19,3 +21,48 @@ def test_no_final_is_lost_or_doubled_or_at_a_wrong_time(capsys: pytest.CaptureFi
     assert sum(outcome["faults"].values()) >= 100
     assert outcome["reconnects"] > 0
     assert (outcome["lost"], outcome["doubled"], outcome["off_by_more_than_a_frame"], outcome["failed"]) == (0, 0, 0, 0)
+
+
+def test_words_are_counted_where_each_connection_draws_its_own_sentences(capsys: pytest.CaptureFixture[str]) -> None:
+    runpy.run_path(str(PROGRAM))["main"](["--seed", "1", "--faults", "30", "--redraw", "--json"])
+    outcome = json.loads(capsys.readouterr().out)
+    assert outcome["words"] > 300
+    assert outcome["finals"] > 100
+    assert outcome["reconnects"] > 0
+    assert "redraw" not in outcome["faults"]
+    assert (outcome["failed"], outcome["out_of_order"]) == (0, 0)
+
+
+Finals = list[tuple[str, bool]]
+
+
+@pytest.mark.parametrize(
+    ("finals", "counts"),
+    [
+        ([("a b", False), ("c d", False)], (0, 0, 0, 0)),
+        ([("a", False), ("b c", False), ("d", False)], (0, 0, 0, 0)),
+        ([("a b", False), ("d", False)], (1, 0, 0, 0)),
+        ([("a b", False), ("b c d", False)], (0, 1, 0, 0)),
+        ([("a b", False), ("b c d", True)], (0, 0, 1, 0)),
+        ([("a c", False), ("uh b", False), ("d", False)], (0, 0, 0, 1)),
+    ],
+)
+def test_each_word_is_lost_doubled_marked_or_out_of_order(finals: Finals, counts: tuple[int, int, int, int]) -> None:
+    program = runpy.run_path(str(PROGRAM))
+    outcome = program["Outcome"]()
+    results = [
+        Result(text=text, is_final=True, segment_id=number, start_ms=0, end_ms=0, may_repeat=may_repeat)
+        for number, (text, may_repeat) in enumerate(finals)
+    ]
+    program["compare_words"]([("a b", 0, 600), ("c d", 700, 1_300)], results, outcome)
+    assert (outcome.lost, outcome.doubled, outcome.marked, outcome.out_of_order) == counts
+    assert outcome.is_good == (counts[0] == counts[1] == counts[3] == 0)
+
+
+def test_a_word_at_a_wrong_time_is_counted() -> None:
+    program = runpy.run_path(str(PROGRAM))
+    outcome = program["Outcome"]()
+    words = (Word(text="a", start_ms=200, end_ms=500), Word(text="b", start_ms=501, end_ms=600))
+    result = Result(text="a b", is_final=True, segment_id=0, start_ms=0, end_ms=600, words=words)
+    program["compare_words"]([("a b", 0, 600)], [result], outcome)
+    assert outcome.off_by_more_than_a_frame == 1
