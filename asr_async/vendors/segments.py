@@ -47,6 +47,9 @@ STALE_MS = 15_000
 """The audio between an open segment and the end of a later final after which its own final is no longer expected;
 finals out of order are late by a few seconds."""
 
+OVERDUE = "the vendor did not answer a commit, but later ones"
+"""The reason for `Unheard` if a commit is withdrawn before the end."""
+
 MAX_REMEMBERED = 64
 """Segments of each state that are remembered. A repeat comes soon after its final; a task of hours has thousands."""
 
@@ -60,7 +63,18 @@ S = TypeVar("S", bound="TrackedSegment[Any]")
 class TrackedSegment(Generic[K]):
     """One segment: its number, its place, and its progress."""
 
-    __slots__ = ("end_ms", "has_ended", "id", "interim_result", "is_over", "is_placed", "key", "start_ms", "text")
+    __slots__ = (
+        "end_ms",
+        "has_ended",
+        "id",
+        "interim_result",
+        "is_over",
+        "is_owed",
+        "is_placed",
+        "key",
+        "start_ms",
+        "text",
+    )
 
     def __init__(self, segment_id: int, key: K, start_ms: int) -> None:
         self.id: int = segment_id
@@ -70,6 +84,8 @@ class TrackedSegment(Generic[K]):
         self.end_ms: int = start_ms
         # False while the vendor has not reported its start
         self.is_placed: bool = True
+        # the vendor owes it a text: the caller has committed it
+        self.is_owed: bool = False
         # the newest interim result that was returned; None if there was none
         self.interim_result: Result | None = None
         # the vendor's final arrived; ours may still wait for something
@@ -147,15 +163,14 @@ class SegmentTracker(Generic[K, S]):
     )
 
     def __init__(
-        self, make: Callable[[int, K, int], S], *, is_sequential: bool = False, max_open: int | None = MAX_REMEMBERED
+        self, make: Callable[[int, K, int], S], *, is_sequential: bool = False, max_open: int = MAX_REMEMBERED
     ) -> None:
         """Track no segment yet.
 
         Args:
             make: the class of the segments; called with the number, the key and the start.
             is_sequential: True if the vendor has one segment open at a time.
-            max_open: the number of open segments beyond which the oldest is withdrawn; None if the caller closes
-                all segments by itself: then none is withdrawn.
+            max_open: the number of open segments beyond which the oldest is withdrawn.
         """
         self._make = make
         self._is_sequential = is_sequential
@@ -217,19 +232,17 @@ class SegmentTracker(Generic[K, S]):
         if len(self._open) > 1:
             self._bound_messages(events)
         segment = self._find_named(key, start_ms, end_ms)
-        if (segment is None or start_ms is not None) and self._is_repeat(
-            key, start_ms, end_ms, text, is_final=is_final
-        ):
+        if (segment is None or start_ms is not None) and self.is_repeat(key, start_ms, end_ms, text, is_final=is_final):
             return None
         segment = segment or self._find_by_place(key, start_ms, end_ms)
         if segment is None and is_final:
-            segment = self._revive(key, start_ms, end_ms)
+            segment = self.revive(key, start_ms, end_ms)
         if segment is None:
             if not text:
                 return None
             segment = self.open(key, start_ms, events)
         self._last_final = None
-        self._learn(segment, key, start_ms, end_ms)
+        self.learn(segment, key, start_ms, end_ms)
         return segment
 
     def detect(self, key: K, start_ms: int | None, events: list[CodecEvent]) -> S | None:
@@ -245,7 +258,7 @@ class SegmentTracker(Generic[K, S]):
         """
         segment = self._find_named(key, start_ms, None) or self._find_by_place(key, start_ms, None)
         if segment is not None:
-            self._learn(segment, key, start_ms, None)
+            self.learn(segment, key, start_ms, None)
             return segment
         if key is not None:
             for ended in (*self._finals.values(), *self._withdrawn.values()):
@@ -263,6 +276,12 @@ class SegmentTracker(Generic[K, S]):
             return None
         return next((final for final in reversed(self._finals.values()) if final.key == key and final.has_ended), None)
 
+    def find_withdrawn(self, key: K) -> S | None:
+        """Return the newest withdrawn segment with this key, if it is still remembered."""
+        if key is None:
+            return None
+        return next((segment for segment in reversed(self._withdrawn.values()) if segment.key == key), None)
+
     def is_forgotten(self, key: int) -> bool:
         """Return True if a vendor that counts its segments has sent a key that is too old to be remembered."""
         return key <= self._forgotten_until
@@ -276,6 +295,16 @@ class SegmentTracker(Generic[K, S]):
     def open_segments(self) -> list[S]:
         """The open segments, oldest first, also those of which the vendor's final has arrived."""
         return list(self._open.values())
+
+    @property
+    def known_segments(self) -> list[S]:
+        """The open, withdrawn and final segments that are remembered, in the order of their first sign."""
+        segments = {**self._withdrawn, **self._finals, **self._open}
+        return [segments[number] for number in sorted(segments)]
+
+    def is_behind_finals(self, start_ms: int | None) -> bool:
+        """Return True if a place begins behind all final segments."""
+        return start_ms is not None and start_ms >= self._finals_end_ms
 
     @property
     def has_open(self) -> bool:
@@ -307,7 +336,7 @@ class SegmentTracker(Generic[K, S]):
                 return None
         return newest if key is None or newest.key is None else None
 
-    def _revive(self, key: K, start_ms: int | None, end_ms: int | None) -> S | None:
+    def revive(self, key: K, start_ms: int | None, end_ms: int | None) -> S | None:
         """Return the withdrawn segment of a final, open again; its end is not reported another time."""
         for segment in reversed(self._withdrawn.values()):
             if key is not None and segment.key is not None and key != segment.key:
@@ -320,7 +349,8 @@ class SegmentTracker(Generic[K, S]):
                 return segment
         return None
 
-    def _is_repeat(self, key: K, start_ms: int | None, end_ms: int | None, text: str, *, is_final: bool) -> bool:
+    def is_repeat(self, key: K, start_ms: int | None, end_ms: int | None, text: str, *, is_final: bool) -> bool:
+        """Return True if a message repeats a final that was returned; see `assign` for the arguments."""
         finals = self._finals
         if not finals:
             return False
@@ -344,7 +374,7 @@ class SegmentTracker(Generic[K, S]):
             return any(final.may_end_at(end_ms) and final.has_text(text) for final in named)
         return any(final.contains(text) for final in named)
 
-    def _learn(self, segment: S, key: K, start_ms: int | None, end_ms: int | None) -> None:
+    def learn(self, segment: S, key: K, start_ms: int | None = None, end_ms: int | None = None) -> None:
         """Note what a message tells about its segment."""
         if key is not None and segment.key != key:
             self._forget_key(segment)
@@ -359,12 +389,19 @@ class SegmentTracker(Generic[K, S]):
 
     # --- changes -----------------------------------------------------------------------------------------------------
 
-    def open(self, key: K, start_ms: int | None, events: list[CodecEvent]) -> S:
-        """Open a segment; without a start, it begins where the last segment of the task ended."""
+    def open(self, key: K, start_ms: int | None, events: list[CodecEvent], *, is_ahead: bool = False) -> S:
+        """Open a segment.
+
+        Args:
+            key: the vendor's key.
+            start_ms: its start; without one, it begins where the last segment of the task ended.
+            events: receives the events of the segment, and those of the ones that it makes stale.
+            is_ahead: True if the segment before it goes on, though the vendor has one open at a time.
+        """
         place_ms = start_ms
         if place_ms is None:
             place_ms = max([self._last_end_ms, *(segment.end_ms for segment in self._open.values())])
-        if self._is_sequential and self._max_open is not None:
+        if self._is_sequential and not is_ahead:
             events += self._withdraw_all(
                 segment for segment in self._open.values() if not segment.is_over and segment.start_ms <= place_ms
             )
@@ -373,7 +410,7 @@ class SegmentTracker(Generic[K, S]):
         self._next_id += 1
         self._last_final = None
         self._add(segment)
-        if self._max_open is not None and len(self._open) > self._max_open:
+        if len(self._open) > self._max_open:
             events += self._withdraw_all([oldest for oldest in self._open.values() if not oldest.is_over][:1])
         events.append(SpeechStarted(segment_id=segment.id, start_ms=place_ms))
         return segment
@@ -393,7 +430,7 @@ class SegmentTracker(Generic[K, S]):
             self._forget_oldest()
         self._finals_end_ms = max(self._finals_end_ms, segment.start_ms, segment.end_ms)
         self._last_end_ms = max(self._last_end_ms, segment.end_ms)
-        return self._withdraw_stale(segment) if len(self._open) > 1 and self._max_open is not None else []
+        return self._withdraw_stale(segment) if len(self._open) > 1 else []
 
     def close(self, segment: S) -> list[CodecEvent]:
         """Close an open segment, and return the event of its end; its final result precedes that event."""
@@ -421,14 +458,13 @@ class SegmentTracker(Generic[K, S]):
         events: list[CodecEvent] = []
         for segment in segments:
             if (interim := segment.interim_result) is not None:
-                final = replace(interim, is_final=True, is_confirmed=False)
+                end_ms = max(interim.end_ms, segment.end_ms)  # the end of the speech is reported behind the interim
+                final = replace(interim, is_final=True, is_confirmed=False, end_ms=end_ms)
                 self.end_unconfirmed(segment, final)
                 events += [final, *self.close(segment)]
         for segment in segments:
             if not segment.has_ended and not segment.is_over:
-                end_ms = segment.end_ms if segment.end_ms > segment.start_ms else None
-                events += self.withdraw(segment)
-                events.append(Unheard(segment.start_ms, end_ms, reason))
+                events += self._withdraw(segment, reason)
         return events
 
     def end_unconfirmed(self, segment: S, final: Result) -> None:
@@ -449,8 +485,12 @@ class SegmentTracker(Generic[K, S]):
             self._find_newest()
 
     def _forget_key(self, segment: S) -> None:
-        if self._by_key.get(segment.key) is segment:
-            del self._by_key[segment.key]
+        key = segment.key
+        if self._by_key.get(key) is segment:
+            del self._by_key[key]
+            for other in self._open.values():
+                if other.key == key and other is not segment:
+                    self._by_key[key] = other
 
     def _find_newest(self) -> None:
         self._newest = next((segment for segment in reversed(self._open.values()) if not segment.is_over), None)
@@ -461,29 +501,37 @@ class SegmentTracker(Generic[K, S]):
         return self._withdraw_all(stale)
 
     def _is_stale(self, segment: S, final: S) -> bool:
+        if segment.has_ended:  # it was withdrawn before, and the vendor has returned to it
+            return False
         if self._is_sequential:
+            if not segment.is_placed and segment.id > final.id:
+                return False
             return segment.start_ms <= final.start_ms or segment.start_ms < final.end_ms - FRAME_MS
-        if segment.interim_result is None:
+        if segment.interim_result is None and not segment.is_owed:
             return (segment.start_ms, segment.id) < (final.start_ms, final.id)
         return final.end_ms - segment.end_ms > STALE_MS
 
     def _withdraw_all(self, segments: Iterable[S]) -> list[CodecEvent]:
-        return [self._withdraw(segment) for segment in list(segments)]
+        return [event for segment in list(segments) for event in self._withdraw(segment)]
 
-    def _withdraw(self, segment: S) -> SpeechEnded:
+    def _withdraw(self, segment: S, reason: str | None = None) -> list[CodecEvent]:
         interim, segment.interim_result = segment.interim_result, None
-        segment.has_ended = True
+        had_ended, segment.has_ended = segment.has_ended, True
         self._remove(segment)
         self._withdrawn[segment.id] = segment
         if len(self._withdrawn) > MAX_REMEMBERED:
             del self._withdrawn[next(iter(self._withdrawn))]
         self._last_end_ms = max(self._last_end_ms, segment.end_ms)
-        return SpeechEnded(
-            segment_id=segment.id,
-            end_ms=segment.end_ms,
-            is_withdrawn=True,
-            withdrawn_text="" if interim is None else interim.text,
+        if had_ended:
+            return []
+        withdrawn_text = "" if interim is None else _shown_text(interim)
+        ended = SpeechEnded(
+            segment_id=segment.id, end_ms=segment.end_ms, is_withdrawn=True, withdrawn_text=withdrawn_text
         )
+        if interim is None and (segment.is_owed or reason is not None):
+            end_ms = segment.end_ms if segment.end_ms > segment.start_ms else None
+            return [ended, Unheard(segment.start_ms, end_ms, reason or OVERDUE)]
+        return [ended]
 
     def _bound_messages(self, events: list[CodecEvent]) -> None:
         """Withdraw the oldest open segments while the messages of all but the newest are too large."""
@@ -493,13 +541,18 @@ class SegmentTracker(Generic[K, S]):
                 continue
             kept_chars += len(segment.interim_result.raw)
             if kept_chars > MAX_REMEMBERED_CHARS:
-                events.append(self._withdraw(segment))
+                events += self._withdraw(segment)
 
     def _forget_oldest(self) -> None:
         oldest = self._finals.pop(next(iter(self._finals)))
         self._finals_chars -= len(oldest.text)
         if isinstance(oldest.key, int) and oldest.key > self._forgotten_until:
             self._forgotten_until = oldest.key
+
+
+def _shown_text(result: Result) -> str:
+    """Return the text of a result; if only translations were requested, that of the first one."""
+    return result.text or next((translation.text for translation in result.translations.values()), "")
 
 
 def _letters(text: str) -> str:

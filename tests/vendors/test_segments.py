@@ -24,7 +24,7 @@ Tracker: TypeAlias = SegmentTracker[Key, TrackedSegment[Key]]
 class Task:
     """A task whose messages go through a tracker, as a codec passes them on."""
 
-    def __init__(self, *, sequential: bool = True, max_open: int | None = MAX_REMEMBERED) -> None:
+    def __init__(self, *, sequential: bool = True, max_open: int = MAX_REMEMBERED) -> None:
         self.tracker: Tracker = SegmentTracker(TrackedSegment, is_sequential=sequential, max_open=max_open)
 
     def receive(
@@ -465,13 +465,6 @@ def test_the_oldest_open_segment_is_withdrawn_when_there_are_too_many() -> None:
     events = [task.interim(f"s{number}", None, None, f"k{number}") for number in range(MAX_REMEMBERED + 1)]
     assert events[-1][0] == ("withdrawn", 0, "s0")
     assert len(task.tracker.open_segments) == MAX_REMEMBERED
-
-
-def test_without_a_bound_no_open_segment_is_withdrawn() -> None:
-    task = Task(sequential=False, max_open=None)
-    for number in range(2 * MAX_REMEMBERED):
-        task.interim("a", None, None, f"k{number}")
-    assert len(task.tracker.open_segments) == 2 * MAX_REMEMBERED
 
 
 def test_the_messages_of_open_segments_are_bounded() -> None:

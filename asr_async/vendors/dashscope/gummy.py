@@ -1,10 +1,15 @@
 """The segments of Gummy: sentences and their translations, which do not keep step with each other.
 
 Theory of operation. The vendor recognises and translates side by side: a message holds a transcription, translations,
-or both, and the two come together only at the end of a sentence (Gummy WebSocket API page, 2025). A sentence is open
-from its first sign until its final result is returned; that waits for the translations by the rule that
-`Result.translations` states. Until then, each message about the sentence brings a new interim with everything that is
-known of it. A closed sentence is remembered for a while, so that a late translation finds its segment.
+or both, and the two come together only at the end of a sentence (Gummy WebSocket API page, 2025). The transcriptions
+make the segments, one after the other, by the rule of `SegmentTracker`. The final of a sentence waits for its
+translations by the rule that `Result.translations` states. Until then, each message about the sentence brings a new
+interim with everything that is known of it. Only finals that wait hold back the finals behind them; a sentence that is
+not final never does.
+
+A translation belongs to the sentence with its number *and* its place, since numbers may repeat; without a number, to
+the one at its place; with neither, to the first one that the translator has not passed. So that late ones find their
+segment, a returned sentence is remembered until its translations are final, or lost.
 
 If only translations were requested, they make the segments: the text stays empty, and a sentence is final with its
 first final translation.
@@ -18,20 +23,36 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from ...results import Result, SpeechEnding, Translation, TranslationArrived, TranslationLost
+from ...results import (
+    Result,
+    SpeechEnded,
+    SpeechEnding,
+    SpeechStarted,
+    Translation,
+    TranslationArrived,
+    TranslationLost,
+)
 from ..codec import CodecEvent, FinalPending, Unrecognised
-from ..lenient import known_ms
-from ..segments import SegmentTracker, TrackedSegment
-from .segments import end_ms_of, is_final, words_of
+from ..lenient import MAX_MS, known_ms
+from ..segments import MAX_REMEMBERED, SegmentTracker, TrackedSegment
+from .segments import NO_TEXT, is_final, place_of, words_of
 from .wire import GummySentence, Output
 
 __all__ = ["TranslatedSegments"]
 
 MAX_OPEN = 64
-"""Sentences that may wait for the one before them; beyond that, the oldest is returned as it is."""
+"""Finals that may wait for the one before them; beyond that, the oldest is returned as it is."""
 
-_Key = int | str
-"""The id of a sentence, or a name of our own for one without an id."""
+TASK_ENDED = "the vendor ended the task without it"
+FORGOTTEN = "too many later sentences lack a translation too"
+"""Reasons for `TranslationLost`."""
+
+START = (-MAX_MS - 1, 0)
+"""A place before all others."""
+
+_Key = int | None
+_Place = tuple[int | None, int | None]
+"""The start and the end in a part, each None if nothing tells."""
 
 _replace = msgspec.structs.replace
 
@@ -50,200 +71,342 @@ class TranslatedSegments:
         self._is_transcribed = is_transcribed
         self._languages = languages
         self._tracker: SegmentTracker[_Key, _Sentence] = SegmentTracker(
-            lambda segment_id, key, _start_ms: _Sentence(segment_id, key, request_id), max_open=None
+            lambda segment_id, key, start_ms: _Sentence(segment_id, key, start_ms, request_id),
+            is_sequential=True,
+            max_open=MAX_OPEN + MAX_REMEMBERED,
         )
-        # language → the newest segment with a final translation: the translator does not return to those before it
-        self._translated_until: dict[str, int] = {}
-        # the finals without an id that became segments of their own
-        self._without_id = 0
+        # language → the place of the last sentence with a final translation: the translator does not return to those
+        # before it
+        self._translated_until: dict[str, tuple[int, int]] = {}
         # the sentences that were returned without a final translation, by their segment
         self._incomplete: dict[int, _Sentence] = {}
 
     def receive(self, output: Output, *, raw: str) -> list[CodecEvent]:
         """Return the events of a message's sentences and translations."""
-        if output.transcription is None and not output.translations:
+        spoken, translations = output.transcription, output.translations
+        if spoken is None and not translations:
             return [Unrecognised("result-generated without a sentence", raw)]
-        events: list[CodecEvent] = []
-        endings: list[SpeechEnding] = []
-        changed: dict[_Key, _Sentence] = {}
-        for language, part in _parts(output, self._languages):
-            key = self._assume_key(language, part) if part.sentence_id is None else part.sentence_id
-            if key is None or language == "":
-                events.append(Unrecognised("sentence without an id or a language", raw))
-            elif isinstance(key, int) and self._tracker.is_forgotten(key):
-                events.append(Unrecognised("sentence that was over long ago", raw))
-            elif (closed := self._tracker.find_closed(key)) is not None:
-                events += self._receive_late(closed, language, part, raw)
-            elif (sentence := self._find_or_open(key, part)) is not None:
-                endings += self._update(sentence, language, part, raw)
-                changed[key] = sentence
-        events += self._close_complete()
-        still_open = [sentence for sentence in changed.values() if not sentence.has_ended]
+        collected = _Collected(raw)
+        if spoken is not None:
+            self._receive_spoken(spoken, collected)
+        for part in translations or ():
+            # a translation without its language has the only one that was requested
+            language = part.lang or (self._languages[0] if len(self._languages) == 1 else "")
+            if language:
+                self._receive_translation(language, part, collected)
+            else:
+                collected.report("translation without a language")
+        events = [*collected.events, *self._close_complete()]
+        still_open = [each for each in collected.changed if not (each.has_final or each.is_withdrawn)]
         for sentence in still_open:
             events += sentence.interim()
-        return [*events, *endings, *_pending(still_open)]
+        return [*events, *collected.endings, *_pending(still_open)]
 
     def release_pending(self, segment_id: int) -> list[CodecEvent]:
         """Return a final that has waited long enough, behind those before it."""
-        return self._close(sentence for sentence in self._tracker.open_segments if sentence.id <= segment_id)
-
-    def close(self) -> list[CodecEvent]:
-        """Return all open sentences as finals: the vendor has confirmed the end, so none changes any more."""
-        events = self._close(self._tracker.open_segments)
-        return [*events, *self.lost_translations("the vendor ended the task without it")]
-
-    def withdraw(self) -> list[CodecEvent]:
-        """Return nothing: sentences that wait are returned when they are released."""
-        return []
+        waiting = self._waiting()
+        numbers = [sentence.id for sentence in waiting]
+        return self._close(waiting[: numbers.index(segment_id) + 1] if segment_id in numbers else ())
 
     def lost_translations(self, reason: str) -> list[CodecEvent]:
         """Return an event for each translation that a returned final lacks, and forget them."""
         incomplete, self._incomplete = self._incomplete, {}
+        return [event for sentence in incomplete.values() for event in self._lose(sentence, reason)]
+
+    def close(self) -> list[CodecEvent]:
+        """Return all open sentences as finals: the vendor has confirmed the end, so none changes any more."""
+        events: list[CodecEvent] = []
+        for sentence in sorted(self._tracker.open_segments, key=_order):
+            if sentence.is_over:
+                events += self._close([sentence])
+            elif (interim := sentence.interim_result) is not None:
+                final = _replace(interim, is_final=True, is_confirmed=False)
+                self._tracker.end_unconfirmed(sentence, final)
+                events += [final, *self._tracker.close(sentence)]
+                self._remember_incomplete(sentence, events)
+        return [*events, *self._tracker.close_at_end(NO_TEXT), *self.lost_translations(TASK_ENDED)]
+
+    def withdraw(self) -> list[CodecEvent]:
+        """Return the finals that wait, and the ends of the other sentences: what they hold was no speech."""
+        events = self._close(self._waiting())
+        return [*events, *self._tracker.withdraw_open(), *self.lost_translations(TASK_ENDED)]
+
+    # --- sentences ---------------------------------------------------------------------------------------------------
+
+    def _receive_spoken(self, part: GummySentence, collected: _Collected) -> None:
+        place = place_of(part)
+        sentence = self._assign(part, place, collected)
+        if sentence is not None:
+            sentence.transcribe(part, place, collected.raw)
+            self._record(sentence, part, collected)
+        elif (waiting := self._tracker.find_open(part.sentence_id)) is not None:
+            collected.add(waiting)
+        if (stash := _stash(part)) is not None:
+            place = place_of(stash)
+            if (ahead := self._assign_ahead(stash, place, collected)) is not None:
+                ahead.transcribe(stash, place, collected.raw)
+                collected.add(ahead)
+
+    def _receive_translation(self, language: str, part: GummySentence, collected: _Collected) -> None:
+        place = place_of(part)
+        sentence = self._find_translated(language, part, place)
+        if sentence is None and not self._is_transcribed:
+            sentence = self._assign(part, place, collected)
+        elif sentence is None and part.text:
+            sentence = self._open_translated(part, place, collected)
+        if sentence is not None:
+            self._translate(sentence, language, part, place, collected)
+        if (stash := _stash(part)) is not None:
+            place = place_of(stash)
+            ahead = self._find_translated(language, stash, place) or self._assign_ahead(stash, place, collected)
+            if ahead is not None:
+                self._translate(ahead, language, stash, place, collected)
+
+    def _assign(self, part: GummySentence, place: _Place, collected: _Collected) -> _Sentence | None:
+        """Return the sentence that a part makes, opened at its first text; None for a repeat."""
+        start_ms, end_ms = place
+        opening: list[CodecEvent] = []
+        sentence = self._tracker.assign(
+            part.sentence_id, start_ms, end_ms, part.text or "", is_final=is_final(part), events=opening
+        )
+        if opening:
+            collected.open(sentence, opening)
+        return sentence
+
+    def _assign_ahead(self, stash: GummySentence, place: _Place, collected: _Collected) -> _Sentence | None:
+        """Return the sentence of a stash; opening it does not end the present one, which goes on."""
+        tracker, key, text = self._tracker, stash.sentence_id, stash.text or ""
+        start_ms, end_ms = place
+        for sentence in tracker.open_segments:
+            is_named = sentence.key == key and key is not None
+            if is_named or (key is None and start_ms is not None and sentence.is_near(start_ms, end_ms)):
+                return None if sentence.is_over else sentence
+        if not text or tracker.is_repeat(key, start_ms, end_ms, text, is_final=False):
+            return None
+        return self._open_ahead(key, start_ms, collected)
+
+    def _open_translated(self, part: GummySentence, place: _Place, collected: _Collected) -> _Sentence | None:
+        """Open the sentence of a translation that comes before its text."""
+        key, start_ms = part.sentence_id, place[0]
+        if key is None and start_ms is None:
+            collected.report("translation without a number or a place")
+            return None
+        if key is not None and self._tracker.is_forgotten(key) and not self._tracker.is_behind_finals(start_ms):
+            collected.report("translation of a sentence that was over long ago")
+            return None
+        return self._open_ahead(key, start_ms, collected)
+
+    def _open_ahead(self, key: _Key, start_ms: int | None, collected: _Collected) -> _Sentence:
+        opening: list[CodecEvent] = []
+        sentence = self._tracker.open(key, start_ms, opening, is_ahead=True)
+        collected.open(sentence, opening)
+        return sentence
+
+    def _record(self, sentence: _Sentence, part: GummySentence, collected: _Collected) -> None:
+        """Record what a part has changed in the sentence that it makes."""
+        if not sentence.is_over and is_final(part):
+            collected.extend(self._tracker.end(sentence, sentence.result))
+            sentence.text = part.text or ""  # a translation if only those were requested: repeats have the same
+        collected.add(sentence)
+        collected.endings += sentence.ending(part)
+
+    # --- translations ------------------------------------------------------------------------------------------------
+
+    def _translate(
+        self, sentence: _Sentence, language: str, part: GummySentence, place: _Place, collected: _Collected
+    ) -> None:
+        """Set the translation of a sentence, and record what that changes."""
+        is_new = sentence.translate(language, part, place, collected.raw)
+        if is_new and sentence.is_translated(language):
+            self._translated_until[language] = max(sentence.order, self._translated_until.get(language, START))
+        if sentence.has_final:
+            if is_new:
+                collected.events.append(sentence.arrived(language))
+            if not self._missing_languages(sentence):
+                self._incomplete.pop(sentence.id, None)
+        elif not self._is_transcribed:
+            self._record(sentence, part, collected)
+        elif not sentence.is_withdrawn:
+            collected.add(sentence)
+
+    def _find_translated(self, language: str, part: GummySentence, place: _Place) -> _Sentence | None:
+        """Return the sentence of a translation; None if it is about none that is known."""
+        key, tracker = part.sentence_id, self._tracker
+        start_ms, end_ms = place
+        if key is not None and (sentence := tracker.find_open(key)) is not None and sentence.is_near(start_ms, end_ms):
+            return sentence
+        known = tracker.known_segments
+        sentences = [sentence for sentence in known if key in {None, sentence.key}]
+        if start_ms is not None:
+            for candidates in (sentences, known):  # the place counts more than the number
+                if placed := [sentence for sentence in candidates if sentence.is_near(start_ms, end_ms)]:
+                    return min(placed, key=lambda sentence: abs(sentence.start_ms - start_ms))
+            if key is None:
+                return None
+        until = self._translated_until.get(language, START)
+        lacking = [sentence for sentence in sentences if not sentence.is_translated(language)]
+        due = [sentence for sentence in lacking if sentence.order > until]
+        if key is None or due:
+            return due[0] if due else None
+        if start_ms is not None and not lacking:
+            return None  # the number is used again
+        numbered = lacking or sentences
+        return numbered[-1] if numbered else None
+
+    def _missing_languages(self, sentence: _Sentence) -> list[str]:
+        if self._is_transcribed and not sentence.result.text:
+            return []  # there is nothing to translate
+        return [language for language in self._languages if not sentence.is_translated(language)]
+
+    def _remember_incomplete(self, sentence: _Sentence, events: list[CodecEvent]) -> None:
+        if not self._missing_languages(sentence):
+            return
+        self._incomplete[sentence.id] = sentence
+        if len(self._incomplete) > MAX_REMEMBERED:
+            events += self._lose(self._incomplete.pop(next(iter(self._incomplete))), FORGOTTEN)
+
+    def _lose(self, sentence: _Sentence, reason: str) -> list[CodecEvent]:
         return [
             TranslationLost(segment_id=sentence.id, language=language, reason=reason)
-            for sentence in incomplete.values()
             for language in self._missing_languages(sentence)
         ]
 
-    def _assume_key(self, language: str | None, part: GummySentence) -> _Key | None:
-        """Return the key of a sentence without an id; None if there is no telling to which segment it belongs.
-
-        Sentences end in their order, and so do the translations into one language: it is the first one that is open. If
-        none is, a final is a segment of its own.
-        """
-        makes_segments = self._makes_segments(language)
-        for sentence in self._tracker.open_segments:
-            if not (sentence.is_over if makes_segments else sentence.has_final(language or "")):
-                return sentence.key
-        if not (makes_segments and part.text and is_final(part)):
-            return None
-        self._without_id += 1
-        return f"without an id {self._without_id}"
-
-    def _makes_segments(self, language: str | None) -> bool:
-        return language is None or not self._is_transcribed
-
-    def _find_or_open(self, key: _Key, part: GummySentence) -> _Sentence | None:
-        """Return the open sentence with this key, opened at its first text; None until then."""
-        sentence = self._tracker.find_open(key)
-        if sentence is None and part.text:
-            opening: list[CodecEvent] = []
-            sentence = self._tracker.open(key, known_ms(part.begin_time) or 0, opening)
-            sentence.opening_events = opening
-            sentence.interim_result = sentence.result
-        return sentence
-
-    def _update(self, sentence: _Sentence, language: str | None, part: GummySentence, raw: str) -> list[SpeechEnding]:
-        if language is None:
-            sentence.transcribe(part, raw)
-        else:
-            sentence.translate(language, part, raw)
-            self._note_final(sentence, language)
-            sentence.is_over |= not self._is_transcribed and is_final(part)
-        return sentence.ending(part) if self._makes_segments(language) else []
-
-    def _receive_late(
-        self, sentence: _Sentence, language: str | None, part: GummySentence, raw: str
-    ) -> list[CodecEvent]:
-        """Return the events of a translation, or of a repeated final, that comes after the final was returned."""
-        if language is None:
-            return [] if sentence.is_confirmed else [Unrecognised("sentence that continues after its final", raw)]
-        if not sentence.translate(language, part, raw):
-            return []
-        self._note_final(sentence, language)
-        if not self._missing_languages(sentence):
-            self._incomplete.pop(sentence.id, None)
-        translation = sentence.result.translations[language]
-        return [TranslationArrived(segment_id=sentence.id, language=language, translation=translation)]
-
-    def _note_final(self, sentence: _Sentence, language: str) -> None:
-        if sentence.has_final(language):
-            self._translated_until[language] = max(sentence.id, self._translated_until.get(language, -1))
+    # --- finals ------------------------------------------------------------------------------------------------------
 
     def _is_complete(self, sentence: _Sentence) -> bool:
-        return sentence.is_over and all(
-            sentence.has_final(language) or sentence.id < self._translated_until.get(language, -1)
-            for language in self._languages
+        return all(
+            sentence.order < self._translated_until.get(language, START)
+            for language in self._missing_languages(sentence)
         )
+
+    def _waiting(self) -> list[_Sentence]:
+        """Return the sentences that are over and were not returned, in the order of the audio."""
+        waiting = [sentence for sentence in self._tracker.open_segments if sentence.is_over]
+        return sorted(waiting, key=_order) if len(waiting) > 1 else waiting
 
     def _close_complete(self) -> list[CodecEvent]:
         """Return the finals from the oldest sentence on, up to the first that has to wait."""
-        open_sentences = self._tracker.open_segments
-        complete: list[_Sentence] = []
-        for sentence in open_sentences:
-            if not self._is_complete(sentence) and len(open_sentences) - len(complete) <= MAX_OPEN:
-                break
-            complete.append(sentence)
-        return self._close(complete)
+        waiting = self._waiting()
+        for count, sentence in enumerate(waiting):
+            if not self._is_complete(sentence) and len(waiting) - count <= MAX_OPEN:
+                return self._close(waiting[:count])
+        return self._close(waiting) if waiting else []
 
     def _close(self, sentences: Iterable[_Sentence]) -> list[CodecEvent]:
         events: list[CodecEvent] = []
         for sentence in sentences:
             events += sentence.final()
-            sentence.is_confirmed = sentence.is_over
-            events += self._tracker.end(sentence, sentence.result)
             events += self._tracker.close(sentence)
-            if self._missing_languages(sentence):
-                self._incomplete[sentence.id] = sentence
+            self._remember_incomplete(sentence, events)
         return events
 
-    def _missing_languages(self, sentence: _Sentence) -> list[str]:
-        return [language for language in self._languages if not sentence.has_final(language)]
+
+class _Collected:
+    """What one message brings, as it is collected."""
+
+    __slots__ = ("changed", "endings", "events", "raw")
+
+    def __init__(self, raw: str) -> None:
+        self.raw = raw
+        # the events that precede the results
+        self.events: list[CodecEvent] = []
+        self.changed: list[_Sentence] = []
+        # the predictions of ends, which follow the results
+        self.endings: list[SpeechEnding] = []
+
+    def add(self, sentence: _Sentence) -> None:
+        """Record that a sentence has changed."""
+        if sentence not in self.changed:
+            self.changed.append(sentence)
+
+    def open(self, sentence: _Sentence | None, opening: list[CodecEvent]) -> None:
+        """Keep the `SpeechStarted` of a sentence that was opened until its first result."""
+        if sentence is not None and isinstance(opening[-1], SpeechStarted):
+            sentence.started = opening.pop()
+        self.extend(opening)
+
+    def extend(self, events: list[CodecEvent]) -> None:
+        """Add the events of sentences that are withdrawn."""
+        for event in events:
+            for sentence in self.changed:
+                if isinstance(event, SpeechEnded) and sentence.id == event.segment_id:
+                    self.events += sentence.interim()  # it began in this message too
+            self.events.append(event)
+
+    def report(self, name: str) -> None:
+        """Report a part of the message that cannot be used."""
+        self.events.append(Unrecognised(name, self.raw))
 
 
 class _Sentence(TrackedSegment[_Key]):
     """One sentence and its translations, as far as they are known."""
 
-    __slots__ = ("_is_ending", "is_confirmed", "is_pending", "opening_events", "result")
+    __slots__ = ("_is_ending", "has_final", "is_pending", "result", "started")
 
-    def __init__(self, segment_id: int, key: _Key, request_id: str) -> None:
-        super().__init__(segment_id, key, 0)
+    def __init__(self, segment_id: int, key: _Key, start_ms: int, request_id: str) -> None:
+        super().__init__(segment_id, key, start_ms)
         self.result = Result(
-            text="", is_final=False, segment_id=segment_id, start_ms=0, end_ms=0, request_id=request_id
+            text="", is_final=False, segment_id=segment_id, start_ms=start_ms, end_ms=start_ms, request_id=request_id
         )
         # its `SpeechStarted`, until the first result follows
-        self.opening_events: list[CodecEvent] = []
-        # it was returned as a final, and the vendor's own final had arrived
-        self.is_confirmed = False
+        self.started: CodecEvent | None = None
+        # its final was returned
+        self.has_final = False
         # `FinalPending` was returned
         self.is_pending = False
         # `SpeechEnding` was returned, and not withdrawn
         self._is_ending = False
 
-    def transcribe(self, part: GummySentence, raw: str) -> None:
-        """Set the text as it was spoken; an interim behind the final changes nothing."""
-        if self.is_over and not is_final(part):
-            return
-        start_ms = _start_ms(part, self.result)
-        words = words_of(part, start_ms)
-        end_ms = end_ms_of(part, start_ms)
-        self.result = _replace(
-            self.result, text=part.text or "", words=words, start_ms=start_ms, end_ms=end_ms, raw=raw
-        )
-        self.is_over |= is_final(part)
+    @property
+    def is_withdrawn(self) -> bool:
+        """True if the sentence has ended without a final that was returned or waits."""
+        return self.has_ended and not self.is_over
 
-    def translate(self, language: str, part: GummySentence, raw: str) -> bool:
-        """Set the translation into a language unless it is final already; return True if it was set."""
-        if self.has_final(language):
-            return False
-        start_ms = _start_ms(part, self.result)
-        words = words_of(part, start_ms)
-        translation = Translation(
-            text=part.text or "",
-            is_final=is_final(part),
-            start_ms=start_ms,
-            end_ms=end_ms_of(part, start_ms),
-            words=words,
+    @property
+    def order(self) -> tuple[int, int]:
+        """What sentences are ordered by: the start, and the order of their first signs."""
+        return self.start_ms, self.id
+
+    def transcribe(self, part: GummySentence, place: _Place, raw: str) -> None:
+        """Set the text as it was spoken; an interim without a text changes nothing."""
+        if not part.text and not is_final(part):
+            return
+        start_ms, end_ms = self._placed(place)
+        self.result = _replace(
+            self.result, text=part.text or "", words=words_of(part, start_ms), start_ms=start_ms, end_ms=end_ms, raw=raw
         )
-        translations = {**self.result.translations, language: translation}
-        self.result = _replace(self.result, translations=translations, raw=raw)
+
+    def translate(self, language: str, part: GummySentence, place: _Place, raw: str) -> bool:
+        """Set the translation into a language; return False if it is final already, or has no text."""
+        before = self.result.translations.get(language)
+        is_end, text = is_final(part), part.text or ""
+        if before is not None and before.is_final and (not is_end or before.text == text):
+            return False
+        if not text and not is_end:
+            return False
+        start_ms, end_ms = self._placed(place)
+        translation = Translation(
+            text=text, is_final=is_end, start_ms=start_ms, end_ms=end_ms, words=words_of(part, start_ms)
+        )
+        self.result = _replace(self.result, translations={**self.result.translations, language: translation}, raw=raw)
         if not self.result.text:  # no transcription has reported the times
-            self.result = _replace(self.result, start_ms=start_ms, end_ms=translation.end_ms)
+            self.result = _replace(self.result, start_ms=start_ms, end_ms=end_ms)
         return True
 
-    def has_final(self, language: str) -> bool:
+    def _placed(self, place: _Place) -> tuple[int, int]:
+        start_ms, end_ms = place
+        if start_ms is None:
+            start_ms = self.start_ms
+        return start_ms, start_ms if end_ms is None else max(start_ms, end_ms)
+
+    def is_translated(self, language: str) -> bool:
+        """Return True if the translation into a language is final."""
         translation = self.result.translations.get(language)
         return translation is not None and translation.is_final
+
+    def is_near(self, start_ms: int | None, end_ms: int | None) -> bool:
+        """Return True if a translation may lie where the sentence does."""
+        return start_ms is None or not self.is_placed or self.overlaps(start_ms, end_ms)
 
     def ending(self, part: GummySentence) -> list[SpeechEnding]:
         """Return the prediction that the sentence is about to end, or its withdrawal, if either is new."""
@@ -257,35 +420,37 @@ class _Sentence(TrackedSegment[_Key]):
         self._is_ending = True
         return [SpeechEnding(segment_id=self.id, end_ms=known_ms(part.pre_end_end_time))]
 
+    def arrived(self, language: str) -> TranslationArrived:
+        """Return the event of a translation that comes after the final."""
+        translation = self.result.translations[language]
+        return TranslationArrived(segment_id=self.id, language=language, translation=translation)
+
     def interim(self) -> list[CodecEvent]:
-        self.interim_result = self.result
+        """Return the present text; the event of the sentence's start precedes the first."""
+        if not self.is_over:
+            self.interim_result = self.result
         return [*self._start(), self.result]
 
     def final(self) -> list[CodecEvent]:
+        """Return the final text, which was not returned before."""
+        self.has_final = True
         return [*self._start(), _replace(self.result, is_final=True)]
 
     def _start(self) -> list[CodecEvent]:
-        opening, self.opening_events = self.opening_events, []
-        return opening
+        started, self.started = self.started, None
+        return [] if started is None else [started]
 
 
-def _start_ms(part: GummySentence, result: Result) -> int:
-    start_ms = known_ms(part.begin_time)
-    return result.start_ms if start_ms is None else start_ms
+def _order(sentence: _Sentence) -> tuple[int, int]:
+    return sentence.order
 
 
-def _parts(output: Output, languages: tuple[str, ...]) -> Iterator[tuple[str | None, GummySentence]]:
-    """Yield the sentences of a message, and the beginnings of the next, each with its language (None: as spoken).
-
-    A translation without its language has the only language that was requested; it is empty if there are several.
-    """
-    spoken = [] if output.transcription is None else [(None, output.transcription)]
-    only_language = languages[0] if len(languages) == 1 else ""
-    translated = [(part.lang or only_language, part) for part in output.translations or ()]
-    for language, part in (*spoken, *translated):
-        yield language, part
-        if part.stash is not None and part.stash.sentence_id is not None:
-            yield language, _replace(part.stash, sentence_end=False)
+def _stash(part: GummySentence) -> GummySentence | None:
+    """Return the beginning of the next sentence, which is never final; None if there is none, or no telling where."""
+    stash = part.stash
+    if stash is None or (stash.sentence_id is None and known_ms(stash.begin_time) is None):
+        return None
+    return _replace(stash, sentence_end=False)
 
 
 def _pending(sentences: list[_Sentence]) -> Iterator[FinalPending]:

@@ -8,13 +8,13 @@ A segment is an item of the conversation (an utterance); segments are numbered i
 server detects the speech, or in the manual mode the caller cuts with `commit`, and the times of a segment are those of
 its committed audio. The protocol has no times of words, so an interim ends where its segment begins until the end of
 the speech is known. Finals are returned as they arrive: if the server completes a later item first, `segment_id` shows
-the order.
+the order. Which item a message is about is in `realtime_utterances`.
 
 Errors are handled so that no transcript ends silently short:
 
 - an item that fails (`...failed`) ends the session with the vendor's error: its audio is in no result;
-- session.finished while an interim waits for its final, or a commit for its answer, is an error too; an utterance that
-  has neither is one in which no speech was detected (client event page);
+- session.finished while a commit waits for its confirmation is an error too, which is retried: the committed audio is
+  in no item. What is in an item without a final is returned as `SegmentTracker.close_at_end` says;
 - a `server_error` ends the session, as does any error while the session opens or finishes, and one about our audio;
 - an `invalid_request_error` at another time, about a commit or about no message of ours, is reported as `Unrecognised`
   and changes nothing. The audio of a refused commit stays in the server's buffer for the next commit.
@@ -32,7 +32,6 @@ import msgspec
 
 from ...audio import AudioBytes
 from ...errors import ASRError, VendorError
-from ...results import Result, SpeechEnded
 from ..codec import (
     CodecEvent,
     Failed,
@@ -48,10 +47,10 @@ from ..codec import (
     read_message,
     reread_events,
 )
-from ..lenient import LenientReader, UnreadableError, parse_json, printable_text
-from ..segments import SegmentTracker, TrackedSegment
+from ..lenient import LenientReader, UnreadableError, known_ms, parse_json, printable_text
 from .errors import VENDOR, error_from_code
 from .realtime_models import QwenRealtime
+from .realtime_utterances import Utterances
 from .realtime_wire import (
     SERVER_EVENT_NAMES,
     Append,
@@ -101,6 +100,16 @@ _decode_type = msgspec.json.Decoder(_TypeOnly).decode
 Events = list[CodecEvent]
 
 
+class _CommittedAudio:
+    """The audio of one commit, by its place in the bytes of the session."""
+
+    __slots__ = ("end_bytes", "start_bytes")
+
+    def __init__(self, start_bytes: int, end_bytes: int) -> None:
+        self.start_bytes = start_bytes
+        self.end_bytes = end_bytes
+
+
 def describe_session(options: QwenRealtime) -> TaskDescription:
     """Return the facts about a session."""
     return TaskDescription(
@@ -126,17 +135,26 @@ class RealtimeCodec:
         self._session_id = ""
         self._event_count = 0
         self._lifecycle = TaskLifecycle()
-        self._utterances = _Utterances()
+        self._utterances = Utterances()
         self._sent_bytes = 0
-        # the end of the audio in the commits that the server has confirmed
+        # the end of the audio in the commits, without those that the server has refused
         self._committed_bytes = 0
-        # event id → end of the audio, of the commits that the server has not confirmed yet
-        self._commits: dict[str, int] = {}
+        # event id → the audio, of the commits that the server has not confirmed yet
+        self._commits: dict[str, _CommittedAudio] = {}
         self._session_handlers: dict[type[ServerEvent], Callable[[Any, str], Events]] = {
             SessionCreated: self._on_created,
             SessionUpdated: self._on_updated,
             SessionFinished: self._on_finished,
             ErrorEvent: self._on_error,
+        }
+        self._item_handlers: dict[type[ServerEvent], Callable[[Any, str], Events]] = {
+            TranscriptionText: self._on_text,
+            TranscriptionCompleted: self._on_completed,
+            TranscriptionFailed: self._on_item_failed,
+            WireSpeechStarted: self._on_speech_started,
+            WireSpeechStopped: self._on_speech_stopped,
+            Committed: self._on_committed,
+            ItemCreated: self._on_item_created,
         }
 
     def __repr__(self) -> str:
@@ -172,10 +190,11 @@ class RealtimeCodec:
         return [*commit, _text(Finish(event_id=self._next_event_id()))]
 
     def _commit(self) -> list[Message]:
-        if self._sent_bytes == max(self._commits.values(), default=self._committed_bytes):
+        if self._sent_bytes == self._committed_bytes:
             return []  # the server refuses to commit an empty buffer
         event_id = self._next_event_id()
-        self._commits[event_id] = self._sent_bytes
+        self._commits[event_id] = _CommittedAudio(self._committed_bytes, self._sent_bytes)
+        self._committed_bytes = self._sent_bytes
         return [_text(Commit(event_id=event_id))]
 
     def _next_event_id(self) -> str:
@@ -214,20 +233,31 @@ class RealtimeCodec:
         return [Started(self._session_id)]
 
     def _on_finished(self, _event: SessionFinished, raw: str) -> Events:
-        if self._utterances.has_unfinished_text or self._commits:
+        if self._commits:
             text = "DashScope finished the session without the final text of some of its audio"
             error = VendorError(text, retryable=True, request_id=self._session_id or None, vendor=VENDOR, raw=raw)
             return self._fail(error)
         self._lifecycle.advance(Step.FINISHED)
-        return [Finished()]
+        return [*self._utterances.close(), Finished()]
 
     def _on_error(self, event: ErrorEvent, raw: str) -> Events:
         wire_error = event.error
         error = self._to_error(wire_error, raw)
         if self._lifecycle.state is State.STREAMING and self._is_harmless(wire_error, error):
-            self._commits.pop(wire_error.event_id or "", None)
+            self._on_commit_refused(wire_error.event_id or "")
             return [Unrecognised(f"error {wire_error.code or wire_error.type}", raw)]
         return self._fail(error)
+
+    def _on_commit_refused(self, event_id: str) -> None:
+        """Give the audio of a refused commit to the next one: it stays in the server's buffer."""
+        refused = self._commits.pop(event_id, None)
+        if refused is None:
+            return
+        for audio in self._commits.values():
+            if audio.start_bytes == refused.end_bytes:
+                audio.start_bytes = refused.start_bytes
+                return
+        self._committed_bytes = refused.start_bytes
 
     def _is_harmless(self, wire_error: WireError, error: ASRError) -> bool:
         """Return True if the session goes on and no audio is lost by the error."""
@@ -241,32 +271,59 @@ class RealtimeCodec:
 
     def _on_item_event(self, event: ServerEvent, raw: str) -> Events:
         self._lifecycle.advance(_RESULT)
-        utterances, events = self._utterances, Events()
-        match event:
-            case WireSpeechStarted():
-                events += utterances.open(event.item_id, start_ms=event.audio_start_ms)
-            case WireSpeechStopped():
-                utterances.stop(event.item_id, event.audio_end_ms)
-            case Committed():
-                events += self._on_committed(event)
-            case ItemCreated():
-                events += utterances.open(event.item.id)
-            case TranscriptionText():
-                events += utterances.interim(event, request_id=self._session_id, raw=raw)
-            case TranscriptionCompleted():
-                events += utterances.final(event, request_id=self._session_id, raw=raw)
-            case TranscriptionFailed():
-                events += self._fail(self._to_error(event.error, raw))
-        return events
+        handler = self._item_handlers.get(type(event))
+        return handler(event, raw) if handler else []
 
-    def _on_committed(self, event: Committed) -> Events:
+    def _on_text(self, event: TranscriptionText, raw: str) -> Events:
+        return self._utterances.interim(event, request_id=self._session_id, raw=raw)
+
+    def _on_completed(self, event: TranscriptionCompleted, raw: str) -> Events:
+        events = self._complete_commit(event.item_id or None) if self._commits else []
+        return [*events, *self._utterances.final(event, request_id=self._session_id, raw=raw)]
+
+    def _on_speech_started(self, event: WireSpeechStarted, _raw: str) -> Events:
+        return self._utterances.start(event.item_id or None, self._to_sent_ms(event.audio_start_ms))
+
+    def _on_speech_stopped(self, event: WireSpeechStopped, _raw: str) -> Events:
+        return self._utterances.stop(event.item_id or None, self._to_sent_ms(event.audio_end_ms))
+
+    def _on_item_created(self, event: ItemCreated, _raw: str) -> Events:
+        return self._utterances.detect(event.item.id or None)
+
+    def _on_item_failed(self, event: TranscriptionFailed, raw: str) -> Events:
+        return self._fail(self._to_error(event.error, raw))
+
+    def _on_committed(self, event: Committed, _raw: str) -> Events:
+        item_id = event.item_id or None
         if not self._commits:
-            return self._utterances.open(event.item_id)
-        start_ms = self._to_ms(self._committed_bytes)
-        self._committed_bytes = self._commits.pop(next(iter(self._commits)))
-        started = self._utterances.open(event.item_id, start_ms=start_ms)
-        self._utterances.stop(event.item_id, self._to_ms(self._committed_bytes))
-        return started
+            return self._utterances.stop(item_id, None)
+        if self._utterances.confirm_commit(item_id):
+            return []
+        is_second = len(self._commits) > 1 and self._follows_unknown(event.previous_item_id)
+        return self._answer_commit(item_id, number=1 if is_second else 0, is_confirmed=True)
+
+    def _follows_unknown(self, previous_item_id: str | None) -> bool:
+        """Return True if the item before an item is not known yet, so that its commit was sent before."""
+        return bool(previous_item_id) and not self._utterances.is_known(previous_item_id or "")
+
+    def _complete_commit(self, item_id: str | None) -> Events:
+        """Take a final for the answer to a commit, if it is about no utterance that is known."""
+        utterances = self._utterances
+        is_known = utterances.has_due_commit if item_id is None else utterances.is_known(item_id)
+        return [] if is_known else self._answer_commit(item_id, number=0, is_confirmed=False)
+
+    def _answer_commit(self, item_id: str | None, *, number: int, is_confirmed: bool) -> Events:
+        audio = self._commits.pop(list(self._commits)[number])
+        start_ms, end_ms = self._to_ms(audio.start_bytes), self._to_ms(audio.end_bytes)
+        return self._utterances.commit(item_id, start_ms, end_ms, is_confirmed=is_confirmed)
+
+    def _to_sent_ms(self, time_ms: int | None) -> int | None:
+        """Return a time of the server, or the end of the audio sent so far for one behind it; None if not known."""
+        time_ms = known_ms(time_ms)
+        if time_ms is None or not self._sent_bytes:
+            return time_ms
+        sent_ms = self._to_ms(self._sent_bytes)
+        return time_ms if sent_ms is None else min(time_ms, sent_ms)
 
     def _to_ms(self, size_bytes: int) -> int | None:
         return None if self._options.audio.bytes_per_second is None else self._options.audio.to_ms(size_bytes)
@@ -286,84 +343,6 @@ class RealtimeCodec:
     def _fail(self, error: ASRError) -> Events:
         self._lifecycle.advance(Step.FAIL)
         return [Failed(error)]
-
-
-class _Utterances:
-    """The utterances of a session, by their item."""
-
-    __slots__ = ("_lost_text", "_tracker")
-
-    def __init__(self) -> None:
-        self._tracker: SegmentTracker[str | None, TrackedSegment[str | None]] = SegmentTracker(TrackedSegment)
-        # an utterance with text was withdrawn
-        self._lost_text = False
-
-    @property
-    def has_unfinished_text(self) -> bool:
-        """True if an interim was returned and its final was not."""
-        return self._lost_text or any(segment.interim_result for segment in self._tracker.open_segments)
-
-    def open(self, item_id: str | None, *, start_ms: int | None = None) -> Events:
-        """Note a sign of an item; return an event if it is the first."""
-        events: Events = []
-        self._tracker.detect(item_id or None, start_ms, events)
-        self._note_withdrawn(events)
-        return events
-
-    def stop(self, item_id: str | None, end_ms: int | None) -> None:
-        """Note where the speech of an item ended."""
-        segment = self._tracker.find_open(item_id) if item_id else self._tracker.newest_open
-        if segment is not None and end_ms is not None:
-            segment.end_ms = max(end_ms, segment.start_ms)
-
-    def interim(self, event: TranscriptionText, *, request_id: str, raw: str) -> Events:
-        """Return the present text of an item; empty if there is none, or if it comes behind the final."""
-        text = (event.text or "") + (event.stash or "")
-        if not text:
-            return []
-        events: Events = []
-        segment = self._tracker.assign(event.item_id or None, None, None, text, is_final=False, events=events)
-        if segment is None:
-            return []
-        self._note_withdrawn(events)
-        result = Result(
-            text=text,
-            is_final=False,
-            segment_id=segment.id,
-            start_ms=segment.start_ms,
-            end_ms=segment.end_ms,
-            language=event.language,
-            request_id=request_id,
-            raw=raw,
-        )
-        segment.interim_result = result
-        events.append(result)
-        return events
-
-    def final(self, event: TranscriptionCompleted, *, request_id: str, raw: str) -> Events:
-        """Return the final text of an item; empty for a repeat, and if no speech was recognised at all."""
-        text = event.transcript or ""
-        events: Events = []
-        segment = self._tracker.assign(event.item_id or None, None, None, text, is_final=True, events=events)
-        if segment is None:
-            return []
-        result = Result(
-            text=text,
-            is_final=True,
-            segment_id=segment.id,
-            start_ms=segment.start_ms,
-            end_ms=segment.end_ms,
-            emotion=event.emotion,
-            language=event.language,
-            request_id=request_id,
-            raw=raw,
-        )
-        events += self._tracker.end(segment, result)
-        self._note_withdrawn(events)
-        return [*events, result, *self._tracker.close(segment)]
-
-    def _note_withdrawn(self, events: Events) -> None:
-        self._lost_text |= any(isinstance(event, SpeechEnded) and event.withdrawn_text for event in events)
 
 
 def _decode_event(message: str) -> ServerEvent | Reread[ServerEvent]:

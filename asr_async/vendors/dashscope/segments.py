@@ -113,12 +113,14 @@ class PlainSegments:
 
 def place_of(sentence: Sentence | GummySentence) -> tuple[int | None, int | None]:
     """Return the start and the end of a sentence, each None if nothing tells; until it is over, the end so far."""
-    words = sentence.words or ()
-    start_ms, end_ms = known_ms(sentence.begin_time), known_ms(sentence.end_time)
-    if start_ms is None:
+    start_ms, end_ms, words = sentence.begin_time, sentence.end_time, sentence.words or ()
+    if start_ms is None or start_ms == -1:
         start_ms = next((ms for word in words if (ms := known_ms(word.begin_time)) is not None), None)
+    end_ms = known_ms(end_ms)
     if end_ms is None or (start_ms is not None and end_ms < start_ms):
-        end_ms = next((ms for word in reversed(words) if (ms := _end_of(word)) is not None), None)
+        end_ms = words[-1].end_time if words else None
+        if end_ms is None or end_ms == -1:
+            end_ms = next((ms for word in reversed(words) if (ms := _end_of(word)) is not None), None)
         if start_ms is not None and end_ms is not None and end_ms < start_ms:
             end_ms = None
     return start_ms, end_ms

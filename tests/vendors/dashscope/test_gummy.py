@@ -230,11 +230,16 @@ def test_finals_stay_in_order_and_interims_of_later_sentences_are_not_delayed() 
     assert only_results(both) == [(0, "a", "final", {"en": "A"}), (1, "b", "final", {"en": "B"})]
 
 
-def test_an_unfinished_sentence_holds_a_later_final_until_that_is_released() -> None:
+def test_an_unfinished_sentence_does_not_hold_a_later_final() -> None:
     codec = started(Gummy())
     receive(codec, part("a", 0))
-    assert brief(receive(codec, part("b", 1, end=True)))[1:] == [(1, "b", "interim", {}), FinalPending(1)]
-    assert only_results(codec.release_pending(1)) == [(0, "a", "final", {}), (1, "b", "final", {})]
+    assert brief(receive(codec, part("b", 1, end=True, begin_time=1_000, end_time=1_900))) == [
+        SpeechEnded(segment_id=0, end_ms=100, is_withdrawn=True, withdrawn_text="a"),
+        SpeechStarted(segment_id=1, start_ms=1_000),
+        (1, "b", "final", {}),
+        SpeechEnded(segment_id=1, end_ms=1_900),
+    ]
+    assert codec.release_pending(1) == []
 
 
 def test_a_translation_after_its_final_is_an_event_of_its_own() -> None:
@@ -273,14 +278,10 @@ def test_an_interim_behind_the_final_changes_nothing() -> None:
     assert only_results(receive(codec, None, translated("?", 1))) == [(1, "b", "interim", {"en": "B"})]
 
 
-def test_a_sentence_that_goes_on_after_its_final_is_reported() -> None:
+def test_another_text_under_the_number_of_a_final_is_another_sentence() -> None:
     codec = started(Gummy())
-    receive(codec, part("a", 0))
-    receive(codec, part("b", 1, end=True))
-    codec.release_pending(1)
-    (event,) = receive(codec, part("a more", 0, end=True))
-    assert isinstance(event, Unrecognised)
-    assert event.name == "sentence that continues after its final"
+    receive(codec, part("a", 0, end=True))
+    assert only_results(receive(codec, part("a more", 0, end=True))) == [(1, "a more", "final", {})]
 
 
 def test_a_stash_is_the_beginning_of_the_next_segment() -> None:
@@ -339,10 +340,23 @@ def test_a_member_that_is_missing_is_not_fatal(missing: str) -> None:
 
 
 @pytest.mark.parametrize("members", [part("a", None), {"text": "a"}])
-def test_a_sentence_without_an_id_is_reported(members: dict[str, Any]) -> None:
-    (event,) = receive(started(), members)
+def test_a_sentence_without_an_id_is_the_open_one(members: dict[str, Any]) -> None:
+    codec = started(Gummy())
+    assert only_results(receive(codec, members)) == [(0, "a", "interim", {})]
+    assert only_results(receive(codec, members)) == [(0, "a", "interim", {})]
+
+
+@pytest.mark.parametrize(
+    ("members", "name"),
+    [
+        ({"lang": "en", "text": "A"}, "translation without a number or a place"),
+        ({"sentence_id": 0, "text": "A"}, "translation without a language"),
+    ],
+)
+def test_a_translation_that_belongs_nowhere_is_reported(members: dict[str, Any], name: str) -> None:
+    (event,) = receive(started(TWO_TARGETS), None, members)
     assert isinstance(event, Unrecognised)
-    assert event.name == "sentence without an id or a language"
+    assert event.name == name
 
 
 @pytest.mark.parametrize("output", [{}, {"translations": []}, {"transcription": None, "translations": None}])
@@ -398,7 +412,7 @@ def test_all_open_sentences_are_final_at_the_end() -> None:
         (0, "a", "final", {}),
         SpeechEnded(segment_id=0, end_ms=900),
         (1, "b", "final", {}),
-        SpeechEnded(segment_id=1, end_ms=0),
+        SpeechEnded(segment_id=1, end_ms=900),
         TranslationLost(segment_id=0, language="en", reason="the vendor ended the task without it"),
         TranslationLost(segment_id=1, language="en", reason="the vendor ended the task without it"),
         Usage(3),
@@ -446,11 +460,12 @@ def test_pending_sentences_are_bounded() -> None:
 def test_closed_sentences_are_remembered_for_a_while() -> None:
     codec = started(Gummy())
     for number in range(MAX_REMEMBERED + 1):
-        receive(codec, part("a", number, end=True))
-    assert isinstance(receive(codec, None, translated("A", 1))[0], TranslationArrived)
-    (event,) = receive(codec, None, translated("A", 0))
+        receive(codec, part("a", number, end=True, begin_time=1_000 * number, end_time=1_000 * number + 900))
+    late = translated("A", 1, begin_time=1_000)
+    assert isinstance(receive(codec, None, late)[0], TranslationArrived)
+    (event,) = receive(codec, None, translated("A", 0, begin_time=0))
     assert isinstance(event, Unrecognised)
-    assert event.name == "sentence that was over long ago"
+    assert event.name == "translation of a sentence that was over long ago"
 
 
 # --- one sentence ----------------------------------------------------------------------------------------------------

@@ -30,6 +30,7 @@ from asr_async.vendors.codec import (
     Finished,
     Message,
     Started,
+    Unheard,
     Unrecognised,
 )
 from asr_async.vendors.dashscope.codec import TaskCodec
@@ -343,7 +344,8 @@ def test_items_that_are_never_completed_are_bounded() -> None:
     received(codec, *(speech_started(number, f"item_{number}") for number in range(3 * MAX_REMEMBERED)))
     assert len(codec._utterances._tracker.open_segments) == MAX_REMEMBERED
     codec.finish()
-    assert codec.receive(FINISHED) == [Finished()]
+    *_, ending = codec.receive(FINISHED)
+    assert ending == Finished()
 
 
 # --- errors ----------------------------------------------------------------------------------------------------------
@@ -368,17 +370,17 @@ def test_an_utterance_that_fails_ends_the_session_with_the_vendors_error() -> No
     assert codec.receive(completed("late")) == []
 
 
-@pytest.mark.parametrize("forgotten", [False, True])
-def test_an_end_before_the_final_of_an_interim_is_an_error(forgotten: bool) -> None:
+@pytest.mark.parametrize("is_forgotten", [False, True])
+def test_an_end_before_the_final_of_an_interim_loses_no_text(is_forgotten: bool) -> None:
     codec = streaming()
-    received(codec, interim("Hello", item="first"))
-    if forgotten:
-        received(codec, *(speech_started(number, f"item_{number}") for number in range(MAX_REMEMBERED)))
+    events = received(codec, interim("Hello", item="first"))
+    if is_forgotten:
+        events += received(codec, *(speech_started(number, f"item_{number}") for number in range(MAX_REMEMBERED)))
     codec.finish()
-    caught = failure(codec.receive(FINISHED))
-    assert isinstance(caught, VendorError)
-    assert caught.retryable
-    assert "without the final text" in str(caught)
+    events += codec.receive(FINISHED)
+    finals = [(event.text, event.is_confirmed) for event in events if isinstance(event, Result) and event.is_final]
+    withdrawn = [event.withdrawn_text for event in events if isinstance(event, SpeechEnded) and event.withdrawn_text]
+    assert (finals, withdrawn) == (([], ["Hello"]) if is_forgotten else ([("Hello", False)], []))
 
 
 def test_an_end_before_the_answer_to_a_commit_is_an_error() -> None:
@@ -388,11 +390,16 @@ def test_an_end_before_the_answer_to_a_commit_is_an_error() -> None:
     assert "without the final text" in str(failure(codec.receive(FINISHED)))
 
 
-def test_a_committed_utterance_without_speech_makes_no_segment() -> None:
+def test_a_commit_that_is_never_completed_is_unheard() -> None:
     codec = streaming(manual_commit=True)
     codec.audio(HALF_SECOND)
     codec.finish()
-    assert received(codec, committed(), FINISHED) == [SpeechStarted(segment_id=0, start_ms=0), Finished()]
+    started, withdrawn, unheard, ending = received(codec, committed(), FINISHED)
+    assert started == SpeechStarted(segment_id=0, start_ms=0)
+    assert withdrawn == SpeechEnded(segment_id=0, end_ms=500, is_withdrawn=True)
+    assert isinstance(unheard, Unheard)
+    assert (unheard.start_ms, unheard.end_ms) == (0, 500)
+    assert ending == Finished()
 
 
 def test_an_error_while_the_session_opens_ends_it() -> None:

@@ -1,0 +1,247 @@
+"""The utterances of a realtime session: which one a message is about, and where it lies in the audio.
+
+Theory of operation. The server reports an utterance in several messages: the start and the end of its speech, its
+commit, its item, its texts, its final text. Only the first two have times, and in the manual mode only the caller's
+commits tell where an utterance lies. A message without a place is therefore about
+
+- the utterance with its item id; if several have that id, the first one whose final is due;
+- else one whose id is not known yet, which then has this id;
+- without an id, a final belongs to the first utterance that has ended and shows a text, or that the caller has
+  committed, else to the newest; an interim to the newest.
+
+Everything else (repeats, coughs, the end of the session) is the rule of `SegmentTracker`. A commit of the caller is
+owed a final, so it stays open like an utterance with a text; a detection of the server often has none.
+
+Does not know messages of the client, bytes or clocks.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ...results import Result
+from ..segments import FRAME_MS, SegmentTracker, TrackedSegment
+
+if TYPE_CHECKING:
+    from ..codec import CodecEvent
+    from .realtime_wire import TranscriptionCompleted, TranscriptionText
+
+__all__ = ["Utterances"]
+
+NO_TEXT = "the vendor detected speech, or confirmed a commit, and finished the session without a text for it"
+
+
+class _Utterance(TrackedSegment[str | None]):
+    """One utterance; its key is the id of its item."""
+
+    __slots__ = ("has_commit", "is_commit_confirmed", "is_stopped")
+
+    def __init__(self, segment_id: int, key: str | None, start_ms: int) -> None:
+        super().__init__(segment_id, key, start_ms)
+        # its speech has ended, so its final is due
+        self.is_stopped = False
+        # it is the answer to a commit of the caller, and the server's confirmation of that has arrived
+        self.has_commit = False
+        self.is_commit_confirmed = False
+
+
+class Utterances:
+    """The utterances of one session, by their item."""
+
+    __slots__ = ("_tracker",)
+
+    def __init__(self) -> None:
+        self._tracker: SegmentTracker[str | None, _Utterance] = SegmentTracker(_Utterance)
+
+    def __repr__(self) -> str:
+        return f"<Utterances {self._tracker!r}>"
+
+    # --- signs of an utterance ---------------------------------------------------------------------------------------
+
+    def start(self, item_id: str | None, start_ms: int | None) -> list[CodecEvent]:
+        """Record that speech has started, and return the events of that."""
+        if start_ms is None:
+            return self.detect(item_id)
+        events: list[CodecEvent] = []
+        for utterance in self._tracker.open_segments:
+            is_named = utterance.key == item_id or item_id is None
+            if is_named and utterance.is_placed and utterance.overlaps(start_ms, None):
+                return events  # a repeat
+        self._tracker.detect(item_id, start_ms, events)
+        return events
+
+    def detect(self, item_id: str | None) -> list[CodecEvent]:
+        """Record a sign of an utterance that tells no more than its item; return an event if it is the first."""
+        events: list[CodecEvent] = []
+        if item_id is not None and not self.is_known(item_id):
+            nameless = [utterance for utterance in self._tracker.open_segments if utterance.key is None]
+            if nameless:
+                self._tracker.learn(_first_due(nameless), item_id)
+            else:
+                self._tracker.open(item_id, None, events)
+        return events
+
+    def stop(self, item_id: str | None, end_ms: int | None) -> list[CodecEvent]:
+        """Record where the speech of an utterance ended; return an event if this is its first sign."""
+        events = self.detect(item_id)
+        utterances = [
+            utterance
+            for utterance in self._tracker.open_segments
+            if item_id in {None, utterance.key} and (end_ms is None or utterance.start_ms <= end_ms + FRAME_MS)
+        ]
+        if utterances:
+            utterance = next((each for each in reversed(utterances) if not each.is_stopped), utterances[-1])
+            utterance.is_stopped = True
+            if end_ms is not None:
+                utterance.end_ms = max(end_ms, utterance.start_ms)
+        return events
+
+    def is_known(self, item_id: str) -> bool:
+        """Return True if an utterance has this id, also if it is over."""
+        tracker = self._tracker
+        return bool(tracker.find_open(item_id) or tracker.find_closed(item_id) or tracker.find_withdrawn(item_id))
+
+    # --- commits of the caller ---------------------------------------------------------------------------------------
+
+    def confirm_commit(self, item_id: str | None) -> bool:
+        """Record that the server has confirmed the commit of an utterance; False if it has no unconfirmed one."""
+        if item_id is None:
+            return False
+        utterances = [utterance for utterance in self._tracker.open_segments if utterance.key == item_id]
+        if (closed := self._tracker.find_closed(item_id)) is not None:
+            utterances.append(closed)
+        for utterance in utterances:
+            if utterance.has_commit and not utterance.is_commit_confirmed:
+                utterance.is_commit_confirmed = True
+                return True
+        return False
+
+    def commit(
+        self, item_id: str | None, start_ms: int | None, end_ms: int | None, *, is_confirmed: bool
+    ) -> list[CodecEvent]:
+        """Record the utterance that answers a commit of the caller.
+
+        Args:
+            item_id: its item, if the server named it.
+            start_ms: the start of the committed audio; None if that has no length in time.
+            end_ms: its end.
+            is_confirmed: True if the server has confirmed the commit; False if it has completed the utterance before.
+        """
+        events: list[CodecEvent] = []
+        tracker = self._tracker
+        utterances = [each for each in tracker.open_segments if not each.has_commit and each.key in {None, item_id}]
+        named = [utterance for utterance in utterances if utterance.key == item_id]
+        utterance = next(iter(named or utterances), None)
+        if utterance is None:
+            utterance = tracker.open(item_id, start_ms, events)
+        else:
+            tracker.learn(utterance, item_id, start_ms)
+        utterance.end_ms = utterance.start_ms if end_ms is None else max(end_ms, utterance.start_ms)
+        utterance.is_stopped = utterance.has_commit = utterance.is_owed = True
+        utterance.is_commit_confirmed = is_confirmed
+        return events
+
+    @property
+    def has_due_commit(self) -> bool:
+        """True if an utterance that the caller committed is without its final."""
+        return any(utterance.has_commit for utterance in self._tracker.open_segments)
+
+    # --- texts -------------------------------------------------------------------------------------------------------
+
+    def interim(self, message: TranscriptionText, *, request_id: str, raw: str) -> list[CodecEvent]:
+        """Return the present text of an utterance; empty if there is none, or if it comes behind the final."""
+        text = (message.text or "") + (message.stash or "")
+        if not text:
+            return []
+        key, tracker = message.item_id or None, self._tracker
+        events: list[CodecEvent] = []
+        if key is not None and tracker.find_open(key) is None and tracker.find_withdrawn(key) is not None:
+            tracker.revive(key, None, None)
+        utterance = tracker.assign(key, None, None, text, is_final=False, events=events)
+        if utterance is None:
+            return events
+        result = Result(
+            text=text,
+            is_final=False,
+            segment_id=utterance.id,
+            start_ms=utterance.start_ms,
+            end_ms=utterance.end_ms,
+            language=message.language,
+            request_id=request_id,
+            raw=raw,
+        )
+        utterance.interim_result = result
+        events.append(result)
+        return events
+
+    def final(self, message: TranscriptionCompleted, *, request_id: str, raw: str) -> list[CodecEvent]:
+        """Return the final text of an utterance; empty for a repeat, and if no speech was recognised at all."""
+        text = message.transcript or ""
+        events: list[CodecEvent] = []
+        utterance = self._find_due(message.item_id or None, text, events)
+        if utterance is None:
+            return events
+        result = Result(
+            text=text,
+            is_final=True,
+            segment_id=utterance.id,
+            start_ms=utterance.start_ms,
+            end_ms=utterance.end_ms,
+            emotion=message.emotion,
+            language=message.language,
+            request_id=request_id,
+            raw=raw,
+        )
+        was_withdrawn = utterance.has_ended
+        events += self._tracker.end(utterance, result)
+        if text or not was_withdrawn:
+            events.append(result)
+        events += self._tracker.close(utterance)
+        return events
+
+    def close(self) -> list[CodecEvent]:
+        """Return the events of all utterances that are open at the end that the server confirms."""
+        return self._tracker.close_at_end(NO_TEXT)
+
+    def _find_due(self, key: str | None, text: str, events: list[CodecEvent]) -> _Utterance | None:
+        """Return the utterance of a final; None for a repeat, or if there is neither an utterance nor a text."""
+        tracker = self._tracker
+        utterances = tracker.open_segments
+        if key is not None and (named := [utterance for utterance in utterances if utterance.key == key]):
+            return _first_due(named)
+        nameless = [utterance for utterance in utterances if key is None or utterance.key is None]
+        is_expected = key is None and any(_may_become(utterance, text) for utterance in nameless)
+        if not is_expected and tracker.is_repeat(key, None, None, text, is_final=True):
+            return None
+        if key is not None and tracker.find_withdrawn(key) is not None:
+            return tracker.revive(key, None, None)
+        if nameless:
+            utterance = _first_due(nameless, is_newest_likely=True)
+            tracker.learn(utterance, key)
+            return utterance
+        return tracker.open(key, None, events) if text else None
+
+
+def _first_due(utterances: list[_Utterance], *, is_newest_likely: bool = False) -> _Utterance:
+    """Return the utterance whose final comes first.
+
+    Args:
+        utterances: the candidates, oldest first.
+        is_newest_likely: True if the ended ones without a text are probably coughs, which get no final.
+    """
+    stopped = [utterance for utterance in utterances if utterance.is_stopped]
+    for utterance in stopped:
+        if utterance.interim_result is not None or utterance.has_commit:
+            return utterance
+    if stopped and not is_newest_likely:
+        return stopped[0]
+    shown = [utterance for utterance in utterances if utterance.interim_result is not None]
+    return (shown or stopped or utterances)[-1]
+
+
+def _may_become(utterance: _Utterance, text: str) -> bool:
+    """Return True if an ended utterance waits for this final, as far as its interim tells."""
+    if not utterance.is_stopped:
+        return False
+    interim = utterance.interim_result
+    return utterance.has_commit if interim is None else text[:2] == interim.text[:2]
