@@ -197,6 +197,17 @@ def _match(delivered: list[_Delivered], script: Script) -> None:
             if copy.word < 0 and index not in given:
                 copy.word = index
                 given.add(index)
+        for copy in copies:
+            if copy.word < 0 and pairs:
+                _let_the_first_be_the_original(copy, copies, script)
+
+
+def _let_the_first_be_the_original(extra: _Delivered, copies: list[_Delivered], script: Script) -> None:
+    """Exchange a copy that is left over with the one that has its word, if that was delivered later."""
+    taken = [copy for copy in copies if copy.word >= 0]
+    other = min(taken, key=lambda copy: _distance_ms(script.words[copy.word], extra.result))
+    if other.order > extra.order:
+        extra.word, other.word = other.word, -1
 
 
 def _count_extra(delivered: list[_Delivered], outcome: Outcome, counts: Counts, notes: list[str]) -> None:

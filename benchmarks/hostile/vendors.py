@@ -191,7 +191,8 @@ class Connection:
             sentence.words = [word for word in sentence.words if word.middle_ms < self.ear.end_ms]
             step.count = min(step.count, len(sentence.words))
         rest = [step for step in rest if step.sentence.words]
-        last = next((step.sentence for step in reversed(rest) if step.kind is StepKind.FINAL and step.count), None)
+        finals = [step.sentence for step in rest if step.kind is StepKind.FINAL and step.sentence.kind == "speech"]
+        last = max(finals, key=lambda sentence: sentence.number, default=None)
         draw = self.rng.random()
         is_never_final = draw < self._habits.never_final
         is_unanswered = not is_never_final and draw < self._habits.never_final + self._habits.unanswered
