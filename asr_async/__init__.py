@@ -36,6 +36,7 @@ Layout, top to bottom: a part imports only from parts below it. Names with an un
     audio         the format of audio, frames of 100 ms, and the packets of compressed audio
     hotwords      hot words and their tables
     errors        the tree of errors
+    _alignment    the words of texts that were recognised from the same audio
     results       results, events, transcripts and statistics
 """
 

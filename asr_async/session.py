@@ -396,6 +396,8 @@ class Session:
     def _on_end(self, error: BaseException | None) -> None:
         """Close everything that is open, in the order that the caller sees: pending finals, then the end."""
         self._receiver.release_all()
+        if error is None:
+            self._receiver.finish()
         self._consumer_watch.stop()
         self._sender.stop()
         self._reconnector.stop()

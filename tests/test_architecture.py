@@ -37,6 +37,7 @@ LAYERS = [
     "audio",
     "hotwords",
     "errors",
+    "_alignment",
     "results",
 ]
 """The packages and modules directly below `asr_async`, top first. Each imports only from those below it, also under
@@ -54,6 +55,8 @@ PURE = [
     "hotwords",
     "errors",
     "results",
+    "_alignment.overlap",
+    "_alignment.words",
     "_session.pacer",
     "_session.policy",
     "_session.replay_buffer",

@@ -56,6 +56,7 @@ class Receiver:
 
     __slots__ = (
         "_buffer",
+        "_finals_end_ms",
         "_loop",
         "_loss_marks",
         "_pending",
@@ -102,6 +103,8 @@ class Receiver:
         self.segment_ended = LightEvent()
         self.speech_detected = LightEvent()
         self._progress_ms = -1
+        # the end of the last final, when the connection last made progress
+        self._finals_end_ms = -1
         # finals that wait for a translation, by their task's segment id: the timer that ends the wait, and the task
         self._pending: dict[int, tuple[asyncio.TimerHandle, RecognitionTask]] = {}
         # the names that were logged
@@ -135,7 +138,9 @@ class Receiver:
         """Handle an event of the task that is read."""
         if type(event) is Result:  # most events are one of these two; matching a struct of another type is slow
             self.speech_detected.set()
-            if (placed := self._task_timeline.place(event)) is not None:
+            buffer = self._buffer
+            sent_ms = buffer.cursor_ms if event.is_final and buffer.is_cuttable else None
+            for placed in self._task_timeline.place(event, sent_ms):
                 self._deliver(placed, task)
         elif type(event) is Usage:
             self._stats.record_usage(event.seconds)
@@ -148,11 +153,8 @@ class Receiver:
         match event:
             case SpeechStarted() | SpeechEnded() | SpeechEnding() | TranslationArrived() | TranslationLost():
                 self.speech_detected.set()
-                placed = self._task_timeline.place(event)
-                if isinstance(placed, SpeechEnded) and placed.is_withdrawn:
-                    self._loss_marks.withdraw(placed.segment_id)
-                if placed is not None:
-                    self._put(placed, task)
+                for placed in self._task_timeline.place(event):
+                    self._deliver(placed, task)
             case FinalPending():
                 timer = self._loop.call_later(self._translation_s, self._release, event.segment_id)
                 self._pending[event.segment_id] = timer, task
@@ -163,7 +165,19 @@ class Receiver:
             case MembersLeftOut():
                 self._log_left_out(event, task)
 
-    def _put(self, event: Event, task: RecognitionTask) -> None:
+    def _deliver(self, event: Event, task: RecognitionTask) -> None:
+        """Deliver an event that has its place in the source."""
+        if type(event) is Result:
+            self._deliver_result(event, task)
+            return
+        if isinstance(event, SpeechEnded):
+            if event.is_withdrawn:
+                self._loss_marks.withdraw(event.segment_id)
+            if self._timeline.is_between_segments:
+                self.segment_ended.set()
+        self._put(event, task)
+
+    def _put(self, event: Event, task: RecognitionTask | None) -> None:
         """Deliver an event that is no result, if the caller wants it."""
         if self._wants_events:
             self._queue.put(event)
@@ -181,7 +195,7 @@ class Receiver:
         elif isinstance(event, TranslationLost):
             logger.warning("%r: no translation into %r: %s", task, event.language, event.reason)
 
-    def _deliver(self, result: Result, task: RecognitionTask) -> None:
+    def _deliver_result(self, result: Result, task: RecognitionTask) -> None:
         if self._loss_marks.is_pending:
             result = self._loss_marks.apply(result)
         self._stats.record_result(result, self._loop.time())
@@ -200,10 +214,15 @@ class Receiver:
             self._status.progress.set()
 
     def _record_final(self, task: RecognitionTask) -> None:
-        self._buffer.cover(self._timeline.covered_ms)
-        self._policy.record_progress()
+        """Let a replay begin behind a final; if it covers nothing new, the connection has made no progress."""
+        timeline = self._timeline
+        timeline.keeps_all = not self._buffer.is_cuttable
+        self._buffer.cover(timeline.covered_ms)
+        if timeline.finals_end_ms > self._finals_end_ms:
+            self._finals_end_ms = timeline.finals_end_ms
+            self._policy.record_progress()
         task.record_final()
-        if self._timeline.is_between_segments:
+        if timeline.is_between_segments:
             self.segment_ended.set()
 
     def _log_unrecognised(self, event: Unrecognised, task: RecognitionTask) -> None:
@@ -244,6 +263,11 @@ class Receiver:
             self._release(segment_id)
         self._report_lost_translations("the session ended before it arrived")
 
+    def finish(self) -> None:
+        """Withdraw the open segments of lost connections that were never recognised again."""
+        for event in self._timeline.finish():
+            self._put(event, self._task)
+
     def suspend(self) -> None:
         """Stop the timers of pending finals: the connection is lost, and the next one recognises them again.
 
@@ -275,6 +299,10 @@ class Receiver:
         """Record that a lost connection is replaced, from this place in the source on."""
         self._stats.record_reconnect()
         self._put(Reconnected(at_ms=at_ms, reason=reason), task)
+
+    def limit(self, end_ms: int) -> None:
+        """Record where the audio of the task that is read ends: its successor gets the rest."""
+        self._task_timeline.limit_ms = end_ms
 
     def record_switch(self, at_ms: int) -> None:
         """Record that a drained task has delivered all results up to this place in the source."""

@@ -336,6 +336,7 @@ class Reconnector:
         self._drain_timer = asyncio.get_running_loop().call_later(self._connector.timeouts.finish, task.abort)
         self._boundary_ms = self._buffer.cursor_ms
         self._successor_begin_ms = self._buffer.begin_anew()
+        self._receiver.limit(self._boundary_ms)
         try:
             task.finish()
         except ConnectionLostError:

@@ -1,21 +1,32 @@
-"""The timeline of a session: the results of several connections, placed in the source, without repeats.
+"""The timeline of a session: the results of several connections, placed in the source, each word once.
 
 Each connection counts its own milliseconds and segments from 0. A `ConnectionTimeline` belongs to one connection: it
 moves times to the source's clock, leaves out the silence that only the connection was sent, and replaces segment ids by
-the session's. A segment that was open when its connection was lost is recognised again and keeps its id, so that its
-interims continue; one that was final is not delivered again. The `Timeline` knows up to where final results cover the
-source without a hole.
+the session's.
+
+Theory of operation. A new connection begins where the session is *covered*: everything before that place is in final
+results. Behind it there may be finals of earlier connections, if a segment before them was open. The new connection
+recognises that audio again, and a vendor draws its segments anew. So
+
+- a result keeps only the words that were not delivered (`new_parts`); a final that lies around others becomes several
+  results, in the order of the audio;
+- a segment that an earlier connection left open belongs to its place: the segment that is recognised there continues
+  under its id. If a later final has passed the place, the open segment is withdrawn. Its place may still be recognised
+  late, so for `HOLD_MS` a replay would begin there all the same.
 
 Pure rules. Does not know connections or clocks.
 """
 
 from __future__ import annotations
 
-from typing import overload
+import sys
+from collections import deque
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from .._connection.silence import Silence
+from .._alignment.overlap import JITTER_MS, DeliveredSpeech, NewPart, NewParts, new_parts
+from .._alignment.words import Speech, place_words, spoken_length_ms, words_of_text
 from ..results import (
     Event,
     Result,
@@ -26,34 +37,108 @@ from ..results import (
     TranslationArrived,
     TranslationLost,
     Word,
+    join_texts,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from .._connection.silence import Silence
 
 __all__ = ["ConnectionTimeline", "Timeline"]
 
 MAX_REMEMBERED = 1_000
-"""The segments that may still change or be repeated; a session of hours has many more."""
+"""The segments of a connection that may still change or be repeated; a session of hours has many more."""
+
+MAX_FINALS_BYTES = 1_000_000
+"""The size of the finals that are kept for comparison, if the audio is replayed from its start: ten hours of text."""
+
+KEPT_FINALS = 4
+"""The finals before the covered place that are kept: some vendors repeat one although its audio is not sent again."""
+
+MAX_ORPHANS = 64
+"""The open segments of lost connections that are remembered; more is no speech."""
+
+HOLD_MS = 15_000
+"""The length of final results behind a segment without a text, or a passed one, until it counts as covered. Vendors
+whose finals are not in order send them some seconds late."""
 
 
-class _Span(msgspec.Struct, frozen=True, gc=False):
-    """The place of a final segment in the source."""
+class _Final(msgspec.Struct, frozen=True, gc=False):
+    """A final result that was delivered; its place ends where the audio that was sent ended, at the latest."""
 
+    text: str
+    words: tuple[Word, ...]
     start_ms: int
     end_ms: int
+    reported_end_ms: int
+    """The end that the vendor has reported."""
+
+    def is_same(self, text: str, start_ms: int, end_ms: int) -> bool:
+        """Return True if a final has the same place and the same words, whether its audio was sent or not."""
+        tolerance_ms = 2 * JITTER_MS
+        return (
+            abs(self.start_ms - start_ms) <= tolerance_ms
+            and abs(self.reported_end_ms - end_ms) <= tolerance_ms
+            and [form for form, _, _ in words_of_text(self.text)] == [form for form, _, _ in words_of_text(text)]
+        )
+
+    def speech(self) -> Speech:
+        """Return its words with their places."""
+        return place_words(self.text, self.words, min(self.start_ms, self.end_ms), self.end_ms)
+
+
+class _Segment:
+    """A segment of one connection; its id is None as long as it only repeats what was delivered."""
+
+    __slots__ = ("end_ms", "has_final", "id", "is_delivered", "is_ended", "is_started", "start_ms", "text")
+
+    def __init__(self, start_ms: int) -> None:
+        self.id: int | None = None
+        self.start_ms = start_ms
+        self.end_ms = start_ms
+        # the text of the last interim that was delivered
+        self.text = ""
+        # the codec has reported its start
+        self.is_started = False
+        # its final has arrived, and was delivered, since it was not only a repeat
+        self.has_final = False
+        self.is_delivered = False
+        # the event of its end was delivered
+        self.is_ended = False
+
+    def __repr__(self) -> str:
+        return f"<_Segment {self.id} {self.start_ms} to {self.end_ms} ms>"
 
 
 class Timeline:
     """The segments of a whole session."""
 
-    __slots__ = ("_finals", "_finals_end_ms", "_next_id", "_open", "_orphans")
+    __slots__ = (
+        "_finals",
+        "_finals_bytes",
+        "_held_ms",
+        "_next_id",
+        "_open",
+        "_orphans",
+        "finals_end_ms",
+        "keeps_all",
+    )
 
     def __init__(self) -> None:
+        self.keeps_all = False
+        """True if the audio cannot be cut: each connection recognises it from its start, and all finals are kept."""
         self._next_id = 0
-        # the open segments, with the place where each begins
-        self._open: dict[int, int] = {}
-        # segments that an earlier connection left open and none has recognised again, the first first
-        self._orphans: list[int] = []
-        self._finals: list[_Span] = []
-        self._finals_end_ms = 0
+        # the open segments of the connection that is read, with the places where a replay would begin for each
+        self._open: dict[_Segment, int] = {}
+        # segments that an earlier connection left open and none has recognised again, in the order of the audio
+        self._orphans: list[_Segment] = []
+        # the places of segments that ended without a final result, and may get one late
+        self._held_ms: list[int] = []
+        self._finals: deque[_Final] = deque()
+        self._finals_bytes = 0
+        self.finals_end_ms = 0
+        """The end of the last final result in the source."""
 
     def __repr__(self) -> str:
         return f"<Timeline {self._next_id} segments, {len(self._open)} open, covered to {self.covered_ms} ms>"
@@ -61,7 +146,8 @@ class Timeline:
     @property
     def covered_ms(self) -> int:
         """The place up to which everything that was recognised is in a final result."""
-        return min([self._finals_end_ms, *self._open.values()])
+        orphans_ms = [orphan.start_ms for orphan in self._orphans]
+        return max(0, min([self.finals_end_ms, *self._open.values(), *orphans_ms, *self._held_ms]))
 
     @property
     def has_finals(self) -> bool:
@@ -76,71 +162,146 @@ class Timeline:
     def connect(self, offset_ms: int, silence: Silence | None = None) -> ConnectionTimeline:
         """Return the timeline of the next connection: its audio begins at `offset_ms` in the source.
 
-        Segments that an earlier connection left open, or made final behind this place, will be recognised again; they
-        count as covered when that has happened.
-
         Args:
             offset_ms: the place in the source.
             silence: the silence that the connection is sent beside the source.
         """
-        self._orphans = sorted([*self._orphans, *self._open])
+        orphans = [*self._orphans, *(segment for segment in self._open if segment.id is not None)]
+        self._orphans = sorted(orphans, key=lambda segment: segment.start_ms)
         self._open.clear()
-        self._finals_end_ms = offset_ms
-        known_finals = [span for span in self._finals if span.end_ms > offset_ms]
-        return ConnectionTimeline(self, offset_ms, silence, self._orphans, known_finals)
+        return ConnectionTimeline(self, offset_ms, silence, list(self._finals))
+
+    def finish(self) -> list[Event]:
+        """Return the events that withdraw all segments that were never recognised again: the session has ended."""
+        orphans, self._orphans = self._orphans, []
+        return [_withdrawal(orphan) for orphan in orphans]
+
+    # --- for the timelines of the connections ------------------------------------------------------------------------
 
     def new_id(self) -> int:
         """Return the id of the session's next segment."""
         self._next_id += 1
         return self._next_id - 1
 
-    def open(self, segment_id: int, start_ms: int) -> None:
-        """Record that a segment has begun."""
-        self._open.setdefault(segment_id, start_ms)
+    def identify(self, segment: _Segment) -> bool:
+        """Give a segment its id: that of an open segment of an earlier connection at its place, else the next one.
 
-    def close(self, segment_id: int) -> None:
+        Returns:
+            True if the session knows the segment from an earlier connection.
+        """
+        for orphan in self._orphans:
+            if orphan.start_ms - JITTER_MS <= segment.end_ms and segment.start_ms <= orphan.end_ms + JITTER_MS:
+                self._orphans.remove(orphan)
+                segment.id, segment.text = orphan.id, orphan.text
+                return True
+        segment.id = self.new_id()
+        return False
+
+    def open(self, segment: _Segment) -> None:
+        """Record that a segment is open: a replay begins where it starts, or earlier."""
+        if not segment.is_ended:
+            self._open[segment] = min(segment.start_ms, self._open.get(segment, segment.start_ms))
+
+    def close(self, segment: _Segment) -> None:
         """Record that a segment gets no more results."""
-        self._open.pop(segment_id, None)
+        self._open.pop(segment, None)
 
-    def add_final(self, start_ms: int, end_ms: int) -> None:
-        """Record a final segment, or one that was final already and was recognised again."""
-        self._finals.append(_Span(start_ms, end_ms))
-        del self._finals[:-MAX_REMEMBERED]
-        self._finals_end_ms = max(self._finals_end_ms, end_ms)
+    def hold(self, start_ms: int) -> None:
+        """Let a replay begin at this place for some time: a segment that has ended there may get its final late."""
+        self._held_ms.append(start_ms)
+        del self._held_ms[:-MAX_ORPHANS]
+
+    def add_final(self, final: _Final) -> list[Event]:
+        """Record a final result, and return the events that withdraw the open segments which it has passed."""
+        self._finals.append(final)
+        self._finals_bytes += len(final.text)
+        self.finals_end_ms = max(self.finals_end_ms, final.end_ms)
+        self._held_ms = [held_ms for held_ms in self._held_ms if self.finals_end_ms - held_ms <= HOLD_MS]
+        withdrawals = self._pass_orphans(final) if self._orphans else []
+        self._forget_finals()
+        return withdrawals
+
+    def pass_by(self, start_ms: int, end_ms: int) -> list[Event]:
+        """Return the events that withdraw the open segments which a repeated final has passed."""
+        return self._pass_orphans(_Final("", (), start_ms, end_ms, end_ms)) if self._orphans else []
+
+    def _pass_orphans(self, final: _Final) -> list[Event]:
+        events: list[Event] = []
+        remaining: list[_Segment] = []
+        for orphan in self._orphans:
+            is_inside = final.start_ms - JITTER_MS <= orphan.start_ms and orphan.end_ms <= final.end_ms + JITTER_MS
+            is_before = orphan.end_ms + JITTER_MS < final.start_ms
+            if not is_inside and not is_before and len(self._orphans) - len(events) <= MAX_ORPHANS:
+                remaining.append(orphan)
+                continue
+            events.append(_withdrawal(orphan))
+            if not is_inside:
+                self.hold(orphan.start_ms)
+        self._orphans = remaining
+        return events
+
+    def _forget_finals(self) -> None:
+        finals = self._finals
+        if self.keeps_all:
+            while len(finals) > MAX_REMEMBERED or self._finals_bytes > MAX_FINALS_BYTES:
+                self._finals_bytes -= len(finals.popleft().text)
+            return
+        if len(finals) > KEPT_FINALS:
+            covered_ms = self.covered_ms
+            while len(finals) > KEPT_FINALS and (finals[0].end_ms <= covered_ms or len(finals) > MAX_REMEMBERED):
+                self._finals_bytes -= len(finals.popleft().text)
+
+
+def _withdrawal(segment: _Segment) -> SpeechEnded:
+    assert segment.id is not None  # noqa: S101 - only segments that were reported are withdrawn
+    segment.is_ended = True
+    return SpeechEnded(segment_id=segment.id, end_ms=segment.end_ms, is_withdrawn=True, withdrawn_text=segment.text)
 
 
 class ConnectionTimeline:
     """The results of one connection."""
 
-    __slots__ = ("_ids", "_known_finals", "_offset_ms", "_orphans", "_silence", "_timeline")
+    __slots__ = (
+        "_known",
+        "_known_finals",
+        "_known_until_ms",
+        "_offset_ms",
+        "_segments",
+        "_silence",
+        "_timeline",
+        "limit_ms",
+    )
 
     def __init__(
-        self, timeline: Timeline, offset_ms: int, silence: Silence | None, orphans: list[int], known_finals: list[_Span]
+        self, timeline: Timeline, offset_ms: int, silence: Silence | None, known_finals: Sequence[_Final]
     ) -> None:
         self._timeline = timeline
         self._offset_ms = offset_ms
         self._silence = silence
-        # the ids of segments that an earlier connection left open, the first first
-        self._orphans = orphans
-        # final segments of earlier connections that this one will recognise again
+        # final results of earlier connections, which this one may recognise again; compared when that happens
         self._known_finals = known_finals
-        # the connection's segment ids → the session's
-        self._ids: dict[int, int] = {}
+        self._known: list[DeliveredSpeech] | None = None
+        self._known_until_ms = max((final.reported_end_ms for final in known_finals), default=-sys.maxsize) + JITTER_MS
+        # the connection's segment ids → the segments
+        self._segments: dict[int, _Segment] = {}
+        self.limit_ms: int | None = None
+        """The place in the source at which the audio of the connection ends; None while it goes on."""
 
     def __repr__(self) -> str:
         return f"<ConnectionTimeline from {self._offset_ms} ms>"
 
-    @overload
-    def place(self, event: Result) -> Result | None: ...
+    def place(self, event: Event, sent_ms: int | None = None) -> Sequence[Event]:
+        """Return the event with the session's times and segment ids, and the events that follow from it.
 
-    @overload
-    def place(self, event: Event) -> Event | None: ...
+        Empty if the event only repeats what was delivered.
 
-    def place(self, event: Event) -> Event | None:
-        """Return the event with the session's times and segment ids; None if it repeats a final segment."""
+        Args:
+            event: an event of the connection's codec.
+            sent_ms: the place in the source up to which audio was sent to the connection; None if it is not known.
+        """
         match event:
             case Result():
-                return self._place_result(event)
+                return self._place_result(event, sent_ms)
             case SpeechStarted():
                 return self._place_start(event)
             case SpeechEnded():
@@ -150,84 +311,191 @@ class ConnectionTimeline:
             case TranslationArrived() | TranslationLost():
                 return self._place_translation(event)
             case _:  # reconnects and gaps: they come from the session, with its times
-                return event
+                return (event,)
 
-    def _place_result(self, result: Result) -> Result | None:
+    def span(self, start_ms: int, end_ms: int) -> tuple[int, int]:
+        """Return a place in the connection's audio as a place in the source."""
+        return self._in_source(start_ms), self._in_source(end_ms)
+
+    # --- results -----------------------------------------------------------------------------------------------------
+
+    def _place_result(self, result: Result, sent_ms: int | None) -> Sequence[Event]:
         start_ms, end_ms = result.start_ms, result.end_ms
-        is_moved = self._offset_ms or (self._silence is not None and self._silence.size_bytes)
-        if is_moved:
+        if self._is_moved or start_ms < 0:
             start_ms, end_ms = self._in_source(start_ms), self._in_source(end_ms)
-        if self._repeats_final(start_ms, end_ms):
-            if result.is_final:
-                self._timeline.add_final(start_ms, end_ms)
-            return None
-        segment_id = self._id_of(result.segment_id)
-        self._timeline.open(segment_id, start_ms)
         if result.is_final:
-            self._timeline.close(segment_id)
-            self._timeline.add_final(start_ms, end_ms)
-        if not is_moved and segment_id == result.segment_id:
+            if self.limit_ms is not None:
+                sent_ms = self.limit_ms
+            if end_ms <= start_ms and sent_ms is not None:
+                end_ms = max(start_ms, sent_ms)
+        segment = self._segments.get(result.segment_id)
+        if segment is None:
+            segment = self._add_segment(result.segment_id, start_ms)
+        if start_ms < self._known_until_ms:
+            return self._place_overlapping(result, segment, start_ms, end_ms, sent_ms)
+        return self._deliver(self._moved_result(result, start_ms, end_ms), segment, sent_ms)
+
+    def _moved_result(self, result: Result, start_ms: int, end_ms: int) -> Result:
+        """Return the result with times in the source."""
+        if (start_ms, end_ms) == (result.start_ms, result.end_ms) and not self._is_moved:
             return result
         return msgspec.structs.replace(
             result,
-            segment_id=segment_id,
             start_ms=start_ms,
             end_ms=end_ms,
             words=self._moved_words(result.words),
             translations={language: self._moved(text) for language, text in result.translations.items()},
         )
 
-    def _place_start(self, event: SpeechStarted) -> SpeechStarted | None:
+    def _deliver(self, result: Result, segment: _Segment, sent_ms: int | None) -> Sequence[Event]:
+        """Return the events of a result with new words."""
+        timeline = self._timeline
+        segment.start_ms, segment.end_ms = result.start_ms, max(result.start_ms, result.end_ms)
+        events: list[Event] = []
+        if segment.id is None:
+            events += self._identify(segment)
+        if result.is_final:
+            segment.has_final = segment.is_delivered = True
+            timeline.close(segment)
+            events += timeline.add_final(_final(result, sent_ms))
+        else:
+            segment.text = result.text
+            timeline.open(segment)
+        if segment.id != result.segment_id:
+            assert segment.id is not None  # noqa: S101 - it was identified above
+            result = msgspec.structs.replace(result, segment_id=segment.id)
+        events.append(result)
+        return events
+
+    def _identify(self, segment: _Segment) -> list[Event]:
+        """Give a segment its id, and return the event of its start unless an earlier connection has reported it."""
+        is_known = self._timeline.identify(segment)
+        if is_known or not segment.is_started or segment.id is None:
+            return []
+        return [SpeechStarted(segment_id=segment.id, start_ms=segment.start_ms)]
+
+    def _add_segment(self, own_id: int, start_ms: int) -> _Segment:
+        segment = self._segments[own_id] = _Segment(start_ms)
+        if len(self._segments) > MAX_REMEMBERED:
+            del self._segments[next(iter(self._segments))]
+        return segment
+
+    # --- results that may repeat others ------------------------------------------------------------------------------
+
+    def _place_overlapping(
+        self, result: Result, segment: _Segment, start_ms: int, end_ms: int, sent_ms: int | None
+    ) -> Sequence[Event]:
+        """Return the new words of a result whose audio may overlap that of known finals."""
+        text = _text_of(result)
+        if result.is_final and any(final.is_same(text, start_ms, end_ms) for final in self._known_finals):
+            return self._leave_out(result, segment, start_ms, end_ms)
+        moved = self._moved_result(result, start_ms, end_ms)
+        speech_end_ms = end_ms
+        if not result.is_final:  # an interim may end where it starts
+            speech_end_ms = max(end_ms, start_ms + spoken_length_ms(text))
+        speech = place_words(text, moved.words, start_ms, speech_end_ms)
+        if not speech.words:
+            is_known = self._is_known((start_ms + end_ms) // 2)
+            parts = NewParts(() if is_known else (NewPart(0, 0, start_ms, end_ms),), is_certain=True)
+        else:
+            parts = new_parts(speech, self._known_speech(), from_ms=self._offset_ms, is_final=result.is_final)
+        # a translation alone cannot be cut
+        pieces = [_cut(moved, speech, part) for part in (parts.parts if result.text else parts.parts[:1])]
+        if parts.parts and not parts.is_certain:
+            pieces = [msgspec.structs.replace(piece, may_repeat=True) for piece in pieces]
+        if not pieces:
+            return self._leave_out(result, segment, start_ms, end_ms)
+        if not result.is_final:
+            new_text = join_texts([piece.text for piece in pieces])
+            return self._deliver(msgspec.structs.replace(pieces[0], text=new_text, end_ms=end_ms), segment, sent_ms)
+        return self._deliver_pieces(pieces, segment, sent_ms)
+
+    def _leave_out(self, result: Result, segment: _Segment, start_ms: int, end_ms: int) -> Sequence[Event]:
+        """Record a result without new words; a replay would begin at its start as long as it is an interim."""
+        if not result.is_final:
+            self._timeline.open(segment)
+            return ()
+        segment.has_final = True
+        self._timeline.close(segment)
+        return self._timeline.pass_by(start_ms, end_ms)
+
+    def _deliver_pieces(self, pieces: Sequence[Result], segment: _Segment, sent_ms: int | None) -> list[Event]:
+        """Return the pieces of a final: the first belongs to its segment, each other one is a segment of its own."""
+        events = [*self._deliver(pieces[0], segment, sent_ms)]
+        for piece in pieces[1:]:
+            events += self._end(segment)
+            was_started, segment = segment.is_started, _Segment(piece.start_ms)
+            segment.is_started = was_started
+            events += self._deliver(piece, segment, sent_ms)
+        if len(pieces) > 1:
+            events += self._end(segment)
+        return events
+
+    def _end(self, segment: _Segment) -> Iterator[SpeechEnded]:
+        if segment.is_started and not segment.is_ended and segment.id is not None:
+            segment.is_ended = True
+            yield SpeechEnded(segment_id=segment.id, end_ms=segment.end_ms)
+
+    def _known_speech(self) -> list[DeliveredSpeech]:
+        if self._known is None:
+            speeches = [final.speech() for final in self._known_finals]
+            known = [DeliveredSpeech(speech) for speech in speeches if speech.words]
+            self._known = sorted(known, key=lambda item: item.speech.start_ms)
+        return self._known
+
+    def _is_known(self, place_ms: int) -> bool:
+        return any(final.start_ms <= place_ms < final.end_ms for final in self._known_finals)
+
+    # --- other events ------------------------------------------------------------------------------------------------
+
+    def _place_start(self, event: SpeechStarted) -> Sequence[Event]:
         start_ms = self._in_source(event.start_ms)
-        if self._repeats_final(start_ms, start_ms + 1):
-            return None
-        segment_id = self._id_of(event.segment_id)
-        self._timeline.open(segment_id, start_ms)
-        return SpeechStarted(segment_id=segment_id, start_ms=start_ms)
+        segment = self._segments.get(event.segment_id) or self._add_segment(event.segment_id, start_ms)
+        segment.is_started = True
+        self._timeline.open(segment)
+        if start_ms < self._known_until_ms and self._is_known(start_ms + JITTER_MS):
+            return ()  # its result shows if any of it is new
+        return self._identify(segment) if segment.id is None else ()
 
-    def _place_end(self, event: SpeechEnded) -> SpeechEnded | None:
-        segment_id = self._ids.get(event.segment_id)
-        if segment_id is None:
-            return None
-        self._timeline.close(segment_id)
-        return SpeechEnded(segment_id=segment_id, end_ms=self._in_source(event.end_ms))
+    def _place_end(self, event: SpeechEnded) -> Sequence[Event]:
+        segment = self._segments.get(event.segment_id)
+        if segment is None:
+            return ()
+        self._timeline.close(segment)
+        if segment.id is None or segment.is_ended:
+            return ()
+        segment.is_ended = True
+        end_ms = self._in_source(event.end_ms)
+        if segment.is_delivered:
+            return (SpeechEnded(segment_id=segment.id, end_ms=max(segment.end_ms, end_ms)),)
+        if not segment.text and not segment.has_final:
+            self._timeline.hold(segment.start_ms)
+        return (SpeechEnded(segment_id=segment.id, end_ms=end_ms, is_withdrawn=True, withdrawn_text=segment.text),)
 
-    def _place_ending(self, event: SpeechEnding) -> SpeechEnding | None:
-        segment_id = self._ids.get(event.segment_id)
-        if segment_id is None:
-            return None
+    def _place_ending(self, event: SpeechEnding) -> Sequence[Event]:
+        segment = self._segments.get(event.segment_id)
+        if segment is None or segment.id is None:
+            return ()
         end_ms = None if event.end_ms is None else self._in_source(event.end_ms)
-        return msgspec.structs.replace(event, segment_id=segment_id, end_ms=end_ms)
+        return (msgspec.structs.replace(event, segment_id=segment.id, end_ms=end_ms),)
 
-    def _place_translation(
-        self, event: TranslationArrived | TranslationLost
-    ) -> TranslationArrived | TranslationLost | None:
-        segment_id = self._ids.get(event.segment_id)
-        if segment_id is None:
-            return None
+    def _place_translation(self, event: TranslationArrived | TranslationLost) -> Sequence[Event]:
+        segment = self._segments.get(event.segment_id)
+        if segment is None or segment.id is None:
+            return ()
         if isinstance(event, TranslationLost):
-            return msgspec.structs.replace(event, segment_id=segment_id)
-        return msgspec.structs.replace(event, segment_id=segment_id, translation=self._moved(event.translation))
+            return (msgspec.structs.replace(event, segment_id=segment.id),)
+        return (msgspec.structs.replace(event, segment_id=segment.id, translation=self._moved(event.translation)),)
+
+    # --- times -------------------------------------------------------------------------------------------------------
+
+    @property
+    def _is_moved(self) -> bool:
+        return bool(self._offset_ms or (self._silence is not None and self._silence.size_bytes))
 
     def _in_source(self, own_ms: int) -> int:
         time_ms, silence = own_ms + self._offset_ms, self._silence
-        return time_ms if silence is None or not silence.size_bytes else silence.left_out(time_ms)
-
-    def _repeats_final(self, start_ms: int, end_ms: int) -> bool:
-        """Return True if the middle lies in a known final segment; the ends may differ by some milliseconds."""
-        if not self._known_finals:
-            return False
-        middle_ms = (start_ms + end_ms) / 2
-        return any(span.start_ms <= middle_ms < span.end_ms for span in self._known_finals)
-
-    def _id_of(self, own_id: int) -> int:
-        known_id = self._ids.get(own_id)
-        if known_id is not None:
-            return known_id
-        new_id = self._ids[own_id] = self._orphans.pop(0) if self._orphans else self._timeline.new_id()
-        if len(self._ids) > MAX_REMEMBERED:
-            del self._ids[next(iter(self._ids))]
-        return new_id
+        return max(0, time_ms if silence is None or not silence.size_bytes else silence.left_out(time_ms))
 
     def _moved(self, translation: Translation) -> Translation:
         return msgspec.structs.replace(
@@ -242,3 +510,36 @@ class ConnectionTimeline:
         return tuple(
             msgspec.structs.replace(word, start_ms=place(word.start_ms), end_ms=place(word.end_ms)) for word in words
         )
+
+
+def _text_of(result: Result) -> str:
+    """Return the text that is compared: if only translations were requested, the first of them."""
+    return result.text or next((translation.text for translation in result.translations.values()), "")
+
+
+def _final(result: Result, sent_ms: int | None) -> _Final:
+    """Return what is remembered of a final result: it ends where the audio that was sent ends, at the latest."""
+    end_ms = result.end_ms if sent_ms is None else min(result.end_ms, sent_ms)
+    return _Final(_text_of(result), result.words, result.start_ms, end_ms, result.end_ms)
+
+
+def _cut(result: Result, speech: Speech, part: NewPart) -> Result:
+    """Return the part of a result from one word up to another."""
+    first, behind = part.first, part.behind
+    words = speech.words
+    if first == 0 and behind == len(words):
+        return result
+    if not result.text:
+        return msgspec.structs.replace(result, may_repeat=True)
+    begins_at = 0 if first == 0 else words[first].begins_at
+    ends_at = len(result.text) if behind == len(words) else words[behind].begins_at
+    start_ms = result.start_ms if first == 0 else part.start_ms
+    end_ms = result.end_ms if behind == len(words) else part.end_ms
+    return msgspec.structs.replace(
+        result,
+        text=result.text[begins_at:ends_at].strip(),
+        start_ms=start_ms,
+        end_ms=max(start_ms, end_ms),
+        words=tuple(word for word in result.words if start_ms <= (word.start_ms + word.end_ms) / 2 <= end_ms),
+        may_repeat=result.may_repeat or bool(result.translations),
+    )

@@ -15,13 +15,13 @@ def result(segment_id: int, start_ms: int, end_ms: int, *, is_final: bool, text:
 
 
 def place(connection_timeline: ConnectionTimeline, *events: Event) -> list[Any]:
-    return [placed for event in events if (placed := connection_timeline.place(event)) is not None]
+    return [placed for event in events for placed in connection_timeline.place(event)]
 
 
 def test_results_of_the_first_connection_are_unchanged() -> None:
     connection_timeline = Timeline().connect(0)
     event = result(0, 10, 20, is_final=True)
-    assert connection_timeline.place(event) is event
+    assert connection_timeline.place(event)[0] is event
 
 
 def test_times_and_segments_continue_those_of_the_connection_before() -> None:
@@ -94,6 +94,6 @@ def test_the_silence_in_a_pause_does_not_lengthen_a_segment() -> None:
     silence.put(2_000, 320_000)
     connection_timeline = Timeline().connect(1_000, silence)
     received = Result(text="x", is_final=True, segment_id=0, start_ms=500, end_ms=12_500)
-    placed = connection_timeline.place(received)
+    (placed,) = connection_timeline.place(received)
     assert isinstance(placed, Result)
     assert (placed.start_ms, placed.end_ms) == (1_500, 3_500)

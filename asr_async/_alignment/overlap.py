@@ -1,0 +1,292 @@
+"""The part of a text that is new, where its audio overlaps that of texts which were delivered before.
+
+After a reconnect, a vendor divides the replayed audio into other segments, so a segment may begin in the middle of one
+that was final already, contain it, or lie inside it. `new_parts` finds the words that were not delivered:
+
+- Where both texts have the times of their words, a word is a repeat if a delivered word has the same form at the same
+  place, in the same order. A word of another form at such a place is a repeat too, if its neighbours on both sides are:
+  the vendor has decided otherwise the second time.
+- Where one has no times, the texts are compared as a whole. If a delivered text is part of the new one, or continues
+  beyond one of its ends, the words of both are the same wherever the two overlap; the estimated times decide between
+  several such positions.
+- Where neither gives an answer, all words count as new, and the answer as uncertain.
+
+So no word is left out that was not delivered, and words that may be repeats are marked. Does not know results,
+connections or clocks.
+"""
+
+from __future__ import annotations
+
+from difflib import SequenceMatcher
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from .words import PlacedWord, Speech
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+__all__ = ["JITTER_MS", "DeliveredSpeech", "NewPart", "NewParts", "new_parts"]
+
+JITTER_MS = 100
+"""The vendors' times are as exact as a frame of audio."""
+
+SAME_PLACE_MS = 400
+"""The middles of the same word, as two connections report it, are not further apart: two frames of jitter for each."""
+
+MIN_MATCH = 0.6
+"""The share of the words of a region that must be the same, if they are not all."""
+
+MAX_ESTIMATE_ERROR_MS = 1_500
+"""An estimated place is no further from the true one, or by half of the length of the text if that is more."""
+
+SHORT_WORDS = 2
+"""So few words may be the same by chance."""
+
+
+class DeliveredSpeech:
+    """The words of one delivered text, and those of them that a connection has recognised again."""
+
+    __slots__ = ("is_repeated", "speech")
+
+    def __init__(self, speech: Speech) -> None:
+        self.speech = speech
+        self.is_repeated: bytearray = bytearray(len(speech.words))
+
+    def __repr__(self) -> str:
+        speech = self.speech
+        return f"<DeliveredSpeech {speech.start_ms} to {speech.end_ms} ms, {sum(self.is_repeated)} repeated>"
+
+    def mark(self, indices: Sequence[int]) -> None:
+        """Record that words were recognised again: a later word of the connection is not a repeat of them."""
+        for index in indices:
+            self.is_repeated[index] = 1
+
+
+class NewPart(msgspec.Struct, frozen=True):
+    """A run of words that were not delivered before, from one index up to another, and its place."""
+
+    first: int
+    behind: int
+    start_ms: int
+    end_ms: int
+
+
+class NewParts(msgspec.Struct, frozen=True):
+    """The words of a text that were not delivered before."""
+
+    parts: tuple[NewPart, ...]
+    is_certain: bool
+    """False if some of them may be repeats."""
+
+
+class _Block(msgspec.Struct, frozen=True):
+    """A run of new words that repeats a run of delivered words."""
+
+    new_from: int
+    new_to: int
+    delivered_from: int
+    delivered_to: int
+    error_ms: float = 0.0
+    """The mean distance between the places of the words of both."""
+
+    @property
+    def size(self) -> int:
+        return self.new_to - self.new_from
+
+
+def new_parts(speech: Speech, delivered: Sequence[DeliveredSpeech], *, from_ms: int, is_final: bool = True) -> NewParts:
+    """Return the words that were not delivered before, and record the others as repeated if the text is final.
+
+    Args:
+        speech: the new text.
+        delivered: the texts that were delivered before this connection began, in the order of the audio.
+        from_ms: the place at which the audio of the connection begins: words before it were not recognised again.
+        is_final: False for an interim, of which nothing is recorded.
+    """
+    near = [item for item in delivered if _overlap_ms(item.speech, speech) > (-SAME_PLACE_MS if speech.is_timed else 0)]
+    if speech.is_timed and near and all(item.speech.is_timed for item in near):
+        return _new_by_times(speech, near, from_ms, is_final=is_final)
+    return _new_by_text(speech, near, is_final=is_final)
+
+
+def _overlap_ms(one: Speech, other: Speech) -> int:
+    return min(one.end_ms, other.end_ms) - max(one.start_ms, other.start_ms)
+
+
+# --- by the times of the words ---------------------------------------------------------------------------------------
+
+
+def _new_by_times(speech: Speech, near: Sequence[DeliveredSpeech], from_ms: int, *, is_final: bool) -> NewParts:
+    # A text that begins before the audio of its connection is one that the vendor repeats.
+    first_ms = from_ms if speech.start_ms >= from_ms - JITTER_MS else speech.start_ms
+    candidates = [
+        (item, index, word)
+        for item in near
+        for index, word in enumerate(item.speech.words)
+        if not item.is_repeated[index]
+        and word.end_ms > first_ms - JITTER_MS
+        and speech.start_ms - SAME_PLACE_MS <= word.end_ms
+        and word.start_ms <= speech.end_ms + SAME_PLACE_MS
+    ]
+    candidates.sort(key=lambda candidate: candidate[2].start_ms)
+    words = speech.words
+    matches = _match_in_order(words, [word for _, _, word in candidates], first_ms)
+    repeated: dict[int, int] = dict(matches)
+    is_certain = True
+    for (new_before, old_before), (new_behind, old_behind) in pairwise(matches):
+        spare = old_behind - old_before - 1
+        if 0 < new_behind - new_before - 1 <= spare:
+            repeated.update((new, old_before + new - new_before) for new in range(new_before + 1, new_behind))
+        elif spare:
+            is_certain &= new_behind == new_before + 1
+    if is_final:
+        for old in repeated.values():
+            item, index, _ = candidates[old]
+            item.mark([index])
+    return NewParts(tuple(_parts(speech, {new: candidates[old][2] for new, old in repeated.items()})), is_certain)
+
+
+def _match_in_order(new: Sequence[PlacedWord], old: Sequence[PlacedWord], first_ms: int) -> list[tuple[int, int]]:
+    """Return the longest common subsequence of words with the same form at the same place, the closest of them."""
+    rows = [[0.0] * (len(old) + 1) for _ in range(len(new) + 1)]
+    for i in range(len(new) - 1, -1, -1):
+        for j in range(len(old) - 1, -1, -1):
+            best = max(rows[i + 1][j], rows[i][j + 1])
+            if _is_same(new[i], old[j], first_ms):
+                closeness = 1 - abs(new[i].middle_ms - old[j].middle_ms) / (2 * SAME_PLACE_MS)
+                best = max(best, rows[i + 1][j + 1] + 1 + closeness)
+            rows[i][j] = best
+    matches: list[tuple[int, int]] = []
+    i = j = 0
+    while i < len(new) and j < len(old):
+        if rows[i][j] == rows[i + 1][j]:
+            i += 1
+        elif rows[i][j] == rows[i][j + 1]:
+            j += 1
+        else:
+            matches.append((i, j))
+            i, j = i + 1, j + 1
+    return matches
+
+
+def _is_same(new: PlacedWord, old: PlacedWord, first_ms: int) -> bool:
+    if new.form != old.form or abs(new.middle_ms - old.middle_ms) > SAME_PLACE_MS:
+        return False
+    # A word whose greater part lies before the audio of the connection was recognised again only by its end.
+    return old.middle_ms >= first_ms or new.end_ms <= old.end_ms + JITTER_MS // 2
+
+
+# --- by the texts ----------------------------------------------------------------------------------------------------
+
+
+def _new_by_text(speech: Speech, near: Sequence[DeliveredSpeech], *, is_final: bool) -> NewParts:
+    forms = [word.form for word in speech.words]
+    repeated: dict[int, PlacedWord] = {}
+    is_certain = True
+    first = 0
+    for item in near:
+        overlap_ms = _overlap_ms(item.speech, speech)
+        if all(item.is_repeated):
+            continue
+        if overlap_ms <= JITTER_MS:  # not even a word; but the same one may have been cut in two
+            is_certain &= not forms or forms[0] != item.speech.words[-1].form
+            continue
+        block, is_sure = _find_block(speech, forms, first, item, overlap_ms)
+        is_certain &= is_sure
+        if block is None:
+            continue
+        delivered_words = item.speech.words[block.delivered_from : block.delivered_to]
+        for index in range(block.new_from, block.new_to):
+            repeated[index] = delivered_words[min(index - block.new_from, len(delivered_words) - 1)]
+        repeated[block.new_to - 1] = delivered_words[-1]
+        first = block.new_to
+        if is_final:
+            item.mark(range(block.delivered_from, block.delivered_to))
+    return NewParts(tuple(_parts(speech, repeated)), is_certain)
+
+
+def _find_block(
+    speech: Speech, forms: Sequence[str], first: int, item: DeliveredSpeech, overlap_ms: int
+) -> tuple[_Block | None, bool]:
+    """Return the words, from `first` on, that repeat a delivered text, and True if that is certain.
+
+    An overlap of two frames is explained by the jitter of both texts alone.
+    """
+    is_jitter = overlap_ms <= 2 * JITTER_MS
+    blocks = sorted(_exact_blocks(speech, forms, first, item), key=lambda block: block.error_ms)
+    longest_ms = max(speech.end_ms - speech.start_ms, item.speech.end_ms - item.speech.start_ms)
+    tolerance_ms = max(MAX_ESTIMATE_ERROR_MS, longest_ms / 2)
+    blocks = [block for block in blocks if block.error_ms <= tolerance_ms]
+    if not blocks:
+        block = None if is_jitter else _similar_block(forms, first, item)
+        return block, is_jitter or block is not None
+    best = blocks[0]
+    if is_jitter and best.size <= SHORT_WORDS:
+        return None, False
+    rivals = [block for block in blocks if block.error_ms - best.error_ms < JITTER_MS]
+    if len(rivals) > 1:
+        return min(rivals, key=lambda block: block.size), False
+    return best, True
+
+
+def _exact_blocks(speech: Speech, forms: Sequence[str], first: int, item: DeliveredSpeech) -> Iterator[_Block]:
+    """Yield the positions at which all words of both texts are the same, as far as the two overlap."""
+    delivered = item.speech.words
+    old_from, old_to = _open_range(item)
+    old_forms = [word.form for word in delivered]
+    for shift in range(first - old_to + 1, len(forms) - old_from):
+        new_from, new_to = max(first, shift + old_from), min(len(forms), shift + old_to)
+        if new_from < new_to and forms[new_from:new_to] == old_forms[new_from - shift : new_to - shift]:
+            errors_ms = [
+                abs(speech.words[index].middle_ms - delivered[index - shift].middle_ms)
+                for index in range(new_from, new_to)
+            ]
+            yield _Block(new_from, new_to, new_from - shift, new_to - shift, sum(errors_ms) / len(errors_ms))
+
+
+def _open_range(item: DeliveredSpeech) -> tuple[int, int]:
+    """Return the range of the words that were not recognised again yet; the vendor repeats them in their order."""
+    first = item.is_repeated.find(0)
+    behind = item.is_repeated.find(1, first)
+    return first, len(item.is_repeated) if behind < 0 else behind
+
+
+def _similar_block(forms: Sequence[str], first: int, item: DeliveredSpeech) -> _Block | None:
+    """Return the region in which most words of both texts are the same; None if there is none.
+
+    Its first and its last words are the same in both, so its ends are certain. Beyond them, one of the two texts ends
+    on each side: words that both have there would be other words for the same audio.
+    """
+    old_from, old_to = _open_range(item)
+    old_forms = [word.form for word in item.speech.words[old_from:old_to]]
+    matcher = SequenceMatcher(None, forms[first:], old_forms, autojunk=False)
+    blocks = [block for block in matcher.get_matching_blocks() if block.size]
+    matched = sum(block.size for block in blocks)
+    if matched < SHORT_WORDS:
+        return None
+    new_from, new_to = first + blocks[0].a, first + blocks[-1].a + blocks[-1].size
+    begin, behind = blocks[0].b, blocks[-1].b + blocks[-1].size
+    has_other_head = blocks[0].a > 0 and begin > 0
+    has_other_tail = new_to < len(forms) and behind < len(old_forms)
+    region = max(new_to - new_from, behind - begin)
+    if has_other_head or has_other_tail or matched / region < MIN_MATCH:
+        return None
+    return _Block(new_from, new_to, old_from + begin, old_from + behind)
+
+
+def _parts(speech: Speech, repeated: Mapping[int, PlacedWord]) -> Iterator[NewPart]:
+    """Yield the runs of words that are not repeated; beside a repeat, one without times ends where that does."""
+    words, first = speech.words, 0
+    for index in (*sorted(repeated), len(words)):
+        if index > first:
+            start_ms, end_ms = words[first].start_ms, words[index - 1].end_ms
+            if not speech.is_timed and first:
+                start_ms = repeated[first - 1].end_ms
+            if not speech.is_timed and index < len(words):
+                end_ms = repeated[index].start_ms
+            start_ms = min(max(start_ms, speech.start_ms), speech.end_ms)
+            yield NewPart(first, index, start_ms, max(start_ms, min(end_ms, speech.end_ms)))
+        first = index + 1

@@ -1,0 +1,125 @@
+"""The words of a recognised text, with their places in the text and in the audio.
+
+A word is what separates texts of alphabetic scripts, and a single character in scripts without spaces. Two words are
+the same if they differ in case, width and punctuation only. Does not know results, segments or connections.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import TYPE_CHECKING
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..results import Word
+
+__all__ = ["PlacedWord", "Speech", "place_words", "spoken_length_ms", "words_of_text"]
+
+# CJK ideographs and radicals, kana, half-width kana, and the ideographs beyond the basic plane
+_UNSPACED = "\u2e80-\u2fdf\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff"
+_LETTER = rf"[^\W_{_UNSPACED}]"
+_WORD = re.compile(rf"[{_UNSPACED}]|{_LETTER}+(?:['\u2019]{_LETTER}+|(?<=\d)[.,](?=\d){_LETTER}+)*")
+
+MAX_WORDS = 1_000
+"""The words of a text that are compared; the vendors cut a segment at a minute, which has three hundred."""
+
+WORD_MS = 350
+CHARACTER_MS = 200
+"""The length of a word, and of a character of a script without spaces, at a common pace of speech."""
+
+TIME_TOLERANCE_MS = 1_000
+"""The times of words may lie this far outside of their segment; others are not believed."""
+
+
+class PlacedWord(msgspec.Struct, frozen=True, gc=False):
+    """One word: the form that is compared, its place in the audio, and its place in the text."""
+
+    form: str
+    start_ms: int
+    end_ms: int
+    begins_at: int
+    """The position of its first character in the text."""
+
+    @property
+    def middle_ms(self) -> float:
+        """The middle of its place in the audio."""
+        return (self.start_ms + self.end_ms) / 2
+
+
+class Speech(msgspec.Struct, frozen=True):
+    """The words of one text, in their order."""
+
+    start_ms: int
+    end_ms: int
+    words: tuple[PlacedWord, ...]
+    is_timed: bool
+    """True if the places of the words are the vendor's, False if they are estimates from their lengths."""
+
+
+def words_of_text(text: str) -> list[tuple[str, int, int]]:
+    """Return the form of each word of a text, and the positions of its first character and behind its last one."""
+    return [
+        (unicodedata.normalize("NFKC", match[0]).casefold().replace("\u2019", "'"), match.start(), match.end())
+        for match in _WORD.finditer(text)
+    ][:MAX_WORDS]
+
+
+def spoken_length_ms(text: str) -> int:
+    """Return an estimate of the time in which a text is spoken."""
+    return sum(CHARACTER_MS if re.match(f"[{_UNSPACED}]", form) else WORD_MS for form, _, _ in words_of_text(text))
+
+
+def place_words(text: str, words: Sequence[Word], start_ms: int, end_ms: int) -> Speech:
+    """Return the words of a text with their places: by the vendor's times, else in proportion to their lengths.
+
+    Args:
+        text: the text of a segment.
+        words: the words with times that the vendor reported; empty if it reported none.
+        start_ms: the start of the segment.
+        end_ms: its end.
+    """
+    found = words_of_text(text)
+    timed = _place_by_times(text, found, words, start_ms, end_ms) if words else None
+    placed = timed or _place_by_length(found, start_ms, end_ms)
+    return Speech(start_ms, end_ms, tuple(placed), is_timed=timed is not None)
+
+
+def _place_by_length(found: Sequence[tuple[str, int, int]], start_ms: int, end_ms: int) -> list[PlacedWord]:
+    total = sum(len(form) for form, _, _ in found) or 1
+    length_ms = max(0, end_ms - start_ms)
+    placed: list[PlacedWord] = []
+    behind = 0
+    for form, begins_at, _ in found:
+        before, behind = behind, behind + len(form)
+        placed.append(
+            PlacedWord(form, start_ms + length_ms * before // total, start_ms + length_ms * behind // total, begins_at)
+        )
+    return placed
+
+
+def _place_by_times(
+    text: str, found: Sequence[tuple[str, int, int]], words: Sequence[Word], start_ms: int, end_ms: int
+) -> list[PlacedWord] | None:
+    """Return the places by the vendor's times; None if a word of the text has none, or one that is not possible."""
+    placed: list[PlacedWord] = []
+    remaining = list(reversed(found))
+    position = 0
+    for word in words:
+        word_text = word.text.strip()
+        begins_at = text.find(word_text, position) if word_text else -1
+        if begins_at < 0:
+            continue
+        position = begins_at + len(word_text)
+        inside: list[tuple[str, int, int]] = []
+        while remaining and remaining[-1][1] < position:
+            inside.append(remaining.pop())
+        if inside and inside[0][1] < begins_at:
+            return None
+        if not start_ms - TIME_TOLERANCE_MS <= word.start_ms < word.end_ms <= end_ms + TIME_TOLERANCE_MS:
+            return None
+        placed += _place_by_length(inside, word.start_ms, word.end_ms)
+    return None if remaining or not placed else placed
