@@ -67,10 +67,10 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True):
     first connection of a session is not retried: opening a session raises the error at once.
 
     Compressed audio is cut between its packets: mp3, AAC in ADTS, AMR, AMR-WB, and Opus and Speex in Ogg. The replay
-    begins up to a quarter of a second before the end of the last final result, since a decoder needs what was before.
-    Audio in another container (m4a, WebM), or without one, cannot be cut. It is replayed from its start as long as all
-    of it fits into `buffer_s` (one second counts as 16,000 bytes); after that, a lost connection raises an
-    `AudioLostError`, regardless of `on_gap`.
+    begins about a tenth of a second before the end of the last final result (with mp3 of the lowest rates up to half a
+    second), since a decoder needs what was before. Audio in another container (m4a, WebM), or without one, cannot be
+    cut. It is replayed from its start as long as all of it fits into `buffer_s` (one second counts as 16,000 bytes);
+    after that, a lost connection raises an `AudioLostError`, regardless of `on_gap`.
 
     Args:
         attempts: the most connections in a row without a new final result; 0 never reconnects.

@@ -301,7 +301,7 @@ class OggParser:
             if stream.first_granule is None:
                 stream.first_granule = max(0, page.granule - total)
             end = page.granule - stream.first_granule
-            if page.is_last:  # the last packet may be longer than the audio
+            if page.is_last and stream.codec.is_trimmed:  # the last packet may be longer than the audio
                 lengths[-1] = max(0, lengths[-1] - max(0, stream.samples + total - end))
         packets: list[OggPacket] = []
         for index, (data, samples) in enumerate(zip(complete, lengths, strict=True)):

@@ -30,6 +30,8 @@ class OggCodec(Protocol):
     """The packets before the audio."""
     warm_up_ms: float
     """The audio before a cut that a decoder needs."""
+    is_trimmed: bool
+    """True if the granule position of the last page cuts off the end of the last packet."""
 
     def samples(self, packet: bytes) -> int:
         """Return the length of a packet of audio; 0 if it cannot be decoded."""
@@ -47,6 +49,7 @@ class Opus:
     rate = _OPUS_RATE
     header_packets = 2
     warm_up_ms = 80.0  # RFC 7845, 4.6: "at least 80 ms"
+    is_trimmed = True  # RFC 7845, 4.4
 
     def __init__(self, header: bytes) -> None:
         """Read an identification header (RFC 7845, 5.1)."""
@@ -81,6 +84,7 @@ class Speex:
 
     name = "Speex"
     warm_up_ms = 60.0
+    is_trimmed = False
 
     def __init__(self, header: bytes) -> None:
         """Read a header packet."""

@@ -1,0 +1,1 @@
+"""Tests of `asr_async.audio`: the parsers of compressed audio and the frames of their packets."""
