@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from .._loop.event import LightEvent
 from .._loop.shared_timer import SharedTimer
-from ..audio import FRAME_MS
+from ..audio import FRAME_MS, CompressedFrame
 from ..errors import ASRError, ConfigurationError, ConnectionLostError, DeadlineError
 from ..results import Gap
 from ..sources import AHEAD_FRAMES, FrameReader, PushedAudio, preflight
@@ -417,7 +417,7 @@ class SourceReader:
             return
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(COUNT_S):
-                await reader.count(max_bytes)
+                await reader.count(max_bytes, in_frames=self._options.audio.bytes_per_second is None)
 
     def _is_live(self, reader: FrameReader) -> bool:
         """Return True if the source brings its audio in real time: it says so, or takes that time for it."""
@@ -440,26 +440,32 @@ class SourceReader:
             covered_ms: the end of the last result.
             options: the options of the model that has closed its input.
         """
-        reader, audio_format = self._frames, self._options.audio
+        reader = self._frames
         if reader is None:
             return None
-        reason = f"{options.model} recognises one sentence, and nothing behind it"
         duration_ms: int | None = getattr(self._source, "duration_ms", None)
+        total_ms = self._brought_ms(reader) if duration_ms is None else duration_ms
+        reason = f"{options.model} recognises one sentence, and nothing behind it"
         is_whole = reader.is_exhausted or duration_ms is not None or self._is_live(reader)
         if not is_whole:
             reason += "; the source was not read to its end"
-        unread_bytes = self._source.unread_bytes if isinstance(self._source, PushedAudio) else 0
-        if audio_format.bytes_per_second is None and duration_ms is None:
-            if reader.is_exhausted and self._buffer.is_drained and not unread_bytes:
+        if total_ms is None:
+            if not self._status.input_closed:  # the end of the source has ended the sentence
                 return None
-            reason += f"; the length of the rest is not known, since it is {audio_format.encoding}"
+            reason += f"; the length of the rest is not known, since it is {self._options.audio.encoding}"
             return Gap(start_ms=covered_ms, end_ms=covered_ms, reason=reason)
-        read_ms = 0 if audio_format.bytes_per_second is None else audio_format.to_ms(reader.read_bytes + unread_bytes)
-        total_ms = max(read_ms, duration_ms or 0)
         silence_ms = (options.sentence_end_ms or 0) + FRAME_MS + (LIVE_DELAY_MS if self._is_live(reader) else 0)
         if is_whole and total_ms <= covered_ms + silence_ms:
             return None
         return Gap(start_ms=covered_ms, end_ms=max(covered_ms, total_ms), reason=reason)
+
+    def _brought_ms(self, reader: FrameReader) -> int | None:
+        """Return the length of the audio that the source has brought, or that was pushed; None if it is not known."""
+        unread_bytes = self._source.unread_bytes if isinstance(self._source, PushedAudio) else 0
+        if self._options.audio.bytes_per_second is not None:
+            return self._options.audio.to_ms(reader.read_bytes + unread_bytes)
+        frame = reader.last_frame
+        return int(frame.end_ms) if isinstance(frame, CompressedFrame) and not unread_bytes else None
 
     # --- pauses of the source ----------------------------------------------------------------------------------------
 

@@ -91,6 +91,7 @@ class FrameReader:
         "_framer",
         "_iterator",
         "is_exhausted",
+        "last_frame",
         "live",
         "read_bytes",
     )
@@ -117,6 +118,8 @@ class FrameReader:
         """True if the source has ended, normally or not."""
         self.read_bytes = 0
         """The size of the audio that the source has brought."""
+        self.last_frame: AudioBytes = b""
+        """The newest frame that is not empty."""
 
     async def next_frames(self) -> list[AudioBytes] | None:
         """Return the next frames; None after the end of the source.
@@ -159,6 +162,8 @@ class FrameReader:
             return [b""] if tail is None else [tail, b""]
         frames = self._framer.push(chunk)
         self.read_bytes += chunk.nbytes if isinstance(chunk, memoryview) else len(chunk)
+        if frames:
+            self.last_frame = frames[-1]
         return frames
 
     @property
@@ -166,10 +171,14 @@ class FrameReader:
         """True if the source is an async iterable, which may wait for its audio."""
         return self._async_iterator is not None
 
-    async def count(self, max_bytes: int) -> None:
+    async def count(self, max_bytes: int, *, in_frames: bool) -> None:
         """Read the source without using its audio, to its end or until it has brought `max_bytes` more.
 
         An exception of the source is its end. Other tasks run in between, so the caller can set a time limit.
+
+        Args:
+            max_bytes: the most audio to read.
+            in_frames: True finds the frames of the audio, as is needed to know the length of compressed audio.
         """
         limit_bytes = self.read_bytes + max_bytes
         while not self.is_exhausted and self.read_bytes < limit_bytes:
@@ -177,11 +186,15 @@ class FrameReader:
             try:
                 for _ in range(COUNTED_AT_ONCE):
                     chunk = next(self._iterator) if self._async_iterator is None else await anext(self._async_iterator)
-                    self.read_bytes += memoryview(chunk).nbytes
+                    if in_frames:
+                        self._push(chunk)
+                    else:
+                        self.read_bytes += memoryview(chunk).nbytes
                     if self.read_bytes >= limit_bytes:
                         break
             except Exception:  # noqa: BLE001 - the audio before it is counted, and none of it is used
                 self.is_exhausted = True
+                self._finish()
 
     def _finish(self) -> list[AudioBytes]:
         """Return the rest of the source; an error of the framer is raised behind it."""
@@ -191,6 +204,8 @@ class FrameReader:
                 frames += rest
         except ASRError as error:
             self._error = self._error or error
+        if frames:
+            self.last_frame = frames[-1]
         return frames
 
     async def aclose(self) -> None:

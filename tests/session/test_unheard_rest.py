@@ -311,6 +311,52 @@ def test_the_rest_is_a_gap_too_if_the_source_ended_before_the_sentence_was_over(
     run_virtual(scenario)
 
 
+# --- compressed audio ------------------------------------------------------------------------------------------------
+
+MP3_FRAME = b"\xff\xf3\x88\xc0" + bytes(284)
+"""36 ms at 16 kHz: MPEG-2 layer III, 64 kbit/s, mono."""
+
+
+async def serve_after_a_second(connection: ServerConnection) -> None:
+    """Send the only final after 16 KB of audio, and end the task as the client has finished."""
+    task_id = await start_task(connection)
+    received_bytes = 0
+    while received_bytes < 16_000:
+        received_bytes += len(await connection.recv())
+    sentence = {"sentence_id": 0, "begin_time": 100, "end_time": 1_100, "text": "good morning", "sentence_end": True}
+    await send_event(connection, "result-generated", task_id, {"output": {"transcription": sentence}})
+    await read_until_finish(connection)
+    await DASHSCOPE.finish_task(connection, task_id)
+
+
+async def gaps_of_compressed(source: Any, serve: Any) -> tuple[Gap, ...]:
+    options = GummyChat(format="mp3")
+    async with scripted_server(serve) as service, connect(options, service) as session:
+        async for _ in session.stream(source, pace=None):
+            pass
+    return session.gaps
+
+
+@pytest.mark.parametrize("serve", [serve_after_finish, serve_after_a_second])
+def test_the_rest_of_compressed_audio_is_measured_by_its_packets(serve: Any) -> None:
+    async def scenario() -> None:
+        source = (MP3_FRAME for _ in range(125))
+        gaps = await gaps_of_compressed(source, serve)
+        assert [(gap.start_ms, gap.end_ms) for gap in gaps] == [REST]
+
+    run_virtual(scenario)
+
+
+def test_the_rest_of_compressed_audio_of_unknown_length_is_a_gap_without_a_length() -> None:
+    async def scenario() -> None:
+        (gap,) = await gaps_of_compressed([b"\x01" * 16_000] * 4, serve_after_a_second)
+        assert (gap.start_ms, gap.end_ms) == (1_100, 1_100)
+        assert gap.reason.endswith("; the length of the rest is not known, since it is mp3")
+        assert await gaps_of_compressed([b"\x01" * 16_000], serve_after_finish) == ()
+
+    run_virtual(scenario)
+
+
 # --- vendors that end the task by themselves -------------------------------------------------------------------------
 
 
