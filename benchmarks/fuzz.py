@@ -68,7 +68,8 @@ class Outcome(msgspec.Struct, kw_only=True):
     codec_seconds: float = 0.0
     session_messages: int = 0
     sessions: int = 0
-    sessions_in_error: int = 0
+    session_errors: dict[str, int] = {}
+    """The class of the error, "none" for a normal end → the number of sessions that ended with it."""
     longest_session_s: float = 0.0
     session_seconds: float = 0.0
     growth_mib: float = 0.0
@@ -137,7 +138,7 @@ def run_session(protocol: Protocol, steps: list[Step]) -> None:
 RUNNERS: dict[str, tuple[Runner, int]] = {
     "codec": (run_codec, 2_000),
     "long task": (run_long_task, 500),
-    "session": (run_session, 100),
+    "session": (run_session, 60),
 }
 """Part of the run → the function that repeats a conversation, and the most times that shrinking calls it."""
 
@@ -194,7 +195,8 @@ async def _run_sessions(protocols: Sequence[Protocol], seed: int, messages: int,
             steps = sessions.plan_of(protocol, session_seed, foreign)
             try:
                 ended = await sessions.run(vendor, f"s{number}", protocol, steps)
-                outcome.sessions_in_error += bool(ended.error)
+                error = ended.error or "none"
+                outcome.session_errors[error] = outcome.session_errors.get(error, 0) + 1
                 outcome.longest_session_s = max(outcome.longest_session_s, round(ended.seconds, 1))
                 sessions.check_leaks(leaks)
             except BrokenRuleError as broken:
@@ -223,8 +225,9 @@ def report(outcome: Outcome) -> None:
     print(
         f"{outcome.messages} messages in {outcome.conversations} tasks, {outcome.codec_seconds} s;"
         f" {outcome.session_messages} messages in {outcome.sessions} sessions, {outcome.session_seconds} s,"
-        f" {outcome.sessions_in_error} ended in an error, the longest took {outcome.longest_session_s} s"
+        f" the longest took {outcome.longest_session_s} s"
     )
+    print(f"errors of sessions: {outcome.session_errors}")
     print(f"memory grew by {outcome.growth_mib} MiB; {sum(outcome.broken.values())} rules broken")
     for key, count in sorted(outcome.broken.items()):
         print(f"{count:7} {key}")

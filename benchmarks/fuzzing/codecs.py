@@ -28,13 +28,18 @@ MAX_CALL_S = 0.5
 MAX_STATE_BYTES = 4 * 2**20
 """The most memory that a codec keeps: some dozens of segments, each with the text of its message."""
 
+RATES = (0.0, 0.2, 0.5, 0.8)
+"""Shares of changed messages, one of which is drawn for each conversation."""
+
 _AUDIO = bytes(3_200)
 
 
-def conversation(protocol: Protocol, seed: int, foreign: list[dict[str, Any]]) -> list[Step]:
+def conversation(
+    protocol: Protocol, seed: int, foreign: list[dict[str, Any]], *, rates: Sequence[float] = RATES
+) -> list[Step]:
     """Return a mutated conversation; the same for the same seed."""
     rng = random.Random(seed)
-    return mutate(protocol.draft(rng), rng, foreign, rng.choice((0.0, 0.2, 0.5, 0.8)))
+    return mutate(protocol.draft(rng), rng, foreign, rng.choice(rates))
 
 
 def long_conversation(protocol: Protocol, seed: int, foreign: list[dict[str, Any]]) -> Iterator[Step]:

@@ -26,6 +26,7 @@ __all__ = [
     "Draft",
     "ExpectedFinal",
     "Protocol",
+    "TaskReader",
     "foreign_messages",
     "name_in_handshake",
     "read",
@@ -79,7 +80,7 @@ class Protocol(NamedTuple):
     draft: Callable[[random.Random], list[Draft]]
     """Makes a conversation, from the confirmation of the start to that of the end."""
     finals: Callable[[Any, str], list[ExpectedFinal]]
-    """Returns the finals in a decoded message of the task with this request id."""
+    """Returns the finals in a decoded message, if it belongs to the task with this request id."""
 
     def codec(self) -> Any:
         """Return the codec of a new task."""
@@ -287,7 +288,8 @@ def _transcription(kind: str, item: str, **members: Any) -> dict[str, Any]:
 def _finals_of_realtime(tree: Any, _request_id: str) -> list[ExpectedFinal]:
     match tree:
         case {"type": "conversation.item.input_audio_transcription.completed", "transcript": str(text), **members}:
-            return [_expected(text, members.get("item_id") or None, None, None)]
+            item_id = members.get("item_id")
+            return [_expected(text, item_id if isinstance(item_id, str) and item_id else None, None, None)]
     return []
 
 
@@ -366,6 +368,32 @@ def _expected(text: str, key: object, start_ms: Any, end_ms: Any) -> ExpectedFin
 
 def _is_time(value: Any) -> bool:
     return type(value) is int and 0 <= value <= MAX_MS
+
+
+class TaskReader:
+    """The finals that a whole task must cause: between the confirmation of the start and anything that may end it."""
+
+    def __init__(self, protocol: Protocol, task_id: str) -> None:
+        self._protocol = protocol
+        self._request_id = task_id
+        self._is_running = False
+        self.finals: list[ExpectedFinal] = []
+
+    def read(self, message: str | bytes) -> None:
+        """Read the next message of the vendor."""
+        tree = read(message)
+        match tree:
+            case {"header": {"event": "task-started"}} | {"type": "session.updated"}:
+                self._is_running = True
+            case {"resp_type": "START"}:
+                self._is_running = True
+                self._request_id = tree.get("trace_id") or ""
+            case {"header": {"event": "task-finished" | "task-failed"}} | {"type": "session.finished" | "error"}:
+                self._is_running = False
+            case {"resp_type": "END" | "ERROR" | "FATAL_ERROR"}:
+                self._is_running = False
+            case _ if self._is_running:
+                self.finals += self._protocol.finals(tree, self._request_id)
 
 
 def read(message: str | bytes) -> Any:

@@ -28,6 +28,9 @@ TIME_NAMES = frozenset(
     {"begin_time", "end_time", "start_time", "current_time", "timestamp", "audio_start_ms", "audio_end_ms"}
 )
 
+HEADER_NAMES = frozenset({"header", "type", "resp_type", "trace_id", "task_id", "event"})
+"""Members that say what a message is."""
+
 VALUES: tuple[Any, ...] = (
     *(None, True, False, 0, 1, -1, -40, 99, 2**31, 2**53 + 1, 2**63, 2**64 - 1, 10**9, 10**9 + 1, -(10**17)),
     *(0.0, 0.5, 1.5, -0.0, 100.5, 1e308, -1e308, 5e-324),
@@ -248,6 +251,8 @@ def _change_member(tree: dict[str, Any], rng: random.Random) -> None:
             return
         keys = list(node) if isinstance(node, dict) else range(len(node))
         key = keys[int(random_() * len(keys))]
+        if key in HEADER_NAMES and random_() < 0.8:  # a damaged header ends most conversations
+            key = keys[int(random_() * len(keys))]
         child = node[key]
         if not isinstance(child, dict | list) or not child or random_() < 0.15:
             break

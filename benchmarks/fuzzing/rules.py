@@ -93,17 +93,17 @@ class _SegmentRules:
         self.started: set[int] = set()
         self.ended: set[int] = set()
         self.final: set[int] = set()
+        self._interims: dict[int, str] = {}
 
     def check(self, event: Any) -> None:
-        kind, segment_id = type(event), getattr(event, "segment_id", None)
+        kind = type(event)
         if kind is Result:
             self._check_result(event)
         elif kind is SpeechStarted:
             self._check_new(self.started, event, "a segment starts once")
         elif kind is SpeechEnded:
             self._check_new(self.ended, event, "a segment ends once")
-            if segment_id not in self.started:
-                raise BrokenRuleError("a segment that ends has started", f"{event!r}")
+            self._check_ended(event)
 
     def _check_result(self, result: Result) -> None:
         if self._has_events and result.segment_id not in self.started:
@@ -113,6 +113,18 @@ class _SegmentRules:
             raise BrokenRuleError(rule, f"{result!r:.300}")
         if result.is_final:
             self.final.add(result.segment_id)
+        else:
+            self._interims[result.segment_id] = result.text
+
+    def _check_ended(self, event: SpeechEnded) -> None:
+        if event.segment_id not in self.started:
+            raise BrokenRuleError("a segment that ends has started", f"{event!r}")
+        if event.is_withdrawn == (event.segment_id in self.final):
+            raise BrokenRuleError("a segment ends with a final or is withdrawn", f"{event!r}")
+        shown = self._interims.get(event.segment_id, "")
+        # without a text as it was spoken, it is that of a translation
+        if event.is_withdrawn and shown and event.withdrawn_text != shown:
+            raise BrokenRuleError("a withdrawn text is that of the last interim", f"{event!r}, not {shown!r}")
 
     def _check_new(self, known: set[int], event: Any, rule: str) -> None:
         if event.segment_id in known:
@@ -163,6 +175,8 @@ class TaskRules:
             self._segments.check(event)
             if kind is Result and event.is_final:
                 self._finals.record(event.text)
+                if not event.is_confirmed and type(events[-1]) not in ENDINGS:
+                    raise BrokenRuleError("unconfirmed finals come at the end", f"{event!r:.300}")
             elif kind is Started:
                 self._request_id = event.request_id
             elif kind is FinalPending:
@@ -186,15 +200,16 @@ class ExpectedFinals:
 
     def expect(self, final: ExpectedFinal) -> None:
         """Add a final, unless it may be a repeat of one before it."""
-        if not _normalised(final.text):
+        if not (letters := _letters_of(final.text)):
             return
-        known = self._expected.setdefault(final.text, [])
+        known = self._expected.setdefault(letters, [])
         if all(_are_two(final, other) for other in known):
             known.append(final)
 
     def record(self, text: str) -> None:
         """Record a final that has arrived."""
-        self._arrived[text] = self._arrived.get(text, 0) + 1
+        letters = _letters_of(text)
+        self._arrived[letters] = self._arrived.get(letters, 0) + 1
 
     def check_end(self) -> None:
         """Check that all have arrived."""
@@ -204,11 +219,9 @@ class ExpectedFinals:
                 raise BrokenRuleError("well-formed finals arrive", detail)
 
 
-def _normalised(text: str) -> str:
-    """Return what a comparison of texts sees; empty for texts that are no words."""
-    if any("\ud800" <= character <= "\udfff" for character in text):
-        return ""
-    return "".join(character for character in text if character.isalnum())
+def _letters_of(text: str) -> str:
+    """Return what a comparison of texts sees; empty for texts without a word."""
+    return "".join(character for character in text.casefold() if character.isalnum())
 
 
 def _are_two(final: ExpectedFinal, other: ExpectedFinal) -> bool:

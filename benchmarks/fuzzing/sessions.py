@@ -21,7 +21,7 @@ from websockets.exceptions import ConnectionClosed
 from asr_async import ASRError, Retry, Timeouts, connect
 
 from . import codecs
-from .conversations import CONNECTION_ENDS, TASK_ID, Act, ExpectedFinal, Protocol, name_in_handshake, read
+from .conversations import CONNECTION_ENDS, TASK_ID, Act, ExpectedFinal, Protocol, TaskReader, name_in_handshake, read
 from .mutations import Step
 from .rules import BrokenRuleError, SessionRules
 
@@ -38,13 +38,16 @@ FINISH_WAIT_S = 0.3
 
 SOURCE_MS = 2_000
 
+RATES = (0.0, 0.02, 0.05, 0.2)
+"""Shares of changed messages; with more, most sessions end before they have begun."""
+
 
 def plan_of(protocol: Protocol, seed: int, foreign: list[dict[str, Any]]) -> list[Step]:
     """Return the conversations of a session's connections, each with its end; the same for the same seed."""
     rng = random.Random(seed)
     steps: list[Step] = []
     for _ in range(rng.choice((1, 1, 2, 3))):
-        steps += codecs.conversation(protocol, rng.randrange(2**48), foreign)
+        steps += codecs.conversation(protocol, rng.randrange(2**48), foreign, rates=RATES)
         steps.append(rng.choice((Act.WAIT, *CONNECTION_ENDS)))
     return steps
 
@@ -66,7 +69,7 @@ class Vendor:
 
     def __init__(self) -> None:
         self._plans: dict[str, Iterator[list[Step]]] = {}
-        self._sent: dict[str, list[ExpectedFinal]] = {}
+        self._tasks: dict[str, list[TaskReader]] = {}
         self._protocols: dict[str, Protocol] = {}
         self._server: Server | None = None
         self.messages = 0
@@ -81,14 +84,14 @@ class Vendor:
     def add(self, name: str, protocol: Protocol, steps: list[Step]) -> Any:
         """Return the service for a session with this plan."""
         assert self._server is not None
-        self._plans[name], self._protocols[name], self._sent[name] = _connections(steps), protocol, []
+        self._plans[name], self._protocols[name], self._tasks[name] = _connections(steps), protocol, []
         port = next(iter(self._server.sockets)).getsockname()[1]
         return protocol.service(f"ws://127.0.0.1:{port}", name)
 
     def remove(self, name: str) -> list[ExpectedFinal]:
         """Forget a session; return the finals that it was sent."""
         del self._plans[name], self._protocols[name]
-        return self._sent.pop(name)
+        return [final for task in self._tasks.pop(name) for final in task.finals]
 
     async def _on_connection(self, connection: ServerConnection) -> None:
         assert connection.request is not None
@@ -97,11 +100,13 @@ class Vendor:
         steps = next(self._plans.get(name, iter(())), None)
         if steps is None:
             return
+        protocol, tasks = self._protocols[name], self._tasks[name]
         with contextlib.suppress(ConnectionClosed, asyncio.CancelledError):
-            await self._play(connection, name, steps)
+            task_id = _task_id(await connection.recv())
+            tasks.append(TaskReader(protocol, task_id))
+            await self._play(connection, steps, tasks[-1], task_id)
 
-    async def _play(self, connection: ServerConnection, name: str, steps: list[Step]) -> None:
-        task_id = _task_id(await connection.recv())
+    async def _play(self, connection: ServerConnection, steps: list[Step], task: TaskReader, task_id: str) -> None:
         finished = asyncio.Event()
         reader = asyncio.create_task(_read(connection, finished))
         try:
@@ -111,8 +116,7 @@ class Vendor:
                     continue
                 message = step.replace(TASK_ID, task_id) if isinstance(step, str) else step
                 self.messages += 1
-                if name in self._sent:
-                    self._sent[name] += self._protocols[name].finals(read(message), task_id)
+                task.read(message)
                 await connection.send(message)
             await reader
         finally:

@@ -21,17 +21,6 @@ from fuzzing.shrinking import from_text, to_text
 
 PARAFORMER = next(protocol for protocol in PROTOCOLS if protocol.name == "paraformer")
 
-STILL_BROKEN = {
-    "every segment has ended at the end",
-    "well-formed finals arrive",
-    "a segment with a result has started",
-}
-"""The rules that the codecs do not keep yet: the one rule for segments is being built."""
-
-
-def broken_rules(outcome: dict[str, Any]) -> set[str]:
-    return {key.partition(": ")[2] for key in outcome["broken"]} - STILL_BROKEN
-
 
 def outcome_of(arguments: str, capsys: pytest.CaptureFixture[str], *protocols: Protocol) -> tuple[int, dict[str, Any]]:
     status = fuzz.main([*arguments.split(), "--json"], protocols or PROTOCOLS)
@@ -40,16 +29,17 @@ def outcome_of(arguments: str, capsys: pytest.CaptureFixture[str], *protocols: P
 
 
 def test_no_codec_breaks_a_rule(capsys: pytest.CaptureFixture[str]) -> None:
-    _, outcome = outcome_of("--messages 50000 --session-messages 0", capsys)
-    assert not broken_rules(outcome), outcome["findings"]
+    status, outcome = outcome_of("--messages 50000 --session-messages 0", capsys)
+    assert (status, outcome["broken"], outcome["findings"]) == (0, {}, [])
     assert outcome["messages"] >= 50_000 - len(PROTOCOLS)
 
 
 def test_no_session_breaks_a_rule(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(fuzz.RUNNERS, "session", (fuzz.run_session, 10))
-    _, outcome = outcome_of("--messages 0 --session-messages 300", capsys)
-    assert not broken_rules(outcome), outcome["findings"]
-    assert 0 < outcome["sessions_in_error"] < outcome["sessions"]
+    status, outcome = outcome_of("--messages 0 --session-messages 1000", capsys)
+    assert (status, outcome["broken"], outcome["findings"]) == (0, {}, [])
+    assert outcome["session_errors"]["none"] >= outcome["sessions"] / 4
+    assert len(outcome["session_errors"]) >= 3
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS, ids=lambda protocol: protocol.name)
@@ -58,10 +48,7 @@ def test_a_conversation_that_is_not_mutated_breaks_no_rule_and_ends(protocol: Pr
         drafts = protocol.draft(random.Random(seed))
         steps = [draft if isinstance(draft, Act) else json.dumps(draft) for draft in drafts]
         messages = [step for step in steps if isinstance(step, str)]
-        try:
-            assert codecs.run(protocol, steps) == len(messages)
-        except BrokenRuleError as broken:
-            assert broken.rule in STILL_BROKEN
+        assert codecs.run(protocol, steps) == len(messages)
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS, ids=lambda protocol: protocol.name)
@@ -179,7 +166,7 @@ def test_an_error_that_is_no_asr_error_is_found_in_a_session(
     monkeypatch.setitem(fuzz.RUNNERS, "session", (fuzz.run_session, 10))
     status, outcome = outcome_of("--messages 0 --session-messages 100", capsys, PARAFORMER)
     assert status == 1
-    assert any(rule.startswith("only ASRErrors leave a session (ExceptionGroup") for rule in broken_rules(outcome))
+    assert any("only ASRErrors leave a session (ExceptionGroup" in key for key in outcome["broken"])
 
 
 def test_a_conversation_is_written_and_read_as_lines() -> None:
