@@ -9,7 +9,8 @@ place of the result. What is left over of the script is missing, what is left ov
 - A doubled word is marked if the result of the copy says `may_repeat`.
 - Noise must not become final, unless it is marked as not confirmed: it was the last that the vendor said of a place.
 - The order of a transcript is that of the audio. Two words that are less than a quarter of a second apart may change
-  places, since the times of the vendors are off by up to 100 ms each.
+  places, since the times of the vendors are off by up to 100 ms each. A marked result is left out: it may hold words of
+  before and behind a result that was delivered first.
 
 Does not know sessions or servers, only what they left behind.
 """
@@ -156,7 +157,7 @@ def count(outcome: Outcome) -> tuple[Counts, list[str]]:
         _Delivered(text, final, order)
         for order, (final, text) in enumerate((final, text) for final in finals for text in texts_of(final.text))
     ]
-    _match(delivered, outcome.script)
+    _match(delivered, outcome.script, is_delivered_order=not outcome.results)
     _count_extra(delivered, outcome, counts, notes)
     _count_missing(delivered, outcome, counts, notes)
     _count_order(delivered, outcome, counts, notes)
@@ -178,7 +179,7 @@ def _distance_ms(word: Word, result: Result) -> int:
     return max(result.start_ms - word.middle_ms, word.middle_ms - max(result.end_ms, result.start_ms), 0)
 
 
-def _match(delivered: list[_Delivered], script: Script) -> None:
+def _match(delivered: list[_Delivered], script: Script, *, is_delivered_order: bool) -> None:
     """Give each word of the script to the delivered word of its text that is nearest, the first delivered of equals."""
     by_text: dict[str, list[int]] = {}
     for index, word in enumerate(script.words):
@@ -199,14 +200,20 @@ def _match(delivered: list[_Delivered], script: Script) -> None:
                 given.add(index)
         for copy in copies:
             if copy.word < 0 and pairs:
-                _let_the_first_be_the_original(copy, copies, script)
+                _let_the_first_be_the_original(copy, copies, script, is_delivered_order=is_delivered_order)
 
 
-def _let_the_first_be_the_original(extra: _Delivered, copies: list[_Delivered], script: Script) -> None:
-    """Exchange a copy that is left over with the one that has its word, if that was delivered later."""
+def _let_the_first_be_the_original(
+    extra: _Delivered, copies: list[_Delivered], script: Script, *, is_delivered_order: bool
+) -> None:
+    """Exchange a copy that is left over with the one that has its word, if that was delivered later.
+
+    A transcript does not show which was: there, a marked copy was.
+    """
     taken = [copy for copy in copies if copy.word >= 0]
     other = min(taken, key=lambda copy: _distance_ms(script.words[copy.word], extra.result))
-    if other.order > extra.order:
+    is_later = other.order > extra.order if is_delivered_order else other.result.may_repeat
+    if is_later:
         extra.word, other.word = other.word, -1
 
 

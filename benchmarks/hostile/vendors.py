@@ -188,7 +188,7 @@ class Connection:
         rest = (self._plan or [])[self._next_step :]
         for step in rest:
             sentence = step.sentence
-            sentence.words = [word for word in sentence.words if word.middle_ms < self.ear.end_ms]
+            sentence.words = self._heard(sentence.words)
             step.count = min(step.count, len(sentence.words))
         rest = [step for step in rest if step.sentence.words]
         finals = [step.sentence for step in rest if step.kind is StepKind.FINAL and step.sentence.kind == "speech"]
@@ -200,8 +200,10 @@ class Connection:
             if number == self._break_at_finish:
                 self._break()
             sentence = step.sentence
-            if is_never_final and sentence.number >= (last or sentence).number:
-                await self._say_never_final(step, is_last=sentence is last)
+            if (is_never_final or is_unanswered) and last is not None and sentence.number > last.number:
+                continue  # nothing behind what is left open
+            if is_never_final and sentence is last:
+                await self._say_never_final(step)
             elif is_unanswered and sentence is last and not sentence.said:
                 await self._say_unanswered(step)
             elif step.kind is not StepKind.INTERIM or self.rng.random() < 0.3:
@@ -210,11 +212,14 @@ class Connection:
         if self._break_at_finish >= 0:
             self._break()
 
-    async def _say_never_final(self, step: Step, *, is_last: bool) -> None:
-        """Say all the words of the last sentence as an interim, never its final, and nothing behind it."""
+    def _heard(self, words: list[Word]) -> list[Word]:
+        """Return the words whose middle was heard; a word ends where the audio ends."""
+        end_ms = self.ear.end_ms
+        return [Word(word.text, word.start_ms, min(word.end_ms, end_ms)) for word in words if word.middle_ms < end_ms]
+
+    async def _say_never_final(self, step: Step) -> None:
+        """Say all the words of the last sentence as an interim, and never its final."""
         sentence = step.sentence
-        if not is_last:
-            return
         if step.kind in {StepKind.START, StepKind.STOP}:
             await self.say(step)
         if len(sentence.words) not in sentence.said and step.kind is not StepKind.START:
