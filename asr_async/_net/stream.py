@@ -25,6 +25,9 @@ MAX_UNSENT_BYTES = 32 * 1024
 READ_BYTES = 64 * 1024
 """The most that is read at once: a dozen results, or four records of TLS."""
 
+LITTLE_BYTES = 2 * 1024
+"""The most that is read at once where that takes long to handle: the loop has other streams."""
+
 
 class StreamHandler(Protocol):
     """The receiving side of a stream; its methods are called by the event loop and must not block."""
@@ -57,6 +60,7 @@ class ByteStream(asyncio.BufferedProtocol):
         "is_reading",
         "is_writable",
         "last_received_at",
+        "reads_little",
     )
 
     def __init__(self, handler: StreamHandler) -> None:
@@ -76,6 +80,8 @@ class ByteStream(asyncio.BufferedProtocol):
         """True if the network keeps up with the bytes that are sent. Read for each message."""
         self.is_reading: bool = True
         """False while received bytes stay in the network, since `pause_reading`."""
+        self.reads_little: bool = False
+        """True if only `LITTLE_BYTES` are to be read at once."""
         self.last_received_at: float = 0.0
         """The loop's time when bytes were last received, or reading was resumed."""
 
@@ -206,7 +212,7 @@ class ByteStream(asyncio.BufferedProtocol):
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - the size is this module's choice
         """Return the buffer for the next bytes."""
-        return self._buffer
+        return self._buffer[:LITTLE_BYTES] if self.reads_little else self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
         """Hand the received bytes to the handler."""

@@ -48,6 +48,10 @@ MAX_UNREAD_CHARS = 256 * 1024
 """The number and the size of unread messages from which on nothing more is read from the network. A listener takes each
 message at once; they only wait on a connection that is not read."""
 
+FEW_FRAMES = 64
+SMALL_FRAME_BYTES = 64
+"""More ws frames than these in one read, and smaller ones, are no results: a server that floods."""
+
 _FINAL_CLOSE_CODES = frozenset({1002, 1003, 1007, 1008, 1009, 1010})
 """Codes by which the server says that this side's messages are at fault: the same again would end the same."""
 
@@ -377,6 +381,8 @@ class WebSocket:
         if self._opening_bytes is not None:
             self._opening_bytes += data[: MAX_REFUSAL_BYTES - len(self._opening_bytes)]
         messages = self._reader.receive(data)
+        # tens of thousands of empty pings fit into one read, and take a third of a second
+        self._stream.reads_little = self._reader.frame_count > max(FEW_FRAMES, len(data) // SMALL_FRAME_BYTES)
         self._flush()
         self._follow_protocol()
         for message in messages:

@@ -113,7 +113,7 @@ def wire_bytes(length: int) -> int:
 class MessageReader:
     """The reading side of one connection: received bytes in, whole messages out."""
 
-    __slots__ = ("_fragments", "_is_text", "_protocol", "_unparsed_bytes", "is_between_messages")
+    __slots__ = ("_fragments", "_is_text", "_protocol", "_unparsed_bytes", "frame_count", "is_between_messages")
 
     def __init__(self, protocol: ClientProtocol) -> None:
         self._protocol = protocol
@@ -124,6 +124,8 @@ class MessageReader:
         self._unparsed_bytes: float = math.inf
         self.is_between_messages: bool = False
         """True if the next byte begins a new message, so that `text_of` may read it. Read for each message."""
+        self.frame_count: int = 0
+        """The number of ws frames that the last bytes completed."""
 
     def receive(self, data: bytes) -> list[str | bytes]:
         """Parse bytes of any kind; return the messages that are complete now, up to the first invalid one.
@@ -133,6 +135,7 @@ class MessageReader:
         is_handshake = self._protocol.state is State.CONNECTING
         self._protocol.receive_data(data)
         events = self._protocol.events_received()
+        self.frame_count = len(events)
         if is_handshake and self._protocol.state is State.OPEN:
             self._release_headers(events)
         messages: list[str | bytes] = []

@@ -19,6 +19,7 @@ from websockets.server import ServerProtocol
 from websockets.uri import parse_uri
 
 from asr_async import ASRError, ConfigurationError, ConnectionLostError, Paraformer, RemoteProtocolError, VendorError
+from asr_async._net.stream import LITTLE_BYTES
 from asr_async._net.websocket import MAX_UNREAD, MAX_UNREAD_CHARS, WebSocket
 from asr_async.vendors.service import Endpoint
 
@@ -290,6 +291,43 @@ def test_pings_between_the_fragments_of_a_message_are_bounded_too() -> None:
             assert await websocket.receive() == "begun ended"
             assert unsent_bytes(websocket) == unsent
             flood.is_over.set()
+
+    run_virtual(scenario)
+
+
+class ReadSizes:
+    """A handler between a stream and its connection that records how much is read at once."""
+
+    def __init__(self, websocket: WebSocket) -> None:
+        self._websocket = websocket
+        websocket._stream.handler = self
+        self.sizes: list[int] = []
+
+    def data_received(self, data: memoryview) -> None:
+        self.sizes.append(len(data))
+        self._websocket.data_received(data)
+
+    def eof_received(self) -> None:
+        self._websocket.eof_received()
+
+    def connection_lost(self) -> None:
+        self._websocket.connection_lost()
+
+
+@pytest.mark.parametrize("small", [frame(PING, b""), frame(CONT, b"", fin=False)], ids=["pings", "fragments"])
+def test_little_is_read_at_once_from_a_server_that_sends_very_small_frames(small: bytes) -> None:
+    """So the other connections of the event loop are served in between; afterwards reads are large again."""
+    text = frame(TEXT, b"x" * 60_000)
+    flood = frame(TEXT, b"begun ", fin=False) + small * 100_000 + frame(CONT, b"ended")
+
+    async def scenario() -> None:
+        async with connected(sending(flood, *[text] * 20)) as websocket:
+            sizes = ReadSizes(websocket).sizes
+            assert await websocket.receive() == "begun ended"
+            assert max(sizes[1:-1]) <= LITTLE_BYTES
+            for _ in range(20):
+                assert len(await websocket.receive()) == 60_000
+            assert max(sizes[-20:]) > 10 * LITTLE_BYTES
 
     run_virtual(scenario)
 

@@ -5,22 +5,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from asr_async import Paraformer, RemoteProtocolError, Retry, connect
+from asr_async import ASRError, DeadlineError, Paraformer, RemoteProtocolError, Retry, Timeouts, connect
 from asr_async._session.receiver import MAX_NAME_CHARS, MAX_REPORTED
+from asr_async._session.result_queue import MAX_WAITING, MAX_WAITING_BYTES
 
-from ..support.scripted_server import read_until_finish, scripted_server, send_event, start_task
+from ..support.scripted_server import read_until_finish, scripted_server, send_event, send_final, start_task
 from ..support.streaming import SILENT_SECOND, stream_once
-from ..support.virtual_time import run_virtual
+from ..support.virtual_time import now, run_virtual
 
 if TYPE_CHECKING:
     from websockets.asyncio.server import ServerConnection
+
+    from asr_async import Session
 
 pytestmark = pytest.mark.both_loops
 
@@ -65,3 +69,132 @@ def test_a_limited_number_of_unknown_names_is_logged(caplog: pytest.LogCaptureFi
     lines = [record.getMessage() for record in caplog.records if "unknown to this version" in record.getMessage()]
     assert len(lines) == MAX_REPORTED
     assert max(map(len, lines)) < 1_000
+
+
+# --- a slow caller ---------------------------------------------------------------------------------------------------
+
+TEXT = "x" * 20_000
+
+
+class FinalsServer:
+    """A server that sends finals of 20 ms of audio as fast as they are read, and confirms the end."""
+
+    def __init__(self, count: float, *, text: str = "word", covers_audio: bool = True) -> None:
+        self._count = count
+        self._text = text
+        self._covers_audio = covers_audio
+        self.connections = 0
+        self.sent = 0
+
+    async def __call__(self, connection: ServerConnection) -> None:
+        self.connections += 1
+        task_id = await start_task(connection)
+        await read_until_finish(connection)
+        while self.sent < self._count:
+            begin = 20 * self.sent if self._covers_audio else 0
+            await send_final(connection, task_id, f"{self.sent} {self._text}", begin, begin + 20)
+            self.sent += 1
+        await send_event(connection, "task-finished", task_id, {"output": {}})
+        await connection.wait_closed()
+
+
+async def iterate_slowly(session: Session, audio: Any, *, every_s: float) -> tuple[list[str], ASRError | None]:
+    """Return the texts of all results, and the error behind them."""
+    texts = []
+    try:
+        async for result in session.stream(audio, pace=None):
+            texts.append(result.text)
+            await asyncio.sleep(every_s)
+    except ASRError as error:
+        return texts, error
+    return texts, None
+
+
+def test_finals_that_flood_a_slow_caller_are_held_back_and_none_is_dropped() -> None:
+    """The vendor would send 4 GB; the session ends, since no audio is covered, with an error that says so."""
+
+    async def scenario() -> None:
+        server = FinalsServer(200_000, text=TEXT, covers_audio=False)
+        async with (
+            scripted_server(server) as service,
+            connect(Paraformer(), service, timeouts=Timeouts(idle=8, finish=30)) as session,
+        ):
+            texts, error = await iterate_slowly(session, [SILENT_SECOND], every_s=0.5)
+        assert isinstance(error, DeadlineError)
+        assert "the vendor sends results without end that cover no new audio" in str(error)
+        assert len(texts) * len(TEXT) < 4 * MAX_WAITING_BYTES
+        assert texts == [f"{number} {TEXT}" for number in range(len(texts))]
+        assert server.sent < 2_000
+
+    run_virtual(scenario)
+
+
+def test_a_slow_caller_receives_a_long_backlog_and_the_connection_is_kept() -> None:
+    """More finals than twice the bound, a second for each: pings are answered all the time, and no deadline passes."""
+    count = 5 * MAX_WAITING // 2
+
+    async def scenario() -> None:
+        server = FinalsServer(count)
+        async with (
+            scripted_server(server, ping_interval=20, ping_timeout=20) as service,
+            connect(Paraformer(), service, timeouts=Timeouts(idle=8, finish=8)) as session,
+        ):
+            texts, error = await iterate_slowly(session, [SILENT_SECOND] * (count // 50), every_s=1.0)
+        assert error is None
+        assert texts == [f"{number} word" for number in range(count)]
+        assert server.connections == 1
+        assert now() >= count
+
+    run_virtual(scenario, quiet_polls=0)
+
+
+def test_a_caller_that_takes_nothing_from_a_flood_gets_all_that_came_and_an_error() -> None:
+    async def scenario() -> None:
+        server = FinalsServer(200_000, text=TEXT)
+        async with (
+            scripted_server(server) as service,
+            connect(Paraformer(), service, timeouts=Timeouts(idle=8, finish=30)) as session,
+        ):
+            results = session.stream([SILENT_SECOND] * 300, pace=None)
+            first = await anext(results)
+            assert first.text.startswith("0 ")
+            await asyncio.sleep(600)
+            held_back = server.sent
+            numbers = [0]
+            with pytest.raises(DeadlineError, match=r"results have not been read for 8 s \(Timeouts.idle\)"):
+                async for result in results:
+                    numbers.append(int(result.text.partition(" ")[0]))
+            assert numbers == list(range(len(numbers)))
+            assert len(numbers) * len(TEXT) < 4 * MAX_WAITING_BYTES
+            assert server.sent == held_back < 2_000
+
+    run_virtual(scenario)
+
+
+def test_a_server_that_does_not_read_because_it_cannot_send_is_waited_for() -> None:
+    """One task sends a final for each frame that it reads: while it is held back, it takes no audio."""
+
+    async def alternate(connection: ServerConnection) -> None:
+        connections.append(connection)
+        task_id = await start_task(connection)
+        sent = 0
+        async for message in connection:
+            if isinstance(message, str):
+                break
+            await send_final(connection, task_id, f"{sent} {TEXT}" + TEXT * 9, 100 * sent, 100 * (sent + 1))
+            sent += 1
+        await send_event(connection, "task-finished", task_id, {"output": {}})
+
+    connections: list[ServerConnection] = []
+
+    async def scenario() -> None:
+        async with (
+            scripted_server(alternate, ping_interval=None) as service,
+            connect(Paraformer(), service, timeouts=Timeouts(idle=8)) as session,
+        ):
+            texts, error = await iterate_slowly(session, [SILENT_SECOND] * 40, every_s=5.0)
+        assert error is None
+        assert [text.partition(" ")[0] for text in texts] == [str(number) for number in range(400)]
+        assert len(connections) == 1
+
+    run_virtual(scenario)
