@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from asr_async import ASRError, DeadlineError, Paraformer, RemoteProtocolError, Retry, Timeouts, connect
+from asr_async import (
+    ASRError,
+    ConnectionLostError,
+    DeadlineError,
+    Paraformer,
+    RemoteProtocolError,
+    Retry,
+    Timeouts,
+    connect,
+)
 from asr_async._session.receiver import MAX_NAME_CHARS, MAX_REPORTED
 from asr_async._session.result_queue import MAX_WAITING, MAX_WAITING_BYTES
 
@@ -196,5 +205,55 @@ def test_a_server_that_does_not_read_because_it_cannot_send_is_waited_for() -> N
         assert error is None
         assert [text.partition(" ")[0] for text in texts] == [str(number) for number in range(400)]
         assert len(connections) == 1
+
+    run_virtual(scenario)
+
+
+# --- finals that cover nothing new -----------------------------------------------------------------------------------
+
+ATTEMPTS = 3
+
+
+class CutsBehindFinals:
+    """A server that sends the same final on each connection, and aborts it."""
+
+    def __init__(self, begin: int, end: int | None) -> None:
+        self._begin = begin
+        self._end = end
+        self.connections = 0
+
+    async def __call__(self, connection: ServerConnection) -> None:
+        self.connections += 1
+        task_id = await start_task(connection)
+        await connection.recv()
+        sentence = {"begin_time": self._begin, "end_time": self._end, "text": "word", "sentence_end": True}
+        await send_event(connection, "result-generated", task_id, {"output": {"sentence": sentence}})
+        await asyncio.sleep(0.1)
+        connection.transport.abort()
+
+
+@pytest.mark.parametrize(
+    ("begin", "end"),
+    [
+        pytest.param(0, None, id="without-an-end"),
+        pytest.param(0, 1_000, id="the-same-again"),
+        pytest.param(0, 0, id="without-a-length"),
+        pytest.param(0, 1, id="of-a-millisecond"),
+        pytest.param(5_000, 6_000, id="beyond-the-audio"),
+    ],
+)
+def test_finals_that_cover_nothing_new_do_not_reset_the_attempts(begin: int, end: int | None) -> None:
+    """A final without a usable end covers the audio that was sent, so it may reset them once or twice, not for ever."""
+
+    async def scenario() -> None:
+        server = CutsBehindFinals(begin, end)
+        async with (
+            scripted_server(server) as service,
+            connect(Paraformer(), service, retry=Retry(attempts=ATTEMPTS)) as session,
+        ):
+            with pytest.raises(ConnectionLostError):
+                async for _ in session.stream([SILENT_SECOND] * 2, pace=None):
+                    pass
+        assert server.connections <= 3 * (1 + ATTEMPTS)
 
     run_virtual(scenario)
