@@ -91,7 +91,17 @@ class _Final(msgspec.Struct, frozen=True, gc=False):
 class _Segment:
     """A segment of one connection; its id is None as long as it only repeats what was delivered."""
 
-    __slots__ = ("end_ms", "has_final", "id", "is_delivered", "is_ended", "is_started", "start_ms", "text")
+    __slots__ = (
+        "end_ms",
+        "has_final",
+        "id",
+        "is_closed",
+        "is_delivered",
+        "is_ended",
+        "is_started",
+        "start_ms",
+        "text",
+    )
 
     def __init__(self, start_ms: int) -> None:
         self.id: int | None = None
@@ -99,8 +109,9 @@ class _Segment:
         self.end_ms = start_ms
         # the text of the last interim that was delivered
         self.text = ""
-        # the codec has reported its start
+        # the codec has reported its start, and its end
         self.is_started = False
+        self.is_closed = False
         # its final has arrived, and was delivered, since it was not only a repeat
         self.has_final = False
         self.is_delivered = False
@@ -365,6 +376,8 @@ class ConnectionTimeline:
             assert segment.id is not None  # noqa: S101 - it was identified above
             result = msgspec.structs.replace(result, segment_id=segment.id)
         events.append(result)
+        if result.is_final and segment.is_closed:  # the codec had withdrawn it, and reports no other end
+            events += self._end(segment)
         return events
 
     def _identify(self, segment: _Segment) -> list[Event]:
@@ -462,6 +475,7 @@ class ConnectionTimeline:
         if segment is None:
             return ()
         self._timeline.close(segment)
+        segment.is_closed = True
         if segment.id is None or segment.is_ended:
             return ()
         segment.is_ended = True

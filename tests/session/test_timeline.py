@@ -97,3 +97,14 @@ def test_the_silence_in_a_pause_does_not_lengthen_a_segment() -> None:
     (placed,) = connection_timeline.place(received)
     assert isinstance(placed, Result)
     assert (placed.start_ms, placed.end_ms) == (1_500, 3_500)
+
+
+def test_a_late_final_of_a_segment_whose_start_and_withdrawal_were_repeats_has_a_start_and_an_end() -> None:
+    timeline = Timeline()
+    place(timeline.connect(0), result(0, 0, 900, is_final=True, text="one two"))
+    second = timeline.connect(0)
+    withdrawn = SpeechEnded(segment_id=0, end_ms=200, is_withdrawn=True)
+    assert place(second, SpeechStarted(segment_id=0, start_ms=0), withdrawn) == []
+    started, final, ended = place(second, result(0, 100, 1_500, is_final=True, text="three four"))
+    assert (started.segment_id, final.segment_id, ended.segment_id) == (1, 1, 1)
+    assert (final.text, ended.is_withdrawn) == ("three four", False)
