@@ -467,6 +467,7 @@ class Session:
         if status.ended.is_set():
             return
         self._receiver.release_all()
+        self._receiver.finish()
         gap = self._reader.unheard(self._receiver.covered_ms, options)
         if gap is not None:
             self._receiver.record_gap(gap, task)

@@ -57,6 +57,7 @@ from .support.numbered_audio import (
     finals_of_seconds,
 )
 from .support.scripted_server import send_event
+from .support.segment_events import assert_framed
 from .support.streaming import emulator_service
 from .support.virtual_time import now, run_virtual
 
@@ -386,6 +387,20 @@ def test_a_session_fails_back_after_a_loss_during_the_stream_too() -> None:
         assert second.started_at_ms == [1_000]
         assert first.started_at_ms[1] == 1_000 + second.received_ms[0]
         assert stats.reconnects == 1
+
+    run_virtual(scenario)
+
+
+@pytest.mark.parametrize("after_ms", [1_300, 1_700])
+def test_a_segment_starts_and_ends_once_across_a_fail_over_and_a_fail_back(after_ms: int) -> None:
+    async def scenario() -> None:
+        first, second = MemberServer(), HuaweiMemberServer()
+        first.go_down_after(after_ms, for_s=3.0)
+        async with fallback_of(first, second) as fallback:
+            events, _ = await stream_events(fallback, NumberedSource(20, every_s=0.1))
+        assert len(first.started_at_ms) == 2
+        assert len(second.started_at_ms) == 1
+        assert_framed(events)
 
     run_virtual(scenario)
 

@@ -24,7 +24,16 @@ from ..results import (
     TranslationArrived,
     TranslationLost,
 )
-from ..vendors.codec import ENDINGS, DeferringCodec, FinalPending, InputClosed, MembersLeftOut, Unrecognised, Usage
+from ..vendors.codec import (
+    ENDINGS,
+    DeferringCodec,
+    FinalPending,
+    InputClosed,
+    MembersLeftOut,
+    Unheard,
+    Unrecognised,
+    Usage,
+)
 from .stats import LossMarks
 from .timeline import Timeline
 
@@ -160,10 +169,20 @@ class Receiver:
                 self._pending[event.segment_id] = timer, task
             case InputClosed():
                 self._status.close_input()
+            case Unheard():
+                self._receive_unheard(event, task)
             case Unrecognised():
                 self._log_unrecognised(event, task)
             case MembersLeftOut():
                 self._log_left_out(event, task)
+
+    def _receive_unheard(self, event: Unheard, task: RecognitionTask) -> None:
+        """Report speech that the vendor found and sent no text for; without an end, up to the audio that was sent."""
+        timeline = self._task_timeline
+        start_ms, end_ms = timeline.span(event.start_ms, event.start_ms if event.end_ms is None else event.end_ms)
+        if event.end_ms is None and self._buffer.is_cuttable:
+            end_ms = self._buffer.cursor_ms if timeline.limit_ms is None else timeline.limit_ms
+        self.record_gap(Gap(start_ms=start_ms, end_ms=max(start_ms, end_ms), reason=event.reason), task)
 
     def _deliver(self, event: Event, task: RecognitionTask) -> None:
         """Deliver an event that has its place in the source."""
