@@ -247,7 +247,7 @@ class CompressedFramer:
                 group, size_bytes = [], 0
             group.append(block)
             size_bytes += len(block.data)
-            if block.packets:
+            if block.packets and block.packets[-1].samples:
                 self._end_ms = max(self._end_ms, parser.track.end_ms(block.packets[-1]))
             length_ms = self._end_ms - self._begin_ms
             is_long = length_ms >= FRAME_MS and size_bytes >= MIN_COMPRESSED_FRAME_BYTES
@@ -273,7 +273,7 @@ class CompressedFramer:
             CompressedFrame(data[start : start + MAX_COMPRESSED_FRAME_BYTES], end_ms=self._begin_ms) for start in starts
         ]
         self._begin_ms = self._end_ms
-        track = parser.track if packets else None
+        track = parser.track if any(packet.samples for packet in packets) else None
         return [*frames, CompressedFrame(data[last_at:], packets, track=track, end_ms=self._end_ms)]
 
     def _raise_error(self) -> None:

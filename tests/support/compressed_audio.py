@@ -103,13 +103,20 @@ class OggPage(NamedTuple):
     is_open: bool
 
 
+def _remainder(value: int) -> int:
+    for _ in range(8):
+        value = (value << 1 ^ 0x04C11DB7 if value & 0x80000000 else value << 1) & 0xFFFFFFFF
+    return value
+
+
+_REMAINDERS = [_remainder(byte << 24) for byte in range(256)]
+
+
 def ogg_checksum(data: bytes) -> int:
-    """Return the checksum bit by bit, as RFC 3533 defines it."""
+    """Return the checksum as RFC 3533 defines it."""
     crc = 0
     for byte in data:
-        crc ^= byte << 24
-        for _ in range(8):
-            crc = (crc << 1 ^ 0x04C11DB7 if crc & 0x80000000 else crc << 1) & 0xFFFFFFFF
+        crc = (crc << 8 & 0xFFFFFFFF) ^ _REMAINDERS[crc >> 24 ^ byte]
     return crc
 
 

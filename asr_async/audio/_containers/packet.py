@@ -122,7 +122,7 @@ class Parser(Protocol):
 
     @property
     def track(self) -> Track:
-        """The rules of the stream; valid behind the first block that has a packet."""
+        """The rules of the stream; known behind the first packet that has a length."""
         ...
 
     def feed(self, data: bytes) -> list[Block]:

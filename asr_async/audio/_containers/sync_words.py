@@ -142,9 +142,13 @@ class SyncWordParser(ABC):
     def _search(self, *, at_end: bool) -> Block | None:
         """Find the next frame: return the noise before it, or the frame; None if more bytes are needed."""
         is_first = self._config is None
+        most_bytes = MAX_LEADING_BYTES if is_first else NOISE_BYTES
         while self._noise_bytes < len(self._data):
-            at = self._noise_bytes
-            if at >= (MAX_LEADING_BYTES if is_first else NOISE_BYTES):
+            at = self._data.find(b"\xff", self._noise_bytes, most_bytes)
+            if at < 0:
+                at = min(len(self._data), most_bytes)
+            self._noise_bytes = at
+            if at >= most_bytes:
                 if is_first:
                     self.refusal = f"no frame begins in the first {MAX_LEADING_BYTES} bytes"
                     return None
