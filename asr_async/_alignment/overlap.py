@@ -33,6 +33,10 @@ __all__ = ["JITTER_MS", "DeliveredSpeech", "NewPart", "NewParts", "new_parts"]
 JITTER_MS = 100
 """The vendors' times are as exact as a frame of audio."""
 
+SEAM_MS = 2 * JITTER_MS
+"""The largest distance between the end of a delivered text and the start of the next, if a word between them was cut in
+two: both times are off by the jitter."""
+
 SAME_PLACE_MS = 400
 """The middles of the same word, as two connections report it, are not further apart: two frames of jitter for each."""
 
@@ -106,10 +110,14 @@ def new_parts(speech: Speech, delivered: Sequence[DeliveredSpeech], *, from_ms: 
         from_ms: the place at which the audio of the connection begins: words before it were not recognised again.
         is_final: False for an interim, of which nothing is recorded.
     """
-    near = [item for item in delivered if _overlap_ms(item.speech, speech) > (-SAME_PLACE_MS if speech.is_timed else 0)]
+    near = [
+        item
+        for item in delivered
+        if _overlap_ms(item.speech, speech) > (-SAME_PLACE_MS if speech.is_timed else -SEAM_MS)
+    ]
     if speech.is_timed and near and all(item.speech.is_timed for item in near):
         return _new_by_times(speech, near, from_ms, is_final=is_final)
-    return _new_by_text(speech, near, is_final=is_final)
+    return _new_by_text(speech, near, from_ms, is_final=is_final)
 
 
 def _overlap_ms(one: Speech, other: Speech) -> int:
@@ -182,7 +190,7 @@ def _is_same(new: PlacedWord, old: PlacedWord, first_ms: int) -> bool:
 # --- by the texts ----------------------------------------------------------------------------------------------------
 
 
-def _new_by_text(speech: Speech, near: Sequence[DeliveredSpeech], *, is_final: bool) -> NewParts:
+def _new_by_text(speech: Speech, near: Sequence[DeliveredSpeech], from_ms: int, *, is_final: bool) -> NewParts:
     forms = [word.form for word in speech.words]
     repeated: dict[int, PlacedWord] = {}
     is_certain = True
@@ -191,10 +199,11 @@ def _new_by_text(speech: Speech, near: Sequence[DeliveredSpeech], *, is_final: b
         overlap_ms = _overlap_ms(item.speech, speech)
         if all(item.is_repeated):
             continue
-        if overlap_ms <= JITTER_MS:  # not even a word; but the same one may have been cut in two
-            is_certain &= not forms or forms[0] != item.speech.words[-1].form
+        is_edge = 2 * overlap_ms < min(speech.length_ms, item.speech.length_ms)
+        if is_edge and overlap_ms <= JITTER_MS:  # too little for a whole word
+            is_certain &= not _is_cut_in_two(speech, item.speech, from_ms)
             continue
-        block, is_sure = _find_block(speech, forms, first, item, overlap_ms)
+        block, is_sure = _find_block(speech, forms, first, item, is_jitter=is_edge and overlap_ms <= 2 * JITTER_MS)
         is_certain &= is_sure
         if block is None:
             continue
@@ -208,14 +217,26 @@ def _new_by_text(speech: Speech, near: Sequence[DeliveredSpeech], *, is_final: b
     return NewParts(tuple(_parts(speech, repeated)), is_certain)
 
 
+def _is_cut_in_two(new: Speech, old: Speech, from_ms: int) -> bool:
+    """Return True if the audio of the connection may begin inside the last words of a delivered text."""
+    if old.start_ms > new.start_ms or abs(old.end_ms - from_ms) > SEAM_MS:
+        return False
+    new_forms, old_forms = [word.form for word in new.words], [word.form for word in old.words]
+    return any(new_forms[:count] == old_forms[-count:] for count in range(1, SHORT_WORDS + 1))
+
+
 def _find_block(
-    speech: Speech, forms: Sequence[str], first: int, item: DeliveredSpeech, overlap_ms: int
+    speech: Speech, forms: Sequence[str], first: int, item: DeliveredSpeech, *, is_jitter: bool
 ) -> tuple[_Block | None, bool]:
     """Return the words, from `first` on, that repeat a delivered text, and True if that is certain.
 
-    An overlap of two frames is explained by the jitter of both texts alone.
+    Args:
+        speech: the new text.
+        forms: its words.
+        first: the first of them that no other text has repeated.
+        item: the delivered text.
+        is_jitter: True if the two overlap by so little that the jitter of both explains it.
     """
-    is_jitter = overlap_ms <= 2 * JITTER_MS
     blocks = sorted(_exact_blocks(speech, forms, first, item), key=lambda block: block.error_ms)
     longest_ms = max(speech.end_ms - speech.start_ms, item.speech.end_ms - item.speech.start_ms)
     tolerance_ms = max(MAX_ESTIMATE_ERROR_MS, longest_ms / 2)

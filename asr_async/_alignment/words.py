@@ -59,6 +59,11 @@ class Speech(msgspec.Struct, frozen=True):
     is_timed: bool
     """True if the places of the words are the vendor's, False if they are estimates from their lengths."""
 
+    @property
+    def length_ms(self) -> int:
+        """The length of its place in the audio."""
+        return max(0, self.end_ms - self.start_ms)
+
 
 def words_of_text(text: str) -> list[tuple[str, int, int]]:
     """Return the form of each word of a text, and the positions of its first character and behind its last one."""

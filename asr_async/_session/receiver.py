@@ -235,8 +235,10 @@ class Receiver:
     def _record_final(self, task: RecognitionTask) -> None:
         """Let a replay begin behind a final; if it covers nothing new, the connection has made no progress."""
         timeline = self._timeline
-        timeline.keeps_all = not self._buffer.is_cuttable
-        self._buffer.cover(timeline.covered_ms)
+        covered_ms = timeline.covered_ms
+        self._buffer.cover(covered_ms)
+        if self._buffer.is_cuttable:  # else each connection recognises all of the audio
+            timeline.forget(min(covered_ms, self._buffer.cursor_ms))
         if timeline.finals_end_ms > self._finals_end_ms:
             self._finals_end_ms = timeline.finals_end_ms
             self._policy.record_progress()

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from .._alignment.overlap import JITTER_MS, DeliveredSpeech, NewPart, NewParts, new_parts
+from .._alignment.overlap import JITTER_MS, SEAM_MS, DeliveredSpeech, NewPart, NewParts, new_parts
 from .._alignment.words import Speech, place_words, spoken_length_ms, words_of_text
 from ..results import (
     Event,
@@ -56,6 +56,10 @@ MAX_FINALS_BYTES = 1_000_000
 KEPT_FINALS = 4
 """The finals before the covered place that are kept: some vendors repeat one although its audio is not sent again."""
 
+KEPT_MS = 2_000
+"""The finals that end so long before the place of a replay are kept as well: a replay begins there or a little earlier,
+since vendors have a smallest message of audio, and decoders need packets from before."""
+
 MAX_ORPHANS = 64
 """The open segments of lost connections that are remembered; more is no speech."""
 
@@ -72,7 +76,12 @@ class _Final(msgspec.Struct, frozen=True, gc=False):
     start_ms: int
     end_ms: int
     reported_end_ms: int
-    """The end that the vendor has reported."""
+    """The end that the vendor has reported; not behind the start if it has reported none."""
+
+    @property
+    def covered_ms(self) -> int:
+        """The place up to which it covers the source: without an end, none of its words is certain to be before it."""
+        return self.end_ms if self.reported_end_ms > self.start_ms else min(self.start_ms, self.end_ms)
 
     def is_same(self, text: str, start_ms: int, end_ms: int) -> bool:
         """Return True if a final has the same place and the same words, whether its audio was sent or not."""
@@ -99,6 +108,7 @@ class _Segment:
         "is_delivered",
         "is_ended",
         "is_started",
+        "may_repeat",
         "start_ms",
         "text",
     )
@@ -115,6 +125,8 @@ class _Segment:
         # its final has arrived, and was delivered, since it was not only a repeat
         self.has_final = False
         self.is_delivered = False
+        # one of its results has the mark
+        self.may_repeat = False
         # the event of its end was delivered
         self.is_ended = False
 
@@ -133,12 +145,9 @@ class Timeline:
         "_open",
         "_orphans",
         "finals_end_ms",
-        "keeps_all",
     )
 
     def __init__(self) -> None:
-        self.keeps_all = False
-        """True if the audio cannot be cut: each connection recognises it from its start, and all finals are kept."""
         self._next_id = 0
         # the open segments of the connection that is read, with the places where a replay would begin for each
         self._open: dict[_Segment, int] = {}
@@ -226,10 +235,11 @@ class Timeline:
         """Record a final result, and return the events that withdraw the open segments which it has passed."""
         self._finals.append(final)
         self._finals_bytes += len(final.text)
-        self.finals_end_ms = max(self.finals_end_ms, final.end_ms)
+        self.finals_end_ms = max(self.finals_end_ms, final.covered_ms)
         self._held_ms = [held_ms for held_ms in self._held_ms if self.finals_end_ms - held_ms <= HOLD_MS]
         withdrawals = self._pass_orphans(final) if self._orphans else []
-        self._forget_finals()
+        while len(self._finals) > MAX_REMEMBERED or self._finals_bytes > MAX_FINALS_BYTES:
+            self._forget_oldest()
         return withdrawals
 
     def pass_by(self, start_ms: int, end_ms: int) -> list[Event]:
@@ -251,16 +261,14 @@ class Timeline:
         self._orphans = remaining
         return events
 
-    def _forget_finals(self) -> None:
+    def forget(self, before_ms: int) -> None:
+        """Forget the finals that end before the place where a replay would begin."""
         finals = self._finals
-        if self.keeps_all:
-            while len(finals) > MAX_REMEMBERED or self._finals_bytes > MAX_FINALS_BYTES:
-                self._finals_bytes -= len(finals.popleft().text)
-            return
-        if len(finals) > KEPT_FINALS:
-            covered_ms = self.covered_ms
-            while len(finals) > KEPT_FINALS and (finals[0].end_ms <= covered_ms or len(finals) > MAX_REMEMBERED):
-                self._finals_bytes -= len(finals.popleft().text)
+        while len(finals) > KEPT_FINALS and finals[0].end_ms < before_ms - KEPT_MS:
+            self._forget_oldest()
+
+    def _forget_oldest(self) -> None:
+        self._finals_bytes -= len(self._finals.popleft().text)
 
 
 def _withdrawal(segment: _Segment) -> SpeechEnded:
@@ -292,7 +300,7 @@ class ConnectionTimeline:
         # final results of earlier connections, which this one may recognise again; compared when that happens
         self._known_finals = known_finals
         self._known: list[DeliveredSpeech] | None = None
-        self._known_until_ms = max((final.reported_end_ms for final in known_finals), default=-sys.maxsize) + JITTER_MS
+        self._known_until_ms = max((final.reported_end_ms for final in known_finals), default=-sys.maxsize) + SEAM_MS
         # the connection's segment ids → the segments
         self._segments: dict[int, _Segment] = {}
         self.limit_ms: int | None = None
@@ -334,17 +342,20 @@ class ConnectionTimeline:
         start_ms, end_ms = result.start_ms, result.end_ms
         if self._is_moved or start_ms < 0:
             start_ms, end_ms = self._in_source(start_ms), self._in_source(end_ms)
-        if result.is_final:
-            if self.limit_ms is not None:
-                sent_ms = self.limit_ms
-            if end_ms <= start_ms and sent_ms is not None:
-                end_ms = max(start_ms, sent_ms)
+        if result.is_final and self.limit_ms is not None:
+            sent_ms = self.limit_ms
         segment = self._segments.get(result.segment_id)
         if segment is None:
             segment = self._add_segment(result.segment_id, start_ms)
         if start_ms < self._known_until_ms:
             return self._place_overlapping(result, segment, start_ms, end_ms, sent_ms)
         return self._deliver(self._moved_result(result, start_ms, end_ms), segment, sent_ms)
+
+    def _with_end(self, result: Result, sent_ms: int | None) -> Result:
+        """Return a final with an end: one that the vendor sent without ends where the audio sent so far ends."""
+        if sent_ms is None or sent_ms <= result.start_ms:
+            return result
+        return msgspec.structs.replace(result, end_ms=sent_ms)
 
     def _moved_result(self, result: Result, start_ms: int, end_ms: int) -> Result:
         """Return the result with times in the source."""
@@ -369,6 +380,9 @@ class ConnectionTimeline:
             segment.has_final = segment.is_delivered = True
             timeline.close(segment)
             events += timeline.add_final(_final(result, sent_ms))
+            if result.end_ms <= result.start_ms:
+                result = self._with_end(result, sent_ms)
+                segment.end_ms = result.end_ms
         else:
             segment.text = result.text
             timeline.open(segment)
@@ -404,7 +418,7 @@ class ConnectionTimeline:
             return self._leave_out(result, segment, start_ms, end_ms)
         moved = self._moved_result(result, start_ms, end_ms)
         speech_end_ms = end_ms
-        if not result.is_final:  # an interim may end where it starts
+        if not result.is_final or end_ms <= start_ms:  # the end is not known
             speech_end_ms = max(end_ms, start_ms + spoken_length_ms(text))
         speech = place_words(text, moved.words, start_ms, speech_end_ms)
         if not speech.words:
@@ -414,7 +428,8 @@ class ConnectionTimeline:
             parts = new_parts(speech, self._known_speech(), from_ms=self._offset_ms, is_final=result.is_final)
         # a translation alone cannot be cut
         pieces = [_cut(moved, speech, part) for part in (parts.parts if result.text else parts.parts[:1])]
-        if parts.parts and not parts.is_certain:
+        segment.may_repeat |= bool(parts.parts) and not parts.is_certain
+        if segment.may_repeat:
             pieces = [msgspec.structs.replace(piece, may_repeat=True) for piece in pieces]
         if not pieces:
             return self._leave_out(result, segment, start_ms, end_ms)
@@ -532,9 +547,16 @@ def _text_of(result: Result) -> str:
 
 
 def _final(result: Result, sent_ms: int | None) -> _Final:
-    """Return what is remembered of a final result: it ends where the audio that was sent ends, at the latest."""
-    end_ms = result.end_ms if sent_ms is None else min(result.end_ms, sent_ms)
-    return _Final(_text_of(result), result.words, result.start_ms, end_ms, result.end_ms)
+    """Return what is remembered of a final result.
+
+    It ends where the audio that was sent ends, at the latest; one without an end, where it may have been spoken.
+    """
+    text, end_ms = _text_of(result), result.end_ms
+    if end_ms <= result.start_ms:
+        end_ms = result.start_ms + spoken_length_ms(text)
+    if sent_ms is not None:
+        end_ms = min(end_ms, sent_ms)
+    return _Final(text, result.words, result.start_ms, end_ms, result.end_ms)
 
 
 def _cut(result: Result, speech: Speech, part: NewPart) -> Result:
