@@ -41,7 +41,10 @@ if TYPE_CHECKING:
 __all__ = ["FRAME_MS", "MAX_REMEMBERED", "STALE_MS", "SegmentTracker", "TrackedSegment"]
 
 FRAME_MS = 100
-"""The jitter of a vendor's times: two times that differ by no more may be the same."""
+"""The jitter of a vendor's times."""
+
+SAME_MS = 2 * FRAME_MS
+"""Two reports of one time differ by no more: each has its own jitter."""
 
 STALE_MS = 15_000
 """The audio between an open segment and the end of a later final after which its own final is no longer expected;
@@ -101,26 +104,29 @@ class TrackedSegment(Generic[K]):
 
     def overlaps(self, start_ms: int, end_ms: int | None) -> bool:
         """Return True if a place begins where the segment does, or if they share more than a frame of audio."""
-        if -FRAME_MS <= start_ms - self.start_ms <= FRAME_MS:
+        distance_ms = abs(start_ms - self.start_ms)
+        if distance_ms <= FRAME_MS or (distance_ms <= SAME_MS and not self.start_ms < self.end_ms <= start_ms):
             return True
         later_end_ms = start_ms if end_ms is None else end_ms
         return start_ms + FRAME_MS < self.end_ms and self.start_ms + FRAME_MS < later_end_ms
 
     def has_place(self, start_ms: int, end_ms: int | None) -> bool:
-        """Return True if a place is that of this final: the same within a frame, or inside it."""
+        """Return True if a place is that of this final: the same but for the jitter of both, or inside it."""
         distance_ms = abs(start_ms - self.start_ms)
         if end_ms is None or end_ms <= start_ms or self.end_ms <= self.start_ms:  # an end is not known
-            return distance_ms <= FRAME_MS
+            return distance_ms <= SAME_MS
         if self.start_ms <= start_ms and end_ms <= self.end_ms:
             return True
-        is_near = distance_ms <= FRAME_MS and abs(end_ms - self.end_ms) <= FRAME_MS
+        # The same short word may be said twice: its places are then as far apart as it is long.
+        near_ms = max(FRAME_MS, min(SAME_MS, (self.end_ms - self.start_ms) // 3))
+        is_near = distance_ms <= near_ms and abs(end_ms - self.end_ms) <= near_ms
         return is_near and start_ms < self.end_ms and self.start_ms < end_ms
 
     def holds_interim(self, start_ms: int, end_ms: int | None, text: str) -> bool:
         """Return True if an interim at this place is a late one of this final."""
-        if start_ms < self.start_ms - FRAME_MS:
+        if start_ms < self.start_ms - SAME_MS:
             return False
-        begins_together = start_ms <= self.start_ms + FRAME_MS
+        begins_together = start_ms <= self.start_ms + SAME_MS
         if begins_together and end_ms is not None and start_ms < end_ms <= self.end_ms:
             return True
         return (begins_together or start_ms < self.end_ms - FRAME_MS) and self.contains(text)
