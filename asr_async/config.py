@@ -81,7 +81,8 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True):
             16 kHz. It fills up only while no final result arrives, in long utterances or long silence. If a connection
             is lost, older audio is a gap. With `pace=None` the network alone may hold a minute that the vendor has not
             read: for a vendor that is known to stall, keep more or set a pace.
-        on_gap: the effect of lost audio: "raise" raises `AudioLostError`, "continue" yields a `Gap` in `events()`.
+        on_gap: the effect of audio that a reconnect loses: "raise" raises `AudioLostError`, "continue" makes a `Gap` of
+            it (see `Transcript.gaps`). Audio that the vendor received and did not recognise is a `Gap` in any case.
         silence: the handling of a source that pauses, since vendors end a task that receives nothing (Huawei after
             20 s, DashScope after 23 or 60 s). "resume" lets the task end, and reconnects when the source yields audio
             again, which does not count as an attempt. "fill" sends silence in real time, from the fifth second of the

@@ -241,7 +241,7 @@ class BatchItem(msgspec.Struct, Generic[S], frozen=True, kw_only=True):
     A batch yields exactly one item for each source, in the order in which they finish. One source that fails does not
     end the batch: its item holds the error. There are three outcomes:
 
-    - complete: `transcript` holds the whole transcript, `error` is None
+    - complete: `transcript` holds the whole transcript (without its `gaps`, if there are any), `error` is None
     - incomplete: `error` is an `ASRError`, `transcript` holds everything recognised before it
     - nothing: `error` is set, `transcript` is None
     """

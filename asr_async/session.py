@@ -458,7 +458,8 @@ class Session:
         A model of one sentence ignores the audio behind it, also if the source had ended before the sentence was over.
         """
         status, options = self._status, task.choice.options
-        is_whole = status.source_has_ended and not status.input_closed and options.sentence_end_ms is None
+        has_sentence = options.sentence_end_ms is not None and self._receiver.has_finals
+        is_whole = status.source_has_ended and not status.input_closed and not has_sentence
         if status.has_ended or self._source is None or is_whole:
             return
         if not status.source_has_ended:

@@ -445,7 +445,8 @@ class SourceReader:
             return None
         duration_ms: int | None = getattr(self._source, "duration_ms", None)
         total_ms = self._brought_ms(reader) if duration_ms is None else duration_ms
-        reason = f"{options.model} recognises one sentence, and nothing behind it"
+        limit = "no more audio" if options.sentence_end_ms is None else "one sentence, and nothing behind it"
+        reason = f"{options.model} recognises {limit}"
         is_whole = reader.is_exhausted or duration_ms is not None or self._is_live(reader)
         if not is_whole:
             reason += "; the source was not read to its end"

@@ -311,6 +311,23 @@ def test_the_rest_is_a_gap_too_if_the_source_ended_before_the_sentence_was_over(
     run_virtual(scenario)
 
 
+async def serve_no_sentence(connection: ServerConnection) -> None:
+    """Confirm the end without a word."""
+    task_id = await start_task(connection)
+    await read_until_finish(connection)
+    await DASHSCOPE.finish_task(connection, task_id)
+
+
+@pytest.mark.parametrize("pace", [1.0, None])
+def test_a_source_without_a_sentence_was_recognised_to_its_end(pace: float | None) -> None:
+    async def scenario() -> None:
+        async with scripted_server(serve_no_sentence) as service, connect(GummyChat(), service) as session:
+            assert [event async for event in session.events(CHUNKS, pace=pace)] == []
+        assert session.gaps == ()
+
+    run_virtual(scenario)
+
+
 # --- compressed audio ------------------------------------------------------------------------------------------------
 
 MP3_FRAME = b"\xff\xf3\x88\xc0" + bytes(284)
