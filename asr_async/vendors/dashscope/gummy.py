@@ -231,27 +231,37 @@ class TranslatedSegments:
 
     def _find_translated(self, language: str, part: GummySentence, place: _Place) -> _Sentence | None:
         """Return the sentence of a translation; None if it is about none that is known."""
-        key, tracker = part.sentence_id, self._tracker
-        start_ms, end_ms = place
-        if key is not None and (sentence := tracker.find_open(key)) is not None and sentence.is_near(start_ms, end_ms):
+        key, (start_ms, end_ms) = part.sentence_id, place
+        sentence = self._tracker.find_open(key)
+        if sentence is not None and sentence.is_near(start_ms, end_ms):
             return sentence
-        known = tracker.known_segments
-        sentences = [sentence for sentence in known if key in {None, sentence.key}]
-        if start_ms is not None:
-            for candidates in (sentences, known):  # the place counts more than the number
-                if placed := [sentence for sentence in candidates if sentence.is_near(start_ms, end_ms)]:
-                    return min(placed, key=lambda sentence: abs(sentence.start_ms - start_ms))
-            if key is None:
-                return None
-        until = self._translated_until.get(language, START)
-        lacking = [sentence for sentence in sentences if not sentence.is_translated(language)]
-        due = [sentence for sentence in lacking if sentence.order > until]
-        if key is None or due:
-            return due[0] if due else None
-        if start_ms is not None and not lacking:
+        known = self._tracker.known_segments
+        named = [sentence for sentence in known if key in {None, sentence.key}]
+        if start_ms is None:
+            return self._find_due(language, key, named)
+        if key is not None and (near := [sentence for sentence in named if sentence.is_near(start_ms, end_ms)]):
+            return _nearest(near, start_ms)
+        # the place counts more than another number, if it is exact
+        placed = [
+            sentence
+            for sentence in known
+            if sentence.may_lie_at(start_ms, end_ms, key) and not sentence.is_translated_else(language, part.text or "")
+        ]
+        if placed or key is None:
+            return _nearest(placed, start_ms) if placed else None
+        if all(sentence.is_translated(language) for sentence in named):
             return None  # the number is used again
-        numbered = lacking or sentences
-        return numbered[-1] if numbered else None
+        return self._find_due(language, key, named)
+
+    def _find_due(self, language: str, key: _Key, named: list[_Sentence]) -> _Sentence | None:
+        """Return the first sentence that the translator has not passed; without one, the last with the number."""
+        until = self._translated_until.get(language, START)
+        lacking = [sentence for sentence in named if not sentence.is_translated(language)]
+        for sentence in lacking:
+            if sentence.order > until:
+                return sentence
+        candidates = [] if key is None else lacking or named
+        return candidates[-1] if candidates else None
 
     def _missing_languages(self, sentence: _Sentence) -> list[str]:
         if self._is_transcribed and not sentence.result.text:
@@ -408,6 +418,17 @@ class _Sentence(TrackedSegment[_Key]):
         """Return True if a translation may lie where the sentence does."""
         return start_ms is None or not self.is_placed or self.overlaps(start_ms, end_ms)
 
+    def is_translated_else(self, language: str, text: str) -> bool:
+        """Return True if the translation into a language is final, and has other words."""
+        translation = self.result.translations.get(language)
+        return translation is not None and translation.is_final and translation.text != text
+
+    def may_lie_at(self, start_ms: int, end_ms: int | None, key: _Key) -> bool:
+        """Return True if a translation at this place may be that of the sentence; exactly there for another number."""
+        if self.key is None or key is None:
+            return self.is_near(start_ms, end_ms)
+        return self.is_placed and self.has_place(start_ms, end_ms)
+
     def ending(self, part: GummySentence) -> list[SpeechEnding]:
         """Return the prediction that the sentence is about to end, or its withdrawal, if either is new."""
         if self.is_over:
@@ -439,6 +460,10 @@ class _Sentence(TrackedSegment[_Key]):
     def _start(self) -> list[CodecEvent]:
         started, self.started = self.started, None
         return [] if started is None else [started]
+
+
+def _nearest(sentences: list[_Sentence], start_ms: int) -> _Sentence:
+    return min(sentences, key=lambda sentence: abs(sentence.start_ms - start_ms))
 
 
 def _order(sentence: _Sentence) -> tuple[int, int]:
