@@ -178,11 +178,9 @@ class Receiver:
 
     def _receive_unheard(self, event: Unheard, task: RecognitionTask) -> None:
         """Report speech that the vendor found and sent no text for; without an end, up to the audio that was sent."""
-        timeline = self._task_timeline
-        start_ms, end_ms = timeline.span(event.start_ms, event.start_ms if event.end_ms is None else event.end_ms)
-        if event.end_ms is None and self._buffer.is_cuttable:
-            end_ms = self._buffer.cursor_ms if timeline.limit_ms is None else timeline.limit_ms
-        self.record_gap(Gap(start_ms=start_ms, end_ms=max(start_ms, end_ms), reason=event.reason), task)
+        place = self._task_timeline.place_unheard(event.start_ms, event.end_ms, self._buffer.sent_ms)
+        if place is not None:
+            self.record_gap(Gap(start_ms=place[0], end_ms=place[1], reason=event.reason), task)
 
     def _deliver(self, event: Event, task: RecognitionTask) -> None:
         """Deliver an event that has its place in the source."""

@@ -332,9 +332,23 @@ class ConnectionTimeline:
             case _:  # reconnects and gaps: they come from the session, with its times
                 return (event,)
 
-    def span(self, start_ms: int, end_ms: int) -> tuple[int, int]:
-        """Return a place in the connection's audio as a place in the source."""
-        return self._in_source(start_ms), self._in_source(end_ms)
+    def place_unheard(self, start_ms: int, end_ms: int | None, sent_ms: int | None) -> tuple[int, int] | None:
+        """Return the place in the source of speech that never got a text; None if it was recognised before.
+
+        Args:
+            start_ms: the start of the speech in the connection's audio.
+            end_ms: its end; None if it reaches to the end of the audio.
+            sent_ms: the place in the source up to which audio was sent to the connection; None if it is not known.
+        """
+        start_ms = self._in_source(start_ms)
+        limit_ms = sent_ms if self.limit_ms is None else self.limit_ms
+        end_ms = limit_ms if end_ms is None else self._in_source(end_ms)
+        if end_ms is None:
+            return start_ms, start_ms
+        if limit_ms is not None:
+            start_ms, end_ms = min(start_ms, limit_ms), min(end_ms, limit_ms)
+        end_ms = max(start_ms, end_ms)
+        return None if self._is_known((start_ms + end_ms) // 2) else (start_ms, end_ms)
 
     # --- results -----------------------------------------------------------------------------------------------------
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from asr_async import AudioFormat, Event, Result
 from asr_async._connection.silence import Silence
 from asr_async._session.timeline import ConnectionTimeline, Timeline
@@ -108,3 +110,24 @@ def test_a_late_final_of_a_segment_whose_start_and_withdrawal_were_repeats_has_a
     started, final, ended = place(second, result(0, 100, 1_500, is_final=True, text="three four"))
     assert (started.segment_id, final.segment_id, ended.segment_id) == (1, 1, 1)
     assert (final.text, ended.is_withdrawn) == ("three four", False)
+
+
+@pytest.mark.parametrize(
+    ("start_ms", "end_ms", "sent_ms", "place"),
+    [
+        (500, 900, 9_000, (2_500, 2_900)),
+        (500, None, 9_000, (2_500, 9_000)),
+        (500, None, None, (2_500, 2_500)),
+        (500, 20_000, 9_000, (2_500, 9_000)),
+        (-2_500, 2_500, 9_000, (0, 4_500)),
+        (-900, -200, 9_000, None),
+    ],
+    ids=["inside", "to the end", "of compressed audio", "beyond the audio", "before its start", "recognised before"],
+)
+def test_speech_without_a_text_has_its_place_in_the_source(
+    start_ms: int, end_ms: int | None, sent_ms: int | None, place: tuple[int, int] | None
+) -> None:
+    timeline = Timeline()
+    first = timeline.connect(0)
+    first.place(result(0, 1_000, 2_000, is_final=True), 2_000)
+    assert timeline.connect(2_000).place_unheard(start_ms, end_ms, sent_ms) == place
