@@ -178,7 +178,8 @@ class Receiver:
 
     def _receive_unheard(self, event: Unheard, task: RecognitionTask) -> None:
         """Report speech that the vendor found and sent no text for; without an end, up to the audio that was sent."""
-        place = self._task_timeline.place_unheard(event.start_ms, event.end_ms, self._buffer.sent_ms)
+        sent_ms = self._buffer.cursor_ms if self._buffer.is_cuttable else None
+        place = self._task_timeline.place_unheard(event.start_ms, event.end_ms, sent_ms)
         if place is not None:
             self.record_gap(Gap(start_ms=place[0], end_ms=place[1], reason=event.reason), task)
 
