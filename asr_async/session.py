@@ -119,6 +119,9 @@ class Session:
         check_silence(retry, options, takes_commits=description.takes_commits)
         # the iterator that receives the results; None before the first step
         self._consumer: ResultStream[Any] | None = None
+        # the place behind the last result from which on the vendor recognises nothing, with its options; and the gap
+        self._unheard_from: tuple[int, Options] | None = None
+        self._unheard_gap: Gap | None = None
         # the source that the session was given; filled by `send` if it is the inbox
         self._source: AudioSource | None = None
         self._inbox = PushedAudio()
@@ -222,7 +225,8 @@ class Session:
         """Push a chunk of audio, and return when there is room for more. Pushed audio is live, so it is not paced.
 
         A vendor that takes no more audio, after its one sentence for instance, ends nothing: the results are in the
-        loop, and the chunk is discarded. Until the session ends, it is part of the `Gap` behind the last result.
+        loop, and the chunk is discarded. It is part of the `Gap` behind the last result, which grows in `session.gaps`
+        if audio is pushed behind the end of the session.
 
         Raises:
             ASRError: the error that ended the session; results before it can still be iterated.
@@ -246,9 +250,15 @@ class Session:
 
     def _discard(self, chunk: AudioChunk) -> bool:
         """Discard a chunk, and return True, if the vendor takes no more audio."""
-        if self._status.input_closed:
-            self._inbox.discard(chunk)
-        return self._status.input_closed
+        if not self._status.input_closed:
+            return False
+        self._inbox.discard(chunk)
+        if self._unheard_from is not None:  # the rest was reported already: the session has ended
+            gap = self._reader.unheard(*self._unheard_from)
+            if gap is not None and gap != self._unheard_gap:
+                self._receiver.extend_gap(self._unheard_gap, gap)
+                self._unheard_gap = gap
+        return True
 
     async def commit(self) -> None:
         """End an utterance: the vendor recognises the audio since the last commit (push-to-talk).
@@ -469,7 +479,8 @@ class Session:
             return
         self._receiver.release_all()
         self._receiver.finish()
-        gap = self._reader.unheard(self._receiver.covered_ms, options)
+        self._unheard_from = self._receiver.covered_ms, options
+        gap = self._unheard_gap = self._reader.unheard(*self._unheard_from)
         if gap is not None:
             self._receiver.record_gap(gap, task)
 

@@ -329,6 +329,12 @@ class Receiver:
         self._buffer.cover(at_ms)
         self._stats.record_next_task()
 
+    def extend_gap(self, gap: Gap | None, longer_gap: Gap) -> None:
+        """Replace the gap at the end of the session, if there was one, by a longer one, unless the caller has it."""
+        self._stats.extend_gap(gap, longer_gap)
+        if self._wants_events is not False:
+            self._queue.replace(gap, longer_gap)
+
     def record_gap(self, gap: Gap, task: RecognitionTask) -> None:
         """Record audio that could not be kept for a replay; `task` continues behind it."""
         self._stats.record_gap(gap)

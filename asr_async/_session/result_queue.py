@@ -175,6 +175,21 @@ class ResultQueue:
         if self._held >= MAX_HELD or self._waiting_bytes >= self._max_bytes:
             self._fill()
 
+    def replace(self, event: Event | None, newer_event: Event) -> None:
+        """Replace an event that waits behind the end of the session; without one, add the newer one there.
+
+        Nothing happens if the caller has received the event, or the end.
+        """
+        if self._is_exhausted:
+            return
+        if event is None:
+            self.put(newer_event)
+            return
+        for key, waiting in self._waiting.items():
+            if waiting is event:
+                self._waiting[key] = newer_event
+                return
+
     def settle(self, *, wants_events: bool) -> list[Event]:
         """Decide about the events that are held: remove and return them if the caller does not want them."""
         self._held = 0

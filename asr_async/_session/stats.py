@@ -216,6 +216,14 @@ class StatsRecorder:
         if self._observed is not None:
             self._observed[0].notify(Observer.on_gap, gap)
 
+    def extend_gap(self, gap: Gap | None, longer_gap: Gap) -> None:
+        """Replace the last gap, if it is `gap`, by a longer one; observers have the first one."""
+        if gap is not None and self.gaps and self.gaps[-1] is gap:
+            self.gaps.pop()
+            self._lost_ms -= gap.end_ms - gap.start_ms
+        self.gaps.append(longer_gap)
+        self._lost_ms += longer_gap.end_ms - longer_gap.start_ms
+
     def snapshot(
         self, request_id: str, *, sent_ms: int | None, conflated: int, member: str | None = None
     ) -> SessionStats:

@@ -374,6 +374,20 @@ def test_events_that_are_held_do_not_use_the_room_of_results_and_have_a_bound_of
     assert room == [True, False, True, False, False]
 
 
+async def test_an_event_behind_the_end_is_replaced_while_it_waits() -> None:
+    longer = SpeechEnded(segment_id=0, end_ms=2)
+    queue = ResultQueue()
+    queue.put(ENDED)
+    queue.close()
+    queue.replace(ENDED, longer)
+    assert await queue.get() == longer
+    queue.replace(longer, ENDED)
+    queue.replace(None, ENDED)
+    assert await get_all(queue) == [ENDED]
+    queue.replace(None, ENDED)
+    assert len(queue) == 0
+
+
 async def test_a_second_task_that_waits_gets_an_error_and_the_first_its_event() -> None:
     queue = ResultQueue()
     first = asyncio.create_task(queue.get())

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from websockets.asyncio.server import ServerConnection
 
-    from asr_async import Event
+    from asr_async import Event, Session
     from asr_async.vendors.options import Options
 
 SCRIPT = [("good morning", 100, 1_100), ("how are you", 2_200, 3_900)]
@@ -266,6 +266,30 @@ def test_pushed_audio_that_was_not_recognised_is_a_gap(options: Options) -> None
             events = [event async for event in session.events()]
         assert places(events) == [REST]
         assert session.gaps == (events[-1],)
+
+    run_virtual(scenario)
+
+
+@one_sentence
+@pytest.mark.parametrize("is_late", [True, False])
+def test_audio_that_is_pushed_behind_the_end_of_the_session_extends_the_gap(options: Options, is_late: bool) -> None:
+    async def push(session: Session) -> None:
+        for chunk in CHUNKS:
+            await session.send(chunk)
+            await asyncio.sleep(0.1)
+        await session.finish()
+
+    async def scenario() -> None:
+        async with connect(options, local()) as session:
+            pushing = asyncio.create_task(push(session))
+            if is_late:
+                await pushing
+            events = [event async for event in session.events()]
+            await pushing
+        # the session ends at two seconds, when a second of the rest was pushed: less than live audio has as its delay
+        assert places(events) == ([REST] if is_late else [])
+        assert [(gap.start_ms, gap.end_ms) for gap in session.gaps] == [REST]
+        assert session.stats.lost_ms == 3_400
 
     run_virtual(scenario)
 
