@@ -135,7 +135,7 @@ def _new_by_times(speech: Speech, near: Sequence[DeliveredSpeech], from_ms: int,
         for item in near
         for index, word in enumerate(item.speech.words)
         if not item.is_repeated[index]
-        and word.end_ms > first_ms - JITTER_MS
+        and word.end_ms > first_ms - SEAM_MS
         and speech.start_ms - SAME_PLACE_MS <= word.end_ms
         and word.start_ms <= speech.end_ms + SAME_PLACE_MS
     ]
@@ -144,6 +144,15 @@ def _new_by_times(speech: Speech, near: Sequence[DeliveredSpeech], from_ms: int,
     matches = _match_in_order(words, [word for _, _, word in candidates], first_ms)
     repeated: dict[int, int] = dict(matches)
     is_certain = True
+    if (
+        words
+        and 0 not in repeated
+        and (old := _seam(words[0], [word for _, _, word in candidates], first_ms)) is not None
+    ):
+        if words[0].end_ms - words[0].start_ms <= JITTER_MS:  # no word is as short as that
+            repeated[0] = old
+        else:
+            is_certain = False
     for (new_before, old_before), (new_behind, old_behind) in pairwise(matches):
         spare = old_behind - old_before - 1
         if 0 < new_behind - new_before - 1 <= spare:
@@ -185,6 +194,16 @@ def _is_same(new: PlacedWord, old: PlacedWord, first_ms: int) -> bool:
         return False
     # A word whose greater part lies before the audio of the connection was recognised again only by its end.
     return old.middle_ms >= first_ms or new.end_ms <= old.end_ms + JITTER_MS // 2
+
+
+def _seam(new: PlacedWord, old: Sequence[PlacedWord], first_ms: int) -> int | None:
+    """Return the index of the delivered word of which the first new one may be the rest: it was cut in two."""
+    if abs(new.start_ms - first_ms) > SEAM_MS:
+        return None
+    for index, word in enumerate(old):
+        if word.form == new.form and word.middle_ms < first_ms and abs(word.end_ms - first_ms) <= SEAM_MS:
+            return index
+    return None
 
 
 # --- by the texts ----------------------------------------------------------------------------------------------------

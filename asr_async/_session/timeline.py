@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import sys
 from collections import deque
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -89,7 +90,7 @@ class _Final(msgspec.Struct, frozen=True, gc=False):
         return (
             abs(self.start_ms - start_ms) <= tolerance_ms
             and abs(self.reported_end_ms - end_ms) <= tolerance_ms
-            and [form for form, _, _ in words_of_text(self.text)] == [form for form, _, _ in words_of_text(text)]
+            and _forms_of(self.text) == _forms_of(text)
         )
 
     def speech(self) -> Speech:
@@ -261,6 +262,15 @@ class Timeline:
         self._orphans = remaining
         return events
 
+    def resembles_final(self, result: Result) -> bool:
+        """Return True if a final may repeat one of the last ones with other times; or the same word was said again."""
+        return any(
+            abs(final.start_ms - result.start_ms) <= SEAM_MS
+            and result.start_ms < final.end_ms
+            and _forms_of(final.text) == _forms_of(_text_of(result))
+            for final in islice(reversed(self._finals), KEPT_FINALS)
+        )
+
     def forget(self, before_ms: int) -> None:
         """Forget the finals that end before the place where a replay would begin."""
         finals = self._finals
@@ -393,6 +403,8 @@ class ConnectionTimeline:
         if result.is_final:
             segment.has_final = segment.is_delivered = True
             timeline.close(segment)
+            if timeline.resembles_final(result):
+                result = msgspec.structs.replace(result, may_repeat=True)
             events += timeline.add_final(_final(result, sent_ms))
             if result.end_ms <= result.start_ms:
                 result = self._with_end(result, sent_ms)
@@ -553,6 +565,10 @@ class ConnectionTimeline:
         return tuple(
             msgspec.structs.replace(word, start_ms=place(word.start_ms), end_ms=place(word.end_ms)) for word in words
         )
+
+
+def _forms_of(text: str) -> list[str]:
+    return [form for form, _, _ in words_of_text(text)]
 
 
 def _text_of(result: Result) -> str:

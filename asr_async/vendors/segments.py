@@ -334,10 +334,16 @@ class SegmentTracker(Generic[K, S]):
         if newest is None:
             return None
         if start_ms is not None:
-            for segment in reversed(self._open.values()):
-                is_candidate = self._is_sequential or key is None or segment.key is None
-                if is_candidate and not segment.is_over and segment.is_placed and segment.overlaps(start_ms, end_ms):
-                    return segment
+            candidates = [
+                segment
+                for segment in self._open.values()
+                if (self._is_sequential or key is None or segment.key is None)
+                and not segment.is_over
+                and segment.is_placed
+                and segment.overlaps(start_ms, end_ms)
+            ]
+            if candidates:
+                return min(candidates, key=lambda segment: abs(segment.start_ms - start_ms))
             if newest.is_placed:
                 return None
         return newest if key is None or newest.key is None else None
