@@ -51,8 +51,10 @@ __all__ = ["ConnectionTimeline", "Timeline"]
 MAX_REMEMBERED = 1_000
 """The segments of a connection that may still change or be repeated; a session of hours has many more."""
 
-MAX_FINALS_BYTES = 1_000_000
-"""The size of the finals that are kept for comparison, if the audio is replayed from its start: ten hours of text."""
+MAX_FINALS_BYTES = 4_000_000
+WORD_BYTES = 160
+"""The size of the finals that are kept for comparison, with that of words with times: a thousand of 25 such words,
+or many hours of text."""
 
 KEPT_FINALS = 4
 """The finals before the covered place that are kept: some vendors repeat one although its audio is not sent again."""
@@ -83,6 +85,11 @@ class _Final(msgspec.Struct, frozen=True, gc=False):
     def covered_ms(self) -> int:
         """The place up to which it covers the source: without an end, none of its words is certain to be before it."""
         return self.end_ms if self.reported_end_ms > self.start_ms else min(self.start_ms, self.end_ms)
+
+    @property
+    def size_bytes(self) -> int:
+        """The size in memory, about."""
+        return len(self.text) + WORD_BYTES * len(self.words)
 
     def is_same(self, text: str, start_ms: int, end_ms: int) -> bool:
         """Return True if a final has the same place and the same words, whether its audio was sent or not."""
@@ -235,11 +242,12 @@ class Timeline:
     def add_final(self, final: _Final) -> list[Event]:
         """Record a final result, and return the events that withdraw the open segments which it has passed."""
         self._finals.append(final)
-        self._finals_bytes += len(final.text)
+        self._finals_bytes += final.size_bytes
         self.finals_end_ms = max(self.finals_end_ms, final.covered_ms)
         self._held_ms = [held_ms for held_ms in self._held_ms if self.finals_end_ms - held_ms <= HOLD_MS]
         withdrawals = self._pass_orphans(final) if self._orphans else []
-        while len(self._finals) > MAX_REMEMBERED or self._finals_bytes > MAX_FINALS_BYTES:
+        finals = self._finals
+        while len(finals) > MAX_REMEMBERED or (self._finals_bytes > MAX_FINALS_BYTES and len(finals) > 1):
             self._forget_oldest()
         return withdrawals
 
@@ -278,7 +286,7 @@ class Timeline:
             self._forget_oldest()
 
     def _forget_oldest(self) -> None:
-        self._finals_bytes -= len(self._finals.popleft().text)
+        self._finals_bytes -= self._finals.popleft().size_bytes
 
 
 def _withdrawal(segment: _Segment) -> SpeechEnded:
@@ -402,6 +410,7 @@ class ConnectionTimeline:
             events += self._identify(segment)
         if result.is_final:
             segment.has_final = segment.is_delivered = True
+            segment.text = ""
             timeline.close(segment)
             if timeline.resembles_final(result):
                 result = msgspec.structs.replace(result, may_repeat=True)
@@ -429,8 +438,8 @@ class ConnectionTimeline:
 
     def _add_segment(self, own_id: int, start_ms: int) -> _Segment:
         segment = self._segments[own_id] = _Segment(start_ms)
-        if len(self._segments) > MAX_REMEMBERED:
-            del self._segments[next(iter(self._segments))]
+        if len(self._segments) > MAX_REMEMBERED:  # all ended long ago, unless a codec ends none
+            self._timeline.close(self._segments.pop(next(iter(self._segments))))
         return segment
 
     # --- results that may repeat others ------------------------------------------------------------------------------
@@ -525,7 +534,8 @@ class ConnectionTimeline:
             return (SpeechEnded(segment_id=segment.id, end_ms=max(segment.end_ms, end_ms)),)
         if not segment.text and not segment.has_final:
             self._timeline.hold(segment.start_ms)
-        return (SpeechEnded(segment_id=segment.id, end_ms=end_ms, is_withdrawn=True, withdrawn_text=segment.text),)
+        text, segment.text = segment.text, ""  # a thousand such segments are remembered
+        return (SpeechEnded(segment_id=segment.id, end_ms=end_ms, is_withdrawn=True, withdrawn_text=text),)
 
     def _place_ending(self, event: SpeechEnding) -> Sequence[Event]:
         segment = self._segments.get(event.segment_id)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from asr_async import AudioFormat, Event, Result
 from asr_async._connection.silence import Silence
-from asr_async._session.timeline import ConnectionTimeline, Timeline
+from asr_async._session.timeline import MAX_FINALS_BYTES, MAX_REMEMBERED, WORD_BYTES, ConnectionTimeline, Timeline
 from asr_async.results import SpeechEnded, SpeechStarted, Translation, TranslationArrived, Word
 
 
@@ -131,3 +132,42 @@ def test_speech_without_a_text_has_its_place_in_the_source(
     first = timeline.connect(0)
     first.place(result(0, 1_000, 2_000, is_final=True), 2_000)
     assert timeline.connect(2_000).place_unheard(start_ms, end_ms, sent_ms) == place
+
+
+# --- bounds ----------------------------------------------------------------------------------------------------------
+
+
+def test_finals_are_remembered_within_a_size_with_their_words_and_the_last_one_always() -> None:
+    timeline = Timeline()
+    connection_timeline = timeline.connect(0)
+    place(connection_timeline, result(0, 0, 100, is_final=False))  # a replay would begin here
+    words = tuple(Word(text="a", start_ms=0, end_ms=1) for _ in range(1_000))
+    for number in range(1, 200):
+        final = result(number, 100 * number, 100 * (number + 1), is_final=True, text="a " * 1_000)
+        place(connection_timeline, msgspec.structs.replace(final, words=words))
+    assert sum(len(final.text) + WORD_BYTES * len(final.words) for final in timeline._finals) <= MAX_FINALS_BYTES
+    assert len(timeline._finals) > 20
+    place(connection_timeline, result(200, 20_000, 20_100, is_final=True, text="x" * (2 * MAX_FINALS_BYTES)))
+    assert len(timeline._finals) == 1
+    assert timeline.has_finals
+
+
+def test_the_texts_of_segments_that_ended_are_not_remembered() -> None:
+    connection_timeline = Timeline().connect(0)
+    for number in range(100):
+        interim = result(number, 100 * number, 100 * number + 50, is_final=False, text="x" * 1_000)
+        place(connection_timeline, interim)
+        if number % 2:
+            place(connection_timeline, result(number, 100 * number, 100 * number + 90, is_final=True))
+        else:
+            (ended,) = place(connection_timeline, SpeechEnded(segment_id=number, end_ms=100 * number + 50))
+            assert ended.withdrawn_text == interim.text
+    assert {segment.text for segment in connection_timeline._segments.values()} == {""}
+
+
+def test_the_open_segments_of_a_codec_that_ends_none_are_limited() -> None:
+    timeline = Timeline()
+    connection_timeline = timeline.connect(0)
+    for number in range(2 * MAX_REMEMBERED):
+        place(connection_timeline, result(number, 10 * number, 10 * number + 5, is_final=False))
+    assert len(timeline._open) == len(connection_timeline._segments) == MAX_REMEMBERED
