@@ -276,7 +276,8 @@ def _count_order(delivered: list[_Delivered], outcome: Outcome, counts: Counts, 
     else:
         in_order = sorted(originals, key=lambda each: (each.result.start_ms, each.result.segment_id))
         counts.delivered_unordered = sum(_is_swapped(words, *pair) for pair in itertools.pairwise(originals))
-    for before, after in itertools.pairwise(in_order):
+    unmarked = [each for each in in_order if not each.result.may_repeat]
+    for before, after in itertools.pairwise(unmarked):
         if _is_swapped(words, before, after):
             counts.unordered += 1
             notes.append(

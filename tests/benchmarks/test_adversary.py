@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 import adversary
@@ -106,6 +107,23 @@ def test_the_first_of_two_equal_results_is_the_original() -> None:
     """A mark at the first says nothing of the second."""
     marked = final(2, "beta", 500, 900, may_repeat=True)
     assert broken(*final(0, "alpha", 0, 400), *marked, *final(3, "beta", 500, 900), *NO_NO) == {"doubled": 1}
+
+
+def test_a_transcript_does_not_show_which_of_two_results_was_delivered_first() -> None:
+    results = [
+        event
+        for event in (*ALPHA_BETA, *final(2, "beta", 500, 900, may_repeat=True), *NO_NO)
+        if isinstance(event, Result)
+    ]
+    assert broken(results=results) == {}
+    results[0] = msgspec.structs.replace(results[0], may_repeat=True)
+    results[1] = msgspec.structs.replace(results[1], may_repeat=False)
+    assert broken(results=results) == {}
+
+
+def test_a_marked_result_may_hold_words_on_both_sides_of_another() -> None:
+    around = final(2, "alpha beta no no", 0, 2100, may_repeat=True)
+    assert broken(*final(0, "beta", 500, 900), *around) == {}
 
 
 def test_noise_must_not_become_a_confirmed_final() -> None:
