@@ -230,9 +230,7 @@ class SegmentTracker(Generic[K, S]):
             newest is not None
             and not is_final
             and newest.key == key
-            and (
-                start_ms == newest.start_ms or start_ms is None or -FRAME_MS <= start_ms - newest.start_ms <= FRAME_MS
-            )
+            and (start_ms == newest.start_ms or start_ms is None or -FRAME_MS <= start_ms - newest.start_ms <= FRAME_MS)
         ):
             if end_ms is not None and end_ms > newest.end_ms:
                 newest.end_ms = end_ms
