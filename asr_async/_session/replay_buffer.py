@@ -284,16 +284,27 @@ class CompressedReplayBuffer(ReplayBuffer):
     @property
     def has_room(self) -> bool:
         """True if the source may bring more: there is room, or all was sent, so that the oldest can be dropped."""
-        return not self._is_full() or self.is_drained
+        is_full = self.kept_bytes >= self._byte_limit or self._kept_ms >= 1000 * self._max_s
+        return not is_full or self.is_drained
 
-    def _is_full(self, *, with_limit: bool = True) -> bool:
-        """Return True if the buffer holds as much as it may, or more than that."""
-        if not self._is_cuttable:
-            size, limit = float(self.kept_bytes), float(self._max_bytes)
-        else:
-            size = max(self.kept_bytes / MAX_BYTES_PER_SECOND, (self._end_ms - self._kept_from_ms) / 1000)
-            limit = self._max_s
-        return size >= limit if with_limit else size > limit
+    @property
+    def _byte_limit(self) -> float:
+        return MAX_BYTES_PER_SECOND * self._max_s if self._is_cuttable else self._max_bytes
+
+    @property
+    def _kept_ms(self) -> float:
+        """The length of the audio in the buffer; 0 if it is not known."""
+        return self._end_ms - self._kept_from_ms if self._is_cuttable else 0.0
+
+    def _must_drop(self) -> bool:
+        """Return True if the buffer is too full for the oldest frame.
+
+        A decoder may need the newest of the audio that was sent, so it is dropped only for the bound in bytes.
+        """
+        oldest_end_ms = _end_ms(self._sent[0]) if self._sent[0] else 0.0
+        is_needed = oldest_end_ms > self._cursor_ms - KEPT_BEHIND_MS
+        is_too_long = self._kept_ms > 1000 * self._max_s and not is_needed
+        return self.kept_bytes > self._byte_limit or is_too_long
 
     def add(self, *frames: AudioBytes) -> None:
         """Append the next frames of the source."""
@@ -305,7 +316,7 @@ class CompressedReplayBuffer(ReplayBuffer):
             if self._is_written(frame):
                 self.unsent.append(frame)
             self._end += len(frame)
-        while self._sent and self._is_full(with_limit=False):
+        while self._sent and self._must_drop():
             self._drop_oldest()
 
     def _is_written(self, frame: AudioBytes) -> bool:
@@ -394,7 +405,8 @@ class CompressedReplayBuffer(ReplayBuffer):
         lost = None
         if self._kept_from > 0:
             decodable = track.first_decodable(only_packets)
-            if begins_ms[decodable] >= place_ms + 1:  # places are whole milliseconds
+            is_hole = decodable > 0 or self._kept_from_ms >= place_ms + 1  # places are whole milliseconds
+            if is_hole and begins_ms[decodable] >= place_ms + 1:
                 lost_to_ms = math.ceil(begins_ms[decodable])
                 lost = LostAudio(int(place_ms), lost_to_ms)
                 self._covered_ms = max(self._covered_ms, lost_to_ms)
@@ -403,7 +415,7 @@ class CompressedReplayBuffer(ReplayBuffer):
         if self._kept_from == 0 and not self._is_rewritten and (cut.begin_ms <= 0 or cut.resume == 0):
             self._begin_whole()  # with the headers of the source itself
             return None
-        self._head, self._writer, self._cursor_ms = cut.head, cut.writer, cut.begin_ms
+        self._head, self._writer, self._cursor_ms = cut.head, cut.writer, max(0.0, cut.begin_ms)
         self._is_rewritten = self._is_rewritten or cut.writer is not None
         self._split(frames, packets, cut.resume, index)
         return lost
