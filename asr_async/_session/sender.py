@@ -250,6 +250,7 @@ class SourceReader:
         "_counted",
         "_framer",
         "_frames",
+        "_is_cut",
         "_is_cuttable",
         "_options",
         "_retry",
@@ -283,6 +284,8 @@ class SourceReader:
         self._frames: FrameReader | None = None
         # the time that the source has taken to bring its audio
         self._waited_s = 0.0
+        # True if the source was cancelled while it was waited for: an async generator ends then
+        self._is_cut = False
         # set when no more of the source will be counted
         self._counted = LightEvent()
         self._retry = retry
@@ -408,6 +411,7 @@ class SourceReader:
             reader: the reader of the source.
             has_waited: the source was waited for when the vendor closed its input; it may have been cancelled.
         """
+        self._is_cut = has_waited and reader.is_async
         if self._is_live(reader) or (has_waited and reader.live is None):
             return
         max_bytes = MAX_COUNTED_S * (self._options.audio.bytes_per_second or COMPRESSED_BYTES_PER_SECOND)
@@ -447,7 +451,8 @@ class SourceReader:
         total_ms = self._brought_ms(reader) if duration_ms is None else duration_ms
         limit = "no more audio" if options.sentence_end_ms is None else "one sentence, and nothing behind it"
         reason = f"{options.model} recognises {limit}"
-        is_whole = reader.is_exhausted or duration_ms is not None or self._is_live(reader)
+        is_read = reader.is_exhausted and not self._is_cut
+        is_whole = is_read or duration_ms is not None or self._is_live(reader)
         if not is_whole:
             reason += "; the source was not read to its end"
         if total_ms is None:

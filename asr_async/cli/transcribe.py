@@ -185,8 +185,8 @@ def transcribe(
 
     Transcripts go to standard output, in the order of the files. Interims, and a summary line for each
     finished file, go to standard error, and so do notes: audio that is missing from the transcript (exit
-    status 1; an object with "gap" in jsonl), and results whose words are uncertain ("is_confirmed" and
-    "may_repeat" in jsonl).
+    status 1; an object with "gap" in jsonl), and uncertain results ("is_confirmed" and "may_repeat" in
+    jsonl).
     """
     if times is not None and format_name != "text":
         raise click.UsageError(f"--times and --no-times are for text; {format_name} always has times")
@@ -354,7 +354,7 @@ class Transcription:
         self._repeating += final.may_repeat
 
     def notes(self) -> Iterator[str]:
-        """Yield a line for each gap, and for the results whose words are uncertain."""
+        """Yield a line for each gap, and one for each kind of uncertain results."""
         for gap in self.gaps[:MAX_NOTES]:
             lost = f"{(gap.end_ms - gap.start_ms) / 1000:.1f} s of audio" if gap.end_ms > gap.start_ms else "audio"
             yield f"{lost} missing from {clock_tenths(gap.start_ms)} on: {one_line(gap.reason)}"

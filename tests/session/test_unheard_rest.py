@@ -232,6 +232,29 @@ def test_an_async_source_that_may_be_endless_is_left_and_closed(options: Options
 
 
 @one_sentence
+@pytest.mark.parametrize("live", [False, None])
+def test_an_async_source_that_is_cancelled_while_it_reads_has_an_unread_rest(
+    options: Options, live: bool | None
+) -> None:
+    async def slow_reads() -> AsyncIterator[bytes]:
+        for chunk in CHUNKS:
+            await asyncio.sleep(0.02)
+            yield chunk
+
+    async def scenario() -> None:
+        # the sentence is over while the source is waited for, sooner or later
+        for pace in (1.0, 1.01, 1.02, 1.03, 1.04, 1.05, None):
+            source: Any = slow_reads() if live is None else Declared(slow_reads(), live=live)
+            events, _ = await events_of(options, source, pace=pace)
+            gap = events[-1]
+            assert isinstance(gap, Gap)
+            assert gap.start_ms == 1_100
+            assert gap.end_ms == 4_500 or gap.reason.endswith("; the source was not read to its end")
+
+    run_virtual(scenario)
+
+
+@one_sentence
 def test_an_async_source_that_ends_with_the_sentence_has_no_rest(options: Options) -> None:
     async def scenario() -> None:
         recording = Recording(CHUNKS[:15])
