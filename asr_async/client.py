@@ -18,9 +18,10 @@ from ._limits.limiter import Limiter
 from ._net.network_options import NetworkOptions
 from ._net.wire_log import WireLog
 from ._session.policy import check_options
+from ._session.result_queue import event_bytes
 from .batch import TranscriptionBatch
 from .config import Limits, Pool, Retry, Timeouts
-from .errors import ASRError, ConfigurationError, LocalProtocolError
+from .errors import ASRError, ConfigurationError, LocalProtocolError, RemoteProtocolError
 from .results import BatchItem, Event, Gap, Result, SessionStats, Transcript, TranslationArrived, join_texts
 from .session import Session
 from .sources import AudioFile, AudioSource, preflight, read_audio
@@ -40,6 +41,11 @@ __all__ = ["Client", "connect", "transcribe"]
 CONCURRENCY = 8
 """As many sessions as `Pool` keeps connections by default, so that a long list of sources reuses the same eight; and
 fewer than any vendor lets start in one second (10 to 20)."""
+
+MAX_TRANSCRIPT_BYTES = 8 * 1024 * 1024
+MAX_TRANSCRIPT_BYTES_PER_SECOND = 16 * 1024
+"""The size of the finals that `transcribe` keeps: so much, and so much for each second of audio. Fast speech with
+the times of all words needs 2 KiB per second."""
 
 S = TypeVar("S", bound=AudioSource | str | os.PathLike[str])
 
@@ -227,6 +233,8 @@ class Client:
             async with session:
                 async for event in session.events(audio, pace=pace):
                     builder.add(event)
+                    if builder.size_bytes > MAX_TRANSCRIPT_BYTES:
+                        builder.check_size(session._buffer.longest_sent_ms)  # noqa: SLF001 - not in the statistics
         except ASRError as error:
             error.transcript = builder.build(session.stats)
             raise
@@ -305,14 +313,28 @@ class _TranscriptBuilder:
         self._finals: list[Result] = []
         self._indices: dict[int, int] = {}
         self._gaps: list[Gap] = []
+        self.size_bytes = 0
+        """The size of the finals and their late translations."""
+
+    def check_size(self, audio_ms: int) -> None:
+        """Refuse more finals than speech of this length can have.
+
+        Raises:
+            RemoteProtocolError: there are more; the vendor would send them for ever.
+        """
+        if self.size_bytes > MAX_TRANSCRIPT_BYTES + audio_ms / 1000 * MAX_TRANSCRIPT_BYTES_PER_SECOND:
+            size_mib, audio_s = self.size_bytes / 1024**2, audio_ms / 1000
+            raise RemoteProtocolError(f"the vendor sent {size_mib:.0f} MiB of final results for {audio_s:g} s of audio")
 
     def add(self, event: Event) -> None:
         """Keep a final, add a translation that arrives later to its final, and keep a gap."""
         if isinstance(event, Result) and event.is_final:
             self._indices[event.segment_id] = len(self._finals)
             self._finals.append(event)
+            self.size_bytes += event_bytes(event)
         elif isinstance(event, TranslationArrived) and event.segment_id in self._indices:
             index = self._indices[event.segment_id]
+            self.size_bytes += event_bytes(event)
             translations = {**self._finals[index].translations, event.language: event.translation}
             self._finals[index] = msgspec.structs.replace(self._finals[index], translations=translations)
         elif isinstance(event, Gap):

@@ -22,9 +22,11 @@ from asr_async import (
     Retry,
     Timeouts,
     connect,
+    transcribe,
 )
 from asr_async._session.receiver import MAX_NAME_CHARS, MAX_REPORTED
 from asr_async._session.result_queue import MAX_WAITING, MAX_WAITING_BYTES
+from asr_async.client import MAX_TRANSCRIPT_BYTES
 
 from ..support.scripted_server import read_until_finish, scripted_server, send_event, send_final, start_task
 from ..support.streaming import SILENT_SECOND, stream_once
@@ -205,6 +207,24 @@ def test_a_server_that_does_not_read_because_it_cannot_send_is_waited_for() -> N
         assert error is None
         assert [text.partition(" ")[0] for text in texts] == [str(number) for number in range(400)]
         assert len(connections) == 1
+
+    run_virtual(scenario)
+
+
+def test_a_transcript_is_not_larger_than_speech_of_its_length_can_be() -> None:
+    """`transcribe` takes everything at once, so nothing holds the vendor back."""
+
+    async def scenario() -> None:
+        server = FinalsServer(200_000, text=TEXT)
+        async with scripted_server(server) as service:
+            with pytest.raises(RemoteProtocolError, match="MiB of final results for 2 s of audio") as caught:
+                await transcribe([SILENT_SECOND] * 2, Paraformer(), service)
+        transcript = caught.value.transcript
+        assert transcript is not None
+        assert [result.text for result in transcript.results] == [
+            f"{number} {TEXT}" for number in range(len(transcript.results))
+        ]
+        assert 0.9 * MAX_TRANSCRIPT_BYTES < len(transcript.text) < 1.1 * MAX_TRANSCRIPT_BYTES
 
     run_virtual(scenario)
 
