@@ -254,9 +254,13 @@ class SessionRules:
         _check_type(event)
         _check_times(event)
         self._segments.check(event)
+        if any(time_ms is not None and time_ms < 0 for time_ms in _times_of(event)):
+            raise BrokenRuleError("no time is before the source", f"{event!r:.300}")
+        if type(event) in {Result, Gap} and event.start_ms > event.end_ms:
+            raise BrokenRuleError("a result or a gap ends behind its start", f"{event!r:.300}")
         if type(event) is Result:
-            if not 0 <= event.start_ms <= event.end_ms:
-                raise BrokenRuleError("a result ends behind its start", f"{event!r:.300}")
+            if any(word.start_ms > word.end_ms for word in event.words):
+                raise BrokenRuleError("a word ends behind its start", f"{event.words!r:.300}")
             if event.is_final:
                 self._finals.record(event.text)
         elif type(event) is Reconnected:
