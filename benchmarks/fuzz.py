@@ -19,6 +19,7 @@ import argparse
 import asyncio
 import itertools
 import json
+import logging
 import resource
 import sys
 import time
@@ -186,10 +187,13 @@ Broken = tuple[BrokenRuleError, Protocol, int, list[Step]]
 async def _run_sessions(protocols: Sequence[Protocol], seed: int, messages: int, outcome: Outcome) -> list[Broken]:
     foreign, numbers, broken_sessions = foreign_messages(), itertools.count(), list[Broken]()
     leaks: list[str] = []
+    baseline_mib: list[float] = []
     asyncio.get_running_loop().set_exception_handler(lambda _loop, context: leaks.append(str(context)))
 
     async def run_some(vendor: sessions.Vendor) -> None:
         while vendor.messages < messages:
+            if not baseline_mib and vendor.messages >= messages / 5:
+                baseline_mib.append(rss_mib())
             number = next(numbers)
             protocol, session_seed = protocols[number % len(protocols)], seed * 1_000_003 + number
             steps = sessions.plan_of(protocol, session_seed, foreign)
@@ -208,6 +212,7 @@ async def _run_sessions(protocols: Sequence[Protocol], seed: int, messages: int,
             for _ in range(CONCURRENT):
                 tasks.create_task(run_some(vendor))
         outcome.session_messages = vendor.messages
+    outcome.record_memory(*baseline_mib)
     return broken_sessions
 
 
@@ -279,4 +284,5 @@ def main(arguments: list[str] | None = None, protocols: Sequence[Protocol] = PRO
 
 
 if __name__ == "__main__":
+    logging.getLogger("asr_async").setLevel(logging.CRITICAL)
     sys.exit(main())

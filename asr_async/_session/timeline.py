@@ -391,7 +391,8 @@ class ConnectionTimeline:
 
     def _moved_result(self, result: Result, start_ms: int, end_ms: int) -> Result:
         """Return the result with times in the source."""
-        if (start_ms, end_ms) == (result.start_ms, result.end_ms) and not self._is_moved:
+        is_unchanged = (start_ms, end_ms) == (result.start_ms, result.end_ms) and not self._is_moved
+        if is_unchanged and not _has_early_word(result):
             return result
         return msgspec.structs.replace(
             result,
@@ -579,6 +580,14 @@ class ConnectionTimeline:
 
 def _forms_of(text: str) -> list[str]:
     return [form for form, _, _ in words_of_text(text)]
+
+
+def _has_early_word(result: Result) -> bool:
+    """Return True if a word begins before the audio: vendors' times are off by some milliseconds."""
+    if any(word.start_ms < 0 for word in result.words):
+        return True
+    translations = result.translations.values()
+    return any(text.start_ms < 0 or any(word.start_ms < 0 for word in text.words) for text in translations)
 
 
 def _text_of(result: Result) -> str:

@@ -88,8 +88,7 @@ def _check_times(event: Any) -> None:
 class _SegmentRules:
     """The rules about the segments of a task, or of a session."""
 
-    def __init__(self, *, has_events: bool = True) -> None:
-        self._has_events = has_events
+    def __init__(self) -> None:
         self.started: set[int] = set()
         self.ended: set[int] = set()
         self.final: set[int] = set()
@@ -106,7 +105,7 @@ class _SegmentRules:
             self._check_ended(event)
 
     def _check_result(self, result: Result) -> None:
-        if self._has_events and result.segment_id not in self.started:
+        if result.segment_id not in self.started:
             raise BrokenRuleError("a segment with a result has started", f"{result!r:.300}")
         if result.segment_id in self.final:
             rule = "a segment is final once" if result.is_final else "no interim follows a final"
@@ -238,9 +237,8 @@ def _are_two(final: ExpectedFinal, other: ExpectedFinal) -> bool:
 class SessionRules:
     """The rules of one session."""
 
-    def __init__(self, *, has_events: bool) -> None:
-        """Know no event yet; without events, the session delivers results only."""
-        self._segments = _SegmentRules(has_events=has_events)
+    def __init__(self) -> None:
+        self._segments = _SegmentRules()
         self._finals = ExpectedFinals()
         self.has_reconnected = False
 

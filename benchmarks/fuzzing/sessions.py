@@ -166,8 +166,7 @@ async def run(vendor: Vendor, name: str, protocol: Protocol, steps: list[Step]) 
     Raises:
         BrokenRuleError: a rule is broken.
     """
-    began_at, error_name = time.monotonic(), ""
-    rules = SessionRules(has_events=not _is_pushed(protocol))
+    began_at, rules, error_name = time.monotonic(), SessionRules(), ""
     service = vendor.add(name, protocol, steps)
     try:
         async with asyncio.timeout(MAX_SESSION_S):
@@ -214,8 +213,8 @@ async def _stream(service: Any, protocol: Protocol, rules: SessionRules) -> None
             return
         pusher = asyncio.create_task(_push(session))
         try:
-            async for result in session:
-                rules.check(result)
+            async for event in session.events():
+                rules.check(event)
         finally:
             pusher.cancel()
             await asyncio.wait([pusher])

@@ -171,3 +171,12 @@ def test_the_open_segments_of_a_codec_that_ends_none_are_limited() -> None:
     for number in range(2 * MAX_REMEMBERED):
         place(connection_timeline, result(number, 10 * number, 10 * number + 5, is_final=False))
     assert len(timeline._open) == len(connection_timeline._segments) == MAX_REMEMBERED
+
+
+def test_no_word_begins_before_the_source() -> None:
+    words = (Word(text="a", start_ms=-40, end_ms=200), Word(text="b", start_ms=210, end_ms=400))
+    translation = Translation(text="A", is_final=True, start_ms=-20, end_ms=400, words=words[:1])
+    received = msgspec.structs.replace(result(0, 0, 400, is_final=True), words=words, translations={"en": translation})
+    (placed,) = place(Timeline().connect(0), received)
+    assert [word.start_ms for word in placed.words] == [0, 210]
+    assert (placed.translations["en"].start_ms, placed.translations["en"].words[0].start_ms) == (0, 0)
