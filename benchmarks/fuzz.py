@@ -212,7 +212,7 @@ async def _run_sessions(protocols: Sequence[Protocol], seed: int, messages: int,
             for _ in range(CONCURRENT):
                 tasks.create_task(run_some(vendor))
         outcome.session_messages = vendor.messages
-    outcome.record_memory(*baseline_mib)
+    outcome.record_memory(baseline_mib[0] if baseline_mib else rss_mib())
     return broken_sessions
 
 

@@ -471,6 +471,7 @@ class ConnectionTimeline:
             return self._leave_out(result, segment, start_ms, end_ms)
         if not result.is_final:
             new_text = join_texts([piece.text for piece in pieces])
+            end_ms = max(end_ms, pieces[0].start_ms)  # the end of an interim may not be known yet
             return self._deliver(msgspec.structs.replace(pieces[0], text=new_text, end_ms=end_ms), segment, sent_ms)
         return self._deliver_pieces(pieces, segment, sent_ms)
 

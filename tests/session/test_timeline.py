@@ -180,3 +180,11 @@ def test_no_word_begins_before_the_source() -> None:
     (placed,) = place(Timeline().connect(0), received)
     assert [word.start_ms for word in placed.words] == [0, 210]
     assert (placed.translations["en"].start_ms, placed.translations["en"].words[0].start_ms) == (0, 0)
+
+
+def test_an_interim_without_an_end_ends_behind_the_start_of_its_new_words() -> None:
+    timeline = Timeline()
+    place(timeline.connect(0), result(0, 0, 100, is_final=True, text="one two"))
+    (placed,) = place(timeline.connect(0), result(0, 0, 0, is_final=False, text="one two three"))
+    assert placed.text == "three"
+    assert placed.start_ms <= placed.end_ms
