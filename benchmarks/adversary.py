@@ -92,6 +92,7 @@ def _common(rng: random.Random) -> dict[str, Any]:
         "jitters_each_message": rng.random() < 0.5,
         "late": rng.choice((0.0, 0.3)),
         "repeats": rng.choice((0.0, 0.15)),
+        "repeats_exactly": rng.random() < 0.7,
         "never_final": 0.1,
         "punctuates": rng.random() < 0.5,
         "splits_less": rng.random() < 0.3,

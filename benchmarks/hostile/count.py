@@ -189,7 +189,7 @@ def _match(delivered: list[_Delivered], script: Script, *, is_delivered_order: b
         by_delivered.setdefault(each.text, []).append(each)
     for text, copies in by_delivered.items():
         pairs = [
-            (_distance_ms(script.words[index], copy.result), copy.order, index, copy)
+            (_distance_ms(script.words[index], copy.result) // SWAP_MS, copy.order, index, copy)
             for index in by_text.get(text, ())
             for copy in copies
         ]

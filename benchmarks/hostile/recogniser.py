@@ -50,6 +50,9 @@ class Habits:
     """The share of finals that come up to `late_ms` later than need be."""
     late_ms: int = 4_000
     repeats: float = 0.0
+    """The share of finals that come again."""
+    repeats_exactly: bool = True
+    """A repeat is the same message; else its times are off by another value."""
     noise: float = 0.0
     """The share of pauses in which noise is taken for a word: an interim that is never final."""
     coughs: float = 0.0

@@ -267,8 +267,16 @@ class Connection:
 
     def shift_ms(self, sentence: Sentence) -> int:
         """Return by how much the times of the next message are off."""
-        jitter_ms = self._habits.jitter_ms
-        return self.rng.randint(-jitter_ms, jitter_ms) if self._habits.jitters_each_message else sentence.shift_ms
+        habits = self._habits
+        if habits.jitters_each_message and not (sentence.is_final and habits.repeats_exactly):
+            return self.rng.randint(-habits.jitter_ms, habits.jitter_ms)
+        return sentence.shift_ms
+
+    def make_final(self, sentence: Sentence) -> None:
+        """Note the final of a sentence; its repeats have the same times."""
+        sentence.shift_ms = self.shift_ms(sentence)
+        sentence.is_final = True
+        self.finals.append(sentence)
 
     def own_ms(self, place_ms: int, shift_ms: int) -> int:
         """Return a place of the source in the time of this connection."""
@@ -340,8 +348,7 @@ class DashScopeTask(Connection):
                 await self._result(sentence, sentence.words[: step.count], is_final=False)
             case StepKind.FINAL | StepKind.REPEAT if sentence.kind == "speech" and step.count:
                 if step.kind is StepKind.FINAL:
-                    sentence.is_final = True
-                    self.finals.append(sentence)
+                    self.make_final(sentence)
                 await self._result(sentence, sentence.words, is_final=True)
             case StepKind.TRANSLATION if not self._is_finishing:
                 await self._translation(sentence, sentence.words[: step.count], is_final=False)
@@ -511,8 +518,7 @@ class RealtimeSession(Connection):
             case StepKind.INTERIM if sentence.kind == "noise":
                 await self._text("text", sentence, text="", stash=sentence.words[0].text)
             case StepKind.FINAL if sentence.kind == "speech":
-                sentence.is_final = True
-                self.finals.append(sentence)
+                self.make_final(sentence)
                 text = sentence.text(sentence.words, punctuates=self._habits.punctuates)
                 await self._text("completed", sentence, transcript=text)
             case StepKind.FINAL if self._noise_ends:  # of noise or a cough
@@ -600,8 +606,7 @@ class HuaweiTask(Connection):
                 await self._result(sentence, sentence.words[: step.count], is_final=False)
             case StepKind.FINAL | StepKind.REPEAT if sentence.kind == "speech" and step.count:
                 if step.kind is StepKind.FINAL:
-                    sentence.is_final = True
-                    self.finals.append(sentence)
+                    self.make_final(sentence)
                 await self._result(sentence, sentence.words, is_final=True)
 
     async def _result(self, sentence: Sentence, words: list[Word], *, is_final: bool) -> None:
