@@ -257,6 +257,69 @@ def test_a_repeated_final_is_dropped() -> None:
     assert results(codec.receive(message)) == []
 
 
+def final(text: str, begin: int | None, end: int | None, sentence_id: int | None = None, **members: Any) -> str:
+    return sentence(text, begin_time=begin, end_time=end, sentence_id=sentence_id, sentence_end=True, **members)
+
+
+@pytest.mark.parametrize("ids", [(0, 0, 0), (1, 1, 1), (None, None, None), (2, 1, 0), (1, 2, 1), (1, None, 1)])
+@pytest.mark.parametrize("model", [Paraformer(), FunASR(), QwenAudio()])
+def test_sentences_at_places_of_their_own_are_segments_whatever_their_ids(
+    model: Any, ids: tuple[int | None, ...]
+) -> None:
+    codec = started(model)
+    found = [
+        (result.segment_id, result.text)
+        for number, sentence_id in enumerate(ids)
+        for result in results(codec.receive(final("yes", number * 1_000, number * 1_000 + 900, sentence_id)))
+    ]
+    assert found == [(0, "yes"), (1, "yes"), (2, "yes")]
+
+
+def test_a_final_without_an_id_that_comes_twice_is_dropped_also_with_other_punctuation_and_jitter() -> None:
+    codec = started()
+    assert len(results(codec.receive(final("Good morning.", 100, 900)))) == 1
+    assert codec.receive(final("Good morning.", 100, 900)) == []
+    assert codec.receive(final("good morning", 140, 880)) == []
+    assert len(results(codec.receive(final("good evening", 140, 880)))) == 1
+
+
+@pytest.mark.parametrize("ids", [(1, 2), (None, None), (None, 2), (1, None)])
+def test_an_interim_that_the_vendor_drops_is_withdrawn_by_the_next_sentence(ids: tuple[int | None, ...]) -> None:
+    codec = started()
+    codec.receive(sentence("uh", begin_time=0, end_time=None, sentence_id=ids[0]))
+    withdrawn, began, one, ended = codec.receive(final("one two", 500, 2_500, ids[1]))
+    assert withdrawn == SpeechEnded(segment_id=0, end_ms=0, is_withdrawn=True, withdrawn_text="uh")
+    assert (began, ended) == (SpeechStarted(segment_id=1, start_ms=500), SpeechEnded(segment_id=1, end_ms=2_500))
+    assert isinstance(one, Result)
+    codec.finish()
+    assert codec.receive(server("task-finished")) == [Finished()]
+
+
+@pytest.mark.parametrize("end", [None, -1, 0, 50])
+def test_a_final_without_a_usable_end_ends_with_its_last_word_or_where_it_begins(end: int | None) -> None:
+    words = [{"begin_time": 170, "end_time": 800, "text": "a"}, {"text": "b", "end_time": -1}]
+    (result,) = results(started().receive(final("a b", 170, end, words=words)))
+    assert (result.start_ms, result.end_ms) == (170, 800)
+    (result,) = results(started().receive(final("a b", 170, end)))
+    assert (result.start_ms, result.end_ms) == (170, 170)
+
+
+@pytest.mark.parametrize("begin", [None, -1])
+def test_a_sentence_without_a_start_begins_at_its_first_word_or_where_the_last_one_ended(begin: int | None) -> None:
+    codec = started()
+    codec.receive(final("one", 100, 900))
+    words = [{"text": "two"}, {"begin_time": 1_500, "end_time": 1_900, "text": "three"}]
+    (result,) = results(codec.receive(final("two three", begin, 2_000, words=words)))
+    assert (result.start_ms, [word.start_ms for word in result.words]) == (1_500, [1_500, 1_500])
+    (result,) = results(codec.receive(final("four", begin, 3_000, words=[{"text": "four"}])))
+    assert (result.start_ms, result.end_ms, result.words[0].start_ms) == (2_000, 3_000, 2_000)
+
+
+def test_an_end_that_is_not_known_is_no_end() -> None:
+    (result,) = results(started().receive(sentence("a", end_time=-1)))
+    assert not result.is_final
+
+
 def test_emotion_is_in_the_final() -> None:
     codec = started(Paraformer(model="paraformer-realtime-8k-v2", sample_rate=8_000))
     message = sentence("a", end_time=900, sentence_end=True, emo_tag="positive", emo_confidence=0.75)

@@ -28,6 +28,7 @@ from asr_async.vendors.codec import (
     Message,
     NoSpeech,
     Started,
+    Unheard,
     Unrecognised,
 )
 from asr_async.vendors.huawei.codec import RasrCodec, describe_task
@@ -359,6 +360,151 @@ def test_members_without_a_field_are_in_raw() -> None:
     message = result(segment("a", result={"speaker": 3}))
     (found,) = results(started().receive(message))
     assert json.loads(found.raw)["segments"][0]["result"]["speaker"] == 3
+
+
+# --- sentences without a key -----------------------------------------------------------------------------------------
+
+
+def brief(events: list[Any]) -> list[Any]:
+    """Return results as (segment, text, is_final), and other events as the name of their kind."""
+    return [
+        (event.segment_id, event.text, event.is_final) if isinstance(event, Result) else type(event).__name__
+        for event in events
+    ]
+
+
+@pytest.mark.parametrize("starts", [(100, 130, 120), (100, 100, 60), (100, 140, 200), (0, -40, 40)])
+def test_a_sentence_whose_start_jitters_is_one_segment(starts: tuple[int, int, int]) -> None:
+    codec = started()
+    first, second, last = starts
+    events = codec.receive(result(segment("a", first, 600)))
+    events += codec.receive(result(segment("a b", second, 900)))
+    events += codec.receive(result(segment("a b c", last, 1_500, is_final=True)))
+    assert brief(events) == ["SpeechStarted", (0, "a", False), (0, "a b", False), (0, "a b c", True), "SpeechEnded"]
+    assert codec.receive(result(segment("a b c", first, 1_520, is_final=True))) == []
+
+
+@pytest.mark.parametrize("missing", [None, -1])
+def test_a_sentence_without_a_start_is_the_open_one(missing: int | None) -> None:
+    codec = started()
+    codec.receive(result(segment("a", 700, 900)))
+    (final,) = results(codec.receive(result(segment("a b", missing, 1_500, is_final=True))))
+    assert (final.segment_id, final.start_ms, final.end_ms) == (0, 700, 1_500)
+
+
+@pytest.mark.parametrize("end", [None, -1, -500, 0])
+def test_a_final_without_a_usable_end_ends_with_its_last_word_or_where_it_begins(end: int | None) -> None:
+    words = [{"start_time": 700, "end_time": 900, "word": "a"}, {"start_time": 900, "word": "b"}]
+    message = segment("a b", 700, end, is_final=True, result={"word_info": words})
+    (final,) = results(started().receive(result(message)))
+    assert (final.start_ms, final.end_ms) == (700, 900)
+    (final,) = results(started().receive(result(segment("a b", 700, end, is_final=True))))
+    assert (final.start_ms, final.end_ms) == (700, 700)
+
+
+def test_a_word_without_times_has_the_place_where_the_word_before_it_ends() -> None:
+    words = [{"word": "a"}, {"start_time": 700, "end_time": 900, "word": "b"}, {"end_time": -1, "word": "c"}]
+    (final,) = results(started().receive(result(segment("a b c", 500, is_final=True, result={"word_info": words}))))
+    assert [(word.text, word.start_ms, word.end_ms) for word in final.words] == [
+        ("a", 500, 500),
+        ("b", 700, 900),
+        ("c", 900, 900),
+    ]
+
+
+def test_finals_out_of_order_and_late_keep_their_segments() -> None:
+    codec = started()
+    for number in range(3):
+        codec.receive(result(segment(f"s{number}", number * 1_000, number * 1_000 + 700)))
+    events = [
+        event
+        for number in (2, 0, 1)
+        for event in codec.receive(
+            result(segment(f"s{number}!", number * 1_000 + 30, number * 1_000 + 900, is_final=True))
+        )
+    ]
+    assert [(r.segment_id, r.text) for r in results(events)] == [(2, "s2!"), (0, "s0!"), (1, "s1!")]
+    assert not any(isinstance(event, SpeechEnded) and event.is_withdrawn for event in events)
+
+
+def test_open_sentences_are_finals_that_are_not_confirmed_at_the_end() -> None:
+    codec = started()
+    codec.receive(result(segment("a", 0, 900), segment("b", 1_000, 1_300)))
+    codec.finish()
+    events = codec.receive(server("END", reason="NORMAL"))
+    assert brief(events) == [(0, "a", True), "SpeechEnded", (1, "b", True), "SpeechEnded", "Finished"]
+    assert not any(r.is_confirmed for r in results(events))
+
+
+def test_announced_speech_without_a_text_is_reported_at_the_end() -> None:
+    codec = started("sentence")
+    codec.receive(event("VOICE_START", 420))
+    codec.receive(event("VOICE_END", 1_500))
+    codec.finish()
+    assert codec.receive(server("END", reason="NORMAL")) == [
+        SpeechEnded(segment_id=0, end_ms=420, is_withdrawn=True),
+        Unheard(420, None, "the vendor reported speech, and ended the task without a text for it"),
+        Finished(),
+    ]
+
+
+# --- messages of another task ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "late",
+    [
+        result(segment("another", is_final=True), trace_id="another"),
+        server("EVENT", "another", event="EXCEEDED_AUDIO"),
+        server("END", "another", reason="NORMAL"),
+        server("END", "another", reason="ERROR"),
+        server("ERROR", "another", error_code="SIS.0305", error_msg="recognition failed"),
+    ],
+    ids=["RESULT", "EVENT", "END", "END with a reason", "ERROR"],
+)
+@pytest.mark.parametrize("is_finishing", [True, False])
+def test_a_message_with_another_trace_id_changes_nothing(late: str, is_finishing: bool) -> None:
+    codec = started("sentence")
+    if is_finishing:
+        codec.finish()
+    name = f"{json.loads(late)['resp_type']} of another task"
+    assert codec.receive(late) == [Unrecognised(name, late)]
+    assert [r.text for r in results(codec.receive(result(segment("ours", is_final=True))))] == ["ours"]
+    assert codec.receive(late) == [Unrecognised(name, late)]
+    assert codec.receive(server("END", reason="NORMAL")) == [Finished()]
+
+
+def test_without_a_trace_id_in_start_every_message_is_of_this_task() -> None:
+    codec = RasrCodec(Rasr())
+    codec.start()
+    codec.receive(server("START", trace_id=None))
+    assert [r.request_id for r in results(codec.receive(result(segment("a"), trace_id="any")))] == ["any"]
+
+
+def test_a_fatal_error_is_about_the_connection_whatever_its_trace_id() -> None:
+    message = server("FATAL_ERROR", "another", error_code="SIS.0304", error_msg="wait voice timeout")
+    assert failure(started().receive(message)).code == "SIS.0304"
+
+
+def test_a_repeated_start_changes_nothing() -> None:
+    codec = started()
+    assert codec.receive(server("START")) == [Unrecognised("second START", server("START"))]
+    assert results(codec.receive(result(segment("a"))))
+
+
+def test_of_two_starts_the_one_is_ours_whose_id_comes_next() -> None:
+    codec = RasrCodec(Rasr())
+    codec.start()
+    assert codec.receive(server("START", "before")) == [Started("before")]
+    codec.receive(server("START", "ours"))
+    (found,) = results(codec.receive(result(segment("a"), trace_id="ours")))
+    assert (found.request_id, codec.request_id) == ("ours", "ours")
+    late = server("END", "before", reason="NORMAL")
+    codec.finish()
+    assert codec.receive(late) == [Unrecognised("END of another task", late)]
+    assert codec.receive(server("START", "later")) == [Unrecognised("second START", server("START", "later"))]
+    assert codec.receive(server("END", "later", reason="NORMAL"))[0] != Finished()
+    assert codec.receive(server("END", "ours", reason="NORMAL"))[-1] == Finished()
 
 
 # --- events ----------------------------------------------------------------------------------------------------------

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from websockets.asyncio.server import ServerConnection
+from websockets.asyncio.server import serve as serve_websocket
 
 from asr_async import (
     ASRError,
@@ -338,3 +341,68 @@ def test_a_source_that_falls_silent_for_20_seconds_is_a_retryable_error() -> Non
             assert (caught.value.code, caught.value.retryable) == ("SIS.0304", True)
 
     run_virtual(scenario)
+
+
+# --- a connection with several tasks ---------------------------------------------------------------------------------
+
+
+def message(kind: str, trace_id: str | None, **members: Any) -> str:
+    trace = {} if trace_id is None else {"trace_id": trace_id}
+    return json.dumps({"resp_type": kind, **trace, **members})
+
+
+def final(text: str, trace_id: str | None, start_ms: int = 0) -> str:
+    segment = {"start_time": start_ms, "end_time": start_ms + 900, "is_final": True, "result": {"text": text}}
+    return message("RESULT", trace_id, segments=[segment])
+
+
+class LateServer:
+    """A server that sends messages of the task before once more in each place of the next task."""
+
+    def __init__(self) -> None:
+        self.connections = 0
+        self.tasks = 0
+
+    async def __call__(self, connection: ServerConnection) -> None:
+        self.connections += 1
+        async for received in connection:
+            if isinstance(received, bytes):
+                continue
+            if json.loads(received)["command"] == "START":
+                self.tasks += 1
+                await self._send_late(connection, "RESULT", "END")
+                await connection.send(message("START", f"task {self.tasks}"))
+                await self._send_late(connection, "RESULT", "EVENT", "END", "ERROR")
+            else:
+                await connection.send(final(f"words {self.tasks}", f"task {self.tasks}"))
+                await connection.send(final(f"more {self.tasks}", None, 1_000))
+                await self._send_late(connection, "RESULT", "END", "ERROR")
+                await connection.send(message("END", f"task {self.tasks}", reason="NORMAL"))
+
+    async def _send_late(self, connection: ServerConnection, *kinds: str) -> None:
+        if self.tasks == 1:
+            return
+        before = f"task {self.tasks - 1}"
+        late = {
+            "RESULT": final(f"words {self.tasks - 1}", before),
+            "EVENT": message("EVENT", before, event="EXCEEDED_AUDIO"),
+            "END": message("END", before, reason="NORMAL"),
+            "ERROR": message("ERROR", before, error_code="SIS.0305", error_msg="recognition failed"),
+        }
+        for kind in kinds:
+            await connection.send(late[kind])
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_late_messages_of_a_task_are_not_in_the_next_session_on_its_connection(mode: str) -> None:
+    server = LateServer()
+    async with serve_websocket(server, "127.0.0.1", 0, compression=None) as listening:
+        port = next(iter(listening.sockets)).getsockname()[1]
+        service = Huawei(ak="AK", sk="SK", project_id="p", region="cn-north-4", endpoint=f"ws://127.0.0.1:{port}")
+        async with Client(service) as client:
+            for number in range(1, 4):
+                transcript = await client.transcribe([bytes(6_400)], Rasr(mode=mode))
+                texts = [result.text for result in transcript.results]
+                assert texts == [f"words {number}", f"more {number}"]
+                assert transcript.request_id == f"task {number}"
+    assert (server.connections, server.tasks) == (1, 3)
