@@ -82,7 +82,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     it became final, when the translation of a later segment is final (the translator has moved on), or at the end of
     the session; the `is_final` of each translation then says whether it is complete. Finals keep their order; interims
     of later segments do not wait. A translation that arrives after its final is delivered as the event
-    `TranslationArrived`, and is part of the results of a `Transcript`.
+    `TranslationArrived`, and is part of the results of a `Transcript`; one that will not arrive is `TranslationLost`.
     """
     request_id: str = ""
     raw: str = ""

@@ -54,6 +54,8 @@ def french(text: str | None, number: int = 0, *, end: bool = True, **members: An
 
 def brief(event: CodecEvent) -> tuple[Any, ...]:
     short: tuple[Any, ...]
+    if isinstance(event, Result):
+        assert event.start_ms <= event.end_ms
     match event:
         case SpeechStarted():
             short = "started", event.segment_id

@@ -82,6 +82,8 @@ def utterance(item: Any, start_ms: int, end_ms: int) -> list[str]:
 
 def brief(event: CodecEvent) -> tuple[Any, ...]:
     short: tuple[Any, ...]
+    if isinstance(event, Result):
+        assert event.start_ms <= event.end_ms
     match event:
         case SpeechStarted():
             short = "started", event.segment_id, event.start_ms

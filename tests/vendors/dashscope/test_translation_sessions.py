@@ -363,6 +363,76 @@ def test_a_stream_without_events_logs_a_lost_translation(caplog: pytest.LogCaptu
     assert "no translation into 'en': the vendor ended the task without it" in caplog.text
 
 
+def placed(start_ms: int, sentence_id: int, text: str, *, lang: str | None = None, end: bool = True) -> dict[str, Any]:
+    """Return a sentence of 800 ms at a place of the source."""
+    output = gummy(sentence_id, text, lang=lang, end=end)
+    for part in (output.get("transcription"), *output.get("translations", ())):
+        if part is not None:
+            part |= {"begin_time": start_ms, "end_time": start_ms + 800 if end else None}
+    return output
+
+
+def test_an_interim_that_is_never_final_delays_no_final() -> None:
+    async def scenario(service: DashScope) -> tuple[float, list[Event]]:
+        events: list[Event] = []
+        async with connect(Gummy(), service) as session:
+            async for event in session.events(lasting(9), pace=None):
+                events.append(event)
+                if isinstance(event, Result) and event.text == "two":
+                    arrived_at = now()
+        return arrived_at, events
+
+    vendor = Vendor(placed(0, 0, "uh", end=False), 0.5, placed(1_000, 1, "two"))
+    arrived_at, events = run_against(vendor, scenario)
+    assert arrived_at == pytest.approx(0.5, abs=0.1)
+    assert results(events, final=True) == [("two", {})]
+    ends = [(event.withdrawn_text, event.is_withdrawn) for event in events if isinstance(event, SpeechEnded)]
+    assert ends == [("uh", True), ("", False)]
+
+
+class RecutVendor(Vendor):
+    """A server that plays the next list of steps on each connection, with times from the start of the connection."""
+
+    def __init__(self, *connections: tuple[dict[str, Any] | str | float, ...]) -> None:
+        super().__init__()
+        self._connections = list(connections)
+
+    async def __call__(self, ws: ServerConnection) -> None:
+        steps = self._connections.pop(0)
+        await Vendor(*steps, leaves=bool(self._connections))(ws)
+
+
+def test_late_translations_and_cuts_lose_none_in_silence() -> None:
+    async def audio() -> AsyncIterator[bytes]:
+        for _ in range(50):
+            yield bytes(3_200)
+            await asyncio.sleep(0.1)
+
+    async def scenario(service: DashScope) -> list[Event]:
+        async with connect(TO_ENGLISH, service, timeouts=Timeouts(translation=1)) as session:
+            return [event async for event in session.events(audio(), pace=None)]
+
+    first = (
+        1.0,
+        placed(0, 0, "一"),  # its translation never comes
+        0.2,
+        placed(900, 1, "二"),
+        placed(900, 1, "two", lang="en"),  # the translator has passed the first sentence
+        0.9,
+        placed(1_800, 2, "三"),  # waits for its translation when the connection is cut
+        0.1,
+    )
+    second = (1.0, placed(0, 0, "三"), 1.5, placed(0, 0, "three", lang="en"), placed(1_000, 1, "四"))
+    third = (placed(0, 0, "四"),)
+    events = run_against(RecutVendor(first, second, third), scenario)
+    assert results(events, final=True) == [("一", {}), ("二", {"en": "two"}), ("三", {}), ("四", {})]
+    numbers = [event.segment_id for event in events if isinstance(event, Result) and event.is_final]
+    arrived = [event for event in events if isinstance(event, TranslationArrived)]
+    lost = [event for event in events if isinstance(event, TranslationLost)]
+    assert [(event.segment_id, event.translation.text) for event in arrived] == [(numbers[2], "three")]
+    assert [event.segment_id for event in lost] == [numbers[0], numbers[3]]
+
+
 def test_leaving_a_session_leaves_no_timer_behind() -> None:
     async def scenario(service: DashScope) -> None:
         async with connect(TO_ENGLISH, service) as session:
