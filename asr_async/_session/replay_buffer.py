@@ -415,7 +415,7 @@ class CompressedReplayBuffer(ReplayBuffer):
         if self._kept_from == 0 and not self._is_rewritten and (cut.begin_ms <= 0 or cut.resume == 0):
             self._begin_whole()  # with the headers of the source itself
             return None
-        self._head, self._writer, self._cursor_ms = cut.head, cut.writer, max(0.0, cut.begin_ms)
+        self._head, self._writer, self._cursor_ms = cut.head, cut.writer, cut.begin_ms
         self._is_rewritten = self._is_rewritten or cut.writer is not None
         self._split(frames, packets, cut.resume, index)
         return lost

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asr_async.audio._containers import Block, NotCuttableError, Packet, Parser, find_parser
+from asr_async.audio._containers.mpeg import _crc16
 from asr_async.audio._containers.ogg_pages import checksum
 
 from ..support.compressed_audio import (
@@ -205,7 +206,9 @@ def test_the_delay_of_the_encoder_is_left_out_of_the_places() -> None:
     packets, parser = packets_of("mp3", info + b"".join(map(mp3_frame, range(10))))
     assert len(packets) == 10, "the frame with the tag is no audio"
     assert parser.track.end_ms(packets[-1]) == (10 * 576 - 576 - 529) / 16
-    assert parser.track.begin_ms(packets[2]) == (2 * 576 - 576 - 529) / 16
+    stream, begin_ms = rendered(packets, parser, 5)
+    assert stream.startswith(info + mp3_frame(4)), "it is left out again behind a cut"
+    assert begin_ms == 4 * MP3_FRAME_MS
 
 
 def test_an_mp3_that_changes_its_sample_rate_is_an_error_behind_the_frames_before() -> None:
@@ -234,6 +237,23 @@ def test_an_adts_frame_has_1024_samples_for_each_of_its_blocks() -> None:
     packets, parser = packets_of(*STREAMS["adts"])
     assert [packet.samples for packet in packets[:4]] == [1_024, 2_048, 3_072, 1_024]
     assert parser.track.end_ms(packets[-1]) == 60 * 2 * 64
+
+
+def test_a_silent_frame_with_a_checksum_has_the_right_one() -> None:
+    assert _crc16(b"123456789") == 0xAEE7  # CRC-16/CMS, the same polynomial and start
+
+    def protected(number: int) -> bytes:
+        head = bytes([0xFF, 0xF2, 0x48, 0xC0])
+        side_info = bytes([200]) + b"\x55" * 8
+        crc = _crc16(head[2:] + side_info).to_bytes(2, "big")
+        return (head + crc + side_info + b"#%06d#" % number).ljust(MP3_FRAME_BYTES, b"m")
+
+    packets, parser = packets_of("mp3", b"".join(map(protected, range(20))))
+    stream, _ = rendered(packets, parser, 10)
+    frames = [stream[at : at + MP3_FRAME_BYTES] for at in range(0, len(stream), MP3_FRAME_BYTES)]
+    assert [frame[6] for frame in frames[:3]] == [0, 129, 200]
+    assert frames[0][7:15] == bytes(8)
+    assert all(int.from_bytes(frame[4:6], "big") == _crc16(frame[2:4] + frame[6:15]) for frame in frames)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The vendors' official SDKs as clients of the emulator: witnesses that the emulator follows the protocols.
+"""Foreign programs as witnesses: the vendors' official SDKs for the protocols, and ffmpeg for compressed audio.
 
 The messages that this library sends equal those of the official SDKs: recorded ones for Paraformer, Fun-ASR, both Gummy
 models and Huawei's modes (with the signing vectors of its SDK), and both side by side for Qwen-ASR. Qwen-Audio is

@@ -7,7 +7,7 @@ keeps their bytes (RFC 5219 does the same with frames that were lost); their `ma
 bytes, since decoders forget those before it.
 
 The first frame may be a table of contents (Xing, Info, VBRI) without audio. It may say how many samples the encoder was
-late (a LAME tag), which decoders leave out at the start: `Track.skip`.
+late (a LAME tag), which some decoders leave out at the start: `Track.skip`. It is sent again behind a cut.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class MpegTrack(Track):
             if packet.samples:
                 silent.append(_silenced(packet.data, stored))
                 stored += _main_data_bytes(packet.data, _layout(packet.data))
-        return Cut(b"".join(silent), resume, self.begin_ms(packets[first]))
+        return Cut(self.header + b"".join(silent), resume, self.begin_ms(packets[first]))
 
 
 class MpegParser(SyncWordParser):
@@ -109,10 +109,10 @@ class MpegParser(SyncWordParser):
         (_, sample_rate) = header.config
         tag = _layout(frame).main_data
         if frame[_VBRI_OFFSET : _VBRI_OFFSET + 4] == b"VBRI":
-            return MpegTrack(sample_rate), 0
+            return MpegTrack(sample_rate, header=frame), 0
         if frame[tag : tag + 4] not in {b"Xing", b"Info"}:
             return MpegTrack(sample_rate), header.samples
-        return MpegTrack(sample_rate, skip=_encoder_delay(frame[tag:])), 0
+        return MpegTrack(sample_rate, header=frame, skip=_encoder_delay(frame[tag:])), 0
 
     def _change(self, config: tuple[int, ...]) -> str:
         assert self._config is not None  # noqa: S101 - it changes

@@ -34,7 +34,7 @@ _SEGMENT_BYTES = 255
 class _Stream:
     """One logical stream."""
 
-    __slots__ = ("base", "codec", "first_granule", "has_ended", "headers", "samples", "serial")
+    __slots__ = ("base", "codec", "first_granule", "has_ended", "headers", "lag", "samples", "serial")
 
     def __init__(self, serial: int, codec: OggCodec, header: bytes, base: int) -> None:
         self.serial = serial
@@ -44,6 +44,8 @@ class _Stream:
         self.base = base
         # the granule position before the first packet, which is not 0 if the recording began earlier
         self.first_granule: int | None = None
+        # the samples by which granule positions stay behind, as those of some encoders do from the first page on
+        self.lag = 0
         self.samples = 0
         self.has_ended = False
 
@@ -121,7 +123,7 @@ class OggWriter:
     def _write_group(self, group: Sequence[OggPacket]) -> bytes:
         last = group[-1]
         header = b"" if last.stream is self._stream else self.begin(group[0])
-        granule = last.start + last.samples - self._begin
+        granule = max(0, last.start + last.samples - self._begin - last.stream.lag)
         return header + self._pages_of(tuple(packet.data for packet in group), granule, is_last=last.is_last)
 
     def _pages_of(self, parts: tuple[bytes, ...], granule: int, *, is_last: bool) -> bytes:
@@ -300,6 +302,7 @@ class OggParser:
         if complete and page.granule != NO_GRANULE:
             if stream.first_granule is None:
                 stream.first_granule = max(0, page.granule - total)
+                stream.lag = 0 if stream.codec.is_trimmed else max(0, total - page.granule)
             end = page.granule - stream.first_granule
             if page.is_last and stream.codec.is_trimmed:  # the last packet may be longer than the audio
                 lengths[-1] = max(0, lengths[-1] - max(0, stream.samples + total - end))

@@ -74,7 +74,9 @@ class Track:
         Args:
             rate: the unit of `Packet.start` and `Packet.samples`.
             header: the bytes that every stream begins with.
-            skip: the first samples of the source, which a decoder leaves out (the delay of the encoder).
+            skip: the first samples of a stream, which a decoder leaves out if `header` says so (the encoder's delay).
+                It does so behind a cut too. So the place of time 0 of a stream is the number of samples before its
+                first packet, for decoders that leave them out and for those that do not.
         """
         self.rate = rate
         self.header = header
@@ -88,11 +90,8 @@ class Track:
         return max(0, packet.start + packet.samples - self.skip) * 1000 / self.rate
 
     def begin_ms(self, packet: Packet) -> float:
-        """Return the place in the source that is time 0 for a decoder that begins at this packet.
-
-        It is negative where the source begins with samples that a decoder of the whole source leaves out.
-        """
-        return (packet.start - self.skip) * 1000 / self.rate
+        """Return the place in the source that is time 0 for a decoder that begins at this packet."""
+        return packet.start * 1000 / self.rate
 
     def first_decodable(self, packets: Sequence[Packet]) -> int:  # noqa: ARG002 - the rule of most streams
         """Return the index of the first packet that can be decoded without those before all of these."""
