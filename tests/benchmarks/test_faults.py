@@ -24,13 +24,14 @@ def test_no_final_is_lost_or_doubled_or_at_a_wrong_time(capsys: pytest.CaptureFi
 
 
 def test_words_are_counted_where_each_connection_draws_its_own_sentences(capsys: pytest.CaptureFixture[str]) -> None:
-    runpy.run_path(str(PROGRAM))["main"](["--seed", "1", "--faults", "30", "--redraw", "--json"])
+    status = runpy.run_path(str(PROGRAM))["main"](["--seed", "1", "--faults", "60", "--redraw", "--json"])
     outcome = json.loads(capsys.readouterr().out)
+    assert status == 0, outcome
     assert outcome["words"] > 300
     assert outcome["finals"] > 100
     assert outcome["reconnects"] > 0
     assert "redraw" not in outcome["faults"]
-    assert (outcome["failed"], outcome["out_of_order"]) == (0, 0)
+    assert (outcome["lost"], outcome["doubled"], outcome["marked"], outcome["out_of_order"]) == (0, 0, 0, 0)
 
 
 Finals = list[tuple[str, bool]]

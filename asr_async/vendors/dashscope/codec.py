@@ -146,7 +146,7 @@ class TaskCodec:
             case "result-generated":
                 return self._on_result(message, raw)
             case "task-started":
-                return self._on_started()
+                return self._on_started(raw)
             case "task-finished":
                 return self._on_finished(message)
             case "task-failed":
@@ -162,7 +162,9 @@ class TaskCodec:
         """Return an event for each translation that a returned final lacks, and that will not come."""
         return self._segments.lost_translations(reason)
 
-    def _on_started(self) -> list[CodecEvent]:
+    def _on_started(self, raw: str) -> list[CodecEvent]:
+        if self._lifecycle.state in {State.STREAMING, State.FINISHING}:
+            return [Unrecognised("second task-started", raw)]
         self._lifecycle.advance(Step.STARTED)
         return [Started(self._task_id)]
 

@@ -427,6 +427,15 @@ def test_every_state_can_be_reached_and_an_ended_task_stays_ended() -> None:
     assert not [state for state, _ in TRANSITIONS if state in {State.DONE, State.FAILED}]
 
 
+def test_a_second_confirmation_of_the_start_changes_nothing() -> None:
+    codec = started()
+    message = server("task-started")
+    assert codec.receive(message) == [Unrecognised("second task-started", message)]
+    assert codec.finish()
+    assert codec.receive(message) == [Unrecognised("second task-started", message)]
+    assert codec.receive(server("task-finished"))[-1] == Finished()
+
+
 def test_the_state_shows_in_the_repr() -> None:
     assert repr(started()) == "<TaskCodec paraformer-realtime-v2 T streaming>"
 
