@@ -151,6 +151,8 @@ class Receiver:
             sent_ms = buffer.cursor_ms if event.is_final and buffer.is_cuttable else None
             for placed in self._task_timeline.place(event, sent_ms):
                 self._deliver(placed, task)
+            if event.is_final:
+                self._record_final(task)
         elif type(event) is Usage:
             self._stats.record_usage(event.seconds)
         elif type(event) in ENDINGS:
@@ -186,7 +188,7 @@ class Receiver:
     def _deliver(self, event: Event, task: RecognitionTask) -> None:
         """Deliver an event that has its place in the source."""
         if type(event) is Result:
-            self._deliver_result(event, task)
+            self._deliver_result(event)
             return
         if isinstance(event, SpeechEnded):
             if event.is_withdrawn:
@@ -213,12 +215,10 @@ class Receiver:
         elif isinstance(event, TranslationLost):
             logger.warning("%r: no translation into %r: %s", task, event.language, event.reason)
 
-    def _deliver_result(self, result: Result, task: RecognitionTask) -> None:
+    def _deliver_result(self, result: Result) -> None:
         if self._loss_marks.is_pending:
             result = self._loss_marks.apply(result)
         self._stats.record_result(result, self._loop.time())
-        if result.is_final:
-            self._record_final(task)
         if result.end_ms > self._progress_ms:
             self._record_progress(result.end_ms)
         self._queue.put(result)

@@ -82,6 +82,11 @@ class _Final(msgspec.Struct, frozen=True, gc=False):
     """The end that the vendor has reported; not behind the start if it has reported none."""
 
     @property
+    def last_ms(self) -> int:
+        """The last place that another report of it may have."""
+        return max(self.end_ms, self.reported_end_ms)
+
+    @property
     def covered_ms(self) -> int:
         """The place up to which it covers the source: without an end, none of its words is certain to be before it."""
         return self.end_ms if self.reported_end_ms > self.start_ms else min(self.start_ms, self.end_ms)
@@ -251,9 +256,10 @@ class Timeline:
             self._forget_oldest()
         return withdrawals
 
-    def pass_by(self, start_ms: int, end_ms: int) -> list[Event]:
-        """Return the events that withdraw the open segments which a repeated final has passed."""
-        return self._pass_orphans(_Final("", (), start_ms, end_ms, end_ms)) if self._orphans else []
+    def cover(self, final: _Final) -> list[Event]:
+        """Record a final whose words were all delivered before; the return value is that of `add_final`."""
+        self.finals_end_ms = max(self.finals_end_ms, final.covered_ms)
+        return self._pass_orphans(final) if self._orphans else []
 
     def _pass_orphans(self, final: _Final) -> list[Event]:
         events: list[Event] = []
@@ -318,7 +324,7 @@ class ConnectionTimeline:
         # final results of earlier connections, which this one may recognise again; compared when that happens
         self._known_finals = known_finals
         self._known: list[DeliveredSpeech] | None = None
-        self._known_until_ms = max((final.reported_end_ms for final in known_finals), default=-sys.maxsize) + SEAM_MS
+        self._known_until_ms = max((final.last_ms for final in known_finals), default=-sys.maxsize) + SEAM_MS
         # the connection's segment ids → the segments
         self._segments: dict[int, _Segment] = {}
         self.limit_ms: int | None = None
@@ -405,7 +411,7 @@ class ConnectionTimeline:
     def _deliver(self, result: Result, segment: _Segment, sent_ms: int | None) -> Sequence[Event]:
         """Return the events of a result with new words."""
         timeline = self._timeline
-        segment.start_ms, segment.end_ms = result.start_ms, max(result.start_ms, result.end_ms)
+        last_ms, segment.start_ms, segment.end_ms = segment.end_ms, result.start_ms, max(result.start_ms, result.end_ms)
         events: list[Event] = []
         if segment.id is None:
             events += self._identify(segment)
@@ -415,7 +421,7 @@ class ConnectionTimeline:
             timeline.close(segment)
             if timeline.resembles_final(result):
                 result = msgspec.structs.replace(result, may_repeat=True)
-            events += timeline.add_final(_final(result, sent_ms))
+            events += timeline.add_final(_final(result, sent_ms, last_ms))
             if result.end_ms <= result.start_ms:
                 result = self._with_end(result, sent_ms)
                 segment.end_ms = result.end_ms
@@ -451,7 +457,7 @@ class ConnectionTimeline:
         """Return the new words of a result whose audio may overlap that of known finals."""
         text = _text_of(result)
         if result.is_final and any(final.is_same(text, start_ms, end_ms) for final in self._known_finals):
-            return self._leave_out(result, segment, start_ms, end_ms)
+            return self._leave_out(self._moved_result(result, start_ms, end_ms), segment, sent_ms)
         moved = self._moved_result(result, start_ms, end_ms)
         speech_end_ms = end_ms
         if not result.is_final or end_ms <= start_ms:  # the end is not known
@@ -468,21 +474,21 @@ class ConnectionTimeline:
         if segment.may_repeat:
             pieces = [msgspec.structs.replace(piece, may_repeat=True) for piece in pieces]
         if not pieces:
-            return self._leave_out(result, segment, start_ms, end_ms)
+            return self._leave_out(moved, segment, sent_ms)
         if not result.is_final:
             new_text = join_texts([piece.text for piece in pieces])
             end_ms = max(end_ms, pieces[0].start_ms)  # the end of an interim may not be known yet
             return self._deliver(msgspec.structs.replace(pieces[0], text=new_text, end_ms=end_ms), segment, sent_ms)
         return self._deliver_pieces(pieces, segment, sent_ms)
 
-    def _leave_out(self, result: Result, segment: _Segment, start_ms: int, end_ms: int) -> Sequence[Event]:
+    def _leave_out(self, result: Result, segment: _Segment, sent_ms: int | None) -> Sequence[Event]:
         """Record a result without new words; a replay would begin at its start as long as it is an interim."""
         if not result.is_final:
             self._timeline.open(segment)
             return ()
         segment.has_final = True
         self._timeline.close(segment)
-        return self._timeline.pass_by(start_ms, end_ms)
+        return self._timeline.cover(_final(result, sent_ms, segment.end_ms))
 
     def _deliver_pieces(self, pieces: Sequence[Result], segment: _Segment, sent_ms: int | None) -> list[Event]:
         """Return the pieces of a final: the first belongs to its segment, each other one is a segment of its own."""
@@ -596,14 +602,14 @@ def _text_of(result: Result) -> str:
     return result.text or next((translation.text for translation in result.translations.values()), "")
 
 
-def _final(result: Result, sent_ms: int | None) -> _Final:
-    """Return what is remembered of a final result.
+def _final(result: Result, sent_ms: int | None, last_ms: int) -> _Final:
+    """Return what is remembered of a final result: it ends where the audio that was sent ends, at the latest.
 
-    It ends where the audio that was sent ends, at the latest; one without an end, where it may have been spoken.
+    One without an end has that of its last interim (`last_ms`), or ends where it was spoken if it was spoken slowly.
     """
     text, end_ms = _text_of(result), result.end_ms
     if end_ms <= result.start_ms:
-        end_ms = result.start_ms + spoken_length_ms(text)
+        end_ms = max(last_ms, result.start_ms + spoken_length_ms(text) * 3 // 2)
     if sent_ms is not None:
         end_ms = min(end_ms, sent_ms)
     return _Final(text, result.words, result.start_ms, end_ms, result.end_ms)

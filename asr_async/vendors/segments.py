@@ -139,6 +139,13 @@ class TrackedSegment(Generic[K]):
         """Return True if a text is a part of this final's, without regard to case, spaces and punctuation."""
         return text in self.text or _letters(text) in _letters(self.text)
 
+    def is_continued_by(self, text: str) -> bool:
+        """Return True if a text begins as the newest interim does, or the other way round."""
+        if self.interim_result is None:
+            return False
+        interim_letters, letters = _letters(self.interim_result.text), _letters(text)
+        return interim_letters.startswith(letters) or letters.startswith(interim_letters)
+
     def may_end_at(self, end_ms: int | None) -> bool:
         """Return True unless this final and a message both have an end, and not the same."""
         return end_ms is None or self.end_ms <= self.start_ms or abs(end_ms - self.end_ms) <= FRAME_MS
@@ -240,7 +247,7 @@ class SegmentTracker(Generic[K, S]):
         segment = self._find_named(key, start_ms, end_ms)
         if (segment is None or start_ms is not None) and self.is_repeat(key, start_ms, end_ms, text, is_final=is_final):
             return None
-        segment = segment or self._find_by_place(key, start_ms, end_ms)
+        segment = segment or self._find_by_place(key, start_ms, end_ms, text)
         if segment is None and is_final:
             segment = self.revive(key, start_ms, end_ms)
         if segment is None:
@@ -328,8 +335,11 @@ class SegmentTracker(Generic[K, S]):
             return segment
         return None
 
-    def _find_by_place(self, key: K, start_ms: int | None, end_ms: int | None) -> S | None:
-        """Return an open segment that no other key names, and whose place is that of a message, or is unknown."""
+    def _find_by_place(self, key: K, start_ms: int | None, end_ms: int | None, text: str = "") -> S | None:
+        """Return an open segment that no other key names, and whose place is that of a message, or is unknown.
+
+        Of several, it is the one that the text continues, else the closest.
+        """
         newest = self._newest
         if newest is None:
             return None
@@ -342,8 +352,13 @@ class SegmentTracker(Generic[K, S]):
                 and segment.is_placed
                 and segment.overlaps(start_ms, end_ms)
             ]
+            if len(candidates) == 1:
+                return candidates[0]
             if candidates:
-                return min(candidates, key=lambda segment: abs(segment.start_ms - start_ms))
+                return min(
+                    candidates,
+                    key=lambda segment: (not segment.is_continued_by(text), abs(segment.start_ms - start_ms)),
+                )
             if newest.is_placed:
                 return None
         return newest if key is None or newest.key is None else None
@@ -379,8 +394,15 @@ class SegmentTracker(Generic[K, S]):
     def _repeats_by_name(self, key: K, end_ms: int | None, text: str, *, is_final: bool) -> bool:
         """Return True if a message without a start repeats a final with the same key, or the one directly before it."""
         if key is None:
+            if not is_final:
+                return False
+            if end_ms is not None and any(
+                final.start_ms < final.end_ms and final.may_end_at(end_ms) and final.has_text(text)
+                for final in self._finals.values()
+            ):
+                return True
             final = self._last_final
-            return is_final and final is not None and final.may_end_at(end_ms) and final.has_text(text)
+            return final is not None and final.may_end_at(end_ms) and final.has_text(text)
         named = [final for final in self._finals.values() if final.key == key]
         if is_final:
             return any(final.may_end_at(end_ms) and final.has_text(text) for final in named)
