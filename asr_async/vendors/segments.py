@@ -237,7 +237,7 @@ class SegmentTracker(Generic[K, S]):
             newest is not None
             and not is_final
             and newest.key == key
-            and (start_ms is None or -FRAME_MS <= start_ms - newest.start_ms <= FRAME_MS)
+            and (start_ms == newest.start_ms or start_ms is None or -FRAME_MS <= start_ms - newest.start_ms <= FRAME_MS)
         ):
             if end_ms is not None and end_ms > newest.end_ms:
                 newest.end_ms = end_ms
@@ -455,7 +455,7 @@ class SegmentTracker(Generic[K, S]):
         segment.start_ms, segment.end_ms, segment.text = result.start_ms, result.end_ms, result.text
         segment.interim_result = None
         if segment is self._newest:
-            self._find_newest()
+            self._newest = self._find_newest() if len(self._open) > 1 else None
         self._finals[segment.id] = self._last_final = segment
         self._finals_chars += len(segment.text)
         while len(self._finals) > MAX_REMEMBERED or (
@@ -516,7 +516,7 @@ class SegmentTracker(Generic[K, S]):
         self._open.pop(segment.id, None)  # a withdrawn one is closed too, if its final comes all the same
         self._forget_key(segment)
         if segment is self._newest:
-            self._find_newest()
+            self._newest = self._find_newest()
 
     def _forget_key(self, segment: S) -> None:
         key = segment.key
@@ -526,8 +526,8 @@ class SegmentTracker(Generic[K, S]):
                 if other.key == key and other is not segment:
                     self._by_key[key] = other
 
-    def _find_newest(self) -> None:
-        self._newest = next((segment for segment in reversed(self._open.values()) if not segment.is_over), None)
+    def _find_newest(self) -> S | None:
+        return next((segment for segment in reversed(self._open.values()) if not segment.is_over), None)
 
     def _withdraw_stale(self, final: S) -> list[CodecEvent]:
         """Withdraw the open segments that get no final any more, since a later one has become final."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from asr_async import Result, SpeechEnded, SpeechStarted
 from asr_async.vendors.codec import CodecEvent, Unheard
@@ -521,3 +523,78 @@ def test_the_state_is_in_the_repr() -> None:
     segment = task.tracker.newest_open
     task.final("a", 5_000, 5_900, 2)
     assert repr(segment) == "<TrackedSegment 1 closed>"
+
+
+# --- any messages ----------------------------------------------------------------------------------------------------
+
+
+class Message(NamedTuple):
+    text: str
+    start: int | None
+    end: int | None
+    key: Key
+    final: bool
+
+
+@st.composite
+def messages(draw: st.DrawFn) -> list[Message]:
+    """Return messages of which each final has a text of its own, and interims say a part of any text."""
+    drawn: list[Message] = []
+    for number in range(draw(st.integers(1, 25))):
+        start = draw(st.none() | st.integers(-3, 60).map(lambda step: step * 50))
+        length = draw(st.none() | st.integers(0, 20).map(lambda step: step * 50))
+        end = None if length is None else (start or 0) + length
+        key = draw(st.sampled_from((None, 0, 1, 2)))
+        final = draw(st.booleans())
+        text = f"final {number}" if final else draw(st.sampled_from(("final", f"interim {number}")))
+        drawn.append(Message(text, start, end, key, final))
+    return drawn
+
+
+def events_of(task: Task, said: list[Message]) -> list[Any]:
+    events = [event for one in said for event in task.receive(one.text, one.start, one.end, one.key, final=one.final)]
+    return brief([*events, *task.tracker.close_at_end("no text")])
+
+
+@pytest.mark.parametrize("sequential", [True, False])
+@settings(max_examples=150, deadline=None)
+@given(said=messages())
+def test_each_final_is_returned_once_and_each_segment_starts_and_ends_once(
+    sequential: bool, said: list[Message]
+) -> None:
+    task = Task(sequential=sequential)
+    events = events_of(task, said)
+    finals = [event for event in events if event[0] in {"final", "unconfirmed"}]
+    assert [text for kind, _, text in finals if kind == "final"] == [one.text for one in said if one.final]
+    assert len({segment_id for _, segment_id, _ in finals}) == len(finals)
+    starts = [event[1] for event in events if event[0] == "started"]
+    assert starts == list(range(len(starts)))
+    assert sorted(event[1] for event in events if event[0] in {"ended", "withdrawn"}) == starts
+    assert not task.tracker.has_open
+    # what an interim showed is in a final of its segment, or withdrawn with it
+    shown = {event[1] for event in events if event[0] == "interim"}
+    withdrawn = {event[1] for event in events if event[0] == "withdrawn" and event[2]}
+    assert shown <= {segment_id for _, segment_id, _ in finals} | withdrawn
+
+
+@pytest.mark.parametrize("sequential", [True, False])
+@settings(max_examples=150, deadline=None)
+@given(said=messages())
+def test_a_final_with_a_place_that_comes_twice_is_returned_once(sequential: bool, said: list[Message]) -> None:
+    twice = [one for one in said if one.start is not None for _ in range(1 + one.final)]
+    finals = [event[2] for event in events_of(Task(sequential=sequential), twice) if event[0] == "final"]
+    assert finals == [one.text for one in said if one.final and one.start is not None]
+
+
+@pytest.mark.parametrize("sequential", [True, False])
+@settings(max_examples=8, deadline=None)
+@given(said=messages(), shift=st.sampled_from((0, 10, 5_000)))
+def test_memory_is_bounded_whatever_comes(sequential: bool, said: list[Message], shift: int) -> None:
+    task = Task(sequential=sequential)
+    for lap in range(100):
+        for text, start, end, key, final in said:
+            moved = (start and start + lap * shift), (end and end + lap * shift)
+            task.receive(f"{text} {lap}", *moved, key + lap if isinstance(key, int) else key, final=final)
+    tracker = task.tracker
+    sizes = [len(each) for each in (tracker._open, tracker._withdrawn, tracker._finals, tracker._by_key)]
+    assert max(sizes) <= MAX_REMEMBERED

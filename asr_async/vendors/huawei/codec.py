@@ -315,10 +315,10 @@ _NO_RESULT = WireResult()
 
 def _place_of(wire: WireSegment, words: tuple[WireWord, ...]) -> tuple[int | None, int | None]:
     """Return the start and the end of a segment, each None if nothing tells."""
-    start_ms, end_ms = known_ms(wire.start_time), known_ms(wire.end_time)
-    if start_ms is None:
+    start_ms, end_ms = wire.start_time, wire.end_time
+    if start_ms is None or start_ms == -1:
         start_ms = next((ms for word in words if (ms := known_ms(word.start_time)) is not None), None)
-    if end_ms is None or (start_ms is not None and end_ms < start_ms):
+    if end_ms is None or end_ms == -1 or (start_ms is not None and end_ms < start_ms):
         end_ms = next((ms for word in reversed(words) if (ms := _end_of(word)) is not None), None)
         if start_ms is not None and end_ms is not None and end_ms < start_ms:
             end_ms = None
@@ -334,8 +334,8 @@ def _words(wire_words: tuple[WireWord, ...], start_ms: int) -> tuple[Word, ...]:
     """Return the words; one without times has the place where the word before it ends, or where the segment begins."""
     words: list[Word] = []
     for word in wire_words:
-        begin_ms, end_ms = known_ms(word.start_time), known_ms(word.end_time)
-        if begin_ms is None:
+        begin_ms, end_ms = word.start_time, word.end_time
+        if begin_ms is None or begin_ms == -1:
             begin_ms = start_ms
         start_ms = begin_ms if end_ms is None or end_ms < begin_ms else end_ms
         words.append(Word(text=word.word or "", start_ms=begin_ms, end_ms=start_ms))
