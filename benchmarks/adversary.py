@@ -48,6 +48,7 @@ from asr_async import (
     QwenRealtime,
     Rasr,
     Retry,
+    Session,
     Timeouts,
     VendorError,
 )
@@ -312,8 +313,20 @@ class OneSession:
                 await self._transcribe(client, options)
                 return
             async with client.session(options) as session:
+                if self._rng.random() < (0.5 if self._scenario.commits else 0.2):
+                    await self._push_and_collect(session)
+                    return
                 async for event in session.events(self._chunks(), pace=self._pace):
                     self.outcome.events.append(event)
+
+    async def _push_and_collect(self, session: Session) -> None:
+        pushing = asyncio.create_task(self._push(session))
+        try:
+            async for event in session.events():
+                self.outcome.events.append(event)
+        finally:
+            pushing.cancel()
+            await asyncio.wait([pushing])
 
     def _service(self, name: str) -> tuple[Any, Any]:
         url = f"ws://127.0.0.1:{self._servers.port}"
@@ -369,6 +382,18 @@ class OneSession:
             at += size
             if is_compressed and self._pace is not None:
                 await asyncio.sleep(size / bytes_per_s / self._pace)
+
+    async def _push(self, session: Session) -> None:
+        """Push the source at its pace; the loop over the events gets the errors."""
+        with suppress(ASRError):
+            async for chunk in self._chunks():
+                if isinstance(chunk, UtteranceEnd):
+                    await session.commit()
+                    continue
+                await session.send(chunk)
+                if self._pace is not None:
+                    await asyncio.sleep(len(chunk) / 32_000 / self._pace)
+            await session.finish()
 
     def _commit_places(self) -> list[int]:
         """Return the places of the caller's commits: in most of the pauses, and some inside speech."""

@@ -198,9 +198,21 @@ def _match(delivered: list[_Delivered], script: Script, *, is_delivered_order: b
             if copy.word < 0 and index not in given:
                 copy.word = index
                 given.add(index)
+        _sort_within_results(copies)
         for copy in copies:
             if copy.word < 0 and pairs:
                 _let_the_first_be_the_original(copy, copies, script, is_delivered_order=is_delivered_order)
+
+
+def _sort_within_results(copies: list[_Delivered]) -> None:
+    """Let equal words of one result have words of the script in their order."""
+    by_result: dict[int, list[_Delivered]] = {}
+    for copy in copies:
+        if copy.word >= 0:
+            by_result.setdefault(id(copy.result), []).append(copy)
+    for same in by_result.values():
+        for copy, index in zip(same, sorted(copy.word for copy in same), strict=True):
+            copy.word = index
 
 
 def _let_the_first_be_the_original(
