@@ -1,7 +1,7 @@
 """Well-formed conversations of every protocol: the messages of a vendor task, and the client's steps between them.
 
-Each protocol also has an independent reading of its messages: `finals` returns the finals that a message holds whose
-needed members are exactly as documented, whatever the others are. Such a final has to arrive.
+Each protocol also has an independent reading of its messages: `finals` returns the finals in a message with all
+needed members exactly as documented, whatever the others are. Such a final has to arrive.
 
 Does not know codecs, events or the order in which a mutated conversation is sent.
 """
@@ -106,7 +106,7 @@ class _Sentence(NamedTuple):
 
 
 def _sentences(rng: random.Random, most: int = 5) -> list[_Sentence]:
-    """Return sentences one after the other, whose words occur once in the conversation."""
+    """Return sentences one after the other; each word occurs once in the conversation."""
     sentences, at_ms, word_number = [], rng.choice((0, 40, 170)), 0
     for number in range(rng.randint(1, most)):
         start_ms, words = at_ms, []

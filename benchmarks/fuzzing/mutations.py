@@ -77,10 +77,10 @@ def mutate(drafts: list[Draft], rng: random.Random, foreign: list[dict[str, Any]
     """Return the steps of a conversation after some mutations.
 
     Args:
-        drafts: the conversation, whose messages are changed in place.
+        drafts: the conversation; its messages are changed in place.
         rng: decides everything.
         foreign: messages that do not belong into the conversation.
-        rate: the share of the messages whose members are changed.
+        rate: the share of the messages with changed members.
     """
     for _ in range(rng.choice((0, 0, 1, 1, 2, 4))):
         rng.choice(_ORDER_MUTATIONS)(drafts, rng, foreign)

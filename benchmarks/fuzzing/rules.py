@@ -144,7 +144,7 @@ class TaskRules:
         self._finals = ExpectedFinals()
         self._request_id: str | None = None
         self.pending: list[int] = []
-        """The segments whose final waits for a translation."""
+        """The segments with a final that waits for a translation."""
         self.is_ended = False
 
     def check_message(self, message: str | bytes) -> None:

@@ -153,7 +153,7 @@ def _task_id(message: str | bytes) -> str:
 
 
 class Ended(msgspec.Struct, frozen=True):
-    """How a session ended."""
+    """The end of a session."""
 
     seconds: float
     error: str
