@@ -1,9 +1,9 @@
 """A structure-aware fuzzer of vendor messages: mutated conversations through all codecs, and through whole sessions.
 
-A conversation is the messages of one vendor task, with the client's steps between. It begins well-formed, in each protocol
-and mode, and is then damaged: types and bounds of members, missing and extra members, ids, times, the order of
+A conversation is the messages of one vendor task, with the client's steps between. It begins well-formed, in each
+protocol and mode, and is then damaged: types and bounds of members, missing and extra members, ids, times, the order of
 messages, and the text itself. Whatever comes, only an `ASRError` may be raised, each event is well-typed, each final
-whose needed members are as documented arrives, and each segment starts, ends and becomes final once at most. No call is
+with its needed members as documented arrives, and each segment starts, ends and becomes final once at most. No call is
 slow, and memory stays flat. Sessions moreover end within their deadlines, and their results end behind their start.
 
     python benchmarks/fuzz.py --messages 1000000 --session-messages 10000
