@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import weakref
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from .tls import TlsConnection, TlsState
@@ -136,7 +137,8 @@ class ByteStream(asyncio.BufferedProtocol):
                 self._tls.close()
             self._flush_tls()
         elif self._transport is not None and self._transport.can_write_eof():
-            self._transport.write_eof()
+            with suppress(OSError):  # a socket that the other side has reset cannot be ended
+                self._transport.write_eof()
 
     @property
     def is_closing(self) -> bool:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
+import struct
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
 pytestmark = pytest.mark.both_loops
+
+TCP_CLOSE = 7
+"""The state of a TCP connection that the other side has reset (Linux, tcp(7))."""
 
 
 class Recorder:
@@ -231,6 +236,20 @@ async def test_after_abort_the_stream_is_lost_once_and_bytes_are_dropped() -> No
         stream.resume_reading()
         await stream.wait_closed()
         assert stream.local_address is None
+
+
+async def test_the_own_bytes_can_end_although_the_server_has_reset_the_connection() -> None:
+    async def reset(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        linger_s = struct.pack("ii", 1, 0)
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger_s)
+        writer.transport.abort()
+
+    async with connected(reset) as (stream, _recorder):
+        stream.pause_reading()  # the stream does not learn of the reset
+        assert stream._transport is not None
+        tcp_socket = stream._transport.get_extra_info("socket")
+        await wait_until(lambda: tcp_socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == TCP_CLOSE)
+        stream.write_eof()
 
 
 async def test_after_the_end_of_its_own_bytes_a_stream_still_receives() -> None:
