@@ -315,7 +315,7 @@ class CompressedReplayBuffer(ReplayBuffer):
                 self._is_cuttable = False
             if self._is_written(frame):
                 self.unsent.append(frame)
-            self._end += len(frame)
+                self._end += len(frame)
         while self._sent and self._must_drop():
             self._drop_oldest()
 
@@ -435,6 +435,7 @@ class CompressedReplayBuffer(ReplayBuffer):
         ]
         self.unsent[:] = [behind, *following]
         self._cursor = self._kept_from + sum(map(len, self._sent))
+        self._end = self._cursor + sum(map(len, self.unsent))
 
 
 def _end_ms(frame: AudioBytes) -> float:

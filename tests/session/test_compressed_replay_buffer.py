@@ -180,6 +180,21 @@ def test_pages_on_which_no_packet_ends_are_not_sent_as_empty_frames() -> None:
         assert buffer.pop()
 
 
+def test_pages_that_are_longer_than_a_message_are_counted_once() -> None:
+    """Their parts are frames of their own, in which no packet ends; behind a cut they are not sent."""
+    data = opus_file(range(3_000), in_page=250, size=250)
+    buffer = CompressedReplayBuffer(AudioFormat("opus"), max_s=20)
+    framer = CompressedFramer(AudioFormat("opus"))
+    for at in range(0, len(data), 10_000):
+        buffer.add(*framer.push(data[at : at + 10_000]))
+        pop_all(buffer)
+        buffer.cover(buffer.cursor_ms - 300)
+        assert buffer.rewind() is None
+        stream = pop_all(buffer)
+        assert buffer.kept_bytes <= 70_000 * 2
+    assert opus_numbers(stream + b"OggS")[-1] >= 2_700
+
+
 def test_the_end_of_an_utterance_that_is_covered_is_not_sent_again() -> None:
     buffer = CompressedReplayBuffer(AudioFormat("amr"), max_s=60)
     framer = CompressedFramer(AudioFormat("amr"))

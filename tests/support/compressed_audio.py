@@ -159,7 +159,13 @@ def ogg_pages(data: bytes) -> Iterator[OggPage]:
 
 
 def opus_file(
-    numbers: Sequence[int], *, in_page: int = 1, serial: int = OGG_SERIAL, pre_skip: int = PRE_SKIP, tags: bytes = b""
+    numbers: Sequence[int],
+    *,
+    in_page: int = 1,
+    size: int = 40,
+    serial: int = OGG_SERIAL,
+    pre_skip: int = PRE_SKIP,
+    tags: bytes = b"",
 ) -> bytes:
     """Return an Ogg Opus file with so many packets on each page."""
     pages = [ogg_page([opus_head(pre_skip)], 0, 0, flags=2, serial=serial)]
@@ -169,7 +175,11 @@ def opus_file(
         end = first + len(group)
         is_last = end == len(numbers)
         page = ogg_page(
-            [opus_packet(number) for number in group], end * 960, len(pages), flags=4 * is_last, serial=serial
+            [opus_packet(number, size=size) for number in group],
+            end * 960,
+            len(pages),
+            flags=4 * is_last,
+            serial=serial,
         )
         pages.append(page)
     return b"".join(pages)
