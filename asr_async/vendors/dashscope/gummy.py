@@ -78,6 +78,8 @@ class TranslatedSegments:
         # language → the place of the last sentence with a final translation: the translator does not return to those
         # before it
         self._translated_until: dict[str, tuple[int, int]] = {}
+        # the sentences that are over and were not returned, by their segment
+        self._over: dict[int, _Sentence] = {}
         # the sentences that were returned without a final translation, by their segment
         self._incomplete: dict[int, _Sentence] = {}
 
@@ -96,7 +98,7 @@ class TranslatedSegments:
                 self._receive_translation(language, part, collected)
             else:
                 collected.report("translation without a language")
-        events = [*collected.events, *self._close_complete()]
+        events = [*collected.events, *self._close_complete()] if self._over else collected.events
         still_open = [each for each in collected.changed if not (each.has_final or each.is_withdrawn)]
         for sentence in still_open:
             events += sentence.interim()
@@ -206,6 +208,7 @@ class TranslatedSegments:
         """Record what a part has changed in the sentence that it makes."""
         if not sentence.is_over and is_final(part):
             collected.extend(self._tracker.end(sentence, sentence.result))
+            self._over[sentence.id] = sentence
             sentence.text = part.text or ""  # a translation if only those were requested: repeats have the same
         collected.add(sentence)
         collected.endings += sentence.ending(part)
@@ -291,8 +294,7 @@ class TranslatedSegments:
 
     def _waiting(self) -> list[_Sentence]:
         """Return the sentences that are over and were not returned, in the order of the audio."""
-        waiting = [sentence for sentence in self._tracker.open_segments if sentence.is_over]
-        return sorted(waiting, key=_order) if len(waiting) > 1 else waiting
+        return sorted(self._over.values(), key=_order)
 
     def _close_complete(self) -> list[CodecEvent]:
         """Return the finals from the oldest sentence on, up to the first that has to wait."""
@@ -300,13 +302,14 @@ class TranslatedSegments:
         for count, sentence in enumerate(waiting):
             if not self._is_complete(sentence) and len(waiting) - count <= MAX_OPEN:
                 return self._close(waiting[:count])
-        return self._close(waiting) if waiting else []
+        return self._close(waiting)
 
     def _close(self, sentences: Iterable[_Sentence]) -> list[CodecEvent]:
         events: list[CodecEvent] = []
         for sentence in sentences:
             events += sentence.final()
             events += self._tracker.close(sentence)
+            self._over.pop(sentence.id, None)
             self._remember_incomplete(sentence, events)
         return events
 
