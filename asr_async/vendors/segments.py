@@ -110,6 +110,17 @@ class TrackedSegment(Generic[K]):
         later_end_ms = start_ms if end_ms is None else end_ms
         return start_ms + FRAME_MS < self.end_ms and self.start_ms + FRAME_MS < later_end_ms
 
+    def goes_on_with(self, start_ms: int, text: str) -> bool:
+        """Return True if a text that begins where the segment does, but for the jitter of both, is its text and more.
+
+        Such a place need not overlap that of a segment of one short word.
+        """
+        interim = self.interim_result
+        if interim is None or abs(start_ms - self.start_ms) > SAME_MS:
+            return False
+        letters = _letters(interim.text)
+        return letters != "" and _letters(text).startswith(letters)
+
     def has_place(self, start_ms: int, end_ms: int | None) -> bool:
         """Return True if a place is that of this final: the same but for the jitter of both, or inside it."""
         distance_ms = abs(start_ms - self.start_ms)
@@ -269,7 +280,7 @@ class SegmentTracker(Generic[K, S]):
         Returns:
             The open segment, or None if the sign is about one that has ended.
         """
-        segment = self._find_named(key, start_ms, None) or self._find_by_place(key, start_ms, None)
+        segment = self._find_named(key, start_ms, None) or self._find_by_place(key, start_ms, None, "")
         if segment is not None:
             self.learn(segment, key, start_ms, None)
             return segment
@@ -350,7 +361,7 @@ class SegmentTracker(Generic[K, S]):
                 if (self._is_sequential or key is None or segment.key is None)
                 and not segment.is_over
                 and segment.is_placed
-                and segment.overlaps(start_ms, end_ms)
+                and (segment.overlaps(start_ms, end_ms) or segment.goes_on_with(start_ms, text))
             ]
             if len(candidates) == 1:
                 return candidates[0]
@@ -541,9 +552,17 @@ class SegmentTracker(Generic[K, S]):
             if not segment.is_placed and segment.id > final.id:
                 return False
             return segment.start_ms <= final.start_ms or segment.start_ms < final.end_ms - FRAME_MS
-        if segment.interim_result is None and not segment.is_owed:
+        interim = segment.interim_result
+        if interim is None and not segment.is_owed:
             return (segment.start_ms, segment.id) < (final.start_ms, final.id)
+        if interim is not None and self._is_part(segment, final, interim.text):
+            return True
         return final.end_ms - segment.end_ms > STALE_MS
+
+    def _is_part(self, segment: S, final: S, text: str) -> bool:
+        """Return True if the text of an open segment is a part of a final: jitter has made two segments of one."""
+        may_be_one = segment.is_placed and (segment.key is None or segment.key == final.key)
+        return may_be_one and final.contains(text) and final.holds_interim(segment.start_ms, segment.end_ms, text)
 
     def _withdraw_all(self, segments: Iterable[S]) -> list[CodecEvent]:
         return [event for segment in list(segments) for event in self._withdraw(segment)]

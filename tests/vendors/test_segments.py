@@ -131,6 +131,26 @@ def test_without_a_key_the_place_decides(start: int, end: int | None, is_same: b
     assert (task.final("a b", start, end)[0] == ("final", 0, "a b")) is is_same
 
 
+@pytest.mark.parametrize("sequential", [True, False])
+def test_the_first_word_of_a_sentence_and_more_is_that_sentence_though_jitter_parts_them(sequential: bool) -> None:
+    task = Task(sequential=sequential)
+    task.interim("the", 5_544, 5_701)
+    assert task.interim("the the", 5_706, 6_163) == [("interim", 0, "the the")]
+    assert task.final("the the end", 5_550, 6_574) == [("final", 0, "the the end"), ("ended", 0, 6_574)]
+    task.interim("no", 7_000, 7_150)
+    assert task.interim("yes", 7_170, 7_300)[-2:] == [started(2, 7_170), ("interim", 2, "yes")]
+
+
+def test_an_open_interim_without_a_key_that_a_later_final_holds_is_withdrawn() -> None:
+    task = Task(sequential=False)
+    task.interim("no", 1_000, 1_200)
+    task.interim("three", 2_000, 2_150)
+    task.interim("tree", 2_160, 2_400)
+    events = task.final("three four", 2_165, 2_900)
+    assert events == [("withdrawn", 1, "three"), ("final", 2, "three four"), ("ended", 2, 2_900)]
+    assert task.end() == [("unconfirmed", 0, "no"), ("ended", 0, 1_200)]
+
+
 def test_interims_of_a_sequential_vendor_with_another_key_at_the_same_place_are_the_same_speech() -> None:
     task = Task()
     task.interim("uh", 500, None, 1)
