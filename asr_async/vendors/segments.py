@@ -477,6 +477,22 @@ class SegmentTracker(Generic[K, S]):
         self._last_end_ms = max(self._last_end_ms, segment.end_ms)
         return self._withdraw_stale(segment) if len(self._open) > 1 else []
 
+    def in_order(self, segment: S, result: Result) -> Result:
+        """Return the final of a segment with a start that keeps the order of the segments.
+
+        The jitter of two sentences, of which one is a short word, can put the later one before the other.
+        """
+        start_ms = result.start_ms
+        if start_ms > self._last_end_ms:
+            return result
+        for final in self._finals.values():
+            low_ms, high_ms = (start_ms, final.start_ms) if final.id < segment.id else (final.start_ms, start_ms)
+            if final is not segment and low_ms < high_ms <= low_ms + SAME_MS:
+                start_ms = final.start_ms
+        if start_ms == result.start_ms:
+            return result
+        return replace(result, start_ms=start_ms, end_ms=max(start_ms, result.end_ms))
+
     def close(self, segment: S) -> list[CodecEvent]:
         """Close an open segment, and return the event of its end; its final result precedes that event."""
         self._remove(segment)

@@ -87,7 +87,7 @@ class PlainSegments:
         )
         if is_end:
             events += tracker.end(segment, result)
-            events.append(result)
+            events.append(tracker.in_order(segment, result))
             events += tracker.close(segment)
         else:
             segment.interim_result = result

@@ -315,6 +315,17 @@ def test_a_sentence_without_a_start_begins_at_its_first_word_or_where_the_last_o
     assert (result.start_ms, result.end_ms, result.words[0].start_ms) == (2_000, 3_000, 2_000)
 
 
+def test_jitter_does_not_put_a_sentence_before_the_one_before_it() -> None:
+    codec = started()
+    (first,) = results(codec.receive(final("The.", 267, 445, 1)))
+    message = final("Cat sat on the mat.", 263, 3_615, 2)
+    (second,) = results(codec.receive(message))
+    assert [(result.start_ms, result.end_ms) for result in (first, second)] == [(267, 445), (267, 3_615)]
+    assert codec.receive(message) == []
+    (third,) = results(codec.receive(final("Far.", 20, 120, 3)))
+    assert third.start_ms == 20
+
+
 def test_an_end_that_is_not_known_is_no_end() -> None:
     (result,) = results(started().receive(sentence("a", end_time=-1)))
     assert not result.is_final
