@@ -315,7 +315,7 @@ class TranslatedSegments:
 
 
 class _Collected:
-    """What one message brings, as it is collected."""
+    """The events of one message, as they are collected."""
 
     __slots__ = ("changed", "endings", "events", "raw")
 
@@ -377,7 +377,7 @@ class _Sentence(TrackedSegment[_Key]):
 
     @property
     def order(self) -> tuple[int, int]:
-        """What sentences are ordered by: the start, and the order of their first signs."""
+        """The place in the order of the sentences: by the start, then by the first sign."""
         return self.start_ms, self.id
 
     def transcribe(self, part: GummySentence, place: _Place, raw: str) -> None:

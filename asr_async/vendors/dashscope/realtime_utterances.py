@@ -4,8 +4,8 @@ Theory of operation. The server reports an utterance in several messages: the st
 commit, its item, its texts, its final text. Only the first two have times, and in the manual mode only the caller's
 commits tell where an utterance lies. A message without a place is therefore about
 
-- the utterance with its item id; if several have that id, the first one whose final is due;
-- else one whose id is not known yet, which then has this id;
+- the utterance with its item id; if several have that id, the first one that waits for its final;
+- else one without an id so far, which then has this id;
 - without an id, a final belongs to the first utterance that has ended and shows a text, or that the caller has
   committed, else to the newest; an interim to the newest.
 
@@ -223,7 +223,7 @@ class Utterances:
 
 
 def _first_due(utterances: list[_Utterance], *, is_newest_likely: bool = False) -> _Utterance:
-    """Return the utterance whose final comes first.
+    """Return the utterance that gets its final first.
 
     Args:
         utterances: the candidates, oldest first.
