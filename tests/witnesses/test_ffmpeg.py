@@ -90,11 +90,11 @@ def encode(encoding: Encoding, path: Path) -> bytes:
     return path.read_bytes()
 
 
-def decode(encoding: Encoding, data: bytes) -> np.ndarray:
-    """Return the samples of a stream, decoded from a pipe."""
+def decode(encoding: Encoding, data: bytes, *, keeps_delay: bool = False) -> np.ndarray:
+    """Return the samples of a stream, decoded from a pipe; with `keeps_delay` also those that the encoder added."""
     container = {"mp3": "mp3", "aac": "aac", "amr": "amr"}.get(encoding.encoding, "ogg")
-    command = ["ffmpeg", "-v", "error", "-f", container, "-i", "-", "-f", "s16le", "-ac", "1"]
-    command += ["-ar", str(encoding.rate), "-"]
+    command = ["ffmpeg", "-v", "error", *(["-flags2", "+skip_manual"] if keeps_delay else [])]
+    command += ["-f", container, "-i", "-", "-f", "s16le", "-ac", "1", "-ar", str(encoding.rate), "-"]
     completed = subprocess.run(command, input=data, capture_output=True, check=True, timeout=60)
     return np.frombuffer(completed.stdout, "<i2").astype(float)
 
@@ -145,6 +145,45 @@ def test_a_stream_that_is_cut_decodes_to_the_audio_at_the_reported_place(name: s
         shift, similarity = best_shift(expected, part, at, round(15 * per_ms))
         assert abs(shift) <= TOLERANCE_MS * per_ms, (covered_ms, shift, similarity)
         assert similarity >= encoding.similarity, (covered_ms, shift, similarity)
+
+
+def test_amr_wb_is_as_long_as_its_frames() -> None:
+    """There is no free encoder of AMR-WB in ffmpeg: the frames are noise, and only their lengths are compared."""
+    noise = np.random.default_rng(1)
+    frames = [bytes([2 << 3 | 4]) + noise.bytes(32) for _ in range(200)]
+    data = b"#!AMR-WB\n" + b"".join(frames)
+    encoding = Encoding("amr", 16_000, "amr", ())
+    framer, buffer = CompressedFramer(AudioFormat("amr")), CompressedReplayBuffer(AudioFormat("amr"), max_s=60)
+    buffer.add(*framer.push(data), *framer.finish())
+    assert pop_all(buffer) == data
+    assert len(decode(encoding, data)) == 200 * 320
+    assert buffer.sent_ms == 4_000
+    buffer.cover(1_234)
+    buffer.rewind()
+    begin_ms = buffer.cursor_ms
+    assert len(decode(encoding, pop_all(buffer))) == (4_000 - begin_ms) * 16
+
+
+@pytest.mark.parametrize("name", ["mp3 vbr", "mp3 8 kHz"])
+def test_decoders_that_do_not_leave_out_the_delay_of_the_encoder_agree_too(name: str, tmp_path: Path) -> None:
+    encoding = ENCODINGS[name]
+    data = encode(encoding, tmp_path / f"tones.{encoding.suffix}")
+    whole, per_ms = decode(encoding, data, keeps_delay=True), encoding.rate / 1_000
+    assert len(whole) - len(decode(encoding, data)) == 1_105
+    buffer = CompressedReplayBuffer(AudioFormat("mp3", encoding.rate), max_s=60)
+    framer = CompressedFramer(AudioFormat("mp3", encoding.rate))
+    buffer.add(*framer.push(data), *framer.finish())
+    pop_all(buffer)
+    buffer.cover(3_000)
+    buffer.rewind()
+    begin_ms = buffer.cursor_ms
+    part = decode(encoding, pop_all(buffer), keeps_delay=True)
+    at = round(3_100 * per_ms)
+    shift, similarity = best_shift(
+        whole[at : at + round(200 * per_ms)], part, round(at - begin_ms * per_ms), round(150 * per_ms)
+    )
+    assert abs(shift) <= TOLERANCE_MS * per_ms
+    assert similarity >= encoding.similarity
 
 
 @pytest.mark.parametrize("name", ["mp3 cbr stereo", "opus, pages of 1 s"])
