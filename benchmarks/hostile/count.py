@@ -39,6 +39,9 @@ __all__ = ["Counts", "Outcome", "count"]
 SWAP_MS = 250
 """Words that are nearer to each other than this may change places."""
 
+LEFT_OUT_MS = 60_000
+"""The distance for which a word is left out where equal words are paired: more than any source is long."""
+
 PLACE_MS = 500
 """A result whose word is farther away from its place than this is at a wrong time."""
 
@@ -188,31 +191,35 @@ def _match(delivered: list[_Delivered], script: Script, *, is_delivered_order: b
     for each in delivered:
         by_delivered.setdefault(each.text, []).append(each)
     for text, copies in by_delivered.items():
-        pairs = [
-            (_distance_ms(script.words[index], copy.result) // SWAP_MS, copy.order, index, copy)
-            for index in by_text.get(text, ())
-            for copy in copies
-        ]
-        given: set[int] = set()
-        for _, _, index, copy in sorted(pairs, key=lambda pair: pair[:3]):
-            if copy.word < 0 and index not in given:
-                copy.word = index
-                given.add(index)
-        _sort_within_results(copies)
+        indices = by_text.get(text, [])
+        for copy, index in _cheapest_pairs(copies, indices, script):
+            copy.word = index
         for copy in copies:
-            if copy.word < 0 and pairs:
+            if copy.word < 0 and indices:
                 _let_the_first_be_the_original(copy, copies, script, is_delivered_order=is_delivered_order)
 
 
-def _sort_within_results(copies: list[_Delivered]) -> None:
-    """Let equal words of one result have words of the script in their order."""
-    by_result: dict[int, list[_Delivered]] = {}
-    for copy in copies:
-        if copy.word >= 0:
-            by_result.setdefault(id(copy.result), []).append(copy)
-    for same in by_result.values():
-        for copy, index in zip(same, sorted(copy.word for copy in same), strict=True):
-            copy.word = index
+def _cheapest_pairs(copies: list[_Delivered], indices: list[int], script: Script) -> list[tuple[_Delivered, int]]:
+    """Return pairs of delivered words and words of the script, both in their order, with the least distance in all.
+
+    As many words as possible are in a pair, whatever the distance.
+    """
+    in_place = sorted(copies, key=lambda copy: (copy.result.start_ms, copy.order))
+    # for each number of words of the script so far: the least distance, and its pairs
+    best: list[tuple[int, tuple[tuple[_Delivered, int], ...]]]
+    best = [(LEFT_OUT_MS * number, ()) for number in range(len(indices) + 1)]
+    for copy in in_place:
+        row = [(best[0][0] + LEFT_OUT_MS, best[0][1])]
+        for column, index in enumerate(indices):
+            distance_ms = _distance_ms(script.words[index], copy.result)
+            options = (
+                (best[column][0] + distance_ms, (*best[column][1], (copy, index))),
+                (best[column + 1][0] + LEFT_OUT_MS, best[column + 1][1]),
+                (row[column][0] + LEFT_OUT_MS, row[column][1]),
+            )
+            row.append(min(options, key=lambda option: option[0]))
+        best = row
+    return list(best[-1][1])
 
 
 def _let_the_first_be_the_original(
@@ -282,24 +289,29 @@ def _count_missing(delivered: list[_Delivered], outcome: Outcome, counts: Counts
 def _count_order(delivered: list[_Delivered], outcome: Outcome, counts: Counts, notes: list[str]) -> None:
     """Count neighbours that are in the wrong order: as delivered, and in the transcript."""
     words = outcome.script.words
-    originals = [each for each in delivered if each.word >= 0]
-    if outcome.results:
-        in_order = originals
-    else:
+    times = Counter(word.text for word in words)
+    # of a text that occurs several times, another word may be meant
+    originals = [each for each in delivered if each.word >= 0 and times[each.text] == 1]
+    in_order = originals
+    if not outcome.results:
         in_order = sorted(originals, key=lambda each: (each.result.start_ms, each.result.segment_id))
-        counts.delivered_unordered = sum(_is_swapped(words, *pair) for pair in itertools.pairwise(originals))
-    unmarked = [each for each in in_order if not each.result.may_repeat]
-    for before, after in itertools.pairwise(unmarked):
-        if _is_swapped(words, before, after):
-            counts.unordered += 1
-            notes.append(
-                f"out of order: {before.text} ({_brief(before.result)}), {after.text} ({_brief(after.result)})"
-            )
+        counts.delivered_unordered = len(_swapped(words, originals))
+    for before, after in _swapped(words, [each for each in in_order if not each.result.may_repeat]):
+        counts.unordered += 1
+        notes.append(f"out of order: {before.text} ({_brief(before.result)}), {after.text} ({_brief(after.result)})")
     if outcome.transcript_text is not None:
         shown = texts_of(outcome.transcript_text)
         if shown != [each.text for each in delivered]:
             counts.unordered += 1
             notes.append(f"the text of the transcript is not that of its results: {outcome.transcript_text!r}")
+
+
+def _swapped(words: tuple[Word, ...], in_order: list[_Delivered]) -> list[tuple[_Delivered, _Delivered]]:
+    """Return the neighbours that are in the wrong order: the words of a result, and the first words of two results."""
+    first_words = [next(group) for _, group in itertools.groupby(in_order, key=lambda each: id(each.result))]
+    of_one_result = [pair for pair in itertools.pairwise(in_order) if pair[0].result is pair[1].result]
+    pairs = [*of_one_result, *itertools.pairwise(first_words)]
+    return [pair for pair in pairs if _is_swapped(words, *pair)]
 
 
 def _is_swapped(words: tuple[Word, ...], before: _Delivered, after: _Delivered) -> bool:
