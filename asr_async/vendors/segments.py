@@ -478,16 +478,16 @@ class SegmentTracker(Generic[K, S]):
         return self._withdraw_stale(segment) if len(self._open) > 1 else []
 
     def in_order(self, segment: S, result: Result) -> Result:
-        """Return the final of a segment with a start that keeps the order of the segments.
+        """Return the final of a sequential vendor's segment with a start that keeps the order of the segments.
 
-        The jitter of two sentences, of which one is a short word, can put the later one before the other.
+        The jitter of two sentences, of which one is a short word, can put the later one before the other. The numbers
+        of another vendor's segments are not in the order of the audio: the first sign of one may be its late final.
         """
         start_ms = result.start_ms
         if start_ms > self._last_end_ms:
             return result
         for final in self._finals.values():
-            low_ms, high_ms = (start_ms, final.start_ms) if final.id < segment.id else (final.start_ms, start_ms)
-            if final is not segment and low_ms < high_ms <= low_ms + SAME_MS:
+            if final.id < segment.id and start_ms < final.start_ms <= start_ms + SAME_MS:
                 start_ms = final.start_ms
         if start_ms == result.start_ms:
             return result

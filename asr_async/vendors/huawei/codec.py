@@ -290,7 +290,7 @@ class _Sentences:
         )
         if is_final:
             events += tracker.end(segment, result)
-            events.append(tracker.in_order(segment, result))
+            events.append(result)
             events += tracker.close(segment)
         else:
             segment.interim_result = result

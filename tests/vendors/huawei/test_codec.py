@@ -427,15 +427,6 @@ def test_finals_out_of_order_and_late_keep_their_segments() -> None:
     assert not any(isinstance(event, SpeechEnded) and event.is_withdrawn for event in events)
 
 
-def test_jitter_does_not_put_a_late_final_behind_the_sentence_after_it() -> None:
-    codec = started()
-    codec.receive(result(segment("the", 200, 380)))
-    codec.receive(result(segment("cat", 390, 900)))
-    codec.receive(result(segment("cat sat", 300, 1_500, is_final=True)))
-    (late,) = results(codec.receive(result(segment("the", 310, 420, is_final=True))))
-    assert (late.segment_id, late.start_ms, late.end_ms) == (0, 300, 420)
-
-
 def test_open_sentences_are_finals_that_are_not_confirmed_at_the_end() -> None:
     codec = started()
     codec.receive(result(segment("a", 0, 900), segment("b", 1_000, 1_300)))
