@@ -103,12 +103,22 @@ class TrackedSegment(Generic[K]):
         return f"<{type(self).__name__} {self.id} {state}>"
 
     def overlaps(self, start_ms: int, end_ms: int | None) -> bool:
-        """Return True if a place begins where the segment does, or if they share more than a frame of audio."""
+        """Return True if a place begins where the segment does, but for the jitter of both, or is much the same.
+
+        Two sentences in a row may overlap by the jitter of both, and an interim of one word may be as short as that.
+        """
         distance_ms = abs(start_ms - self.start_ms)
-        if distance_ms <= FRAME_MS or (distance_ms <= SAME_MS and not self.start_ms < self.end_ms <= start_ms):
+        if distance_ms <= FRAME_MS:
             return True
-        later_end_ms = start_ms if end_ms is None else end_ms
-        return start_ms + FRAME_MS < self.end_ms and self.start_ms + FRAME_MS < later_end_ms
+        length_ms = 0 if end_ms is None else end_ms - start_ms
+        own_length_ms = self.end_ms - self.start_ms
+        if length_ms <= 0 or own_length_ms <= 0:  # an end is not known
+            first_ms, last_ms = (self.start_ms, self.end_ms) if length_ms <= 0 else (start_ms, start_ms + length_ms)
+            place_ms = start_ms if length_ms <= 0 else self.start_ms
+            return first_ms - SAME_MS <= place_ms <= max(first_ms + FRAME_MS, last_ms - SAME_MS)
+        common_ms = min(self.end_ms, start_ms + length_ms) - max(self.start_ms, start_ms)
+        compared = min if distance_ms <= SAME_MS else max
+        return 2 * common_ms >= compared(length_ms, own_length_ms)
 
     def goes_on_with(self, start_ms: int, text: str) -> bool:
         """Return True if a text that begins where the segment does, but for the jitter of both, is its text and more.
