@@ -225,14 +225,18 @@ def _cheapest_pairs(copies: list[_Delivered], indices: list[int], script: Script
 def _let_the_first_be_the_original(
     extra: _Delivered, copies: list[_Delivered], script: Script, *, is_delivered_order: bool
 ) -> None:
-    """Exchange a copy that is left over with the one that has its word, if that was delivered later.
+    """Exchange a copy that is left over with one of the same word that was delivered later.
 
     A transcript does not show which was: there, a marked copy was.
     """
-    taken = [copy for copy in copies if copy.word >= 0]
-    other = min(taken, key=lambda copy: _distance_ms(script.words[copy.word], extra.result))
-    is_later = other.order > extra.order if is_delivered_order else other.result.may_repeat
-    if is_later:
+    later = [
+        (_distance_ms(script.words[copy.word], extra.result), copy.order)
+        for copy in copies
+        if copy.word >= 0 and (copy.order > extra.order if is_delivered_order else copy.result.may_repeat)
+    ]
+    distance_ms, order = min(later, default=(PLACE_MS, 0))
+    if distance_ms < PLACE_MS:
+        other = next(copy for copy in copies if copy.order == order)
         extra.word, other.word = other.word, -1
 
 
