@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import random
 import shutil
@@ -290,3 +291,14 @@ def test_what_went_wrong_is_printed(capsys: pytest.CaptureFixture[str], monkeypa
     assert status == 1
     assert "=== seed 5: {'lost': 1, 'wrong_ends': 1}" in printed
     assert "lost: Word(text='unheard'" in printed
+
+
+@pytest.mark.parametrize("name", adversary.SCENARIOS)
+async def test_no_promise_is_broken(name: str) -> None:
+    """Eight sessions of each scenario; which connection gets which audio depends on the scheduling a little."""
+    async with adversary.running_servers() as servers:
+        sessions = [adversary.OneSession(servers, adversary.SCENARIOS[name], seed) for seed in range(1, 9)]
+        await asyncio.gather(*(session.run() for session in sessions))
+    assert sum(session.counts.cuts for session in sessions) > 5
+    for session in sessions:
+        assert session.counts.broken == {}, session.report()
