@@ -12,7 +12,7 @@ place of the result. What is left over of the script is missing, what is left ov
   places, since the times of the vendors are off by up to 100 ms each. A marked result is left out: it may hold words of
   before and behind a result that was delivered first.
 
-Does not know sessions or servers, only what they left behind.
+Does not know sessions or servers, only their outcome.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ class Counts:
 
 @dataclass(slots=True, kw_only=True)
 class Outcome:
-    """What one session left behind."""
+    """The events and results of one session, and the facts about its servers that explain them."""
 
     script: Script
     events: list[Event] = field(default_factory=list)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 __all__ = ["NOISES", "Script", "Word", "draw_script", "texts_of", "translated"]
@@ -67,7 +68,7 @@ def draw_script(rng: random.Random, length_ms: int, *, repeated: float = 0.15) -
     return Script(tuple(words), length_ms)
 
 
-def _latin_texts(rng: random.Random):  # type: ignore[no-untyped-def]
+def _latin_texts(rng: random.Random) -> Iterator[str]:
     known = {*NOISES, *REPEATED}
     while True:
         syllables = [rng.choice(_CONSONANTS) + rng.choice(_VOWELS) for _ in range(rng.choice((2, 2, 3)))]
@@ -77,7 +78,7 @@ def _latin_texts(rng: random.Random):  # type: ignore[no-untyped-def]
             yield text
 
 
-def _chinese_texts(rng: random.Random):  # type: ignore[no-untyped-def]
+def _chinese_texts(rng: random.Random) -> Iterator[str]:
     codes = list(range(0x5200, 0x5400))
     rng.shuffle(codes)
     yield from (text for code in codes if (text := chr(code)) not in REPEATED and text not in NOISES)
