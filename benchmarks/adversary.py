@@ -139,7 +139,7 @@ def _huawei(rng: random.Random) -> Habits:
 
 def _qwen(rng: random.Random, **habits: Any) -> Habits:
     common = _common(rng)
-    return Habits(**{**common, "is_sequential": True, "unanswered": 0.05, **habits})
+    return Habits(**{**common, "is_sequential": True, "unanswered": 0.2, **habits})
 
 
 def _qwen_coughs(rng: random.Random) -> Habits:
