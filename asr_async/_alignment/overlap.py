@@ -56,10 +56,17 @@ SHORT_WORDS = 2
 class DeliveredSpeech:
     """The words of one delivered text, and those of them that a connection has recognised again."""
 
-    __slots__ = ("is_repeated", "speech")
+    __slots__ = ("is_repeated", "latest_ms", "speech")
 
-    def __init__(self, speech: Speech) -> None:
+    def __init__(self, speech: Speech, latest_ms: int = 0) -> None:
+        """Keep a text.
+
+        Args:
+            speech: its words.
+            latest_ms: the latest place at which it may have ended, if its end is an estimate.
+        """
         self.speech = speech
+        self.latest_ms: int = max(latest_ms, speech.end_ms)
         self.is_repeated: bytearray = bytearray(len(speech.words))
 
     def __repr__(self) -> str:
@@ -117,6 +124,7 @@ def new_parts(speech: Speech, delivered: Sequence[DeliveredSpeech], *, from_ms: 
         item
         for item in delivered
         if _overlap_ms(item.speech, speech) > (-SAME_PLACE_MS if speech.is_timed else -SEAM_MS)
+        or item.speech.start_ms < speech.start_ms < item.latest_ms
     ]
     if speech.is_timed and near and all(item.speech.is_timed for item in near):
         return _new_by_times(speech, near, from_ms, is_final=is_final)
@@ -152,7 +160,7 @@ def _new_by_times(speech: Speech, near: Sequence[DeliveredSpeech], from_ms: int,
         and 0 not in repeated
         and (old := _seam(words[0], [word for _, _, word in candidates], first_ms)) is not None
     ):
-        if words[0].end_ms - words[0].start_ms <= JITTER_MS:  # no word is as short as that
+        if _is_rest(words[0], candidates[old][2]):
             repeated[0] = old
         else:
             is_certain = False
@@ -209,6 +217,14 @@ def _seam(new: PlacedWord, old: Sequence[PlacedWord], first_ms: int) -> int | No
     return None
 
 
+def _is_rest(new: PlacedWord, old: PlacedWord) -> bool:
+    """Return True if a word is the rest of a delivered one: it ends where that does, and is clearly shorter."""
+    length_ms, old_length_ms = new.end_ms - new.start_ms, old.end_ms - old.start_ms
+    if length_ms <= JITTER_MS:  # no word is as short as that
+        return True
+    return new.end_ms <= old.end_ms + JITTER_MS and length_ms <= SEAM_MS and 3 * length_ms <= 2 * old_length_ms
+
+
 # --- by the texts ----------------------------------------------------------------------------------------------------
 
 
@@ -222,10 +238,13 @@ def _new_by_text(speech: Speech, near: Sequence[DeliveredSpeech], from_ms: int, 
         if all(item.is_repeated):
             continue
         is_edge = 2 * overlap_ms < min(speech.length_ms, item.speech.length_ms)
-        if is_edge and overlap_ms <= JITTER_MS:  # too little for a whole word
-            is_certain &= not _is_cut_in_two(speech, item.speech, from_ms)
-            continue
-        block, is_sure = _find_block(speech, forms, first, item, is_jitter=is_edge and overlap_ms <= 2 * JITTER_MS)
+        is_jitter = is_edge and overlap_ms <= 2 * JITTER_MS
+        if is_jitter and speech.start_ms < item.latest_ms > item.speech.end_ms:  # the delivered text may be longer
+            block, is_sure = _find_rest(speech, forms, first, item)
+        elif is_edge and overlap_ms <= JITTER_MS:  # too little for a whole word
+            block, is_sure = None, not _may_share_words(speech, item.speech, from_ms)
+        else:
+            block, is_sure = _find_block(speech, forms, first, item, is_jitter=is_jitter)
         is_certain &= is_sure
         if block is None:
             continue
@@ -239,12 +258,25 @@ def _new_by_text(speech: Speech, near: Sequence[DeliveredSpeech], from_ms: int, 
     return NewParts(tuple(_parts(speech, repeated)), is_certain)
 
 
-def _is_cut_in_two(new: Speech, old: Speech, from_ms: int) -> bool:
-    """Return True if the audio of the connection may begin inside the last words of a delivered text."""
-    if old.start_ms > new.start_ms or abs(old.end_ms - from_ms) > SEAM_MS:
+def _may_share_words(new: Speech, old: Speech, from_ms: int) -> bool:
+    """Return True if one text begins as the other ends: jitter hides that they overlap, or a word was cut in two."""
+    if old.end_ms < from_ms - SEAM_MS:  # none of its audio was sent again
         return False
     new_forms, old_forms = [word.form for word in new.words], [word.form for word in old.words]
-    return any(new_forms[:count] == old_forms[-count:] for count in range(1, SHORT_WORDS + 1))
+    first, second = (old_forms, new_forms) if old.start_ms <= new.start_ms else (new_forms, old_forms)
+    return any(first[-count:] == second[:count] for count in range(1, SHORT_WORDS + 1))
+
+
+def _find_rest(speech: Speech, forms: Sequence[str], first: int, item: DeliveredSpeech) -> tuple[_Block | None, bool]:
+    """Return the words that repeat the end of a delivered text which may be longer than its estimate.
+
+    A few words are the same by chance: they are not left out, but not certain either.
+    """
+    blocks = [block for block in _exact_blocks(speech, forms, first, item) if block.new_from == first]
+    if not blocks:
+        return None, True
+    longest = max(blocks, key=lambda block: block.size)
+    return (longest, len(blocks) == 1) if longest.size > SHORT_WORDS else (None, False)
 
 
 def _find_block(
@@ -263,6 +295,8 @@ def _find_block(
     longest_ms = max(speech.end_ms - speech.start_ms, item.speech.end_ms - item.speech.start_ms)
     tolerance_ms = max(MAX_ESTIMATE_ERROR_MS, longest_ms / 2)
     blocks = [block for block in blocks if block.error_ms <= tolerance_ms]
+    if len(blocks) > 1:
+        blocks = [block for block in blocks if _explains_edges(block, speech, forms, first, item)] or blocks
     if not blocks:
         block = None if is_jitter else _similar_block(forms, first, item)
         return block, is_jitter or block is not None
@@ -273,6 +307,16 @@ def _find_block(
     if len(rivals) > 1:
         return min(rivals, key=lambda block: block.size), False
     return best, True
+
+
+def _explains_edges(block: _Block, speech: Speech, forms: Sequence[str], first: int, item: DeliveredSpeech) -> bool:
+    """Return True unless a block leaves words of a text out whose place is inside that of the other."""
+    new, old = speech, item.speech
+    if old.start_ms - SEAM_MS <= new.start_ms and new.end_ms <= old.end_ms + SEAM_MS:
+        return block.new_from == first and block.new_to == len(forms)
+    if new.start_ms - SEAM_MS <= old.start_ms and old.end_ms <= new.end_ms + SEAM_MS:
+        return (block.delivered_from, block.delivered_to) == _open_range(item)
+    return True
 
 
 def _exact_blocks(speech: Speech, forms: Sequence[str], first: int, item: DeliveredSpeech) -> Iterator[_Block]:

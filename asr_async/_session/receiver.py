@@ -14,6 +14,7 @@ import logging
 from typing import TYPE_CHECKING, cast
 
 from .._loop.event import LightEvent
+from ..audio import FRAME_MS
 from ..results import (
     Gap,
     Reconnected,
@@ -113,7 +114,7 @@ class Receiver:
         self.speech_detected = LightEvent()
         self._progress_ms = -1
         # the end of the last final, when the connection last made progress
-        self._finals_end_ms = -1
+        self._finals_end_ms = -FRAME_MS
         # finals that wait for a translation, by their task's segment id: the timer that ends the wait, and the task
         self._pending: dict[int, tuple[asyncio.TimerHandle, RecognitionTask]] = {}
         # the names that were logged
@@ -232,13 +233,13 @@ class Receiver:
             self._status.progress.set()
 
     def _record_final(self, task: RecognitionTask) -> None:
-        """Let a replay begin behind a final; if it covers nothing new, the connection has made no progress."""
+        """Let a replay begin behind a final; if it covers less than a frame more, there is no progress."""
         timeline = self._timeline
         covered_ms = timeline.covered_ms
         self._buffer.cover(covered_ms)
         if self._buffer.is_cuttable:  # else each connection recognises all of the audio
             timeline.forget(min(covered_ms, self._buffer.cursor_ms))
-        if timeline.finals_end_ms > self._finals_end_ms:
+        if timeline.finals_end_ms - self._finals_end_ms >= FRAME_MS:
             self._finals_end_ms = timeline.finals_end_ms
             self._policy.record_progress()
         task.record_final()

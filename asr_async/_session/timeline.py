@@ -66,6 +66,9 @@ since vendors have a smallest message of audio, and decoders need packets from b
 MAX_ORPHANS = 64
 """The open segments of lost connections that are remembered; more is no speech."""
 
+LONGEST_MS = 60_000
+"""The longest segment: the vendors cut one at a minute."""
+
 HOLD_MS = 15_000
 """The length of final results behind a segment without a text, or a passed one, until it counts as covered. Vendors
 whose finals are not in order send them some seconds late."""
@@ -80,11 +83,13 @@ class _Final(msgspec.Struct, frozen=True, gc=False):
     end_ms: int
     reported_end_ms: int
     """The end that the vendor has reported; not behind the start if it has reported none."""
+    latest_ms: int = 0
+    """The end of the audio that was sent by then, if the vendor has reported no end."""
 
     @property
     def last_ms(self) -> int:
         """The last place that another report of it may have."""
-        return max(self.end_ms, self.reported_end_ms)
+        return max(self.end_ms, self.reported_end_ms, self.latest_ms)
 
     @property
     def covered_ms(self) -> int:
@@ -116,18 +121,24 @@ class _Segment:
     __slots__ = (
         "end_ms",
         "has_final",
+        "has_results",
         "id",
         "is_closed",
         "is_delivered",
         "is_ended",
         "is_started",
         "may_repeat",
+        "piece_ids",
+        "reported_ms",
         "start_ms",
         "text",
     )
 
     def __init__(self, start_ms: int) -> None:
         self.id: int | None = None
+        # the start in the vendor's newest result, and True if there was one; the start of a detection is another one
+        self.reported_ms = start_ms
+        self.has_results = False
         self.start_ms = start_ms
         self.end_ms = start_ms
         # the text of the last interim that was delivered
@@ -138,6 +149,8 @@ class _Segment:
         # its final has arrived, and was delivered, since it was not only a repeat
         self.has_final = False
         self.is_delivered = False
+        # the segments that other pieces of its final became
+        self.piece_ids: tuple[int, ...] = ()
         # one of its results has the mark
         self.may_repeat = False
         # the event of its end was delivered
@@ -154,6 +167,7 @@ class Timeline:
         "_finals",
         "_finals_bytes",
         "_held_ms",
+        "_jitter_ms",
         "_next_id",
         "_open",
         "_orphans",
@@ -170,6 +184,8 @@ class Timeline:
         self._held_ms: list[int] = []
         self._finals: deque[_Final] = deque()
         self._finals_bytes = 0
+        # how far the vendor's times of one segment were apart: a place may be off by as much, and a word be cut in two
+        self._jitter_ms = 0
         self.finals_end_ms = 0
         """The end of the last final result in the source."""
 
@@ -180,7 +196,8 @@ class Timeline:
     def covered_ms(self) -> int:
         """The place up to which everything that was recognised is in a final result."""
         orphans_ms = [orphan.start_ms for orphan in self._orphans]
-        return max(0, min([self.finals_end_ms, *self._open.values(), *orphans_ms, *self._held_ms]))
+        covered_ms = min([self.finals_end_ms, *self._open.values(), *orphans_ms, *self._held_ms])
+        return max(0, covered_ms - self._jitter_ms)
 
     @property
     def has_finals(self) -> bool:
@@ -230,6 +247,11 @@ class Timeline:
         segment.id = self.new_id()
         return False
 
+    def record_jitter(self, distance_ms: int) -> None:
+        """Record the distance of two starts that the vendor has reported for one segment; a small one cuts no word."""
+        if distance_ms > max(self._jitter_ms, JITTER_MS // 2):
+            self._jitter_ms = min(distance_ms, JITTER_MS)
+
     def open(self, segment: _Segment) -> None:
         """Record that a segment is open: a replay begins where it starts, or earlier."""
         if not segment.is_ended:
@@ -257,8 +279,12 @@ class Timeline:
         return withdrawals
 
     def cover(self, final: _Final) -> list[Event]:
-        """Record a final whose words were all delivered before; the return value is that of `add_final`."""
-        self.finals_end_ms = max(self.finals_end_ms, final.covered_ms)
+        """Record a final whose words were all delivered before; the return value is that of `add_final`.
+
+        It covers more audio only if that was sent: a place beyond it is none.
+        """
+        if final.reported_end_ms <= final.end_ms:
+            self.finals_end_ms = max(self.finals_end_ms, final.covered_ms)
         return self._pass_orphans(final) if self._orphans else []
 
     def _pass_orphans(self, final: _Final) -> list[Event]:
@@ -385,6 +411,11 @@ class ConnectionTimeline:
         segment = self._segments.get(result.segment_id)
         if segment is None:
             segment = self._add_segment(result.segment_id, start_ms)
+        if start_ms != segment.reported_ms:
+            if segment.has_results:
+                self._timeline.record_jitter(abs(start_ms - segment.reported_ms))
+            segment.reported_ms = start_ms
+        segment.has_results = True
         if start_ms < self._known_until_ms:
             return self._place_overlapping(result, segment, start_ms, end_ms, sent_ms)
         return self._deliver(self._moved_result(result, start_ms, end_ms), segment, sent_ms)
@@ -461,7 +492,7 @@ class ConnectionTimeline:
         moved = self._moved_result(result, start_ms, end_ms)
         speech_end_ms = end_ms
         if not result.is_final or end_ms <= start_ms:  # the end is not known
-            speech_end_ms = max(end_ms, start_ms + spoken_length_ms(text))
+            speech_end_ms = max(end_ms, segment.end_ms, start_ms + spoken_length_ms(text))
         speech = place_words(text, moved.words, start_ms, speech_end_ms)
         if not speech.words:
             is_known = self._is_known((start_ms + end_ms) // 2)
@@ -494,12 +525,13 @@ class ConnectionTimeline:
         """Return the pieces of a final: the first belongs to its segment, each other one is a segment of its own."""
         events = [*self._deliver(pieces[0], segment, sent_ms)]
         for piece in pieces[1:]:
-            events += self._end(segment)
-            was_started, segment = segment.is_started, _Segment(piece.start_ms)
-            segment.is_started = was_started
-            events += self._deliver(piece, segment, sent_ms)
-        if len(pieces) > 1:
-            events += self._end(segment)
+            if not segment.piece_ids:
+                events += self._end(segment)
+            part = _Segment(piece.start_ms)
+            part.is_started = segment.is_started
+            events += [*self._deliver(piece, part, sent_ms), *self._end(part)]
+            if part.id is not None:
+                segment.piece_ids = (*segment.piece_ids, part.id)
         return events
 
     def _end(self, segment: _Segment) -> Iterator[SpeechEnded]:
@@ -509,8 +541,8 @@ class ConnectionTimeline:
 
     def _known_speech(self) -> list[DeliveredSpeech]:
         if self._known is None:
-            speeches = [final.speech() for final in self._known_finals]
-            known = [DeliveredSpeech(speech) for speech in speeches if speech.words]
+            speeches = [(final.speech(), final.latest_ms) for final in self._known_finals]
+            known = [DeliveredSpeech(speech, latest_ms) for speech, latest_ms in speeches if speech.words]
             self._known = sorted(known, key=lambda item: item.speech.start_ms)
         return self._known
 
@@ -556,9 +588,11 @@ class ConnectionTimeline:
         segment = self._segments.get(event.segment_id)
         if segment is None or segment.id is None:
             return ()
-        if isinstance(event, TranslationLost):
-            return (msgspec.structs.replace(event, segment_id=segment.id),)
-        return (msgspec.structs.replace(event, segment_id=segment.id, translation=self._moved(event.translation)),)
+        if isinstance(event, TranslationArrived):
+            event = msgspec.structs.replace(event, translation=self._moved(event.translation))
+        return [
+            msgspec.structs.replace(event, segment_id=segment_id) for segment_id in (segment.id, *segment.piece_ids)
+        ]
 
     # --- times -------------------------------------------------------------------------------------------------------
 
@@ -612,7 +646,10 @@ def _final(result: Result, sent_ms: int | None, last_ms: int) -> _Final:
         end_ms = max(last_ms, result.start_ms + spoken_length_ms(text) * 3 // 2)
     if sent_ms is not None:
         end_ms = min(end_ms, sent_ms)
-    return _Final(text, result.words, result.start_ms, end_ms, result.end_ms)
+    latest_ms = 0
+    if result.end_ms <= result.start_ms:
+        latest_ms = result.start_ms + LONGEST_MS if sent_ms is None else sent_ms
+    return _Final(text, result.words, result.start_ms, end_ms, result.end_ms, latest_ms)
 
 
 def _cut(result: Result, speech: Speech, part: NewPart) -> Result:
