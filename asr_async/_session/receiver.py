@@ -61,6 +61,11 @@ MAX_NAME_CHARS = 100
 """The part of a name that is logged and remembered."""
 
 
+KEPT_MS = 300
+"""The audio behind which final results end and which is kept all the same: the next segment may begin a little before
+the last one ends, since both times are off."""
+
+
 class Receiver:
     """Takes the events of the codecs, and puts those for the caller into the result queue."""
 
@@ -236,7 +241,7 @@ class Receiver:
         """Let a replay begin behind a final; if it covers less than a frame more, there is no progress."""
         timeline = self._timeline
         covered_ms = timeline.covered_ms
-        self._buffer.cover(covered_ms)
+        self._buffer.cover(covered_ms - KEPT_MS)
         if self._buffer.is_cuttable:  # else each connection recognises all of the audio
             timeline.forget(min(covered_ms, self._buffer.cursor_ms))
         if timeline.finals_end_ms - self._finals_end_ms >= FRAME_MS:
@@ -321,6 +326,10 @@ class Receiver:
         self._stats.record_reconnect()
         self._put(Reconnected(at_ms=at_ms, reason=reason), task)
 
+    def prepare_replay(self) -> None:
+        """Let the replay that follows begin where final results end, or where a segment is open before that."""
+        self._buffer.cover(self._timeline.covered_ms)
+
     def limit(self, end_ms: int) -> None:
         """Record where the audio of the task that is read ends: its successor gets the rest."""
         self._task_timeline.limit_ms = end_ms
@@ -328,6 +337,7 @@ class Receiver:
     def record_switch(self, at_ms: int) -> None:
         """Record that a drained task has delivered all results up to this place in the source."""
         self._buffer.cover(at_ms)
+        self._timeline.settle(at_ms)
         self._stats.record_next_task()
 
     def extend_gap(self, gap: Gap | None, longer_gap: Gap) -> None:

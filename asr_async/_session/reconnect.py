@@ -227,6 +227,7 @@ class Reconnector:
         if connection.draining is not None and connection.task is not None:
             connection.task.abort()  # its audio came behind the audio that is now replayed
             self._end_draining()
+        self._receiver.prepare_replay()
         lost = self._buffer.rewind(min_bytes=self._connector.description.min_frame_bytes)
         if lost is not None:
             self._lost_audio.append(lost)

@@ -171,6 +171,7 @@ class Timeline:
         "_next_id",
         "_open",
         "_orphans",
+        "_recognised_ms",
         "finals_end_ms",
     )
 
@@ -186,6 +187,9 @@ class Timeline:
         self._finals_bytes = 0
         # how far the vendor's times of one segment were apart: a place may be off by as much, and a word be cut in two
         self._jitter_ms = 0
+        # the end of the last final of the connection that is read, also of one that repeats others; behind it there may
+        # be finals of earlier connections, and between those, words that no final has
+        self._recognised_ms = 0
         self.finals_end_ms = 0
         """The end of the last final result in the source."""
 
@@ -196,7 +200,7 @@ class Timeline:
     def covered_ms(self) -> int:
         """The place up to which everything that was recognised is in a final result."""
         orphans_ms = [orphan.start_ms for orphan in self._orphans]
-        covered_ms = min([self.finals_end_ms, *self._open.values(), *orphans_ms, *self._held_ms])
+        covered_ms = min([self._recognised_ms, *self._open.values(), *orphans_ms, *self._held_ms])
         return max(0, covered_ms - self._jitter_ms)
 
     @property
@@ -219,6 +223,7 @@ class Timeline:
         orphans = [*self._orphans, *(segment for segment in self._open if segment.id is not None)]
         self._orphans = sorted(orphans, key=lambda segment: segment.start_ms)
         self._open.clear()
+        self._recognised_ms = offset_ms
         return ConnectionTimeline(self, offset_ms, silence, list(self._finals))
 
     def finish(self) -> list[Event]:
@@ -248,7 +253,11 @@ class Timeline:
         return False
 
     def record_jitter(self, distance_ms: int) -> None:
-        """Record the distance of two starts that the vendor has reported for one segment; a small one cuts no word."""
+        """Record by how much the vendor's times are off; a small distance cuts no word.
+
+        Args:
+            distance_ms: that of two starts of one segment, or the overlap of two segments in a row.
+        """
         if distance_ms > max(self._jitter_ms, JITTER_MS // 2):
             self._jitter_ms = min(distance_ms, JITTER_MS)
 
@@ -270,7 +279,7 @@ class Timeline:
         """Record a final result, and return the events that withdraw the open segments which it has passed."""
         self._finals.append(final)
         self._finals_bytes += final.size_bytes
-        self.finals_end_ms = max(self.finals_end_ms, final.covered_ms)
+        self.settle(final.covered_ms)
         self._held_ms = [held_ms for held_ms in self._held_ms if self.finals_end_ms - held_ms <= HOLD_MS]
         withdrawals = self._pass_orphans(final) if self._orphans else []
         finals = self._finals
@@ -278,13 +287,18 @@ class Timeline:
             self._forget_oldest()
         return withdrawals
 
+    def settle(self, end_ms: int) -> None:
+        """Record that everything up to this place was recognised: a task has confirmed its end there."""
+        self._recognised_ms = max(self._recognised_ms, end_ms)
+        self.finals_end_ms = max(self.finals_end_ms, end_ms)
+
     def cover(self, final: _Final) -> list[Event]:
         """Record a final whose words were all delivered before; the return value is that of `add_final`.
 
         It covers more audio only if that was sent: a place beyond it is none.
         """
         if final.reported_end_ms <= final.end_ms:
-            self.finals_end_ms = max(self.finals_end_ms, final.covered_ms)
+            self.settle(final.covered_ms)
         return self._pass_orphans(final) if self._orphans else []
 
     def _pass_orphans(self, final: _Final) -> list[Event]:
@@ -415,7 +429,11 @@ class ConnectionTimeline:
             if segment.has_results:
                 self._timeline.record_jitter(abs(start_ms - segment.reported_ms))
             segment.reported_ms = start_ms
-        segment.has_results = True
+        if not segment.has_results:
+            segment.has_results = True
+            overlap_ms = self._timeline.finals_end_ms - start_ms
+            if overlap_ms <= SEAM_MS:  # else the finals are not in order
+                self._timeline.record_jitter(overlap_ms)
         if start_ms < self._known_until_ms:
             return self._place_overlapping(result, segment, start_ms, end_ms, sent_ms)
         return self._deliver(self._moved_result(result, start_ms, end_ms), segment, sent_ms)
