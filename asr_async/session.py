@@ -602,11 +602,11 @@ class ResultStream(Generic[T]):
 
     def __init__(self, session: Session, audio: AudioSource | None, pace: float | None, *, wants_events: bool) -> None:
         self._session = session
-        self.audio = audio
-        self.pace = pace
-        self.wants_events = wants_events
+        self.audio: AudioSource | None = audio
+        self.pace: float | None = pace
+        self.wants_events: bool = wants_events
         # a later loop over the session receives its results
-        self.is_replaced = False
+        self.is_replaced: bool = False
 
     @property
     def is_of_session(self) -> bool:

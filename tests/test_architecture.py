@@ -82,6 +82,7 @@ PURE = [
     "vendors.*.models",
     "vendors.*.realtime",
     "vendors.*.realtime_models",
+    "vendors.*.realtime_utterances",
     "vendors.*.realtime_wire",
     "vendors.*.rest_wire",
     "vendors.*.segments",

@@ -324,7 +324,7 @@ class Transcription:
 
     def __init__(self, writer: Writer) -> None:
         self.writer = writer
-        self.words = 0
+        self.words: int = 0
         self.gaps: list[Gap] = []
         self._unconfirmed = 0
         self._repeating = 0

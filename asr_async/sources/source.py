@@ -114,9 +114,9 @@ class FrameReader:
         self._ahead_frames = 1
         # the exception of the source, raised after the frames before it were returned
         self._error: Exception | None = None
-        self.is_exhausted = False
+        self.is_exhausted: bool = False
         """True if the source has ended, normally or not."""
-        self.read_bytes = 0
+        self.read_bytes: int = 0
         """The size of the audio that the source has brought."""
         self.last_frame: AudioBytes = b""
         """The newest frame that is not empty."""

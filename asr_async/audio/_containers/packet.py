@@ -65,7 +65,7 @@ class Cut(msgspec.Struct, frozen=True):
 class Track:
     """The rules of a stream of packets that need nothing but the packets shortly before them."""
 
-    warm_up_ms = 40.0
+    warm_up_ms: float = 40.0
     """The audio that a decoder is given before the place of a cut, since it predicts from the past."""
 
     def __init__(self, rate: int, *, header: bytes = b"", skip: int = 0) -> None:
