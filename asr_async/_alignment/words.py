@@ -20,9 +20,17 @@ if TYPE_CHECKING:
 __all__ = ["PlacedWord", "Speech", "place_words", "spoken_length_ms", "words_of_text"]
 
 # CJK ideographs and radicals, kana, half-width kana, and the ideographs beyond the basic plane
-_UNSPACED = "\u2e80-\u2fdf\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff"
-_LETTER = rf"[^\W_{_UNSPACED}]"
-_WORD = re.compile(rf"[{_UNSPACED}]|{_LETTER}+(?:['\u2019]{_LETTER}+|(?<=\d)[.,](?=\d){_LETTER}+)*")
+_UNSPACED = (
+    "\u2e80-\u2fdf\u3005-\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff"
+)
+# the marks of Latin, Hebrew and Arabic letters, and the Indic and Thai blocks, in which marks are vowels
+_MARKS = (
+    "\u0300-\u036f\u0591-\u05bd\u05bf\u05c1\u05c2\u0610-\u061a\u064b-\u065f\u0670"
+    "\u0900-\u0963\u0971-\u0df3\u0e31-\u0e4e"
+)
+_VOICED = "[\u3099\u309a\uff9e\uff9f]"
+_LETTER = rf"(?:[^\W_{_UNSPACED}]|[{_MARKS}])"
+_WORD = re.compile(rf"[{_UNSPACED}]{_VOICED}?|{_LETTER}+(?:['\u2019]{_LETTER}+|(?<=\d)[.,](?=\d){_LETTER}+)*")
 
 MAX_WORDS = 1_000
 """The words of a text that are compared; the vendors cut a segment at a minute, which has three hundred."""
@@ -122,7 +130,9 @@ def _place_by_times(
         inside: list[tuple[str, int, int]] = []
         while remaining and remaining[-1][1] < position:
             inside.append(remaining.pop())
-        if inside and inside[0][1] < begins_at:
+        if not inside:  # punctuation
+            continue
+        if inside[0][1] < begins_at:
             return None
         if not start_ms - TIME_TOLERANCE_MS <= word.start_ms < word.end_ms <= end_ms + TIME_TOLERANCE_MS:
             return None
