@@ -252,7 +252,7 @@ EXAMPLES: dict[type, list[object]] = {
             languages=("zh",),
             hot_words=("Paraformer",),
             translate_to=("en",),
-            hears_half_words=True,
+            includes_half_words=True,
         )
     ],
     HypothesisWord: [HypothesisWord(text="go", start_ms=0, end_ms=400, punctuation=".")],

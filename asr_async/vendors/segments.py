@@ -321,11 +321,6 @@ class SegmentTracker(Generic[K, S]):
         return key <= self._forgotten_until
 
     @property
-    def newest_open(self) -> S | None:
-        """The segment that was opened last, of those that the vendor has open."""
-        return self._newest
-
-    @property
     def open_segments(self) -> list[S]:
         """The open segments, oldest first, also those of which the vendor's final has arrived."""
         return list(self._open.values())

@@ -471,7 +471,8 @@ def test_a_segment_whose_final_waits_is_open_for_the_caller_and_over_for_the_ven
     assert first is not None
     result = Result(text="one", is_final=True, segment_id=0, start_ms=0, end_ms=900)
     assert task.tracker.end(first, result) == []
-    assert (task.tracker.open_segments, task.tracker.newest_open) == ([first], None)
+    assert task.tracker.open_segments == [first]
+    assert task.final("", None, 950) == []  # without key and place: about the newest that the vendor has open, none
     assert (task.tracker.find_open(1), task.tracker.find_closed(1)) == (first, None)
     assert task.final("one", 0, 900, 1) == []
     assert task.interim("two", 1_000, 1_200, 1) == [started(1, 1_000), ("interim", 1, "two")]
@@ -535,12 +536,12 @@ def test_the_key_of_a_forgotten_segment_is_still_known_to_be_old() -> None:
 def test_the_state_is_in_the_repr() -> None:
     task = Task()
     task.interim("uh", 0, None, 1)
-    segment = task.tracker.newest_open
+    segment = task.tracker.open_segments[-1]
     assert repr(segment) == "<TrackedSegment 0 open>"
     task.interim("a", 5_000, None, 2)
     assert repr(segment) == "<TrackedSegment 0 withdrawn>"
     assert repr(task.tracker) == "<SegmentTracker 1 open of 2>"
-    segment = task.tracker.newest_open
+    segment = task.tracker.open_segments[-1]
     task.final("a", 5_000, 5_900, 2)
     assert repr(segment) == "<TrackedSegment 1 closed>"
 

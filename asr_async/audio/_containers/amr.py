@@ -5,7 +5,7 @@ The frames have no sync word. Behind a byte that begins no frame, a place counts
 
 from __future__ import annotations
 
-from .packet import Block, Packet, Track
+from .packet import Block, Packet, Parser, Track
 
 __all__ = ["AmrParser"]
 
@@ -21,7 +21,7 @@ NOISE_BYTES = 1_024
 """The size of the blocks into which bytes between frames are split."""
 
 
-class AmrParser:
+class AmrParser(Parser):
     """The parser of one stream."""
 
     NARROWBAND = b"#!AMR\n"
@@ -29,17 +29,13 @@ class AmrParser:
 
     def __init__(self, magic: bytes, rate: int, sizes: dict[int, int]) -> None:
         """Parse a stream that begins with the magic line and has frames of these sizes, by type."""
-        self.track = Track(rate, header=magic)
-        self.refusal: str | None = None
-        self.error: str | None = None
+        super().__init__()
+        self._track = Track(rate, header=magic)
         self._sizes = sizes
         self._samples = rate * FRAME_MS // 1000
-        self._data = bytearray()
         self._start = 0
         self._is_at_magic = True
         self._is_in_sync = True
-        # the bytes at the start of the buffer that are known to be no frame
-        self._noise_bytes = 0
 
     @classmethod
     def narrowband(cls) -> AmrParser:
@@ -54,10 +50,10 @@ class AmrParser:
     def __repr__(self) -> str:
         return f"<AmrParser {self._start} samples>"
 
-    def feed(self, data: bytes) -> list[Block]:
-        """Add bytes and return the blocks that are complete."""
-        self._data += data
-        return self._parse(at_end=False)
+    @property
+    def track(self) -> Track:
+        """The rules of the stream."""
+        return self._track
 
     def finish(self) -> list[Block]:
         """Return the rest of the stream at its end: half a frame is a block without length."""
@@ -65,11 +61,6 @@ class AmrParser:
         if self._data:
             blocks.append(self._take(len(self._data)))
         return blocks
-
-    def rest(self) -> bytes:
-        """Return the bytes that are in no block yet, and forget them."""
-        rest, self._data = bytes(self._data), bytearray()
-        return rest
 
     def _parse(self, *, at_end: bool) -> list[Block]:
         blocks: list[Block] = []
@@ -118,8 +109,7 @@ class AmrParser:
         return None if first & 0x83 else self._sizes.get(first >> 3)
 
     def _take(self, size: int, samples: int = 0) -> Block:
-        data = bytes(self._data[:size])
-        del self._data[:size]
+        data = self._cut_off(size)
         packet = Packet(data, self._start, samples)
         self._start += samples
         return Block(data, (packet,))

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 from .ogg_codecs import OggCodec, read_codec
 from .ogg_pages import MAX_PAGE_BYTES, NO_GRANULE, Page, page_size, parse_page, write_page
-from .packet import Block, Cut, NotCuttableError, Packet, Track
+from .packet import Block, Cut, NotCuttableError, Packet, Parser, Track
 
 __all__ = ["OggPacket", "OggParser", "OggTrack", "OggWriter"]
 
@@ -149,19 +149,15 @@ class OggWriter:
         return write_page(page, self._sequence - 1)
 
 
-class OggParser:
+class OggParser(Parser):
     """The parser of one Ogg source."""
 
     def __init__(self) -> None:
-        self.refusal: str | None = None
-        self.error: str | None = None
-        self._data = bytearray()
+        super().__init__()
         self._track: OggTrack | None = None
         self._stream: _Stream | None = None
         # the part of a packet that continues on the next page
         self._partial: bytearray | None = None
-        # the bytes at the start of the buffer that are known to be no page
-        self._noise_bytes = 0
 
     def __repr__(self) -> str:
         return f"<OggParser {self._track!r}>"
@@ -172,11 +168,6 @@ class OggParser:
         assert self._track is not None  # noqa: S101 - there is a packet, so there was a header
         return self._track
 
-    def feed(self, data: bytes) -> list[Block]:
-        """Add bytes and return the pages that are complete, and the bytes between them."""
-        self._data += data
-        return self._parse(at_end=False)
-
     def finish(self) -> list[Block]:
         """Return the rest of the source at its end: half a page is a block without packets."""
         blocks = self._parse(at_end=True)
@@ -186,11 +177,6 @@ class OggParser:
             else:
                 blocks.append(Block(self.rest(), ()))
         return blocks
-
-    def rest(self) -> bytes:
-        """Return the bytes that are in no block yet, and forget them."""
-        rest, self._data = bytes(self._data), bytearray()
-        return rest
 
     def _parse(self, *, at_end: bool) -> list[Block]:
         blocks: list[Block] = []
@@ -215,7 +201,7 @@ class OggParser:
             self._noise_bytes = at
             if at >= MAX_PAGE_BYTES:
                 self._noise_bytes -= MAX_PAGE_BYTES
-                return Block(self._take(MAX_PAGE_BYTES), ())
+                return Block(self._cut_off(MAX_PAGE_BYTES), ())
             size = page_size(data[at : at + MAX_PAGE_BYTES])
             if size is None or len(data) - at < size:
                 if not (at_end and data.find(b"OggS", at + 1) >= 0):
@@ -228,14 +214,9 @@ class OggParser:
                 continue
             self._noise_bytes = 0
             if at:
-                return Block(self._take(at), ())
+                return Block(self._cut_off(at), ())
             packets = self._packets_of(page)
-            return None if self.error is not None else Block(self._take(size), packets)
-
-    def _take(self, size: int) -> bytes:
-        data = bytes(self._data[:size])
-        del self._data[:size]
-        return data
+            return None if self.error is not None else Block(self._cut_off(size), packets)
 
     def _packets_of(self, page: Page) -> tuple[OggPacket, ...]:
         if page.is_first:

@@ -1,7 +1,8 @@
-"""Packets of compressed audio, and the interfaces of parsers and of tracks, which cut a stream of packets."""
+"""Packets of compressed audio, the base of their parsers, and tracks, which cut a stream of packets."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -111,27 +112,44 @@ class Track:
         return index
 
 
-class Parser(Protocol):
+class Parser(ABC):
     """A parser of one stream. Any chunking of the same bytes yields the same blocks."""
 
-    refusal: str | None
-    """The reason why the stream cannot be cut: it is in another container. `rest` has the bytes in no block."""
-    error: str | None
-    """The reason why the bytes behind the last block cannot be placed in time."""
+    def __init__(self) -> None:
+        self.refusal: str | None = None
+        """The reason why the stream cannot be cut: it is in another container. `rest` has the bytes in no block."""
+        self.error: str | None = None
+        """The reason why the bytes behind the last block cannot be placed in time."""
+        # the bytes that are in no block yet
+        self._data = bytearray()
+        # the bytes at the start of `_data` that are known to begin no packet
+        self._noise_bytes = 0
 
     @property
+    @abstractmethod
     def track(self) -> Track:
         """The rules of the stream; known behind the first packet that has a length."""
-        ...
 
     def feed(self, data: bytes) -> list[Block]:
         """Add bytes and return the blocks that are complete."""
-        ...
+        self._data += data
+        return self._parse(at_end=False)
 
     def rest(self) -> bytes:
         """Return the bytes that are in no block yet, and forget them."""
-        ...
+        rest, self._data = bytes(self._data), bytearray()
+        return rest
 
+    @abstractmethod
     def finish(self) -> list[Block]:
         """Return the rest of the stream at its end."""
-        ...
+
+    @abstractmethod
+    def _parse(self, *, at_end: bool) -> list[Block]:
+        """Return the blocks that are complete; at the end of the stream, no more bytes are waited for."""
+
+    def _cut_off(self, size: int) -> bytes:
+        """Remove the first bytes and return them."""
+        data = bytes(self._data[:size])
+        del self._data[:size]
+        return data

@@ -7,10 +7,10 @@ frame (tags, noise, half a frame) become blocks of their own without length.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from typing import NamedTuple
 
-from .packet import Block, Packet, Track
+from .packet import Block, Packet, Parser, Track
 
 __all__ = ["Header", "SyncWordParser"]
 
@@ -36,24 +36,20 @@ class Header(NamedTuple):
     """The values that no frame of a stream may change: the length of a frame in time depends on them."""
 
 
-class SyncWordParser(ABC):
+class SyncWordParser(Parser):
     """The parser of one stream."""
 
     header_bytes: int
     """The size of the fixed part of a header."""
 
     def __init__(self) -> None:
-        self._data = bytearray()
+        super().__init__()
         self._config: tuple[int, ...] | None = None
         self._start = 0
         self._track: Track | None = None
         # the bytes of a tag that are still to come
         self._tag_bytes = 0
         self._is_in_sync = False
-        # the bytes at the start of the buffer that are known to be no frame
-        self._noise_bytes = 0
-        self.refusal: str | None = None
-        self.error: str | None = None
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._start} samples>"
@@ -76,11 +72,6 @@ class SyncWordParser(ABC):
     def _change(self, config: tuple[int, ...]) -> str:
         """Return the change from the stream's configuration to this one, for an error text."""
 
-    def feed(self, data: bytes) -> list[Block]:
-        """Add bytes and return the blocks that are complete."""
-        self._data += data
-        return self._parse(at_end=False)
-
     def finish(self) -> list[Block]:
         """Return the rest of the stream at its end."""
         blocks = self._parse(at_end=True)
@@ -90,11 +81,6 @@ class SyncWordParser(ABC):
             else:
                 blocks.append(self._take(len(self._data)))
         return blocks
-
-    def rest(self) -> bytes:
-        """Return the bytes that are in no block yet, and forget them."""
-        rest, self._data = bytes(self._data), bytearray()
-        return rest
 
     def _parse(self, *, at_end: bool) -> list[Block]:
         blocks: list[Block] = []
@@ -201,8 +187,7 @@ class SyncWordParser(ABC):
         return self._take(header.size, header.samples)
 
     def _take(self, size: int, samples: int = 0) -> Block:
-        data = bytes(self._data[:size])
-        del self._data[:size]
+        data = self._cut_off(size)
         packet = Packet(data, self._start, samples)
         self._start += samples
         return Block(data, (packet,))

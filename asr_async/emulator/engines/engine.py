@@ -51,7 +51,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     """Terms to expect, in the spelling of the results."""
     translate_to: tuple[str, ...] = ()
     """Languages to translate into."""
-    hears_half_words: bool = False
+    includes_half_words: bool = False
     """True for an engine that follows a script to recognise each word whose middle is in the audio, as recognisers of
     real audio roughly do; False for the words that begin in it."""
 

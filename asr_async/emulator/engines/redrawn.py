@@ -78,7 +78,7 @@ class RedrawnEngine:
         self._opened += 1
         rng = random.Random(f"{self._seed}/{self._opened}")  # noqa: S311 - no secret
         sentences = _Sentences(emit, rng, max_words=self._max_words, jitter_ms=self._jitter_ms, noise=self._noise)
-        heard = msgspec.structs.replace(request, hears_half_words=True)
+        heard = msgspec.structs.replace(request, includes_half_words=True)
         return _RedrawnRecognition(await self._engine.open(heard, sentences.receive), sentences)
 
 

@@ -92,7 +92,7 @@ class Scripted:
     does not receive its text. Times are those of the recognition's own audio, as with a vendor. The rules:
 
     - A segment that began before the audio is emitted from its first word that begins in the audio, and starts where
-      that word does; a segment without such a word is not emitted. (`Request.hears_half_words` has another rule.)
+      that word does; a segment without such a word is not emitted. (`Request.includes_half_words` has another rule.)
     - Audio that jumps to another position ends the present segment, with the words that have begun by then.
     - Audio without a position (silence that a client inserts) advances the audio time, but not the script.
     """
@@ -145,7 +145,9 @@ class Scripted:
         """Start the script, in the form that the hot words of the request produce."""
         utterances = tuple(utterance.with_hot_words(request.hot_words) for utterance in self._utterances)
         clock = _Clock(request.sample_rate, self._position)
-        return _ScriptedRecognition(utterances, self._interim_every_ms, clock, emit, with_half=request.hears_half_words)
+        return _ScriptedRecognition(
+            utterances, self._interim_every_ms, clock, emit, with_half=request.includes_half_words
+        )
 
 
 def _read_list(script: Any) -> list[Any]:

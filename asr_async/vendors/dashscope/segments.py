@@ -16,7 +16,7 @@ from ..lenient import known_ms
 from ..segments import SegmentTracker, TrackedSegment
 from .wire import GummySentence, Output, Sentence, WireWord
 
-__all__ = ["PlainSegments", "Segments", "end_ms_of", "is_final", "place_of", "words_of"]
+__all__ = ["PlainSegments", "Segments", "is_final", "place_of", "words_of"]
 
 NO_TEXT = "the vendor reported speech, and ended the task without a text for it"
 
@@ -159,12 +159,6 @@ def is_final(sentence: Sentence | GummySentence) -> bool:
     if isinstance(sentence.sentence_end, bool):
         return sentence.sentence_end
     return known_ms(sentence.end_time) is not None
-
-
-def end_ms_of(sentence: Sentence | GummySentence, start_ms: int) -> int:
-    """Return the end of a sentence; while it is not known, the end of the last word so far."""
-    end_ms = place_of(sentence)[1]
-    return start_ms if end_ms is None else max(start_ms, end_ms)
 
 
 def _end_of(word: WireWord) -> int | None:
