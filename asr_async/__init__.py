@@ -6,6 +6,16 @@ r"""Streaming speech recognition for asyncio: many live sessions in one event lo
 
 Begin with `connect`, `Session`, `Client` and `Result`; errors are drawn as a tree in `asr_async.errors`.
 
+A transcript never ends silently short. Every word that the vendor showed is in one final result, in a `Gap`, or behind
+an error, and what is uncertain has a mark:
+
+    Result.is_confirmed             False: the vendor confirmed the end while this was an interim
+    Result.may_repeat               recognised again after a reconnect; nothing tells which words are new
+    Result.lost_before_ms           audio in front of this result is lost: a `Gap`
+    SpeechEnded.is_withdrawn        the segment ends without a final result
+    TranslationLost                 a final result stays without a translation
+    session.gaps, Transcript.gaps   the lost audio
+
 Data flow; one synchronous call stack leads from the received bytes to the result queue:
 
     audio source -> framer -> replay buffer -> pacer -> codec.audio() -> websocket -> vendor

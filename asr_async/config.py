@@ -62,18 +62,21 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True):
     """The recovery of a session after its connection is lost: reconnect, replay, rotate.
 
     A session reconnects after a lost connection, after the idle timeout, and after a vendor error that is temporary.
-    The new connection begins after the last final result. The buffered audio is replayed faster than real time until it
-    has caught up. Final results are not delivered twice, and times continue as if the connection had not been lost. The
+    The new connection begins where the final results of the lost one end, or where a segment is open before that; if
+    the vendor's times jitter, up to a tenth of a second earlier. The buffered audio is replayed faster than real time
+    until it has caught up. A result that overlaps final ones keeps only its new words; where nothing tells which words
+    are new, it is delivered whole, with `Result.may_repeat`. Times continue as if the connection had not been lost. The
     first connection of a session is not retried: opening a session raises the error at once.
 
     Compressed audio is cut between its packets: mp3, AAC in ADTS, AMR, AMR-WB, and Opus and Speex in Ogg. The replay
-    begins about a tenth of a second before the end of the last final result (with mp3 of the lowest rates up to half a
-    second), since a decoder needs what was before. Audio in another container (m4a, WebM), or without one, cannot be
+    begins about a tenth of a second before that place (with mp3 of the lowest rates up to half a second), since a
+    decoder needs the audio in front of it. Audio in another container (m4a, WebM), or without one, cannot be
     cut. It is replayed from its start as long as all of it fits into `buffer_s` (one second counts as 16,000 bytes);
     after that, a lost connection raises an `AudioLostError`, regardless of `on_gap`.
 
     Args:
-        attempts: the most connections in a row without a new final result; 0 never reconnects.
+        attempts: the most connections in a row without progress; 0 never reconnects. A final result is progress if it
+            covers at least a tenth of a second of audio that no earlier one covered: repeats do not count.
         max_delay_s: the longest backoff before an attempt, unless the vendor asks for more. Each backoff is a random
             part of a limit that starts at 0.25 s and doubles (full jitter: sessions that are lost together do not
             reconnect together).

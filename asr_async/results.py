@@ -159,11 +159,13 @@ class TranslationLost(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 class Reconnected(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A lost connection that a new one replaced; the audio without a final result is replayed.
 
-    Nothing is missing: final results stay final, and interims of an open segment continue under its id.
+    Final results stay final, and interims of an open segment continue under its id. A `Gap` precedes this event if some
+    of the audio could not be kept.
     """
 
     at_ms: int
-    """The position in the source at which the new connection begins: the end of the last final result."""
+    """The position in the source at which the new connection begins: the end of the final results, or before; see
+    `Retry`."""
     reason: str
     """The cause: what ended the connection before."""
 

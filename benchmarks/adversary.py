@@ -8,9 +8,9 @@ connections end at random places: aborted, closed, or with an error that passes.
     python benchmarks/adversary.py --cuts 1000 --scenario all --seed 1
     python benchmarks/adversary.py --scenario huawei --session 1234567 --show 1
 
-A word counts as heard by a connection that was sent its middle; a recogniser that hears less of it may report it if it
-hears more than a quarter. Everything follows from the seed except the order in which the two sides run; a session that
-went wrong is printed with its own seed (`--show`), with which it is run again (`--session`).
+A connection recognises each word of which it has received the middle; of less, it may recognise the word if it has
+received more than a quarter. Everything follows from the seed except the order in which the two sides run; a session
+that went wrong is printed with its own seed (`--show`), with which it is run again (`--session`).
 
 Exit status 1 if a promise is broken: a word lost, doubled without a mark, in the wrong order, a translation lost or at
 a wrong segment, a segment without its end, a session that failed or ended as if it were whole.
@@ -297,7 +297,7 @@ class OneSession:
         self.counts.connections = len(world.connections)
         self.counts.cuts = sum(connection.end in {"abort", "close", "error"} for connection in world.connections)
         for connection in world.connections:
-            for place in connection.ear.breaks[:3]:
+            for place in connection.reader.breaks[:3]:
                 self.notes.append(f"the audio of connection {connection.number} does not continue: {place}")
 
     async def _stream(self, name: str) -> None:
@@ -408,15 +408,15 @@ class OneSession:
         return places_ms
 
     def report(self) -> str:
-        """Return all that both sides said, so that a reader finds out what went wrong."""
+        """Return the messages of both sides, with which a reader finds out what went wrong."""
         world, lines = self.world, [f"=== seed {self._seed}: {self.counts.broken or 'as promised'}"]
         lines += [f"    ! {note}" for note in self.notes]
         lines.append(f"    pace {self._pace}, {world.habits}")
         lines.append(f"    words: {world.script}")
         for connection in world.connections:
             lines.append(f"    connection {connection.number} ({connection.vendor}) from {connection.begin_ms} ms:")
-            lines += [f"      {at_ms:>6} {_shortened(text)}" for at_ms, text in connection.said]
-            lines.append(f"      {connection.ear.end_ms:>6} {connection.end}")
+            lines += [f"      {at_ms:>6} {_shortened(text)}" for at_ms, text in connection.sent]
+            lines.append(f"      {connection.reader.end_ms:>6} {connection.end}")
         lines.append("    delivered:")
         lines += [f"      {_event_line(event)}" for event in self.outcome.events or self.outcome.results]
         return "\n".join(lines)

@@ -79,7 +79,7 @@ def script_of(seed: int) -> Script:
 
 
 def script_of_words(seed: int) -> Script:
-    """Return sentences whose words occur once in the source, and are long enough to be heard in spite of the jitter."""
+    """Return sentences of words that occur once in the source, and are long enough in spite of the jitter."""
     rng = random.Random(seed)
     numbers = itertools.count()
     script, at_ms = [], rng.randrange(100, 1_000, 50)
@@ -184,11 +184,11 @@ def compare_words(script: Script, finals: list[Result], outcome: Outcome) -> Non
         latest_ms = max(latest_ms, places[word][0])
     outcome.lost += len(places.keys() - seen)
     for result in finals:
-        for heard in result.words:
-            start_ms, end_ms = places.get(heard.text, (heard.start_ms, heard.end_ms))
-            if max(abs(heard.start_ms - start_ms), abs(heard.end_ms - end_ms)) > 2 * FRAME_MS:
+        for spoken in result.words:
+            start_ms, end_ms = places.get(spoken.text, (spoken.start_ms, spoken.end_ms))
+            if max(abs(spoken.start_ms - start_ms), abs(spoken.end_ms - end_ms)) > 2 * FRAME_MS:
                 outcome.off_by_more_than_a_frame += 1
-                print(f"{heard!r}, not at {start_ms}..{end_ms}", file=sys.stderr)
+                print(f"{spoken!r}, not at {start_ms}..{end_ms}", file=sys.stderr)
     if lost := places.keys() - seen:
         print(f"lost {sorted(lost)} of {script[0]}...: {[final.text for final in finals]}", file=sys.stderr)
 

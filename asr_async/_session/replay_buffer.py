@@ -63,7 +63,7 @@ def replay_buffer_for(audio_format: AudioFormat, *, max_s: float) -> ReplayBuffe
 
 
 class ReplayBuffer:
-    """The audio of one source, from the last final result to its newest frame: samples, whose bytes tell the time."""
+    """The audio of one source, from the last final result to its newest frame; for samples, which give the time."""
 
     __slots__ = (
         "_begun_bytes",

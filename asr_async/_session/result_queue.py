@@ -45,7 +45,7 @@ MAX_HELD = 4_000
 
 READING_PAUSES_AT = 2.0
 READING_STOPS_AT = 3.0
-"""How full the queue is (1.0: the source is stopped) when the connection is read rarely, and not at all."""
+"""The `fullness` from which on the connection is read rarely, and from which on it is not read at all."""
 
 CHECKS_PER_DEADLINE = 4
 """The number of times in `Timeouts.idle` at which the connection is read although the queue is too full. The vendors'
@@ -140,7 +140,7 @@ class ResultQueue:
 
     @property
     def fullness(self) -> float:
-        """How full the queue is: from 1.0 on there is no room for the results of new audio."""
+        """The part of the bounds that is used: from 1.0 on there is no room for the results of new audio."""
         held = self._held
         return max(
             (len(self._waiting) - held) / self._max_waiting, held / MAX_HELD, self._waiting_bytes / self._max_bytes
@@ -293,8 +293,8 @@ class ResultQueue:
 class ConsumerWatch:
     """Holds the vendor back while too much waits for the caller, and ends a session if that does not help.
 
-    A caller that is slow, but takes results, is waited for. One that takes none for `Timeouts.idle` ends the session,
-    and so does a vendor whose results cover no new audio: it would send them for ever.
+    A caller that is slow, but reads results, is waited for. One that reads none for `Timeouts.idle` ends the session,
+    and so does a vendor that sends results without end which cover no new audio.
     """
 
     __slots__ = (
@@ -321,7 +321,7 @@ class ConsumerWatch:
         """Watch a queue.
 
         Args:
-            queue: the queue; its `put_bytes` is set to 0 by whoever sees results that cover new audio.
+            queue: the queue. The receiver sets its `put_bytes` to 0 at each result that covers new audio.
             idle_s: `Timeouts.idle`.
             pause_reading: leaves the vendor's messages in the network.
             resume_reading: reads them again.

@@ -286,7 +286,7 @@ class Redraw(Fault, frozen=True, kw_only=True, omit_defaults=True):
     """Other sentences over the same words, drawn anew on each connection that it strikes, as real recognisers do.
 
     Audio that a client sends again after a lost connection therefore comes back in other sentences, some with their
-    boundary inside one that was final before. Words that the connection has heard from their middle on are recognised.
+    boundary inside one that was final before. A connection recognises the words of which it has received the middle.
     Combine it with `cut` and others. A model of one sentence ends behind the first sentence that was drawn.
 
     Args:

@@ -82,7 +82,8 @@ class FinalPending(msgspec.Struct, frozen=True, gc=False):
 class Unheard(msgspec.Struct, frozen=True, gc=False):
     """Speech that the vendor reported (a detection, a commit) and never gave a text for.
 
-    It is reported at the end of the task only, in front of the ending: until then, the text may still come.
+    It is returned at the end of the task, in front of the ending, since the text may come until then; a commit that is
+    withdrawn because later ones were answered is returned before.
     """
 
     start_ms: int

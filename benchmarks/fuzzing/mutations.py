@@ -29,7 +29,7 @@ TIME_NAMES = frozenset(
 )
 
 HEADER_NAMES = frozenset({"header", "type", "resp_type", "trace_id", "task_id", "event"})
-"""Members that say what a message is."""
+"""Members that name the kind of a message."""
 
 VALUES: tuple[Any, ...] = (
     *(None, True, False, 0, 1, -1, -40, 99, 2**31, 2**53 + 1, 2**63, 2**64 - 1, 10**9, 10**9 + 1, -(10**17)),

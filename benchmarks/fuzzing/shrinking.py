@@ -1,6 +1,6 @@
 """Shrinking: a conversation that breaks a rule, reduced to few steps with few members that still break it.
 
-Does not know rules or codecs: `fails` says whether a shorter conversation still does it.
+Does not know rules or codecs: `fails` returns True if a shorter conversation still breaks a rule.
 """
 
 from __future__ import annotations

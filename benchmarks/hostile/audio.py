@@ -1,11 +1,11 @@
-"""Numbered audio: sources whose bytes say which part of the source they are, and the ears that read it.
+"""Numbered audio: sources in which every part holds its own number, and the readers that find its place.
 
 - pcm: each sample is the number of its millisecond, so that a place is known to the sample;
 - mp3: MPEG-2 layer III frames of 36 ms without a bit reservoir, each with its number in the payload;
 - opus: Ogg pages with one to fifty packets of 20 ms, each with its number.
 
-An `Ear` reads what a connection was sent, and raises `Undecodable` where a decoder would refuse it. It notes where the
-audio does not continue: a part left out or sent twice. Does not know words or protocols.
+An `AudioReader` reads the audio of a connection, and raises `Undecodable` where a decoder would refuse it. It records
+where the audio does not continue: a part left out or sent twice. Does not know words or protocols.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import random
 import struct
 from array import array
 
-__all__ = ["Ear", "Mp3Ear", "OpusEar", "PcmEar", "Undecodable", "ear_for", "numbered_audio"]
+__all__ = ["AudioReader", "Mp3Reader", "OpusReader", "PcmReader", "Undecodable", "numbered_audio", "reader_for"]
 
 RATE = 16_000
 PER_MS = RATE // 1000
@@ -98,7 +98,7 @@ def _ogg_checksum(page: bytes) -> int:
     return value
 
 
-class Ear:
+class AudioReader:
     """The audio of one connection: the part of the source from `begin_ms` to `end_ms`."""
 
     def __init__(self) -> None:
@@ -108,7 +108,7 @@ class Ear:
         """The places where the audio does not continue."""
         self._rest = b""
 
-    def hear(self, data: bytes) -> None:
+    def read(self, data: bytes) -> None:
         """Read the next bytes.
 
         Raises:
@@ -124,14 +124,14 @@ class Ear:
         self.end_ms = end_ms
 
 
-class PcmEar(Ear):
-    """The ear for 16-bit samples; the first sample of a connection may be inside a millisecond."""
+class PcmReader(AudioReader):
+    """The reader of 16-bit samples; the first sample of a connection may be inside a millisecond."""
 
     def __init__(self) -> None:
         super().__init__()
         self._next_sample = -1
 
-    def hear(self, data: bytes) -> None:
+    def read(self, data: bytes) -> None:
         data = self._rest + data
         whole = len(data) & ~1
         self._rest = data[whole:]
@@ -154,10 +154,10 @@ class PcmEar(Ear):
         self.end_ms = self._next_sample // PER_MS
 
 
-class Mp3Ear(Ear):
-    """The ear for mp3 frames, with or without a tag before them."""
+class Mp3Reader(AudioReader):
+    """The reader of mp3 frames, with or without a tag before them."""
 
-    def hear(self, data: bytes) -> None:
+    def read(self, data: bytes) -> None:
         data = self._rest + data
         at = 0
         if self.begin_ms is None and data[:3] == b"ID3"[: len(data)]:
@@ -178,14 +178,14 @@ def _syncsafe(size: bytes) -> int:
     return size[0] << 21 | size[1] << 14 | size[2] << 7 | size[3]
 
 
-class OpusEar(Ear):
-    """The ear for Ogg pages: header pages first, every checksum right."""
+class OpusReader(AudioReader):
+    """The reader of Ogg pages: header pages first, every checksum right."""
 
     def __init__(self) -> None:
         super().__init__()
         self._pages = 0
 
-    def hear(self, data: bytes) -> None:
+    def read(self, data: bytes) -> None:
         data = self._rest + data
         at = 0
         while len(data) - at >= 27 and len(data) - at >= (size := _page_bytes(data, at)):
@@ -216,7 +216,7 @@ def _page_bytes(data: bytes, at: int) -> int:
     return 27 + count + (sum(data[at + 27 : at + 27 + count]) if len(data) >= at + 27 + count else len(data))
 
 
-def ear_for(audio_format: str) -> Ear:
-    """Return the ear for a format that a client has named."""
-    ears = {"pcm": PcmEar, "mp3": Mp3Ear, "opus": OpusEar, "pcm16k16bit": PcmEar}
-    return ears[audio_format]()
+def reader_for(audio_format: str) -> AudioReader:
+    """Return the reader of a format that a client has named."""
+    readers = {"pcm": PcmReader, "mp3": Mp3Reader, "opus": OpusReader, "pcm16k16bit": PcmReader}
+    return readers[audio_format]()

@@ -7,7 +7,7 @@ place of the result. What is left over of the script is missing, what is left ov
   connection really left the speech there without an answer. A missing word of a session that raised an error is counted
   as behind that error. Every other missing word is lost, also if an event withdrew it.
 - A doubled word is marked if the result of the copy says `may_repeat`.
-- Noise must not become final, unless it is marked as not confirmed: it was the last that the vendor said of a place.
+- Noise must not become final, unless it is marked as not confirmed: it was the vendor's last result for its place.
 - The order of a transcript is that of the audio. Two words that are less than a quarter of a second apart may change
   places, since the times of the vendors are off by up to 100 ms each. A marked result is left out: it may hold words of
   before and behind a result that was delivered first.

@@ -1,13 +1,13 @@
-"""Recognisers that behave as real ones at their worst: what one connection says, and when, for each word it hears.
+"""Recognisers that behave as real ones at their worst: the steps of one connection, for each word that it receives.
 
 A *plan* belongs to one connection. It draws new sentence boundaries over the words from the place where the
 connection's audio begins, and lists the steps of each sentence: its start, its interims that grow word by word, its
-final, its repeats and translations, each due when the connection has heard the audio up to a place of the source. No
+final, its repeats and translations, each due when the connection has received the audio up to a place of the source. No
 step depends on a clock.
 
-A word counts as heard by a connection that was sent its middle, and is then in the sentence of its place. A connection
-whose audio begins inside the second half of a word reports that word as often as not, if it has heard more than a
-quarter of it: so do real recognisers. `Habits` are the same on all connections of a session, as they belong to the
+A connection recognises each word of which it has received the middle, in the sentence of its place. If its audio begins
+inside the second half of a word, and more than a quarter of the word is left, it recognises that word as often as not:
+so do real recognisers. `Habits` are the same on all connections of a session, as they belong to the
 vendor.
 
 Does not know messages, connections or results.
@@ -31,7 +31,7 @@ class Habits:
     """The habits of one vendor, drawn for a session."""
 
     is_sequential: bool = True
-    """One sentence at a time: nothing of the next one is said before the final."""
+    """One sentence at a time: no message is about the next one before the final."""
     jitter_ms: int = 0
     """The most that times are off, in both directions."""
     jitters_each_message: bool = False
@@ -43,7 +43,7 @@ class Habits:
     missing_ends: float = 0.0
     """The share of finals without an end."""
     missing_starts: float = 0.0
-    """The share of messages without a start, where the times of words or the order tell it."""
+    """The share of messages without a start, where the times of words or the order imply it."""
     stale: bool = False
     """The last messages of a task come in the next one on the same connection."""
     late: float = 0.0
@@ -58,9 +58,9 @@ class Habits:
     coughs: float = 0.0
     """The share of pauses in which speech is detected and no text follows."""
     drops: float = 0.0
-    """The share of sentences whose interims are dropped, because the next sentence begins with their words."""
+    """The share of sentences of which the interims are dropped, because the next sentence begins with their words."""
     never_final: float = 0.0
-    """The share of tasks whose last sentence is still an interim when the end is confirmed."""
+    """The share of tasks in which the last sentence is still an interim when the end is confirmed."""
     unanswered: float = 0.0
     """The share of tasks that end with speech that was detected and never got a text."""
     translates: bool = False
@@ -83,7 +83,7 @@ class StepKind(enum.Enum):
 
 @dataclass(slots=True, kw_only=True)
 class Sentence:
-    """A sentence as one connection hears it."""
+    """A sentence as one connection recognises it."""
 
     number: int
     words: list[Word]
@@ -92,7 +92,7 @@ class Sentence:
     shift_ms: int = 0
     """The times of this sentence are off by this."""
     is_final: bool = False
-    said: set[int] = field(default_factory=set)
+    shown_counts: set[int] = field(default_factory=set)
     """The numbers of words of its interims so far."""
 
     @property
@@ -114,10 +114,10 @@ class Sentence:
 
 @dataclass(slots=True, kw_only=True)
 class Step:
-    """One thing that a recogniser says."""
+    """One message of a recogniser, before a vendor's protocol gives it its form."""
 
     at_ms: int
-    """It is due when the connection has heard the source up to this place."""
+    """It is due when the connection has received the source up to this place."""
     kind: StepKind
     sentence: Sentence
     count: int = 0
@@ -125,7 +125,7 @@ class Step:
 
 
 def plan_of(script: Script, habits: Habits, rng: random.Random, begin_ms: int) -> list[Step]:
-    """Return the steps of a connection whose audio begins here, in the order of their places."""
+    """Return the steps of a connection with audio from this place on, in the order of their places."""
     sentences = list(_with_noise(_sentences(script, habits, rng, begin_ms), habits, rng, begin_ms, script.length_ms))
     steps: list[Step] = []
     busy_until_ms = 0
@@ -157,21 +157,21 @@ def _put_behind(steps: list[Step]) -> None:
             step.at_ms = max(step.at_ms, final_ms)
 
 
-def _heard_words(script: Script, rng: random.Random, begin_ms: int) -> list[Word]:
-    heard = []
+def _recognised_words(script: Script, rng: random.Random, begin_ms: int) -> list[Word]:
+    words = []
     for word in script.words:
         if word.middle_ms >= begin_ms:
-            heard.append(Word(word.text, max(word.start_ms, begin_ms), word.end_ms))
+            words.append(Word(word.text, max(word.start_ms, begin_ms), word.end_ms))
         elif word.end_ms - begin_ms > (word.end_ms - word.start_ms) / 4 and rng.random() < 0.5:
-            heard.append(Word(word.text, begin_ms, word.end_ms))
-    return heard
+            words.append(Word(word.text, begin_ms, word.end_ms))
+    return words
 
 
 def _sentences(script: Script, habits: Habits, rng: random.Random, begin_ms: int) -> list[Sentence]:
     pause_splits = 0.5 if habits.splits_less else 0.9
     sentences: list[Sentence] = []
     words: list[Word] = []
-    for word in _heard_words(script, rng, begin_ms):
+    for word in _recognised_words(script, rng, begin_ms):
         if words:
             pause_ms = word.start_ms - words[-1].end_ms
             if rng.random() < (pause_splits if pause_ms >= 250 else 0.12) or len(words) >= 15:

@@ -1,4 +1,4 @@
-"""The source of a session: words at known places, in audio that says at each place where it is.
+"""The source of a session: words at known places, in audio that holds its own place throughout.
 
 Words have random lengths of 150 to 500 ms. Most texts occur once, some several times, also one behind the other. Latin
 words stand between spaces, Chinese words are one character each. Pauses separate the utterances. Does not know

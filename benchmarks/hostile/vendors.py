@@ -1,8 +1,8 @@
 """The scripted servers of one session: DashScope's tasks, its realtime protocol, and Huawei's RASR.
 
-One `World` is all that a session meets: its script, the habits of its vendor, and each of its connections with what it
-heard and said. A connection ends by itself at a place that is drawn (`Break`): the transport is aborted, the WebSocket
-is closed, or the vendor reports an error that passes.
+One `World` is the environment of a session: its script, the habits of its vendor, and each of its connections with the
+audio it received and the messages it sent. A connection ends by itself at a place that is drawn (`Break`): the
+transport is aborted, the WebSocket is closed, or the vendor reports an error that passes.
 
 Written from the vendors' documents with plain JSON. Does not know the library.
 """
@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 
-from .audio import Ear, Undecodable, ear_for
+from .audio import AudioReader, Undecodable, reader_for
 from .recogniser import Habits, Sentence, Step, StepKind, plan_of
 from .script import Script, Word, translated
 
@@ -46,7 +46,7 @@ class World:
     dead: dict[str, int] = field(default_factory=dict)
     """Vendor → the number of connections that it still refuses."""
     dies: float = 0.0
-    """The chance that a vendor whose connection was ended refuses the next ones."""
+    """The probability that a vendor refuses the next connections after it has ended one."""
     connections: list[Connection] = field(default_factory=list)
     used_before: int = 0
     """The connections before the session: its first one opens, since a session does not try that again."""
@@ -66,9 +66,9 @@ class Connection:
         self.number = len(world.connections)
         world.connections.append(self)
         self.rng = random.Random(f"{world.seed} {self.number}")
-        self.ear = Ear()
-        self.said: list[tuple[int, str]] = []
-        """Each message, with the place up to which the connection had heard the source."""
+        self.reader = AudioReader()
+        self.sent: list[tuple[int, str]] = []
+        """Each message, with the place up to which the connection had received the source."""
         self.finals: list[Sentence] = []
         self.unanswered: list[Sentence] = []
         self.end = "open"
@@ -119,7 +119,7 @@ class Connection:
         except Break:
             self._draw_death()
             if self._break_kind == "error":
-                await self.say_error()
+                await self.send_error()
             if self._break_kind == "close":
                 await self._ws.close(self.rng.choice((1000, 1001, 1011, 1012)))
             elif self._break_kind == "error" and self.rng.random() < 0.5:
@@ -128,7 +128,7 @@ class Connection:
                 self._ws.transport.abort()
         except Undecodable as error:
             self.end = f"undecodable: {error}"
-            await self.say_undecodable(str(error))
+            await self.send_undecodable(str(error))
         except ConnectionClosed:
             self.end = "closed by the client" if self.end == "open" else self.end
 
@@ -136,40 +136,40 @@ class Connection:
         if self.rng.random() < self.world.dies:
             self.world.dead[self.vendor] = self.rng.randrange(2, 9)
 
-    # --- what it hears and says --------------------------------------------------------------------------------------
+    # --- audio in, messages out --------------------------------------------------------------------------------------
 
     @property
     def begin_ms(self) -> int:
         """The place of the source where the audio of this connection begins."""
-        return self.ear.begin_ms or 0
+        return self.reader.begin_ms or 0
 
     async def send(self, message: dict[str, Any]) -> None:
         """Send a message and note it."""
         text = json.dumps(message, ensure_ascii=self.number % 2 == 0)
-        self.said.append((self.ear.end_ms, text))
+        self.sent.append((self.reader.end_ms, text))
         await self._ws.send(text)
 
-    async def hear(self, data: bytes) -> None:
-        """Read audio, and say what is due."""
-        self.ear.hear(data)
-        if self.ear.begin_ms is None:
+    async def receive_audio(self, data: bytes) -> None:
+        """Receive audio, and send the steps that are due."""
+        self.reader.read(data)
+        if self.reader.begin_ms is None:
             return
         if self._plan is None:
             self._plan = self.draw_plan()
-        if self.ear.end_ms >= self.begin_ms + self._break_ms:
+        if self.reader.end_ms >= self.begin_ms + self._break_ms:
             self._break()
-        await self._say_due()
+        await self._send_due()
 
     def draw_plan(self) -> list[Step]:
-        """Return the steps of this connection, whose first audio has arrived."""
+        """Return the steps of this connection, after its first audio has arrived."""
         return plan_of(self.world.script, self._habits, self.rng, self.begin_ms)
 
-    async def _say_due(self) -> None:
+    async def _send_due(self) -> None:
         plan = self._plan or []
-        while self._next_step < len(plan) and plan[self._next_step].at_ms <= self.ear.end_ms:
+        while self._next_step < len(plan) and plan[self._next_step].at_ms <= self.reader.end_ms:
             step = plan[self._next_step]
             self._next_step += 1
-            await self.say(step)
+            await self.send_step(step)
             self._count_step()
 
     def _count_step(self) -> None:
@@ -183,12 +183,12 @@ class Connection:
         self._plan = plan[: self._next_step] + sorted([*plan[self._next_step :], *steps], key=lambda step: step.at_ms)
 
     async def finish(self) -> None:
-        """Say the rest: the audio of this task is over, and of a word whose middle was not heard nothing is said."""
+        """Send the steps that are left, without the words of which the middle was not received: the audio is over."""
         self._is_finishing = True
         rest = (self._plan or [])[self._next_step :]
         for step in rest:
             sentence = step.sentence
-            sentence.words = self._heard(sentence.words)
+            sentence.words = self._recognised(sentence.words)
             step.count = min(step.count, len(sentence.words))
         rest = [step for step in rest if step.sentence.words]
         finals = [step.sentence for step in rest if step.kind is StepKind.FINAL and step.sentence.kind == "speech"]
@@ -203,32 +203,32 @@ class Connection:
             if (is_never_final or is_unanswered) and last is not None and sentence.number > last.number:
                 continue  # nothing behind what is left open
             if is_never_final and sentence is last:
-                await self._say_never_final(step)
-            elif is_unanswered and sentence is last and not sentence.said:
-                await self._say_unanswered(step)
+                await self._send_never_final(step)
+            elif is_unanswered and sentence is last and not sentence.shown_counts:
+                await self._send_unanswered(step)
             elif step.kind is not StepKind.INTERIM or self.rng.random() < 0.3:
-                await self.say(step)
+                await self.send_step(step)
             self._count_step()
         if self._break_at_finish >= 0:
             self._break()
 
-    def _heard(self, words: list[Word]) -> list[Word]:
-        """Return the words whose middle was heard; a word ends where the audio ends."""
-        end_ms = self.ear.end_ms
+    def _recognised(self, words: list[Word]) -> list[Word]:
+        """Return the words of which the middle was received; a word ends where the audio ends."""
+        end_ms = self.reader.end_ms
         return [Word(word.text, word.start_ms, min(word.end_ms, end_ms)) for word in words if word.middle_ms < end_ms]
 
-    async def _say_never_final(self, step: Step) -> None:
-        """Say all the words of the last sentence as an interim, and never its final."""
+    async def _send_never_final(self, step: Step) -> None:
+        """Send all the words of the last sentence as an interim, and never its final."""
         sentence = step.sentence
         if step.kind in {StepKind.START, StepKind.STOP}:
-            await self.say(step)
-        if len(sentence.words) not in sentence.said and step.kind is not StepKind.START:
+            await self.send_step(step)
+        if len(sentence.words) not in sentence.shown_counts and step.kind is not StepKind.START:
             count = len(sentence.words)
-            await self.say(Step(at_ms=step.at_ms, kind=StepKind.INTERIM, sentence=sentence, count=count))
+            await self.send_step(Step(at_ms=step.at_ms, kind=StepKind.INTERIM, sentence=sentence, count=count))
 
-    async def _say_unanswered(self, step: Step) -> None:
+    async def _send_unanswered(self, step: Step) -> None:
         if step.kind in {StepKind.START, StepKind.STOP}:
-            await self.say(step)
+            await self.send_step(step)
         if step.sentence not in self.unanswered:
             self.unanswered.append(step.sentence)
 
@@ -249,20 +249,20 @@ class Connection:
         """Serve the next task on the same connection."""
         successor = type(self)(self.world, self._ws)
         if self._habits.stale:
-            await self.say_stale()
+            await self.send_stale()
         await successor.run(message)
 
-    async def say_stale(self) -> None:
-        """Say once more what belongs to the task that is over."""
+    async def send_stale(self) -> None:
+        """Send the last messages of the task that is over again."""
         raise NotImplementedError
 
-    async def say(self, step: Step) -> None:
+    async def send_step(self, step: Step) -> None:
         raise NotImplementedError
 
-    async def say_error(self) -> None:
+    async def send_error(self) -> None:
         raise NotImplementedError
 
-    async def say_undecodable(self, reason: str) -> None:
+    async def send_undecodable(self, reason: str) -> None:
         raise NotImplementedError
 
     def shift_ms(self, sentence: Sentence) -> int:
@@ -298,7 +298,7 @@ class DashScopeTask(Connection):
     async def talk(self, first: str | bytes | None = None) -> None:
         async for message in self.messages(first):
             if isinstance(message, bytes):
-                await self.hear(message)
+                await self.receive_audio(message)
                 continue
             control = json.loads(message)
             match control["header"]["action"]:
@@ -307,7 +307,7 @@ class DashScopeTask(Connection):
                     return
                 case "run-task":
                     self._task_id = control["header"]["task_id"]
-                    self.ear = ear_for(control["payload"]["parameters"]["format"])
+                    self.reader = reader_for(control["payload"]["parameters"]["format"])
                     self.check_start()
                     await self._event("task-started", {})
                 case "finish-task":
@@ -316,7 +316,7 @@ class DashScopeTask(Connection):
 
     async def _end_task(self) -> None:
         self.end = "finished"
-        if not self.finals and not self.said[1:] and self.ear.begin_ms is not None and self.rng.random() < 0.3:
+        if not self.finals and not self.sent[1:] and self.reader.begin_ms is not None and self.rng.random() < 0.3:
             await self._fail("NO_VALID_AUDIO_ERROR", "no valid audio")
         else:
             await self._event("task-finished", {"output": {}, "usage": None})
@@ -327,24 +327,24 @@ class DashScopeTask(Connection):
     async def _fail(self, code: str, text: str) -> None:
         await self._event("task-failed", {}, error_code=code, error_message=text)
 
-    async def say_stale(self) -> None:
+    async def send_stale(self) -> None:
         sentence = {"begin_time": 100, "end_time": 500, "text": STALE, "sentence_end": True, "sentence_id": 9}
         output = {"transcription": {**sentence, "words": []}} if self._habits.translates else {"sentence": sentence}
         await self._event("result-generated", {"output": output, "usage": None})
         await self._event("task-finished", {"output": {}, "usage": None})
 
-    async def say_error(self) -> None:
+    async def send_error(self) -> None:
         codes = ("InternalError", "SystemError", "InternalError.Algo", "ModelUnavailable", "ResponseTimeout")
         await self._fail(self.rng.choice(codes), "please try again later")
 
-    async def say_undecodable(self, reason: str) -> None:
+    async def send_undecodable(self, reason: str) -> None:
         await self._fail("DECODE_ERROR", reason)
 
-    async def say(self, step: Step) -> None:
+    async def send_step(self, step: Step) -> None:
         sentence = step.sentence
         match step.kind:
             case StepKind.INTERIM:
-                sentence.said.add(step.count)
+                sentence.shown_counts.add(step.count)
                 await self._result(sentence, sentence.words[: step.count], is_final=False)
             case StepKind.FINAL | StepKind.REPEAT if sentence.kind == "speech" and step.count:
                 if step.kind is StepKind.FINAL:
@@ -387,7 +387,7 @@ class DashScopeTask(Connection):
             output = {"sentence": members}
             if self._is_old:
                 del members["sentence_end"]
-        usage = {"duration": -(-(self.ear.end_ms - self.begin_ms) // 1000)} if is_final else None
+        usage = {"duration": -(-(self.reader.end_ms - self.begin_ms) // 1000)} if is_final else None
         await self._event("result-generated", {"output": output, "usage": usage})
 
     async def _translation(self, sentence: Sentence, words: list[Word], *, is_final: bool) -> None:
@@ -443,12 +443,12 @@ class RealtimeSession(Connection):
             request = json.loads(message)
             match request["type"]:
                 case "session.update":
-                    self.ear = ear_for(request["session"]["input_audio_format"])
+                    self.reader = reader_for(request["session"]["input_audio_format"])
                     self._is_manual = request["session"].get("turn_detection", 0) is None
                     self.check_start()
                     await self._event("session.updated", session={"id": f"sess_{self.number}"})
                 case "input_audio_buffer.append":
-                    await self.hear(base64.b64decode(request["audio"]))
+                    await self.receive_audio(base64.b64decode(request["audio"]))
                 case "input_audio_buffer.commit":
                     await self._commit(request["event_id"])
                 case "session.finish":
@@ -468,15 +468,15 @@ class RealtimeSession(Connection):
         self._events += 1
         await self.send({"event_id": f"event_{self.number}_{self._events}", "type": name, **members})
 
-    async def say_error(self) -> None:
+    async def send_error(self) -> None:
         error = {"type": "server_error", "code": "InternalError", "message": "please try again later"}
         await self._event("error", error=error)
 
-    async def say_undecodable(self, reason: str) -> None:
+    async def send_undecodable(self, reason: str) -> None:
         await self._event("error", error={"type": "invalid_request_error", "code": "DECODE_ERROR", "message": reason})
 
     async def _commit(self, event_id: str) -> None:
-        begin_ms, end_ms = self._committed_ms, self.ear.end_ms
+        begin_ms, end_ms = self._committed_ms, self.reader.end_ms
         if end_ms == begin_ms:
             error = {"type": "invalid_request_error", "code": "invalid_value", "message": "buffer is empty"}
             await self._event("error", error={**error, "event_id": event_id})
@@ -498,7 +498,7 @@ class RealtimeSession(Connection):
         final = Step(at_ms=end_ms + 50 + late_ms, kind=StepKind.FINAL, sentence=sentence, count=len(words))
         self.schedule([*steps, final])
 
-    async def say(self, step: Step) -> None:
+    async def send_step(self, step: Step) -> None:
         sentence = step.sentence
         match step.kind:
             case StepKind.START:
@@ -511,7 +511,7 @@ class RealtimeSession(Connection):
                 await self._event("input_audio_buffer.speech_stopped", item_id=item, audio_end_ms=max(0, end_ms))
                 await self._commit_item(sentence)
             case StepKind.INTERIM if sentence.kind == "speech":
-                sentence.said.add(step.count)
+                sentence.shown_counts.add(step.count)
                 text = sentence.text(sentence.words[: step.count])
                 fixed = self.rng.randrange(len(text))
                 await self._text("text", sentence, text=text[:fixed], stash=text[fixed:])
@@ -558,7 +558,7 @@ class HuaweiTask(Connection):
     async def talk(self, first: str | bytes | None = None) -> None:
         async for message in self.messages(first):
             if isinstance(message, bytes):
-                await self.hear(message)
+                await self.receive_audio(message)
                 continue
             request = json.loads(message)
             match request["command"]:
@@ -567,7 +567,7 @@ class HuaweiTask(Connection):
                     return
                 case "START":
                     self._is_started = True
-                    self.ear = ear_for(request["config"]["audio_format"])
+                    self.reader = reader_for(request["config"]["audio_format"])
                     self._wants_words = request["config"].get("need_word_info") == "yes"
                     self.check_start()
                     await self._message("START")
@@ -581,13 +581,13 @@ class HuaweiTask(Connection):
     async def _message(self, name: str, **members: Any) -> None:
         await self.send({"resp_type": name, "trace_id": self._trace_id, **members})
 
-    async def say_stale(self) -> None:
+    async def send_stale(self) -> None:
         result = {"text": STALE, "score": 0.9}
         segment = {"start_time": 100, "end_time": 500, "is_final": True, "result": result}
         await self._message("RESULT", segments=[segment])
         await self._message("END", reason="NORMAL")
 
-    async def say_error(self) -> None:
+    async def send_error(self) -> None:
         code = self.rng.choice(("SIS.0033", "SIS.0100", "SIS.0302", "SIS.0303", "SIS.0305"))
         if self.rng.random() < 0.5:
             await self._message("FATAL_ERROR", error_code=code, error_msg="an error of the engine")
@@ -595,14 +595,14 @@ class HuaweiTask(Connection):
         await self._message("ERROR", error_code=code, error_msg="an error of the engine")
         await self._message("END", reason="ERROR")
 
-    async def say_undecodable(self, reason: str) -> None:
+    async def send_undecodable(self, reason: str) -> None:
         await self._message("FATAL_ERROR", error_code="SIS.30006", error_msg=reason)
 
-    async def say(self, step: Step) -> None:
+    async def send_step(self, step: Step) -> None:
         sentence = step.sentence
         match step.kind:
             case StepKind.INTERIM:
-                sentence.said.add(step.count)
+                sentence.shown_counts.add(step.count)
                 await self._result(sentence, sentence.words[: step.count], is_final=False)
             case StepKind.FINAL | StepKind.REPEAT if sentence.kind == "speech" and step.count:
                 if step.kind is StepKind.FINAL:

@@ -30,7 +30,7 @@ from asr_async import (
     TranslationArrived,
     TranslationLost,
 )
-from hostile.audio import Ear, Undecodable, ear_for, numbered_audio
+from hostile.audio import AudioReader, Undecodable, numbered_audio, reader_for
 from hostile.count import Counts, Outcome, count
 from hostile.recogniser import Habits, StepKind, plan_of
 from hostile.script import Script, Word, draw_script, texts_of, translated
@@ -105,7 +105,7 @@ def test_a_doubled_word_may_be_marked() -> None:
 
 
 def test_the_first_of_two_equal_results_is_the_original() -> None:
-    """A mark at the first says nothing of the second."""
+    """A mark at the first does not mark the second."""
     marked = final(2, "beta", 500, 900, may_repeat=True)
     assert broken(*final(0, "alpha", 0, 400), *marked, *final(3, "beta", 500, 900), *NO_NO) == {"doubled": 1}
 
@@ -197,39 +197,39 @@ def test_a_translation_belongs_to_its_segment_or_is_reported_lost() -> None:
 # --- the audio -------------------------------------------------------------------------------------------------------
 
 
-def heard(audio_format: str, audio: bytes, rng: random.Random) -> Ear:
-    ear, at = ear_for(audio_format), 0
+def read_audio_in_parts(audio_format: str, audio: bytes, rng: random.Random) -> AudioReader:
+    reader, at = reader_for(audio_format), 0
     while at < len(audio):
         size = rng.choice((1, 17, 999, 3_200))
-        ear.hear(audio[at : at + size])
+        reader.read(audio[at : at + size])
         at += size
-    return ear
+    return reader
 
 
 @pytest.mark.parametrize("audio_format", ["pcm", "mp3", "opus"])
-def test_an_ear_knows_what_it_heard(audio_format: str) -> None:
+def test_a_reader_finds_the_place_of_the_audio(audio_format: str) -> None:
     for seed in range(4):
         rng = random.Random(seed)
-        ear = heard(audio_format, numbered_audio(audio_format, 3_000, rng), rng)
-        assert (ear.begin_ms, ear.breaks) == (0, [])
-        assert 3_000 <= ear.end_ms < 3_050
+        reader = read_audio_in_parts(audio_format, numbered_audio(audio_format, 3_000, rng), rng)
+        assert (reader.begin_ms, reader.breaks) == (0, [])
+        assert 3_000 <= reader.end_ms < 3_050
 
 
-def test_an_ear_knows_a_place_inside_a_millisecond_and_notes_a_hole() -> None:
+def test_a_reader_finds_a_place_inside_a_millisecond_and_records_a_hole() -> None:
     audio = numbered_audio("pcm", 3_000, random.Random(1))
-    ear = ear_for("pcm")
-    ear.hear(audio[1000 * 32 + 10 : 1500 * 32])
-    assert (ear.begin_ms, ear.end_ms, ear.breaks) == (1000, 1500, [])
-    ear.hear(audio[1600 * 32 : 1700 * 32])
-    assert (ear.end_ms, ear.breaks) == (1700, ["1600 ms follows 1500 ms"])
+    reader = reader_for("pcm")
+    reader.read(audio[1000 * 32 + 10 : 1500 * 32])
+    assert (reader.begin_ms, reader.end_ms, reader.breaks) == (1000, 1500, [])
+    reader.read(audio[1600 * 32 : 1700 * 32])
+    assert (reader.end_ms, reader.breaks) == (1700, ["1600 ms follows 1500 ms"])
 
 
 @pytest.mark.parametrize("audio_format", ["mp3", "opus"])
-def test_an_ear_refuses_what_a_decoder_refuses(audio_format: str) -> None:
+def test_a_reader_refuses_audio_that_a_decoder_refuses(audio_format: str) -> None:
     rng = random.Random(3)
     audio = numbered_audio(audio_format, 3_000, rng)
     with pytest.raises(Undecodable):
-        heard(audio_format, audio[len(audio) // 2 + 5 :], rng)
+        read_audio_in_parts(audio_format, audio[len(audio) // 2 + 5 :], rng)
 
 
 @pytest.mark.skipif(shutil.which("ffprobe") is None, reason="needs ffprobe")
@@ -245,7 +245,7 @@ def test_other_programs_accept_the_packets(audio_format: str, tmp_path: Path) ->
 # --- the recognisers -------------------------------------------------------------------------------------------------
 
 
-def test_a_plan_has_each_word_that_it_hears_in_one_final() -> None:
+def test_a_plan_has_each_recognised_word_in_one_final() -> None:
     for seed in range(50):
         rng = random.Random(seed)
         script = draw_script(rng, 12_000)
@@ -255,7 +255,7 @@ def test_a_plan_has_each_word_that_it_hears_in_one_final() -> None:
         texts = Counter(word.text for each in finals if each.kind == "speech" for word in each.words)
         due = Counter(word.text for word in script.words if word.middle_ms >= begin_ms)
         assert due <= texts
-        assert (texts - due).total() <= 1  # a word of which less than half was heard
+        assert (texts - due).total() <= 1  # a word of which less than half was sent
 
 
 def test_a_text_is_read_word_by_word() -> None:

@@ -52,8 +52,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     translate_to: tuple[str, ...] = ()
     """Languages to translate into."""
     includes_half_words: bool = False
-    """True for an engine that follows a script to recognise each word whose middle is in the audio, as recognisers of
-    real audio roughly do; False for the words that begin in it."""
+    """True to recognise each word of which the middle is in the audio, as recognisers of real audio roughly do; False
+    to recognise the words that begin in it. Only engines that follow a script use it."""
 
 
 Emit = Callable[[Hypothesis], Awaitable[None]]

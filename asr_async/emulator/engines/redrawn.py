@@ -45,7 +45,7 @@ PAUSE_ENDS_SENTENCE = 0.5
 
 
 class RedrawnEngine:
-    """An engine whose recognitions are those of another one, with sentences drawn anew."""
+    """An engine with the recognitions of another one, and sentences drawn anew."""
 
     def __init__(self, engine: Engine, *, max_words: int, jitter_ms: int, noise: float, seed: str) -> None:
         """Wrap an engine, which the caller has entered.
@@ -78,12 +78,12 @@ class RedrawnEngine:
         self._opened += 1
         rng = random.Random(f"{self._seed}/{self._opened}")  # noqa: S311 - no secret
         sentences = _Sentences(emit, rng, max_words=self._max_words, jitter_ms=self._jitter_ms, noise=self._noise)
-        heard = msgspec.structs.replace(request, includes_half_words=True)
-        return _RedrawnRecognition(await self._engine.open(heard, sentences.receive), sentences)
+        request = msgspec.structs.replace(request, includes_half_words=True)
+        return _RedrawnRecognition(await self._engine.open(request, sentences.receive), sentences)
 
 
 class _RedrawnRecognition:
-    """A recognition of the engine, whose hypotheses go through the sentences."""
+    """A recognition of the engine; its hypotheses go through the sentences."""
 
     def __init__(self, recognition: Recognition, sentences: _Sentences) -> None:
         self._recognition = recognition
@@ -94,12 +94,12 @@ class _RedrawnRecognition:
 
     @property
     def silent_ms(self) -> int:
-        """That of the engine."""
+        """The silence at the end, by the engine."""
         return self._recognition.silent_ms
 
     @property
     def has_speech(self) -> bool:
-        """That of the engine."""
+        """True if the engine has found speech."""
         return self._recognition.has_speech
 
     async def feed(self, samples: bytes) -> None:
@@ -134,11 +134,11 @@ class _Sentences:
         self._max_words = max_words
         self._jitter_ms = jitter_ms
         self._noise = noise
+        # words of finals of the engine that are in no final of ours yet
         self._kept: list[_SpokenWord] = []
-        """Words of finals of the engine that are in no final of ours yet."""
         self._utterance = 0
+        # the end of the last sentence
         self._ended_ms = 0
-        """The end of the last sentence."""
         self._begin()
 
     def _begin(self) -> None:
@@ -176,15 +176,15 @@ class _Sentences:
         if self._is_noisy:
             self._is_noisy = False
             await self._make_noise(words[0].word.start_ms)
-        heard = self._with_jitter([spoken.word for spoken in words])
+        moved = self._with_jitter([spoken.word for spoken in words])
         languages = dict.fromkeys(language for spoken in words for language in spoken.translations)
         await self._emit(
             Hypothesis(
                 text=_joined(words),
                 is_final=is_final,
-                start_ms=heard[0].start_ms,
-                end_ms=heard[-1].end_ms,
-                words=tuple(heard),
+                start_ms=moved[0].start_ms,
+                end_ms=moved[-1].end_ms,
+                words=tuple(moved),
                 translations={
                     language: join_texts([spoken.translations.get(language, "") for spoken in words])
                     for language in languages
