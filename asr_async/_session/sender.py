@@ -27,7 +27,7 @@ from .replay_buffer import COMPRESSED_BYTES_PER_SECOND
 from .state import ConnectionState, SessionState, SessionStep
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from .._connection.task import RecognitionTask
     from ..audio import AudioBytes, FramerLike
@@ -305,7 +305,10 @@ class SourceReader:
         self._source = source
         try:
             if not status.input_closed:
-                await self._read_until_closed(source, pace)
+                # A timeout that `close_input` lets expire: it cancels once, so the source can still clean up.
+                with self._closed_input():
+                    async with asyncio.timeout(None) as status.source.reading:
+                        await self._read(source, pace)
             has_waited = status.source.quiet_since is not None
             status.advance(SessionStep.SOURCE_ENDED)
             status.source.record_arrival()
@@ -317,17 +320,16 @@ class SourceReader:
             if self._frames is not None:
                 await self._frames.aclose()
 
-    async def _read_until_closed(self, source: AudioSource, pace: float | None) -> None:
-        status = self._status
+    @contextlib.contextmanager
+    def _closed_input(self) -> Iterator[None]:
+        """Return normally when the reading of the source is stopped, since the vendor has closed its input."""
         try:
-            # A timeout that `close_input` lets expire: it cancels once, so the source can still clean up.
-            async with asyncio.timeout(None) as status.source.reading:
-                await self._read(source, pace)
+            yield
         except TimeoutError as error:
-            if isinstance(error, ASRError) or not status.input_closed:
+            if isinstance(error, ASRError) or not self._status.input_closed:
                 raise
         finally:
-            status.source.reading = None
+            self._status.source.reading = None
 
     async def _read(self, source: AudioSource, pace: float | None) -> None:
         try:
