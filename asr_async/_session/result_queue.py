@@ -91,7 +91,6 @@ class ResultQueue:
         "_max_waiting",
         "_next_key",
         "_not_empty",
-        "_room",
         "_waiting",
         "_waiting_bytes",
         "conflated",
@@ -99,6 +98,7 @@ class ResultQueue:
         "on_overfull",
         "on_relief",
         "put_bytes",
+        "room",
         "taken",
     )
 
@@ -112,8 +112,9 @@ class ResultQueue:
         # the number of the events that are held
         self._held = 0
         self._not_empty = LightEvent()
-        self._room = LightEvent()
-        self._room.set()
+        self.room = LightEvent()
+        """Set while there is room for the results of new audio."""
+        self.room.set()
         self._is_closed = False
         self._error: BaseException | None = None
         # a task waits for an event; the caller has received the normal end
@@ -150,13 +151,15 @@ class ResultQueue:
         """Add an event; an interim replaces the one of its segment, a final removes it."""
         waiting = self._waiting
         size = event_bytes(event)
-        if isinstance(event, Result) and (replaced := waiting.pop(event.segment_id, None)) is not None:
-            self.conflated += 1
-            self._waiting_bytes -= event_bytes(replaced)
-        if isinstance(event, Result) and not event.is_final:
-            waiting[event.segment_id] = event
-        else:
-            waiting[self._next_key] = event
+        key = self._next_key
+        if isinstance(event, Result):
+            if waiting and (replaced := waiting.pop(event.segment_id, None)) is not None:
+                self.conflated += 1
+                self._waiting_bytes -= event_bytes(replaced)
+            if not event.is_final:
+                key = event.segment_id
+        waiting[key] = event
+        if key < 0:
             self._next_key -= 1
         self._waiting_bytes += size
         self.put_bytes += size
@@ -207,7 +210,7 @@ class ResultQueue:
     def _fill(self) -> None:
         if self._is_closed:
             return
-        self._room.clear()
+        self.room.clear()
         if self.fullness >= READING_PAUSES_AT:
             self.is_overfull = True
             if self.on_overfull is not None:
@@ -219,7 +222,7 @@ class ResultQueue:
             self._is_closed = True
             self._error = error
             self._not_empty.set()
-            self._room.set()
+            self.room.set()
 
     async def get(self) -> Event:
         """Remove the oldest event and return it.
@@ -243,14 +246,14 @@ class ResultQueue:
         event = self._waiting.pop(next(iter(self._waiting)))
         self._waiting_bytes -= event_bytes(event)
         self.taken += 1
-        if not self._room.is_set():
+        if not self.room.is_set():
             self._make_room()
         return event
 
     def _make_room(self) -> None:
         fullness = self.fullness
         if fullness < 1:
-            self._room.set()
+            self.room.set()
         if self.is_overfull and fullness < READING_PAUSES_AT:
             self.is_overfull = False
             if self.on_relief is not None:
@@ -282,12 +285,12 @@ class ResultQueue:
 
     async def wait_for_room(self) -> None:
         """Return when there is room for the results of new audio; at once if there is."""
-        await self._room.wait()
+        await self.room.wait()
 
     @property
     def has_room(self) -> bool:
         """True if `wait_for_room` would return at once."""
-        return self._room.is_set()
+        return self.room.is_set()
 
 
 class ConsumerWatch:
@@ -307,6 +310,7 @@ class ConsumerWatch:
         "_still_checks",
         "_taken",
         "_timer",
+        "room",
     )
 
     def __init__(
@@ -328,6 +332,8 @@ class ConsumerWatch:
             end: ends the session with an error.
         """
         self._queue = queue
+        self.room = queue.room
+        """Set while there is room for the results of new audio."""
         self._idle_s = idle_s
         self._pause_reading = pause_reading
         self._resume_reading = resume_reading
@@ -353,11 +359,6 @@ class ConsumerWatch:
     def is_flooded(self) -> bool:
         """True if more results than may wait have arrived since the last one that covered new audio."""
         return self._queue.put_bytes > MAX_WAITING_BYTES
-
-    @property
-    def has_room(self) -> bool:
-        """True if there is room for the results of new audio. Read for each chunk of audio."""
-        return self._queue.has_room
 
     def stop(self) -> None:
         """Stop watching: the session has ended."""

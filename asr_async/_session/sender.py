@@ -251,7 +251,7 @@ class SourceReader:
         "_framer",
         "_frames",
         "_is_cut",
-        "_is_cuttable",
+        "_may_be_uncuttable",
         "_options",
         "_retry",
         "_sender",
@@ -290,7 +290,8 @@ class SourceReader:
         self._counted = LightEvent()
         self._retry = retry
         # False once audio has come that cannot be cut
-        self._is_cuttable = True
+        # the container of compressed audio is not known yet
+        self._may_be_uncuttable = options.audio.bytes_per_second is None
 
     def __repr__(self) -> str:
         return f"<SourceReader {self._status!r} {self._buffer!r}>"
@@ -368,14 +369,14 @@ class SourceReader:
         Without a connection, a file waits. Other sources continue as far as the buffer has room, since their audio
         would be lost.
         """
-        connection, buffer = self._status.connection, self._buffer
+        connection, buffer, room = self._status.connection, self._buffer, self._consumer.room
         for start in range(0, len(frames), AHEAD_FRAMES):
-            if not self._consumer.has_room:
+            if not room.is_set():
                 await self._consumer.wait_for_room()
             while not (buffer.has_room and (connection.state is _UP or reader.live is not False)):
                 await connection.next_change()
             buffer.add(*frames[start : start + AHEAD_FRAMES])
-            if self._is_cuttable and not buffer.is_cuttable:
+            if self._may_be_uncuttable and not buffer.is_cuttable:
                 self._record_uncuttable()
             self._sender.resume()
             await self._sender.drain()
@@ -386,7 +387,7 @@ class SourceReader:
         Raises:
             ConfigurationError: `Retry` asks for a rotation, which such audio does not allow.
         """
-        self._is_cuttable = False
+        self._may_be_uncuttable = False
         encoding, retry = self._options.audio.encoding, self._retry
         if retry.rotate_after is not None:
             raise ConfigurationError(

@@ -418,7 +418,7 @@ class ConnectionTimeline:
 
     def _place_result(self, result: Result, sent_ms: int | None) -> Sequence[Event]:
         start_ms, end_ms = result.start_ms, result.end_ms
-        if self._is_moved or start_ms < 0:
+        if self._offset_ms or start_ms < 0 or self._has_silence:
             start_ms, end_ms = self._in_source(start_ms), self._in_source(end_ms)
         if result.is_final and self.limit_ms is not None:
             sent_ms = self.limit_ms
@@ -446,8 +446,13 @@ class ConnectionTimeline:
 
     def _moved_result(self, result: Result, start_ms: int, end_ms: int) -> Result:
         """Return the result with times in the source."""
-        is_unchanged = (start_ms, end_ms) == (result.start_ms, result.end_ms) and not self._is_moved
-        if is_unchanged and not _has_early_word(result):
+        if (
+            start_ms == result.start_ms
+            and end_ms == result.end_ms
+            and not self._offset_ms
+            and not self._has_silence
+            and not (result.translations and _has_early_translation(result))
+        ):
             return result
         return msgspec.structs.replace(
             result,
@@ -615,8 +620,8 @@ class ConnectionTimeline:
     # --- times -------------------------------------------------------------------------------------------------------
 
     @property
-    def _is_moved(self) -> bool:
-        return bool(self._offset_ms or (self._silence is not None and self._silence.size_bytes))
+    def _has_silence(self) -> bool:
+        return self._silence is not None and self._silence.size_bytes > 0
 
     def _in_source(self, own_ms: int) -> int:
         time_ms, silence = own_ms + self._offset_ms, self._silence
@@ -641,12 +646,9 @@ def _forms_of(text: str) -> list[str]:
     return [form for form, _, _ in words_of_text(text)]
 
 
-def _has_early_word(result: Result) -> bool:
-    """Return True if a word begins before the audio: vendors' times are off by some milliseconds."""
-    if any(word.start_ms < 0 for word in result.words):
-        return True
-    translations = result.translations.values()
-    return any(text.start_ms < 0 or any(word.start_ms < 0 for word in text.words) for text in translations)
+def _has_early_translation(result: Result) -> bool:
+    """Return True if a translation begins before the audio: vendors' times are off by some milliseconds."""
+    return any(translation.start_ms < 0 for translation in result.translations.values())
 
 
 def _text_of(result: Result) -> str:

@@ -26,6 +26,7 @@ Does not know messages, connections or clocks. Times are the task's own, in mill
 from __future__ import annotations
 
 import unicodedata
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from msgspec.structs import replace
@@ -52,6 +53,9 @@ finals out of order are late by a few seconds."""
 
 OVERDUE = "the vendor did not answer a commit, but later ones"
 """The reason for `Unheard` if a commit is withdrawn before the end."""
+
+FEW_FINALS = 8
+"""The finals that may end close to each other; the vendors divide speech into sentences of some seconds."""
 
 MAX_REMEMBERED = 64
 """Segments of each state that are remembered. A repeat comes soon after its final; a task of hours has thousands."""
@@ -401,11 +405,12 @@ class SegmentTracker(Generic[K, S]):
             return self._repeats_by_name(key, end_ms, text, is_final=is_final)
         if start_ms > self._finals_end_ms + FRAME_MS:
             return False
+        last_finals: Iterable[S] = reversed(finals.values())
+        if start_ms > self._finals_end_ms - SAME_MS:  # where only the last ones end
+            last_finals = islice(last_finals, FEW_FINALS)
         if is_final:
-            return any(
-                final.has_place(start_ms, end_ms) and final.has_text(text) for final in reversed(finals.values())
-            )
-        return any(final.holds_interim(start_ms, end_ms, text) for final in reversed(finals.values()))
+            return any(final.has_place(start_ms, end_ms) and final.has_text(text) for final in last_finals)
+        return any(final.holds_interim(start_ms, end_ms, text) for final in last_finals)
 
     def _repeats_by_name(self, key: K, end_ms: int | None, text: str, *, is_final: bool) -> bool:
         """Return True if a message without a start repeats a final with the same key, or the one directly before it."""
@@ -491,7 +496,7 @@ class SegmentTracker(Generic[K, S]):
         start_ms = result.start_ms
         if start_ms > self._last_end_ms:
             return result
-        for final in self._finals.values():
+        for final in islice(reversed(self._finals.values()), FEW_FINALS):
             if final.id < segment.id and start_ms < final.start_ms <= start_ms + SAME_MS:
                 start_ms = final.start_ms
         if start_ms == result.start_ms:

@@ -131,17 +131,18 @@ def words_of(sentence: Sentence | GummySentence, start_ms: int) -> tuple[Word, .
 
     Args:
         sentence: the sentence.
-        start_ms: its start. A word without times has the place where the word before it ends.
+        start_ms: its start. A word without times, or before the audio, has the place where the word before it ends.
     """
     if not sentence.words:
         return ()
     words: list[Word] = []
+    append = words.append
     for word in sentence.words:
         begin_ms, end_ms = word.begin_time, word.end_time
-        if begin_ms is None or begin_ms == -1:
+        if begin_ms is None or (begin_ms < 0 and (begin_ms == -1 or start_ms >= 0)):
             begin_ms = start_ms
         start_ms = begin_ms if end_ms is None or end_ms < begin_ms else end_ms
-        words.append(
+        append(
             Word(
                 text=word.text or "",
                 start_ms=begin_ms,

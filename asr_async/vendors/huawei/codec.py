@@ -331,11 +331,11 @@ def _end_of(word: WireWord) -> int | None:
 
 
 def _words(wire_words: tuple[WireWord, ...], start_ms: int) -> tuple[Word, ...]:
-    """Return the words; one without times has the place where the word before it ends, or where the segment begins."""
+    """Return the words; one without times, or before the audio, has the place where the word before it ends."""
     words: list[Word] = []
     for word in wire_words:
         begin_ms, end_ms = word.start_time, word.end_time
-        if begin_ms is None or begin_ms == -1:
+        if begin_ms is None or (begin_ms < 0 and (begin_ms == -1 or start_ms >= 0)):
             begin_ms = start_ms
         start_ms = begin_ms if end_ms is None or end_ms < begin_ms else end_ms
         words.append(Word(text=word.word or "", start_ms=begin_ms, end_ms=start_ms))
