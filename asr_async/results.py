@@ -215,7 +215,7 @@ class SessionStats(msgspec.Struct, frozen=True, kw_only=True):
 class Transcript(msgspec.Struct, frozen=True, kw_only=True):
     """The final results of a whole source.
 
-    It is complete if `gaps` is empty. Where words are uncertain, the result says so: `Result.is_confirmed` and
+    It is complete if `gaps` is empty. Where words are uncertain, the result is marked: `Result.is_confirmed` and
     `Result.may_repeat`.
     """
 

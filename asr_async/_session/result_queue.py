@@ -272,7 +272,7 @@ class ResultQueue:
             )
 
     def _end(self) -> BaseException:
-        """Return the exception that tells the caller the end."""
+        """Return the exception that ends the caller's loop."""
         if self._error is not None:
             return self._error
         if self._is_exhausted:

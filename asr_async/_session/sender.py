@@ -385,7 +385,7 @@ class SourceReader:
         """Log that a lost connection will need all of the audio again.
 
         Raises:
-            ConfigurationError: `Retry` asks for a rotation, which such audio does not allow.
+            ConfigurationError: `Retry` requests a rotation, which such audio does not allow.
         """
         self._may_be_uncuttable = False
         encoding, retry = self._options.audio.encoding, self._retry
@@ -408,7 +408,7 @@ class SourceReader:
     async def _count_rest(self, reader: FrameReader, *, has_waited: bool) -> None:
         """Count the audio that the source would still bring, if it is finite and brings it at once.
 
-        A live source is left, and so is any other async iterable behind its next chunk: nothing says that it is finite.
+        A live source is left, and so is any other async iterable behind its next chunk: it may be endless.
 
         Args:
             reader: the reader of the source.
@@ -427,7 +427,7 @@ class SourceReader:
                 await reader.count(max_bytes, in_frames=self._options.audio.bytes_per_second is None)
 
     def _is_live(self, reader: FrameReader) -> bool:
-        """Return True if the source brings its audio in real time: it says so, or takes that time for it."""
+        """Return True if the source brings its audio in real time: it is declared live, or takes that time for it."""
         rate = self._options.audio.bytes_per_second
         if reader.live is None and rate is not None:
             return self._waited_s >= reader.read_bytes / rate / 2

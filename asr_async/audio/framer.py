@@ -173,7 +173,7 @@ class CompressedFramer:
 
     def __init__(self, audio_format: AudioFormat) -> None:
         self._encoding = audio_format.encoding
-        # the first bytes, until they tell the container
+        # the first bytes, until the container is known
         self._start = b""
         self._parser: Parser | None = None
         self._is_cuttable = True

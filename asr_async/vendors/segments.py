@@ -142,7 +142,7 @@ class TrackedSegment(Generic[K]):
             return distance_ms <= SAME_MS
         if self.start_ms <= start_ms and end_ms <= self.end_ms:
             return True
-        # The same short word may be said twice: its places are then as far apart as it is long.
+        # The same short word may be spoken twice: its places are then as far apart as it is long.
         near_ms = max(FRAME_MS, min(SAME_MS, (self.end_ms - self.start_ms) // 3))
         is_near = distance_ms <= near_ms and abs(end_ms - self.end_ms) <= near_ms
         return is_near and start_ms < self.end_ms and self.start_ms < end_ms
@@ -248,8 +248,8 @@ class SegmentTracker(Generic[K, S]):
 
         Args:
             key: the vendor's key; None if the message has none.
-            start_ms: the start of the segment; None if the message does not tell.
-            end_ms: its end, or its end so far; None if the message does not tell.
+            start_ms: the start of the segment; None if the message has none.
+            end_ms: its end, or its end so far; None if the message has none.
             text: its text. Without text, no new segment is opened.
             is_final: True if the message is the vendor's final.
             events: receives the events of a segment that opens.
@@ -288,7 +288,7 @@ class SegmentTracker(Generic[K, S]):
 
         Args:
             key: the vendor's key; None if the message has none.
-            start_ms: the start of the speech; None if the message does not tell.
+            start_ms: the start of the speech; None if the message has none.
             events: receives the events of a segment that opens.
 
         Returns:
@@ -356,7 +356,7 @@ class SegmentTracker(Generic[K, S]):
         return None
 
     def _find_by_place(self, key: K, start_ms: int | None, end_ms: int | None, text: str = "") -> S | None:
-        """Return an open segment that no other key names, and whose place is that of a message, or is unknown.
+        """Return an open segment that no other key names, at the place of a message, or without a place.
 
         Of several, it is the one that the text continues, else the closest.
         """
@@ -430,7 +430,7 @@ class SegmentTracker(Generic[K, S]):
         return any(final.contains(text) for final in named)
 
     def learn(self, segment: S, key: K, start_ms: int | None = None, end_ms: int | None = None) -> None:
-        """Note what a message tells about its segment."""
+        """Update a segment with the key and the place in a message."""
         if key is not None and segment.key != key:
             self._forget_key(segment)
             segment.key = key

@@ -18,7 +18,7 @@ __all__ = ["Block", "Cut", "NotCuttableError", "Packet", "Parser", "Track", "Wri
 
 
 def find_parser(encoding: str, start: bytes) -> Parser | None:
-    """Return the parser for a stream that begins with `start`; None if more than these bytes are needed to tell.
+    """Return the parser for a stream that begins with `start`; None if more than these bytes are needed.
 
     Raises:
         NotCuttableError: no container of this encoding that can be cut begins so.

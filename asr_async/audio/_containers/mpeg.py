@@ -1,13 +1,13 @@
 """MPEG audio layer III (mp3): its frames, and how a stream of them is cut.
 
-The data of a frame may begin in the frames before it (the *bit reservoir*: `main_data_begin` says how many bytes back,
-ISO/IEC 11172-3, 2.4.2.7; 13818-3 for the lower sample rates). Frames that only carry such bytes for the first frame
-behind a cut are sent with empty side information. Every decoder outputs silence of the right length for them and
+The data of a frame may begin in the frames before it (the *bit reservoir*: `main_data_begin` is the number of bytes
+back, ISO/IEC 11172-3, 2.4.2.7; 13818-3 for the lower sample rates). Frames that only carry such bytes for the first
+frame behind a cut are sent with empty side information. Every decoder outputs silence of the right length for them and
 keeps their bytes (RFC 5219 does the same with frames that were lost); their `main_data_begin` reaches over all of these
 bytes, since decoders forget those before it.
 
-The first frame may be a table of contents (Xing, Info, VBRI) without audio. It may say how many samples the encoder was
-late (a LAME tag), which some decoders leave out at the start: `Track.skip`. It is sent again behind a cut.
+The first frame may be a table of contents (Xing, Info, VBRI) without audio. It may hold the encoder's delay in samples
+(a LAME tag), which some decoders leave out at the start: `Track.skip`. It is sent again behind a cut.
 """
 
 from __future__ import annotations

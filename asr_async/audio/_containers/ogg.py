@@ -1,7 +1,7 @@
 """Opus and Speex in Ogg: the packets on its pages, and new pages for the packets behind a cut.
 
 A packet belongs to the page on which it ends. Places are counted in samples of packets, as a decoder outputs them;
-granule positions only tell how much of the last packet is cut off. Behind a cut, the header pages come again, and the
+granule positions only show how much of the last packet is cut off. Behind a cut, the header pages come again, and the
 packets are put on new pages whose granule positions and numbers count from the cut. So a decoder that counts samples
 and one that reads granule positions agree. The pre-skip of the header stays: it is left out again, so the place of time
 0 is the same number of samples behind the first packet as at the start of the source.

@@ -1,4 +1,4 @@
-"""The codecs in Ogg whose packets have a known length: Opus (RFC 7845, RFC 6716) and Speex (its manual, 2007)."""
+"""The codecs in Ogg with packets of known length: Opus (RFC 7845, RFC 6716) and Speex (its manual, 2007)."""
 
 from __future__ import annotations
 

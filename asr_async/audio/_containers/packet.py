@@ -40,7 +40,7 @@ class Block(msgspec.Struct, frozen=True, gc=False):
 
 
 class Writer(Protocol):
-    """A writer of the packets behind a cut, for containers whose bytes depend on those before them."""
+    """A writer of the packets behind a cut, for containers in which bytes depend on those before them."""
 
     def write(self, packets: Sequence[Packet]) -> bytes:
         """Return the bytes of the next packets."""

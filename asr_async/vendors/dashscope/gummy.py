@@ -52,7 +52,7 @@ START = (-MAX_MS - 1, 0)
 
 _Key = int | None
 _Place = tuple[int | None, int | None]
-"""The start and the end in a part, each None if nothing tells."""
+"""The start and the end in a part, each None if the part has neither it nor words with times."""
 
 _replace = msgspec.structs.replace
 
@@ -474,7 +474,7 @@ def _order(sentence: _Sentence) -> tuple[int, int]:
 
 
 def _stash(part: GummySentence) -> GummySentence | None:
-    """Return the beginning of the next sentence, which is never final; None if there is none, or no telling where."""
+    """Return the beginning of the next sentence, which is never final; None if it is missing or has no place."""
     stash = part.stash
     if stash is None or (stash.sentence_id is None and known_ms(stash.begin_time) is None):
         return None

@@ -307,7 +307,7 @@ class RealtimeCodec:
         return bool(previous_item_id) and not self._utterances.is_known(previous_item_id or "")
 
     def _complete_commit(self, item_id: str | None) -> Events:
-        """Take a final for the answer to a commit, if it is about no utterance that is known."""
+        """Return the events of a commit that a final answers: one about no utterance that is known."""
         utterances = self._utterances
         is_known = utterances.has_due_commit if item_id is None else utterances.is_known(item_id)
         return [] if is_known else self._answer_commit(item_id, number=0, is_confirmed=False)

@@ -1,8 +1,8 @@
-"""The utterances of a realtime session: which one a message is about, and where it lies in the audio.
+"""The utterances of a realtime session: the one that a message is about, and its place in the audio.
 
 Theory of operation. The server reports an utterance in several messages: the start and the end of its speech, its
 commit, its item, its texts, its final text. Only the first two have times, and in the manual mode only the caller's
-commits tell where an utterance lies. A message without a place is therefore about
+commits give the place of an utterance. A message without a place is therefore about
 
 - the utterance with its item id; if several have that id, the first one that waits for its final;
 - else one without an id so far, which then has this id;
@@ -71,7 +71,7 @@ class Utterances:
         return events
 
     def detect(self, item_id: str | None) -> list[CodecEvent]:
-        """Record a sign of an utterance that tells no more than its item; return an event if it is the first."""
+        """Record a sign of an utterance that has only the id of its item; return an event if it is the first."""
         events: list[CodecEvent] = []
         if item_id is not None and not self.is_known(item_id):
             nameless = [utterance for utterance in self._tracker.open_segments if utterance.key is None]
@@ -240,7 +240,7 @@ def _first_due(utterances: list[_Utterance], *, is_newest_likely: bool = False) 
 
 
 def _may_become(utterance: _Utterance, text: str) -> bool:
-    """Return True if an ended utterance waits for this final, as far as its interim tells."""
+    """Return True if an ended utterance may wait for this final, judged by its interim."""
     if not utterance.is_stopped:
         return False
     interim = utterance.interim_result

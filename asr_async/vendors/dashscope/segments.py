@@ -112,7 +112,7 @@ class PlainSegments:
 
 
 def place_of(sentence: Sentence | GummySentence) -> tuple[int | None, int | None]:
-    """Return the start and the end of a sentence, each None if nothing tells; until it is over, the end so far."""
+    """Return the start and the end of a sentence, from its words if need be; each None if unknown, the end so far."""
     start_ms, end_ms, words = sentence.begin_time, sentence.end_time, sentence.words or ()
     if start_ms is None or start_ms == -1:
         start_ms = next((ms for word in words if (ms := known_ms(word.begin_time)) is not None), None)

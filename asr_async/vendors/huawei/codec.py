@@ -3,14 +3,14 @@
 One codec is one task, which lasts from START to END; a connection may carry several, one after the other. The codec
 does not know whether there were others: late messages of an earlier one, which come before START or carry another trace
 id than START, are reported as `Unrecognised` and change nothing, and messages behind the cancellation or the failure of
-this task (the END that follows an ERROR) are dropped. If START comes twice with two ids, one of them is late, and the
-next message says which is this task's.
+this task (the END that follows an ERROR) are dropped. If START comes twice with two ids, one of them is late, and the id
+of the next message is this task's.
 
 In the sentence mode the server stops recognising by itself, but no document says that it then sends END without a
 request. So the codec returns `InputClosed`, and the task ends as in every mode: the client sends END, the results
 arrive, the server answers with END. If the server has reported nothing but silence by then, the end is `NoSpeech`.
 
-The protocol has no ids of sentences; their times say which message is about which (see `SegmentTracker`).
+The protocol has no ids of sentences: their times decide which sentence a message is about (see `SegmentTracker`).
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ class RasrCodec:
         self._options = options
         self._trace_id = ""
         self._lifecycle = TaskLifecycle()
-        # the trace id of a second START; empty when another message has said which of the two is this task's
+        # the trace id of a second START; empty when another message has shown which of the two is this task's
         self._other_trace_id = ""
         self._is_identified = False
         self._sentences = _Sentences()
@@ -245,7 +245,7 @@ class RasrCodec:
 
 
 class _Sentences:
-    """The sentences of a task, which have no key: their places say which message is about which."""
+    """The sentences of a task, which have no key: their places decide which sentence a message is about."""
 
     __slots__ = ("_tracker", "has_text")
 
@@ -255,7 +255,7 @@ class _Sentences:
         """True if any text was recognised."""
 
     def announce(self, start_ms: int | None) -> Events:
-        """Return the event of a sentence whose text is still to come; empty while one is open."""
+        """Return the event of a sentence before its text arrives; empty while one is open."""
         events: Events = []
         if not self._tracker.has_open:
             # the time of the detection, which is not where the sentence begins
@@ -314,7 +314,7 @@ _NO_RESULT = WireResult()
 
 
 def _place_of(wire: WireSegment, words: tuple[WireWord, ...]) -> tuple[int | None, int | None]:
-    """Return the start and the end of a segment, each None if nothing tells."""
+    """Return the start and the end of a segment, from its words if need be; each None if unknown."""
     start_ms, end_ms = wire.start_time, wire.end_time
     if start_ms is None or start_ms == -1:
         start_ms = next((ms for word in words if (ms := known_ms(word.start_time)) is not None), None)
