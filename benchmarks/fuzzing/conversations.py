@@ -54,7 +54,7 @@ class Act(enum.Enum):
 
 
 CONNECTION_ENDS = (Act.WAIT, Act.CUT, Act.CLOSE)
-"""What the server does with a connection behind the last message: wait for the client, abort, send a close frame."""
+"""The ends of a connection behind the last message: the server waits for the client, aborts, or closes."""
 
 
 Draft = dict[str, Any] | Act

@@ -19,10 +19,21 @@ from asr_async import (
     SpeechEnding,
     SpeechStarted,
     TranslationArrived,
+    TranslationLost,
 )
-from asr_async import results as public_results
-from asr_async.vendors import codec as codec_events
-from asr_async.vendors.codec import ENDINGS, Failed, FinalPending, Finished, InputClosed, NoSpeech, Started
+from asr_async.vendors.codec import (
+    ENDINGS,
+    Failed,
+    FinalPending,
+    Finished,
+    InputClosed,
+    MembersLeftOut,
+    NoSpeech,
+    Started,
+    Unheard,
+    Unrecognised,
+    Usage,
+)
 
 from .conversations import ExpectedFinal, Protocol, read
 
@@ -43,15 +54,11 @@ class BrokenRuleError(Exception):
         self.rule = rule
 
 
-_PUBLIC_EVENTS = (
-    *(Result, SpeechStarted, SpeechEnding, SpeechEnded, TranslationArrived, Reconnected, Gap),
-    *(event for name in ("TranslationLost",) if (event := getattr(public_results, name, None)) is not None),
-)
+_SEGMENT_EVENTS = (Result, SpeechStarted, SpeechEnding, SpeechEnded, TranslationArrived, TranslationLost)
+_PUBLIC_EVENTS = (*_SEGMENT_EVENTS, Reconnected, Gap)
 _TASK_EVENTS = (
-    *(Result, SpeechStarted, SpeechEnding, SpeechEnded, TranslationArrived),
-    *(Started, InputClosed, FinalPending, Finished, codec_events.Usage),
-    *(codec_events.Unrecognised, codec_events.MembersLeftOut),
-    *(event for name in ("Unheard",) if (event := getattr(codec_events, name, None)) is not None),
+    *_SEGMENT_EVENTS,
+    *(Started, InputClosed, FinalPending, Finished, Usage, Unheard, Unrecognised, MembersLeftOut),
 )
 _DECODERS = {event: msgspec.json.Decoder(event) for event in (*_PUBLIC_EVENTS, *_TASK_EVENTS)}
 _encode = msgspec.json.Encoder().encode
@@ -165,11 +172,7 @@ class TaskRules:
             else:
                 _check_type(event)
                 _check_times(event)
-            if (
-                self.is_ended
-                and not is_released
-                and kind not in {codec_events.Unrecognised, codec_events.MembersLeftOut}
-            ):
+            if self.is_ended and not is_released and kind not in {Unrecognised, MembersLeftOut}:
                 raise BrokenRuleError("nothing follows the end", f"{event!r:.300}")
             self._segments.check(event)
             if kind is Result and event.is_final:

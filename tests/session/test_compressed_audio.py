@@ -48,7 +48,7 @@ class Codec(NamedTuple):
     packet_ms: int
     encode: Callable[[range], bytes]
     decode: Callable[[bytes], list[tuple[int, bool]]]
-    """Returns the number of each packet, and if it is heard."""
+    """Returns the number of each packet, and True if it is audible."""
 
 
 def opus(in_page: int) -> Codec:
@@ -86,7 +86,7 @@ class PacketServer:
         cut_after_ms = self.cut_after_ms.pop(0) if self.cut_after_ms else None
         index = len(self.streams)
         self.streams.append(b"")
-        told: set[int] = set()
+        answered: set[int] = set()
         async for message in connection:
             is_end = isinstance(message, str)
             if isinstance(message, bytes):
@@ -95,10 +95,10 @@ class PacketServer:
             words = self._words(packets)
             for word, places in words.items():
                 is_whole = is_end or max(words) > word
-                if len(places) * self.codec.packet_ms >= PART * 1_000 and word not in told:
+                if len(places) * self.codec.packet_ms >= PART * 1_000 and word not in answered:
                     begin, end = places[0] * self.codec.packet_ms, (places[-1] + 1) * self.codec.packet_ms
                     if is_whole:
-                        told.add(word)
+                        answered.add(word)
                         await send_final(connection, task_id, f"word{word}", begin, end)
                     else:
                         await send_interim(connection, task_id, f"word{word}", begin)
@@ -110,17 +110,17 @@ class PacketServer:
                 return
 
     def _words(self, packets: list[tuple[int, bool]]) -> dict[int, list[int]]:
-        """Return the places of the packets that are heard, by word."""
+        """Return the places of the packets that are audible, by word."""
         words: dict[int, list[int]] = {}
-        for place, (number, is_heard) in enumerate(packets):
-            if is_heard:
+        for place, (number, is_audible) in enumerate(packets):
+            if is_audible:
                 words.setdefault(number * self.codec.packet_ms // 1_000, []).append(place)
         return words
 
-    def numbers(self, index: int, *, heard: bool = True) -> list[int]:
+    def numbers(self, index: int, *, audible: bool = True) -> list[int]:
         """Return the numbers of the packets that a connection received."""
         packets = self.codec.decode(self.streams[index] + b"OggS")
-        return [number for number, is_heard in packets if is_heard or not heard]
+        return [number for number, is_audible in packets if is_audible or not audible]
 
 
 async def live(codec: Codec, seconds: int, *, every_s: float = 0.1) -> AsyncIterator[bytes]:
@@ -157,7 +157,7 @@ def test_after_a_cut_only_the_audio_behind_the_last_final_is_sent_again(codec: C
         for index, covered_ms in ((1, 2_000), (2, 3_000)):
             begin_ms = server.numbers(index)[0] * codec.packet_ms
             assert covered_ms - 2 * codec.packet_ms - 80 <= begin_ms <= covered_ms
-            all_numbers = server.numbers(index, heard=False)
+            all_numbers = server.numbers(index, audible=False)
             assert all_numbers == list(range(all_numbers[0], all_numbers[-1] + 1))
         assert server.numbers(2)[-1] == 8_000 // codec.packet_ms - 1
         stats = session.stats
@@ -178,7 +178,7 @@ def test_an_old_connection_is_replaced_at_the_end_of_a_segment(codec: Codec) -> 
         ):
             events = [event async for event in session.events(live(codec, 12))]
         assert words_of(events) == [f"word{n}" for n in range(12)]
-        # the successor hears a little that the old connection has recognised: its word begins behind that
+        # the successor receives a little audio that the old connection has recognised: its word begins behind that
         assert_places(events, tolerance_ms=60 + 80)
         assert len(server.streams) >= 3
         for before in range(len(server.streams) - 1):

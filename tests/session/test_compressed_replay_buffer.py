@@ -118,9 +118,9 @@ def test_the_oldest_sent_audio_is_dropped_by_its_length_and_lost_with_its_place(
     assert lost.end_ms is not None
     assert lost.start_ms == 1_000
     stream = pop_all(buffer)
-    heard = [number for number, is_heard in mp3_numbers(stream) if is_heard]
-    assert lost.end_ms == (heard[0] + 1) * MP3_FRAME_MS or lost.end_ms == heard[0] * MP3_FRAME_MS
-    assert heard[-1] == 99
+    audible = [number for number, is_audible in mp3_numbers(stream) if is_audible]
+    assert lost.end_ms == (audible[0] + 1) * MP3_FRAME_MS or lost.end_ms == audible[0] * MP3_FRAME_MS
+    assert audible[-1] == 99
     assert buffer.rewind() is None, "a loss is reported once"
 
 
@@ -217,8 +217,8 @@ def test_a_stream_that_begins_anew_at_the_cursor_overlaps_by_what_a_decoder_need
     begin_ms = buffer.begin_anew()
     stream = pop_all(buffer)
     assert begin_ms == numbers(stream)[0] * MP3_FRAME_MS
-    heard = [number for number, is_heard in mp3_numbers(stream) if is_heard]
-    assert heard == list(range(sent[-1], 100))
+    audible = [number for number, is_audible in mp3_numbers(stream) if is_audible]
+    assert audible == list(range(sent[-1], 100))
 
 
 def test_audio_that_stops_to_be_cuttable_is_sent_from_its_start() -> None:

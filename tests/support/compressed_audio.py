@@ -51,7 +51,7 @@ def mp3_frame(number: int, *, rate: int = 16_000, reservoir: int = 0) -> bytes:
 
 
 def mp3_numbers(data: bytes) -> Iterator[tuple[int, bool]]:
-    """Yield the number of each frame, and if it is heard: the side information of a silent one is empty."""
+    """Yield the number of each frame, and True if it is audible: the side information of a silent one is empty."""
     for frame in re.finditer(rb"\xff\xf3\x48\xc0(.{9})#(\d{6})#m{123}", data, re.DOTALL):
         yield int(frame[2]), frame[1][1:] == b"\x55" * 8
 

@@ -2,6 +2,8 @@
 
 Segments are numbered by `SegmentTracker`, because `sentence_id` is missing from the documents of 2025, and no document
 promises where it begins. Gummy sends translations beside its sentences: see `gummy`.
+
+Does not know tasks, connections or clocks.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 One codec is one task, which lasts from START to END; a connection may carry several, one after the other. The codec
 does not know whether there were others: late messages of an earlier one, which come before START or carry another trace
 id than START, are reported as `Unrecognised` and change nothing, and messages behind the cancellation or the failure of
-this task (the END that follows an ERROR) are dropped. If START comes twice with two ids, one of them is late, and the id
-of the next message is this task's.
+this task (the END that follows an ERROR) are dropped. If START comes twice with two ids, one of them is late, and the
+id of the next message is this task's.
 
 In the sentence mode the server stops recognising by itself, but no document says that it then sends END without a
 request. So the codec returns `InputClosed`, and the task ends as in every mode: the client sends END, the results

@@ -36,7 +36,7 @@ class Release:
 # --- sentences, a second apart ---------------------------------------------------------------------------------------
 
 
-def said(text: str | None, number: int = 0, *, end: bool = False, **members: Any) -> dict[str, Any]:
+def transcribed(text: str | None, number: int = 0, *, end: bool = False, **members: Any) -> dict[str, Any]:
     """Return the sentence with this number, from 100 to 900 ms of its second, as far as it is known."""
     start_ms = 1_000 * number + 100
     times = {"begin_time": start_ms, "end_time": start_ms + 800 if end else None}
@@ -45,11 +45,11 @@ def said(text: str | None, number: int = 0, *, end: bool = False, **members: Any
 
 def english(text: str | None, number: int = 0, *, end: bool = True, **members: Any) -> dict[str, Any]:
     """Return a translation of the sentence with this number."""
-    return said(text, number, end=end, lang="en", **members)
+    return transcribed(text, number, end=end, lang="en", **members)
 
 
 def french(text: str | None, number: int = 0, *, end: bool = True, **members: Any) -> dict[str, Any]:
-    return said(text, number, end=end, lang="fr", **members)
+    return transcribed(text, number, end=end, lang="fr", **members)
 
 
 def brief(event: CodecEvent) -> tuple[Any, ...]:
@@ -105,7 +105,7 @@ Table = dict[str, tuple[Any, list[Any], list[tuple[Any, ...]]]]
 SENTENCES: Table = {
     "an interim that is never final does not hold back the next final": (
         SPOKEN,
-        [said("uh", 0), said("one two", 1, end=True)],
+        [transcribed("uh", 0), transcribed("one two", 1, end=True)],
         [
             ("started", 0),
             ("interim", 0, "uh"),
@@ -117,7 +117,7 @@ SENTENCES: Table = {
     ),
     "nor one that waits for its translation": (
         TO_ENGLISH,
-        [said("uh", 0), said("一", 1, end=True), english("one", 1)],
+        [transcribed("uh", 0), transcribed("一", 1, end=True), english("one", 1)],
         [
             ("started", 0),
             ("interim", 0, "uh"),
@@ -131,7 +131,12 @@ SENTENCES: Table = {
     ),
     "the final of a sentence that was withdrawn is delivered": (
         SPOKEN,
-        [said("on", 0), said("two", 1, end=True), said("one", 0, end=True), said("one", 0, end=True)],
+        [
+            transcribed("on", 0),
+            transcribed("two", 1, end=True),
+            transcribed("one", 0, end=True),
+            transcribed("one", 0, end=True),
+        ],
         [
             ("started", 0),
             ("interim", 0, "on"),
@@ -144,7 +149,13 @@ SENTENCES: Table = {
     ),
     "and may wait for its translation": (
         TO_ENGLISH,
-        [said("一", 0), said("二", 1, end=True), said("一", 0, end=True), english("one", 0), english("two", 1)],
+        [
+            transcribed("一", 0),
+            transcribed("二", 1, end=True),
+            transcribed("一", 0, end=True),
+            english("one", 0),
+            english("two", 1),
+        ],
         [
             ("started", 0),
             ("interim", 0, "一"),
@@ -161,12 +172,12 @@ SENTENCES: Table = {
     ),
     "a sentence under another number that lies where the open one does is the same": (
         SPOKEN,
-        [said("on", 0), said("one", 1, end=True, begin_time=140, end_time=900)],
+        [transcribed("on", 0), transcribed("one", 1, end=True, begin_time=140, end_time=900)],
         [("started", 0), ("interim", 0, "on"), ("final", 0, "one"), ("ended", 0)],
     ),
     "all sentences have one number": (
         SPOKEN,
-        [said(f"s{number}", number, end=True, sentence_id=0) for number in range(3)],
+        [transcribed(f"s{number}", number, end=True, sentence_id=0) for number in range(3)],
         [
             event
             for number in range(3)
@@ -175,7 +186,7 @@ SENTENCES: Table = {
     ),
     "all sentences have one number, and interims": (
         SPOKEN,
-        [said(f"s{number}", number, end=end, sentence_id=0) for number in range(2) for end in (False, True)],
+        [transcribed(f"s{number}", number, end=end, sentence_id=0) for number in range(2) for end in (False, True)],
         [
             ("started", 0),
             ("interim", 0, "s0"),
@@ -189,7 +200,11 @@ SENTENCES: Table = {
     ),
     "sentences without numbers": (
         SPOKEN,
-        [said(f"s{number}", number, end=end, sentence_id=None) for number in range(2) for end in (False, True, True)],
+        [
+            transcribed(f"s{number}", number, end=end, sentence_id=None)
+            for number in range(2)
+            for end in (False, True, True)
+        ],
         [
             ("started", 0),
             ("interim", 0, "s0"),
@@ -203,20 +218,20 @@ SENTENCES: Table = {
     ),
     "a repeated final with jitter, under another number": (
         SPOKEN,
-        [said("One.", 0, end=True), said("one", 1, end=True, begin_time=60, end_time=980)],
+        [transcribed("One.", 0, end=True), transcribed("one", 1, end=True, begin_time=60, end_time=980)],
         [("started", 0), ("final", 0, "One."), ("ended", 0)],
     ),
     "a late interim": (
         SPOKEN,
-        [said("One, two.", 0, end=True), said("one", 0), said("one tw", 0, sentence_id=None)],
+        [transcribed("One, two.", 0, end=True), transcribed("one", 0), transcribed("one tw", 0, sentence_id=None)],
         [("started", 0), ("final", 0, "One, two."), ("ended", 0)],
     ),
     "the stash of a sentence that goes on does not end it": (
         SPOKEN,
         [
-            said("one", 0, stash=said("tw", 1)),
-            said("one.", 0, end=True, stash=said("two", 1)),
-            said("two", 1, end=True),
+            transcribed("one", 0, stash=transcribed("tw", 1)),
+            transcribed("one.", 0, end=True, stash=transcribed("two", 1)),
+            transcribed("two", 1, end=True),
         ],
         [
             ("started", 0),
@@ -236,9 +251,9 @@ TRANSLATIONS: Table = {
     "a late translation of a sentence whose number is used again": (
         TO_ENGLISH,
         [
-            said("一", 0, end=True, sentence_id=0),
+            transcribed("一", 0, end=True, sentence_id=0),
             Release(0),
-            said("二", 1, end=True, sentence_id=0),
+            transcribed("二", 1, end=True, sentence_id=0),
             Release(1),
             english("two", 1, sentence_id=0),
             english("one", 0, sentence_id=0),
@@ -261,10 +276,10 @@ TRANSLATIONS: Table = {
     "translations without numbers belong where they lie": (
         TO_ENGLISH,
         [
-            said("一", 0, end=True),
+            transcribed("一", 0, end=True),
             Release(0),
-            said("二", 1, end=True),
-            said("三", 2),
+            transcribed("二", 1, end=True),
+            transcribed("三", 2),
             english("one", 0, sentence_id=None),
             english("th", 2, sentence_id=None, end=False),
             english("two", 1, sentence_id=None),
@@ -289,8 +304,8 @@ TRANSLATIONS: Table = {
     "translations without numbers and times come in their order": (
         TO_ENGLISH,
         [
-            said("一", 0, end=True),
-            said("二", 1, end=True),
+            transcribed("一", 0, end=True),
+            transcribed("二", 1, end=True),
             english("one", 0, sentence_id=None, begin_time=None, end_time=None),
             english("two", 0, sentence_id=None, begin_time=None, end_time=None),
         ],
@@ -310,9 +325,9 @@ TRANSLATIONS: Table = {
     "a translation before its text, while the number of an older sentence is used again": (
         TO_ENGLISH,
         [
-            [said("一", 0, end=True, sentence_id=0), english("one", 0, sentence_id=0)],
+            [transcribed("一", 0, end=True, sentence_id=0), english("one", 0, sentence_id=0)],
             english("tw", 1, sentence_id=0, end=False),
-            [said("二", 1, end=True, sentence_id=0), english("two", 1, sentence_id=0)],
+            [transcribed("二", 1, end=True, sentence_id=0), english("two", 1, sentence_id=0)],
         ],
         [
             ("started", 0),
@@ -326,7 +341,12 @@ TRANSLATIONS: Table = {
     ),
     "a noise with a translation": (
         TO_ENGLISH,
-        [[said("嗯", 0), english("Uh", 0, end=False)], said("一", 1, end=True), english("Uh.", 0), english("one", 1)],
+        [
+            [transcribed("嗯", 0), english("Uh", 0, end=False)],
+            transcribed("一", 1, end=True),
+            english("Uh.", 0),
+            english("one", 1),
+        ],
         [
             ("started", 0),
             ("interim", 0, "嗯", {"en": "Uh"}),
@@ -340,12 +360,12 @@ TRANSLATIONS: Table = {
     ),
     "an empty sentence waits for no translation": (
         TO_ENGLISH,
-        [said("嗯", 0), said("", 0, end=True), FINISH, THE_END],
+        [transcribed("嗯", 0), transcribed("", 0, end=True), FINISH, THE_END],
         [("started", 0), ("interim", 0, "嗯"), ("final", 0, ""), ("ended", 0), ("finished",)],
     ),
     "a final translation in other words replaces the one before": (
         TO_ENGLISH,
-        [[said("一", 0, end=True), english("one")], english("one"), english("first"), english("fir", end=False)],
+        [[transcribed("一", 0, end=True), english("one")], english("one"), english("first"), english("fir", end=False)],
         [
             ("started", 0),
             ("final", 0, "一", {"en": "one"}),
@@ -356,9 +376,9 @@ TRANSLATIONS: Table = {
     "two languages, each with its own delay": (
         TWO_TARGETS,
         [
-            said("一", 0, end=True),
+            transcribed("一", 0, end=True),
             english("one", 0),
-            said("二", 1, end=True),
+            transcribed("二", 1, end=True),
             english("two", 1),
             french("un", 0),
             french("deux", 1),
@@ -407,12 +427,12 @@ TRANSLATIONS: Table = {
 ENDS: Table = {
     "an interim whose final did not come is the final": (
         SPOKEN,
-        [said("so far"), FINISH, THE_END],
+        [transcribed("so far"), FINISH, THE_END],
         [("started", 0), ("interim", 0, "so far"), ("unconfirmed", 0, "so far"), ("ended", 0), ("finished",)],
     ),
     "a final that waits is a confirmed one": (
         TO_ENGLISH,
-        [said("一", 0, end=True), said("二", 1), FINISH, THE_END],
+        [transcribed("一", 0, end=True), transcribed("二", 1), FINISH, THE_END],
         [
             ("started", 0),
             ("interim", 0, "一"),
@@ -431,9 +451,9 @@ ENDS: Table = {
     "translations that did not come are lost, those of empty sentences and noises are not": (
         TWO_TARGETS,
         [
-            [said("一", 0, end=True), english("one", 0)],
-            said("嗯", 1),
-            [said("二", 2, end=True), english("two", 2, end=False), french("deux", 2)],
+            [transcribed("一", 0, end=True), english("one", 0)],
+            transcribed("嗯", 1),
+            [transcribed("二", 2, end=True), english("two", 2, end=False), french("deux", 2)],
             FINISH,
             THE_END,
         ],
@@ -470,12 +490,12 @@ ENDS: Table = {
     ),
     "chat that finishes by itself": (
         GummyChat(),
-        [said("so far"), THE_END],
+        [transcribed("so far"), THE_END],
         [("started", 0), ("interim", 0, "so far"), ("unconfirmed", 0, "so far"), ("ended", 0), ("finished",)],
     ),
     "chat with a noise before its sentence": (
         GummyChat(),
-        [said("uh", 0), said("one", 1, end=True), FINISH, THE_END],
+        [transcribed("uh", 0), transcribed("one", 1, end=True), FINISH, THE_END],
         [
             ("started", 0),
             ("interim", 0, "uh"),
@@ -508,7 +528,7 @@ def test_the_end_that_the_vendor_confirms(options: Any, steps: list[Any], events
 def test_an_end_without_speech_withdraws_what_is_not_final() -> None:
     codec = started(TO_ENGLISH)
     failure = server("task-failed", error_code="NO_VALID_AUDIO_ERROR", error_message="no valid audio")
-    *events, ending = played(codec, [said("一", 0, end=True), said("嗯", 1), FINISH, failure])
+    *events, ending = played(codec, [transcribed("一", 0, end=True), transcribed("嗯", 1), FINISH, failure])
     assert events[5:] == [("final", 0, "一"), ("ended", 0), ("withdrawn", 1, "嗯"), ("lost", 0, "en")]
     assert isinstance(ending[0], NoSpeech)
 
@@ -520,7 +540,8 @@ def test_translations_that_are_awaited_are_bounded_and_each_is_accounted_for() -
     codec = started(TO_ENGLISH)
     count = 5 * MAX_REMEMBERED
     events = played(
-        codec, (step for number in range(count) for step in (said(f"s{number}", number, end=True), Release(number)))
+        codec,
+        (step for number in range(count) for step in (transcribed(f"s{number}", number, end=True), Release(number))),
     )
     assert len(codec._segments.__dict__["_incomplete"]) <= 2 * MAX_REMEMBERED
     events += played(codec, [FINISH, THE_END])
@@ -560,10 +581,10 @@ class Talk:
         parts = []
         for number in range(self.count):
             if number in self.noises or self._draw(st.booleans()):
-                parts.append(self._numbered(said("w", number)))
+                parts.append(self._numbered(transcribed("w", number)))
             if number not in self.noises:
                 repeats = self._draw(st.integers(1, 2))
-                parts += [self._numbered(said(f"w{number}", number, end=True)) for _ in range(repeats)]
+                parts += [self._numbered(transcribed(f"w{number}", number, end=True)) for _ in range(repeats)]
         return parts
 
     def translated(self, lang: str) -> list[dict[str, Any]]:
@@ -573,7 +594,7 @@ class Talk:
             if (number, lang) not in self.missing:
                 text, repeats = f"{lang}{number}", self._draw(st.integers(1, 2))
                 ends = (False, *[True] * repeats)
-                parts += [self._numbered(said(text, number, end=end, lang=lang)) for end in ends]
+                parts += [self._numbered(transcribed(text, number, end=end, lang=lang)) for end in ends]
         return parts
 
     def play(self, codec: TaskCodec) -> list[tuple[Any, ...]]:
