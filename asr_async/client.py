@@ -222,7 +222,8 @@ class Client:
                 accepts audio, since a whole source is usually a file; see `Session.stream`.
 
         Raises:
-            ASRError: the recognition failed. The attribute `transcript` of the error holds what was recognised before.
+            ASRError: the recognition failed, or the vendor sent more text than speech of this length can have. The
+                attribute `transcript` of the error holds everything recognised before.
             OSError: the file cannot be read.
         """
         audio = read_audio(source) if isinstance(source, str | os.PathLike) else source

@@ -58,8 +58,9 @@ class Translation(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 class Result(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The whole text of one segment: each interim replaces the one before it, the final replaces them all.
 
-    `segment_id` numbers the segments of a session from 0; the interims and the final of a segment share it. `end_ms` of
-    an interim is the end of its last word so far.
+    `segment_id` numbers the segments of a session from 0, in the order of their first sign, which need not be that of
+    the audio; the interims and the final of a segment share it. `end_ms` of an interim is the end of its last word so
+    far.
     """
 
     text: str

@@ -282,15 +282,14 @@ class SourceReader:
         self._options = options
         self._source: AudioSource = ()
         self._frames: FrameReader | None = None
-        # the time that the source has taken to bring its audio
+        # the time that the source has needed to yield its audio
         self._waited_s = 0.0
-        # True if the source was cancelled while it was waited for: an async generator ends then
+        # True if a wait for the source was cancelled: an async generator ends then
         self._is_cut = False
         # set when no more of the source will be counted
         self._counted = LightEvent()
         self._retry = retry
-        # False once audio has come that cannot be cut
-        # the container of compressed audio is not known yet
+        # audio may come that cannot be cut: it is compressed, and none of that kind has come yet
         self._may_be_uncuttable = options.audio.bytes_per_second is None
 
     def __repr__(self) -> str:
