@@ -140,8 +140,8 @@ class Receiver:
 
     @property
     def covered_ms(self) -> int:
-        """The place in the source up to which everything that was recognised is in a final result, or in a gap."""
-        return max([self._timeline.covered_ms, *(gap.end_ms for gap in self._stats.gaps[-1:])])
+        """The place in the source up to which results or gaps reach."""
+        return max([self._timeline.finals_end_ms, *(gap.end_ms for gap in self._stats.gaps[-1:])])
 
     def start_delivery(self, *, wants_events: bool) -> None:
         """Record that the caller iterates, and what: all events, or only results."""

@@ -256,7 +256,8 @@ class Timeline:
         """Record by how much the vendor's times are off; a small distance cuts no word.
 
         Args:
-            distance_ms: that of two starts of one segment, or the overlap of two segments in a row.
+            distance_ms: that of two starts of one segment, the overlap of two segments in a row, or the length of one
+                beyond the audio that was sent.
         """
         if distance_ms > max(self._jitter_ms, JITTER_MS // 2):
             self._jitter_ms = min(distance_ms, JITTER_MS)
@@ -473,6 +474,8 @@ class ConnectionTimeline:
             segment.has_final = segment.is_delivered = True
             segment.text = ""
             timeline.close(segment)
+            if sent_ms is not None and result.end_ms > sent_ms:
+                timeline.record_jitter(result.end_ms - sent_ms)
             if timeline.resembles_final(result):
                 result = msgspec.structs.replace(result, may_repeat=True)
             events += timeline.add_final(_final(result, sent_ms, last_ms))
@@ -538,6 +541,7 @@ class ConnectionTimeline:
     def _leave_out(self, result: Result, segment: _Segment, sent_ms: int | None) -> Sequence[Event]:
         """Record a result without new words; a replay would begin at its start as long as it is an interim."""
         if not result.is_final:
+            segment.end_ms = max(segment.end_ms, result.end_ms)
             self._timeline.open(segment)
             return ()
         segment.has_final = True

@@ -173,7 +173,7 @@ class TrackedSegment(Generic[K]):
 
     def may_end_at(self, end_ms: int | None) -> bool:
         """Return True unless this final and a message both have an end, and not the same."""
-        return end_ms is None or self.end_ms <= self.start_ms or abs(end_ms - self.end_ms) <= FRAME_MS
+        return end_ms is None or self.end_ms <= self.start_ms or abs(end_ms - self.end_ms) <= SAME_MS
 
 
 class SegmentTracker(Generic[K, S]):
