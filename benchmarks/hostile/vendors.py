@@ -113,11 +113,11 @@ class Connection:
         raise Break
 
     async def run(self, first: str | bytes | None = None) -> None:
-        """Talk until one side ends the connection."""
+        """Serve the connection until one side ends it."""
         try:
-            await self.talk(first)
+            await self.serve(first)
         except Break:
-            self._draw_death()
+            self._draw_outage()
             if self._break_kind == "error":
                 await self.send_error()
             if self._break_kind == "close":
@@ -132,7 +132,7 @@ class Connection:
         except ConnectionClosed:
             self.end = "closed by the client" if self.end == "open" else self.end
 
-    def _draw_death(self) -> None:
+    def _draw_outage(self) -> None:
         if self.rng.random() < self.world.dies:
             self.world.dead[self.vendor] = self.rng.randrange(2, 9)
 
@@ -234,7 +234,7 @@ class Connection:
 
     # --- for the vendors ---------------------------------------------------------------------------------------------
 
-    async def talk(self, first: str | bytes | None = None) -> None:
+    async def serve(self, first: str | bytes | None = None) -> None:
         """Serve one task, and then the next one on the same connection; `first` is its first message."""
         raise NotImplementedError
 
@@ -257,6 +257,18 @@ class Connection:
         raise NotImplementedError
 
     async def send_step(self, step: Step) -> None:
+        """Send the message of a step, if the protocol has one for its kind."""
+        sentence = step.sentence
+        match step.kind:
+            case StepKind.INTERIM:
+                sentence.shown_counts.add(step.count)
+                await self._result(sentence, sentence.words[: step.count], is_final=False)
+            case StepKind.FINAL | StepKind.REPEAT if sentence.kind == "speech" and step.count:
+                if step.kind is StepKind.FINAL:
+                    self.make_final(sentence)
+                await self._result(sentence, sentence.words, is_final=True)
+
+    async def _result(self, sentence: Sentence, words: list[Word], *, is_final: bool) -> None:
         raise NotImplementedError
 
     async def send_error(self) -> None:
@@ -295,7 +307,7 @@ class DashScopeTask(Connection):
         self._last_final: dict[str, Any] | None = None
         self._is_old = not world.habits.translates and world.habits.missing_ends == 0 and self.rng.random() < 0.2
 
-    async def talk(self, first: str | bytes | None = None) -> None:
+    async def serve(self, first: str | bytes | None = None) -> None:
         async for message in self.messages(first):
             if isinstance(message, bytes):
                 await self.receive_audio(message)
@@ -343,17 +355,12 @@ class DashScopeTask(Connection):
     async def send_step(self, step: Step) -> None:
         sentence = step.sentence
         match step.kind:
-            case StepKind.INTERIM:
-                sentence.shown_counts.add(step.count)
-                await self._result(sentence, sentence.words[: step.count], is_final=False)
-            case StepKind.FINAL | StepKind.REPEAT if sentence.kind == "speech" and step.count:
-                if step.kind is StepKind.FINAL:
-                    self.make_final(sentence)
-                await self._result(sentence, sentence.words, is_final=True)
             case StepKind.TRANSLATION if not self._is_finishing:
                 await self._translation(sentence, sentence.words[: step.count], is_final=False)
             case StepKind.TRANSLATION_FINAL:
                 await self._translation(sentence, sentence.words, is_final=True)
+            case _:
+                await super().send_step(step)
 
     def _id_of(self, sentence: Sentence) -> int | None:
         if sentence.number not in self._ids:
@@ -437,7 +444,7 @@ class RealtimeSession(Connection):
         self._events = 0
         self._last_item: str | None = None
 
-    async def talk(self, first: str | bytes | None = None) -> None:  # noqa: ARG002 - one session on a connection
+    async def serve(self, first: str | bytes | None = None) -> None:  # noqa: ARG002 - one session on a connection
         await self._event("session.created", session={"id": f"sess_{self.number}", "object": "realtime.session"})
         async for message in self._ws:
             request = json.loads(message)
@@ -555,7 +562,7 @@ class HuaweiTask(Connection):
         self._is_started = False
         self._held: list[dict[str, Any]] = []
 
-    async def talk(self, first: str | bytes | None = None) -> None:
+    async def serve(self, first: str | bytes | None = None) -> None:
         async for message in self.messages(first):
             if isinstance(message, bytes):
                 await self.receive_audio(message)
@@ -597,17 +604,6 @@ class HuaweiTask(Connection):
 
     async def send_undecodable(self, reason: str) -> None:
         await self._message("FATAL_ERROR", error_code="SIS.30006", error_msg=reason)
-
-    async def send_step(self, step: Step) -> None:
-        sentence = step.sentence
-        match step.kind:
-            case StepKind.INTERIM:
-                sentence.shown_counts.add(step.count)
-                await self._result(sentence, sentence.words[: step.count], is_final=False)
-            case StepKind.FINAL | StepKind.REPEAT if sentence.kind == "speech" and step.count:
-                if step.kind is StepKind.FINAL:
-                    self.make_final(sentence)
-                await self._result(sentence, sentence.words, is_final=True)
 
     async def _result(self, sentence: Sentence, words: list[Word], *, is_final: bool) -> None:
         shift_ms = self.shift_ms(sentence)
