@@ -52,7 +52,7 @@ SLOWEST_SPEED = 0.1
 
 
 class ReconnectPolicy:
-    """The decision what follows a lost connection, and the attempts that are left for it."""
+    """The rules for the time after a lost connection, and the number of attempts so far."""
 
     __slots__ = ("_attempt", "retry")
 
@@ -69,7 +69,7 @@ class ReconnectPolicy:
         return self._attempt
 
     def record_progress(self) -> None:
-        """Count the attempts from 0 again: there is a new final result, or nothing went wrong but the source paused."""
+        """Count the attempts from 0 again: final results cover more audio, or the source has only paused."""
         self._attempt = 0
 
     def is_idle_loss(self, error: ASRError, *, quiet_s: float, source_has_ended: bool) -> bool:

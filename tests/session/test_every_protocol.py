@@ -16,6 +16,7 @@ import pytest
 from websockets.asyncio.server import serve
 
 from asr_async import (
+    Client,
     FunASR,
     Gummy,
     GummyChat,
@@ -252,3 +253,51 @@ async def test_a_source_without_speech_is_an_error_with_a_code_or_an_empty_trans
     else:
         assert (transcript.text, transcript.gaps) == ("", ())
         assert options not in (GummyChat(), Rasr(mode="sentence"))
+
+
+# --- a connection with several tasks (Huawei: see `huawei/test_sessions.py`) ------------------------------------------
+
+
+class SeveralTasks:
+    """A server that sends messages of the task before once more in each place of the next task on the connection."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self.connections = 0
+        self.task_ids: list[str] = []
+
+    async def __call__(self, connection: ServerConnection) -> None:
+        self.connections += 1
+        async for message in connection:
+            if isinstance(message, bytes):
+                continue
+            header = json.loads(message)["header"]
+            if header["action"] == "run-task":
+                self.task_ids.append(header["task_id"])
+                await self._send_late(connection)
+                await send_event(connection, "task-started", header["task_id"])
+            else:
+                await self._send_final(connection, f"words {len(self.task_ids)}", header["task_id"])
+                await self._send_late(connection)
+                await send_event(connection, "task-finished", header["task_id"])
+
+    async def _send_final(self, connection: ServerConnection, text: str, task_id: str) -> None:
+        sentence = {"sentence_id": 1, "begin_time": 100, "end_time": 900, "text": text, "sentence_end": True}
+        await send_event(connection, "result-generated", task_id, {"output": {self._name: sentence}})
+
+    async def _send_late(self, connection: ServerConnection) -> None:
+        for task_id in self.task_ids[-2:-1]:
+            await self._send_final(connection, "late", task_id)
+            await send_event(connection, "task-failed", task_id, error_code="InternalError", error_message="late")
+            await send_event(connection, "task-finished", task_id)
+
+
+@pytest.mark.parametrize("options", [*SEQUENTIAL, GummyChat()], ids=model_ids)
+async def test_late_messages_of_a_task_are_not_in_the_next_session_on_its_connection(options: Options) -> None:
+    server = SeveralTasks("transcription" if isinstance(options, Gummy | GummyChat) else "sentence")
+    async with scripted_server(server) as service, Client(service) as client:
+        for number in range(1, 4):
+            transcript = await client.transcribe([bytes(6_400)], options)
+            assert [(result.text, result.is_confirmed) for result in transcript.results] == [(f"words {number}", True)]
+            assert transcript.request_id == server.task_ids[-1]
+    assert (server.connections, len(server.task_ids)) == (1, 3)
