@@ -153,8 +153,11 @@ def _new_by_times(speech: Speech, near: Sequence[DeliveredSpeech], from_ms: int,
     candidates.sort(key=lambda candidate: candidate[2].start_ms)
     words = speech.words
     matches = _match_in_order(words, [word for _, _, word in candidates], first_ms)
+    doubtful = _doubtful_match(words, [word for _, _, word in candidates], matches, first_ms)
+    if doubtful is not None:
+        del matches[doubtful]
     repeated: dict[int, int] = dict(matches)
-    is_certain = True
+    is_certain = doubtful is None
     if (
         words
         and 0 not in repeated
@@ -205,6 +208,25 @@ def _is_same(new: PlacedWord, old: PlacedWord, first_ms: int) -> bool:
         return False
     # A word whose greater part lies before the audio of the connection was recognised again only by its end.
     return old.middle_ms >= first_ms or new.end_ms <= old.end_ms + JITTER_MS // 2
+
+
+def _doubtful_match(
+    new: Sequence[PlacedWord], old: Sequence[PlacedWord], matches: Sequence[tuple[int, int]], first_ms: int
+) -> int | None:
+    """Return the match that may be none, since its new word may be the next one of equal words in a row; or None.
+
+    That is possible if the middle of the first delivered word is so near to the start of the connection's audio that
+    the word may not be heard again, and if its match is late.
+    """
+    if not matches:
+        return None
+    first_new, first_old = new[matches[0][0]], old[matches[0][1]]
+    if abs(first_old.middle_ms - first_ms) > JITTER_MS or first_new.end_ms - first_old.end_ms < JITTER_MS:
+        return None
+    last = 0
+    while last + 1 < len(matches) and new[matches[last + 1][0]].form == first_new.form:
+        last += 1
+    return last
 
 
 def _seam(new: PlacedWord, old: Sequence[PlacedWord], first_ms: int) -> int | None:

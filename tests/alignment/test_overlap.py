@@ -1,0 +1,395 @@
+"""The new words of a text that overlaps delivered ones: none is lost, and one that may be a repeat is marked."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from typing import NamedTuple
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from asr_async._alignment.overlap import JITTER_MS, DeliveredSpeech, new_parts
+from asr_async._alignment.words import MAX_WORDS, Speech, place_words
+from asr_async.results import Word
+
+CHINESE = "零一二三四五六七八九"
+ENGLISH = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+
+
+class Spoken(NamedTuple):
+    """A word at a known place of the audio."""
+
+    text: str
+    start_ms: int
+    end_ms: int
+
+
+def speak(text: str, start_ms: int = 0, *, length_ms: int = 400, pause_ms: int = 100) -> list[Spoken]:
+    """Return the words of a text, in a row."""
+    words = text.split() if text[0] not in CHINESE else list(text)
+    step_ms = length_ms + pause_ms
+    return [Spoken(word, start_ms + n * step_ms, start_ms + n * step_ms + length_ms) for n, word in enumerate(words)]
+
+
+def recognise(words: list[Spoken], *, is_timed: bool, offsets_ms: tuple[int, ...] = (0, 0)) -> tuple[str, Speech]:
+    """Return the text of one segment and its words; the places of both are off by so much."""
+    text = ("" if words[0].text in CHINESE else " ").join(word.text for word in words)
+    start_ms, end_ms = words[0].start_ms + offsets_ms[0], words[-1].end_ms + offsets_ms[-1]
+    times = tuple(
+        Word(
+            text=word.text,
+            start_ms=word.start_ms + offsets_ms[n % len(offsets_ms)],
+            end_ms=word.end_ms + offsets_ms[n % len(offsets_ms)],
+        )
+        for n, word in enumerate(words)
+    )
+    return text, place_words(text, times if is_timed else (), start_ms, max(start_ms, end_ms))
+
+
+class Joiner:
+    """Delivered texts, and those of the connection that follows."""
+
+    def __init__(self, from_ms: int, *, is_timed: bool = True) -> None:
+        self.from_ms = from_ms
+        self.is_timed = is_timed
+        self.delivered: list[DeliveredSpeech] = []
+
+    def deliver(self, words: list[Spoken], offsets_ms: tuple[int, ...] = (0, 0), latest_ms: int = 0) -> None:
+        _, speech = recognise(words, is_timed=self.is_timed, offsets_ms=offsets_ms)
+        self.delivered.append(DeliveredSpeech(speech, latest_ms))
+
+    def join(
+        self, words: list[Spoken], offsets_ms: tuple[int, ...] = (0, 0), *, is_final: bool = True
+    ) -> tuple[list[str], bool]:
+        """Return the new parts of a text, and True if they are certain."""
+        text, speech = recognise(words, is_timed=self.is_timed, offsets_ms=offsets_ms)
+        parts, is_certain = self.join_speech(speech, is_final=is_final)
+        bounds = [*(word.begins_at for word in speech.words), len(text)]
+        return [text[bounds[first] : bounds[behind]].strip() for first, behind in parts], is_certain
+
+    def join_speech(self, speech: Speech, *, is_final: bool = True) -> tuple[list[tuple[int, int]], bool]:
+        new = new_parts(speech, self.delivered, from_ms=self.from_ms, is_final=is_final)
+        last_ms = speech.start_ms
+        for part in new.parts:
+            assert part.first < part.behind
+            assert part.start_ms <= part.end_ms
+            assert last_ms - 2 * JITTER_MS <= part.start_ms
+            last_ms = part.start_ms
+        return [(part.first, part.behind) for part in new.parts], new.is_certain
+
+
+SENTENCE = {"english": " ".join(ENGLISH), "chinese": CHINESE}
+timed = pytest.mark.parametrize("is_timed", [True, False], ids=["timed", "text"])
+scripts = pytest.mark.parametrize("script", ["english", "chinese"])
+jitters = pytest.mark.parametrize("offsets_ms", [(0, 0), (-100, 100), (100, -100), (100, 100), (-100, -100)])
+
+
+def part_of(script: str, first: int, behind: int) -> str:
+    return " ".join(ENGLISH[first:behind]) if script == "english" else CHINESE[first:behind]
+
+
+# --- structures of an overlap ----------------------------------------------------------------------------------------
+
+
+@timed
+@scripts
+@jitters
+@pytest.mark.parametrize(
+    "structure",
+    [
+        ([(0, 4)], (4, 8), [(4, 8)]),
+        ([(0, 4)], (0, 4), []),
+        ([(0, 6)], (3, 9), [(6, 9)]),
+        ([(4, 9)], (0, 6), [(0, 4)]),
+        ([(0, 9)], (3, 6), []),
+        ([(3, 6)], (0, 9), [(0, 3), (6, 9)]),
+        ([(0, 3)], (0, 9), [(3, 9)]),
+        ([(6, 9)], (0, 9), [(0, 6)]),
+        ([(0, 3), (6, 9)], (0, 9), [(3, 6)]),
+        ([(2, 4), (6, 8)], (0, 10), [(0, 2), (4, 6), (8, 10)]),
+        ([(0, 4), (4, 8)], (2, 6), []),
+        ([(0, 4), (4, 8)], (2, 10), [(8, 10)]),
+        ([(0, 4), (6, 9)], (2, 7), [(4, 6)]),
+    ],
+    ids=[
+        "behind",
+        "the same",
+        "tail",
+        "head",
+        "inside",
+        "around",
+        "from the start",
+        "to the end",
+        "a hole between",
+        "around two",
+        "inside two",
+        "over two and behind",
+        "from one into another",
+    ],
+)
+def test_the_words_that_were_not_delivered_are_new(
+    is_timed: bool,
+    script: str,
+    offsets_ms: tuple[int, int],
+    structure: tuple[list[tuple[int, int]], tuple[int, int], list[tuple[int, int]]],
+) -> None:
+    delivered, new, expected = structure
+    spoken = speak(SENTENCE[script])
+    joiner = Joiner(spoken[new[0]].start_ms - 50, is_timed=is_timed)
+    for first, behind in delivered:
+        joiner.deliver(spoken[first:behind])
+    texts, is_certain = joiner.join(spoken[slice(*new)], offsets_ms)
+    assert texts == [part_of(script, *part) for part in expected]
+    assert is_certain
+
+
+@timed
+def test_a_text_that_no_delivered_one_overlaps_is_new(is_timed: bool) -> None:
+    joiner = Joiner(0, is_timed=is_timed)
+    assert joiner.join(speak("one two")) == (["one two"], True)
+    joiner.deliver(speak("one two", 20_000))
+    assert joiner.join(speak("one two")) == (["one two"], True)
+
+
+@timed
+def test_words_are_the_same_in_another_case_width_and_punctuation(is_timed: bool) -> None:
+    joiner = Joiner(0, is_timed=is_timed)
+    joiner.deliver(speak("it\u2019s three Ｆｏｕｒ"))
+    assert joiner.join(speak("It's, Three. four! five?")) == (["five?"], True)
+
+
+@timed
+def test_a_mixed_text_is_cut_between_its_scripts(is_timed: bool) -> None:
+    words = speak("我 用 iphone 打 call")
+    joiner = Joiner(0, is_timed=is_timed)
+    joiner.deliver(words[:3])
+    assert joiner.join(words) == (["打 call"], True)
+
+
+@timed
+def test_a_word_that_is_recognised_as_another_between_two_repeats_is_a_repeat(is_timed: bool) -> None:
+    joiner = Joiner(0, is_timed=is_timed)
+    joiner.deliver(speak("one two tree four"))
+    assert joiner.join(speak("one two three four five")) == (["five"], True)
+
+
+@timed
+def test_another_text_at_the_same_place_is_whole_and_marked_or_certain_by_its_times(is_timed: bool) -> None:
+    joiner = Joiner(0, is_timed=is_timed)
+    joiner.deliver(speak("one two three"))
+    texts, is_certain = joiner.join(speak("un deux trois"))
+    assert texts == ["un deux trois"]
+    assert not is_certain or is_timed
+
+
+@timed
+def test_an_interim_consumes_nothing(is_timed: bool) -> None:
+    joiner = Joiner(0, is_timed=is_timed)
+    joiner.deliver(speak("one two"))
+    for _ in range(2):
+        assert joiner.join(speak("one two three"), is_final=False) == (["three"], True)
+    assert joiner.join(speak("one two three")) == (["three"], True)
+    assert joiner.delivered[0].is_repeated == b"\1\1"
+
+
+@timed
+def test_a_delivered_word_is_repeated_once_only(is_timed: bool) -> None:
+    joiner = Joiner(0, is_timed=is_timed)
+    joiner.deliver(speak("no", length_ms=300))
+    assert joiner.join(speak("no", length_ms=300)) == ([], True)
+    assert joiner.join(speak("no", 300, length_ms=300))[0] == ["no"]
+
+
+# --- the same word several times -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("delivered_count", range(5))
+@jitters
+def test_of_equal_words_with_times_each_is_delivered_once(delivered_count: int, offsets_ms: tuple[int, int]) -> None:
+    spoken = speak("no no no no")
+    joiner = Joiner(0)
+    if delivered_count:
+        joiner.deliver(spoken[:delivered_count])
+    texts, is_certain = joiner.join(spoken, offsets_ms)
+    assert [word for text in texts for word in text.split()] == ["no"] * (4 - delivered_count)
+    assert is_certain
+
+
+@pytest.mark.parametrize("delivered_count", range(5))
+@jitters
+def test_of_equal_words_without_times_none_is_lost(delivered_count: int, offsets_ms: tuple[int, int]) -> None:
+    spoken = speak("no no no no")
+    joiner = Joiner(0, is_timed=False)
+    if delivered_count:
+        joiner.deliver(spoken[:delivered_count])
+    texts, is_certain = joiner.join(spoken, offsets_ms)
+    count = len([word for text in texts for word in text.split()])
+    assert count == 4 - delivered_count or (count > 4 - delivered_count and not is_certain)
+
+
+# --- the seam --------------------------------------------------------------------------------------------------------
+
+
+def test_the_rest_of_a_word_that_was_cut_in_two_is_a_repeat() -> None:
+    joiner = Joiner(350)
+    joiner.deliver([Spoken("two", 0, 400)])
+    assert joiner.join([Spoken("two", 350, 400), Spoken("three", 500, 900)]) == (["three"], True)
+
+
+def test_an_equal_word_directly_behind_the_seam_may_be_a_repeat() -> None:
+    joiner = Joiner(400)
+    joiner.deliver([Spoken("no", 0, 400)])
+    assert joiner.join([Spoken("no", 420, 800)]) == (["no"], False)
+
+
+def test_another_word_directly_behind_the_seam_is_new() -> None:
+    joiner = Joiner(400)
+    joiner.deliver([Spoken("no", 0, 400)])
+    assert joiner.join([Spoken("yes", 420, 800)]) == (["yes"], True)
+
+
+def test_an_equal_word_at_a_seam_without_times_may_be_a_repeat() -> None:
+    joiner = Joiner(900, is_timed=False)
+    joiner.deliver(speak("one two"))
+    assert joiner.join(speak("two three", 920)) == (["two three"], False)
+    joiner = Joiner(900, is_timed=False)
+    joiner.deliver(speak("one two"))
+    assert joiner.join(speak("three four", 920)) == (["three four"], True)
+
+
+def test_words_before_the_audio_of_the_connection_are_not_compared() -> None:
+    joiner = Joiner(2_000, is_timed=False)
+    joiner.deliver(speak("one two"))
+    assert joiner.join(speak("two one", 2_100)) == (["two one"], True)
+
+
+# --- an end that is not known ----------------------------------------------------------------------------------------
+
+
+def test_a_text_behind_the_estimated_end_of_a_delivered_one_may_repeat_its_rest() -> None:
+    joiner = Joiner(0, is_timed=False)
+    joiner.deliver(speak("one two three four", length_ms=200, pause_ms=0), latest_ms=2_000)
+    assert joiner.join(speak("two three four five", 900)) == (["five"], True)
+
+
+def test_a_few_equal_words_behind_an_estimated_end_are_marked() -> None:
+    joiner = Joiner(0, is_timed=False)
+    joiner.deliver(speak("one two three four", length_ms=200, pause_ms=0), latest_ms=2_000)
+    assert joiner.join(speak("four five", 900)) == (["four five"], False)
+
+
+def test_a_text_behind_the_latest_end_of_a_delivered_one_is_new() -> None:
+    joiner = Joiner(0, is_timed=False)
+    joiner.deliver(speak("one two three four", length_ms=200, pause_ms=0), latest_ms=2_000)
+    assert joiner.join(speak("two three four five", 2_100)) == (["two three four five"], True)
+
+
+def test_the_state_of_a_delivered_text_is_in_its_repr() -> None:
+    _, speech = recognise(speak("one two"), is_timed=True)
+    delivered = DeliveredSpeech(speech)
+    delivered.mark([1])
+    assert repr(delivered) == "<DeliveredSpeech 0 to 900 ms, 1 repeated>"
+
+
+# --- any words, divided twice ----------------------------------------------------------------------------------------
+
+
+@st.composite
+def spoken_words(draw: st.DrawFn, jitter_ms: int) -> list[Spoken]:
+    """Return words with pauses between them; a small vocabulary, so that many are equal.
+
+    Equal words in a row cannot be distinguished if the jitter of both connections is as long as one of them.
+    """
+    vocabulary = draw(st.sampled_from((ENGLISH, ENGLISH[:3], list(CHINESE), ["no"])))
+    spoken: list[Spoken] = []
+    at_ms = draw(st.integers(0, 500))
+    for _ in range(draw(st.integers(1, 24))):
+        length_ms = draw(st.integers(200 + jitter_ms, 500))
+        spoken.append(Spoken(draw(st.sampled_from(vocabulary)), at_ms, at_ms + length_ms))
+        at_ms += length_ms + draw(st.sampled_from((0, 50, 150, 600)))
+    return spoken
+
+
+def divide(draw: st.DrawFn, words: list[Spoken]) -> list[list[Spoken]]:
+    """Divide words into sentences."""
+    sentences: list[list[Spoken]] = []
+    while words:
+        length = draw(st.integers(1, 8))
+        sentences.append(words[:length])
+        words = words[length:]
+    return sentences
+
+
+class Session(NamedTuple):
+    spoken: list[Spoken]
+    delivered: list[tuple[list[Spoken], tuple[int, ...]]]
+    from_ms: int
+    rejoined: list[tuple[list[Spoken], tuple[int, ...]]]
+
+
+@st.composite
+def sessions(draw: st.DrawFn, jitter_ms: int) -> Session:
+    """Return words, the sentences that were delivered before a cut, and those of the next connection."""
+    spoken = draw(spoken_words(jitter_ms))
+    offsets = st.tuples(*[st.integers(-jitter_ms, jitter_ms)] * 4)
+    first = divide(draw, spoken)
+    delivered = first[: draw(st.integers(0, len(first)))]
+    end_ms = delivered[-1][-1].end_ms if delivered else 0
+    # with jitter, a replay begins that much before the covered place
+    from_ms = max(0, draw(st.integers(0, end_ms)) if draw(st.booleans()) else end_ms - jitter_ms)
+    audible = [word for word in spoken if (word.start_ms + word.end_ms) / 2 >= from_ms]
+    heard = [Spoken(text, max(start_ms, from_ms), end_ms) for text, start_ms, end_ms in audible]
+    return Session(
+        spoken,
+        [(sentence, draw(offsets)) for sentence in delivered],
+        from_ms,
+        [(sentence, draw(offsets)) for sentence in divide(draw, heard)],
+    )
+
+
+def join_session(session: Session, *, is_timed: bool) -> tuple[list[str], bool]:
+    """Return the words of the joined session, and True if all parts are certain."""
+    joiner = Joiner(session.from_ms, is_timed=is_timed)
+    words = [word.text for sentence, _ in session.delivered for word in sentence]
+    for sentence, offsets_ms in session.delivered:
+        joiner.deliver(sentence, offsets_ms)
+    is_all_certain = True
+    for sentence, offsets_ms in session.rejoined:
+        _, speech = recognise(sentence, is_timed=is_timed, offsets_ms=offsets_ms)
+        parts, is_certain = joiner.join_speech(speech)
+        words += [word.text for first, behind in parts for word in sentence[first:behind]]
+        is_all_certain &= is_certain
+    return words, is_all_certain
+
+
+@pytest.mark.parametrize("jitter_ms", [0, JITTER_MS])
+@timed
+@settings(max_examples=200, deadline=None)
+@given(data=st.data())
+def test_every_word_is_delivered_once_or_the_result_is_marked(
+    is_timed: bool, jitter_ms: int, data: st.DataObject
+) -> None:
+    session = data.draw(sessions(jitter_ms))
+    words, is_certain = join_session(session, is_timed=is_timed)
+    expected = [word.text for word in session.spoken]
+    assert not Counter(expected) - Counter(words), "a word is lost"
+    if is_certain:
+        assert words == expected
+
+
+# --- bounds ----------------------------------------------------------------------------------------------------------
+
+
+@timed
+@pytest.mark.parametrize("vocabulary", [["no"], ["no", "yes"], ENGLISH], ids=["one word", "two words", "ten words"])
+@pytest.mark.parametrize("shift", [0, 1, 500])
+def test_long_texts_are_joined_in_bounded_time(is_timed: bool, vocabulary: list[str], shift: int) -> None:
+    text = " ".join(vocabulary[n * n % len(vocabulary)] for n in range(MAX_WORDS + shift))
+    spoken = speak(text, length_ms=50, pause_ms=10)
+    joiner = Joiner(spoken[shift].start_ms, is_timed=is_timed)
+    joiner.deliver(spoken[:MAX_WORDS])
+    began_at = time.thread_time()
+    joiner.join(spoken[shift:])
+    assert time.thread_time() - began_at < 3
