@@ -234,7 +234,8 @@ def _seam(new: PlacedWord, old: Sequence[PlacedWord], first_ms: int) -> int | No
     if abs(new.start_ms - first_ms) > SEAM_MS:
         return None
     for index, word in enumerate(old):
-        if word.form == new.form and word.middle_ms < first_ms and abs(word.end_ms - first_ms) <= SEAM_MS:
+        is_cut = abs(word.end_ms - first_ms) <= SEAM_MS or word.middle_ms >= first_ms - JITTER_MS
+        if word.form == new.form and word.middle_ms < first_ms and is_cut:
             return index
     return None
 
@@ -320,7 +321,7 @@ def _find_block(
     if len(blocks) > 1:
         blocks = [block for block in blocks if _explains_edges(block, speech, forms, first, item)] or blocks
     if not blocks:
-        block = None if is_jitter else _similar_block(forms, first, item)
+        block = None if is_jitter else _similar_block(speech, forms, first, item)
         return block, is_jitter or block is not None
     best = blocks[0]
     if is_jitter and best.size <= SHORT_WORDS:
@@ -337,14 +338,14 @@ def _explains_edges(block: _Block, speech: Speech, forms: Sequence[str], first: 
     if old.start_ms - SEAM_MS <= new.start_ms and new.end_ms <= old.end_ms + SEAM_MS:
         return block.new_from == first and block.new_to == len(forms)
     if new.start_ms - SEAM_MS <= old.start_ms and old.end_ms <= new.end_ms + SEAM_MS:
-        return (block.delivered_from, block.delivered_to) == _open_range(item)
+        return (block.delivered_from, block.delivered_to) == _open_range(item, speech)
     return True
 
 
 def _exact_blocks(speech: Speech, forms: Sequence[str], first: int, item: DeliveredSpeech) -> Iterator[_Block]:
     """Yield the positions at which all words of both texts are the same, as far as the two overlap."""
     delivered = item.speech.words
-    old_from, old_to = _open_range(item)
+    old_from, old_to = _open_range(item, speech)
     old_forms = [word.form for word in delivered]
     for shift in range(first - old_to + 1, len(forms) - old_from):
         new_from, new_to = max(first, shift + old_from), min(len(forms), shift + old_to)
@@ -356,20 +357,32 @@ def _exact_blocks(speech: Speech, forms: Sequence[str], first: int, item: Delive
             yield _Block(new_from, new_to, new_from - shift, new_to - shift, sum(errors_ms) / len(errors_ms))
 
 
-def _open_range(item: DeliveredSpeech) -> tuple[int, int]:
-    """Return the range of the words that were not recognised again yet; the vendor repeats them in their order."""
+def _open_range(item: DeliveredSpeech, speech: Speech) -> tuple[int, int]:
+    """Return the range of the words that were not recognised again yet; of several, the nearest to the new text.
+
+    The words before the first range may lie before the audio of the connection, or their final comes later.
+    """
     first = item.is_repeated.find(0)
     behind = item.is_repeated.find(1, first)
-    return first, len(item.is_repeated) if behind < 0 else behind
+    if behind < 0:
+        return first, len(item.is_repeated)
+    ranges: list[tuple[int, int]] = []
+    while first >= 0:
+        ranges.append((first, behind if behind >= 0 else len(item.is_repeated)))
+        first = -1 if behind < 0 else item.is_repeated.find(0, behind)
+        behind = item.is_repeated.find(1, first) if first >= 0 else -1
+    words = item.speech.words
+    middle_ms = (speech.start_ms + speech.end_ms) / 2
+    return min(ranges, key=lambda r: abs((words[r[0]].start_ms + words[r[1] - 1].end_ms) / 2 - middle_ms))
 
 
-def _similar_block(forms: Sequence[str], first: int, item: DeliveredSpeech) -> _Block | None:
+def _similar_block(speech: Speech, forms: Sequence[str], first: int, item: DeliveredSpeech) -> _Block | None:
     """Return the region in which most words of both texts are the same; None if there is none.
 
     Its first and its last words are the same in both, so its ends are certain. Beyond them, one of the two texts ends
     on each side: words that both have there would be other words for the same audio.
     """
-    old_from, old_to = _open_range(item)
+    old_from, old_to = _open_range(item, speech)
     old_forms = [word.form for word in item.speech.words[old_from:old_to]]
     matcher = SequenceMatcher(None, forms[first:], old_forms, autojunk=False)
     blocks = [block for block in matcher.get_matching_blocks() if block.size]

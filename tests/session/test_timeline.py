@@ -8,8 +8,19 @@ import msgspec
 import pytest
 
 from asr_async import AudioFormat, Event, Result
+from asr_async._alignment.overlap import JITTER_MS
 from asr_async._connection.silence import Silence
-from asr_async._session.timeline import MAX_FINALS_BYTES, MAX_REMEMBERED, WORD_BYTES, ConnectionTimeline, Timeline
+from asr_async._session.timeline import (
+    HOLD_MS,
+    KEPT_FINALS,
+    KEPT_MS,
+    MAX_FINALS_BYTES,
+    MAX_ORPHANS,
+    MAX_REMEMBERED,
+    WORD_BYTES,
+    ConnectionTimeline,
+    Timeline,
+)
 from asr_async.results import SpeechEnded, SpeechStarted, Translation, TranslationArrived, Word
 
 
@@ -188,3 +199,237 @@ def test_an_interim_without_an_end_ends_behind_the_start_of_its_new_words() -> N
     (placed,) = place(timeline.connect(0), result(0, 0, 0, is_final=False, text="one two three"))
     assert placed.text == "three"
     assert placed.start_ms <= placed.end_ms
+
+
+# --- segments across connections -------------------------------------------------------------------------------------
+
+
+def final(segment_id: int, start_ms: int, end_ms: int, text: str) -> Result:
+    return result(segment_id, start_ms, end_ms, is_final=True, text=text)
+
+
+def interim(segment_id: int, start_ms: int, end_ms: int, text: str) -> Result:
+    return result(segment_id, start_ms, end_ms, is_final=False, text=text)
+
+
+def finals_of(events: list[Any]) -> list[tuple[int, str, int, int]]:
+    return [
+        (event.segment_id, event.text, event.start_ms, event.end_ms)
+        for event in events
+        if isinstance(event, Result) and event.is_final
+    ]
+
+
+def withdrawals_of(events: list[Any]) -> list[tuple[int, str]]:
+    return [
+        (event.segment_id, event.withdrawn_text)
+        for event in events
+        if isinstance(event, SpeechEnded) and event.is_withdrawn
+    ]
+
+
+def test_an_open_segment_keeps_its_place_and_not_the_next_new_one() -> None:
+    timeline = Timeline()
+    place(timeline.connect(0), interim(0, 0, 300, "uh"), final(1, 1_000, 2_000, "one two"))
+    assert timeline.covered_ms == 0
+    second = timeline.connect(0)
+    events = place(second, final(0, 1_000, 2_000, "one two"), final(1, 2_100, 3_000, "three"))
+    assert finals_of(events) == [(2, "three", 2_100, 3_000)]
+    assert withdrawals_of(events + timeline.finish()) == [(0, "uh")]
+
+
+@pytest.mark.parametrize("jitter_ms", [0, 100, -100])
+def test_a_segment_that_is_recognised_again_at_its_place_has_its_id_and_no_second_start(jitter_ms: int) -> None:
+    timeline = Timeline()
+    place(timeline.connect(0), SpeechStarted(segment_id=0, start_ms=1_000), interim(0, 1_000, 1_500, "one"))
+    second = timeline.connect(500)
+    start_ms = 500 + jitter_ms
+    events = place(
+        second, SpeechStarted(segment_id=0, start_ms=start_ms), final(0, start_ms, 1_400, "one two"),
+        SpeechEnded(segment_id=0, end_ms=1_400),
+    )  # fmt: skip
+    assert finals_of(events) == [(0, "one two", 1_000 + jitter_ms, 1_900)]
+    assert [type(event) for event in events] == [Result, SpeechEnded]
+    assert timeline.finish() == []
+
+
+def test_open_segments_that_were_not_recognised_again_are_withdrawn_at_the_end() -> None:
+    timeline = Timeline()
+    place(timeline.connect(0), interim(0, 0, 300, "uh"), interim(1, 5_000, 5_300, "hm"))
+    timeline.connect(0)
+    assert withdrawals_of(timeline.finish()) == [(0, "uh"), (1, "hm")]
+    assert timeline.finish() == []
+
+
+def test_the_open_segments_of_lost_connections_are_limited() -> None:
+    timeline = Timeline()
+    place(timeline.connect(0), *(interim(n, 10_000 + 1_000 * n, 10_000 + 1_000 * n, "x") for n in range(200)))
+    second = timeline.connect(0)
+    events = place(second, final(0, 0, 900, "one"))
+    assert len(timeline._orphans) == MAX_ORPHANS
+    assert len(withdrawals_of(events)) == 200 - MAX_ORPHANS
+
+
+# --- coverage --------------------------------------------------------------------------------------------------------
+
+
+def test_a_detection_without_a_text_holds_its_place_for_some_time() -> None:
+    timeline = Timeline()
+    connection_timeline = timeline.connect(0)
+    place(
+        connection_timeline, SpeechStarted(segment_id=0, start_ms=500), final(1, 1_000, 2_000, "one"),
+        SpeechEnded(segment_id=0, end_ms=700, is_withdrawn=True),
+    )  # fmt: skip
+    assert timeline.covered_ms == 500
+    place(connection_timeline, final(2, 2_000, 500 + HOLD_MS, "two"))
+    assert timeline.covered_ms == 500
+    place(connection_timeline, final(3, 500 + HOLD_MS, 600 + HOLD_MS, "three"))
+    assert timeline.covered_ms == 600 + HOLD_MS
+
+
+def test_places_that_are_held_are_limited() -> None:
+    timeline = Timeline()
+    for number in range(1_000):
+        timeline.hold(number)
+    assert len(timeline._held_ms) == MAX_ORPHANS
+
+
+def test_an_orphan_before_the_finals_holds_the_place_of_the_replay() -> None:
+    timeline = Timeline()
+    place(timeline.connect(0), interim(0, 700, 900, "uh"))
+    second = timeline.connect(700)
+    assert timeline.covered_ms == 700
+    place(second, final(0, 100, 900, "one two"))  # around the orphan: the same speech
+    assert timeline.covered_ms == 1_600
+
+
+@pytest.mark.parametrize(("distance_ms", "jitter_ms"), [(50, 0), (60, 60), (100, 100), (900, 100)])
+def test_starts_that_jitter_let_a_replay_begin_earlier(distance_ms: int, jitter_ms: int) -> None:
+    timeline = Timeline()
+    place(timeline.connect(0), interim(0, 1_000, 1_200, "one"), final(0, 1_000 + distance_ms, 3_000, "one two"))
+    assert timeline.covered_ms == 3_000 - jitter_ms
+
+
+@pytest.mark.parametrize(("overlap_ms", "jitter_ms"), [(40, 0), (80, 80), (180, 100), (300, 0)])
+def test_finals_that_overlap_a_little_let_a_replay_begin_earlier(overlap_ms: int, jitter_ms: int) -> None:
+    timeline = Timeline()
+    place(timeline.connect(0), final(0, 0, 1_000, "one two"), final(1, 1_000 - overlap_ms, 2_000, "three four"))
+    assert timeline.covered_ms == 2_000 - jitter_ms
+
+
+def test_a_final_beyond_the_audio_that_was_sent_covers_what_was_sent() -> None:
+    timeline = Timeline()
+    timeline.connect(0).place(final(0, 0, 3_000, "one two"), 2_000)
+    assert timeline.covered_ms == 2_000 - JITTER_MS, "its end was off"
+    second = timeline.connect(2_000)
+    assert finals_of(place(second, final(0, 200, 1_200, "three"))) == [(1, "three", 2_200, 3_200)]
+
+
+def test_a_final_without_an_end_ends_where_the_audio_ends_and_covers_nothing_new() -> None:
+    timeline = Timeline()
+    (placed,) = timeline.connect(0).place(final(0, 100, 100, "one two"), 2_000)
+    assert isinstance(placed, Result)
+    assert (placed.start_ms, placed.end_ms) == (100, 2_000)
+    assert timeline.covered_ms == 100
+    second = timeline.connect(100)
+    assert not second.place(final(0, 0, 0, "one two"), 2_100)
+    assert timeline.finals_end_ms == 100, "no progress"
+
+
+@pytest.mark.parametrize(("start_ms", "end_ms"), [(-80, 800), (-500, -100)])
+def test_times_before_the_source_are_its_start(start_ms: int, end_ms: int) -> None:
+    timeline = Timeline()
+    (placed,) = place(timeline.connect(0), final(0, start_ms, end_ms, "one"))
+    assert (placed.start_ms, placed.end_ms) == (0, max(0, end_ms))
+    assert timeline.covered_ms == max(0, end_ms)
+
+
+def test_audio_that_a_task_has_confirmed_is_covered() -> None:
+    timeline = Timeline()
+    timeline.connect(0)
+    timeline.settle(3_000)
+    assert (timeline.covered_ms, timeline.has_finals) == (3_000, False)
+
+
+def test_finals_before_the_audio_of_a_connection_do_not_cover_the_holes_between_those_of_others() -> None:
+    timeline = Timeline()
+    place(timeline.connect(0), interim(0, 500, 900, "uh"), final(1, 3_000, 4_000, "three"))
+    second = timeline.connect(500)
+    place(second, final(0, 0, 1_000, "one two"))
+    assert (timeline.covered_ms, timeline.finals_end_ms) == (1_500, 4_000)
+
+
+# --- repeats and their rests -----------------------------------------------------------------------------------------
+
+
+def test_a_final_around_others_is_several_results_with_a_start_and_an_end_each() -> None:
+    timeline = Timeline()
+    place(timeline.connect(0), final(0, 1_000, 2_000, "two three"), final(1, 4_000, 5_000, "six"))
+    second = timeline.connect(0)
+    text = "one two three four five six seven"
+    translation = Translation(text="T", is_final=True, start_ms=0, end_ms=6_000)
+    events = place(
+        second, SpeechStarted(segment_id=0, start_ms=0), final(0, 0, 6_000, text),
+        SpeechEnded(segment_id=0, end_ms=6_000),
+        TranslationArrived(segment_id=0, language="en", translation=translation),
+    )  # fmt: skip
+    finals = finals_of(events)
+    assert [(segment_id, text) for segment_id, text, _, _ in finals] == [(2, "one"), (3, "four five"), (4, "seven")]
+    assert [(start_ms, end_ms) for _, _, start_ms, end_ms in finals] == [(0, 1_000), (2_000, 4_000), (5_000, 6_000)]
+    framed = [(type(event), event.segment_id) for event in events[:9]]
+    assert framed == [(kind, n) for n in (2, 3, 4) for kind in (SpeechStarted, Result, SpeechEnded)]
+    assert [event.segment_id for event in events[9:]] == [2, 3, 4], "the translation belongs to all pieces"
+    assert timeline.covered_ms == 6_000
+
+
+def test_a_translation_of_a_part_is_of_the_whole_and_marked() -> None:
+    timeline = Timeline()
+    place(timeline.connect(0), final(0, 0, 1_000, "one two"))
+    translations = {"en": Translation(text="T", is_final=True, start_ms=0, end_ms=2_000)}
+    received = msgspec.structs.replace(final(0, 0, 2_000, "one two three four"), translations=translations)
+    (placed,) = place(timeline.connect(0), received)
+    assert (placed.text, placed.translations["en"].text, placed.may_repeat) == ("three four", "T", True)
+
+
+def test_a_final_that_only_repeats_others_is_left_out_and_covers_its_audio() -> None:
+    timeline = Timeline()
+    place(timeline.connect(0), interim(0, 0, 100, "x"), final(1, 1_000, 2_000, "one two"))
+    second = timeline.connect(900)
+    events = place(
+        second, SpeechStarted(segment_id=0, start_ms=100), interim(0, 100, 500, "one"),
+        final(0, 100, 1_100, "one two"), SpeechEnded(segment_id=0, end_ms=1_100),
+    )  # fmt: skip
+    assert withdrawals_of(events) == [(0, "x")]
+    assert len(events) == 1
+    assert timeline.is_between_segments
+
+
+@pytest.mark.parametrize(("text", "is_repeat"), [("One, two!", True), ("three four", False)])
+def test_a_final_whose_audio_was_not_sent_is_a_repeat_with_the_same_place_and_words(text: str, is_repeat: bool) -> None:
+    timeline = Timeline()
+    timeline.connect(0).place(final(0, 1_000, 3_000, "one two"), 2_000)
+    second = timeline.connect(2_000)
+    events = second.place(final(0, -950, 1_050, text), 2_500)
+    assert (not events) == is_repeat
+
+
+def test_the_end_of_the_audio_of_a_drained_connection_limits_its_finals() -> None:
+    timeline = Timeline()
+    first = timeline.connect(0)
+    first.limit_ms = 2_000
+    first.place(final(0, 0, 3_000, "one two"), 9_000)
+    assert timeline.covered_ms == 2_000 - JITTER_MS, "its end was off"
+    (unended,) = first.place(final(1, 1_500, 1_500, "three"), 9_000)
+    assert isinstance(unended, Result)
+    assert unended.end_ms == 2_000
+
+
+def test_finals_before_the_place_of_a_replay_are_forgotten_except_the_last_ones() -> None:
+    timeline = Timeline()
+    place(timeline.connect(0), *(final(n, 1_000 * n, 1_000 * (n + 1), f"word {n}") for n in range(20)))
+    timeline.forget(10_000)
+    assert timeline._finals[0].end_ms == 10_000 - KEPT_MS
+    timeline.forget(100_000)
+    assert len(timeline._finals) == KEPT_FINALS
+    assert timeline._finals_bytes == sum(kept.size_bytes for kept in timeline._finals)
+    assert timeline.has_finals
