@@ -321,7 +321,7 @@ class _TranscriptBuilder:
         """Refuse more finals than speech of this length can have.
 
         Raises:
-            RemoteProtocolError: there are more; the vendor would send them for ever.
+            RemoteProtocolError: there are more; the vendor seems to send without end.
         """
         if self.size_bytes > MAX_TRANSCRIPT_BYTES + audio_ms / 1000 * MAX_TRANSCRIPT_BYTES_PER_SECOND:
             size_mib, audio_s = self.size_bytes / 1024**2, audio_ms / 1000

@@ -1,6 +1,6 @@
 """Servers that send without end: the memory of a session with each of them, and how it ends.
 
-Each flood runs against a session in a process of its own, whose consumer is slow. Printed is the peak of the memory
+Each flood runs against a session in a process of its own, with a slow consumer. Printed is the peak of the memory
 that is resident (`VmHWM` of `/proc/self/status`) over that at the start, behind the imports. The servers are written
 with `websockets` and raw sockets; no code of the library runs in them. Linux only.
 
@@ -31,7 +31,7 @@ from websockets.frames import Frame, Opcode
 from asr_async import ASRError, DashScope, Gummy, Huawei, Paraformer, QwenRealtime, Rasr, Retry, Timeouts, connect
 
 MAX_MIB = 64
-"""What a session may need over the start."""
+"""The memory that a session may need over the start."""
 
 TIMEOUTS = Timeouts(connect=2, start=2, idle=2, finish=2, translation=1, close=1)
 RETRY = Retry(attempts=2, max_delay_s=0.5)
@@ -52,13 +52,13 @@ class Flood(msgspec.Struct, frozen=True, kw_only=True):
     what: str
     options: Options = Paraformer()
     serve: Script | None = None
-    """Behaves on each connection."""
+    """The script of each connection."""
     respond: bytes | None = None
-    """Sent again and again in answer to the handshake, if there is no WebSocket."""
+    """The bytes that answer the handshake again and again, if there is no WebSocket."""
 
 
 class Row(msgspec.Struct, kw_only=True):
-    """What one flood did."""
+    """The outcome of one flood."""
 
     flood: str
     what: str
@@ -224,7 +224,7 @@ async def send_qwen_finals(connection: ServerConnection) -> None:
 
 
 def translated(task_id: str, number: int) -> str:
-    """Return a final of Gummy whose translation is never final."""
+    """Return a final of Gummy with a translation that is never final."""
     times = {"sentence_id": number, "begin_time": 100 * number, "end_time": 100 * (number + 1)}
     spoken = {**times, "text": TEXT, "sentence_end": True, "words": []}
     translation = {**times, "lang": "en", "text": TEXT, "sentence_end": False, "words": []}
@@ -296,7 +296,7 @@ FLOODS = {
         what="interims of ever new items (Qwen realtime)", options=QwenRealtime(), serve=send_qwen_interims
     ),
     "translations": Flood(
-        what="finals whose translations are never final (Gummy)",
+        what="finals with translations that are never final (Gummy)",
         options=Gummy(translation_target_languages=["en"]),
         serve=task_flood(translated),
     ),
@@ -308,9 +308,9 @@ FLOODS = {
     "growing-end": Flood(what="ever later results behind the end of the audio", serve=grow_the_end),
     "repeated-final": Flood(what="the same final without an end on each connection, and a cut", serve=repeat_a_final),
     "headers": Flood(
-        what="a response whose headers never end", respond=b"X-Flood: " + bytes(100).hex().encode() + b"\r\n"
+        what="a response with headers that never end", respond=b"X-Flood: " + bytes(100).hex().encode() + b"\r\n"
     ),
-    "refusal": Flood(what="a refusal whose body never ends", respond=b"\r\n" + b"flood " * 1_000),
+    "refusal": Flood(what="a refusal with a body that never ends", respond=b"\r\n" + b"flood " * 1_000),
 }
 
 

@@ -14,7 +14,7 @@ import msgspec
 __all__ = ["MAX_REFUSAL_BYTES", "Refusal", "parse_refusal"]
 
 MAX_REFUSAL_BYTES = 65_536
-"""How much of a response is kept for this."""
+"""The part of a response that is kept for this."""
 
 _STATUS_LINE = re.compile(rb"HTTP/1(?:\.[0-9])? ([2-5][0-9]{2})(?: [^\r\n]*)?\r?\n")
 _END_OF_HEADERS = re.compile(rb"\r?\n\r?\n")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["MAX_UNSENT_BYTES", "READ_BYTES", "ByteStream", "StreamHandler"]
 
 MAX_UNSENT_BYTES = 32 * 1024
-"""How much may wait for the network before the stream is no longer writable: a second of audio."""
+"""The bytes that may wait for the network before the stream is no longer writable: a second of audio."""
 
 READ_BYTES = 64 * 1024
 """The most that is read at once: a dozen results, or four records of TLS."""

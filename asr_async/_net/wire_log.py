@@ -60,7 +60,7 @@ MIN_SECRET_CHARS = 6
 """A shorter value is no credential, and would occur inside ordinary words."""
 
 MAX_BODY_CHARS = 4_096
-"""How much of a refusal's body is recorded."""
+"""The part of a refusal's body that is recorded."""
 
 _SECRET_NAMES = re.compile("auth|token|key|cookie|secret|signature|password", re.IGNORECASE)
 _AUDIO_IN_TEXT = re.compile(r"[A-Za-z0-9+/]{256,}={0,2}")

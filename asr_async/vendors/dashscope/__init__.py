@@ -42,4 +42,4 @@ VENDOR = Vendor(
     key_variables=("DASHSCOPE_API_KEY",),
     local_service=lambda address: DashScope("local", endpoint=f"ws://{address}{INFERENCE_PATH}"),
 )
-"""How the rest of the library finds this vendor."""
+"""The entry of this vendor in the registry."""

@@ -21,4 +21,4 @@ VENDOR = Vendor(
         ak="local", sk="local", project_id="local", region="local", endpoint=f"ws://{address}"
     ),
 )
-"""How the rest of the library finds this vendor."""
+"""The entry of this vendor in the registry."""
