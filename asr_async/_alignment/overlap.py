@@ -5,7 +5,8 @@ that was final already, contain it, or lie inside it. `new_parts` finds the word
 
 - Where both texts have the times of their words, a word is a repeat if a delivered word has the same form at the same
   place, in the same order. A word of another form at such a place is a repeat too, if its neighbours on both sides are:
-  the vendor has decided otherwise the second time.
+  the vendor has decided otherwise the second time. Where the connection's audio begins inside a word, or close to one,
+  the times do not tell it from an equal word behind it: such a word is new, and uncertain.
 - Where one has no times, the texts are compared as a whole. If a delivered text is part of the new one, or continues
   beyond one of its ends, the words of both are the same wherever the two overlap; the estimated times decide between
   several such positions.
@@ -151,19 +152,15 @@ def _new_by_times(speech: Speech, near: Sequence[DeliveredSpeech], from_ms: int,
         and word.start_ms <= speech.end_ms + SAME_PLACE_MS
     ]
     candidates.sort(key=lambda candidate: candidate[2].start_ms)
-    words = speech.words
-    matches = _match_in_order(words, [word for _, _, word in candidates], first_ms)
-    doubtful = _doubtful_match(words, [word for _, _, word in candidates], matches, first_ms)
+    words, old_words = speech.words, [word for _, _, word in candidates]
+    matches = _match_in_order(words, old_words, first_ms)
+    doubtful = _doubtful_match(words, old_words, matches, first_ms)
     if doubtful is not None:
         del matches[doubtful]
     repeated: dict[int, int] = dict(matches)
     is_certain = doubtful is None
-    if (
-        words
-        and 0 not in repeated
-        and (old := _seam(words[0], [word for _, _, word in candidates], first_ms)) is not None
-    ):
-        if _is_rest(words[0], candidates[old][2]):
+    if words and 0 not in repeated and (old := _seam(words[0], old_words, first_ms)) is not None:
+        if _is_rest(words[0], old_words[old]):
             repeated[0] = old
         else:
             is_certain = False
@@ -177,7 +174,7 @@ def _new_by_times(speech: Speech, near: Sequence[DeliveredSpeech], from_ms: int,
         for old in repeated.values():
             item, index, _ = candidates[old]
             item.mark([index])
-    return NewParts(tuple(_parts(speech, {new: candidates[old][2] for new, old in repeated.items()})), is_certain)
+    return NewParts(tuple(_parts(speech, {new: old_words[old] for new, old in repeated.items()})), is_certain)
 
 
 def _match_in_order(new: Sequence[PlacedWord], old: Sequence[PlacedWord], first_ms: int) -> list[tuple[int, int]]:
@@ -315,8 +312,7 @@ def _find_block(
         is_jitter: True if the two overlap by so little that the jitter of both explains it.
     """
     blocks = sorted(_exact_blocks(speech, forms, first, item), key=lambda block: block.error_ms)
-    longest_ms = max(speech.end_ms - speech.start_ms, item.speech.end_ms - item.speech.start_ms)
-    tolerance_ms = max(MAX_ESTIMATE_ERROR_MS, longest_ms / 2)
+    tolerance_ms = max(MAX_ESTIMATE_ERROR_MS, speech.length_ms / 2, item.speech.length_ms / 2)
     blocks = [block for block in blocks if block.error_ms <= tolerance_ms]
     if len(blocks) > 1:
         blocks = [block for block in blocks if _explains_edges(block, speech, forms, first, item)] or blocks
@@ -360,20 +356,23 @@ def _exact_blocks(speech: Speech, forms: Sequence[str], first: int, item: Delive
 def _open_range(item: DeliveredSpeech, speech: Speech) -> tuple[int, int]:
     """Return the range of the words that were not recognised again yet; of several, the nearest to the new text.
 
-    The words before the first range may lie before the audio of the connection, or their final comes later.
+    The words of an earlier range may lie before the audio of the connection, or their final comes later.
     """
-    first = item.is_repeated.find(0)
-    behind = item.is_repeated.find(1, first)
-    if behind < 0:
-        return first, len(item.is_repeated)
-    ranges: list[tuple[int, int]] = []
-    while first >= 0:
-        ranges.append((first, behind if behind >= 0 else len(item.is_repeated)))
-        first = -1 if behind < 0 else item.is_repeated.find(0, behind)
-        behind = item.is_repeated.find(1, first) if first >= 0 else -1
     words = item.speech.words
     middle_ms = (speech.start_ms + speech.end_ms) / 2
-    return min(ranges, key=lambda r: abs((words[r[0]].start_ms + words[r[1] - 1].end_ms) / 2 - middle_ms))
+    return min(
+        _open_ranges(item.is_repeated),
+        key=lambda bounds: abs((words[bounds[0]].start_ms + words[bounds[1] - 1].end_ms) / 2 - middle_ms),
+    )
+
+
+def _open_ranges(is_repeated: bytearray) -> Iterator[tuple[int, int]]:
+    """Yield the ranges of the words that were not recognised again yet."""
+    first = is_repeated.find(0)
+    while first >= 0:
+        behind = is_repeated.find(1, first)
+        yield first, len(is_repeated) if behind < 0 else behind
+        first = is_repeated.find(0, behind) if behind >= 0 else -1
 
 
 def _similar_block(speech: Speech, forms: Sequence[str], first: int, item: DeliveredSpeech) -> _Block | None:

@@ -273,6 +273,20 @@ def test_words_before_the_audio_of_the_connection_are_not_compared() -> None:
     assert joiner.join(speak("two one", 2_100)) == (["two one"], True)
 
 
+def test_words_of_a_delivered_text_that_were_not_sent_again_do_not_hide_those_behind_them() -> None:
+    spoken = [Spoken("no", 0, 300), Spoken("yes", 300, 600), Spoken("no", 1_000, 1_300), Spoken("yes", 1_700, 2_000)]
+    joiner = Joiner(151, is_timed=False)
+    joiner.deliver(spoken)
+    assert joiner.join(spoken[1:2]) == ([], True)
+    assert joiner.join(spoken[2:]) == ([], True)
+
+
+def test_a_word_that_was_cut_in_its_middle_is_marked() -> None:
+    joiner = Joiner(231)
+    joiner.deliver([Spoken("no", 0, 459)])
+    assert joiner.join([Spoken("no", 279, 510)]) == (["no"], False)
+
+
 # --- an end that is not known ----------------------------------------------------------------------------------------
 
 
