@@ -56,7 +56,7 @@ from .support.numbered_audio import (
     finals_of,
     finals_of_seconds,
 )
-from .support.scripted_server import send_event
+from .support.scripted_server import read_until_finish, scripted_server, send_event, send_final, start_task
 from .support.segment_events import assert_framed
 from .support.streaming import emulator_service
 from .support.virtual_time import now, run_virtual
@@ -693,3 +693,29 @@ async def test_a_service_of_the_caller_needs_only_the_methods_of_the_protocol() 
         members = [(CustomService(first_service), Paraformer()), (CustomService(second_service), Paraformer())]
         fallback = Fallback(members)
         assert (await transcribe(NumberedSource(1), fallback.options, fallback)).text == "to 1000"
+
+
+def test_a_session_fails_over_from_a_member_that_only_repeats_a_final() -> None:
+    async def repeat_a_final(connection: ServerConnection) -> None:
+        task_id = await start_task(connection)
+        await connection.recv()
+        sentence = {"sentence_id": 1, "begin_time": 0, "end_time": None, "text": "word", "sentence_end": True}
+        await send_event(connection, "result-generated", task_id, {"output": {"sentence": sentence}})
+        await asyncio.sleep(0.1)
+        connection.transport.abort()
+
+    async def recognise(connection: ServerConnection) -> None:
+        task_id = await start_task(connection)
+        await read_until_finish(connection)
+        await send_final(connection, task_id, "word", 0, 800)
+        await send_final(connection, task_id, "two", 1_000, 1_800)
+        await send_event(connection, "task-finished", task_id)
+
+    async def scenario() -> None:
+        async with scripted_server(repeat_a_final) as first, scripted_server(recognise) as second:
+            fallback = Fallback([(first, Paraformer()), (second, Paraformer())])
+            async with connect(fallback.options, fallback) as session:
+                texts = [result.text async for result in session.stream([bytes(3_200)] * 30) if result.is_final]
+        assert texts == ["word", "two"]
+
+    run_virtual(scenario)

@@ -247,7 +247,7 @@ class Receiver:
         if timeline.finals_end_ms - self._finals_end_ms >= FRAME_MS:
             self._finals_end_ms = timeline.finals_end_ms
             self._policy.record_progress()
-        task.record_final()
+            task.record_final()
         if timeline.is_between_segments:
             self.segment_ended.set()
 

@@ -583,7 +583,7 @@ class ConnectionTimeline:
         segment = self._segments.get(event.segment_id) or self._add_segment(event.segment_id, start_ms)
         segment.is_started = True
         self._timeline.open(segment)
-        if start_ms < self._known_until_ms and self._is_known(start_ms + JITTER_MS):
+        if any(final.start_ms <= start_ms + JITTER_MS < final.last_ms for final in self._known_finals):
             return ()  # its result shows if any of it is new
         return self._identify(segment) if segment.id is None else ()
 
