@@ -107,12 +107,11 @@ class TrackedSegment(Generic[K]):
         return f"<{type(self).__name__} {self.id} {state}>"
 
     def overlaps(self, start_ms: int, end_ms: int | None) -> bool:
-        """Return True if a place begins where the segment does, but for the jitter of both, or is much the same.
+        """Return True if a place begins where the segment does, but for the jitter of one, or is much the same.
 
         Two sentences in a row may overlap by the jitter of both, and an interim of one word may be as short as that.
         """
-        distance_ms = abs(start_ms - self.start_ms)
-        if distance_ms <= FRAME_MS:
+        if abs(start_ms - self.start_ms) <= FRAME_MS:
             return True
         length_ms = 0 if end_ms is None else end_ms - start_ms
         own_length_ms = self.end_ms - self.start_ms
@@ -121,17 +120,21 @@ class TrackedSegment(Generic[K]):
             place_ms = start_ms if length_ms <= 0 else self.start_ms
             return first_ms - SAME_MS <= place_ms <= max(first_ms + FRAME_MS, last_ms - SAME_MS)
         common_ms = min(self.end_ms, start_ms + length_ms) - max(self.start_ms, start_ms)
-        compared = min if distance_ms <= SAME_MS else max
-        return 2 * common_ms >= compared(length_ms, own_length_ms)
+        return 3 * common_ms >= 2 * max(length_ms, own_length_ms)
 
-    def goes_on_with(self, start_ms: int, text: str) -> bool:
-        """Return True if a text that begins where the segment does, but for the jitter of both, is its text and more.
+    def goes_on_with(self, start_ms: int, end_ms: int | None, text: str) -> bool:
+        """Return True if a text is that of the segment and more, and begins near it or has half of its place.
 
-        Such a place need not overlap that of a segment of one short word.
+        A place near it need not overlap that of a segment of one short word: the times of both jitter.
         """
         interim = self.interim_result
-        if interim is None or abs(start_ms - self.start_ms) > SAME_MS:
+        if interim is None:
             return False
+        if abs(start_ms - self.start_ms) > SAME_MS:
+            last_ms = start_ms if end_ms is None else end_ms
+            common_ms = min(self.end_ms, last_ms) - max(self.start_ms, start_ms)
+            if common_ms <= 0 or 2 * common_ms < max(last_ms - start_ms, self.end_ms - self.start_ms):
+                return False
         letters = _letters(interim.text)
         return letters != "" and _letters(text).startswith(letters)
 
@@ -273,6 +276,8 @@ class SegmentTracker(Generic[K, S]):
         if (segment is None or start_ms is not None) and self.is_repeat(key, start_ms, end_ms, text, is_final=is_final):
             return None
         segment = segment or self._find_by_place(key, start_ms, end_ms, text)
+        if segment is not None and is_final and self._belongs_to_final(segment, start_ms, text):
+            segment = None
         if segment is None and is_final:
             segment = self.revive(key, start_ms, end_ms)
         if segment is None:
@@ -370,7 +375,7 @@ class SegmentTracker(Generic[K, S]):
                 if (self._is_sequential or key is None or segment.key is None)
                 and not segment.is_over
                 and segment.is_placed
-                and (segment.overlaps(start_ms, end_ms) or segment.goes_on_with(start_ms, text))
+                and (segment.overlaps(start_ms, end_ms) or segment.goes_on_with(start_ms, end_ms, text))
             ]
             if len(candidates) == 1:
                 return candidates[0]
@@ -382,6 +387,16 @@ class SegmentTracker(Generic[K, S]):
             if newest.is_placed:
                 return None
         return newest if key is None or newest.key is None else None
+
+    def _belongs_to_final(self, segment: S, start_ms: int | None, text: str) -> bool:
+        """Return True if a final has nothing of an open segment's text, but all of that of a final beside it.
+
+        It is that final again, with other times, or the same words said again.
+        """
+        if start_ms is None or segment.interim_result is None or segment.is_continued_by(text):
+            return False
+        finals = islice(reversed(self._finals.values()), FEW_FINALS)
+        return any(abs(final.start_ms - start_ms) <= SAME_MS and final.has_text(text) for final in finals)
 
     def revive(self, key: K, start_ms: int | None, end_ms: int | None) -> S | None:
         """Return the withdrawn segment of a final, open again; its end is not reported another time."""
