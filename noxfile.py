@@ -18,7 +18,8 @@ WORKERS = 2 * (os.cpu_count() or 1)
 """More than one per core: many tests wait for timers, sockets and child processes."""
 
 CORE_TESTS = [
-    f"tests/{name}" for name in ("audio", "session", "connection", "net", "limits", "loop", "vendors", "sources")
+    f"tests/{name}"
+    for name in ("alignment", "audio", "session", "connection", "net", "limits", "loop", "vendors", "sources")
 ]
 """The tests of everything between the audio and the results, without the emulator's and the command line's own."""
 
