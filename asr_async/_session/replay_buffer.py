@@ -67,6 +67,7 @@ class ReplayBuffer:
 
     __slots__ = (
         "_begun_bytes",
+        "_bytes_per_second",
         "_covered",
         "_cursor",
         "_end",
@@ -81,7 +82,8 @@ class ReplayBuffer:
     def __init__(self, audio_format: AudioFormat, *, max_s: float) -> None:
         """Keep `max_s` seconds at most."""
         self._format = audio_format
-        self._max_bytes = round(max_s * (audio_format.bytes_per_second or COMPRESSED_BYTES_PER_SECOND))
+        self._bytes_per_second: int = audio_format.bytes_per_second or COMPRESSED_BYTES_PER_SECOND
+        self._max_bytes = round(max_s * self._bytes_per_second)
         self._sent: list[AudioBytes] = []
         self.unsent: list[AudioBytes] = []
         """The frames that are to be sent, in order; the first perhaps from its middle on (`pop`). Changed here only."""
@@ -110,7 +112,7 @@ class ReplayBuffer:
     @property
     def cursor_ms(self) -> int:
         """The place in the source of the next frame: time 0 of a connection that begins there."""
-        return self._format.to_ms(self._cursor)
+        return self._cursor * 1000 // self._bytes_per_second
 
     @property
     def sent_ms(self) -> int | None:
@@ -123,7 +125,7 @@ class ReplayBuffer:
     @property
     def longest_sent_ms(self) -> int:
         """The length of the audio that was sent at least once; if it is not known, the longest that it can have."""
-        return self._format.to_ms(max(self._sent_before, self._cursor))
+        return max(self._sent_before, self._cursor) * 1000 // self._bytes_per_second
 
     @property
     def is_cuttable(self) -> bool:

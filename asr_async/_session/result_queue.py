@@ -58,7 +58,7 @@ WORD_BYTES = 160
 
 def event_bytes(event: Event) -> int:
     """Return the size of an event in memory, as far as the vendor decides it."""
-    if isinstance(event, Result):
+    if type(event) is Result:
         size = EVENT_BYTES + sys.getsizeof(event.raw or event.text) + WORD_BYTES * len(event.words)
         return size + _translation_bytes(event.translations.values()) if event.translations else size
     if isinstance(event, TranslationArrived):

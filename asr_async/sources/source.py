@@ -161,7 +161,7 @@ class FrameReader:
             tail = self._framer.flush()
             return [b""] if tail is None else [tail, b""]
         frames = self._framer.push(chunk)
-        self.read_bytes += chunk.nbytes if isinstance(chunk, memoryview) else len(chunk)
+        self.read_bytes += len(chunk) if type(chunk) is bytes else memoryview(chunk).nbytes
         if frames:
             self.last_frame = frames[-1]
         return frames

@@ -195,6 +195,7 @@ class SegmentTracker(Generic[K, S]):
         "_is_sequential",
         "_last_end_ms",
         "_last_final",
+        "_last_start_ms",
         "_make",
         "_max_open",
         "_newest",
@@ -229,6 +230,8 @@ class SegmentTracker(Generic[K, S]):
         self._last_final: S | None = None
         self._last_end_ms = 0
         self._finals_end_ms = 0
+        # the last start of a final
+        self._last_start_ms = 0
         self._finals_chars = 0
         self._forgotten_until = -1
 
@@ -393,7 +396,9 @@ class SegmentTracker(Generic[K, S]):
 
         It is that final again, with other times, or the same words said again.
         """
-        if start_ms is None or segment.interim_result is None or segment.is_continued_by(text):
+        if start_ms is None or start_ms > self._last_start_ms + SAME_MS:
+            return False
+        if segment.interim_result is None or segment.is_continued_by(text):
             return False
         finals = islice(reversed(self._finals.values()), FEW_FINALS)
         return any(abs(final.start_ms - start_ms) <= SAME_MS and final.has_text(text) for final in finals)
@@ -418,7 +423,12 @@ class SegmentTracker(Generic[K, S]):
             return False
         if start_ms is None:
             return self._repeats_by_name(key, end_ms, text, is_final=is_final)
-        if start_ms > self._finals_end_ms + FRAME_MS:
+        if start_ms > self._finals_end_ms + FRAME_MS or (
+            # behind all finals but for the jitter, and longer than that
+            start_ms > self._last_start_ms + SAME_MS
+            and start_ms >= self._finals_end_ms - FRAME_MS
+            and (end_ms is None or end_ms > self._finals_end_ms)
+        ):
             return False
         last_finals: Iterable[S] = reversed(finals.values())
         if start_ms > self._finals_end_ms - SAME_MS:  # where only the last ones end
@@ -499,6 +509,7 @@ class SegmentTracker(Generic[K, S]):
         ):
             self._forget_oldest()
         self._finals_end_ms = max(self._finals_end_ms, segment.start_ms, segment.end_ms)
+        self._last_start_ms = max(self._last_start_ms, segment.start_ms)
         self._last_end_ms = max(self._last_end_ms, segment.end_ms)
         return self._withdraw_stale(segment) if len(self._open) > 1 else []
 
@@ -509,7 +520,7 @@ class SegmentTracker(Generic[K, S]):
         of another vendor's segments are not in the order of the audio: the first sign of one may be its late final.
         """
         start_ms = result.start_ms
-        if start_ms > self._last_end_ms:
+        if start_ms >= self._last_start_ms:
             return result
         for final in islice(reversed(self._finals.values()), FEW_FINALS):
             if final.id < segment.id and start_ms < final.start_ms <= start_ms + SAME_MS:

@@ -8,7 +8,9 @@ Does not know tasks, connections or clocks.
 
 from __future__ import annotations
 
-from typing import Protocol
+from itertools import chain, starmap
+from operator import attrgetter, le
+from typing import TYPE_CHECKING, Protocol, cast
 
 from msgspec import UNSET
 
@@ -18,9 +20,15 @@ from ..lenient import known_ms
 from ..segments import SegmentTracker, TrackedSegment
 from .wire import GummySentence, Output, Sentence, WireWord
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 __all__ = ["PlainSegments", "Segments", "is_final", "place_of", "words_of"]
 
 NO_TEXT = "the vendor reported speech, and ended the task without a text for it"
+
+
+_TIMES = attrgetter("begin_time", "end_time")
 
 
 class Segments(Protocol):
@@ -137,24 +145,38 @@ def words_of(sentence: Sentence | GummySentence, start_ms: int) -> tuple[Word, .
     """
     if not sentence.words:
         return ()
-    words: list[Word] = []
-    append = words.append
-    for word in sentence.words:
-        begin_ms, end_ms = word.begin_time, word.end_time
-        if begin_ms is None or (begin_ms < 0 and (begin_ms == -1 or start_ms >= 0)):
-            begin_ms = start_ms
-        start_ms = begin_ms if end_ms is None or end_ms < begin_ms else end_ms
-        append(
+    return tuple(
+        [
             Word(
                 text=word.text or "",
                 start_ms=begin_ms,
-                end_ms=start_ms,
+                end_ms=end_ms,
                 # Gummy's samples repeat the word where other models have the punctuation behind it
                 punctuation=word.punctuation if word.punctuation and word.punctuation != word.text else "",
                 is_fixed=None if word.fixed is UNSET else word.fixed,
             )
-        )
-    return tuple(words)
+            for word, (begin_ms, end_ms) in zip(sentence.words, _times_of(sentence.words, start_ms), strict=True)
+        ]
+    )
+
+
+def _times_of(words: Sequence[WireWord], start_ms: int) -> list[tuple[int, int]]:
+    """Return the start and the end of each word; `start_ms` is the start of the sentence.
+
+    Times as they should be are checked without a loop in Python: there are words in each message.
+    """
+    reported: list[tuple[int | None, int | None]] = list(map(_TIMES, words))
+    if None not in chain.from_iterable(reported):
+        times = cast("list[tuple[int, int]]", reported)
+        if min(times)[0] >= 0 and all(starmap(le, times)):
+            return times
+    mended: list[tuple[int, int]] = []
+    for begin_ms, end_ms in reported:
+        is_known = begin_ms is not None and (begin_ms >= 0 or (start_ms < 0 and begin_ms != -1))
+        first_ms = begin_ms if is_known and begin_ms is not None else start_ms
+        start_ms = first_ms if end_ms is None or end_ms < first_ms else end_ms
+        mended.append((first_ms, start_ms))
+    return mended
 
 
 def is_final(sentence: Sentence | GummySentence) -> bool:
