@@ -261,6 +261,11 @@ class BatchItem(msgspec.Struct, Generic[S], frozen=True, kw_only=True):
     that the source raised. None if the transcript is complete."""
 
 
+def shown_text(result: Result) -> str:
+    """Return the text of a result; if only translations were requested, that of the first one."""
+    return result.text or next((translation.text for translation in result.translations.values()), "")
+
+
 def join_texts(texts: list[str]) -> str:
     """Join the texts of successive segments with spaces, but not beside Chinese, Japanese or full-width characters."""
     joined = ""

@@ -39,6 +39,7 @@ from ..results import (
     TranslationLost,
     Word,
     join_texts,
+    shown_text,
 )
 
 if TYPE_CHECKING:
@@ -322,7 +323,7 @@ class Timeline:
         return any(
             abs(final.start_ms - result.start_ms) <= SEAM_MS
             and result.start_ms < final.end_ms
-            and _forms_of(final.text) == _forms_of(_text_of(result))
+            and _forms_of(final.text) == _forms_of(shown_text(result))
             for final in islice(reversed(self._finals), KEPT_FINALS)
         )
 
@@ -339,7 +340,8 @@ class Timeline:
 def _withdrawal(segment: _Segment) -> SpeechEnded:
     assert segment.id is not None  # noqa: S101 - only segments that were reported are withdrawn
     segment.is_ended = True
-    return SpeechEnded(segment_id=segment.id, end_ms=segment.end_ms, is_withdrawn=True, withdrawn_text=segment.text)
+    text, segment.text = segment.text, ""  # a thousand such segments are remembered
+    return SpeechEnded(segment_id=segment.id, end_ms=segment.end_ms, is_withdrawn=True, withdrawn_text=text)
 
 
 class ConnectionTimeline:
@@ -439,12 +441,6 @@ class ConnectionTimeline:
             return self._place_overlapping(result, segment, start_ms, end_ms, sent_ms)
         return self._deliver(self._moved_result(result, start_ms, end_ms), segment, sent_ms)
 
-    def _with_end(self, result: Result, sent_ms: int | None) -> Result:
-        """Return a final with an end: one that the vendor sent without ends where the audio sent so far ends."""
-        if sent_ms is None or sent_ms <= result.start_ms:
-            return result
-        return msgspec.structs.replace(result, end_ms=sent_ms)
-
     def _moved_result(self, result: Result, start_ms: int, end_ms: int) -> Result:
         """Return the result with times in the source."""
         if (
@@ -479,9 +475,10 @@ class ConnectionTimeline:
             if timeline.resembles_final(result):
                 result = msgspec.structs.replace(result, may_repeat=True)
             events += timeline.add_final(_final(result, sent_ms, last_ms))
-            if result.end_ms <= result.start_ms:
-                result = self._with_end(result, sent_ms)
-                segment.end_ms = result.end_ms
+            if sent_ms is not None and result.end_ms <= result.start_ms < sent_ms:
+                # a final that the vendor sent without an end ends where the audio sent so far ends
+                result = msgspec.structs.replace(result, end_ms=sent_ms)
+                segment.end_ms = sent_ms
         else:
             segment.text = result.text
             timeline.open(segment)
@@ -512,10 +509,10 @@ class ConnectionTimeline:
         self, result: Result, segment: _Segment, start_ms: int, end_ms: int, sent_ms: int | None
     ) -> Sequence[Event]:
         """Return the new words of a result whose audio may overlap that of known finals."""
-        text = _text_of(result)
-        if result.is_final and any(final.is_same(text, start_ms, end_ms) for final in self._known_finals):
-            return self._leave_out(self._moved_result(result, start_ms, end_ms), segment, sent_ms)
+        text = shown_text(result)
         moved = self._moved_result(result, start_ms, end_ms)
+        if result.is_final and any(final.is_same(text, start_ms, end_ms) for final in self._known_finals):
+            return self._leave_out(moved, segment, sent_ms)
         speech_end_ms = end_ms
         if not result.is_final or end_ms <= start_ms:  # the end is not known
             speech_end_ms = max(end_ms, segment.end_ms, start_ms + spoken_length_ms(text))
@@ -595,14 +592,14 @@ class ConnectionTimeline:
         segment.is_closed = True
         if segment.id is None or segment.is_ended:
             return ()
-        segment.is_ended = True
         end_ms = self._in_source(event.end_ms)
         if segment.is_delivered:
+            segment.is_ended = True
             return (SpeechEnded(segment_id=segment.id, end_ms=max(segment.end_ms, end_ms)),)
         if not segment.text and not segment.has_final:
             self._timeline.hold(segment.start_ms)
-        text, segment.text = segment.text, ""  # a thousand such segments are remembered
-        return (SpeechEnded(segment_id=segment.id, end_ms=end_ms, is_withdrawn=True, withdrawn_text=text),)
+        segment.end_ms = end_ms
+        return (_withdrawal(segment),)
 
     def _place_ending(self, event: SpeechEnding) -> Sequence[Event]:
         segment = self._segments.get(event.segment_id)
@@ -655,17 +652,12 @@ def _has_early_translation(result: Result) -> bool:
     return any(translation.start_ms < 0 for translation in result.translations.values())
 
 
-def _text_of(result: Result) -> str:
-    """Return the text that is compared: if only translations were requested, the first of them."""
-    return result.text or next((translation.text for translation in result.translations.values()), "")
-
-
 def _final(result: Result, sent_ms: int | None, last_ms: int) -> _Final:
     """Return what is remembered of a final result: it ends where the audio that was sent ends, at the latest.
 
     One without an end has that of its last interim (`last_ms`), or ends where it was spoken if it was spoken slowly.
     """
-    text, end_ms = _text_of(result), result.end_ms
+    text, end_ms = shown_text(result), result.end_ms
     if end_ms <= result.start_ms:
         end_ms = max(last_ms, result.start_ms + spoken_length_ms(text) * 3 // 2)
     if sent_ms is not None:

@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from msgspec.structs import replace
 
-from ..results import Result, SpeechEnded, SpeechStarted
+from ..results import Result, SpeechEnded, SpeechStarted, shown_text
 from .codec import Unheard
 
 if TYPE_CHECKING:
@@ -629,7 +629,7 @@ class SegmentTracker(Generic[K, S]):
         self._last_end_ms = max(self._last_end_ms, segment.end_ms)
         if had_ended:
             return []
-        withdrawn_text = "" if interim is None else _shown_text(interim)
+        withdrawn_text = "" if interim is None else shown_text(interim)
         ended = SpeechEnded(
             segment_id=segment.id, end_ms=segment.end_ms, is_withdrawn=True, withdrawn_text=withdrawn_text
         )
@@ -653,11 +653,6 @@ class SegmentTracker(Generic[K, S]):
         self._finals_chars -= len(oldest.text)
         if isinstance(oldest.key, int) and oldest.key > self._forgotten_until:
             self._forgotten_until = oldest.key
-
-
-def _shown_text(result: Result) -> str:
-    """Return the text of a result; if only translations were requested, that of the first one."""
-    return result.text or next((translation.text for translation in result.translations.values()), "")
 
 
 def _letters(text: str) -> str:
