@@ -92,7 +92,8 @@ class Pacer:
         rate = self._rate
         if rate is None:
             self._sent_bytes += size_bytes
-            self._record_replayed(now, size_bytes)
+            if self._replay_bytes > 0:
+                self._record_replayed(now, size_bytes)
             return
         if self._anchor_at is None:
             self._anchor_at = self._due_at = self.next_at = now
@@ -123,7 +124,7 @@ class Pacer:
         self.next_at = max(self._due_at, self._spaced_at)
 
     def _record_replayed(self, now: float, size_bytes: int) -> None:
-        if self._replay_rate is not None and self._replay_bytes > 0:
+        if self._replay_rate is not None:
             self._replay_bytes -= size_bytes
             is_over = self._replay_bytes <= 0
             self.next_at = -math.inf if is_over else now + size_bytes / self._replay_rate / CATCH_UP

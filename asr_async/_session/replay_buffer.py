@@ -29,6 +29,8 @@ import msgspec
 from ..audio import AudioBytes, AudioFormat, CompressedFrame
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ..audio._containers import Packet, Writer
 
 __all__ = ["CompressedReplayBuffer", "LostAudio", "ReplayBuffer", "replay_buffer_for"]
@@ -133,6 +135,16 @@ class ReplayBuffer:
         return True
 
     @property
+    def end_bytes(self) -> int:
+        """The size of the audio that the source has brought to the buffer; not for compressed audio that was cut."""
+        return self._end
+
+    @property
+    def end_ms(self) -> int | None:
+        """The length of the audio that the source has brought to the buffer; None if it is not known."""
+        return self._format.to_ms(self._end)
+
+    @property
     def position(self) -> int:
         """The place of the cursor in a unit that grows with time: bytes of samples, else milliseconds."""
         return self._cursor
@@ -154,18 +166,19 @@ class ReplayBuffer:
 
         Audio that is to be sent again is not dropped for new audio.
         """
-        return self.kept_bytes < self._max_bytes or self.is_drained
+        return self._end - self._kept_from < self._max_bytes or not self.unsent
 
     @property
     def is_drained(self) -> bool:
         """True if everything in the buffer has been sent."""
         return not self.unsent
 
-    def add(self, *frames: AudioBytes) -> None:
+    def add(self, frames: Sequence[AudioBytes]) -> None:
         """Append the next frames of the source."""
         self.unsent += frames
-        self._end += sum(map(len, frames))
-        while self._sent and self._end - self._kept_from > self._max_bytes:
+        for frame in frames:
+            self._end += len(frame)
+        while self._end - self._kept_from > self._max_bytes and self._sent:
             self._kept_from += len(self._sent.pop(0))
 
     def pop(self) -> AudioBytes:
@@ -275,6 +288,11 @@ class CompressedReplayBuffer(ReplayBuffer):
         return self._is_cuttable
 
     @property
+    def end_ms(self) -> int | None:
+        """The length of the audio that the source has brought to the buffer; None if it is not known."""
+        return int(self._end_ms) if self._is_cuttable else None
+
+    @property
     def position(self) -> int:
         """The place of the cursor in milliseconds."""
         return int(self._cursor_ms)
@@ -308,7 +326,7 @@ class CompressedReplayBuffer(ReplayBuffer):
         is_too_long = self._kept_ms > 1000 * self._max_s and not is_needed
         return self.kept_bytes > self._byte_limit or is_too_long
 
-    def add(self, *frames: AudioBytes) -> None:
+    def add(self, frames: Sequence[AudioBytes]) -> None:
         """Append the next frames of the source."""
         for frame in frames:
             if isinstance(frame, CompressedFrame):

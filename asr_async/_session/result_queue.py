@@ -243,8 +243,9 @@ class ResultQueue:
                 await self._not_empty.wait()
             finally:
                 self._is_awaited = False
-        event = self._waiting.pop(next(iter(self._waiting)))
-        self._waiting_bytes -= event_bytes(event)
+        waiting = self._waiting
+        event = waiting.pop(next(iter(waiting)))
+        self._waiting_bytes = self._waiting_bytes - event_bytes(event) if waiting else 0
         self.taken += 1
         if not self.room.is_set():
             self._make_room()

@@ -255,9 +255,12 @@ class SourceReader:
         "_options",
         "_retry",
         "_sender",
+        "_sent_at_once",
         "_source",
         "_stats",
         "_status",
+        "_time",
+        "_unbuffered",
         "_waited_s",
     )
 
@@ -282,8 +285,13 @@ class SourceReader:
         self._options = options
         self._source: AudioSource = ()
         self._frames: FrameReader | None = None
-        # the time that the source has needed to yield its audio
+        self._time = asyncio.get_running_loop().time
+        # the time that the source has needed to yield its audio, unless it is declared live
         self._waited_s = 0.0
+        # how often audio was sent as soon as it was read, since other tasks could run
+        self._sent_at_once = 0
+        # the frames that were read, and not put into the buffer since the vendor closed its input
+        self._unbuffered: Sequence[AudioBytes] = ()
         # True if a wait for the source was cancelled: an async generator ends then
         self._is_cut = False
         # set when no more of the source will be counted
@@ -344,17 +352,19 @@ class SourceReader:
 
     async def _next_frames(self, reader: FrameReader) -> list[AudioBytes] | None:
         """Return the next frames of the source; None at its end, normal or not."""
-        source, asked_at = self._status.source, _now()
+        source, asked_at = self._status.source, self._time()
         source.record_wait(asked_at)
         try:
             frames = await reader.next_frames()
         except Exception as error:  # noqa: BLE001 - the caller's own error, raised to the caller as it is
             self._record_error(error)
             return None
-        now = _now()
         source.record_arrival()
-        self._waited_s += now - asked_at
-        self._sender.pacer.record_arrival(now, now - asked_at)
+        if not reader.live:  # else neither the pacer nor `_is_live` needs the time
+            now = self._time()
+            waited_s = now - asked_at
+            self._waited_s += waited_s
+            self._sender.pacer.record_arrival(now, waited_s)
         return frames
 
     def _record_error(self, error: Exception) -> None:
@@ -366,19 +376,32 @@ class SourceReader:
         """Put frames into the replay buffer, and wait until they are sent.
 
         Without a connection, a file waits. Other sources continue as far as the buffer has room, since their audio
-        would be lost.
+        would be lost. Other tasks run after a second of audio at the latest, also if neither the source nor the sending
+        ever waits.
         """
-        connection, buffer, room = self._status.connection, self._buffer, self._consumer.room
-        for start in range(0, len(frames), AHEAD_FRAMES):
-            if not room.is_set():
-                await self._consumer.wait_for_room()
-            while not (buffer.has_room and (connection.state is _UP or reader.live is not False)):
-                await connection.next_change()
-            buffer.add(*frames[start : start + AHEAD_FRAMES])
-            if self._may_be_uncuttable and not buffer.is_cuttable:
-                self._record_uncuttable()
-            self._sender.resume()
-            await self._sender.drain()
+        connection, buffer, sender, room = self._status.connection, self._buffer, self._sender, self._consumer.room
+        try:
+            while frames:
+                if not room.is_set():
+                    await self._consumer.wait_for_room()
+                while not (buffer.has_room and (connection.state is _UP or reader.live is not False)):
+                    await connection.next_change()
+                if len(frames) > AHEAD_FRAMES:
+                    buffer.add(frames[:AHEAD_FRAMES])
+                    frames = frames[AHEAD_FRAMES:]
+                else:
+                    buffer.add(frames)
+                    frames = ()
+                if self._may_be_uncuttable and not buffer.is_cuttable:
+                    self._record_uncuttable()
+                sender.resume()
+                self._sent_at_once += 1
+                if buffer.unsent or self._sent_at_once >= AHEAD_FRAMES:
+                    self._sent_at_once = 0
+                    await sender.drain()
+        except asyncio.CancelledError:
+            self._unbuffered = frames
+            raise
 
     def _record_uncuttable(self) -> None:
         """Log that a lost connection will need all of the audio again.
@@ -429,7 +452,7 @@ class SourceReader:
         """Return True if the source brings its audio in real time: it is declared live, or takes that time for it."""
         rate = self._options.audio.bytes_per_second
         if reader.live is None and rate is not None:
-            return self._waited_s >= reader.read_bytes / rate / 2
+            return self._waited_s >= self._buffer.end_bytes / rate / 2
         return bool(reader.live)
 
     async def wait_until_counted(self) -> None:
@@ -471,9 +494,14 @@ class SourceReader:
         """Return the length of the audio that the source has brought, or that was pushed; None if it is not known."""
         unread_bytes = self._source.unread_bytes if isinstance(self._source, PushedAudio) else 0
         if self._options.audio.bytes_per_second is not None:
-            return self._options.audio.to_ms(reader.read_bytes + unread_bytes)
-        frame = reader.last_frame
-        return int(frame.end_ms) if isinstance(frame, CompressedFrame) and not unread_bytes else None
+            read_bytes = self._buffer.end_bytes + sum(map(len, self._unbuffered)) + self._framer.pending_bytes
+            return self._options.audio.to_ms(read_bytes + reader.counted_bytes + unread_bytes)
+        if unread_bytes:
+            return None
+        for frame in (reader.counted_frame, *self._unbuffered[-1:]):
+            if frame:
+                return int(frame.end_ms) if isinstance(frame, CompressedFrame) else None
+        return self._buffer.end_ms
 
     # --- pauses of the source ----------------------------------------------------------------------------------------
 
@@ -485,8 +513,8 @@ class SourceReader:
         """
         status, source = self._status, self._status.source
         while not status.source_has_ended:
-            await asyncio.sleep(max(FRAME_MS / 1000, FILL_AFTER_S - source.quiet_s(_now())))
-            if source.quiet_s(_now()) < FILL_AFTER_S:
+            await asyncio.sleep(max(FRAME_MS / 1000, FILL_AFTER_S - source.quiet_s(self._time())))
+            if source.quiet_s(self._time()) < FILL_AFTER_S:
                 continue
             if status.connection.is_up and not status.input_closed:
                 await self._send_silence()
@@ -496,7 +524,7 @@ class SourceReader:
     async def _send_silence(self) -> None:
         """Send a frame of silence behind all the audio that the source has brought."""
         if (partial_frame := self._framer.cut()) is not None:
-            self._buffer.add(partial_frame)
+            self._buffer.add([partial_frame])
             self._sender.resume()
             await self._sender.drain()
         status, audio_format = self._status, self._options.audio
@@ -508,7 +536,3 @@ class SourceReader:
         if audio_format.header and not self._buffer.cursor_bytes:
             return  # the header has not come yet
         await self._sender.send_silence(task, audio_format.silence(audio_format.frame_bytes()))
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()

@@ -40,6 +40,11 @@ class FramerLike(Protocol):
         """Return the rest because the source pauses; None if there is none, or it cannot be sent yet."""
         ...
 
+    @property
+    def pending_bytes(self) -> int:
+        """The size of the rest, which is in no frame yet; 0 for compressed audio."""
+        ...
+
 
 def framer_for(audio_format: AudioFormat, *, min_bytes: int = 1) -> FramerLike:
     """Return the framer for audio of this format; a last frame of samples has at least `min_bytes` bytes."""
@@ -118,6 +123,11 @@ class Framer:
         pending = self._pop_pending()
         self._fill(pending[size:])
         return pending[:size]
+
+    @property
+    def pending_bytes(self) -> int:
+        """The size of the audio that is in no frame yet."""
+        return self._filled_bytes
 
     def _split(self, view: memoryview, immutable: bool) -> list[AudioBytes]:
         return _pieces(view, self._frame_bytes, immutable=immutable)
@@ -220,6 +230,11 @@ class CompressedFramer:
 
     def cut(self) -> None:
         """Return nothing: silence is never added to compressed audio."""
+
+    @property
+    def pending_bytes(self) -> int:
+        """The size of the rest; 0, since part of a packet has no length in time."""
+        return 0
 
     def _find_parser(self, data: bytes) -> Parser | None:
         """Return the parser of the stream that begins so; None if it cannot be cut, or more bytes are needed."""

@@ -90,10 +90,10 @@ class FrameReader:
         "_error",
         "_framer",
         "_iterator",
+        "counted_bytes",
+        "counted_frame",
         "is_exhausted",
-        "last_frame",
         "live",
-        "read_bytes",
     )
 
     def __init__(self, source: AudioSource, framer: FramerLike) -> None:
@@ -116,10 +116,10 @@ class FrameReader:
         self._error: Exception | None = None
         self.is_exhausted: bool = False
         """True if the source has ended, normally or not."""
-        self.read_bytes: int = 0
-        """The size of the audio that the source has brought."""
-        self.last_frame: AudioBytes = b""
-        """The newest frame that is not empty."""
+        self.counted_bytes: int = 0
+        """The size of the audio that `count` has read."""
+        self.counted_frame: AudioBytes = b""
+        """The newest frame that `count` has found."""
 
     async def next_frames(self) -> list[AudioBytes] | None:
         """Return the next frames; None after the end of the source.
@@ -138,7 +138,8 @@ class FrameReader:
         frames: list[AudioBytes] = []
         try:
             if self._async_iterator is not None:
-                frames = self._push(await anext(self._async_iterator))
+                chunk = await anext(self._async_iterator)
+                frames = self._framer.push(chunk) if type(chunk) is bytes else self._push(chunk)
             else:
                 while len(frames) < self._ahead_frames:
                     frames += self._push(next(self._iterator))
@@ -160,11 +161,7 @@ class FrameReader:
         if isinstance(chunk, UtteranceEnd):
             tail = self._framer.flush()
             return [b""] if tail is None else [tail, b""]
-        frames = self._framer.push(chunk)
-        self.read_bytes += len(chunk) if type(chunk) is bytes else memoryview(chunk).nbytes
-        if frames:
-            self.last_frame = frames[-1]
-        return frames
+        return self._framer.push(chunk)
 
     @property
     def is_async(self) -> bool:
@@ -180,21 +177,20 @@ class FrameReader:
             max_bytes: the most audio to read.
             in_frames: True finds the frames of the audio, as is needed to know the length of compressed audio.
         """
-        limit_bytes = self.read_bytes + max_bytes
-        while not self.is_exhausted and self.read_bytes < limit_bytes:
+        while not self.is_exhausted and self.counted_bytes < max_bytes:
             await asyncio.sleep(0)
             try:
                 for _ in range(COUNTED_AT_ONCE):
                     chunk = next(self._iterator) if self._async_iterator is None else await anext(self._async_iterator)
-                    if in_frames:
-                        self._push(chunk)
-                    else:
-                        self.read_bytes += memoryview(chunk).nbytes
-                    if self.read_bytes >= limit_bytes:
+                    self.counted_bytes += memoryview(chunk).nbytes
+                    if in_frames and (frames := self._push(chunk)):
+                        self.counted_frame = frames[-1]
+                    if self.counted_bytes >= max_bytes:
                         break
             except Exception:  # noqa: BLE001 - the audio before it is counted, and none of it is used
                 self.is_exhausted = True
-                self._finish()
+                if frames := self._finish():
+                    self.counted_frame = frames[-1]
 
     def _finish(self) -> list[AudioBytes]:
         """Return the rest of the source; an error of the framer is raised behind it."""
@@ -204,8 +200,6 @@ class FrameReader:
                 frames += rest
         except ASRError as error:
             self._error = self._error or error
-        if frames:
-            self.last_frame = frames[-1]
         return frames
 
     async def aclose(self) -> None:

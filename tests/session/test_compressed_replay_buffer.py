@@ -28,7 +28,7 @@ def buffer_of(encoding: str, data: bytes, *, max_s: float = 60.0) -> CompressedR
     """Return a buffer with this audio, none of which was sent."""
     buffer = CompressedReplayBuffer(AudioFormat(encoding), max_s=max_s)
     framer = CompressedFramer(AudioFormat(encoding))
-    buffer.add(*framer.push(data), *framer.finish())
+    buffer.add([*framer.push(data), *framer.finish()])
     return buffer
 
 
@@ -108,7 +108,7 @@ def test_the_oldest_sent_audio_is_dropped_by_its_length_and_lost_with_its_place(
     buffer = CompressedReplayBuffer(AudioFormat("mp3"), max_s=2.0)
     framer = CompressedFramer(AudioFormat("mp3"))
     for number in range(100):
-        buffer.add(*framer.push(mp3_frame(number, reservoir=200)))
+        buffer.add(framer.push(mp3_frame(number, reservoir=200)))
         while not buffer.is_drained:
             buffer.pop()
     assert buffer.kept_bytes <= (2_000 // MP3_FRAME_MS + 1) * 144
@@ -127,9 +127,9 @@ def test_the_oldest_sent_audio_is_dropped_by_its_length_and_lost_with_its_place(
 def test_bytes_that_are_no_audio_are_bounded_too() -> None:
     buffer = CompressedReplayBuffer(AudioFormat("mp3"), max_s=1.0)
     framer = CompressedFramer(AudioFormat("mp3"))
-    buffer.add(*framer.push(mp3(9)))
+    buffer.add(framer.push(mp3(9)))
     for _ in range(100):
-        buffer.add(*framer.push(bytes(10_000)))
+        buffer.add(framer.push(bytes(10_000)))
         while not buffer.is_drained:
             buffer.pop()
     assert buffer.kept_bytes <= 64_000
@@ -171,11 +171,11 @@ def test_pages_on_which_no_packet_ends_are_not_sent_as_empty_frames() -> None:
     data = opus_file(range(100))
     buffer = CompressedReplayBuffer(AudioFormat("opus"), max_s=60)
     framer = CompressedFramer(AudioFormat("opus"))
-    buffer.add(*framer.push(data[:-200]))
+    buffer.add(framer.push(data[:-200]))
     pop_all(buffer)
     buffer.cover(1_000)
     buffer.rewind()
-    buffer.add(*framer.push(ogg_page([], -1, 77)))
+    buffer.add(framer.push(ogg_page([], -1, 77)))
     while not buffer.is_drained:
         assert buffer.pop()
 
@@ -186,7 +186,7 @@ def test_pages_that_are_longer_than_a_message_are_counted_once() -> None:
     buffer = CompressedReplayBuffer(AudioFormat("opus"), max_s=20)
     framer = CompressedFramer(AudioFormat("opus"))
     for at in range(0, len(data), 10_000):
-        buffer.add(*framer.push(data[at : at + 10_000]))
+        buffer.add(framer.push(data[at : at + 10_000]))
         pop_all(buffer)
         buffer.cover(buffer.cursor_ms - 300)
         assert buffer.rewind() is None
@@ -198,8 +198,8 @@ def test_pages_that_are_longer_than_a_message_are_counted_once() -> None:
 def test_the_end_of_an_utterance_that_is_covered_is_not_sent_again() -> None:
     buffer = CompressedReplayBuffer(AudioFormat("amr"), max_s=60)
     framer = CompressedFramer(AudioFormat("amr"))
-    buffer.add(*framer.push(b"#!AMR\n" + b"".join(map(amr_frame, range(50)))), b"")
-    buffer.add(*framer.push(b"".join(map(amr_frame, range(50, 100)))), b"")
+    buffer.add([*framer.push(b"#!AMR\n" + b"".join(map(amr_frame, range(50)))), b""])
+    buffer.add([*framer.push(b"".join(map(amr_frame, range(50, 100)))), b""])
     pop_all(buffer)
     buffer.cover(1_000)
     buffer.rewind()
@@ -225,7 +225,7 @@ def test_audio_that_stops_to_be_cuttable_is_sent_from_its_start() -> None:
     buffer = CompressedReplayBuffer(AudioFormat("aac"), max_s=60)
     tag = b"ID3\x04\0\0\0\0\0\x64" + bytes(100)
     framer = CompressedFramer(AudioFormat("aac"))
-    buffer.add(*framer.push(tag + bytes(9_000)))
+    buffer.add(framer.push(tag + bytes(9_000)))
     assert not buffer.is_cuttable
     assert buffer.sent_ms is None
     assert pop_all(buffer) == tag + bytes(9_000)
@@ -237,7 +237,7 @@ def test_nothing_is_lost_where_only_covered_audio_was_dropped() -> None:
     buffer = CompressedReplayBuffer(AudioFormat("mp3"), max_s=0.2)
     framer = CompressedFramer(AudioFormat("mp3"))
     for number in range(30):
-        buffer.add(*framer.push(mp3_frame(number)))
+        buffer.add(framer.push(mp3_frame(number)))
         pop_all(buffer)
         buffer.cover(max(0, buffer.cursor_ms - 10))
         assert buffer.rewind() is None
@@ -262,7 +262,7 @@ class CompressedReplayBufferMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.buffer.has_room)
     @rule()
     def add_a_chunk(self) -> None:
-        self.buffer.add(*self.framer.push(self.chunks.pop(0)))
+        self.buffer.add(self.framer.push(self.chunks.pop(0)))
 
     @precondition(lambda self: not self.buffer.is_drained)
     @rule(count=st.integers(1, 5))

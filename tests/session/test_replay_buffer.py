@@ -39,7 +39,7 @@ def buffer_of(seconds: float, *, max_s: float = 60.0) -> ReplayBuffer:
     """Return a buffer to which so much audio was added, all of it sent."""
     buffer = ReplayBuffer(PCM, max_s=max_s)
     for number in range(round(seconds * 10)):
-        buffer.add(frame(number))
+        buffer.add([frame(number)])
         buffer.pop()
     return buffer
 
@@ -47,7 +47,7 @@ def buffer_of(seconds: float, *, max_s: float = 60.0) -> ReplayBuffer:
 def test_frames_are_returned_in_order_without_a_copy() -> None:
     buffer = ReplayBuffer(PCM, max_s=1.0)
     first = frame(0)
-    buffer.add(first)
+    buffer.add([first])
     (popped,) = pop_all(buffer)
     assert popped is first
 
@@ -74,7 +74,7 @@ def test_audio_that_a_final_covers_is_dropped() -> None:
 
 def test_a_final_beyond_the_sent_audio_covers_only_the_sent_audio() -> None:
     buffer = buffer_of(0.5)
-    buffer.add(frame(5))
+    buffer.add([frame(5)])
     buffer.cover(9_999)
     buffer.rewind()
     assert span_ms(buffer.pop()) == (500, 600)
@@ -115,7 +115,7 @@ def test_unsent_audio_is_never_dropped_and_the_source_has_to_wait() -> None:
     room = []
     for number in range(3):
         room.append(buffer.has_room)
-        buffer.add(frame(number))
+        buffer.add([frame(number)])
     room.append(buffer.has_room)
     sent = [span_ms(popped) for popped in pop_all(buffer)]
     room.append(buffer.has_room)
@@ -133,7 +133,7 @@ def test_there_is_no_room_for_new_audio_before_the_replay_is_sent() -> None:
 def test_an_empty_frame_keeps_its_position() -> None:
     buffer = ReplayBuffer(PCM, max_s=1.0)
     for added in (frame(0), memoryview(b""), frame(1)):
-        buffer.add(added)
+        buffer.add([added])
     assert [len(popped) for popped in pop_all(buffer)] == [200, 0, 200]
     buffer.cover(50)
     buffer.rewind()
@@ -146,7 +146,7 @@ def test_an_empty_frame_keeps_its_position() -> None:
 def test_audio_in_an_unknown_container_is_replayed_from_its_start() -> None:
     buffer = replay_buffer_for(AudioFormat("mp3", 16_000), max_s=1.0)
     for chunk in (b"head", b"tail"):
-        buffer.add(memoryview(chunk))
+        buffer.add([memoryview(chunk)])
         buffer.pop()
     buffer.cover(9_000)
     assert buffer.rewind() is None
@@ -157,7 +157,7 @@ def test_audio_in_an_unknown_container_is_replayed_from_its_start() -> None:
 def test_incomplete_audio_in_an_unknown_container_is_lost_from_the_last_final_on() -> None:
     buffer = replay_buffer_for(AudioFormat("mp3", 16_000), max_s=1.0)
     for _ in range(3):
-        buffer.add(memoryview(bytes(8_000)))
+        buffer.add([memoryview(bytes(8_000))])
         buffer.pop()
     buffer.cover(9_000)
     assert buffer.rewind() == LostAudio(9_000, None)
@@ -176,7 +176,7 @@ class ReplayBufferMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.buffer.has_room)
     @rule()
     def add_a_frame(self) -> None:
-        self.buffer.add(frame(self.frames))
+        self.buffer.add([frame(self.frames)])
         self.frames += 1
 
     @rule()
@@ -217,7 +217,7 @@ def test_frames_may_have_any_size(sizes: list[int], end_ms: int) -> None:
     source = b"".join(n.to_bytes(2, "little") for n in range(sum(sizes)))
     start = 0
     for size in sizes:
-        buffer.add(memoryview(source)[2 * start : 2 * (start + size)])
+        buffer.add([memoryview(source)[2 * start : 2 * (start + size)]])
         start += size
         buffer.pop()
     buffer.cover(end_ms)

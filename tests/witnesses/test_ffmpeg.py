@@ -128,8 +128,8 @@ def test_a_stream_that_is_cut_decodes_to_the_audio_at_the_reported_place(name: s
         framer = CompressedFramer(AudioFormat(encoding.encoding, encoding.rate))
         buffer = CompressedReplayBuffer(AudioFormat(encoding.encoding, encoding.rate), max_s=60)
         for at in range(0, len(data), 5_000):
-            buffer.add(*framer.push(data[at : at + 5_000]))
-        buffer.add(*framer.finish())
+            buffer.add(framer.push(data[at : at + 5_000]))
+        buffer.add([*framer.finish()])
         assert pop_all(buffer) == data, "first, the source is sent as it came"
         assert buffer.sent_ms is not None
         assert abs(buffer.sent_ms - seconds * 1_000) <= 60
@@ -154,7 +154,7 @@ def test_amr_wb_is_as_long_as_its_frames() -> None:
     data = b"#!AMR-WB\n" + b"".join(frames)
     encoding = Encoding("amr", 16_000, "amr", ())
     framer, buffer = CompressedFramer(AudioFormat("amr")), CompressedReplayBuffer(AudioFormat("amr"), max_s=60)
-    buffer.add(*framer.push(data), *framer.finish())
+    buffer.add([*framer.push(data), *framer.finish()])
     assert pop_all(buffer) == data
     assert len(decode(encoding, data)) == 200 * 320
     assert buffer.sent_ms == 4_000
@@ -172,7 +172,7 @@ def test_decoders_that_do_not_leave_out_the_delay_of_the_encoder_agree_too(name:
     assert len(whole) - len(decode(encoding, data)) == 1_105
     buffer = CompressedReplayBuffer(AudioFormat("mp3", encoding.rate), max_s=60)
     framer = CompressedFramer(AudioFormat("mp3", encoding.rate))
-    buffer.add(*framer.push(data), *framer.finish())
+    buffer.add([*framer.push(data), *framer.finish()])
     pop_all(buffer)
     buffer.cover(3_000)
     buffer.rewind()
@@ -193,7 +193,7 @@ def test_a_stream_is_cut_again_and_again(name: str, tmp_path: Path) -> None:
     whole, per_ms = decode(encoding, data), encoding.rate / 1_000
     framer = CompressedFramer(AudioFormat(encoding.encoding, encoding.rate))
     buffer = CompressedReplayBuffer(AudioFormat(encoding.encoding, encoding.rate), max_s=60)
-    buffer.add(*framer.push(data), *framer.finish())
+    buffer.add([*framer.push(data), *framer.finish()])
     for covered_ms in range(500, 7_000, 500):
         while buffer.position < covered_ms + 300:
             buffer.pop()
