@@ -14,17 +14,10 @@ from asr_async import Client, Local, Paraformer, read_audio
 
 from .support.child_processes import child_environment
 from .support.paths import EXAMPLES
+from .support.recordings import spoken_words, words
 
 RECORDINGS = sorted((EXAMPLES / "audio").glob("*.wav"))
 README = EXAMPLES.parent / "README.md"
-
-
-def words(text: str) -> str:
-    return " ".join(re.sub(r"[^a-z' ]", " ", text.lower()).split())
-
-
-def spoken(recording: Path) -> str:
-    return words(recording.with_suffix(".txt").read_text())
 
 
 def run_script(script: Path, *arguments: str, cwd: Path) -> list[str]:
@@ -39,22 +32,22 @@ def run_script(script: Path, *arguments: str, cwd: Path) -> list[str]:
 def test_an_example_prints_the_words_of_the_recording(script: Path) -> None:
     lines = run_script(script, "examples/audio/demo.wav", cwd=EXAMPLES.parent)
     texts = [line.partition(" s: ")[2] or line for line in lines]
-    assert words(" ".join(texts)) == spoken(EXAMPLES / "audio" / "demo.wav")
+    assert words(" ".join(texts)) == spoken_words("demo")
 
 
 async def test_the_embedded_recogniser_has_at_most_15_percent_word_errors_on_the_recordings() -> None:
     expected, recognised = [], {}
     async with Client(Local()) as client:
         for recording in RECORDINGS:
-            expected.append(spoken(recording))
+            expected.append(spoken_words(recording.stem))
             recognised[recording.stem] = words((await client.transcribe(read_audio(recording), Paraformer())).text)
     assert jiwer.wer(expected, list(recognised.values())) <= 0.15
-    assert recognised["demo"] == spoken(EXAMPLES / "audio" / "demo.wav")
+    assert recognised["demo"] == spoken_words("demo")
 
 
 def test_every_recording_has_a_text() -> None:
     assert len(RECORDINGS) >= 6
-    assert all(spoken(recording) for recording in RECORDINGS)
+    assert all(spoken_words(recording.stem) for recording in RECORDINGS)
 
 
 def test_the_seven_lines_of_the_readme_transcribe_a_recording(tmp_path: Path) -> None:
@@ -66,4 +59,4 @@ def test_the_seven_lines_of_the_readme_transcribe_a_recording(tmp_path: Path) ->
     script = tmp_path / "seven_lines.py"
     script.write_text(local)
     finals = run_script(script, cwd=EXAMPLES / "audio")
-    assert words(" ".join(finals)) == spoken(EXAMPLES / "audio" / "demo.wav")
+    assert words(" ".join(finals)) == spoken_words("demo")
