@@ -18,7 +18,7 @@ LINE_IS_DOWN = Timeouts(connect=3, idle=3)
 
 async def main(path: str) -> None:
     """Print each final with its start time, and on standard error the service whenever it changes."""
-    member = ""
+    member: str | None = None
     async with connect(DESK.options, DESK, timeouts=LINE_IS_DOWN) as session:
         async for event in session.events(read_audio(path)):
             if session.stats.member != member:
