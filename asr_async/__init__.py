@@ -45,6 +45,7 @@ Layout, top to bottom: a part imports only from parts below it. Names with an un
     config        `Limits`, `Pool`, `Retry` and `Timeouts`
     audio         the format of audio, frames of 100 ms, and the packets of compressed audio
     hotwords      hot words and their tables
+    wire          events as JSON
     errors        the tree of errors
     _alignment    the words of texts that were recognised from the same audio
     results       results, events, transcripts and statistics
@@ -95,6 +96,7 @@ from .vendors import ModelInfo, models
 from .vendors.dashscope import ContextMessage, DashScope, FunASR, Gummy, GummyChat, Paraformer, QwenAudio, QwenRealtime
 from .vendors.huawei import Huawei, Rasr
 from .vendors.service import TemporaryKey
+from .wire import asdict, from_json, from_json_lines, to_json, to_json_lines
 
 __all__ = [
     "ASRError",
@@ -150,8 +152,13 @@ __all__ = [
     "Vocabulary",
     "Word",
     "__version__",
+    "asdict",
     "connect",
+    "from_json",
+    "from_json_lines",
     "models",
     "read_audio",
+    "to_json",
+    "to_json_lines",
     "transcribe",
 ]

@@ -3,13 +3,19 @@
 All times are whole milliseconds from the first byte of the source. Does not know vendors, sessions or clocks. Types of
 which a session creates thousands are not tracked by the garbage collector (`gc=False`): they are frozen and cannot be
 part of a reference cycle.
+
+Each event has a tag, the member `type` of its JSON object: see `asr_async.to_json`. Pydantic accepts all types as they
+are, and with it FastAPI: as annotations, as fields of models, and as `response_model`.
 """
 
 from __future__ import annotations
 
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import msgspec
+
+if TYPE_CHECKING:
+    from pydantic_core import CoreSchema
 
 __all__ = [
     "BatchItem",
@@ -31,7 +37,38 @@ __all__ = [
 S = TypeVar("S")
 
 
-class Word(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class _Value(msgspec.Struct, frozen=True):
+    """The base of all types here: the two methods by which Pydantic, if it is used, asks a type for its rules."""
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, *_: object) -> CoreSchema:
+        from pydantic_core import core_schema  # noqa: PLC0415 - Pydantic calls this: it is loaded already
+
+        def validate(value: object) -> object:
+            return value if isinstance(value, cls) else msgspec.convert(value, cls)
+
+        to_builtins = core_schema.plain_serializer_function_ser_schema(msgspec.to_builtins)
+        return core_schema.no_info_plain_validator_function(validate, serialization=to_builtins)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, *_: object) -> dict[str, Any]:
+        schema = msgspec.json.schema(cls)
+        inlined: dict[str, Any] = _without_references(schema, schema["$defs"])
+        return inlined
+
+
+def _without_references(schema: Any, definitions: dict[str, Any]) -> Any:
+    """Return a JSON schema with the definitions in place of the references to them; no type here contains itself."""
+    if isinstance(schema, list):
+        return [_without_references(each, definitions) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if "$ref" in schema:
+        return _without_references(definitions[schema["$ref"].rpartition("/")[2]], definitions)
+    return {name: _without_references(each, definitions) for name, each in schema.items() if name != "$defs"}
+
+
+class Word(_Value, frozen=True, kw_only=True, gc=False):
     """One word (in Chinese and Japanese, one character or token) and its position in the audio."""
 
     text: str
@@ -45,7 +82,7 @@ class Word(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """True if the word will not change any more, in an interim too; None if the vendor does not report it."""
 
 
-class Translation(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class Translation(_Value, frozen=True, kw_only=True, gc=False):
     """The text of a segment in another language, with its own times and its own `is_final`."""
 
     text: str
@@ -55,7 +92,7 @@ class Translation(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     words: tuple[Word, ...] = ()
 
 
-class Result(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class Result(_Value, frozen=True, kw_only=True, gc=False, tag="result"):
     """The whole text of one segment: each interim replaces the one before it, the final replaces them all.
 
     `segment_id` numbers the segments of a session from 0, in the order of their first sign, which need not be that of
@@ -105,14 +142,14 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """
 
 
-class SpeechStarted(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class SpeechStarted(_Value, frozen=True, kw_only=True, gc=False, tag="speech_started"):
     """The start of speech: the first sign of a new segment."""
 
     segment_id: int
     start_ms: int
 
 
-class SpeechEnding(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class SpeechEnding(_Value, frozen=True, kw_only=True, gc=False, tag="speech_ending"):
     """The vendor's prediction that a segment is about to end, made before the silence that ends it has passed.
 
     For bots that want to prepare their answer early: the text of the newest interim is probably the final text.
@@ -125,7 +162,7 @@ class SpeechEnding(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """True if the vendor withdraws its prediction, since speech continued."""
 
 
-class SpeechEnded(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class SpeechEnded(_Value, frozen=True, kw_only=True, gc=False, tag="speech_ended"):
     """The end of a segment; its final result comes directly before this event, unless the segment is withdrawn."""
 
     segment_id: int
@@ -137,7 +174,7 @@ class SpeechEnded(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The text of the last interim of a segment that is withdrawn; empty if it had none."""
 
 
-class TranslationArrived(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class TranslationArrived(_Value, frozen=True, kw_only=True, gc=False, tag="translation_arrived"):
     """A translation that arrived after the final result of its segment; see `Result.translations`."""
 
     segment_id: int
@@ -146,7 +183,7 @@ class TranslationArrived(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Replaces the translation into this language that the result, or an earlier event, held."""
 
 
-class TranslationLost(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class TranslationLost(_Value, frozen=True, kw_only=True, gc=False, tag="translation_lost"):
     """A translation that will not arrive: the connection was lost, or the vendor has confirmed the end.
 
     The final result of the segment was delivered before, without the final translation into this language.
@@ -157,7 +194,7 @@ class TranslationLost(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     reason: str
 
 
-class Reconnected(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class Reconnected(_Value, frozen=True, kw_only=True, gc=False, tag="reconnected"):
     """A lost connection that a new one replaced; the audio without a final result is replayed.
 
     Final results stay final, and interims of an open segment continue under its id. A `Gap` precedes this event if some
@@ -171,7 +208,7 @@ class Reconnected(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The cause: what ended the connection before."""
 
 
-class Gap(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class Gap(_Value, frozen=True, kw_only=True, gc=False, tag="gap"):
     """Lost audio: no final result covers it, and none will."""
 
     start_ms: int
@@ -185,7 +222,7 @@ Event = Result | SpeechStarted | SpeechEnding | SpeechEnded | TranslationArrived
 """The type of the items of `session.events()`."""
 
 
-class SessionStats(msgspec.Struct, frozen=True, kw_only=True):
+class SessionStats(_Value, frozen=True, kw_only=True):
     """A snapshot of the statistics of one session; a figure that is not known yet is None."""
 
     request_id: str
@@ -213,7 +250,7 @@ class SessionStats(msgspec.Struct, frozen=True, kw_only=True):
     """Silence sent during pauses of the source (`Retry(silence="fill")`): billed, but not part of `audio_sent_ms`."""
 
 
-class Transcript(msgspec.Struct, frozen=True, kw_only=True):
+class Transcript(_Value, frozen=True, kw_only=True):
     """The final results of a whole source.
 
     It is complete if `gaps` is empty. Where words are uncertain, the result is marked: `Result.is_confirmed` and

@@ -120,7 +120,7 @@ class JsonLines:
 
     def gap(self, gap: Gap) -> str:
         """Return one line."""
-        return _json_line({"file": self._source, "gap": gap})
+        return _json_line({"file": self._source, "gap": msgspec.structs.asdict(gap)})
 
     def _line(self, result: Result) -> str:
         return _json_line({"file": self._source, **{name: getattr(result, name) for name in _JSON_FIELDS}})
