@@ -47,8 +47,9 @@ Layout, top to bottom: a part imports only from parts below it. Names with an un
     hotwords      hot words and their tables
     wire          events as JSON
     errors        the tree of errors
-    _alignment    the words of texts that were recognised from the same audio
     results       results, events, transcripts and statistics
+    subtitles     the cues of a transcript, their lines, and live captions
+    _alignment    the words of texts that were recognised from the same audio
 """
 
 from __future__ import annotations

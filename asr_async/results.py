@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import msgspec
 
+from .subtitles import LINE_WIDTH, Languages, cues_of, one_line, subtitles
+
 if TYPE_CHECKING:
     from pydantic_core import CoreSchema
 
@@ -274,6 +276,44 @@ class Transcript(_Value, frozen=True, kw_only=True):
     request_id: str
     stats: SessionStats
 
+    def to_text(self, *, languages: Languages = "both") -> str:
+        """Return a line for each result, and a line below it for each of its translations.
+
+        Args:
+            languages: `"original"` leaves the translations out, `"translation"` the text of results that have one.
+        """
+        texts = (text for result in self.results for text in texts_of(result, languages))
+        return "".join(f"{line}\n" for line in map(one_line, texts) if line)
+
+    def to_srt(self, *, languages: Languages = "both", translation: str | None = None, width: int = LINE_WIDTH) -> str:
+        """Return the transcript as SubRip subtitles (.srt); see `asr_async.subtitles`.
+
+            Path("talk.srt").write_text(transcript.to_srt(), encoding="utf-8")
+
+        Args:
+            languages: `"both"` shows each translation below its text, `"original"` the text, `"translation"` the
+                translation.
+            translation: the language of the translation, of several; None is the first one.
+            width: the longest line, in characters of an alphabetic script; a Chinese character counts as 2.6 of them.
+
+        Raises:
+            ModuleNotFoundError: pysubs2 is not installed (the extra `subtitles`).
+        """
+        return subtitles(cues_of(self.results, languages=languages, translation=translation, width=width), "srt")
+
+    def to_vtt(self, *, languages: Languages = "both", translation: str | None = None, width: int = LINE_WIDTH) -> str:
+        """Return the transcript as WebVTT subtitles (.vtt); the arguments and errors are those of `to_srt`."""
+        return subtitles(cues_of(self.results, languages=languages, translation=translation, width=width), "vtt")
+
+    def to_json(self, *, raw: bool = False) -> str:
+        """Return all fields as a JSON object, which `msgspec.json.decode(text, type=Transcript)` reads.
+
+        Args:
+            raw: True includes the vendor's message of each result (`Result.raw`).
+        """
+        results = self.results if raw else tuple(msgspec.structs.replace(result, raw="") for result in self.results)
+        return msgspec.json.encode(msgspec.structs.replace(self, results=results)).decode()
+
 
 class BatchItem(msgspec.Struct, Generic[S], frozen=True, kw_only=True):
     """The outcome of one source of a batch; see `Client.transcribe_many`.
@@ -296,6 +336,16 @@ class BatchItem(msgspec.Struct, Generic[S], frozen=True, kw_only=True):
     error: Exception | None = None
     """The reason why the transcript is incomplete or missing: an `ASRError`, an `OSError` of the file, or the exception
     that the source raised. None if the transcript is complete."""
+
+
+def texts_of(result: Result, languages: Languages) -> list[str]:
+    """Return the text of a result and its translations, as far as they are requested; all if there is no such text."""
+    translations = [translation.text for translation in result.translations.values() if translation.text.strip()]
+    if languages == "translation" and translations:
+        return translations
+    if languages == "original" and result.text.strip():
+        return [result.text]
+    return [result.text, *translations]
 
 
 def shown_text(result: Result) -> str:

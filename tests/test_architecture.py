@@ -38,8 +38,9 @@ LAYERS = [
     "hotwords",
     "wire",
     "errors",
-    "_alignment",
     "results",
+    "subtitles",
+    "_alignment",
 ]
 """The packages and modules directly below `asr_async`, top first. Each imports only from those below it, also under
 `TYPE_CHECKING`, so packages cannot form cycles. The map in the package's docstring has the same order."""
@@ -58,6 +59,7 @@ PURE = [
     "results",
     "wire",
     "wire.json_events",
+    "subtitles",
     "_alignment.overlap",
     "_alignment.words",
     "_session.pacer",
@@ -100,6 +102,7 @@ LIBRARIES = {
     "aiohttp": {"_net.http", "emulator"},
     "redis": {"_limits.redis"},
     "click": {"cli"},
+    "pysubs2": {"subtitles"},
 }
 """The only modules and packages that import each library."""
 
@@ -234,7 +237,7 @@ def test_no_code_outside_vendors_depends_on_a_vendors_name() -> None:
 def test_importing_the_package_loads_no_optional_library_and_no_emulator() -> None:
     code = (
         "import sys, asr_async\n"
-        "optional = ('aiohttp', 'redis', 'click', 'rich', 'pocketsphinx', 'uvloop', 'asr_async.emulator')\n"
+        "optional = ('aiohttp', 'redis', 'click', 'rich', 'pocketsphinx', 'pysubs2', 'uvloop', 'asr_async.emulator')\n"
         "print(' '.join(n for n in optional if n in sys.modules))"
     )
     completed = subprocess.run(

@@ -64,6 +64,7 @@ from asr_async import (
     models,
 )
 from asr_async.emulator import EngineRefusedError, Hypothesis, HypothesisWord, Request, faults
+from asr_async.subtitles import Cue
 from asr_async.telemetry import SessionInfo
 from asr_async.vendors import Vendor
 from asr_async.vendors.dashscope import RecognitionOptions, TaskOptions, TranslationOptions
@@ -238,6 +239,7 @@ EXAMPLES: dict[type, list[object]] = {
     SessionInfo: [SessionInfo(number=1, vendor="dashscope", model="paraformer-realtime-v2", tags={"call": "4711"})],
     SessionStats: [STATS],
     Transcript: [TRANSCRIPT],
+    Cue: [Cue(start_ms=0, end_ms=1_000, lines=("go", "weiter"))],
     BatchItem: [
         BatchItem(index=0, source="a.wav", transcript=TRANSCRIPT),
         BatchItem(index=1, source=("b", 2), transcript=None, error=None),

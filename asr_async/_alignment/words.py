@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..results import Word
-
-__all__ = ["PlacedWord", "Speech", "place_words", "spoken_length_ms", "words_of_text"]
+__all__ = ["PlacedWord", "Speech", "TimedWord", "place_words", "spoken_length_ms", "words_of_text"]
 
 # CJK ideographs and radicals, kana, half-width kana, and the ideographs beyond the basic plane
 _UNSPACED = (
@@ -41,6 +39,17 @@ CHARACTER_MS = 200
 
 TIME_TOLERANCE_MS = 1_000
 """The times of words may lie this far outside of their segment; others are not believed."""
+
+
+class TimedWord(Protocol):
+    """A word with its place in the audio, as a vendor reports it: a `Word`."""
+
+    @property
+    def text(self) -> str: ...
+    @property
+    def start_ms(self) -> int: ...
+    @property
+    def end_ms(self) -> int: ...
 
 
 class PlacedWord(msgspec.Struct, frozen=True, gc=False):
@@ -86,7 +95,7 @@ def spoken_length_ms(text: str) -> int:
     return sum(CHARACTER_MS if re.match(f"[{_UNSPACED}]", form) else WORD_MS for form, _, _ in words_of_text(text))
 
 
-def place_words(text: str, words: Sequence[Word], start_ms: int, end_ms: int) -> Speech:
+def place_words(text: str, words: Sequence[TimedWord], start_ms: int, end_ms: int) -> Speech:
     """Return the words of a text with their places: by the vendor's times, else in proportion to their lengths.
 
     Args:
@@ -115,7 +124,7 @@ def _place_by_length(found: Sequence[tuple[str, int, int]], start_ms: int, end_m
 
 
 def _place_by_times(
-    text: str, found: Sequence[tuple[str, int, int]], words: Sequence[Word], start_ms: int, end_ms: int
+    text: str, found: Sequence[tuple[str, int, int]], words: Sequence[TimedWord], start_ms: int, end_ms: int
 ) -> list[PlacedWord] | None:
     """Return the places by the vendor's times; None if a word of the text has none, or one that is not possible."""
     placed: list[PlacedWord] = []
