@@ -142,6 +142,11 @@ class Result(_Value, frozen=True, kw_only=True, gc=False, tag="result"):
 
     The first final behind a gap has it, and its interims. A gap behind the last result is in `session.gaps` only.
     """
+    stable_text: str | None = None
+    """The beginning of `text` that the vendor will not change any more; None if the vendor does not report it.
+
+    Qwen realtime and Gummy report it, and a final of theirs is stable as a whole. It is empty while nothing is stable.
+    """
 
 
 class SpeechStarted(_Value, frozen=True, kw_only=True, gc=False, tag="speech_started"):
@@ -152,14 +157,16 @@ class SpeechStarted(_Value, frozen=True, kw_only=True, gc=False, tag="speech_sta
 
 
 class SpeechEnding(_Value, frozen=True, kw_only=True, gc=False, tag="speech_ending"):
-    """The vendor's prediction that a segment is about to end, made before the silence that ends it has passed.
+    """The vendor's sign that speech ends, before the final result of its segment.
 
-    For bots that want to prepare their answer early: the text of the newest interim is probably the final text.
+    For bots that want to prepare their answer early: the text of the newest interim is probably the final text. Gummy
+    predicts the end before the silence that ends a segment has passed, and may withdraw that. Qwen realtime reports it
+    behind that silence, while the final text is on its way.
     """
 
     segment_id: int
     end_ms: int | None = None
-    """The predicted end of speech; None if the vendor reports none."""
+    """The end of speech; None if the vendor reports none."""
     is_withdrawn: bool = False
     """True if the vendor withdraws its prediction, since speech continued."""
 

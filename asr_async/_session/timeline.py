@@ -127,6 +127,7 @@ class _Segment:
         "is_closed",
         "is_delivered",
         "is_ended",
+        "is_ending",
         "is_started",
         "may_repeat",
         "piece_ids",
@@ -154,6 +155,8 @@ class _Segment:
         self.piece_ids: tuple[int, ...] = ()
         # one of its results has the mark
         self.may_repeat = False
+        # the sign that its speech ends was delivered, and not withdrawn
+        self.is_ending = False
         # the event of its end was delivered
         self.is_ended = False
 
@@ -248,7 +251,7 @@ class Timeline:
         for orphan in self._orphans:
             if orphan.start_ms - JITTER_MS <= segment.end_ms and segment.start_ms <= orphan.end_ms + JITTER_MS:
                 self._orphans.remove(orphan)
-                segment.id, segment.text = orphan.id, orphan.text
+                segment.id, segment.text, segment.is_ending = orphan.id, orphan.text, orphan.is_ending
                 return True
         segment.id = self.new_id()
         return False
@@ -530,9 +533,13 @@ class ConnectionTimeline:
         if not pieces:
             return self._leave_out(moved, segment, sent_ms)
         if not result.is_final:
-            new_text = join_texts([piece.text for piece in pieces])
-            end_ms = max(end_ms, pieces[0].start_ms)  # the end of an interim may not be known yet
-            return self._deliver(msgspec.structs.replace(pieces[0], text=new_text, end_ms=end_ms), segment, sent_ms)
+            interim = msgspec.structs.replace(
+                pieces[0],
+                text=join_texts([piece.text for piece in pieces]),
+                end_ms=max(end_ms, pieces[0].start_ms),  # the end of an interim may not be known yet
+                stable_text=None if result.stable_text is None else join_texts([p.stable_text or "" for p in pieces]),
+            )
+            return self._deliver(interim, segment, sent_ms)
         return self._deliver_pieces(pieces, segment, sent_ms)
 
     def _leave_out(self, result: Result, segment: _Segment, sent_ms: int | None) -> Sequence[Event]:
@@ -603,8 +610,9 @@ class ConnectionTimeline:
 
     def _place_ending(self, event: SpeechEnding) -> Sequence[Event]:
         segment = self._segments.get(event.segment_id)
-        if segment is None or segment.id is None:
+        if segment is None or segment.id is None or segment.is_ending is not event.is_withdrawn:
             return ()
+        segment.is_ending = not event.is_withdrawn
         end_ms = None if event.end_ms is None else self._in_source(event.end_ms)
         return (msgspec.structs.replace(event, segment_id=segment.id, end_ms=end_ms),)
 
@@ -680,9 +688,11 @@ def _cut(result: Result, speech: Speech, part: NewPart) -> Result:
     ends_at = len(result.text) if behind == len(words) else words[behind].begins_at
     start_ms = result.start_ms if first == 0 else part.start_ms
     end_ms = result.end_ms if behind == len(words) else part.end_ms
+    stable_text = result.stable_text
     return msgspec.structs.replace(
         result,
         text=result.text[begins_at:ends_at].strip(),
+        stable_text=None if stable_text is None else stable_text[begins_at:ends_at].strip(),
         start_ms=start_ms,
         end_ms=max(start_ms, end_ms),
         words=tuple(word for word in result.words if start_ms <= (word.start_ms + word.end_ms) / 2 <= end_ms),

@@ -21,7 +21,7 @@ from asr_async._session.timeline import (
     ConnectionTimeline,
     Timeline,
 )
-from asr_async.results import SpeechEnded, SpeechStarted, Translation, TranslationArrived, Word
+from asr_async.results import SpeechEnded, SpeechEnding, SpeechStarted, Translation, TranslationArrived, Word
 
 
 def result(segment_id: int, start_ms: int, end_ms: int, *, is_final: bool, text: str = "x") -> Result:
@@ -199,6 +199,31 @@ def test_an_interim_without_an_end_ends_behind_the_start_of_its_new_words() -> N
     (placed,) = place(timeline.connect(0), result(0, 0, 0, is_final=False, text="one two three"))
     assert placed.text == "three"
     assert placed.start_ms <= placed.end_ms
+
+
+@pytest.mark.parametrize(
+    ("stable_text", "stable_part"),
+    [("", ""), ("one t", ""), ("one two th", "th"), ("one two three", "three"), (None, None)],
+)
+def test_the_stable_text_is_that_of_the_new_words(stable_text: str | None, stable_part: str | None) -> None:
+    timeline = Timeline()
+    place(timeline.connect(0), result(0, 0, 100, is_final=True, text="one two"))
+    received = msgspec.structs.replace(
+        result(0, 0, 0, is_final=False, text="one two three four"), stable_text=stable_text
+    )
+    (placed,) = place(timeline.connect(0), received)
+    assert (placed.text, placed.stable_text) == ("three four", stable_part)
+
+
+def test_the_end_of_speech_is_reported_once_across_connections_unless_it_is_withdrawn() -> None:
+    timeline = Timeline()
+    first = timeline.connect(0)
+    place(first, SpeechStarted(segment_id=0, start_ms=0), result(0, 0, 400, is_final=False))
+    ending, withdrawal = SpeechEnding(segment_id=0, end_ms=400), SpeechEnding(segment_id=0, is_withdrawn=True)
+    assert place(first, withdrawal, ending, ending, withdrawal, ending) == [ending, withdrawal, ending]
+    second = timeline.connect(0)
+    place(second, SpeechStarted(segment_id=0, start_ms=0), result(0, 0, 400, is_final=False))
+    assert place(second, ending) == []
 
 
 # --- segments across connections -------------------------------------------------------------------------------------

@@ -35,7 +35,7 @@ from ...results import (
 from ..codec import CodecEvent, FinalPending, Unrecognised
 from ..lenient import MAX_MS, known_ms
 from ..segments import MAX_REMEMBERED, SegmentTracker, TrackedSegment
-from .segments import NO_TEXT, is_final, place_of, words_of
+from .segments import NO_TEXT, is_final, place_of, stable_text_of, words_of
 from .wire import GummySentence, Output
 
 __all__ = ["TranslatedSegments"]
@@ -385,8 +385,15 @@ class _Sentence(TrackedSegment[_Key]):
         if not part.text and not is_final(part):
             return
         start_ms, end_ms = self._placed(place)
+        text, words = part.text or "", words_of(part, start_ms)
         self.result = _replace(
-            self.result, text=part.text or "", words=words_of(part, start_ms), start_ms=start_ms, end_ms=end_ms, raw=raw
+            self.result,
+            text=text,
+            words=words,
+            start_ms=start_ms,
+            end_ms=end_ms,
+            raw=raw,
+            stable_text=stable_text_of(text, words, is_final=is_final(part)),
         )
 
     def translate(self, language: str, part: GummySentence, place: _Place, raw: str) -> bool:

@@ -296,7 +296,7 @@ class RealtimeCodec:
     def _on_committed(self, event: Committed, _raw: str) -> Events:
         item_id = event.item_id or None
         if not self._commits:
-            return self._utterances.stop(item_id, None)
+            return self._utterances.stop(item_id, None, is_reported=False)
         if self._utterances.confirm_commit(item_id):
             return []
         is_second = len(self._commits) > 1 and self._follows_unknown(event.previous_item_id)

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ...results import Result
+from ...results import Result, SpeechEnding
 from ..segments import FRAME_MS, SegmentTracker, TrackedSegment
 
 if TYPE_CHECKING:
@@ -34,12 +34,14 @@ NO_TEXT = "the vendor detected speech, or confirmed a commit, and finished the s
 class _Utterance(TrackedSegment[str | None]):
     """One utterance; its key is the id of its item."""
 
-    __slots__ = ("has_commit", "is_commit_confirmed", "is_stopped")
+    __slots__ = ("has_commit", "has_ending", "is_commit_confirmed", "is_stopped")
 
     def __init__(self, segment_id: int, key: str | None, start_ms: int) -> None:
         super().__init__(segment_id, key, start_ms)
         # its speech has ended, so its final is due
         self.is_stopped = False
+        # the end of its speech was returned
+        self.has_ending = False
         # it is the answer to a commit of the caller, and the server's confirmation of that has arrived
         self.has_commit = False
         self.is_commit_confirmed = False
@@ -81,8 +83,14 @@ class Utterances:
                 self._tracker.open(item_id, None, events)
         return events
 
-    def stop(self, item_id: str | None, end_ms: int | None) -> list[CodecEvent]:
-        """Record where the speech of an utterance ended; return an event if this is its first sign."""
+    def stop(self, item_id: str | None, end_ms: int | None, *, is_reported: bool = True) -> list[CodecEvent]:
+        """Record that the speech of an utterance has ended, and return the events of that.
+
+        Args:
+            item_id: its item, if the server named it.
+            end_ms: the end of the speech; None if it is not known.
+            is_reported: True if the server has reported the end of speech, not only a commit that follows from it.
+        """
         events = self.detect(item_id)
         utterances = [
             utterance
@@ -94,6 +102,11 @@ class Utterances:
             utterance.is_stopped = True
             if end_ms is not None:
                 utterance.end_ms = max(end_ms, utterance.start_ms)
+            if is_reported and not utterance.has_ending:
+                utterance.has_ending = True
+                events.append(
+                    SpeechEnding(segment_id=utterance.id, end_ms=None if end_ms is None else utterance.end_ms)
+                )
         return events
 
     def is_known(self, item_id: str) -> bool:
@@ -150,7 +163,8 @@ class Utterances:
 
     def interim(self, message: TranscriptionText, *, request_id: str, raw: str) -> list[CodecEvent]:
         """Return the present text of an utterance; empty if there is none, or if it comes behind the final."""
-        text = (message.text or "") + (message.stash or "")
+        stable_text = message.text or ""
+        text = stable_text + (message.stash or "")
         if not text:
             return []
         key, tracker = message.item_id or None, self._tracker
@@ -169,6 +183,7 @@ class Utterances:
             language=message.language,
             request_id=request_id,
             raw=raw,
+            stable_text=stable_text,
         )
         utterance.interim_result = result
         events.append(result)
@@ -191,6 +206,7 @@ class Utterances:
             language=message.language,
             request_id=request_id,
             raw=raw,
+            stable_text=text,
         )
         was_withdrawn = utterance.has_ended
         events += self._tracker.end(utterance, result)

@@ -83,17 +83,19 @@ class PlainSegments:
             return events
         if start_ms is None:
             start_ms = segment.start_ms
+        words = words_of(sentence, start_ms)
         result = Result(
             text=text,
             is_final=is_end,
             segment_id=segment.id,
             start_ms=start_ms,
             end_ms=start_ms if end_ms is None else end_ms,
-            words=words_of(sentence, start_ms),
+            words=words,
             emotion=sentence.emo_tag,
             emotion_confidence=sentence.emo_confidence,
             request_id=self._request_id,
             raw=raw,
+            stable_text=stable_text_of(text, words, is_final=is_end),
         )
         if is_end:
             events += tracker.end(segment, result)
@@ -158,6 +160,31 @@ def words_of(sentence: Sentence | GummySentence, start_ms: int) -> tuple[Word, .
             for word, (begin_ms, end_ms) in zip(sentence.words, _times_of(sentence.words, start_ms), strict=True)
         ]
     )
+
+
+def stable_text_of(text: str, words: Sequence[Word], *, is_final: bool) -> str | None:
+    """Return the beginning of a text whose words are all fixed; None if the vendor does not report which words are.
+
+    It ends where the text is not that of the words, as where numbers are written in digits.
+
+    Args:
+        text: the text.
+        words: its words.
+        is_final: True for the text of a final, which is stable as a whole.
+    """
+    if not words or words[0].is_fixed is None:
+        return None
+    if is_final:
+        return text
+    stable_until = 0
+    for word in words:
+        begins_at = text.find(word.text, stable_until)
+        if not word.is_fixed or begins_at < 0 or any(map(str.isalnum, text[stable_until:begins_at])):
+            break
+        stable_until = begins_at + len(word.text)
+        if text.startswith(word.punctuation, stable_until):
+            stable_until += len(word.punctuation)
+    return text[:stable_until]
 
 
 def _times_of(words: Sequence[WireWord], start_ms: int) -> list[tuple[int, int]]:

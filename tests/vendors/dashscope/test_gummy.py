@@ -330,6 +330,42 @@ def test_words_say_whether_they_are_fixed_and_the_words_repeated_as_punctuation_
     assert result.translations["en"].words[0].is_fixed
 
 
+def results_of(events: list[CodecEvent]) -> list[Result]:
+    return [event for event in events if isinstance(event, Result)]
+
+
+def fixed_words(*words: tuple[str, str, bool]) -> list[dict[str, Any]]:
+    return [
+        {"begin_time": 100 * n, "end_time": 100 * n + 90, "text": text, "punctuation": punctuation, "fixed": is_fixed}
+        for n, (text, punctuation, is_fixed) in enumerate(words)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "stable_text"),
+    [
+        ("Hello, world", [("Hello", ",", True), ("world", "", False)], "Hello,"),
+        ("你好世界", [("你", "你", True), ("好", "好", True), ("世", "世", False), ("界", "界", True)], "你好"),
+        ("one two", [("one", "", False), ("two", "", True)], ""),
+        ("at 3 o'clock", [("at", "", True), ("three", "", True), ("o'clock", "", True)], "at"),
+        ("the other one", [("the", "", True), ("one", "", True)], "the"),
+        ("one two", [("one", "", True), ("two", "", True)], "one two"),
+    ],
+)
+def test_the_text_of_the_first_words_that_are_fixed_is_stable(text: str, words: Any, stable_text: str) -> None:
+    codec = started(Gummy())
+    (result,) = results_of(receive(codec, part(text, words=fixed_words(*words))))
+    assert result.stable_text == stable_text
+    (final,) = results_of(receive(codec, part(text, words=fixed_words(*words), end=True)))
+    assert final.stable_text == text
+
+
+def test_without_words_nothing_says_what_is_stable() -> None:
+    codec = started(Gummy())
+    (result,) = results_of(receive(codec, part("one two")))
+    assert result.stable_text is None
+
+
 @pytest.mark.parametrize("missing", ["begin_time", "end_time", "current_time", "words", "sentence_end", "lang"])
 def test_a_member_that_is_missing_is_not_fatal(missing: str) -> None:
     parts = [part("a", words=[]), translated("A", words=[])]

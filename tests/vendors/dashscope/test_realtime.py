@@ -18,6 +18,7 @@ from asr_async import (
     RemoteProtocolError,
     Result,
     SpeechEnded,
+    SpeechEnding,
     SpeechStarted,
     VendorError,
 )
@@ -250,6 +251,7 @@ def test_an_utterance_is_a_segment_from_its_first_sign_to_its_final_text() -> No
             end_ms=120,
             request_id="sess_1",
             raw=interim("", "Hel"),
+            stable_text="",
         ),
         Result(
             text="Hello, wor",
@@ -260,7 +262,9 @@ def test_an_utterance_is_a_segment_from_its_first_sign_to_its_final_text() -> No
             language="en",
             request_id="sess_1",
             raw=interim("Hello,", " wor", language="en", emotion="happy"),
+            stable_text="Hello,",
         ),
+        SpeechEnding(segment_id=0, end_ms=1_480),
         Result(
             text="Hello, world.",
             is_final=True,
@@ -271,6 +275,7 @@ def test_an_utterance_is_a_segment_from_its_first_sign_to_its_final_text() -> No
             emotion="neutral",
             request_id="sess_1",
             raw=last,
+            stable_text="Hello, world.",
         ),
         SpeechEnded(segment_id=0, end_ms=1_480),
     ]

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asr_async import QwenRealtime, Result, SpeechEnded, SpeechStarted, VendorError
+from asr_async import QwenRealtime, Result, SpeechEnded, SpeechEnding, SpeechStarted, VendorError
 from asr_async.vendors.codec import Failed, Finished, Unheard
 from asr_async.vendors.dashscope.realtime import RealtimeCodec
 from asr_async.vendors.segments import MAX_REMEMBERED
@@ -117,7 +117,7 @@ def new_codec(**options: Any) -> RealtimeCodec:
 
 
 def played(codec: RealtimeCodec, steps: Iterable[Any]) -> list[tuple[Any, ...]]:
-    """Return the events of messages, in short; steps of the caller are carried out."""
+    """Return the events of messages, in short, without `SpeechEnding`; steps of the caller are carried out."""
     events: list[tuple[Any, ...]] = []
     for step in steps:
         if isinstance(step, Audio):
@@ -127,7 +127,7 @@ def played(codec: RealtimeCodec, steps: Iterable[Any]) -> list[tuple[Any, ...]]:
         elif step is FINISH:
             codec.finish()
         else:
-            events += map(brief, codec.receive(step))
+            events += [brief(event) for event in codec.receive(step) if not isinstance(event, SpeechEnding)]
     return events
 
 
@@ -384,6 +384,34 @@ VAD: dict[str, tuple[list[Any], list[tuple[Any, ...]]]] = {
 @pytest.mark.parametrize(("steps", "events"), VAD.values(), ids=VAD)
 def test_utterances_of_server_vad(steps: list[Any], events: list[tuple[Any, ...]]) -> None:
     assert played(new_codec(), steps) == events
+
+
+ENDINGS: dict[str, tuple[list[Any], list[SpeechEnding]]] = {
+    "once, before the final": (
+        [*utterance("a", 100, 900), silence(900), done("one")],
+        [SpeechEnding(segment_id=0, end_ms=900)],
+    ),
+    "of a cough": (cough("a", 100, 300), [SpeechEnding(segment_id=0, end_ms=300)]),
+    "of a segment without another sign": ([silence(900)], [SpeechEnding(segment_id=0, end_ms=900)]),
+    "without a time": ([speech(100), silence(MISSING)], [SpeechEnding(segment_id=0)]),
+    "not behind the final": ([speech(100), text("one"), done("one"), silence(900)], []),
+    "not at a commit alone": ([speech(100), text("one"), committed(), done("one")], []),
+}
+
+
+@pytest.mark.parametrize(("steps", "endings"), ENDINGS.values(), ids=ENDINGS)
+def test_the_end_of_speech_is_reported(steps: list[str], endings: list[SpeechEnding]) -> None:
+    codec = new_codec()
+    events = [event for step in steps for event in codec.receive(step)]
+    assert [event for event in events if isinstance(event, SpeechEnding)] == endings
+
+
+def test_the_stable_part_of_an_interim_and_the_whole_final_are_stable() -> None:
+    codec = new_codec()
+    steps = [speech(100), text("", stash="hel"), text("hello", stash=" wor"), done("hello, world")]
+    events = [event for step in steps for event in codec.receive(step)]
+    results = [(event.text, event.stable_text) for event in events if isinstance(event, Result)]
+    assert results == [("hel", ""), ("hello wor", "hello"), ("hello, world", "hello, world")]
 
 
 @pytest.mark.parametrize("at", [-1, None, MISSING, "x", 10**400, [], -(10**12)], ids=lambda at: str(at)[:12])

@@ -20,6 +20,7 @@ from asr_async import (
     Result,
     Session,
     SpeechEnded,
+    SpeechEnding,
     SpeechStarted,
     Timeouts,
     VendorError,
@@ -76,8 +77,10 @@ async def test_events_stand_around_their_segments() -> None:
     others = [event for event in events if not isinstance(event, Result)]
     assert others == [
         SpeechStarted(segment_id=0, start_ms=100),
+        SpeechEnding(segment_id=0, end_ms=900),
         SpeechEnded(segment_id=0, end_ms=900),
         SpeechStarted(segment_id=1, start_ms=1_200),
+        SpeechEnding(segment_id=1, end_ms=1_900),
         SpeechEnded(segment_id=1, end_ms=1_900),
     ]
 
