@@ -127,4 +127,4 @@ def test_a_missing_recogniser_is_reported_with_its_extra(monkeypatch: pytest.Mon
     monkeypatch.setitem(sys.modules, "pocketsphinx", None)
     outcome = invoke("serve", "--port", "0")
     assert (outcome.exit_code, outcome.stdout) == (2, "")
-    assert "pip install 'asr-async[local]'" in outcome.stderr
+    assert "pip install 'asr-async[local-small]'" in outcome.stderr

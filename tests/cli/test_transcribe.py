@@ -537,7 +537,7 @@ def test_a_missing_embedded_recogniser_is_reported_with_its_extra(clip: Path, mo
     monkeypatch.setitem(sys.modules, "pocketsphinx", None)
     outcome = transcribe(clip, "--service", "local")
     assert (outcome.exit_code, outcome.stdout) == (2, "")
-    assert outcome.stderr == "asr-async: the embedded recogniser is not installed: pip install 'asr-async[local]'\n"
+    assert outcome.stderr == "asr-async: pocketsphinx is not installed: pip install 'asr-async[local-small]'\n"
 
 
 def test_the_embedded_recogniser_transcribes_the_demo() -> None:

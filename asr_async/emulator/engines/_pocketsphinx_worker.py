@@ -1,9 +1,6 @@
-"""The worker process of the embedded recogniser: several decoders, driven by calls on standard input.
+"""The worker process of the engine `pocketsphinx`: several decoders, driven by calls on standard input.
 
-Started by `PocketSphinx` as `python -m asr_async.emulator.engines._pocketsphinx_worker`, never imported by it.
-Processes one call after the other and knows neither fairness nor deadlines: the parent process sends small pieces and
-enforces the deadlines. An error of the recogniser ends the process; the parent fails its sessions and starts another
-one. The process ends when its standard input does.
+Started by `PocketSphinx`, never imported by it.
 
 The endpointer finds where speech begins and ends, in frames of 30 ms. Each stretch of speech is one utterance of the
 decoder, with interims while it lasts and a final hypothesis at its end. The decoder adapts to the voice from one
@@ -12,20 +9,16 @@ utterance to the next; the next session starts from the model's own values.
 
 from __future__ import annotations
 
-import contextlib
-import os
 import re
-import signal
-import sys
-from typing import TYPE_CHECKING, Any, BinaryIO
-
-import msgspec
+from typing import TYPE_CHECKING, Any
 
 from .engine import Hypothesis, HypothesisWord
-from .pocketsphinx import LENGTH_BYTES, SAMPLE_RATE, Answer, CloseCall, FeedCall, Message, OpenCall, pack
+from .worker_process import StreamingSessions, run_worker
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
+
+    from .engine import Request
 
 __all__ = ["main"]
 
@@ -39,7 +32,9 @@ Share of one core and word errors over `examples/audio`, on a slow machine: 0.06
 MODEL_CMN = "41.00,-5.29,-0.12,5.09,2.48,-4.07,-1.37,-1.78,-5.08,-2.05,-6.45,-1.42,1.17"
 """The cepstral mean in the English model's own parameters (`feat.params`)."""
 
-BYTES_PER_MS = SAMPLE_RATE * 2 // 1000
+BYTES_PER_MS = 32
+"""At 16 kHz, the only rate that the model has."""
+
 FRAME_BYTES = 30 * BYTES_PER_MS
 """The endpointer accepts exactly this length."""
 
@@ -117,18 +112,26 @@ def _words(segments: Iterable[Any], start_ms: int, end_ms: int) -> Iterator[Hypo
 class _Session:
     """One stream of audio, divided into utterances; times count from its first sample."""
 
-    def __init__(self, decoder: Any, endpointer: Any) -> None:
+    def __init__(self, decoder: Any, endpointer: Any, release: Callable[[Any], None]) -> None:
         # set_cmn alone would keep the last session's state in the feature extraction.
         decoder.reinit_feat()
         decoder.set_cmn(MODEL_CMN)
-        self.decoder = decoder
+        self._decoder = decoder
         self._endpointer = endpointer
+        self._release = release
+        """Takes the decoder back when the session is closed."""
         self._remainder = bytearray()
         self._utterance: _Utterance | None = None
         self._decoded_until_ms = 0
         self._received_bytes = 0
         self._speech_until_ms = 0
-        self._has_speech = False
+        self.has_speech = False
+        """True if any word was recognised."""
+
+    @property
+    def silent_ms(self) -> int:
+        """The audio since a word was last recognised (since the start if there was none), in milliseconds."""
+        return self._received_ms - self._speech_until_ms
 
     def feed(self, samples: bytes) -> list[Hypothesis]:
         """Recognise samples. One interim per call is enough: the caller cannot receive more."""
@@ -155,12 +158,9 @@ class _Session:
     def close(self) -> None:
         """Reset the decoder for another session."""
         if self._utterance is not None:
-            self.decoder.end_utt()
+            self._decoder.end_utt()
             self._utterance = None
-
-    def answer(self, call: int, hypotheses: Iterable[Hypothesis] = ()) -> Answer:
-        silent_ms = self._received_ms - self._speech_until_ms
-        return Answer(call, tuple(hypotheses), silent_ms=silent_ms, has_speech=self._has_speech)
+        self._release(self._decoder)
 
     @property
     def _received_ms(self) -> int:
@@ -181,7 +181,7 @@ class _Session:
             return None
         if self._utterance is None:
             speech_start_ms = round(self._endpointer.speech_start * 1000)
-            self._utterance = _Utterance(self.decoder, max(speech_start_ms, self._decoded_until_ms))
+            self._utterance = _Utterance(self._decoder, max(speech_start_ms, self._decoded_until_ms))
         self._utterance.decode(speech)
         too_long = self._utterance.end_ms - self._utterance.start_ms >= MAX_UTTERANCE_MS
         return None if self._endpointer.in_speech and not too_long else self._end_utterance()
@@ -198,36 +198,18 @@ class _Session:
             self._speech_until_ms = self._received_ms
         elif hypotheses:
             self._speech_until_ms = hypotheses[-1].end_ms
-        self._has_speech = self._has_speech or bool(hypotheses)
+        self.has_speech = self.has_speech or bool(hypotheses)
 
 
-class _SessionTable:
-    """The sessions of this process, and its idle decoders."""
+class _Decoders:
+    """The decoders of this process: those of closed sessions serve the next ones."""
 
     def __init__(self) -> None:
-        self._sessions: dict[int, _Session] = {}
         self._idle = [_new_decoder()]
 
-    def handle(self, message: Message) -> Answer | None:
-        """Process a message; return its answer, None if it has none."""
-        if isinstance(message, CloseCall):
-            self._close(message.session)
-            return None
-        if isinstance(message, OpenCall):
-            return self._open(message)
-        session = self._sessions[message.session]
-        hypotheses = session.feed(message.samples) if isinstance(message, FeedCall) else session.finish()
-        return session.answer(message.call, hypotheses)
-
-    def _open(self, message: OpenCall) -> Answer:
-        decoder = self._idle.pop() if self._idle else _new_decoder()
-        session = self._sessions[message.session] = _Session(decoder, _new_endpointer())
-        return session.answer(message.call)
-
-    def _close(self, number: int) -> None:
-        if session := self._sessions.pop(number, None):
-            session.close()
-            self._idle.append(session.decoder)
+    def new_session(self, _request: Request) -> _Session:
+        """Return a session with an idle decoder, or with a new one."""
+        return _Session(self._idle.pop() if self._idle else _new_decoder(), _new_endpointer(), self._idle.append)
 
 
 def _new_decoder() -> Any:
@@ -242,31 +224,9 @@ def _new_endpointer() -> Any:
     return Endpointer()
 
 
-def _claim_stdout() -> BinaryIO:
-    """Reserve standard output for the answers; everything printed from now on goes to standard error."""
-    answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    return answers
-
-
-def _messages(calls: BinaryIO) -> Iterator[Message]:
-    """Yield the messages until the parent closes the pipe."""
-    decoder = msgspec.msgpack.Decoder(Message)
-    while len(length := calls.read(LENGTH_BYTES)) == LENGTH_BYTES:
-        yield decoder.decode(calls.read(int.from_bytes(length, "big")))
-
-
 def main() -> None:
     """Serve until standard input ends."""
-    # Ctrl-C reaches every process of the terminal. The parent handles it, and closes the pipe.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    answers = _claim_stdout()
-    sessions = _SessionTable()
-    with contextlib.suppress(BrokenPipeError), answers:
-        for message in _messages(sys.stdin.buffer):
-            if answer := sessions.handle(message):
-                answers.write(pack(answer))
-                answers.flush()
+    run_worker(lambda sender: StreamingSessions(sender, _Decoders().new_session))
 
 
 if __name__ == "__main__":
