@@ -257,6 +257,9 @@ class SessionStats(_Value, frozen=True, kw_only=True):
     """The member of a `Fallback` that recognises at present; None with any other service."""
     silence_sent_ms: int = 0
     """Silence sent during pauses of the source (`Retry(silence="fill")`): billed, but not part of `audio_sent_ms`."""
+    replayed_ms: int = 0
+    """Audio that is sent again after reconnects: billed again, but not part of `audio_sent_ms`. It counts from the loss
+    of the connection on; 0 for compressed audio that cannot be cut."""
 
 
 class Transcript(_Value, frozen=True, kw_only=True):

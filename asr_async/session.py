@@ -110,7 +110,14 @@ class Session:
         self._retry = retry
         self._pool = pool
         self._permit = limiter.session_permit()
-        info = SessionInfo(number=next(_numbers), vendor=options.vendor, model=options.model, tags=check_tags(tags))
+        info = SessionInfo(
+            number=next(_numbers),
+            vendor=options.vendor,
+            model=options.model,
+            tags=check_tags(tags),
+            provider=options.provider or options.vendor,
+            language=options.spoken_language,
+        )
         self._observers = observers.of_session(info)
         self._connector = Connector(
             service, options, timeouts=timeouts, pool=pool, permit=self._permit, observers=self._observers

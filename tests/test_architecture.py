@@ -103,6 +103,7 @@ LIBRARIES = {
     "redis": {"_limits.redis"},
     "click": {"cli"},
     "pysubs2": {"subtitles"},
+    "opentelemetry": {"telemetry.otel"},
 }
 """The only modules and packages that import each library."""
 
@@ -237,7 +238,8 @@ def test_no_code_outside_vendors_depends_on_a_vendors_name() -> None:
 def test_importing_the_package_loads_no_optional_library_and_no_emulator() -> None:
     code = (
         "import sys, asr_async\n"
-        "optional = ('aiohttp', 'redis', 'click', 'rich', 'pocketsphinx', 'pysubs2', 'uvloop', 'asr_async.emulator')\n"
+        "optional = ('aiohttp', 'redis', 'click', 'rich', 'opentelemetry', 'pocketsphinx', 'pysubs2', 'uvloop',\n"
+        "            'asr_async.emulator')\n"
         "print(' '.join(n for n in optional if n in sys.modules))"
     )
     completed = subprocess.run(

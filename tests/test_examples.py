@@ -23,6 +23,7 @@ README = EXAMPLES.parent / "README.md"
 def run_script(script: Path, *arguments: str, cwd: Path) -> list[str]:
     """Run a script without a key; return the lines that a terminal shows at the end."""
     environment = {name: value for name, value in child_environment().items() if name != "DASHSCOPE_API_KEY"}
+    environment["METRICS_PORT"] = "0"  # any free one
     command = [sys.executable, str(script), *arguments]
     completed = subprocess.run(command, capture_output=True, check=True, env=environment, cwd=cwd, timeout=60)
     return [line.rpartition("\r")[2] for line in completed.stdout.decode().replace("\r\n", "\n").split("\n")]

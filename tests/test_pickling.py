@@ -161,6 +161,7 @@ STATS = SessionStats(
     lost_ms=400,
     member="dashscope",
     silence_sent_ms=100,
+    replayed_ms=300,
 )
 TRANSCRIPT = Transcript(
     text="go", results=(RESULT,), duration_ms=800, gaps=(GAP,), usage_seconds=1.0, request_id="request-1", stats=STATS
@@ -236,7 +237,16 @@ EXAMPLES: dict[type, list[object]] = {
     TranslationArrived: [TranslationArrived(segment_id=3, language="de", translation=TRANSLATION)],
     Reconnected: [Reconnected(at_ms=400, reason="the connection was lost")],
     Gap: [GAP],
-    SessionInfo: [SessionInfo(number=1, vendor="dashscope", model="paraformer-realtime-v2", tags={"call": "4711"})],
+    SessionInfo: [
+        SessionInfo(
+            number=1,
+            vendor="dashscope",
+            model="paraformer-realtime-v2",
+            tags={"call": "4711"},
+            provider="alibaba_cloud.dashscope",
+            language="zh",
+        )
+    ],
     SessionStats: [STATS],
     Transcript: [TRANSCRIPT],
     Cue: [Cue(start_ms=0, end_ms=1_000, lines=("go", "weiter"))],

@@ -120,7 +120,7 @@ class Connector:
     async def _open_at(self, choice: MemberChoice, deadline: float) -> RecognitionTask:
         """Open a task as the limits allow; the time that they take does not count towards the deadline."""
         remaining_s = deadline - _now()
-        await self._permitted(self._permit.acquire_session(choice))
+        await self._permitted("session", self._permit.acquire_session(choice))
         try:
             task = await self._open_permitted(choice, _now() + remaining_s)
         except ASRError as error:
@@ -144,7 +144,7 @@ class Connector:
         """Open a task on a new connection; as in `_open_at`, waits for the limits do not count."""
         timeouts = self.timeouts
         connect_s = deadline - _now()
-        await self._permitted(self._permit.wait_to_connect(choice))
+        await self._permitted("connect", self._permit.wait_to_connect(choice))
         began_at = _now()
         connection = await self._pool.connect(
             choice.endpoint, connect_s=connect_s, idle_s=timeouts.idle, close_s=timeouts.close
@@ -155,21 +155,31 @@ class Connector:
 
     async def _wait_to_start(self, choice: MemberChoice, connection: WebSocket) -> None:
         try:
-            await self._permitted(self._permit.wait_to_start(choice))
+            await self._permitted("start", self._permit.wait_to_start(choice))
         except BaseException:
             connection.abort()
             raise
 
-    async def _permitted(self, waiting: Awaitable[None]) -> None:
-        """Wait for the limits, and report the wait to the observers."""
-        if self._observers is None:
+    async def _permitted(self, permit: str, waiting: Awaitable[None]) -> None:
+        """Wait for the limits, and report to the observers a wait that is longer than a check, also if it fails."""
+        observers = self._observers
+        if observers is None:
             await waiting
             return
-        began_at = _now()
-        await waiting
-        waited_s = _now() - began_at
-        if waited_s >= SHORTEST_WAIT_S:
-            self._observers.notify(Observer.on_limit_wait, waited_s=waited_s)
+        began_at, is_wait = _now(), False
+
+        def begin() -> None:
+            nonlocal is_wait
+            is_wait = True
+            observers.notify(Observer.on_limit_wait_start)
+
+        timer = asyncio.get_running_loop().call_later(SHORTEST_WAIT_S, begin)
+        try:
+            await waiting
+        finally:
+            timer.cancel()
+            if is_wait:
+                observers.notify(Observer.on_limit_wait, waited_s=_now() - began_at, permit=permit)
 
     async def _start(
         self, connection: WebSocket, choice: MemberChoice, *, is_reused: bool = False, connected_s: float = 0.0

@@ -228,7 +228,9 @@ class Reconnector:
             connection.task.abort()  # its audio came behind the audio that is now replayed
             self._end_draining()
         self._receiver.prepare_replay()
+        sent_ms = self._buffer.cursor_ms
         lost = self._buffer.rewind(min_bytes=self._connector.description.min_frame_bytes)
+        self._sender.record_replay(sent_ms - self._buffer.cursor_ms)
         if lost is not None:
             self._lost_audio.append(lost)
         self._sender.pacer.rewind(self._buffer.cursor_bytes, _now())

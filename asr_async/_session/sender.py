@@ -207,6 +207,10 @@ class Sender:
             self._stats.finished_at = self._loop.time()
             self._status.progress.set()
 
+    def record_replay(self, length_ms: int) -> None:
+        """Record that so much audio, which was sent already, is to be sent again."""
+        self._stats.record_replay(max(0, length_ms))
+
     def handle_failure(self, task: RecognitionTask, error: ASRError) -> None:
         """Act on a send that failed, or a connection that takes no audio, as `decide_send_failure` says.
 

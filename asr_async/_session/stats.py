@@ -124,6 +124,8 @@ class StatsRecorder:
         "_observed",
         "_past_usage_seconds",
         "_reconnects",
+        "_replayed_ms",
+        "_reports_frames",
         "_silence_bytes",
         "_task_usage_seconds",
         "audio_started_at",
@@ -138,6 +140,7 @@ class StatsRecorder:
         self._format = audio_format
         # the observers, with the clock that the delays of finals need; None if there are none
         self._observed = None if observers is None else (observers, AudioClock())
+        self._reports_frames = observers is not None and observers.calls(Observer.on_audio_sent)
         self.is_observed: bool = observers is not None
         """True if every send is to be recorded, not only the first. Read for each frame."""
         self.results_received = 0
@@ -145,6 +148,7 @@ class StatsRecorder:
         self._first_result_at: float | None = None
         self._last_result_at: float | None = None
         self._reconnects = 0
+        self._replayed_ms = 0
         self._past_usage_seconds = 0.0
         self._task_usage_seconds: float | None = None
         self._lost_ms = 0
@@ -166,6 +170,8 @@ class StatsRecorder:
         if self._observed is not None:
             observers, audio_clock = self._observed
             audio_clock.record(end_bytes, now)
+            if not self._reports_frames:
+                return
             duration_ms = None if self._format.bytes_per_second is None else self._format.to_ms(size_bytes)
             observers.notify(Observer.on_audio_sent, size_bytes=size_bytes, duration_ms=duration_ms)
 
@@ -176,6 +182,10 @@ class StatsRecorder:
     def record_usage(self, seconds: float) -> None:
         """Record the usage that the vendor has reported for the present task so far."""
         self._task_usage_seconds = seconds
+
+    def record_replay(self, length_ms: int) -> None:
+        """Record audio that is to be sent again."""
+        self._replayed_ms += length_ms
 
     def record_reconnect(self) -> None:
         """Record that a lost connection was replaced."""
@@ -249,6 +259,7 @@ class StatsRecorder:
             finals_received=self._finals,
             reconnects=self._reconnects,
             lost_ms=self._lost_ms,
+            replayed_ms=self._replayed_ms,
             member=member,
             silence_sent_ms=0 if is_compressed else self._format.to_ms(self._silence_bytes),
         )

@@ -46,6 +46,10 @@ class SessionInfo(msgspec.Struct, frozen=True, kw_only=True):
     """The vendor and the model of the options that the session was made with."""
     tags: Mapping[str, str] = {}
     """The tags that the caller gave: `client.session(options, tags={"call": "4711"})`."""
+    provider: str = ""
+    """The provider's name in telemetry, such as "alibaba_cloud.dashscope"; the vendor's name if it has no other."""
+    language: str = ""
+    """The language that the options name; empty if they name none or several, or if the model detects it."""
 
 
 class Observer:
@@ -58,8 +62,18 @@ class Observer:
     def on_session_start(self, session: SessionInfo) -> None:
         """Record that a session is being opened."""
 
-    def on_limit_wait(self, session: SessionInfo, *, waited_s: float) -> None:
-        """Record that a connection or a start waited for `Limits`, for this time in seconds."""
+    def on_limit_wait_start(self, session: SessionInfo) -> None:
+        """Record that the session begins to wait for `Limits`; `on_limit_wait` follows. A short check is no wait."""
+
+    def on_limit_wait(self, session: SessionInfo, *, waited_s: float, permit: str) -> None:
+        """Record that a wait for `Limits` has ended, with the permit or without it.
+
+        Args:
+            session: the session.
+            waited_s: the length of the wait in seconds.
+            permit: the permit that was waited for: "session" (`Limits.max_sessions`), "connect" or "start"
+                (`Limits.starts_per_second`).
+        """
 
     def on_connect(
         self, session: SessionInfo, *, duration_s: float, is_reused: bool, host: str, member: str | None
@@ -127,10 +141,12 @@ class ObserverGroup:
         ConfigurationError: one of them is not an observer; the text says what is missing.
     """
 
-    __slots__ = ("_logged", "_observers")
+    __slots__ = ("_callees", "_logged", "_observers")
 
     def __init__(self, observers: Iterable[Observer]) -> None:
         self._observers = _checked(observers)
+        # by the name of a method, the observers that define it; the base class's own does nothing
+        self._callees = {name: tuple(o for o in self._observers if _defines(o, name)) for name in METHODS}
         # the complaints that were logged as warnings: one of each kind is enough
         self._logged: set[tuple[int, str, str]] = set()
 
@@ -141,9 +157,13 @@ class ObserverGroup:
         """Return the observers for one session; None if there are none, so that a session can skip the calls."""
         return SessionObservers(self, session) if self._observers else None
 
+    def calls(self, method: str) -> bool:
+        """Return True if an observer defines this method."""
+        return bool(self._callees[method])
+
     def notify(self, method: str, session: SessionInfo, args: tuple[Any, ...], values: dict[str, Any]) -> None:
-        """Call a method of all observers. An exception, or a call that blocks, is logged."""
-        for observer in self._observers:
+        """Call a method of all observers that define it. An exception, or a call that blocks, is logged."""
+        for observer in self._callees[method]:
             started_at = time.perf_counter()
             try:
                 getattr(observer, method)(session, *args, **values)
@@ -175,6 +195,10 @@ class SessionObservers:
     def __repr__(self) -> str:
         return f"<SessionObservers {self._group!r} of session {self._session.number}>"
 
+    def calls(self, method: Callable[..., None]) -> bool:
+        """Return True if an observer defines this method, so that a session can skip the calls of each frame."""
+        return self._group.calls(method.__name__)
+
     def notify(self, method: Callable[..., None], *args: Any, **values: Any) -> None:
         """Call a method of all observers: `notify(Observer.on_gap, gap)`. Never raises."""
         self._group.notify(method.__name__, self._session, args, values)
@@ -200,3 +224,8 @@ def _checked(observers: Any) -> tuple[Observer, ...]:
                     "so put the work into a queue or a task"
                 )
     return checked
+
+
+def _defines(observer: Observer, method: str) -> bool:
+    """Return True if the observer's method is not that of the base class."""
+    return getattr(getattr(observer, method), "__func__", None) is not getattr(Observer, method)

@@ -39,6 +39,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
     vendor: ClassVar[str]
     """The name of the options' vendor."""
+    provider: ClassVar[str] = ""
+    """The name of the vendor in telemetry (OpenTelemetry's `gen_ai.provider.name`); empty if it is `vendor`."""
 
     model: str
     """The name of the model."""
@@ -47,6 +49,11 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     def audio(self) -> AudioFormat:
         """The audio format that these options declare."""
         raise NotImplementedError
+
+    @property
+    def spoken_language(self) -> str:
+        """The only language that these options name, as a code; empty if the model detects it or there are several."""
+        return ""
 
     @property
     def max_audio_ms(self) -> int | None:

@@ -290,6 +290,7 @@ class TaskOptions(Options, frozen=True, kw_only=True):
     """
 
     vendor: ClassVar[str] = "dashscope"
+    provider: ClassVar[str] = "alibaba_cloud.dashscope"
     _family: ClassVar[str] = ""
     is_single_sentence: ClassVar[bool] = False
     """True if the model recognises one sentence and ends the task."""
@@ -419,6 +420,11 @@ class RecognitionOptions(TaskOptions, frozen=True, kw_only=True):
     multi_threshold_mode_enabled: bool | None = None
     # connection
     heartbeat: bool | None = None
+
+    @property
+    def spoken_language(self) -> str:
+        """The only language in `language_hints`; empty if the model detects it or there are several."""
+        return self.language_hints[0] if self.language_hints and len(self.language_hints) == 1 else ""
 
     @property
     def silence_limit(self) -> str | None:
@@ -587,6 +593,11 @@ class TranslationOptions(TaskOptions, frozen=True, kw_only=True):
     transcription_enabled: bool = True
     translation_enabled: bool | None = None
     translation_target_languages: Sequence[str] | None = None
+
+    @property
+    def spoken_language(self) -> str:
+        """The language of these options; empty if the model detects it."""
+        return "" if self.source_language in {None, "auto"} else str(self.source_language)
 
     @property
     def target_languages(self) -> tuple[str, ...]:

@@ -83,6 +83,7 @@ class QwenRealtime(Options, frozen=True, kw_only=True):
     """
 
     vendor: ClassVar[str] = "dashscope"
+    provider: ClassVar[str] = "alibaba_cloud.dashscope"
 
     model: str = "qwen3-asr-flash-realtime"
     # audio
@@ -104,6 +105,11 @@ class QwenRealtime(Options, frozen=True, kw_only=True):
     def audio(self) -> AudioFormat:
         """The audio format that these options declare."""
         return AudioFormat(self.format, self.sample_rate)
+
+    @property
+    def spoken_language(self) -> str:
+        """The language of these options; empty if the model detects it."""
+        return self.language or ""
 
     @property
     def starts_per_second(self) -> int | None:

@@ -105,6 +105,9 @@ MODES: dict[str, Mode] = {
 
 MODEL_PREFIX = "huawei/"
 
+_PROPERTY_LANGUAGES = {"chinese": "zh", "cantonese": "yue", "english": "en", "arabic": "ar"}
+"""The word that a property begins with → the code of its language."""
+
 _PROPERTY_RATE = re.compile(r"_(\d+)k(?:_|$)")
 
 
@@ -149,6 +152,7 @@ class Rasr(Options, frozen=True, kw_only=True):
     """
 
     vendor: ClassVar[str] = "huawei"
+    provider: ClassVar[str] = "huawei_cloud.sis"
 
     mode: str = ""
     model: str = ""
@@ -181,6 +185,11 @@ class Rasr(Options, frozen=True, kw_only=True):
     def audio(self) -> AudioFormat:
         """The audio format that these options declare."""
         return AUDIO_FORMATS[self.audio_format]
+
+    @builtins.property
+    def spoken_language(self) -> str:
+        """The language of the property; empty if it is not known."""
+        return _PROPERTY_LANGUAGES.get(self.property.partition("_")[0], "")
 
     @builtins.property
     def max_audio_ms(self) -> int:
