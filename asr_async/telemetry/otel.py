@@ -247,6 +247,10 @@ class _CallThread:
             # the thread keeps the queue alive, not this object: without it the thread ends
             weakref.finalize(self, self._calls.put, None).atexit = False
             _threads.add(self)
+            # Functions run at exit in the reverse order of their registration: this one before that of the SDK, whose
+            # providers exist by now.
+            atexit.unregister(_flush_all)
+            atexit.register(_flush_all)
 
 
 def _make_calls(calls: queue.SimpleQueue[tuple[Any, ...] | None]) -> None:
@@ -265,7 +269,6 @@ def _make_calls(calls: queue.SimpleQueue[tuple[Any, ...] | None]) -> None:
 _threads: weakref.WeakSet[_CallThread] = weakref.WeakSet()
 
 
-@atexit.register
 def _flush_all() -> None:
     """Make the calls that wait when the interpreter exits, before the SDK closes its exporters."""
     deadline = time.monotonic() + EXIT_S
