@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import os
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, TypeVar, Unpack
 
 import msgspec
 
@@ -27,7 +27,8 @@ from .session import Session
 from .sources import AudioFile, AudioSource, preflight, read_audio
 from .telemetry.observer import Observer, ObserverGroup
 from .vendors import service_for
-from .vendors.service import TemporaryKeyService, with_network
+from .vendors.options import check_is_options
+from .vendors.service import TemporaryKeyService, check_is_service, with_network
 
 if TYPE_CHECKING:
     import ssl
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from .vendors.options import Options
     from .vendors.service import Service, TemporaryKey, Vocabularies
 
-__all__ = ["Client", "connect", "transcribe"]
+__all__ = ["Client", "ClientSettings", "connect", "transcribe"]
 
 CONCURRENCY = 8
 """As many sessions as `Pool` keeps connections by default, so that a long list of sources reuses the same eight; and
@@ -48,6 +49,19 @@ MAX_TRANSCRIPT_BYTES_PER_SECOND = 16 * 1024
 the times of all words needs 2 KiB per second."""
 
 S = TypeVar("S", bound=AudioSource | str | os.PathLike[str])
+
+
+class ClientSettings(TypedDict, total=False):
+    """The keyword arguments that `Client`, `connect` and `transcribe` have in common; see `Client`."""
+
+    timeouts: Timeouts | None
+    retry: Retry | None
+    limits: Limits | None
+    pool: Pool | None
+    tape: str | os.PathLike[str] | None
+    ssl_context: ssl.SSLContext | None
+    proxy: str | Literal[False] | None
+    observers: Iterable[Observer]
 
 
 class Client:
@@ -62,6 +76,8 @@ class Client:
 
     Args:
         service: the vendor's service with its credentials: `DashScope(...)`, `Huawei(...)`, `Local()`, `Fallback(...)`.
+            None, the default, is the service of the vendor of `options`, with the credentials of the environment.
+        options: the model and its settings for calls that name none: `Client(options=Paraformer())`.
         timeouts: the deadlines of its sessions.
         retry: the behaviour of its sessions when a connection is lost.
         limits: the number of sessions, and of starts per second, that the client allows itself.
@@ -78,14 +94,16 @@ class Client:
             `asr_async.telemetry.Observer`. Without any, nothing is paid for them.
 
     Raises:
-        ConfigurationError: `ssl_context` is not a context for clients, the URL of the proxy is malformed, the
-            service supports neither argument, or an observer is none.
+        ConfigurationError: there is neither a service nor options, they belong to different vendors, `ssl_context` is
+            not a context for clients, the URL of the proxy is malformed, the service supports neither argument, or an
+            observer is none.
     """
 
     def __init__(
         self,
-        service: Service,
+        service: Service | None = None,
         *,
+        options: Options | None = None,
         timeouts: Timeouts | None = None,
         retry: Retry | None = None,
         limits: Limits | None = None,
@@ -95,7 +113,9 @@ class Client:
         proxy: str | Literal[False] | None = None,
         observers: Iterable[Observer] = (),
     ) -> None:
+        service = _service_for(service, options)
         self._service = with_network(service, NetworkOptions(ssl_context=ssl_context, proxy=proxy))
+        self._options = options
         self._timeouts = timeouts or Timeouts()
         self._retry = retry or Retry()
         self._limiter = Limiter(limits or Limits())
@@ -134,13 +154,14 @@ class Client:
         finally:
             await self._stack.aclose()
 
-    def session(self, options: Options, *, tags: Mapping[str, str] | None = None) -> Session:
+    def session(self, options: Options | None = None, *, tags: Mapping[str, str] | None = None) -> Session:
         """Make a session, to be opened with `async with client.session(options) as session`.
 
         No connection is made before the session is entered.
 
         Args:
-            options: the model and its settings, such as `Paraformer(language_hints=["zh"])`.
+            options: the model and its settings, such as `Paraformer(language_hints=["zh"])`; None, the default, uses
+                those of the client.
             tags: the session's names in your program, such as `{"call": "4711"}`; observers get them.
 
         Raises:
@@ -150,7 +171,7 @@ class Client:
         """
         return Session(
             self._service,
-            options,
+            self._options_or_default(options),
             timeouts=self._timeouts,
             retry=self._retry,
             pool=self._open_connections(),
@@ -159,14 +180,14 @@ class Client:
             tags=tags,
         )
 
-    async def warm(self, options: Options) -> None:
+    async def warm(self, options: Options | None = None) -> None:
         """Open the connections that `Pool(warm=...)` keeps ready, before the first session.
 
         Return when the first of them is open; the others are opened in the background. With a `Fallback`, they belong
         to the member that a session would use now.
 
         Args:
-            options: the model and its settings; connections are kept for each endpoint.
+            options: the model and its settings, None for those of the client; connections are kept for each endpoint.
 
         Raises:
             ASRError: the connection could not be opened.
@@ -175,6 +196,7 @@ class Client:
             LocalProtocolError: the client is not open.
         """
         connections = self._open_connections()
+        options = self._options_or_default(options)
         check_options(self._service, options, self._retry)
         choose = functools.partial(choose_member, self._service, options)
         await connections.warm(choose, self._limiter.session_permit().wait_to_connect)
@@ -209,7 +231,11 @@ class Client:
         return await self._service.temporary_key(expires_in=expires_in)
 
     async def transcribe(
-        self, source: AudioSource | str | os.PathLike[str], options: Options, *, pace: float | None = None
+        self,
+        source: AudioSource | str | os.PathLike[str],
+        options: Options | None = None,
+        *,
+        pace: float | None = None,
     ) -> Transcript:
         """Recognise a whole source, or the file at a path, and return its transcript.
 
@@ -217,7 +243,7 @@ class Client:
 
         Args:
             source: a source, as for `Session.stream`, or the path of a file.
-            options: the model and its settings.
+            options: the model and its settings; None, the default, uses those of the client.
             pace: the speed of sending, as a multiple of real time. None, the default, sends as fast as the connection
                 accepts audio, since a whole source is usually a file; see `Session.stream`.
 
@@ -226,6 +252,7 @@ class Client:
                 attribute `transcript` of the error holds everything recognised before.
             OSError: the file cannot be read.
         """
+        options = self._options_or_default(options)
         audio = read_audio(source) if isinstance(source, str | os.PathLike) else source
         await preflight(audio, options)
         builder = _TranscriptBuilder()
@@ -244,7 +271,7 @@ class Client:
     def transcribe_many(
         self,
         sources: Iterable[S] | AsyncIterable[S],
-        options: Options,
+        options: Options | None = None,
         *,
         concurrency: int = CONCURRENCY,
         pace: float | None = None,
@@ -265,7 +292,7 @@ class Client:
 
         Args:
             sources: an (async) iterable of what `transcribe` accepts, of any length.
-            options: the model and its settings, the same for all sources.
+            options: the model and its settings, the same for all sources; None, the default, uses those of the client.
             concurrency: the maximum number of sessions at once. The default is the number of connections that `Pool`
                 keeps by default, so that each connection is used again.
             pace: the speed of sending; see `transcribe`.
@@ -279,6 +306,7 @@ class Client:
             text = f"transcribe_many() needs an iterable of sources, such as [{sources!r}]; transcribe() takes one"
             raise ConfigurationError(text)
         self._open_connections()
+        options = self._options_or_default(options)
         check_options(self._service, options, self._retry)
 
         async def work(index: int, source: S) -> BatchItem[S]:
@@ -294,6 +322,19 @@ class Client:
             return BatchItem(index=index, source=source, transcript=transcript)
 
         return TranscriptionBatch(work, sources, concurrency=concurrency, open_batches=self._open_batches)
+
+    def _options_or_default(self, options: Options | None) -> Options:
+        """Return the options of a call, else those of the client.
+
+        Raises:
+            ConfigurationError: there are none, or they are not options.
+        """
+        if options is None:
+            options = self._options
+        if options is None:
+            raise ConfigurationError("no options: pass the model's, such as Paraformer(), or Client(options=...)")
+        check_is_options(options)
+        return options
 
     def _open_connections(self) -> ConnectionPool:
         """Return the pool of the open client.
@@ -368,13 +409,7 @@ class connect:  # noqa: N801 - read as a verb: `async with connect(options) as s
         options: the model and its settings.
         service: the vendor's service. None, the default, is the service of the options' vendor with the credentials of
             the environment.
-        timeouts: the deadlines of the session.
-        retry: the behaviour of the session when its connection is lost.
-        limits: the number of sessions, and of starts per second, that are allowed; all clients of an event loop are
-            counted together.
-        ssl_context: see `Client`.
-        proxy: see `Client`.
-        observers: see `Client`.
+        settings: the keyword arguments of `Client`: timeouts, retry, limits, pool, tape, ssl_context, proxy, observers.
 
     Raises:
         AuthenticationError: there are no credentials, or the vendor refused them.
@@ -385,35 +420,14 @@ class connect:  # noqa: N801 - read as a verb: `async with connect(options) as s
         VendorError: the vendor refused the task.
     """
 
-    def __init__(
-        self,
-        options: Options,
-        service: Service | None = None,
-        *,
-        timeouts: Timeouts | None = None,
-        retry: Retry | None = None,
-        limits: Limits | None = None,
-        ssl_context: ssl.SSLContext | None = None,
-        proxy: str | Literal[False] | None = None,
-        observers: Iterable[Observer] = (),
-    ) -> None:
-        self._options = options
-        service = service if service is not None else service_for(options)
-        self._client = Client(
-            service,
-            timeouts=timeouts,
-            retry=retry,
-            limits=limits,
-            ssl_context=ssl_context,
-            proxy=proxy,
-            observers=observers,
-        )
+    def __init__(self, options: Options, service: Service | None = None, **settings: Unpack[ClientSettings]) -> None:
+        self._client = Client(service, options=options, **settings)
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Session:
         async with self._stack:
             client = await self._stack.enter_async_context(self._client)
-            session = await self._stack.enter_async_context(client.session(self._options))
+            session = await self._stack.enter_async_context(client.session())
             self._stack = self._stack.pop_all()
         return session
 
@@ -427,12 +441,7 @@ async def transcribe(
     service: Service | None = None,
     *,
     pace: float | None = None,
-    timeouts: Timeouts | None = None,
-    retry: Retry | None = None,
-    limits: Limits | None = None,
-    ssl_context: ssl.SSLContext | None = None,
-    proxy: str | Literal[False] | None = None,
-    observers: Iterable[Observer] = (),
+    **settings: Unpack[ClientSettings],
 ) -> Transcript:
     """Recognise a whole source, or the file at a path, with a client of its own, and return the transcript.
 
@@ -443,26 +452,32 @@ async def transcribe(
         options: the model and its settings.
         service: see `connect`.
         pace: see `Client.transcribe`.
-        timeouts: see `Client`.
-        retry: see `Client`.
-        limits: see `Client`.
-        ssl_context: see `Client`.
-        proxy: see `Client`.
-        observers: see `Client`.
+        settings: see `connect`.
 
     Raises:
         ASRError: the recognition failed. The attribute `transcript` of the error holds what was recognised before.
         ConfigurationError: the options belong to another vendor than the service, or an argument is invalid.
         OSError: the file cannot be read.
     """
-    service = service if service is not None else service_for(options)
-    async with Client(
-        service,
-        timeouts=timeouts,
-        retry=retry,
-        limits=limits,
-        ssl_context=ssl_context,
-        proxy=proxy,
-        observers=observers,
-    ) as client:
-        return await client.transcribe(source, options, pace=pace)
+    async with Client(service, options=options, **settings) as client:
+        return await client.transcribe(source, pace=pace)
+
+
+def _service_for(service: Service | None, options: Options | None) -> Service:
+    """Return the service, else that of the vendor of the options.
+
+    Raises:
+        ConfigurationError: there is none, or they belong to different vendors.
+    """
+    if options is not None:
+        check_is_options(options)
+    if service is None:
+        if options is None:
+            raise ConfigurationError(
+                "no service: pass one, such as Client(DashScope()), or Client(options=Paraformer())"
+            )
+        return service_for(options)
+    check_is_service(service)
+    if options is not None:
+        service.describe(options)
+    return service

@@ -60,7 +60,9 @@ class ASRError(Exception):
     Attributes:
         message: one line that says what is wrong and what to do.
         retryable: True if the same call may succeed later, unchanged.
-        code: the vendor's error code, an HTTP status or a WebSocket close code; None if there is none.
+        code: the vendor's error code, an HTTP status or a WebSocket close code, as text; None if there is none.
+        status: the HTTP status of the response that refused a handshake or a request; None if there was no response:
+            the code of an error in a running session is the vendor's own.
         request_id: the id of the request at the vendor, which the vendor's support needs; None if there is none.
         vendor: the vendor that reported the error; None if this library found it.
         raw: the vendor's message, or the body of its HTTP response, as it came, but not more than `MAX_RAW_CHARS`
@@ -76,6 +78,7 @@ class ASRError(Exception):
         *,
         retryable: bool = False,
         code: str | None = None,
+        status: int | None = None,
         request_id: str | None = None,
         vendor: str | None = None,
         raw: str | None = None,
@@ -85,6 +88,7 @@ class ASRError(Exception):
         self.message = message
         self.retryable = retryable
         self.code: str | None = code and _printable(code)
+        self.status = status
         self.request_id: str | None = request_id and _printable(request_id)
         self.vendor = vendor
         self.raw: str | None = raw[:MAX_RAW_CHARS] if raw else None
@@ -166,11 +170,14 @@ class RateLimitedError(VendorError):
         *,
         retry_after: float | None = None,
         code: str | None = None,
+        status: int | None = None,
         request_id: str | None = None,
         vendor: str | None = None,
         raw: str | None = None,
     ) -> None:
-        super().__init__(message, retryable=True, code=code, request_id=request_id, vendor=vendor, raw=raw)
+        super().__init__(
+            message, retryable=True, code=code, status=status, request_id=request_id, vendor=vendor, raw=raw
+        )
         self.retry_after = retry_after
 
 

@@ -40,6 +40,13 @@ def test_raw_holds_the_vendors_words_as_they_came_but_not_without_a_bound(error_
     assert error_class("it broke").raw is None
 
 
+@pytest.mark.parametrize("error_class", [VendorError, RateLimitedError, RemoteProtocolError])
+def test_the_http_status_is_a_number_beside_the_vendors_code(error_class: type[ASRError]) -> None:
+    error = error_class("slower", code="Throttling.RateQuota", status=429)
+    assert (error.code, error.status) == ("Throttling.RateQuota", 429)
+    assert error_class("it broke", code="1006").status is None
+
+
 def test_a_text_is_one_line_without_control_characters_whatever_the_vendor_sends() -> None:
     error = VendorError("a\nb\x1b[31m\u2028c\ud800", code="X\r\nY", request_id="r\x00")
     assert str(error) == "a b [31m c  (code X  Y, request r )"

@@ -177,7 +177,13 @@ def complete(error: ASRError) -> ASRError:
 
 
 def vendor_details() -> dict[str, Any]:
-    return {"code": "InternalError", "request_id": "request-1", "vendor": "dashscope", "raw": '{"code":\n"x"}'}
+    return {
+        "code": "InternalError",
+        "status": 503,
+        "request_id": "request-1",
+        "vendor": "dashscope",
+        "raw": '{"code":\n"x"}',
+    }
 
 
 EXAMPLES: dict[type, list[object]] = {

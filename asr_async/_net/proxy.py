@@ -138,4 +138,5 @@ def refused_by_proxy(proxy: Proxy, host: str, status: int) -> ConnectionLostErro
     return ConnectionLostError(
         f"the proxy {proxy.address} refused to connect to {host} with HTTP {status}: {advice}",
         retryable=status >= HTTPStatus.INTERNAL_SERVER_ERROR,
+        status=status,
     )

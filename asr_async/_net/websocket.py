@@ -225,7 +225,9 @@ class WebSocket:
         body = masked_body(refusal.body, secrets_of(endpoint.url, endpoint.headers))
         if self._log is not None:
             self._log.record_refusal(refusal.status, refusal.headers, body)
-        return endpoint.handshake_error(refusal.status, refusal.headers, body)
+        error = endpoint.handshake_error(refusal.status, refusal.headers, body)
+        error.status = refusal.status
+        return error
 
     # --- sending -----------------------------------------------------------------------------------------------------
 

@@ -43,6 +43,7 @@ class ErrorRule(msgspec.Struct, frozen=True):
         code: str | None,
         request_id: str | None,
         retry_after: float | None,
+        status: int | None = None,
         raw: str | None = None,
     ) -> ASRError:
         """Return the error: the vendor's text in one line, with the advice behind it."""
@@ -51,10 +52,22 @@ class ErrorRule(msgspec.Struct, frozen=True):
             text = f"{text.rstrip('.!:')}: {self.advice}"
         if self.error_class is RateLimitedError:
             return RateLimitedError(
-                text, retry_after=retry_after, code=code, request_id=request_id, vendor=vendor, raw=raw
+                text,
+                retry_after=retry_after,
+                code=code,
+                status=status,
+                request_id=request_id,
+                vendor=vendor,
+                raw=raw,
             )
         return self.error_class(
-            text, retryable=self.retryable, code=code, request_id=request_id, vendor=vendor, raw=raw
+            text,
+            retryable=self.retryable,
+            code=code,
+            status=status,
+            request_id=request_id,
+            vendor=vendor,
+            raw=raw,
         )
 
 

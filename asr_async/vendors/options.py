@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Literal
 
 import msgspec
@@ -15,7 +15,7 @@ import msgspec
 from ..audio import AudioFormat
 from ..errors import ConfigurationError
 
-__all__ = ["ContextMessage", "Options", "check_range", "did_you_mean"]
+__all__ = ["ContextMessage", "Options", "check_is_options", "check_range", "did_you_mean"]
 
 
 class ContextMessage(msgspec.Struct, frozen=True):
@@ -32,6 +32,8 @@ class ContextMessage(msgspec.Struct, frozen=True):
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
     """The options of a recognition. Keyword-only; `msgspec.structs.replace(options, ...)` makes a changed copy.
+
+    Options can be compared and hashed, also those with lists and mappings, so they can be keys of a cache.
 
     Raises:
         ConfigurationError: a value has the wrong type or is out of range, or the model does not have that option.
@@ -78,6 +80,9 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         """The published number of tasks that one account may start in a second with the model; None if not known."""
         return None
 
+    def __hash__(self) -> int:
+        return hash((type(self), *map(_hashable, msgspec.structs.astuple(self))))
+
     def __post_init__(self) -> None:
         for field in _fields(type(self)):
             value = getattr(self, field.name)
@@ -97,9 +102,30 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         """Check the values by the model's capabilities; each vendor overrides this."""
 
 
+def _hashable(value: Any) -> Any:
+    """Return a value that can be hashed, and that is equal for equal lists, tuples and mappings."""
+    if isinstance(value, Mapping):
+        return frozenset((name, _hashable(each)) for name, each in value.items())
+    if isinstance(value, list | tuple):
+        return tuple(map(_hashable, value))
+    return value
+
+
 @functools.cache
 def _fields(options_class: type[Options]) -> tuple[msgspec.structs.FieldInfo, ...]:
     return msgspec.structs.fields(options_class)
+
+
+def check_is_options(options: object) -> None:
+    """Refuse what is not the options of a model.
+
+    Raises:
+        ConfigurationError: the text says what it is.
+    """
+    if isinstance(options, type) and issubclass(options, Options):
+        raise ConfigurationError(f"{options.__name__} is a class: make options of it, {options.__name__}()")
+    if not isinstance(options, Options):
+        raise ConfigurationError(f"{type(options).__name__} is not the options of a model, such as Paraformer()")
 
 
 def check_range(name: str, value: float | None, low: float, high: float, unit: str = "") -> None:

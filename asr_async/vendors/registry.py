@@ -16,7 +16,7 @@ import msgspec
 
 from ..errors import ConfigurationError
 from .catalogue import ModelInfo
-from .options import Options, did_you_mean
+from .options import Options, check_is_options, did_you_mean
 from .service import Service
 
 __all__ = ["Vendor", "model_info", "models", "options_for_model", "service_for", "vendor_of", "vendors"]
@@ -86,10 +86,12 @@ def vendor_of(options: Options) -> Vendor:
     Raises:
         ConfigurationError: they are not the options of any vendor.
     """
-    name = getattr(options, "vendor", None)
-    vendor = vendors().get(name) if isinstance(name, str) else None
+    check_is_options(options)
+    vendor = vendors().get(options.vendor)
     if vendor is None:
-        raise ConfigurationError(f"{type(options).__name__} is not the options of a model, such as Paraformer()")
+        raise ConfigurationError(
+            f"{type(options).__name__}: no vendor {options.vendor!r} is registered; pass the service of the options"
+        )
     return vendor
 
 

@@ -30,6 +30,7 @@ __all__ = [
     "TemporaryKeyService",
     "Vocabularies",
     "check_endpoint",
+    "check_is_service",
     "fingerprint",
     "with_network",
 ]
@@ -272,6 +273,24 @@ class Service(Protocol):
             ConfigurationError: the service has no such model.
         """
         ...
+
+
+def check_is_service(service: object) -> None:
+    """Refuse what is not a service. The text does not show the value, which may be a key.
+
+    Raises:
+        ConfigurationError: the text says what it is.
+    """
+    if isinstance(service, type):
+        raise ConfigurationError(f"{service.__name__} is a class: make a service of it, {service.__name__}()")
+    if isinstance(service, Options):
+        name = type(service).__name__
+        raise ConfigurationError(f"{name}(...) is no service: pass it by name, Client(options={name}(...))")
+    if not callable(getattr(service, "resolve", None)):
+        raise ConfigurationError(
+            f"{type(service).__name__} is not a service, such as DashScope(); a key belongs to its service: "
+            "DashScope(api_key)"
+        )
 
 
 def with_network(service: Service, network: NetworkOptions) -> Service:

@@ -208,6 +208,7 @@ def _error_from_http(
         _http_text(subject, status, details),
         vendor=VENDOR,
         code=details.code or str(status),
+        status=status,
         request_id=details.request_id,
         retry_after=parse_retry_after(headers, now=clock() if clock else None),
         raw=details.raw,
