@@ -93,7 +93,7 @@ from .results import (
 )
 from .session import ResultStream, Session
 from .sources import AudioFile, read_audio
-from .vendors import ModelInfo, models
+from .vendors import Capabilities, ModelInfo, models
 from .vendors.dashscope import ContextMessage, DashScope, FunASR, Gummy, GummyChat, Paraformer, QwenAudio, QwenRealtime
 from .vendors.huawei import Huawei, Rasr
 from .vendors.service import TemporaryKey
@@ -106,6 +106,7 @@ __all__ = [
     "AudioLostError",
     "AuthenticationError",
     "BatchItem",
+    "Capabilities",
     "Client",
     "ConfigurationError",
     "ConnectionLostError",

@@ -24,6 +24,7 @@ from asr_async import (
     AudioLostError,
     AuthenticationError,
     BatchItem,
+    Capabilities,
     ConfigurationError,
     ConnectionLostError,
     ContextMessage,
@@ -261,6 +262,7 @@ EXAMPLES: dict[type, list[object]] = {
         BatchItem(index=1, source=("b", 2), transcript=None, error=None),
     ],
     # models
+    Capabilities: [Paraformer().capabilities, Rasr(need_word_info=True).capabilities],
     ModelInfo: list(models()),
     Difference: [Difference(member="huawei", feature="translation", values=("en", "ja"))],
     # the emulator

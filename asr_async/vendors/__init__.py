@@ -8,7 +8,17 @@ the capabilities of each model), `catalogue` (the same for users), `codec`, `err
 
 from __future__ import annotations
 
-from .catalogue import ModelInfo
+from .catalogue import Capabilities, ModelInfo
 from .registry import Vendor, model_info, models, options_for_model, service_for, vendor_of, vendors
 
-__all__ = ["ModelInfo", "Vendor", "model_info", "models", "options_for_model", "service_for", "vendor_of", "vendors"]
+__all__ = [
+    "Capabilities",
+    "ModelInfo",
+    "Vendor",
+    "model_info",
+    "models",
+    "options_for_model",
+    "service_for",
+    "vendor_of",
+    "vendors",
+]

@@ -1,23 +1,73 @@
-"""The description of a model for users, with the same fields for every vendor.
+"""The capabilities of options and models for users, with the same fields for every vendor.
 
-A vendor makes its rows from its own capability table. Does not know a vendor.
+A vendor's options state what a session with them can do, and the vendor's rows of the catalogue are made of that: there
+is one source of truth. Does not know a vendor.
 """
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 
-__all__ = ["ModelInfo", "Segmentation", "missing_from"]
+__all__ = ["Capabilities", "ModelInfo", "Segmentation", "all_of", "missing_from"]
 
 Segmentation: TypeAlias = Literal["silence", "meaning", "one sentence", "caller"]
 """The end of a sentence: a pause; its meaning; the end of the task, which recognises only one sentence; a call of
 `Session.commit()`."""
 
 
-class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """The capabilities of one model, with their source."""
+class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
+    """The abilities of a session with certain options: `Paraformer().capabilities`.
+
+    What an option turns on is an ability only while it is on: the words of `Rasr(need_word_info=True)`, the commits of
+    `QwenRealtime(manual_commit=True)`. Options that choose among values are listed with all of them (`hot_words`,
+    `translation`, `sample_rates`, `formats`). `models()` has the same fields for each model, with everything that an
+    option can turn on.
+    """
+
+    # results
+    interims: bool = True
+    """True if results of a segment arrive before its final."""
+    words: bool = False
+    """True if results have `words`, each with its times."""
+    stable_text: bool = False
+    """True if the vendor documents which part of an interim will not change any more: `Result.stable_text`."""
+    speech_events: bool = False
+    """True if the vendor reports speech by itself, before its first text; `SpeechStarted` comes with that text
+    otherwise."""
+    emotion: bool = False
+    """True if finals name the speaker's mood."""
+    translation: tuple[str, ...] = ()
+    """The languages that it translates into, from at least one other; empty if it does not translate."""
+    usage: bool = False
+    """True if the vendor reports the seconds that it bills: `SessionStats.usage_seconds`."""
+
+    # calls
+    commit: bool = False
+    """True if `Session.commit` ends an utterance."""
+    finalize: bool = True
+    """True if `Session.finalize` makes final what was said until then."""
+    context: bool = False
+    """True if `Session.update_context` has an effect."""
+
+    # words
+    languages: tuple[str, ...] = ()
+    """Codes of ISO 639, without dialects except Cantonese ("yue"); empty if no list is known."""
+    hot_words: tuple[str, ...] = ()
+    """The names of the options for hot words, or for the id of a table of them."""
+
+    # audio
+    sample_rates: tuple[int, ...] | None
+    """In Hz; None if every rate from `min_sample_rate` on is accepted."""
+    min_sample_rate: int | None = None
+    """In Hz; None if no lowest rate is documented, or if `sample_rates` lists all."""
+    formats: tuple[str, ...]
+    """Values of `AudioFormat.encoding`."""
+
+
+class ModelInfo(Capabilities, frozen=True, kw_only=True):
+    """One model: its capabilities with the options that turn them on, its limits, and their source."""
 
     model: str
     """The value of the options' field `model`."""
@@ -28,33 +78,12 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
     options: str
     """The name of the class of its options, such as "Paraformer"."""
 
-    # audio
-    sample_rates: tuple[int, ...] | None
-    """In Hz; None if every rate from `min_sample_rate` on is accepted."""
-    min_sample_rate: int | None = None
-    """In Hz; None if no lowest rate is documented, or if `sample_rates` lists all."""
-    formats: tuple[str, ...]
-    """Values of `AudioFormat.encoding`."""
-    max_audio_s: int | None = None
-    """The longest audio of one session in seconds; None if there is no limit."""
-
-    # words
-    languages: tuple[str, ...]
-    """Codes of ISO 639, without dialects except Cantonese ("yue"); empty if no list is known."""
-    hot_words: tuple[str, ...] = ()
-    """The names of the options for hot words, or for the id of a table of them."""
-    context: bool = False
-    """True if `Session.update_context` has an effect."""
-
-    # results
     segmentation: tuple[Segmentation, ...]
     """The ways to end a sentence, the vendor's default first; empty if there is one final, at the end of the audio."""
-    emotion: bool = False
-    """True if finals name the speaker's mood."""
-    translation: tuple[str, ...] = ()
-    """The languages that it translates into, from at least one other; empty if it does not translate."""
 
     # limits
+    max_audio_s: int | None = None
+    """The longest audio of one session in seconds; None if there is no limit."""
     starts_per_second: int | None = None
     """The number of sessions that one account may begin in a second; None if not known."""
     yuan_per_second: float | None = None
@@ -65,6 +94,12 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
 
     source: str
     """The documents that state this, with their dates."""
+
+
+def all_of(*variants: Capabilities) -> dict[str, Any]:
+    """Return the capabilities that at least one of some variants of the same model has, by the names of the fields."""
+    fields = {name: [getattr(each, name) for each in variants] for name in Capabilities.__struct_fields__}
+    return {name: next((value for value in values if value), values[0]) for name, values in fields.items()}
 
 
 def missing_from(other: ModelInfo, first: ModelInfo) -> dict[str, tuple[str | int, ...]]:

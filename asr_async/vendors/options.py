@@ -14,6 +14,7 @@ import msgspec
 
 from ..audio import AudioFormat
 from ..errors import ConfigurationError
+from .catalogue import Capabilities
 
 __all__ = ["ContextMessage", "Options", "check_is_options", "check_range", "did_you_mean"]
 
@@ -56,6 +57,12 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     def spoken_language(self) -> str:
         """The only language that these options name, as a code; empty if the model detects it or there are several."""
         return ""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """The abilities of a session with these options. Every vendor overrides this: by default few are known."""
+        audio = self.audio
+        return Capabilities(interims=True, words=False, sample_rates=(audio.sample_rate,), formats=(audio.encoding,))
 
     @property
     def max_audio_ms(self) -> int | None:

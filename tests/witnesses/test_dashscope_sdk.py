@@ -32,7 +32,7 @@ from dashscope.audio.asr import (
 
 from asr_async import DashScope
 from asr_async.emulator import Emulator, Scripted, serve
-from asr_async.vendors.dashscope.models import CAPABILITIES
+from asr_async.vendors.dashscope.models import MODEL_ROWS
 
 from ..support.paths import RECORDINGS
 from ..support.threads import run_in_thread
@@ -166,7 +166,7 @@ async def test_a_recognition_can_be_started_again_with_its_task_id(configure_sdk
     assert [sentence["text"] for sentence in log.finals] == [*TEXTS, TEXTS[0]]
 
 
-@pytest.mark.parametrize("model", [name for name, row in CAPABILITIES.items() if row.context])
+@pytest.mark.parametrize("model", [name for name, row in MODEL_ROWS.items() if row.context])
 async def test_the_context_of_a_continue_task_is_accepted(configure_sdk: ConfigureSdk, model: str) -> None:
     log = CallbackLog()
     recogniser = recognition(log, model=model)

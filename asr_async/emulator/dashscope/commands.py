@@ -15,7 +15,7 @@ from ..session import EndConnection
 from .hotwords import HotWordTableError
 
 if TYPE_CHECKING:
-    from ...vendors.dashscope.models import Capability
+    from ...vendors.dashscope.models import ModelRow
     from .hotwords import HotWordTables
 
 __all__ = [
@@ -136,7 +136,7 @@ def read_run(payload: dict[str, Any]) -> RunPayload:
     return run
 
 
-def read_parameters(given: dict[str, Any], capability: Capability) -> Parameters:
+def read_parameters(given: dict[str, Any], capability: ModelRow) -> Parameters:
     """Check the parameters of a run-task for this model."""
     parameters = _convert(given, Parameters)
     _check_names(given, capability)
@@ -153,7 +153,7 @@ def read_parameters(given: dict[str, Any], capability: Capability) -> Parameters
     return parameters
 
 
-def _check_names(given: dict[str, Any], capability: Capability) -> None:
+def _check_names(given: dict[str, Any], capability: ModelRow) -> None:
     """Refuse parameters that the model lacks. Only the message model is known to do so (reports of clients, 2026)."""
     if not is_message_model(capability.model):
         return

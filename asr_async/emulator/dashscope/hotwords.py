@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ...vendors.dashscope.hotwords import MAX_WORDS, TABLE_NAME, entry_problem, phrase_problem
-from ...vendors.dashscope.models import CAPABILITIES
+from ...vendors.dashscope.models import MODEL_ROWS
 from ...vendors.dashscope.rest_wire import PHRASE_OUTPUT, PHRASE_TRAINING, FineTuned, WireVocabulary
 
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ class HotWordTables:
 
 
 def _check_model(model: str, option: str) -> None:
-    capability = CAPABILITIES.get(model)
+    capability = MODEL_ROWS.get(model)
     if capability is None:
         raise HotWordTableError("ModelNotFound", f"Model not found: {model}")
     if option not in capability.options:

@@ -18,7 +18,7 @@ import msgspec
 from aiohttp import WSCloseCode, web
 
 from ...results import join_texts
-from ...vendors.dashscope.realtime_models import REALTIME_CAPABILITIES
+from ...vendors.dashscope.realtime_models import REALTIME_MODEL_ROWS
 from ...vendors.dashscope.realtime_wire import (
     CLIENT_EVENT_NAMES,
     Append,
@@ -245,7 +245,7 @@ class _RealtimeSession(VendorSession[State, Step]):
 
     async def _read(self) -> NoReturn:
         # not at the handshake: "Model not found" is a close code (error page)
-        if self._model not in REALTIME_CAPABILITIES:
+        if self._model not in REALTIME_MODEL_ROWS:
             raise EndConnection("Model not found", close_code=WSCloseCode.INVALID_TEXT)
         await self._send(SessionCreated(event_id=_new_id("event"), session=self._session))
         await super()._read()

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from aiohttp import WSCloseCode, web
 
-from ...vendors.dashscope.models import CAPABILITIES, Capability
+from ...vendors.dashscope.models import MODEL_ROWS, ModelRow
 from ...vendors.dashscope.wire import (
     Output,
     Sentence,
@@ -206,7 +206,7 @@ class _Task:
 
     def __init__(self, task_id: str, payload: dict[str, Any], tables: HotWordTables) -> None:
         run = read_run(payload)
-        capability = CAPABILITIES.get(run.model)
+        capability = MODEL_ROWS.get(run.model)
         if capability is None:
             raise TaskFailedError("ModelNotFound", f"Model not found: {run.model}")
         self.id = task_id
@@ -301,7 +301,7 @@ def _is_chat(model: str) -> bool:
     return model.startswith("gummy-chat-")
 
 
-def _sentences(capability: Capability, parameters: Parameters) -> _Sentences | GummySentences:
+def _sentences(capability: ModelRow, parameters: Parameters) -> _Sentences | GummySentences:
     """Return the converter from hypotheses to the model's sentences."""
     if "translation_enabled" in capability.options:
         return GummySentences(

@@ -1,73 +1,54 @@
-"""DashScope's rows of the catalogue, made from the two capability tables."""
+"""DashScope's rows of the catalogue, made from the two tables of models and the capabilities of the options."""
 
 from __future__ import annotations
 
-from ..catalogue import ModelInfo, Segmentation
-from .models import (
-    CAPABILITIES,
-    FORMATS,
-    MIN_SAMPLE_RATE,
-    TRANSLATION_TARGETS,
-    Capability,
-    FunASR,
-    Gummy,
-    GummyChat,
-    Paraformer,
-    QwenAudio,
-    TaskOptions,
-)
-from .realtime_models import REALTIME_CAPABILITIES, REALTIME_FORMATS, QwenRealtime
+from typing import Any
+
+from ..catalogue import ModelInfo, Segmentation, all_of
+from .models import MODEL_ROWS, FunASR, Gummy, GummyChat, ModelRow, Paraformer, QwenAudio, TaskOptions
+from .realtime_models import REALTIME_MODEL_ROWS, QwenRealtime
 
 __all__ = ["CATALOGUE", "FAMILIES"]
 
 FAMILIES: tuple[type[TaskOptions], ...] = (Paraformer, FunASR, QwenAudio, Gummy, GummyChat)
 """The classes of the task models' options."""
 
-_HOT_WORDS = ("vocabulary_id", "phrase_id", "vocabulary")
+_SWITCHES: tuple[dict[str, Any], ...] = ({"intermediate_result_enabled": True}, {"manual_commit": True})
+"""The options that turn an ability on."""
 
 
-def _task_model(row: Capability) -> ModelInfo:
+def _task_model(row: ModelRow) -> ModelInfo:
     family = next(cls for cls in FAMILIES if row.model.startswith(cls._family))
-    return _info(row, family, formats=FORMATS, segmentation=_segmentation(row, family), max_audio_s=family.max_audio_s)
+    return _info(row, family, segmentation=_segmentation(row, family), max_audio_s=family.max_audio_s)
 
 
-def _segmentation(row: Capability, family: type[TaskOptions]) -> tuple[Segmentation, ...]:
+def _segmentation(row: ModelRow, family: type[TaskOptions]) -> tuple[Segmentation, ...]:
     if family.is_single_sentence:
         return ("one sentence",)
     return ("silence", "meaning") if "semantic_punctuation_enabled" in row.options else ("silence",)
 
 
-def _realtime_model(row: Capability) -> ModelInfo:
-    return _info(row, QwenRealtime, formats=REALTIME_FORMATS, segmentation=("silence", "caller"))
+def _realtime_model(row: ModelRow) -> ModelInfo:
+    return _info(row, QwenRealtime, segmentation=("silence", "caller"))
 
 
 def _info(
-    row: Capability,
+    row: ModelRow,
     options: type[TaskOptions | QwenRealtime],
     *,
-    formats: tuple[str, ...],
     segmentation: tuple[Segmentation, ...],
     max_audio_s: int | None = None,
 ) -> ModelInfo:
-    has_lowest_rate = row.sample_rates is None and row.min_sample_rate > MIN_SAMPLE_RATE
+    rate = (row.sample_rates or (16_000,))[0]
+    variants = [{}, *(switch for switch in _SWITCHES if row.options.issuperset(switch))]
     return ModelInfo(
+        **all_of(*(options(model=row.model, sample_rate=rate, **variant).capabilities for variant in variants)),
         model=row.model,
         vendor=options.vendor,
         options=options.__name__,
-        # audio
-        sample_rates=row.sample_rates,
-        min_sample_rate=row.min_sample_rate if has_lowest_rate else None,
-        formats=formats,
-        max_audio_s=max_audio_s,
-        # words
-        languages=row.languages,
-        hot_words=tuple(name for name in _HOT_WORDS if name in row.options),
-        context=row.context,
-        # results
         segmentation=segmentation,
-        emotion=row.emotion,
-        translation=TRANSLATION_TARGETS if "translation_target_languages" in row.options else (),
         # limits
+        max_audio_s=max_audio_s,
         starts_per_second=row.starts_per_second,
         yuan_per_second=row.yuan_per_second,
         regions=row.regions,
@@ -76,7 +57,7 @@ def _info(
 
 
 CATALOGUE = (
-    *map(_task_model, CAPABILITIES.values()),
-    *map(_realtime_model, REALTIME_CAPABILITIES.values()),
+    *map(_task_model, MODEL_ROWS.values()),
+    *map(_realtime_model, REALTIME_MODEL_ROWS.values()),
 )
 """All models of both protocols."""

@@ -16,7 +16,7 @@ import msgspec
 from ...errors import ConfigurationError
 from ...hotwords import HotWord
 from ..options import did_you_mean
-from .models import CAPABILITIES, Capability
+from .models import MODEL_ROWS, ModelRow
 from .rest_wire import VocabularyEntry
 
 __all__ = [
@@ -49,25 +49,25 @@ def check_name(name: str) -> None:
         raise ConfigurationError(f"name={name!r}: must be 1 to 10 of a-z and 0-9")
 
 
-def hot_word_model(model: str | None) -> Capability:
+def hot_word_model(model: str | None) -> ModelRow:
     """Return the capability row of a model that a table can be made for.
 
     Raises:
         ConfigurationError: there is no model, or it is unknown, or it has no hot words.
     """
-    supporting = [row.model for row in CAPABILITIES.values() if row.options & {"vocabulary_id", "phrase_id"}]
+    supporting = [row.model for row in MODEL_ROWS.values() if row.options & {"vocabulary_id", "phrase_id"}]
     if model is None:
         raise ConfigurationError(f"model=None: a DashScope table is for one model: {', '.join(supporting)}")
     if model in supporting:
-        return CAPABILITIES[model]
-    if model in CAPABILITIES:
+        return MODEL_ROWS[model]
+    if model in MODEL_ROWS:
         raise ConfigurationError(f"model={model!r} has no hot words: {', '.join(supporting)} do")
     raise ConfigurationError(f"unknown model {model!r}: {did_you_mean(model, supporting)}")
 
 
 def uses_phrase_list(model: str | None) -> bool:
     """Return True if the model's hot words are a phrase list and not a vocabulary."""
-    row = CAPABILITIES.get(model or "")
+    row = MODEL_ROWS.get(model or "")
     return row is not None and "phrase_id" in row.options
 
 
@@ -106,7 +106,7 @@ def _entry(word: HotWord, model: str | None, language: str | None) -> Vocabulary
 
 
 def _translates(model: str | None) -> bool:
-    row = CAPABILITIES.get(model or "")
+    row = MODEL_ROWS.get(model or "")
     return row is None or "translation_target_languages" in row.options
 
 

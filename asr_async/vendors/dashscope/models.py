@@ -13,14 +13,15 @@ import msgspec
 
 from ...audio import AudioFormat
 from ...errors import ConfigurationError
+from ..catalogue import Capabilities
 from ..options import ContextMessage, Options, check_range, did_you_mean
 
 __all__ = [
-    "CAPABILITIES",
-    "Capability",
+    "MODEL_ROWS",
     "FunASR",
     "Gummy",
     "GummyChat",
+    "ModelRow",
     "Paraformer",
     "QwenAudio",
     "RecognitionOptions",
@@ -67,8 +68,8 @@ TRANSLATION_TARGETS = tuple(dict.fromkeys(target for targets in TRANSLATIONS.val
 """All languages that Gummy translates into, each from at least one other."""
 
 
-class Capability(msgspec.Struct, frozen=True, kw_only=True):
-    """The capabilities of one model."""
+class ModelRow(msgspec.Struct, frozen=True, kw_only=True):
+    """The row of one model in the vendor's documents."""
 
     model: str
     sample_rates: tuple[int, ...] | None
@@ -82,6 +83,8 @@ class Capability(msgspec.Struct, frozen=True, kw_only=True):
     max_language_hints: int | None = None
     emotion: bool = False
     context: bool = False
+    interims_on_request: bool = False
+    """True if interims are sent only with `intermediate_result_enabled`."""
     regions: tuple[str, ...] | None = ("cn-beijing",)
     """The vendor's regions that have the model; None if not known."""
     yuan_per_second: float | None = None
@@ -94,6 +97,17 @@ class Capability(msgspec.Struct, frozen=True, kw_only=True):
         if self.sample_rates is None:
             return sample_rate >= self.min_sample_rate
         return sample_rate in self.sample_rates
+
+    @property
+    def hot_words(self) -> tuple[str, ...]:
+        """The names of its options for hot words."""
+        return tuple(name for name in ("vocabulary_id", "phrase_id", "vocabulary") if name in self.options)
+
+    @property
+    def lowest_rate(self) -> int | None:
+        """The lowest sample rate in Hz that is documented; None if none is, or if the rates are listed."""
+        is_documented = self.sample_rates is None and self.min_sample_rate > MIN_SAMPLE_RATE
+        return self.min_sample_rate if is_documented else None
 
     @property
     def rates(self) -> str:
@@ -163,8 +177,8 @@ _QWEN_PAGE = f"{_MODEL_LIST}; reports of clients"
 _BEIJING_SINGAPORE = ("cn-beijing", "ap-southeast-1")
 
 
-def _paraformer(model: str, rates: tuple[int, ...] | None, options: frozenset[str], **more: Any) -> Capability:
-    return Capability(
+def _paraformer(model: str, rates: tuple[int, ...] | None, options: frozenset[str], **more: Any) -> ModelRow:
+    return ModelRow(
         model=model,
         sample_rates=rates,
         options=options,
@@ -181,8 +195,8 @@ def _fun_asr(
     *,
     context: bool = False,
     regions: tuple[str, ...] = _BEIJING_SINGAPORE,
-) -> Capability:
-    return Capability(
+) -> ModelRow:
+    return ModelRow(
         model=model,
         sample_rates=(16_000,),
         languages=languages,
@@ -198,8 +212,8 @@ def _fun_asr(
     )
 
 
-def _gummy(model: str, rates: tuple[int, ...] | None, options: frozenset[str]) -> Capability:
-    return Capability(
+def _gummy(model: str, rates: tuple[int, ...] | None, options: frozenset[str]) -> ModelRow:
+    return ModelRow(
         model=model,
         sample_rates=rates,
         min_sample_rate=16_000,
@@ -217,8 +231,9 @@ def _qwen_audio(
     options: frozenset[str],
     starts_per_second: int,
     language_hints: tuple[str, ...] | None = None,
-) -> Capability:
-    return Capability(
+    **more: Any,
+) -> ModelRow:
+    return ModelRow(
         model=model,
         sample_rates=rates,
         languages=(),  # about 30; billed by tokens, not by seconds
@@ -229,10 +244,11 @@ def _qwen_audio(
         regions=_BEIJING_SINGAPORE,
         starts_per_second=starts_per_second,
         source=_QWEN_PAGE,
+        **more,
     )
 
 
-CAPABILITIES: dict[str, Capability] = {
+MODEL_ROWS: dict[str, ModelRow] = {
     row.model: row
     for row in (
         _paraformer(
@@ -251,7 +267,7 @@ CAPABILITIES: dict[str, Capability] = {
         # not in the price list of the international region (model selection page, 2026-01)
         _fun_asr("fun-asr-realtime-2025-09-15", ("zh", "en"), regions=("cn-beijing",)),
         *(
-            Capability(
+            ModelRow(
                 model=model,
                 sample_rates=(8_000,),
                 languages=("zh",),
@@ -264,12 +280,19 @@ CAPABILITIES: dict[str, Capability] = {
         ),
         _qwen_audio("qwen-audio-3.0-asr-flash-streaming", None, _QWEN_STREAMING, 10),
         _qwen_audio("qwen-audio-3.1-asr-flash-streaming", (16_000,), _QWEN_STREAMING | _QWEN_31, 10),
-        _qwen_audio("qwen-audio-3.1-asr-flash-message", (16_000,), _QWEN_MESSAGE, 20, language_hints=()),
+        _qwen_audio(
+            "qwen-audio-3.1-asr-flash-message",
+            (16_000,),
+            _QWEN_MESSAGE,
+            20,
+            language_hints=(),
+            interims_on_request=True,
+        ),
         _gummy("gummy-realtime-v1", None, _GUMMY),
         _gummy("gummy-chat-v1", (16_000,), _GUMMY | {"max_end_silence"}),
     )
 }
-"""The capabilities of each model of the task protocol, by its name."""
+"""The row of each model of the task protocol, by its name."""
 
 
 class TaskOptions(Options, frozen=True, kw_only=True):
@@ -313,6 +336,23 @@ class TaskOptions(Options, frozen=True, kw_only=True):
         return AudioFormat(self.format, self.sample_rate)
 
     @property
+    def capabilities(self) -> Capabilities:
+        """The abilities of a session with these options. Words have times always (SDK pages, 2025-10)."""
+        row = self.model_row
+        return Capabilities(
+            interims=not row.interims_on_request,
+            words=True,
+            emotion=row.emotion,
+            usage=True,
+            context=row.context,
+            languages=row.languages,
+            hot_words=row.hot_words,
+            sample_rates=row.sample_rates,
+            min_sample_rate=row.lowest_rate,
+            formats=FORMATS,
+        )
+
+    @property
     def max_audio_ms(self) -> int | None:
         """The longest audio of one session; None if there is no limit."""
         return None if self.max_audio_s is None else self.max_audio_s * 1000
@@ -325,12 +365,12 @@ class TaskOptions(Options, frozen=True, kw_only=True):
     @property
     def starts_per_second(self) -> int | None:
         """The published number of tasks that one account may start in a second with the model; None if not known."""
-        return self.capability.starts_per_second
+        return self.model_row.starts_per_second
 
     @property
-    def capability(self) -> Capability:
+    def model_row(self) -> ModelRow:
         """The model's row of the capability table; for a model that is not in it, a row that allows everything."""
-        return CAPABILITIES.get(self.model) or unknown_model(self.model, frozenset(self.__struct_fields__))
+        return MODEL_ROWS.get(self.model) or unknown_model(self.model, frozenset(self.__struct_fields__))
 
     def check_context(self, messages: Sequence[ContextMessage]) -> None:
         """Refuse a context that the model does not accept, or that the server would shorten silently.
@@ -338,8 +378,8 @@ class TaskOptions(Options, frozen=True, kw_only=True):
         Raises:
             ConfigurationError: the text names the models that accept one, or the limit that is exceeded.
         """
-        if self.strict and not self.capability.context:
-            supporting = ", ".join(row.model for row in CAPABILITIES.values() if row.context)
+        if self.strict and not self.model_row.context:
+            supporting = ", ".join(row.model for row in MODEL_ROWS.values() if row.context)
             raise ConfigurationError(f"context: {self.model} does not accept one ({supporting} do)")
         if self.strict:
             _check_context_size(messages)
@@ -364,10 +404,10 @@ class TaskOptions(Options, frozen=True, kw_only=True):
             self._check_values()
 
     def _check_model(self) -> None:
-        family = [name for name in CAPABILITIES if name.startswith(self._family)]
+        family = [name for name in MODEL_ROWS if name.startswith(self._family)]
         if self.model in family:
             return
-        if self.model in CAPABILITIES:
+        if self.model in MODEL_ROWS:
             raise ConfigurationError(
                 f"model={self.model!r} does not belong to {type(self).__name__}: {', '.join(family)} do"
             )
@@ -384,13 +424,13 @@ class TaskOptions(Options, frozen=True, kw_only=True):
         if self.format not in FORMATS:
             raise ConfigurationError(f"format={self.format!r}: {did_you_mean(self.format, FORMATS)}")
         check_range("sample_rate", self.sample_rate, MIN_SAMPLE_RATE, 384_000, "Hz")
-        if not self.capability.accepts_rate(self.sample_rate):
-            raise ConfigurationError(f"sample_rate={self.sample_rate}: {self.model} accepts {self.capability.rates}")
+        if not self.model_row.accepts_rate(self.sample_rate):
+            raise ConfigurationError(f"sample_rate={self.sample_rate}: {self.model} accepts {self.model_row.rates}")
 
     def _check_known_options(self) -> None:
         for name, value in self.set_options().items():
-            if name not in self.capability.options:
-                supporting = [row.model for row in CAPABILITIES.values() if name in row.options]
+            if name not in self.model_row.options:
+                supporting = [row.model for row in MODEL_ROWS.values() if name in row.options]
                 supporting = [model for model in supporting if model.startswith(self._family)] or supporting
                 raise ConfigurationError(
                     f"{name}={value!r}: {self.model} does not have this option ({', '.join(supporting)} do)"
@@ -431,7 +471,7 @@ class RecognitionOptions(TaskOptions, frozen=True, kw_only=True):
         """The limit in words for an error text; None with `heartbeat`, which keeps a silent task open."""
         if self.heartbeat:
             return None
-        if "heartbeat" not in self.capability.options:
+        if "heartbeat" not in self.model_row.options:
             return super().silence_limit
         return f"ends after {SILENCE_LIMIT_S} s of silence even so, without heartbeat=True"
 
@@ -441,7 +481,7 @@ class RecognitionOptions(TaskOptions, frozen=True, kw_only=True):
         self._check_segmentation()
 
     def _check_language_hints(self) -> None:
-        hints, row = self.language_hints or (), self.capability
+        hints, row = self.language_hints or (), self.model_row
         for hint in hints:
             if row.language_hints is not None and hint not in row.language_hints:
                 raise ConfigurationError(
@@ -566,6 +606,13 @@ class QwenAudio(RecognitionOptions, frozen=True, kw_only=True):
     intermediate_result_enabled: bool | None = None
     context: Sequence[ContextMessage] | None = None
 
+    @property
+    def capabilities(self) -> Capabilities:
+        """The abilities of a session with these options."""
+        capabilities = super().capabilities
+        has_interims = capabilities.interims or bool(self.intermediate_result_enabled)
+        return msgspec.structs.replace(capabilities, interims=has_interims)
+
     def _check_values(self) -> None:
         super()._check_values()
         check_range("speech_noise_threshold", self.speech_noise_threshold, -1.0, 1.0)
@@ -600,6 +647,20 @@ class TranslationOptions(TaskOptions, frozen=True, kw_only=True):
         return "" if self.source_language in {None, "auto"} else str(self.source_language)
 
     @property
+    def capabilities(self) -> Capabilities:
+        """The abilities of a session with these options.
+
+        Each word says if it will not change any more (Gummy WebSocket API page, 2025). The undocumented prediction of
+        an end of speech (`SpeechEnding`) is not counted.
+        """
+        return msgspec.structs.replace(
+            super().capabilities,
+            words=self.transcription_enabled,
+            stable_text=self.transcription_enabled,
+            translation=TRANSLATION_TARGETS,
+        )
+
+    @property
     def target_languages(self) -> tuple[str, ...]:
         """The languages to translate into; empty if no translation is requested."""
         return () if self.translation_enabled is False else tuple(self.translation_target_languages or ())
@@ -628,7 +689,7 @@ class TranslationOptions(TaskOptions, frozen=True, kw_only=True):
             )
 
     def _check_languages(self) -> None:
-        source, known = self.source_language, ("auto", *self.capability.languages)
+        source, known = self.source_language, ("auto", *self.model_row.languages)
         if source is not None and source not in known:
             raise ConfigurationError(f"source_language={source!r}: {did_you_mean(source, known)}")
         into = TRANSLATION_TARGETS if source in {None, "auto"} else TRANSLATIONS.get(str(source), ())
@@ -691,9 +752,9 @@ class GummyChat(TranslationOptions, frozen=True, kw_only=True):
         check_range("max_end_silence", self.max_end_silence, 200, 6_000, "ms")
 
 
-def unknown_model(model: str, options: frozenset[str]) -> Capability:
+def unknown_model(model: str, options: frozenset[str]) -> ModelRow:
     """Return the row for a model that is not in the table: everything is allowed."""
-    return Capability(
+    return ModelRow(
         model=model,
         sample_rates=None,
         languages=(),

@@ -115,7 +115,7 @@ def describe_session(options: QwenRealtime) -> TaskDescription:
     return TaskDescription(
         audio_format=options.audio,
         max_frame_bytes=MAX_APPEND_BYTES,
-        takes_commits=options.manual_commit,
+        takes_commits=options.capabilities.commit,
         context_refusal=f"context: {options.model} accepts it as corpus_text, at the start only",
     )
 

@@ -12,10 +12,11 @@ import msgspec
 
 from ...audio import AudioFormat
 from ...errors import ConfigurationError
+from ..catalogue import Capabilities
 from ..options import Options, check_range, did_you_mean
-from .models import Capability, unknown_model
+from .models import ModelRow, unknown_model
 
-__all__ = ["REALTIME_CAPABILITIES", "QwenRealtime"]
+__all__ = ["REALTIME_MODEL_ROWS", "QwenRealtime"]
 
 REALTIME_FORMATS = ("pcm", "opus")
 """Both mono; pcm is 16-bit little-endian (client event page, 2026-03-15)."""
@@ -33,8 +34,8 @@ _LANGUAGE = re.compile(r"[a-z]{2,3}")
 _VAD_OPTIONS = ("vad_threshold", "prefix_padding_ms", "silence_duration_ms")
 
 
-def _qwen3_asr_flash(model: str) -> Capability:
-    return Capability(
+def _qwen3_asr_flash(model: str) -> ModelRow:
+    return ModelRow(
         model=model,
         sample_rates=(8_000, 16_000),
         languages=_LANGUAGES,
@@ -45,7 +46,7 @@ def _qwen3_asr_flash(model: str) -> Capability:
     )
 
 
-REALTIME_CAPABILITIES: dict[str, Capability] = {
+REALTIME_MODEL_ROWS: dict[str, ModelRow] = {
     model: _qwen3_asr_flash(model)
     for model in (
         "qwen3-asr-flash-realtime",
@@ -112,26 +113,46 @@ class QwenRealtime(Options, frozen=True, kw_only=True):
         return self.language or ""
 
     @property
-    def starts_per_second(self) -> int | None:
-        """The published number of tasks that one account may start in a second with the model; None if not known."""
-        return self.capability.starts_per_second
+    def capabilities(self) -> Capabilities:
+        """The abilities of a session with these options (client event page, 2026-03-15).
+
+        The server detects speech and reports it, unless the caller commits: then an utterance begins only when its
+        audio is complete, so it has no interims.
+        """
+        row, detects_speech = self.model_row, not self.manual_commit
+        return Capabilities(
+            interims=detects_speech,
+            stable_text=detects_speech,
+            speech_events=detects_speech,
+            emotion=row.emotion,
+            commit=self.manual_commit,
+            languages=row.languages,
+            sample_rates=row.sample_rates,
+            min_sample_rate=row.lowest_rate,
+            formats=REALTIME_FORMATS,
+        )
 
     @property
-    def capability(self) -> Capability:
+    def starts_per_second(self) -> int | None:
+        """The published number of tasks that one account may start in a second with the model; None if not known."""
+        return self.model_row.starts_per_second
+
+    @property
+    def model_row(self) -> ModelRow:
         """The model's row of the capability table; for a model that is not in it, a row that allows everything."""
-        return REALTIME_CAPABILITIES.get(self.model) or unknown_model(self.model, frozenset(self.__struct_fields__))
+        return REALTIME_MODEL_ROWS.get(self.model) or unknown_model(self.model, frozenset(self.__struct_fields__))
 
     def _check(self) -> None:
         if not self.strict:
             return
-        if self.model not in REALTIME_CAPABILITIES:
-            hint = did_you_mean(self.model, REALTIME_CAPABILITIES)
+        if self.model not in REALTIME_MODEL_ROWS:
+            hint = did_you_mean(self.model, REALTIME_MODEL_ROWS)
             raise ConfigurationError(f"unknown model {self.model!r}: {hint} (strict=False accepts any)")
         if self.format not in REALTIME_FORMATS:
             raise ConfigurationError(
                 f"format={self.format!r}: {self.model} accepts {' or '.join(REALTIME_FORMATS)} only"
             )
-        rates = self.capability.sample_rates or ()
+        rates = self.model_row.sample_rates or ()
         if self.sample_rate not in rates:
             allowed = " or ".join(map(str, rates))
             raise ConfigurationError(f"sample_rate={self.sample_rate}: {self.model} accepts {allowed} Hz only")

@@ -27,7 +27,7 @@ from .codec import TaskCodec, describe_task
 from .credentials import ApiKey, KeyFunction, account_of, is_temporary
 from .errors import error_from_handshake
 from .hotwords import uses_phrase_list
-from .models import CAPABILITIES, TaskOptions
+from .models import MODEL_ROWS, TaskOptions
 from .realtime import RealtimeCodec, describe_session
 from .realtime_models import QwenRealtime
 from .rest import RestClient
@@ -189,7 +189,7 @@ class DashScope:
     def vocabularies(self) -> DashScopeVocabularies:
         """The hot-word tables of this account."""
         v1_regions = {
-            region for row in CAPABILITIES.values() if uses_phrase_list(row.model) for region in row.regions or ()
+            region for row in MODEL_ROWS.values() if uses_phrase_list(row.model) for region in row.regions or ()
         }
         return DashScopeVocabularies(self._rest, lists_phrases=self._region in v1_regions)
 
@@ -241,7 +241,7 @@ class DashScope:
         if endpoint := self._given_endpoint():
             url = _replace_protocol_path(endpoint, protocol.path)
         else:
-            regions = options.capability.regions
+            regions = options.model_row.regions
             if regions is not None and self._region not in regions:
                 names = " and ".join(regions)
                 raise ConfigurationError(f"region={self._region!r} does not have {options.model}: {names} does")

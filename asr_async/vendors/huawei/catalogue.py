@@ -1,27 +1,23 @@
-"""Huawei's rows of the catalogue, made from the table of modes."""
+"""Huawei's rows of the catalogue, made from the table of modes and the capabilities of the options."""
 
 from __future__ import annotations
 
-from ..catalogue import ModelInfo, Segmentation
-from .models import AUDIO_FORMATS, LANGUAGES, MODEL_PREFIX, MODES, REGIONS, Mode, Rasr
+from ..catalogue import ModelInfo, Segmentation, all_of
+from .models import MODEL_PREFIX, MODES, REGIONS, Mode, Rasr
 
 __all__ = ["CATALOGUE"]
 
-_HOT_WORDS = ("vocabulary_id", "user_words")
-
 
 def _info(mode: Mode) -> ModelInfo:
+    options = Rasr(mode=mode.name, need_word_info=True)
     return ModelInfo(
+        **all_of(options.capabilities),
         model=f"{MODEL_PREFIX}{mode.name}",
         other_names=(mode.name,),
         vendor=Rasr.vendor,
         options=Rasr.__name__,
-        sample_rates=tuple(sorted({audio.sample_rate for audio in AUDIO_FORMATS.values()})),
-        formats=tuple(dict.fromkeys(audio.encoding for audio in AUDIO_FORMATS.values())),
-        max_audio_s=mode.max_audio_s,
-        languages=LANGUAGES,
-        hot_words=tuple(name for name in _HOT_WORDS if name in mode.options),
         segmentation=_segmentation(mode),
+        max_audio_s=mode.max_audio_s,
         regions=REGIONS,
         source=mode.source,
     )

@@ -208,7 +208,7 @@ class RasrCodec:
         if name == "EXCEEDED_SILENCE" and self._options.mode != "continue":
             self._silence = raw
             events += self._sentences.withdraw_noise()
-        if name is not None and self._options.capability.is_single_sentence:
+        if name is not None and self._options.model_row.is_single_sentence:
             return [*events, *self._close_input()]
         return [*events, Unrecognised(f"event {message.event!r} in mode {self._options.mode}", raw)]
 
@@ -221,7 +221,7 @@ class RasrCodec:
             return self._fail(VendorError(text, request_id=self._trace_id_of(message), vendor=VENDOR, raw=raw))
         if self._error_at_end is not None:
             return self._fail(self._error_at_end)
-        is_early = self._lifecycle.state is State.STREAMING and self._options.capability.is_single_sentence
+        is_early = self._lifecycle.state is State.STREAMING and self._options.model_row.is_single_sentence
         self._lifecycle.advance(Step.FINISHED_EARLY if is_early else Step.FINISHED)
         events = self._sentences.close()
         if self._silence is None or self._sentences.has_text:

@@ -15,6 +15,7 @@ import msgspec
 
 from ...audio import AudioFormat
 from ...errors import ConfigurationError
+from ..catalogue import Capabilities
 from ..options import Options, check_range, did_you_mean
 from .wire import StartConfig
 
@@ -46,7 +47,7 @@ REGIONS = ("cn-north-4", "cn-east-3", "ap-southeast-3", "me-east-1")
 
 
 class Mode(msgspec.Struct, frozen=True, kw_only=True):
-    """The capabilities of one mode."""
+    """The row of one mode in the vendor's documents."""
 
     name: str
     path: str
@@ -177,7 +178,7 @@ class Rasr(Options, frozen=True, kw_only=True):
     @builtins.property
     def sentence_end_ms(self) -> int | None:
         """The silence that ends the sentence in the mode sentence; the default is that of the API reference."""
-        if not self.capability.is_single_sentence:
+        if not self.model_row.is_single_sentence:
             return None
         return 500 if self.vad_tail is None else self.vad_tail
 
@@ -192,13 +193,27 @@ class Rasr(Options, frozen=True, kw_only=True):
         return _PROPERTY_LANGUAGES.get(self.property.partition("_")[0], "")
 
     @builtins.property
-    def max_audio_ms(self) -> int:
-        """The longest audio of one session in this mode."""
-        return self.capability.max_audio_s * 1000
+    def capabilities(self) -> Capabilities:
+        """The abilities of a session with these options; VOICE_START is an event of the mode sentence only."""
+        row = self.model_row
+        return Capabilities(
+            interims=bool(self.interim_results),
+            words=bool(self.need_word_info),
+            speech_events=row.is_single_sentence,
+            languages=LANGUAGES,
+            hot_words=tuple(name for name in ("vocabulary_id", "user_words") if name in row.options),
+            sample_rates=tuple(sorted({audio.sample_rate for audio in AUDIO_FORMATS.values()})),
+            formats=tuple(dict.fromkeys(audio.encoding for audio in AUDIO_FORMATS.values())),
+        )
 
     @builtins.property
-    def capability(self) -> Mode:
-        """The mode's row of the capability table."""
+    def max_audio_ms(self) -> int:
+        """The longest audio of one session in this mode."""
+        return self.model_row.max_audio_s * 1000
+
+    @builtins.property
+    def model_row(self) -> Mode:
+        """The mode's row of the table."""
         return MODES[self.mode]
 
     def __post_init__(self) -> None:
@@ -249,7 +264,7 @@ class Rasr(Options, frozen=True, kw_only=True):
 
     def _check_known_options(self) -> None:
         for name, value in self.set_options().items():
-            if name not in self.capability.options:
+            if name not in self.model_row.options:
                 supporting = ", ".join(f"{MODEL_PREFIX}{row.name}" for row in MODES.values() if name in row.options)
                 raise ConfigurationError(f"{name}={value!r}: {self.model} does not have this option ({supporting} do)")
 

@@ -175,7 +175,7 @@ class Huawei:
             AuthenticationError: there are no credentials, or only a part of them.
             ConfigurationError: there is no project or region, or the environment's endpoint is malformed.
         """
-        url = f"{self._base_url()}/{_checked_options(options).capability.path}"
+        url = f"{self._base_url()}/{_checked_options(options).model_row.path}"
         authorization = await self._authorize("GET", url, {}, b"")
         return Endpoint(
             url=url,

@@ -17,7 +17,7 @@ from websockets.asyncio.client import ClientConnection
 from asr_async.emulator import Emulator, Engine, Hypothesis, HypothesisWord, Request, Scripted, serve
 from asr_async.emulator.connection import CLOSE_TIMEOUT_S
 from asr_async.emulator.dashscope import tasks as task_protocol
-from asr_async.vendors.dashscope.models import CAPABILITIES
+from asr_async.vendors.dashscope.models import MODEL_ROWS
 
 from ...support.probe_engine import ProbeEngine
 from ...support.virtual_time import now, run_virtual
@@ -279,7 +279,7 @@ async def test_a_model_that_is_not_in_the_table_is_not_found(model: str, caplog:
 
 async def test_every_model_of_the_table_is_supported_with_its_rates() -> None:
     async with serve(HELLO) as emulator:
-        for row in CAPABILITIES.values():
+        for row in MODEL_ROWS.values():
             async with connect_client(emulator) as client:
                 rate = (row.sample_rates or (44_100,))[0]
                 await client.start(model=row.model, parameters={"sample_rate": rate})

@@ -9,7 +9,7 @@ import pytest
 
 from asr_async import ConfigurationError, ContextMessage, DashScope, FunASR, Gummy, GummyChat, Paraformer, QwenAudio
 from asr_async.vendors import options_for_model, service_for, vendor_of
-from asr_async.vendors.dashscope.models import CAPABILITIES, TRANSLATIONS, TaskOptions
+from asr_async.vendors.dashscope.models import MODEL_ROWS, TRANSLATIONS, TaskOptions
 from asr_async.vendors.options import Options
 
 from ...support.feature_table import (
@@ -24,9 +24,9 @@ from ...support.feature_table import (
 )
 
 
-@pytest.mark.parametrize("model", CAPABILITIES)
+@pytest.mark.parametrize("model", MODEL_ROWS)
 def test_every_model_of_the_table_accepts_its_options_and_refuses_all_others(model: str) -> None:
-    row = CAPABILITIES[model]
+    row = MODEL_ROWS[model]
     options_class = options_for_model(model)
     rate = row.sample_rates[0] if row.sample_rates else 16_000
     values: dict[str, Any] = {
@@ -61,9 +61,9 @@ def test_every_model_of_the_table_accepts_its_options_and_refuses_all_others(mod
     assert row.options <= fields
 
 
-@pytest.mark.parametrize("model", [name for name, row in CAPABILITIES.items() if row.sample_rates])
+@pytest.mark.parametrize("model", [name for name, row in MODEL_ROWS.items() if row.sample_rates])
 def test_a_rate_that_the_model_does_not_accept_is_refused(model: str) -> None:
-    rate = CAPABILITIES[model].sample_rates[0]  # type: ignore[index]
+    rate = MODEL_ROWS[model].sample_rates[0]  # type: ignore[index]
     with pytest.raises(ConfigurationError, match=f"sample_rate=44100: {model} accepts {rate} Hz only"):
         options_for_model(model)(model=model, sample_rate=44_100)  # type: ignore[call-arg]
 
@@ -163,7 +163,7 @@ def test_the_vendor_and_its_service_are_found_from_the_options() -> None:
 
 @pytest.mark.parametrize("model", FEATURES)
 def test_the_feature_table_holds(model: str) -> None:
-    column, row = FEATURES[model], CAPABILITIES[model]
+    column, row = FEATURES[model], MODEL_ROWS[model]
 
     def accepts(**values: Any) -> bool:
         try:
@@ -302,8 +302,8 @@ def test_without_strict_every_model_and_value_is_accepted_but_no_wrong_type(opti
     options = options_class(model="brand-new", strict=False, format="flac", sample_rate=7, vocabulary_id="v")
     assert options.parameters()["format"] == "flac"
     assert "strict" not in options.parameters()
-    assert options.capability.source == "not in the table"
-    assert options.capability.accepts_rate(16_000)
+    assert options.model_row.source == "not in the table"
+    assert options.model_row.accepts_rate(16_000)
     options.check_context([ContextMessage("user", "x" * 401)] * 6)
     assert "sample_rate='7': expected int, got str" in refused(options_class, strict=False, sample_rate="7")
 

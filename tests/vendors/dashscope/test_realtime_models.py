@@ -9,13 +9,13 @@ import pytest
 from asr_async import AudioFormat, ConfigurationError, QwenRealtime
 from asr_async.vendors import options_for_model, service_for, vendor_of
 from asr_async.vendors.dashscope import DashScope
-from asr_async.vendors.dashscope.realtime_models import REALTIME_CAPABILITIES
+from asr_async.vendors.dashscope.realtime_models import REALTIME_MODEL_ROWS
 
 
-@pytest.mark.parametrize("model", REALTIME_CAPABILITIES)
+@pytest.mark.parametrize("model", REALTIME_MODEL_ROWS)
 def test_every_model_of_the_table_is_found_by_its_name_and_knows_its_row(model: str) -> None:
     assert options_for_model(model) is QwenRealtime
-    row = QwenRealtime(model=model).capability
+    row = QwenRealtime(model=model).model_row
     assert row.model == model
     assert row.options <= set(QwenRealtime.__struct_fields__)
 
@@ -73,7 +73,7 @@ def test_a_bad_value_is_refused_in_one_line(values: dict[str, Any], text: str) -
 
 def test_a_newer_model_is_accepted_unchecked_without_strict() -> None:
     options = QwenRealtime(model="qwen9-asr-realtime", sample_rate=48_000, vad_threshold=7.0, strict=False)
-    assert options.capability.source == "not in the table"
+    assert options.model_row.source == "not in the table"
 
 
 def test_the_types_are_checked_all_the_same() -> None:

@@ -28,7 +28,7 @@ from asr_async import (
     transcribe,
 )
 from asr_async.emulator import Scripted, serve
-from asr_async.vendors.dashscope.realtime_models import REALTIME_CAPABILITIES
+from asr_async.vendors.dashscope.realtime_models import REALTIME_MODEL_ROWS
 
 from ...support.paths import RECORDINGS
 from ...support.probe_engine import ProbeEngine
@@ -186,7 +186,7 @@ async def test_a_model_that_the_server_does_not_have_is_not_worth_a_second_try(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     options = QwenRealtime()
-    monkeypatch.delitem(REALTIME_CAPABILITIES, options.model)  # as of now, the emulator does not have it
+    monkeypatch.delitem(REALTIME_MODEL_ROWS, options.model)  # as of now, the emulator does not have it
     with pytest.raises(ConnectionLostError, match="Model not found") as caught:
         async with session(options):
             pass

@@ -25,7 +25,7 @@ from asr_async.emulator import Scripted, serve
 from asr_async.hotwords import HotWord, Vocabulary
 from asr_async.vendors.dashscope import rest_wire
 from asr_async.vendors.dashscope.hotwords import hot_word_model, phrase_list, vocabulary_entries
-from asr_async.vendors.dashscope.models import CAPABILITIES, Capability
+from asr_async.vendors.dashscope.models import MODEL_ROWS, ModelRow
 from asr_async.vendors.dashscope.rest_wire import VocabularyEntry
 
 from ...support import paths
@@ -45,8 +45,8 @@ V1 = "paraformer-realtime-v1"
 def gummy(monkeypatch: pytest.MonkeyPatch) -> str:
     """A model that translates."""
     options = frozenset({"vocabulary_id", "translation_target_languages"})
-    row = Capability(model="translates", sample_rates=None, languages=(), options=options, source="this test")
-    monkeypatch.setitem(CAPABILITIES, row.model, row)
+    row = ModelRow(model="translates", sample_rates=None, languages=(), options=options, source="this test")
+    monkeypatch.setitem(MODEL_ROWS, row.model, row)
     return row.model
 
 
@@ -201,8 +201,8 @@ async def test_a_table_that_cannot_be_made_is_refused_before_anything_is_sent(
 
 
 def test_a_model_without_hot_words_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    row = Capability(model="deaf", sample_rates=None, languages=(), options=frozenset(), source="this test")
-    monkeypatch.setitem(CAPABILITIES, row.model, row)
+    row = ModelRow(model="deaf", sample_rates=None, languages=(), options=frozenset(), source="this test")
+    monkeypatch.setitem(MODEL_ROWS, row.model, row)
     with pytest.raises(ConfigurationError, match=r"model='deaf' has no hot words: paraformer-realtime-v2, .* do"):
         hot_word_model("deaf")
 

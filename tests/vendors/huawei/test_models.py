@@ -77,7 +77,7 @@ def test_mode_and_model_say_the_same(mode: str) -> None:
     by_mode = Rasr(mode=mode)
     assert (by_mode.mode, by_mode.model) == (mode, f"huawei/{mode}")
     assert by_mode == Rasr(model=f"huawei/{mode}") == Rasr(model=mode) == Rasr(mode=mode, model=f"huawei/{mode}")
-    assert by_mode.capability is MODES[mode]
+    assert by_mode.model_row is MODES[mode]
 
 
 def test_continue_is_the_mode_when_none_is_named() -> None:
