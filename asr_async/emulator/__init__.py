@@ -11,6 +11,7 @@ from __future__ import annotations
 from .engines.engine import Engine, EngineRefusedError, Hypothesis, HypothesisWord, Recognition, Request
 from .engines.pocketsphinx import PocketSphinx
 from .engines.scripted import Scripted
+from .engines.sherpa import Sherpa
 from .faults import Fault, Faults
 from .positions import position_audio, position_of
 from .replay import Replay, replay
@@ -29,6 +30,7 @@ __all__ = [
     "Replay",
     "Request",
     "Scripted",
+    "Sherpa",
     "position_audio",
     "position_of",
     "replay",

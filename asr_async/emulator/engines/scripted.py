@@ -24,6 +24,7 @@ from ...errors import ConfigurationError
 from ..audio_decoder import SAMPLE_BYTES
 from ..json_file import load_json
 from .engine import Hypothesis, HypothesisWord
+from .words import WORD
 
 if TYPE_CHECKING:
     import os
@@ -41,14 +42,6 @@ Position = Callable[[bytes], int | None]
 
 MAX_SHIFTS = 64
 """The most shifts between script and audio that are kept; the present utterance needs the last one."""
-
-_CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
-"""Kana and Han, which are written without spaces: each character counts as a word, as with the vendors."""
-
-_PUNCTUATION = ',.!?;:…"”，。！？；：、'  # noqa: RUF001 - the full-width marks are intended
-_WORD = re.compile(
-    rf"(?P<word>[{_CJK}]|[^\s{_CJK}]+?(?=[{_PUNCTUATION}]*(?:\s|$|[{_CJK}])))(?P<punctuation>[{_PUNCTUATION}]*)"
-)
 
 _TUPLE_MEMBERS = ("text", "start_ms", "end_ms", "words")
 """The members of a segment in tuple form, in this order; the others need their names."""
@@ -213,7 +206,7 @@ class _Utterance:
         for term, variant in variants.items():
             if not term or term not in self.text:
                 raise ConfigurationError(f"variants: {term!r} is not in its text")
-            if not _WORD.search(variant):
+            if not WORD.search(variant):
                 raise ConfigurationError(f"variants: {variant!r} for {term!r} contains no word")
 
     def with_hot_words(self, hot_words: Collection[str]) -> _Utterance:
@@ -280,7 +273,7 @@ class _Utterance:
 
 
 def _spread(segment: ScriptedSegment) -> tuple[HypothesisWord, ...]:
-    found = list(_WORD.finditer(segment.text))
+    found = list(WORD.finditer(segment.text))
     length_ms = segment.end_ms - segment.start_ms
     return tuple(
         HypothesisWord(
@@ -307,7 +300,7 @@ def _word_ends(text: str, words: tuple[HypothesisWord, ...]) -> list[int]:
 
 def beginnings_of(text: str, steps: int) -> list[str]:
     """Return this many beginnings of the text, each by whole words, the last one complete."""
-    ends = [match.end() for match in _WORD.finditer(text)] or [len(text)]
+    ends = [match.end() for match in WORD.finditer(text)] or [len(text)]
     cuts = [ends[-(-len(ends) * step // steps) - 1] for step in range(1, steps)]
     return [*(text[:cut] for cut in cuts), text]
 
