@@ -102,9 +102,9 @@ class Pacer:
         if not self._is_behind and now - self.next_at > self.lateness_max_s:
             self.lateness_max_s = now - self.next_at
         self._sent_bytes += size_bytes
-        self._due_at = self._anchor_at + self._sent_bytes / rate
-        self._spaced_at = now + size_bytes / rate / CATCH_UP
-        self.next_at = max(self._due_at, self._spaced_at)
+        due_at = self._due_at = self._anchor_at + self._sent_bytes / rate
+        spaced_at = self._spaced_at = now + size_bytes / (rate * CATCH_UP)
+        self.next_at = max(due_at, spaced_at)
 
     def rewind(self, to_bytes: int, now: float) -> None:
         """Send the audio again from this position in the source on; the delay that this causes is no lateness."""

@@ -155,8 +155,11 @@ class Receiver:
             self.speech_detected.set()
             buffer = self._buffer
             sent_ms = buffer.cursor_ms if event.is_final and buffer.is_cuttable else None
-            for placed in self._task_timeline.place(event, sent_ms):
-                self._deliver(placed, task)
+            for placed in self._task_timeline.place_result(event, sent_ms):
+                if type(placed) is Result:
+                    self._deliver_result(placed)
+                else:
+                    self._deliver(placed, task)
             if event.is_final:
                 self._record_final(task)
         elif type(event) is Usage:
@@ -209,7 +212,7 @@ class Receiver:
             self._queue.put(event)
         elif self._wants_events is None:
             self._queue.hold(event)
-        else:
+        elif not isinstance(event, SpeechStarted | SpeechEnded):
             self._log_undelivered(event, task)
 
     def _log_undelivered(self, event: Event, task: RecognitionTask | None) -> None:
@@ -239,11 +242,11 @@ class Receiver:
 
     def _record_final(self, task: RecognitionTask) -> None:
         """Let a replay begin behind a final; if it covers less than a frame more, there is no progress."""
-        timeline = self._timeline
+        timeline, buffer = self._timeline, self._buffer
         covered_ms = timeline.covered_ms
-        self._buffer.cover(covered_ms - KEPT_MS)
-        if self._buffer.is_cuttable:  # else each connection recognises all of the audio
-            timeline.forget(min(covered_ms, self._buffer.cursor_ms))
+        buffer.cover(covered_ms - KEPT_MS)
+        if buffer.is_cuttable:  # else each connection recognises all of the audio
+            timeline.forget(min(covered_ms, buffer.cursor_ms))
         if timeline.finals_end_ms - self._finals_end_ms >= FRAME_MS:
             self._finals_end_ms = timeline.finals_end_ms
             self._policy.record_progress()

@@ -203,8 +203,10 @@ class Timeline:
     @property
     def covered_ms(self) -> int:
         """The place up to which everything that was recognised is in a final result."""
-        orphans_ms = [orphan.start_ms for orphan in self._orphans]
-        covered_ms = min([self._recognised_ms, *self._open.values(), *orphans_ms, *self._held_ms])
+        covered_ms = self._recognised_ms
+        if self._open or self._orphans or self._held_ms:
+            orphans_ms = [orphan.start_ms for orphan in self._orphans]
+            covered_ms = min([covered_ms, *self._open.values(), *orphans_ms, *self._held_ms])
         return max(0, covered_ms - self._jitter_ms)
 
     @property
@@ -285,7 +287,8 @@ class Timeline:
         self._finals.append(final)
         self._finals_bytes += final.size_bytes
         self.settle(final.covered_ms)
-        self._held_ms = [held_ms for held_ms in self._held_ms if self.finals_end_ms - held_ms <= HOLD_MS]
+        if self._held_ms:
+            self._held_ms = [held_ms for held_ms in self._held_ms if self.finals_end_ms - held_ms <= HOLD_MS]
         withdrawals = self._pass_orphans(final) if self._orphans else []
         finals = self._finals
         while len(finals) > MAX_REMEMBERED or (self._finals_bytes > MAX_FINALS_BYTES and len(finals) > 1):
@@ -323,7 +326,7 @@ class Timeline:
 
     def resembles_final(self, result: Result) -> bool:
         """Return True if a final may repeat one of the last ones with other times; or the same word was said again."""
-        return any(
+        return result.start_ms < self.finals_end_ms and any(
             abs(final.start_ms - result.start_ms) <= SEAM_MS
             and result.start_ms < final.end_ms
             and _forms_of(final.text) == _forms_of(shown_text(result))
@@ -390,7 +393,7 @@ class ConnectionTimeline:
         """
         match event:
             case Result():
-                return self._place_result(event, sent_ms)
+                return self.place_result(event, sent_ms)
             case SpeechStarted():
                 return self._place_start(event)
             case SpeechEnded():
@@ -422,10 +425,14 @@ class ConnectionTimeline:
 
     # --- results -----------------------------------------------------------------------------------------------------
 
-    def _place_result(self, result: Result, sent_ms: int | None) -> Sequence[Event]:
-        start_ms, end_ms = result.start_ms, result.end_ms
-        if self._offset_ms or start_ms < 0 or self._has_silence:
+    def place_result(self, result: Result, sent_ms: int | None) -> Sequence[Event]:
+        """Return the events of a result; see `place`."""
+        start_ms, end_ms, silence = result.start_ms, result.end_ms, self._silence
+        if self._offset_ms or start_ms < 0 or (silence is not None and silence.size_bytes):
             start_ms, end_ms = self._in_source(start_ms), self._in_source(end_ms)
+            is_moved = True
+        else:
+            is_moved = bool(result.translations) and _has_early_translation(result)
         if result.is_final and self.limit_ms is not None:
             sent_ms = self.limit_ms
         segment = self._segments.get(result.segment_id)
@@ -440,20 +447,14 @@ class ConnectionTimeline:
             overlap_ms = self._timeline.finals_end_ms - start_ms
             if overlap_ms <= SEAM_MS:  # else the finals are not in order
                 self._timeline.record_jitter(overlap_ms)
+        if is_moved:
+            result = self._moved_result(result, start_ms, end_ms)
         if start_ms < self._known_until_ms:
-            return self._place_overlapping(result, segment, start_ms, end_ms, sent_ms)
-        return self._deliver(self._moved_result(result, start_ms, end_ms), segment, sent_ms)
+            return self._place_overlapping(result, segment, sent_ms)
+        return self._deliver(result, segment, sent_ms)
 
     def _moved_result(self, result: Result, start_ms: int, end_ms: int) -> Result:
         """Return the result with times in the source."""
-        if (
-            start_ms == result.start_ms
-            and end_ms == result.end_ms
-            and not self._offset_ms
-            and not self._has_silence
-            and not (result.translations and _has_early_translation(result))
-        ):
-            return result
         return msgspec.structs.replace(
             result,
             start_ms=start_ms,
@@ -465,7 +466,8 @@ class ConnectionTimeline:
     def _deliver(self, result: Result, segment: _Segment, sent_ms: int | None) -> Sequence[Event]:
         """Return the events of a result with new words."""
         timeline = self._timeline
-        last_ms, segment.start_ms, segment.end_ms = segment.end_ms, result.start_ms, max(result.start_ms, result.end_ms)
+        start_ms, end_ms, last_ms = result.start_ms, result.end_ms, segment.end_ms
+        segment.start_ms, segment.end_ms = start_ms, max(start_ms, end_ms)
         events: list[Event] = []
         if segment.id is None:
             events += self._identify(segment)
@@ -473,12 +475,12 @@ class ConnectionTimeline:
             segment.has_final = segment.is_delivered = True
             segment.text = ""
             timeline.close(segment)
-            if sent_ms is not None and result.end_ms > sent_ms:
-                timeline.record_jitter(result.end_ms - sent_ms)
+            if sent_ms is not None and end_ms > sent_ms:
+                timeline.record_jitter(end_ms - sent_ms)
             if timeline.resembles_final(result):
                 result = msgspec.structs.replace(result, may_repeat=True)
             events += timeline.add_final(_final(result, sent_ms, last_ms))
-            if sent_ms is not None and result.end_ms <= result.start_ms < sent_ms:
+            if sent_ms is not None and end_ms <= start_ms < sent_ms:
                 # a final that the vendor sent without an end ends where the audio sent so far ends
                 result = msgspec.structs.replace(result, end_ms=sent_ms)
                 segment.end_ms = sent_ms
@@ -508,30 +510,27 @@ class ConnectionTimeline:
 
     # --- results that may repeat others ------------------------------------------------------------------------------
 
-    def _place_overlapping(
-        self, result: Result, segment: _Segment, start_ms: int, end_ms: int, sent_ms: int | None
-    ) -> Sequence[Event]:
-        """Return the new words of a result whose audio may overlap that of known finals."""
-        text = shown_text(result)
-        moved = self._moved_result(result, start_ms, end_ms)
+    def _place_overlapping(self, result: Result, segment: _Segment, sent_ms: int | None) -> Sequence[Event]:
+        """Return the new words of a result, with times in the source, whose audio may overlap that of known finals."""
+        text, start_ms, end_ms = shown_text(result), result.start_ms, result.end_ms
         if result.is_final and any(final.is_same(text, start_ms, end_ms) for final in self._known_finals):
-            return self._leave_out(moved, segment, sent_ms)
+            return self._leave_out(result, segment, sent_ms)
         speech_end_ms = end_ms
         if not result.is_final or end_ms <= start_ms:  # the end is not known
             speech_end_ms = max(end_ms, segment.end_ms, start_ms + spoken_length_ms(text))
-        speech = place_words(text, moved.words, start_ms, speech_end_ms)
+        speech = place_words(text, result.words, start_ms, speech_end_ms)
         if not speech.words:
             is_known = self._is_known((start_ms + end_ms) // 2)
             parts = NewParts(() if is_known else (NewPart(0, 0, start_ms, end_ms),), is_certain=True)
         else:
             parts = new_parts(speech, self._known_speech(), from_ms=self._offset_ms, is_final=result.is_final)
         # a translation alone cannot be cut
-        pieces = [_cut(moved, speech, part) for part in (parts.parts if result.text else parts.parts[:1])]
+        pieces = [_cut(result, speech, part) for part in (parts.parts if result.text else parts.parts[:1])]
         segment.may_repeat |= bool(parts.parts) and not parts.is_certain
         if segment.may_repeat:
             pieces = [msgspec.structs.replace(piece, may_repeat=True) for piece in pieces]
         if not pieces:
-            return self._leave_out(moved, segment, sent_ms)
+            return self._leave_out(result, segment, sent_ms)
         if not result.is_final:
             interim = msgspec.structs.replace(
                 pieces[0],
@@ -587,7 +586,9 @@ class ConnectionTimeline:
         segment = self._segments.get(event.segment_id) or self._add_segment(event.segment_id, start_ms)
         segment.is_started = True
         self._timeline.open(segment)
-        if any(final.start_ms <= start_ms + JITTER_MS < final.last_ms for final in self._known_finals):
+        if start_ms < self._known_until_ms and any(
+            final.start_ms <= start_ms + JITTER_MS < final.last_ms for final in self._known_finals
+        ):
             return ()  # its result shows if any of it is new
         return self._identify(segment) if segment.id is None else ()
 
@@ -627,10 +628,6 @@ class ConnectionTimeline:
         ]
 
     # --- times -------------------------------------------------------------------------------------------------------
-
-    @property
-    def _has_silence(self) -> bool:
-        return self._silence is not None and self._silence.size_bytes > 0
 
     def _in_source(self, own_ms: int) -> int:
         time_ms, silence = own_ms + self._offset_ms, self._silence

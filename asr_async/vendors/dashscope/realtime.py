@@ -81,6 +81,7 @@ __all__ = ["RealtimeCodec", "describe_session"]
 
 # bound here, since an access to a member of an enum is a function call in CPython 3.11
 _AUDIO = Step.AUDIO
+_STREAMING = State.STREAMING
 _RESULT = Step.RESULT
 
 MAX_APPEND_BYTES = 15 * 1024 * 1024 // 4 * 3
@@ -174,7 +175,8 @@ class RealtimeCodec:
 
     def audio(self, frame: AudioBytes) -> Message:
         """Return the message that carries the audio as base64."""
-        self._lifecycle.advance(_AUDIO)
+        if self._lifecycle.state is not _STREAMING:  # else it stays so; a call for each frame costs as much as the rest
+            self._lifecycle.advance(_AUDIO)
         self._sent_bytes += len(frame)
         return _text(Append(event_id=self._next_event_id(), audio=memoryview(frame)))
 

@@ -8,15 +8,14 @@ Does not know tasks, connections or clocks.
 
 from __future__ import annotations
 
-from itertools import chain, starmap
-from operator import attrgetter, le
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Protocol
 
 from msgspec import UNSET
+from msgspec.structs import replace
 
 from ...results import Result, Word
 from ..codec import CodecEvent, Unrecognised
-from ..lenient import known_ms
+from ..lenient import MAX_MS, known_ms
 from ..segments import SegmentTracker, TrackedSegment
 from .wire import GummySentence, Output, Sentence, WireWord
 
@@ -26,9 +25,6 @@ if TYPE_CHECKING:
 __all__ = ["PlainSegments", "Segments", "is_final", "place_of", "words_of"]
 
 NO_TEXT = "the vendor reported speech, and ended the task without a text for it"
-
-
-_TIMES = attrgetter("begin_time", "end_time")
 
 
 class Segments(Protocol):
@@ -145,10 +141,24 @@ def words_of(sentence: Sentence | GummySentence, start_ms: int) -> tuple[Word, .
         sentence: the sentence.
         start_ms: its start. A word without times, or before the audio, has the place where the word before it ends.
     """
-    if not sentence.words:
+    words = sentence.words
+    if not words:
         return ()
-    return tuple(
-        [
+    made = _words(words, 0) if start_ms >= 0 else []
+    if len(made) < len(words):
+        made = _words(_mended(words, start_ms), -MAX_MS)
+    return tuple(made)
+
+
+def _words(words: Sequence[WireWord], earliest_ms: int) -> list[Word]:
+    """Return the words whose times are in order and not before `earliest_ms`; none if a time lacks.
+
+    There are words in each message, so the check of their times is part of the only loop.
+    """
+    begin_ms: int
+    end_ms: int
+    try:
+        return [
             Word(
                 text=word.text or "",
                 start_ms=begin_ms,
@@ -157,9 +167,11 @@ def words_of(sentence: Sentence | GummySentence, start_ms: int) -> tuple[Word, .
                 punctuation=word.punctuation if word.punctuation and word.punctuation != word.text else "",
                 is_fixed=None if word.fixed is UNSET else word.fixed,
             )
-            for word, (begin_ms, end_ms) in zip(sentence.words, _times_of(sentence.words, start_ms), strict=True)
+            for word in words
+            if earliest_ms <= (begin_ms := word.begin_time) <= (end_ms := word.end_time)  # type: ignore[assignment,operator]
         ]
-    )
+    except TypeError:
+        return []
 
 
 def stable_text_of(text: str, words: Sequence[Word], *, is_final: bool) -> str | None:
@@ -187,22 +199,15 @@ def stable_text_of(text: str, words: Sequence[Word], *, is_final: bool) -> str |
     return text[:stable_until]
 
 
-def _times_of(words: Sequence[WireWord], start_ms: int) -> list[tuple[int, int]]:
-    """Return the start and the end of each word; `start_ms` is the start of the sentence.
-
-    Times as they should be are checked without a loop in Python: there are words in each message.
-    """
-    reported: list[tuple[int | None, int | None]] = list(map(_TIMES, words))
-    if None not in chain.from_iterable(reported):
-        times = cast("list[tuple[int, int]]", reported)
-        if min(times)[0] >= 0 and all(starmap(le, times)):
-            return times
-    mended: list[tuple[int, int]] = []
-    for begin_ms, end_ms in reported:
+def _mended(words: Sequence[WireWord], start_ms: int) -> list[WireWord]:
+    """Return the words of a sentence that begins at `start_ms` with times for those that lack or cannot be."""
+    mended: list[WireWord] = []
+    for word in words:
+        begin_ms, end_ms = word.begin_time, word.end_time
         is_known = begin_ms is not None and (begin_ms >= 0 or (start_ms < 0 and begin_ms != -1))
         first_ms = begin_ms if is_known and begin_ms is not None else start_ms
         start_ms = first_ms if end_ms is None or end_ms < first_ms else end_ms
-        mended.append((first_ms, start_ms))
+        mended.append(replace(word, begin_time=first_ms, end_time=start_ms))
     return mended
 
 

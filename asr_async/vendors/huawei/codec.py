@@ -49,6 +49,7 @@ __all__ = ["RasrCodec", "describe_task"]
 
 # bound here, since an access to a member of an enum is a function call in CPython 3.11
 _AUDIO = Step.AUDIO
+_STREAMING = State.STREAMING
 _RESULT = Step.RESULT
 
 _encode = msgspec.json.Encoder().encode
@@ -126,7 +127,8 @@ class RasrCodec:
 
     def audio(self, frame: AudioBytes) -> Message:
         """Return the audio itself: it is sent as a binary message."""
-        self._lifecycle.advance(_AUDIO)
+        if self._lifecycle.state is not _STREAMING:  # else it stays so; a call for each frame costs as much as the rest
+            self._lifecycle.advance(_AUDIO)
         return frame
 
     def finish(self) -> list[Message]:
