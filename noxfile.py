@@ -12,7 +12,7 @@ nox.options.sessions = ["tests", "lint", "types"]
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 CODE = ["asr_async", "tests", "benchmarks", "examples", "noxfile.py"]
-EXTRAS = "local,sherpa,cli,speed,redis,otel"
+EXTRAS = "local,sherpa,cli,audio,mic,speed,redis,otel"
 
 WORKERS = 2 * (os.cpu_count() or 1)
 """More than one per core: many tests wait for timers, sockets and child processes."""
@@ -92,7 +92,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Check the types strictly, and that every public symbol has a declared type."""
-    install(session, "local,cli,redis,otel", "tests", "types")
+    install(session, "local,cli,audio,mic,redis,otel", "tests", "types")
     session.install("nox")
     session.run("mypy")
     session.run("pyright", "--verifytypes", "asr_async", "--ignoreexternal")
@@ -101,7 +101,7 @@ def types(session: nox.Session) -> None:
 @nox.session
 def docs(session: nox.Session) -> None:
     """Build the API reference from the docstrings; a warning is an error."""
-    install(session, "local,cli,redis,otel", "docs")
+    install(session, "local,cli,audio,mic,redis,otel", "docs")
     options = ["--docformat", "google", "--output-directory", API_REFERENCE]
     session.run("python", "-W", "error", "-m", "pdoc", *options, *public_modules())
     session.log(f"open {API_REFERENCE}/index.html")

@@ -6,6 +6,7 @@ Does not know recognition, connections or vendors: it combines a service, option
 from __future__ import annotations
 
 import functools
+import io
 import os
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, TypeVar, Unpack
@@ -24,11 +25,11 @@ from .config import Limits, Pool, Retry, Timeouts
 from .errors import ASRError, ConfigurationError, LocalProtocolError, RemoteProtocolError
 from .results import BatchItem, Event, Gap, Result, SessionStats, Transcript, TranslationArrived, join_texts
 from .session import Session
-from .sources import AudioFile, AudioSource, preflight, read_audio
+from .sources import AudioFile, AudioSource, check_source, prepare, read_audio
 from .telemetry.observer import Observer, ObserverGroup
 from .vendors import service_for
 from .vendors.options import check_is_options
-from .vendors.service import TemporaryKeyService, check_is_service, with_network
+from .vendors.service import ServiceOfMembers, TemporaryKeyService, check_is_service, with_network
 
 if TYPE_CHECKING:
     import ssl
@@ -253,8 +254,11 @@ class Client:
             OSError: the file cannot be read.
         """
         options = self._options_or_default(options)
-        audio = read_audio(source) if isinstance(source, str | os.PathLike) else source
-        await preflight(audio, options)
+        audio = _source_of(source)
+        if isinstance(self._service, ServiceOfMembers):  # its members declare what they were given
+            await check_source(audio, options)
+        else:
+            options = await prepare(audio, options)
         builder = _TranscriptBuilder()
         session = self.session(options)
         try:
@@ -345,6 +349,13 @@ class Client:
         if self._connections is None:
             raise LocalProtocolError("the client is not open: use it with 'async with Client(...) as client'")
         return self._connections
+
+
+def _source_of(source: AudioSource | str | os.PathLike[str]) -> AudioSource:
+    """Return a source; a path and a binary file are read as recordings."""
+    if isinstance(source, str | os.PathLike | io.RawIOBase | io.BufferedIOBase):
+        return read_audio(source)
+    return source
 
 
 class _TranscriptBuilder:

@@ -41,6 +41,7 @@ __all__ = [
     "RateLimitedError",
     "RemoteProtocolError",
     "VendorError",
+    "printable",
 ]
 
 MAX_RAW_CHARS = 4_096
@@ -50,7 +51,8 @@ _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\
 """Characters that end a line, control a terminal, change the direction of writing, or have no encoding."""
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
+    """Return a text with a blank in place of each character that no line of a log should hold."""
     return _UNPRINTABLE.sub(" ", text)
 
 
@@ -83,13 +85,13 @@ class ASRError(Exception):
         vendor: str | None = None,
         raw: str | None = None,
     ) -> None:
-        message = _printable(message)
+        message = printable(message)
         super().__init__(message)
         self.message = message
         self.retryable = retryable
-        self.code: str | None = code and _printable(code)
+        self.code: str | None = code and printable(code)
         self.status = status
-        self.request_id: str | None = request_id and _printable(request_id)
+        self.request_id: str | None = request_id and printable(request_id)
         self.vendor = vendor
         self.raw: str | None = raw[:MAX_RAW_CHARS] if raw else None
         self.transcript: Transcript | None = None

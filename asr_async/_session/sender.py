@@ -20,7 +20,7 @@ from .._loop.shared_timer import SharedTimer
 from ..audio import FRAME_MS, CompressedFrame
 from ..errors import ASRError, ConfigurationError, ConnectionLostError, DeadlineError
 from ..results import Gap
-from ..sources import AHEAD_FRAMES, FrameReader, PushedAudio, preflight
+from ..sources import AHEAD_FRAMES, FrameReader, PushedAudio, check_source
 from .pacer import Pacer
 from .policy import SendFailure, decide_send_failure
 from .replay_buffer import COMPRESSED_BYTES_PER_SECOND
@@ -345,7 +345,7 @@ class SourceReader:
 
     async def _read(self, source: AudioSource, pace: float | None) -> None:
         try:
-            await preflight(source, self._options)
+            await check_source(source, self._options)
             reader = self._frames = FrameReader(source, self._framer)
         except Exception as error:  # noqa: BLE001 - the caller's own error, raised to the caller as it is
             self._record_error(error)

@@ -28,7 +28,7 @@ from .. import (
     read_audio,
 )
 from ..client import CONCURRENCY
-from ..sources import preflight
+from ..sources import check_source
 from ..vendors import options_for_model, service_for, vendor_of, vendors
 from .display import SilentDisplay, display_for, progress_for
 from .exit_status import ExitStatus, exit_status_of, report, run
@@ -261,7 +261,7 @@ def _reason(error: ASRError | OSError, name: str | None) -> str:
 
 
 async def _preflight(source: AudioFile, options: Options) -> ExitStatus:
-    await preflight(source, options)
+    await check_source(source, options)
     return ExitStatus.DONE
 
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, Literal
 
+from ..audio.samples import SAMPLE_BYTES, decode_g711
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 __all__ = ["SAMPLE_BYTES", "AudioDecodeError", "G711Decoder", "PcmDecoder", "WavDecoder", "split_samples"]
-
-SAMPLE_BYTES = 2
 
 MAX_WAV_CHUNK_BYTES = 1024 * 1024
 """The longest RIFF chunk before the samples: no real header has a longer one, so its end is not waited for."""
@@ -44,37 +44,15 @@ class PcmDecoder:
         return data[:whole]
 
 
-def _ulaw(code: int) -> int:
-    code ^= 0xFF
-    magnitude = (((code & 0x0F) << 3) + 0x84 << (code >> 4 & 7)) - 0x84
-    return -magnitude if code & 0x80 else magnitude
-
-
-def _alaw(code: int) -> int:
-    code ^= 0x55
-    segment = code >> 4 & 7
-    step = (code & 0x0F) << 4
-    magnitude = step + 0x108 << segment - 1 if segment else step + 8
-    return magnitude if code & 0x80 else -magnitude
-
-
 class G711Decoder:
-    """The decoder of 8-bit samples by ITU-T G.711.
-
-    A code holds sign, segment and step, with all bits inverted (u-law) or every other bit (A-law).
-    """
+    """The decoder of 8-bit samples by ITU-T G.711."""
 
     def __init__(self, law: Literal["ulaw", "alaw"]) -> None:
-        expand = {"ulaw": _ulaw, "alaw": _alaw}[law]
-        table = b"".join(struct.pack("<h", expand(code)) for code in range(256))
-        self._low, self._high = table[0::2], table[1::2]
+        self._law = law
 
     def decode(self, data: bytes) -> bytes:
         """Return the samples, 16 bits each."""
-        samples = bytearray(len(data) * SAMPLE_BYTES)
-        samples[0::2] = data.translate(self._low)
-        samples[1::2] = data.translate(self._high)
-        return bytes(samples)
+        return decode_g711(data, self._law)
 
 
 class WavDecoder:

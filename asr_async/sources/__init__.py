@@ -1,10 +1,10 @@
-"""Sources of audio: files, pushed chunks, and any other iterable of bytes."""
+"""Sources of audio: recordings, live inputs, pushed chunks, and any other iterable of bytes."""
 
 from __future__ import annotations
 
 from .file import AudioFile, read_audio
 from .pushed import PushedAudio
-from .source import AHEAD_FRAMES, AudioChunk, AudioSource, FrameReader, UtteranceEnd, preflight
+from .source import AHEAD_FRAMES, AudioChunk, AudioSource, FrameReader, UtteranceEnd, check_source, prepare
 
 __all__ = [
     "AHEAD_FRAMES",
@@ -14,6 +14,7 @@ __all__ = [
     "FrameReader",
     "PushedAudio",
     "UtteranceEnd",
-    "preflight",
+    "check_source",
+    "prepare",
     "read_audio",
 ]

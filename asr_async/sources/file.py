@@ -1,172 +1,252 @@
-"""Audio files as sources: WAV, raw samples, and compressed files, which the vendor decodes.
+"""Recordings and live inputs as sources: files of any kind, bytes, pipes, and standard input.
 
-Files are read in a worker thread, so the event loop does not block, and in large blocks, so thousands of sessions do
-not each cross a thread boundary ten times a second. Does not decode or convert audio.
+Files are read and decoded in worker threads, so the event loop does not block, and in large blocks, so thousands of
+sessions do not each cross a thread boundary ten times a second. Does not know formats of files: `recording` does.
 """
 
 from __future__ import annotations
 
+import logging
 import os
-import wave
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO, Self
+from typing import Literal, Self, TypeVar
 
 import anyio.to_thread
-import msgspec
 
 from ..audio import AudioFormat
 from ..errors import ConfigurationError
+from ..vendors.options import Options
+from .byte_reader import BinaryFile, PathInput, input_for
+from .reader_thread import ReaderThread
+from .recording import Facts, ReadOptions, Recording
 
 __all__ = ["AudioFile", "read_audio"]
 
-BLOCK_BYTES = 64 * 1024
-"""The size of one read: two seconds of audio at 16 kHz."""
+logger = logging.getLogger("asr_async")
 
-RAW_SUFFIXES = frozenset({".pcm", ".raw"})
+T = TypeVar("T")
+OptionsT = TypeVar("OptionsT", bound=Options)
+
+_CHANNELS = {"left": 0, "right": 1}
+_NAMED_CHANNELS = ("mix", *_CHANNELS)
 
 
-def read_audio(path: str | os.PathLike[str]) -> AudioFile:
-    """Return a source that reads a file: `session.stream(read_audio("meeting.wav"))`.
+def read_audio(
+    source: str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryFile,
+    *,
+    channel: Literal["mix", "left", "right"] | int = "mix",
+    track: int = 0,
+    raw: AudioFormat | None = None,
+) -> AudioFile:
+    """Return a source that reads a recording or a live input: `session.stream(read_audio("meeting.mp3"))`.
 
-    A WAV file yields its samples, a `.pcm` or `.raw` file its bytes. With options that declare another format
-    (`format="wav"`, `"mp3"`, ...) the bytes of the file are sent to the vendor unchanged. The file is not opened before
-    it is iterated or checked by `preflight`.
+    WAV in all its forms and bare samples are read by this package; everything else that FFmpeg reads (mp3, m4a, Ogg,
+    WebM, flac, amr, wma, the sound of a video) by PyAV, in the extra `audio`. The sound is mixed to one channel and
+    resampled as the session needs it; resampling needs the extra too. What is done is logged, and is in `treatment`.
+
+    Compressed audio of one channel is passed through as it is, if the options declare its encoding; `transcribe` makes
+    the options declare it where the model takes it (`AudioFile.fit`). The file is not opened before it is iterated,
+    checked or fitted.
+
+    Args:
+        source: a path; "-", which is standard input; the bytes of a file; or a binary file, which is read from where it
+            stands and stays open. Standard input, FIFOs, devices and files that cannot seek are live: they are read as
+            their audio comes, once. What they bring without a header that is known is taken for bare samples in the
+            format of the options.
+        channel: the channel that is recognised: the mean of all ("mix", the default), "left", "right", or a number from
+            0 on. In a stereo call, each side is a session of its own.
+        track: the sound track of a file with several, from 0 on.
+        raw: the format of samples without a header, such as `AudioFormat("ulaw", 8_000)`. None, the default, looks for
+            a header; a file named .pcm or .raw then has the format of the options, one named .ulaw or .alaw is G.711 at
+            8 kHz.
+
+    Raises:
+        ConfigurationError: an argument has a wrong type or value, or standard input is closed or a terminal.
     """
-    return AudioFile(path)
-
-
-class _Layout(msgspec.Struct, frozen=True):
-    """The position of the audio in a file."""
-
-    skip_bytes: int
-    size_bytes: int
+    return AudioFile(source, channel=channel, track=track, raw=raw)
 
 
 class AudioFile:
-    """A file as a source; see `read_audio`.
+    """A recording or a live input as a source; see `read_audio`.
 
     Attributes:
-        path: the path of the file, as the caller passed it.
-        duration_ms: the length of the audio; None before `preflight`, and for compressed formats.
-        live: False, since a file does not arrive in real time.
+        name: its name in texts: the path, or what it is.
+        path: the path, as the caller passed it; None for other inputs.
+        duration_ms: the length of the audio; None before the file was checked, and where it is not known.
+        live: False for a file, which brings its audio at once; None for a pipe or a device, which may.
+        treatment: what the file is, and what is done to its audio, in words; None before it was checked.
     """
 
-    live = False
-
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path: Path = Path(path)
+    def __init__(
+        self,
+        source: str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryFile,
+        *,
+        channel: Literal["mix", "left", "right"] | int = "mix",
+        track: int = 0,
+        raw: AudioFormat | None = None,
+    ) -> None:
+        self._input = input_for(source)
+        self._read_options = ReadOptions(_channel(channel), _track(track), _raw(raw))
+        self.name: str = self._input.name
+        self.path: Path | None = Path(self._input.path) if isinstance(self._input, PathInput) else None
         self.duration_ms: int | None = None
-        self._expected: AudioFormat | None = None
+        self.live: bool | None = None if self._input.is_live else False
+        self.treatment: str | None = None
+        self._expected = AudioFormat()
+        # of a live input: its thread, and what was opened and is still to be read
+        self._thread: ReaderThread | None = None
+        self._opened: Recording | None = None
 
     def __repr__(self) -> str:
-        return f"<AudioFile {self.path}>"
+        return f"<AudioFile {self.name}>"
 
-    async def preflight(self, expected: AudioFormat) -> None:
-        """Check that the file has the format that the options declare.
+    async def fit(self, options: OptionsT) -> OptionsT:
+        """Return options that declare the file's own format, where they leave it open and the model takes it.
+
+            audio = read_audio("call.mp3")
+            async with connect(await audio.fit(Paraformer())) as session:
+                async for result in session.stream(audio):
+
+        A live input is waited for until its header has come.
 
         Raises:
-            ConfigurationError: the file is empty, not audio, or of another format. The text says what to do.
+            ConfigurationError: the file is empty, not audio, or cannot be decoded here. The text says what to do.
+            OSError: the file cannot be opened.
+        """
+        formats = await self._look(lambda recording: recording.formats, options.audio)
+        return options.with_audio(formats)
+
+    async def preflight(self, expected: AudioFormat) -> None:
+        """Check that the file can be sent in the format that the options declare, without reading its audio.
+
+        Raises:
+            ConfigurationError: the file is empty, not audio, or cannot be sent in this format.
             OSError: the file cannot be opened.
         """
         self._expected = expected
-        layout = await anyio.to_thread.run_sync(self._inspect)
-        if expected.bytes_per_second is not None:
-            self.duration_ms = expected.to_ms(layout.size_bytes)
+        facts, treatment = await self._look(
+            lambda recording: (recording.facts, recording.treatment(expected)), expected
+        )
+        self.duration_ms = facts.duration_ms
+        if treatment != self.treatment:
+            self.treatment = treatment
+            logger.info("%s: %s", self.name, treatment)
+
+    async def facts(self) -> Facts:
+        """Return the facts in the header of the file.
+
+        Raises:
+            ConfigurationError: the file is empty, not audio, or cannot be decoded here.
+            OSError: the file cannot be opened.
+        """
+        return await self._look(lambda recording: recording.facts, self._expected)
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return _Blocks(self)
 
-    def _inspect(self) -> _Layout:
-        with self.path.open("rb") as file:
-            return self._layout(file)
+    async def _look(self, look: Callable[[Recording], T], expected: AudioFormat) -> T:
+        """Return what a function finds in the opened file. A live input stays open, since it cannot be opened again."""
+        if self._input.is_live:
+            return await self._call(lambda: look(self._open(expected)))
 
-    def _layout(self, file: BinaryIO) -> _Layout:
-        """Find the audio and check its format; the file position is undefined afterwards."""
-        expected = self._expected or AudioFormat()
-        size = file.seek(0, os.SEEK_END)
-        file.seek(0)
-        if size == 0:
-            raise ConfigurationError(f"{self.path} is empty")
-        is_riff = file.read(4) == b"RIFF"
-        file.seek(0)
-        if expected.encoding == "pcm" and not is_riff and self.path.suffix.lower() in RAW_SUFFIXES:
-            return _Layout(0, size)
-        if expected.encoding in {"pcm", "wav"}:
-            samples = self._wav_samples(file, size)
-            return samples if expected.encoding == "pcm" else _Layout(0, size)
-        if is_riff:
-            raise ConfigurationError(f"{self.path} is a WAV file, but the options declare format={expected.encoding!r}")
-        return _Layout(0, size)
+        def open_and_look() -> T:
+            recording = Recording(self._input, self._read_options, expected)
+            try:
+                return look(recording)
+            finally:
+                recording.close()
 
-    def _wav_samples(self, file: BinaryIO, file_bytes: int) -> _Layout:
-        try:
-            reader = wave.open(file, "rb")  # noqa: SIM115 - closing it would close the file of the caller
-        except (wave.Error, EOFError) as error:
-            raise ConfigurationError(self._not_wav(str(error))) from None
-        rate, width, channels = reader.getframerate(), reader.getsampwidth(), reader.getnchannels()
-        problem = None
-        if channels != 1:
-            problem = f"has {channels} channels, but only mono is supported"
-        elif width != 2:
-            problem = f"has {8 * width}-bit samples, but only 16-bit samples are supported"
-        elif self._expected is not None and rate != self._expected.sample_rate:
-            problem = (
-                f"has a sample rate of {rate} Hz, but the options declare sample_rate={self._expected.sample_rate}"
-            )
-        if problem is not None:
-            raise ConfigurationError(f"{self.path} {problem}: {self._advice()}")
-        skip = file.tell()
-        # A recorder that was interrupted leaves a length of 0xFFFFFFFF. Then the size of the file counts.
-        size = min(reader.getnframes() * width, file_bytes - skip)
-        if size <= 0:
-            raise ConfigurationError(f"{self.path} has no samples")
-        return _Layout(skip, size)
+        return await self._call(open_and_look)
 
-    def _not_wav(self, reason: str) -> str:
-        if reason == "unknown format: 3":
-            return f"{self.path} has floating-point samples, but only 16-bit samples are supported: {self._advice()}"
-        # the second text is that of CPython 3.12 and newer, which read extensible files with plain samples
-        if reason == "unknown format: 65534" or reason.startswith("unknown extended format"):
-            return f"{self.path} is an extensible WAV (more than 16 bits or several channels): {self._advice()}"
-        if reason.startswith("unknown format"):
-            return f"{self.path} is a compressed WAV ({reason}): {self._advice()}"
-        return f"{self.path} is not a WAV file: {self._advice()}"
+    async def _call(self, function: Callable[[], T]) -> T:
+        """Call a blocking function in a thread."""
+        if not self._input.is_live:
+            return await anyio.to_thread.run_sync(function)
+        if self._thread is None:
+            self._thread = ReaderThread(self.name)
+        return await self._thread.call(function)
 
-    def _advice(self) -> str:
-        rate = (self._expected or AudioFormat()).sample_rate
-        return f"convert it with: ffmpeg -i {self.path.name} -ar {rate} -ac 1 -c:a pcm_s16le converted.wav"
+    def _open(self, expected: AudioFormat) -> Recording:
+        """Return the opened file; blocks."""
+        recording = self._opened or Recording(self._input, self._read_options, expected)
+        if self._input.is_live:
+            self._opened = recording
+        return recording
+
+    def _stop(self, close: Callable[[], None]) -> None:
+        """Close what was opened, and end the thread of a live input, without waiting for it."""
+        self._opened = None
+        if self._thread is not None:
+            self._thread.stop(close)
+            self._thread = None
 
 
 class _Blocks:
-    """An iterator over the blocks of a file."""
+    """An iterator over the audio of a file."""
 
     def __init__(self, source: AudioFile) -> None:
         self._source = source
-        self._file: BinaryIO | None = None
-        self._remaining_bytes = 0
+        self._recording: Recording | None = None
+        self._pieces: Iterator[bytes] | None = None
+        self._is_closed = False
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> bytes:
-        block = await anyio.to_thread.run_sync(self._read)
-        if not block:
+        if self._is_closed:
+            raise StopAsyncIteration
+        try:
+            block = await self._source._call(self._next)  # noqa: SLF001 - this is the iterator of that class
+        except BaseException:
+            await self.aclose()
+            raise
+        if block is None:
             await self.aclose()
             raise StopAsyncIteration
         return block
 
     async def aclose(self) -> None:
         """Close the file; idempotent."""
-        if self._file is not None:
-            self._file.close()
+        if self._is_closed:
+            return
+        self._is_closed = True
+        if self._source._input.is_live:  # noqa: SLF001
+            self._source._stop(self._close)  # noqa: SLF001
+        else:
+            self._close()
 
-    def _read(self) -> bytes:
-        if self._file is None:
-            self._file = self._source.path.open("rb")
-            layout = self._source._layout(self._file)  # noqa: SLF001 - this is the iterator of that class
-            self._file.seek(layout.skip_bytes)
-            self._remaining_bytes = layout.size_bytes
-        block = self._file.read(min(BLOCK_BYTES, self._remaining_bytes)) if not self._file.closed else b""
-        self._remaining_bytes -= len(block)
-        return block
+    def _close(self) -> None:
+        if self._recording is not None:
+            self._recording.close()
+
+    def _next(self) -> bytes | None:
+        """Return the next block that is not empty; None at the end. Blocks."""
+        if self._pieces is None:
+            source = self._source
+            self._recording = source._open(source._expected)  # noqa: SLF001
+            self._pieces = self._recording.pieces(source._expected)  # noqa: SLF001
+        return next((piece for piece in self._pieces if piece), None)
+
+
+def _channel(channel: object) -> int | Literal["mix"]:
+    if channel == "mix":
+        return "mix"
+    if isinstance(channel, str) and channel in _CHANNELS:
+        return _CHANNELS[channel]
+    if isinstance(channel, int) and not isinstance(channel, bool) and channel >= 0:
+        return channel
+    raise ConfigurationError(f"channel={channel!r}: must be {', '.join(map(repr, _NAMED_CHANNELS))}, or 0, 1, ...")
+
+
+def _track(track: object) -> int:
+    if isinstance(track, int) and not isinstance(track, bool) and track >= 0:
+        return track
+    raise ConfigurationError(f"track={track!r}: must be the number of a sound track, from 0 on")
+
+
+def _raw(raw: object) -> AudioFormat | None:
+    if raw is None or (isinstance(raw, AudioFormat) and raw.encoding in {"pcm", "ulaw", "alaw"}):
+        return raw
+    raise ConfigurationError(f"raw={raw!r}: must be the AudioFormat of pcm, ulaw or alaw samples, or None")

@@ -1,7 +1,8 @@
 """The definition of a source, its check before a session connects, and the reader that turns it into frames.
 
 A source is any async or plain iterable of bytes-like chunks of any size. It may also have the method
-`async def preflight(expected: AudioFormat)`, which refuses audio of another format before any is sent, and the
+`async def preflight(expected: AudioFormat)`, which refuses audio of another format before any is sent, the method
+`async def fit(options)`, which returns options that declare its own format where they leave it open, and the
 attributes `live: bool` (True if its chunks arrive in real time, so that the pacer does not delay them) and
 `duration_ms: int | None` (its length). Does not know sessions, connections or clocks.
 """
@@ -10,13 +11,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from ..audio import AudioBytes, AudioFormat, FramerLike
 from ..errors import ASRError, ConfigurationError
-
-if TYPE_CHECKING:
-    from ..vendors.options import Options
+from ..vendors.options import Options
 
 __all__ = [
     "AHEAD_FRAMES",
@@ -24,9 +23,12 @@ __all__ = [
     "AudioSource",
     "FrameReader",
     "UtteranceEnd",
+    "check_source",
     "close_iterator",
-    "preflight",
+    "prepare",
 ]
+
+OptionsT = TypeVar("OptionsT", bound=Options)
 
 AHEAD_FRAMES = 10
 """The most frames that are read ahead: one second, so that the task that reads wakes up once a second and not for each
@@ -55,7 +57,29 @@ class CheckedSource(Protocol):
         ...
 
 
-async def preflight(source: AudioSource, options: Options) -> None:
+@runtime_checkable
+class FittedSource(Protocol):
+    """A source that has a format of its own."""
+
+    async def fit(self, options: OptionsT) -> OptionsT:
+        """Return options that declare the source's own format, where they leave it open and the model takes it."""
+        ...
+
+
+async def prepare(source: AudioSource, options: OptionsT) -> OptionsT:
+    """Return options for a source, before a session connects, and check the source; see `check_source`.
+
+    Raises:
+        ConfigurationError: the object is not a source, or its audio cannot be sent or is too long.
+        OSError: the source cannot be read.
+    """
+    if isinstance(source, FittedSource):
+        options = await source.fit(options)
+    await check_source(source, options)
+    return options
+
+
+async def check_source(source: AudioSource, options: Options) -> None:
     """Check a source, as far as possible, against the format of the options and the limits of the model.
 
     Raises:
@@ -70,7 +94,7 @@ async def preflight(source: AudioSource, options: Options) -> None:
         await source.preflight(options.audio)
     duration_ms: int | None = getattr(source, "duration_ms", None)
     if duration_ms is not None and options.max_audio_ms is not None and duration_ms > options.max_audio_ms:
-        name = getattr(source, "path", "the source")
+        name = getattr(source, "name", "the source")
         raise ConfigurationError(
             f"{name} is {duration_ms / 1000:.1f} s long: "
             f"{options.model} accepts at most {options.max_audio_ms // 1000} s"

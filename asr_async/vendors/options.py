@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import difflib
 import functools
-from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar, Literal
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar, Literal, Self
 
 import msgspec
 
@@ -52,6 +52,13 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     def audio(self) -> AudioFormat:
         """The audio format that these options declare."""
         raise NotImplementedError
+
+    def with_audio(self, formats: Sequence[AudioFormat]) -> Self:  # noqa: ARG002 - a vendor's options override it
+        """Return options that declare the first of these formats that the model accepts and the options leave open.
+
+        These options, unchanged, if there is none.
+        """
+        return self
 
     @property
     def spoken_language(self) -> str:

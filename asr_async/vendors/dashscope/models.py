@@ -7,7 +7,7 @@ know messages or endpoints.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol, Self
 
 import msgspec
 
@@ -27,6 +27,7 @@ __all__ = [
     "RecognitionOptions",
     "TaskOptions",
     "TranslationOptions",
+    "first_accepted",
     "unknown_model",
 ]
 
@@ -38,7 +39,11 @@ SILENCE_LIMIT_S = 60
 """The silence, sent or not, that ends a task without `heartbeat` (real-time recognition SDK page, 2025-10)."""
 
 MIN_SAMPLE_RATE = 1_000
-"""In Hz. Not from a document: a lower rate is certainly a mistake."""
+MAX_SAMPLE_RATE = 384_000
+"""In Hz. Not from a document: a lower or higher rate is certainly a mistake."""
+
+DEFAULT_SAMPLE_RATE = 16_000
+"""In Hz: the rate of most models, and the one at which those of several rates recognise."""
 
 MAX_CONTEXT_MESSAGES = 5
 MAX_CONTEXT_CHARACTERS = 400
@@ -108,6 +113,13 @@ class ModelRow(msgspec.Struct, frozen=True, kw_only=True):
         """The lowest sample rate in Hz that is documented; None if none is, or if the rates are listed."""
         is_documented = self.sample_rates is None and self.min_sample_rate > MIN_SAMPLE_RATE
         return self.min_sample_rate if is_documented else None
+
+    @property
+    def default_rate(self) -> int:
+        """The sample rate in Hz of audio whose rate is not known: that of the model, or 16000 if it accepts several."""
+        if self.accepts_rate(DEFAULT_SAMPLE_RATE) or not self.sample_rates:
+            return DEFAULT_SAMPLE_RATE
+        return self.sample_rates[0]
 
     @property
     def rates(self) -> str:
@@ -301,9 +313,11 @@ class TaskOptions(Options, frozen=True, kw_only=True):
     Args:
         model: the name of the model. A model that this library does not know needs `strict=False`.
         format: the encoding of the audio: pcm (16-bit little-endian), wav (PCM inside), mp3, opus (in Ogg), speex (in
-            Ogg), aac or amr (AMR-NB); mono.
+            Ogg), aac or amr (AMR-NB); mono. None, the default, is that of the file which `transcribe` reads, if the
+            model accepts it as it is, and else pcm.
         sample_rate: the sample rate of the audio in Hz. Another rate than that of the audio gives wrong text, not an
-            error.
+            error. None, the default, is that of the file which `transcribe` reads, if the model accepts it; else 16000,
+            or 8000 for a model of 8 kHz.
         vocabulary_id: the id of a hot-word table ("vocab-..."), made for the same model with
             `DashScope(...).vocabularies`.
         strict: False accepts every model and every value of an option, for models newer than this library; types are
@@ -322,8 +336,8 @@ class TaskOptions(Options, frozen=True, kw_only=True):
 
     model: str
     # audio
-    format: str = "pcm"
-    sample_rate: int = 16_000
+    format: str | None = None
+    sample_rate: int | None = None
     # words
     vocabulary_id: str | None = None
     # beyond the documents
@@ -333,7 +347,14 @@ class TaskOptions(Options, frozen=True, kw_only=True):
     @property
     def audio(self) -> AudioFormat:
         """The audio format that these options declare."""
-        return AudioFormat(self.format, self.sample_rate)
+        return AudioFormat(self.format or "pcm", self.sample_rate or self.model_row.default_rate)
+
+    def with_audio(self, formats: Sequence[AudioFormat]) -> Self:
+        """Return options that declare the first of these formats that the model accepts and the options leave open."""
+        accepted = first_accepted(formats, self, self.model_row, FORMATS)
+        if accepted is None:
+            return self
+        return msgspec.structs.replace(self, format=accepted.encoding, sample_rate=accepted.sample_rate)
 
     @property
     def capabilities(self) -> Capabilities:
@@ -393,7 +414,8 @@ class TaskOptions(Options, frozen=True, kw_only=True):
 
     def parameters(self) -> dict[str, Any]:
         """Return the `parameters` member of run-task: the options that have a value, and no others."""
-        parameters = {"format": self.format, "sample_rate": self.sample_rate, **self.set_options()}
+        audio = self.audio
+        parameters = {"format": audio.encoding, "sample_rate": audio.sample_rate, **self.set_options()}
         for name in ("phrase_id", "context"):  # other members of run-task
             parameters.pop(name, None)
         return {**parameters, **self.extra_parameters}
@@ -421,10 +443,10 @@ class TaskOptions(Options, frozen=True, kw_only=True):
         self._check_known_options()
 
     def _check_audio(self) -> None:
-        if self.format not in FORMATS:
+        if self.format is not None and self.format not in FORMATS:
             raise ConfigurationError(f"format={self.format!r}: {did_you_mean(self.format, FORMATS)}")
-        check_range("sample_rate", self.sample_rate, MIN_SAMPLE_RATE, 384_000, "Hz")
-        if not self.model_row.accepts_rate(self.sample_rate):
+        check_range("sample_rate", self.sample_rate, MIN_SAMPLE_RATE, MAX_SAMPLE_RATE, "Hz")
+        if self.sample_rate is not None and not self.model_row.accepts_rate(self.sample_rate):
             raise ConfigurationError(f"sample_rate={self.sample_rate}: {self.model} accepts {self.model_row.rates}")
 
     def _check_known_options(self) -> None:
@@ -750,6 +772,28 @@ class GummyChat(TranslationOptions, frozen=True, kw_only=True):
     def _check_values(self) -> None:
         super()._check_values()
         check_range("max_end_silence", self.max_end_silence, 200, 6_000, "ms")
+
+
+class _AudioOptions(Protocol):
+    """The options that declare the audio."""
+
+    @property
+    def format(self) -> str | None: ...
+
+    @property
+    def sample_rate(self) -> int | None: ...
+
+
+def first_accepted(
+    formats: Sequence[AudioFormat], options: _AudioOptions, row: ModelRow, encodings: Sequence[str]
+) -> AudioFormat | None:
+    """Return the first of these formats that a model accepts and its options leave open; None if there is none."""
+    for audio in formats:
+        is_open = options.format in {None, audio.encoding} and options.sample_rate in {None, audio.sample_rate}
+        is_rate = MIN_SAMPLE_RATE <= audio.sample_rate <= MAX_SAMPLE_RATE and row.accepts_rate(audio.sample_rate)
+        if is_open and is_rate and audio.encoding in encodings:
+            return audio
+    return None
 
 
 def unknown_model(model: str, options: frozenset[str]) -> ModelRow:

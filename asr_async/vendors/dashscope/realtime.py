@@ -373,8 +373,8 @@ def _session_config(options: QwenRealtime) -> SessionConfig:
     corpus = None if options.corpus_text is None else Corpus(options.corpus_text)
     return SessionConfig(
         modalities=("text",),
-        input_audio_format=options.format,
-        sample_rate=options.sample_rate,
+        input_audio_format=options.audio.encoding,
+        sample_rate=options.audio.sample_rate,
         input_audio_transcription=Transcription(language=options.language, corpus=corpus),
         turn_detection=None if options.manual_commit else _turn_detection(options),
     )

@@ -6,7 +6,8 @@ Does not know messages or endpoints.
 from __future__ import annotations
 
 import re
-from typing import Annotated, ClassVar
+from collections.abc import Sequence
+from typing import Annotated, ClassVar, Self
 
 import msgspec
 
@@ -14,7 +15,7 @@ from ...audio import AudioFormat
 from ...errors import ConfigurationError
 from ..catalogue import Capabilities
 from ..options import Options, check_range, did_you_mean
-from .models import ModelRow, unknown_model
+from .models import ModelRow, first_accepted, unknown_model
 
 __all__ = ["REALTIME_MODEL_ROWS", "QwenRealtime"]
 
@@ -68,8 +69,9 @@ class QwenRealtime(Options, frozen=True, kw_only=True):
 
     Args:
         model: the name of the model. A model that this library does not know needs `strict=False`.
-        format: the encoding of the audio: pcm (16-bit little-endian) or opus; mono.
-        sample_rate: the sample rate of the audio: 8000 or 16000 Hz. The server recognises at 16000.
+        format: the encoding of the audio: pcm (16-bit little-endian) or opus; mono. None, the default, is pcm.
+        sample_rate: the sample rate of the audio: 8000 or 16000 Hz. The server recognises at 16000. None, the default,
+            is that of the file which `transcribe` reads, if it is one of the two, and else 16000.
         language: the language that is spoken, as a code of ISO 639 ("zh", "en", "yue"); None lets the model detect it.
         corpus_text: a text about the subject of the speech, with its names and terms; at most 10,000 tokens.
         vad_threshold: -1.0..1.0: a lower value recognises more noise as speech, a higher one misses more speech.
@@ -88,8 +90,8 @@ class QwenRealtime(Options, frozen=True, kw_only=True):
 
     model: str = "qwen3-asr-flash-realtime"
     # audio
-    format: str = "pcm"
-    sample_rate: int = 16_000
+    format: str | None = None
+    sample_rate: int | None = None
     # words
     language: str | None = None
     corpus_text: str | None = None
@@ -105,7 +107,17 @@ class QwenRealtime(Options, frozen=True, kw_only=True):
     @property
     def audio(self) -> AudioFormat:
         """The audio format that these options declare."""
-        return AudioFormat(self.format, self.sample_rate)
+        return AudioFormat(self.format or "pcm", self.sample_rate or self.model_row.default_rate)
+
+    def with_audio(self, formats: Sequence[AudioFormat]) -> Self:
+        """Return options that declare the first of these formats that the model accepts and the options leave open.
+
+        Only samples are chosen: the container of the model's opus is not documented.
+        """
+        accepted = first_accepted(formats, self, self.model_row, ("pcm",))
+        if accepted is None:
+            return self
+        return msgspec.structs.replace(self, format=accepted.encoding, sample_rate=accepted.sample_rate)
 
     @property
     def spoken_language(self) -> str:
@@ -148,12 +160,12 @@ class QwenRealtime(Options, frozen=True, kw_only=True):
         if self.model not in REALTIME_MODEL_ROWS:
             hint = did_you_mean(self.model, REALTIME_MODEL_ROWS)
             raise ConfigurationError(f"unknown model {self.model!r}: {hint} (strict=False accepts any)")
-        if self.format not in REALTIME_FORMATS:
+        if self.format not in {None, *REALTIME_FORMATS}:
             raise ConfigurationError(
                 f"format={self.format!r}: {self.model} accepts {' or '.join(REALTIME_FORMATS)} only"
             )
         rates = self.model_row.sample_rates or ()
-        if self.sample_rate not in rates:
+        if self.sample_rate not in {None, *rates}:
             allowed = " or ".join(map(str, rates))
             raise ConfigurationError(f"sample_rate={self.sample_rate}: {self.model} accepts {allowed} Hz only")
         if self.language is not None and not _LANGUAGE.fullmatch(self.language):

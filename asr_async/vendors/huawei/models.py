@@ -9,7 +9,7 @@ from __future__ import annotations
 import builtins
 import re
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import msgspec
 
@@ -31,6 +31,9 @@ AUDIO_FORMATS: dict[str, AudioFormat] = {
 }
 """The formats of the service, all raw and mono. Its mp3, aac, amr and wav belong to another interface (short audio by
 REST)."""
+
+DEFAULT_SAMPLE_RATE = 16_000
+"""In Hz: the higher of the two rates, since most audio that is not of a telephone has at least that."""
 
 FRAME_LIMITS: dict[int, tuple[int, int]] = {8_000: (160, 32_768), 16_000: (320, 65_536)}
 """Sample rate in Hz → smallest and largest audio message in bytes; others are an error (live page sis_03_0031,
@@ -133,9 +136,11 @@ class Rasr(Options, frozen=True, kw_only=True):
             the session. short: one recording of up to 60 s, with one final result at the end.
         model: the mode behind "huawei/", as on the command line and in logs.
         audio_format: the encoding and sample rate of the audio: pcm16k16bit, pcm8k16bit, ulaw16k8bit, ulaw8k8bit,
-            alaw16k8bit or alaw8k8bit; raw, mono.
+            alaw16k8bit or alaw8k8bit; raw, mono. None, the default, is that of the file which `transcribe` reads, if it
+            is one of these; else pcm at the rate of `property`.
         property: language, sample rate and field of the vendor's model, such as chinese_8k_general; the rate is that of
-            `audio_format`. The vendor's list differs by region and grows, so the name is not checked.
+            `audio_format`. The vendor's list differs by region and grows, so the name is not checked. None, the
+            default, is chinese_16k_general, or chinese_8k_general for audio of 8 kHz.
         vocabulary_id: the id of a hot-word table of the same region and project, made with `Huawei(...).vocabularies`.
         user_words: hot words without a table. Undocumented: the official SDK has the option, its effect is not known.
         vad_head: the silence in milliseconds before speech, 0..60000, that ends the session (mode sentence) or the
@@ -158,8 +163,8 @@ class Rasr(Options, frozen=True, kw_only=True):
     mode: str = ""
     model: str = ""
     # audio
-    audio_format: str = "pcm16k16bit"
-    property: str = "chinese_16k_general"
+    audio_format: str | None = None
+    property: str | None = None
     # words
     vocabulary_id: str | None = None
     user_words: Sequence[str] | None = None
@@ -185,7 +190,20 @@ class Rasr(Options, frozen=True, kw_only=True):
     @builtins.property
     def audio(self) -> AudioFormat:
         """The audio format that these options declare."""
-        return AUDIO_FORMATS[self.audio_format]
+        if self.audio_format is not None:
+            return AUDIO_FORMATS[self.audio_format]
+        named = None if self.property is None else rate_of(self.property)
+        # A rate that the service does not have is refused with the default format.
+        return AudioFormat("pcm", named if named in FRAME_LIMITS else DEFAULT_SAMPLE_RATE)
+
+    def with_audio(self, formats: Sequence[AudioFormat]) -> Self:
+        """Return options that declare the first of these formats that the service has and the options leave open."""
+        named = None if self.property is None else rate_of(self.property)
+        names = {audio: name for name, audio in AUDIO_FORMATS.items()}
+        for audio in formats:
+            if audio in names and self.audio_format in {None, names[audio]} and named in {None, audio.sample_rate}:
+                return msgspec.structs.replace(self, audio_format=names[audio])
+        return self
 
     @builtins.property
     def spoken_language(self) -> str:
@@ -250,16 +268,16 @@ class Rasr(Options, frozen=True, kw_only=True):
             raise ConfigurationError("user_words: a word must not be empty")
 
     def _check_audio(self) -> None:
-        if self.audio_format not in AUDIO_FORMATS:
+        if self.audio_format is not None and self.audio_format not in AUDIO_FORMATS:
             raise ConfigurationError(
                 f"audio_format={self.audio_format!r}: {did_you_mean(self.audio_format, AUDIO_FORMATS)}"
             )
-        named = rate_of(self.property)
-        rate = self.audio.sample_rate
-        if named is not None and named != rate:
+        named = None if self.property is None else rate_of(self.property)
+        audio = self.audio
+        if named is not None and named != audio.sample_rate:
             raise ConfigurationError(
-                f"property={self.property!r} is for {named // 1000} kHz, audio_format={self.audio_format!r} has "
-                f"{rate // 1000} kHz: change one"
+                f"property={self.property!r} is for {named // 1000} kHz, audio_format={_name_of(audio)!r} has "
+                f"{audio.sample_rate // 1000} kHz: change one"
             )
 
     def _check_known_options(self) -> None:
@@ -283,4 +301,10 @@ class Rasr(Options, frozen=True, kw_only=True):
         }
         if not self.user_words:
             values.pop("user_words", None)
-        return StartConfig(audio_format=self.audio_format, property=self.property, **values)
+        audio = self.audio
+        model_property = self.property or f"chinese_{audio.sample_rate // 1000}k_general"
+        return StartConfig(audio_format=_name_of(audio), property=model_property, **values)
+
+
+def _name_of(audio: AudioFormat) -> str:
+    return next(name for name, declared in AUDIO_FORMATS.items() if declared == audio)

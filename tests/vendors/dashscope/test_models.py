@@ -7,7 +7,18 @@ from typing import Any
 import msgspec
 import pytest
 
-from asr_async import ConfigurationError, ContextMessage, DashScope, FunASR, Gummy, GummyChat, Paraformer, QwenAudio
+from asr_async import (
+    AudioFormat,
+    ConfigurationError,
+    ContextMessage,
+    DashScope,
+    FunASR,
+    Gummy,
+    GummyChat,
+    Paraformer,
+    QwenAudio,
+    QwenRealtime,
+)
 from asr_async.vendors import options_for_model, service_for, vendor_of
 from asr_async.vendors.dashscope.models import MODEL_ROWS, TRANSLATIONS, TaskOptions
 from asr_async.vendors.options import Options
@@ -94,7 +105,7 @@ def test_a_model_of_the_other_family_is_refused_with_those_of_this_one() -> None
         (Paraformer, {"max_sentence_silence": 100}, "max_sentence_silence=100: must be between 200 and 6000 ms"),
         (FunASR, {"speech_noise_threshold": 1.5}, "speech_noise_threshold=1.5: must be between -1.0 and 1.0"),
         (Paraformer, {"sample_rate": 0}, "sample_rate=0: must be between 1000 and 384000 Hz"),
-        (Paraformer, {"sample_rate": "16000"}, "sample_rate='16000': expected int, got str"),
+        (Paraformer, {"sample_rate": "16000"}, "sample_rate='16000': expected int | null, got str"),
         (Paraformer, {"language_hints": "zh"}, "language_hints='zh': expected array | null, got str"),
         (Paraformer, {"heartbeat": "yes"}, "heartbeat='yes': expected bool | null, got str"),
         (
@@ -305,7 +316,7 @@ def test_without_strict_every_model_and_value_is_accepted_but_no_wrong_type(opti
     assert options.model_row.source == "not in the table"
     assert options.model_row.accepts_rate(16_000)
     options.check_context([ContextMessage("user", "x" * 401)] * 6)
-    assert "sample_rate='7': expected int, got str" in refused(options_class, strict=False, sample_rate="7")
+    assert "sample_rate='7': expected int | null, got str" in refused(options_class, strict=False, sample_rate="7")
 
 
 def test_not_strict_lets_options_of_a_known_model_pass_unchecked() -> None:
@@ -325,3 +336,40 @@ async def test_a_model_that_the_table_does_not_know_may_be_in_any_region() -> No
     assert target.host == "dashscope-intl.aliyuncs.com"
     with pytest.raises(ConfigurationError, match="does not have gummy-realtime-v1: cn-beijing does"):
         await DashScope("sk-test", region="ap-southeast-1").resolve(Gummy())
+
+
+@pytest.mark.parametrize("model", CAPABILITIES)
+def test_without_a_rate_the_model_has_its_own(model: str) -> None:
+    options = options_for_model(model)(model=model)
+    assert options.audio == AudioFormat("pcm", 8_000 if "8k" in model else 16_000)
+
+
+MP3 = AudioFormat("mp3", 44_100)
+PCM44 = AudioFormat("pcm", 44_100)
+PCM8 = AudioFormat("pcm", 8_000)
+PCM16 = AudioFormat("pcm", 16_000)
+
+
+@pytest.mark.parametrize(
+    ("options", "formats", "chosen"),
+    [
+        (Paraformer(), [MP3, PCM44], MP3),
+        (Paraformer(format="pcm"), [MP3, PCM44], PCM44),
+        (Paraformer(sample_rate=16_000), [MP3, PCM44], PCM16),
+        (Paraformer(), [PCM8], PCM8),
+        (Paraformer(), [AudioFormat("pcm", 500)], PCM16),
+        (Paraformer(), [AudioFormat("ulaw", 8_000), PCM8], PCM8),
+        (Paraformer(model="paraformer-realtime-8k-v2"), [PCM44], PCM8),
+        (FunASR(), [MP3, PCM44], PCM16),
+        (FunASR(), [AudioFormat("opus", 16_000)], AudioFormat("opus", 16_000)),
+        (Gummy(), [PCM8], PCM16),
+        (Paraformer(model="new", strict=False), [AudioFormat("flac", 44_100), PCM44], PCM44),
+        (QwenRealtime(), [AudioFormat("opus", 16_000), PCM8], PCM8),
+        (QwenRealtime(), [PCM44], PCM16),
+    ],
+    ids=repr,
+)
+def test_the_first_format_that_the_model_accepts_and_the_options_leave_open_is_declared(
+    options: Options, formats: list[AudioFormat], chosen: AudioFormat
+) -> None:
+    assert options.with_audio(formats).audio == chosen

@@ -109,12 +109,12 @@ def test_a_changed_copy_is_checked_like_new() -> None:
         ({"audio_format": "pcm16k"}, "audio_format='pcm16k': did you mean 'pcm16k16bit'?"),
         ({"audio_format": "mp3"}, "audio_format='mp3': known are alaw16k8bit, alaw8k8bit, pcm16k16bit"),
         (
-            {"property": "chinese_8k_general"},
+            {"property": "chinese_8k_general", "audio_format": "pcm16k16bit"},
             "property='chinese_8k_general' is for 8 kHz, audio_format='pcm16k16bit' has 16 kHz: change one",
         ),
         (
-            {"audio_format": "ulaw8k8bit"},
-            "property='chinese_16k_general' is for 16 kHz, audio_format='ulaw8k8bit' has 8 kHz: change one",
+            {"property": "chinese_48k_general"},
+            "property='chinese_48k_general' is for 48 kHz, audio_format='pcm16k16bit' has 16 kHz: change one",
         ),
         ({"property": "new_16k"} | {"audio_format": "alaw8k8bit"}, "property='new_16k' is for 16 kHz"),
         ({"property": ""}, "property='': must not be empty"),
@@ -177,3 +177,35 @@ def test_each_mode_has_its_path_and_its_longest_audio() -> None:
         "sentence": ("rasr/sentence-stream", 60, True),
         "short": ("rasr/short-stream", 60, False),
     }
+
+
+@pytest.mark.parametrize(
+    ("values", "audio_format", "model_property"),
+    [
+        ({}, "pcm16k16bit", "chinese_16k_general"),
+        ({"property": "english_8k_common"}, "pcm8k16bit", "english_8k_common"),
+        ({"audio_format": "ulaw8k8bit"}, "ulaw8k8bit", "chinese_8k_general"),
+    ],
+)
+def test_of_audio_format_and_property_one_is_enough(
+    values: dict[str, Any], audio_format: str, model_property: str
+) -> None:
+    config = Rasr(**values).config()
+    assert (config.audio_format, config.property) == (audio_format, model_property)
+
+
+@pytest.mark.parametrize(
+    ("values", "formats", "chosen"),
+    [
+        ({}, [AudioFormat("pcm", 8_000)], "pcm8k16bit"),
+        ({}, [AudioFormat("alaw", 8_000), AudioFormat("pcm", 8_000)], "alaw8k8bit"),
+        ({}, [AudioFormat("mp3", 8_000), AudioFormat("pcm", 44_100)], None),
+        ({"property": "chinese_16k_general"}, [AudioFormat("pcm", 8_000)], None),
+        ({"audio_format": "pcm16k16bit"}, [AudioFormat("pcm", 8_000)], "pcm16k16bit"),
+    ],
+)
+def test_the_format_of_a_file_is_taken_where_the_options_leave_it_open(
+    values: dict[str, Any], formats: list[AudioFormat], chosen: str | None
+) -> None:
+    options = Rasr(**values).with_audio(formats)
+    assert options == msgspec.structs.replace(Rasr(**values), audio_format=chosen)

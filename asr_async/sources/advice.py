@@ -1,0 +1,46 @@
+"""Commands of ffmpeg for error texts and reports, quoted so that they can be pasted into a shell."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import PurePath
+
+__all__ = ["ffmpeg_command", "shell_quoted"]
+
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def ffmpeg_command(path: str, *, sample_rate: int | None = None, options: str = "") -> str:
+    """Return the command that converts a file to a mono WAV file beside it.
+
+    Args:
+        path: the file, as the caller named it.
+        sample_rate: the rate of the new file in Hz; None keeps that of the file.
+        options: further options of ffmpeg, in front of the name of the new file.
+    """
+    source = PurePath(path)
+    suffix = ".mono.wav" if sample_rate is None else f".{sample_rate // 1000}k.wav"
+    target = str(source.with_name(f"{source.stem or 'audio'}{suffix}"))
+    rate = "" if sample_rate is None else f" -ar {sample_rate}"
+    more = f" {options}" if options else ""
+    return f"ffmpeg -i {_argument(path)}{more}{rate} -ac 1 -c:a pcm_s16le {_argument(target)}"
+
+
+def _argument(path: str) -> str:
+    """Return a path for ffmpeg, which takes a dash for an option and a colon for a protocol."""
+    if path.startswith("-"):
+        path = f"./{path}"
+    return shell_quoted(f"file:{path}" if ":" in path else path)
+
+
+def shell_quoted(text: str) -> str:
+    """Return a text as one word for a shell; with `$'...'`, as bash and zsh have it, if it has unprintable bytes."""
+    if not _UNPRINTABLE.search(text):
+        return shlex.quote(text)
+    escaped = text.replace("\\", r"\\").replace("'", r"\'")
+    return f"$'{_UNPRINTABLE.sub(_escape, escaped)}'"
+
+
+def _escape(match: re.Match[str]) -> str:
+    return "".join(f"\\x{byte:02x}" for byte in match[0].encode("utf-8", "surrogateescape"))

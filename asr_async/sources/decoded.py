@@ -1,0 +1,236 @@
+"""Decoding and resampling with PyAV (FFmpeg), for everything but WAV and bare samples; needs the extra `audio`.
+
+Works in small pieces, so its memory does not depend on the length of a file. Blocks: it is for threads.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+from typing import TYPE_CHECKING, Any
+
+from ..audio.samples import SAMPLE_BYTES, Channel, mono
+from ..errors import ASRError, ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import ModuleType
+
+    import av
+    from av.audio.frame import AudioFrame
+    from av.audio.stream import AudioStream
+    from av.container import InputContainer
+
+    from .byte_reader import ByteReader
+
+__all__ = ["Decoder", "Resampler", "has_decoder"]
+
+logger = logging.getLogger("asr_async")
+
+NO_PROTOCOLS = {"protocol_whitelist": "none"}
+"""A file is never a way to others: without this, a playlist that is given as audio makes FFmpeg open what it names."""
+
+SWRESAMPLE = {"filter_size": "64", "cutoff": "0.95"}
+"""The options of FFmpeg's resampler: a steeper filter than its default, so that no hiss comes from above the band."""
+
+ENCRYPTED_TAGS = frozenset({"enca", "drms", "aavd"})
+"""The codec tags of encrypted sound in MP4: common encryption, iTunes, Audible."""
+
+
+@functools.cache
+def has_decoder() -> bool:
+    """Return True if PyAV is installed."""
+    try:
+        import av  # noqa: F401, PLC0415 - loaded only when it is used
+    except ImportError:
+        return False
+    return True
+
+
+def _av() -> ModuleType:
+    import av  # noqa: PLC0415 - loaded only when it is used
+
+    return av
+
+
+class Decoder:
+    """A sound track of a file, decoded.
+
+    Attributes:
+        container: the name of the container, as FFmpeg spells it.
+        codec: the name of the codec.
+        sample_rate: in Hz.
+        channels: the number of channels.
+        track_count: the number of sound tracks in the file.
+        duration_ms: the length that the file declares; None if it declares none.
+        is_exact: True if the declared length is not an estimate.
+        position_ms: the length of the audio that was decoded.
+        bad_packets: the number of packets that could not be decoded.
+    """
+
+    def __init__(self, reader: ByteReader, *, track: int) -> None:
+        """Open the file.
+
+        Raises:
+            ConfigurationError: it holds no sound that can be decoded; the text stands behind its name.
+        """
+        self._container = _open(reader)
+        try:
+            self._stream = self._track(track)
+        except BaseException:
+            self._container.close()
+            raise
+        context = self._stream.codec_context
+        self.container = self._container.format.name
+        self.codec = context.name
+        self.sample_rate: int = context.sample_rate
+        self.channels: int = context.channels
+        self.duration_ms = self._declared_ms()
+        # The length of an mp3 without a table of contents, for example, is estimated from its bit rate.
+        self.is_exact = self.container.startswith(("mov", "matroska", "flac"))
+        self.bad_packets = 0
+        self._decoded_samples = 0
+
+    def __repr__(self) -> str:
+        return f"<Decoder {self.container} {self.codec}>"
+
+    @property
+    def track_count(self) -> int:
+        """The number of sound tracks in the file."""
+        return len(self._container.streams.audio)
+
+    @property
+    def position_ms(self) -> int:
+        """The length of the audio that was decoded."""
+        return self._decoded_samples * 1000 // self.sample_rate
+
+    def samples(self, sample_rate: int, channel: Channel) -> Iterator[bytes]:
+        """Yield the sound as 16-bit mono samples with this rate, in pieces as they are decoded."""
+        converter = _FrameConverter(sample_rate, channel)
+        for frame in self._frames():
+            self._decoded_samples += frame.samples
+            yield from converter.convert(frame)
+        yield from converter.convert(None)
+
+    def close(self) -> None:
+        """Close the container, not the file. Idempotent."""
+        self._container.close()
+
+    def _track(self, track: int) -> AudioStream:
+        tracks = self._container.streams.audio
+        if not tracks:
+            raise ConfigurationError("has no sound track")
+        if track >= len(tracks):
+            raise ConfigurationError(f"has {len(tracks)} sound tracks: track={track} must be less than that")
+        stream = tracks[track]
+        if stream.codec_context.codec_tag in ENCRYPTED_TAGS:
+            raise ConfigurationError("is encrypted: decrypt it, or record the sound anew")
+        if not stream.codec_context.sample_rate or not stream.codec_context.channels:
+            raise ConfigurationError(f"has a damaged sound track ({stream.codec_context.name}), without a sample rate")
+        return stream
+
+    def _declared_ms(self) -> int | None:
+        stream, container = self._stream, self._container
+        if stream.duration is not None and stream.time_base is not None:
+            return round(1000 * stream.duration * stream.time_base)
+        return None if container.duration is None else container.duration // 1000
+
+    def _frames(self) -> Iterator[AudioFrame]:
+        """Yield the frames that can be decoded; those that cannot are counted."""
+        invalid_data, end_of_file = _av().error.InvalidDataError, _av().error.EOFError
+        packets = self._container.demux(self._stream)
+        while True:
+            try:
+                packet = next(packets, None)
+            except (invalid_data, end_of_file):  # the rest of a file that is cut off
+                self.bad_packets += 1
+                return
+            if packet is None:
+                return
+            try:
+                yield from packet.decode()
+            except end_of_file:
+                return
+            except invalid_data:
+                self.bad_packets += 1
+
+
+class _FrameConverter:
+    """The conversion of frames to 16-bit mono samples; the format of the frames may change."""
+
+    def __init__(self, sample_rate: int, channel: Channel) -> None:
+        self._sample_rate = sample_rate
+        self._channel = channel
+        self._layout = "mono" if channel == "mix" else None
+        self._resampler: av.AudioResampler | None = None
+        self._config: tuple[object, ...] = ()
+
+    def convert(self, frame: AudioFrame | None) -> Iterator[bytes]:
+        """Yield what the frame completes; None completes the rest."""
+        config = () if frame is None else (frame.format.name, frame.layout.name, frame.sample_rate)
+        if config != self._config:
+            if self._resampler is not None:
+                yield from self._bytes(self._resampler.resample(None))
+            self._config = config
+            self._resampler = _resampler(self._sample_rate, self._layout) if config else None
+        if frame is not None and self._resampler is not None:
+            frame.pts = None  # gaps between the times of packets are no audio
+            yield from self._bytes(self._resampler.resample(frame))
+
+    def _bytes(self, frames: list[AudioFrame]) -> Iterator[bytes]:
+        for frame in frames:
+            channels = frame.layout.nb_channels
+            data = bytes(frame.planes[0])[: frame.samples * channels * SAMPLE_BYTES]
+            yield data if channels == 1 else mono(data, channels, self._channel)
+
+
+class Resampler:
+    """The conversion of 16-bit mono samples to another rate, in pieces of any size."""
+
+    def __init__(self, from_rate: int, to_rate: int) -> None:
+        self._from_rate = from_rate
+        self._resampler = _resampler(to_rate, "mono")
+
+    def push(self, samples: bytes) -> bytes:
+        """Return the samples that are complete behind these."""
+        if not samples:
+            return b""
+        frame = _av().AudioFrame(format="s16", layout="mono", samples=len(samples) // SAMPLE_BYTES)
+        frame.sample_rate = self._from_rate
+        frame.planes[0].update(samples)
+        return _joined(self._resampler.resample(frame))
+
+    def finish(self) -> bytes:
+        """Return the rest."""
+        return _joined(self._resampler.resample(None))
+
+
+def _joined(frames: list[AudioFrame]) -> bytes:
+    return b"".join([bytes(frame.planes[0])[: frame.samples * SAMPLE_BYTES] for frame in frames])
+
+
+def _resampler(sample_rate: int, layout: str | None) -> av.AudioResampler:
+    resampler: av.AudioResampler = _av().AudioResampler(
+        format="s16", layout=layout, rate=sample_rate, options=SWRESAMPLE
+    )
+    return resampler
+
+
+def _open(reader: ByteReader) -> InputContainer:
+    error_class = _av().error.FFmpegError
+    try:
+        container: InputContainer = _av().open(
+            reader, "r", container_options=NO_PROTOCOLS, metadata_errors="replace", buffer_size=32_768
+        )
+    except ASRError:
+        raise
+    except error_class as error:
+        raise ConfigurationError(_refusal(error)) from None
+    return container
+
+
+def _refusal(error: Any) -> str:
+    lines = [error.strerror or "", *([error.log[2]] if error.log else [])]
+    if any("moov atom not found" in line for line in lines):
+        return "is cut off, or was not finished by the program that recorded it: its table of contents is missing"
+    return f"is not audio, or is damaged: FFmpeg cannot read it ({lines[-1].strip() or type(error).__name__})"
