@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..audio.samples import SAMPLE_BYTES, Channel, mono
 from ..errors import ASRError, ConfigurationError
@@ -35,6 +35,10 @@ SWRESAMPLE = {"filter_size": "64", "cutoff": "0.95"}
 
 ENCRYPTED_TAGS = frozenset({"enca", "drms", "aavd"})
 """The codec tags of encrypted sound in MP4: common encryption, iTunes, Audible."""
+
+
+NO_INDEX = "is cut off, or was not finished by the program that recorded it: its table of contents is missing"
+ENCRYPTED = "is encrypted: decrypt it, or record the sound anew"
 
 
 @functools.cache
@@ -105,7 +109,11 @@ class Decoder:
         return self._decoded_samples * 1000 // self.sample_rate
 
     def samples(self, sample_rate: int, channel: Channel) -> Iterator[bytes]:
-        """Yield the sound as 16-bit mono samples with this rate, in pieces as they are decoded."""
+        """Yield the sound as 16-bit mono samples with this rate, in pieces as they are decoded.
+
+        Raises:
+            ConfigurationError: the file is encrypted; the text stands behind its name.
+        """
         converter = _FrameConverter(sample_rate, channel)
         for frame in self._frames():
             self._decoded_samples += frame.samples
@@ -124,7 +132,7 @@ class Decoder:
             raise ConfigurationError(f"has {len(tracks)} sound tracks: track={track} must be less than that")
         stream = tracks[track]
         if stream.codec_context.codec_tag in ENCRYPTED_TAGS:
-            raise ConfigurationError("is encrypted: decrypt it, or record the sound anew")
+            raise ConfigurationError(ENCRYPTED)
         if not stream.codec_context.sample_rate or not stream.codec_context.channels:
             raise ConfigurationError(f"has a damaged sound track ({stream.codec_context.name}), without a sample rate")
         return stream
@@ -136,22 +144,28 @@ class Decoder:
         return None if container.duration is None else container.duration // 1000
 
     def _frames(self) -> Iterator[AudioFrame]:
-        """Yield the frames that can be decoded; those that cannot are counted."""
-        invalid_data, end_of_file = _av().error.InvalidDataError, _av().error.EOFError
+        """Yield the frames that can be decoded; packets that cannot are counted.
+
+        Raises:
+            ConfigurationError: the file is encrypted.
+        """
+        errors = _av().error
         packets = self._container.demux(self._stream)
         while True:
             try:
                 packet = next(packets, None)
-            except (invalid_data, end_of_file):  # the rest of a file that is cut off
+            except (errors.InvalidDataError, errors.EOFError):  # the rest of a file that is cut off
                 self.bad_packets += 1
                 return
             if packet is None:
                 return
             try:
                 yield from packet.decode()
-            except end_of_file:
+            except errors.EOFError:
                 return
-            except invalid_data:
+            except errors.PermissionError:
+                raise ConfigurationError(ENCRYPTED) from None
+            except errors.FFmpegError:
                 self.bad_packets += 1
 
 
@@ -225,12 +239,23 @@ def _open(reader: ByteReader) -> InputContainer:
     except ASRError:
         raise
     except error_class as error:
-        raise ConfigurationError(_refusal(error)) from None
+        reason = error.strerror or type(error).__name__
+        text = f"is not audio, or is damaged: FFmpeg cannot read it ({reason})"
+        raise ConfigurationError(NO_INDEX if _lacks_index(reader) else text) from None
     return container
 
 
-def _refusal(error: Any) -> str:
-    lines = [error.strerror or "", *([error.log[2]] if error.log else [])]
-    if any("moov atom not found" in line for line in lines):
-        return "is cut off, or was not finished by the program that recorded it: its table of contents is missing"
-    return f"is not audio, or is damaged: FFmpeg cannot read it ({lines[-1].strip() or type(error).__name__})"
+def _lacks_index(reader: ByteReader) -> bool:
+    """Return True if this is an MP4 file without its table of contents, which is often written last."""
+    if not reader.is_seekable:
+        return False
+    reader.seek(0)
+    if reader.peek(8)[4:] != b"ftyp":
+        return False
+    while len(head := reader.read_exactly(16)) >= 8 and head[4:8] != b"moov":
+        size = int.from_bytes(head[:4], "big")
+        size = int.from_bytes(head[8:16], "big") if size == 1 else size
+        if size < 8:  # to the end of the file
+            return True
+        reader.skip(size - len(head))
+    return len(head) < 8

@@ -412,7 +412,10 @@ class Recording:
     def _decoded(self, sample_rate: int) -> Iterator[bytes]:
         decoder = self._open_decoder()
         pieces = decoder.samples(sample_rate, self._options.channel)
-        yield from pieces if self._input.is_live else _joined(pieces)
+        try:
+            yield from pieces if self._input.is_live else _joined(pieces)
+        except ConfigurationError as error:
+            raise ConfigurationError(f"{self.name} {error.message}") from None
         if decoder.bad_packets:
             logger.warning(
                 "%s: %d packets could not be decoded, and are missing from the audio", self.name, decoder.bad_packets

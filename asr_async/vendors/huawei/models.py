@@ -208,7 +208,12 @@ class Rasr(Options, frozen=True, kw_only=True):
     @builtins.property
     def spoken_language(self) -> str:
         """The language of the property; empty if it is not known."""
-        return _PROPERTY_LANGUAGES.get(self.property.partition("_")[0], "")
+        return _PROPERTY_LANGUAGES.get(self.model_property.partition("_")[0], "")
+
+    @builtins.property
+    def model_property(self) -> str:
+        """The property that is sent: the given one, or that of Mandarin at the rate of the audio."""
+        return self.property or f"chinese_{self.audio.sample_rate // 1000}k_general"
 
     @builtins.property
     def capabilities(self) -> Capabilities:
@@ -301,9 +306,7 @@ class Rasr(Options, frozen=True, kw_only=True):
         }
         if not self.user_words:
             values.pop("user_words", None)
-        audio = self.audio
-        model_property = self.property or f"chinese_{audio.sample_rate // 1000}k_general"
-        return StartConfig(audio_format=_name_of(audio), property=model_property, **values)
+        return StartConfig(audio_format=_name_of(self.audio), property=self.model_property, **values)
 
 
 def _name_of(audio: AudioFormat) -> str:

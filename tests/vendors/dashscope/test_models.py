@@ -338,7 +338,7 @@ async def test_a_model_that_the_table_does_not_know_may_be_in_any_region() -> No
         await DashScope("sk-test", region="ap-southeast-1").resolve(Gummy())
 
 
-@pytest.mark.parametrize("model", CAPABILITIES)
+@pytest.mark.parametrize("model", MODEL_ROWS)
 def test_without_a_rate_the_model_has_its_own(model: str) -> None:
     options = options_for_model(model)(model=model)
     assert options.audio == AudioFormat("pcm", 8_000 if "8k" in model else 16_000)
