@@ -239,8 +239,8 @@ def test_no_code_outside_vendors_depends_on_a_vendors_name() -> None:
 def test_importing_the_package_loads_no_optional_library_and_no_emulator() -> None:
     code = (
         "import sys, asr_async\n"
-        "optional = ('aiohttp', 'av', 'redis', 'click', 'rich', 'opentelemetry', 'pocketsphinx', 'pysubs2', 'sounddevice', 'uvloop',\n"
-        "            'numpy', 'asr_async.emulator')\n"
+        "optional = ('aiohttp', 'av', 'redis', 'click', 'rich', 'opentelemetry', 'pocketsphinx', 'pysubs2',\n"
+        "            'sounddevice', 'uvloop', 'numpy', 'asr_async.emulator')\n"
         "print(' '.join(n for n in optional if n in sys.modules))"
     )
     completed = subprocess.run(
