@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterable, AsyncIterator
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypedDict, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, Unpack
 
 import msgspec
 
@@ -13,22 +13,18 @@ from .. import client as asynchronous
 from ..errors import LocalProtocolError
 from ..results import BatchItem
 from ..sources import AudioFile, AudioSource
-from ..vendors import service_for
 from ._loop import BackgroundLoop, Held, background_loop
 from ._sources import ThreadedIterable, nonblocking
 from .session import Session
 
 if TYPE_CHECKING:
     import builtins
-    import ssl
     from collections.abc import Iterable, Mapping
 
     from ..batch import TranscriptionBatch as AsynchronousBatch
-    from ..config import Limits, Pool, Retry, Timeouts
     from ..hotwords import HotWord, Vocabulary
     from ..results import Transcript
     from ..session import Session as AsynchronousSession
-    from ..telemetry.observer import Observer
     from ..vendors.options import Options
     from ..vendors.service import Service, TemporaryKey
     from ..vendors.service import Vocabularies as AsynchronousVocabularies
@@ -36,19 +32,6 @@ if TYPE_CHECKING:
 __all__ = ["Client", "TranscriptionBatch", "Vocabularies", "connect", "transcribe"]
 
 S = TypeVar("S", bound=AudioSource | str | os.PathLike[str])
-
-
-class ClientSettings(TypedDict, total=False):
-    """The keyword arguments of `Client`, `connect` and `transcribe`; see `asr_async.Client` for their meaning."""
-
-    timeouts: Timeouts | None
-    retry: Retry | None
-    limits: Limits | None
-    pool: Pool | None
-    tape: str | os.PathLike[str] | None
-    ssl_context: ssl.SSLContext | None
-    proxy: str | Literal[False] | None
-    observers: Iterable[Observer]
 
 
 class Client:
@@ -65,15 +48,22 @@ class Client:
     its clients after that.
 
     Args:
-        service: the vendor's service with its credentials.
+        service: the vendor's service with its credentials; None, the default, is that of the vendor of `options`.
+        options: the model and its settings for calls that name none.
         settings: see `asr_async.Client`. Observers are called in the thread of the event loop.
 
     Raises:
         ConfigurationError: see `asr_async.Client`.
     """
 
-    def __init__(self, service: Service, **settings: Unpack[ClientSettings]) -> None:
-        self._client = asynchronous.Client(service, **settings)
+    def __init__(
+        self,
+        service: Service | None = None,
+        *,
+        options: Options | None = None,
+        **settings: Unpack[asynchronous.ClientSettings],
+    ) -> None:
+        self._client = asynchronous.Client(service, options=options, **settings)
         # None while the client is not open
         self._opened: tuple[BackgroundLoop, Held[asynchronous.Client]] | None = None
 
@@ -108,11 +98,11 @@ class Client:
         if opened is not None:
             opened[1].leave()
 
-    def session(self, options: Options, *, tags: Mapping[str, str] | None = None) -> Session:
+    def session(self, options: Options | None = None, *, tags: Mapping[str, str] | None = None) -> Session:
         """Make a session, to be opened with `with client.session(options) as session`.
 
         Args:
-            options: the model and its settings, such as `Paraformer(language_hints=["zh"])`.
+            options: the model and its settings; None, the default, uses those of the client.
             tags: the session's names in your program; see `asr_async.Client.session`.
 
         Raises:
@@ -127,7 +117,7 @@ class Client:
         session = loop.run(make)
         return Session(loop, Held(loop, session), session)
 
-    def warm(self, options: Options, *, timeout: float | None = None) -> None:
+    def warm(self, options: Options | None = None, *, timeout: float | None = None) -> None:
         """Open the connections that `Pool(warm=...)` keeps ready; see `asr_async.Client.warm`."""
         self._loop().run(self._client.warm, options, timeout=timeout)
 
@@ -147,7 +137,7 @@ class Client:
     def transcribe(
         self,
         source: AudioSource | str | os.PathLike[str],
-        options: Options,
+        options: Options | None = None,
         *,
         pace: float | None = None,
         timeout: float | None = None,
@@ -169,7 +159,7 @@ class Client:
     def transcribe_many(
         self,
         sources: Iterable[S] | AsyncIterable[S],
-        options: Options,
+        options: Options | None = None,
         *,
         concurrency: int = asynchronous.CONCURRENCY,
         pace: float | None = None,
@@ -318,18 +308,19 @@ class connect:  # noqa: N801 - read as a verb: `with connect(options) as session
         ASRError: see `asr_async.connect`.
     """
 
-    def __init__(self, options: Options, service: Service | None = None, **settings: Unpack[ClientSettings]) -> None:
-        self._options = options
-        self._client = Client(service if service is not None else service_for(options), **settings)
+    def __init__(
+        self, options: Options, service: Service | None = None, **settings: Unpack[asynchronous.ClientSettings]
+    ) -> None:
+        self._client = Client(service, options=options, **settings)
         self._stack = ExitStack()
 
     def __repr__(self) -> str:
-        return f"<sync connect {self._options.model} {self._client!r}>"
+        return f"<sync connect {self._client!r}>"
 
     def __enter__(self) -> Session:
         with self._stack:
             client = self._stack.enter_context(self._client)
-            session = self._stack.enter_context(client.session(self._options))
+            session = self._stack.enter_context(client.session())
             self._stack = self._stack.pop_all()
         return session
 
@@ -344,7 +335,7 @@ def transcribe(
     *,
     pace: float | None = None,
     timeout: float | None = None,
-    **settings: Unpack[ClientSettings],
+    **settings: Unpack[asynchronous.ClientSettings],
 ) -> Transcript:
     """Recognise a whole source, or the file at a path, with a client of its own; see `asr_async.transcribe`.
 
@@ -354,5 +345,5 @@ def transcribe(
         ASRError: see `Client.transcribe`.
         OSError: the file cannot be read.
     """
-    with Client(service if service is not None else service_for(options), **settings) as client:
-        return client.transcribe(source, options, pace=pace, timeout=timeout)
+    with Client(service, options=options, **settings) as client:
+        return client.transcribe(source, pace=pace, timeout=timeout)
