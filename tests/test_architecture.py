@@ -19,6 +19,7 @@ LAYERS = [
     "__main__",
     "cli",
     "",  # the package itself: `asr_async/__init__.py`
+    "sync",
     "client",
     "batch",
     "fallback",
