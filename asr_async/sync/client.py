@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, Unpack
 
 import msgspec
 
-from .. import client as asynchronous
+from ..client import CONCURRENCY, ClientSettings
+from ..client import Client as AsynchronousClient
 from ..errors import LocalProtocolError
 from ..results import BatchItem
 from ..sources import AudioFile, AudioSource
@@ -61,11 +62,11 @@ class Client:
         service: Service | None = None,
         *,
         options: Options | None = None,
-        **settings: Unpack[asynchronous.ClientSettings],
+        **settings: Unpack[ClientSettings],
     ) -> None:
-        self._client = asynchronous.Client(service, options=options, **settings)
+        self._client = AsynchronousClient(service, options=options, **settings)
         # None while the client is not open
-        self._opened: tuple[BackgroundLoop, Held[asynchronous.Client]] | None = None
+        self._opened: tuple[BackgroundLoop, Held[AsynchronousClient]] | None = None
 
     def __repr__(self) -> str:
         return f"<sync {self._client!r}>"
@@ -161,7 +162,7 @@ class Client:
         sources: Iterable[S] | AsyncIterable[S],
         options: Options | None = None,
         *,
-        concurrency: int = asynchronous.CONCURRENCY,
+        concurrency: int = CONCURRENCY,
         pace: float | None = None,
     ) -> TranscriptionBatch[S]:
         """Recognise many sources and iterate over their outcomes; see `asr_async.Client.transcribe_many`.
@@ -308,9 +309,7 @@ class connect:  # noqa: N801 - read as a verb: `with connect(options) as session
         ASRError: see `asr_async.connect`.
     """
 
-    def __init__(
-        self, options: Options, service: Service | None = None, **settings: Unpack[asynchronous.ClientSettings]
-    ) -> None:
+    def __init__(self, options: Options, service: Service | None = None, **settings: Unpack[ClientSettings]) -> None:
         self._client = Client(service, options=options, **settings)
         self._stack = ExitStack()
 
@@ -335,7 +334,7 @@ def transcribe(
     *,
     pace: float | None = None,
     timeout: float | None = None,
-    **settings: Unpack[asynchronous.ClientSettings],
+    **settings: Unpack[ClientSettings],
 ) -> Transcript:
     """Recognise a whole source, or the file at a path, with a client of its own; see `asr_async.transcribe`.
 

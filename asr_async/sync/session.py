@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
-from .. import session as asynchronous
 from ..results import Event, Gap, Result, SessionStats
 from ._sources import nonblocking
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
+    from ..session import Session as AsynchronousSession
     from ..sources import AudioChunk, AudioSource
     from ..vendors.options import ContextMessage
     from ._loop import BackgroundLoop, Held
@@ -33,7 +33,7 @@ class Session:
                 print(result.text)
     """
 
-    def __init__(self, loop: BackgroundLoop, held: Held[asynchronous.Session], session: asynchronous.Session) -> None:
+    def __init__(self, loop: BackgroundLoop, held: Held[AsynchronousSession], session: AsynchronousSession) -> None:
         self._loop = loop
         self._held = held
         self._session = session
