@@ -99,10 +99,10 @@ class Pacer:
             self._anchor_at = self._due_at = self.next_at = now
         if self._is_behind:
             self._is_behind = self._due_at < now
-        if not self._is_behind and now - self.next_at > self.lateness_max_s:
+        elif now - self.next_at > self.lateness_max_s:
             self.lateness_max_s = now - self.next_at
-        self._sent_bytes += size_bytes
-        due_at = self._due_at = self._anchor_at + self._sent_bytes / rate
+        self._sent_bytes = sent_bytes = self._sent_bytes + size_bytes
+        due_at = self._due_at = self._anchor_at + sent_bytes / rate
         spaced_at = self._spaced_at = now + size_bytes / (rate * CATCH_UP)
         self.next_at = max(due_at, spaced_at)
 

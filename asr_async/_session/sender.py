@@ -85,6 +85,7 @@ class Sender:
         "_loop",
         "_stats",
         "_status",
+        "_time",
         "_timeouts",
         "_timer",
         "pacer",
@@ -106,6 +107,7 @@ class Sender:
         self._stats = stats
         self._timeouts = timeouts
         self._loop = asyncio.get_running_loop()
+        self._time = self._loop.time
         self._timer = SharedTimer.of_running_loop()
         self.pacer = Pacer(None, None)
         # the `position` of the buffer at which the connection has carried as much audio as it may
@@ -146,14 +148,18 @@ class Sender:
         status, connection, unsent = self._status, self._connection, self._buffer.unsent
         task = connection.task
         if unsent and task is not None and connection.state is _UP and not status.input_closed:
-            now, pacer = self._loop.time(), self.pacer
+            now, pacer = self._time(), self.pacer
             if pacer.next_at - now <= SOON_S:
                 self._send_next(task, pacer, now)
                 if self._is_waiting:
                     return
             if unsent and connection.state is _UP and not status.input_closed:
                 self._is_waiting = True
-                self._plan_tick(pacer.next_at, now)
+                at = pacer.next_at
+                if SHORT_WAIT_S < at - now <= LONGEST_WAIT_S:  # the usual wait, not worth a call
+                    self._timer.call_at(at, self._tick)
+                else:
+                    self._plan_tick(at, now)
                 return
         self._drained.set()
         if status.state is _FINISHING and task is not None and connection.state is _UP:
@@ -185,7 +191,7 @@ class Sender:
         if self.rotate_at is not None and self._buffer.position >= self.rotate_at:
             self.rotation_due.set()
         stats = self._stats
-        if stats.is_observed or stats.audio_started_at is None:
+        if stats.needs_sends:
             stats.record_send(now, len(frame), self._buffer.cursor_bytes)
         if not is_writable:
             self._resume_when_writable(task)

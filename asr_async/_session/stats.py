@@ -131,7 +131,7 @@ class StatsRecorder:
         "audio_started_at",
         "finished_at",
         "gaps",
-        "is_observed",
+        "needs_sends",
         "pacer",
         "results_received",
     )
@@ -141,8 +141,8 @@ class StatsRecorder:
         # the observers, with the clock that the delays of finals need; None if there are none
         self._observed = None if observers is None else (observers, AudioClock())
         self._reports_frames = observers is not None and observers.calls(Observer.on_audio_sent)
-        self.is_observed: bool = observers is not None
-        """True if every send is to be recorded, not only the first. Read for each frame."""
+        self.needs_sends: bool = True
+        """True if the next send is to be recorded: the first, and with observers each one. Read for each frame."""
         self.results_received = 0
         self._finals = 0
         self._first_result_at: float | None = None
@@ -167,6 +167,7 @@ class StatsRecorder:
         """Record a frame that was sent: the audio up to `end_bytes` in the source."""
         if self.audio_started_at is None:
             self.audio_started_at = now
+            self.needs_sends = self._observed is not None
         if self._observed is not None:
             observers, audio_clock = self._observed
             audio_clock.record(end_bytes, now)

@@ -166,7 +166,8 @@ class FrameReader:
                 frames = self._framer.push(chunk) if type(chunk) is bytes else self._push(chunk)
             else:
                 while len(frames) < self._ahead_frames:
-                    frames += self._push(next(self._iterator))
+                    chunk = next(self._iterator)
+                    frames += self._framer.push(chunk) if type(chunk) is bytes else self._push(chunk)
         except self._end:
             pass
         except (StopIteration, StopAsyncIteration) as error:
