@@ -6,11 +6,15 @@ install them if they are missing. The modules:
 - `entry_point`: `main()`, the console script
 - `app`: the group of commands
 - `transcribe`, `models`, `serve`: one command each
+- `inputs`: files, folders, patterns, pipes and standard input
+- `session_options`: the options that choose the model and the service
 - `model_options`: values of `--option KEY=VALUE`
-- `transcript_formats`: the transcript as text, JSON lines or subtitles
+- `transcript_formats`: the transcript as text, JSON or subtitles
 - `outputs`: standard output and files
-- `display`: the live display on standard error
-- `exit_status`: the exit status, Ctrl-C and closed pipes
+- `display`: the screen: standard error, and the rows that a terminal shows
+- `transcription`: the transcription of one source, its notes and its summary
+- `interruption`: Ctrl-C in two steps
+- `exit_status`: the exit status, and closed pipes
 """
 
 from .entry_point import main

@@ -1,11 +1,13 @@
-"""The live display on standard error: the current interim, and the progress in the audio.
+"""The screen: standard error, with lines below that are rewritten if it is a terminal.
 
-A display also writes the text of the transcript, since both may share one terminal. Knows results only as text.
+The text of a transcript is written through a screen too, since both may share one terminal. Knows results only as text.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
 import os
 import sys
 import time
@@ -19,160 +21,294 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from ..subtitles import one_line
+from .exit_status import error_line
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+
+    from rich.console import RenderableType
 
     from .outputs import Output
 
-__all__ = [
-    "Display",
-    "LineDisplay",
-    "Progress",
-    "SilentDisplay",
-    "TerminalDisplay",
-    "crop_start",
-    "display_for",
-    "progress_for",
-]
+__all__ = ["FileDisplay", "FileRow", "InterimRow", "LogHandler", "Row", "Screen", "TotalRow", "clock", "crop_start"]
 
-_PROGRESS_FROM_MS = 10_000
-"""The length of audio from which a progress bar is shown; shorter audio ends before a bar is of use."""
+_BAR_FROM_MS = 10_000
+"""The length of audio from which a single file has a progress bar; shorter audio ends before a bar is of use."""
 
 _TICK_SECONDS = 0.1
 
+_NARROW = 60
+"""A narrower terminal has shorter bars and no elapsed time."""
 
-class Display(Protocol):
-    """A display of a growing transcript, active inside `with`."""
 
-    def __enter__(self) -> Self: ...
+class Row(Protocol):
+    """A part of the lines that are rewritten."""
 
-    def __exit__(self, *exc_info: object) -> None: ...
-
-    def show(self, text: str, interim: str) -> None:
-        """Write the new text of the transcript, and show the interim of the current segment."""
+    def lines(self, width: int) -> list[RenderableType]:
+        """Return the lines at present, none of them wider than the terminal."""
         ...
 
 
-class Progress:
-    """The position of a session in the audio, as a progress bar with times."""
+class Screen:
+    """Standard error: lines that stay, and on a terminal the rows below them, which are rewritten in place.
 
-    def __init__(self, duration_ms: int, position_ms: Callable[[], int | None]) -> None:
+    The rows are erased before anything else is written and drawn again after it. Active inside `with`.
+
+    Args:
+        is_quiet: True writes only errors.
+    """
+
+    def __init__(self, *, is_quiet: bool = False) -> None:
+        is_terminal = sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+        self.is_live: bool = is_terminal and not is_quiet
+        """True if the rows are shown."""
+        self._is_quiet = is_quiet
+        # Forced, since rich would let the environment (FORCE_COLOR, TTY_COMPATIBLE) decide.
+        self._console = Console(stderr=True, force_terminal=True, highlight=False) if self.is_live else None
+        self._area = LiveRender("")
+        self._rows: list[Row] = []
+        self._tick_handle: asyncio.TimerHandle | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._rows.clear()
+        self._stop_ticks()
+        self._erase()
+
+    @property
+    def width(self) -> int:
+        """The number of columns that a row may have."""
+        return 80 if self._console is None else self._console.width - 1
+
+    def add(self, row: Row, *, is_last: bool = False) -> None:
+        """Show a row above the last one, or as the last one; it is redrawn ten times a second."""
+        if self._console is not None:
+            self._rows.insert(len(self._rows) if is_last or not self._rows else len(self._rows) - 1, row)
+            if self._tick_handle is None:
+                self._tick()
+
+    def remove(self, row: Row) -> None:
+        """Remove a row."""
+        if row in self._rows:
+            self._rows.remove(row)
+            if not self._rows:
+                self._stop_ticks()
+            self.draw()
+
+    def error(self, message: str, subject: str | None = None) -> None:
+        """Write an error or a warning: the program, the subject if there is one, the message."""
+        self._echo(error_line(message, subject))
+
+    def info(self, line: str) -> None:
+        """Write a line, unless the screen is quiet."""
+        if not self._is_quiet:
+            self._echo(line)
+
+    @contextlib.contextmanager
+    def above_the_rows(self) -> Iterator[None]:
+        """Make room for lines that are written to a terminal from elsewhere."""
+        self._erase()
+        yield
+        self.draw()
+
+    def keep(self, line: str) -> None:
+        """Leave a line of a row on the terminal for good."""
+        if self._console is not None:
+            with self.above_the_rows():
+                self._console.print(Text(line, style="dim"), soft_wrap=True)
+
+    def draw(self) -> None:
+        """Draw the rows as they are now."""
+        if self._console is None:
+            return
+        lines = [line for row in self._rows for line in row.lines(self.width)]
+        hidden = len(lines) - max(1, self._console.height - 2)
+        if hidden > 0:  # what does not fit could not be erased again
+            lines = lines[hidden:]
+        with self._console:  # a single write to the terminal, so that it does not flicker
+            self._erase()
+            if lines:
+                self._area.set_renderable(Group(*lines))
+                self._console.print(self._area, end="")
+
+    def _echo(self, line: str) -> None:
+        with self.above_the_rows():
+            click.echo(line, err=True)
+
+    def _tick(self) -> None:
+        self.draw()
+        self._tick_handle = asyncio.get_running_loop().call_later(_TICK_SECONDS, self._tick)
+
+    def _stop_ticks(self) -> None:
+        if self._tick_handle is not None:
+            self._tick_handle.cancel()
+            self._tick_handle = None
+
+    def _erase(self) -> None:
+        if self._console is not None:
+            self._console.control(self._area.position_cursor())
+            self._area = LiveRender("")
+
+
+class LogHandler(logging.Handler):
+    """A handler that writes the log of the library through a screen."""
+
+    def __init__(self, screen: Screen) -> None:
+        super().__init__()
+        self._screen = screen
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one record on one line."""
+        self._screen.error(one_line(record.getMessage()), record.levelname.lower())
+
+
+# --- rows -------------------------------------------------------------------------------------------------------------
+
+
+class Position:
+    """The position of a session in the audio; its length is None if it is not known."""
+
+    def __init__(self, duration_ms: int | None, position_ms: Callable[[], int | None]) -> None:
         self._duration_ms = duration_ms
         self._position_ms = position_ms
         self._started_at = time.monotonic()
 
-    def __rich__(self) -> Table:
-        position_ms = min(self._position_ms() or 0, self._duration_ms)
-        elapsed_ms = int((time.monotonic() - self._started_at) * 1000)
-        times = f"{_minutes(position_ms)} / {_minutes(self._duration_ms)} · {_minutes(elapsed_ms)} elapsed"
-        row = Table.grid(padding=(0, 1))
-        row.add_row(ProgressBar(self._duration_ms, position_ms, width=40), Text(times, no_wrap=True))
-        return row
+    @property
+    def duration_ms(self) -> int | None:
+        """The length of the audio."""
+        return self._duration_ms
+
+    @property
+    def position_ms(self) -> int:
+        """The audio that was sent, at most all of it."""
+        position_ms = self._position_ms() or 0
+        return position_ms if self._duration_ms is None else min(position_ms, self._duration_ms)
+
+    @property
+    def times(self) -> str:
+        """The position and the length."""
+        whole = "" if self._duration_ms is None else f" / {clock(self._duration_ms)}"
+        return f"{clock(self.position_ms)}{whole}"
+
+    @property
+    def elapsed(self) -> str:
+        """The time since the session began."""
+        return f"{clock(int((time.monotonic() - self._started_at) * 1000))} elapsed"
+
+    def bar(self, width: int) -> ProgressBar:
+        """Return the position as a bar."""
+        sent_ms = self.position_ms if self._duration_ms else 0
+        bar = ProgressBar(self._duration_ms or 1, sent_ms, width=width)
+        bar.style, bar.complete_style, bar.finished_style = "bright_black", "cyan", "green"
+        return bar
 
 
-class SilentDisplay:
-    """A display that shows nothing but the transcript."""
+class InterimRow:
+    """The rows of a single source: the newest interim, and a progress bar if the audio is long."""
 
-    def __init__(self, output: Output) -> None:
+    def __init__(self, position: Position) -> None:
+        self._position = position
+        self.interim: str = ""
+
+    def lines(self, width: int) -> list[RenderableType]:
+        """Return the interim, and the bar with its times."""
+        lines: list[RenderableType] = []
+        if self.interim:
+            lines.append(Text(crop_start(f"… {self.interim}", width), style="dim", no_wrap=True))
+        duration_ms = self._position.duration_ms
+        if duration_ms is not None and duration_ms > _BAR_FROM_MS:
+            times = self._position.times
+            if width < _NARROW:
+                lines.append(_row(self._position.bar(max(4, width - len(times) - 1)), Text(times)))
+            else:
+                lines.append(_row(self._position.bar(40), Text(f"{times} · {self._position.elapsed}")))
+        return lines
+
+
+class FileRow:
+    """The row of one of several sources: its name, its progress and the end of its newest interim."""
+
+    def __init__(self, name: str, position: Position) -> None:
+        self._name = name
+        self._position = position
+        self.interim: str = ""
+
+    def lines(self, width: int) -> list[RenderableType]:
+        """Return one line."""
+        is_narrow = width < _NARROW
+        name_width = width // 4
+        name = Text(set_cell_size(crop_start(self._name, name_width), name_width), no_wrap=True)
+        times = self._position.times
+        bar_width = 8 if is_narrow else 20
+        rest = width - name_width - bar_width - cell_len(times) - 3
+        interim = Text(crop_start(self.interim, rest) if rest > 8 else "", style="dim", no_wrap=True)
+        return [_row(name, self._position.bar(bar_width), Text(times), interim)]
+
+
+class TotalRow:
+    """The row below those of several sources: how many are done, and how much of their audio."""
+
+    def __init__(self, count: int, duration_ms: int | None) -> None:
+        self._count = count
+        self._duration_ms = duration_ms
+        self._started_at = time.monotonic()
+        self.done: int = 0
+        self.failed: int = 0
+        self.done_ms: int = 0
+        self.running: list[Position] = []
+
+    def lines(self, width: int) -> list[RenderableType]:
+        """Return one line."""
+        position_ms = self.done_ms + sum(position.position_ms for position in self.running)
+        whole = "" if self._duration_ms is None else f" / {clock(self._duration_ms)}"
+        parts = [f"{self.done} of {self._count} files", f"{clock(position_ms)}{whole}"]
+        if self.failed:
+            parts.insert(1, f"{self.failed} failed")
+        parts.append(f"{clock(int((time.monotonic() - self._started_at) * 1000))} elapsed")
+        while len(parts) > 1 and len(" · ".join(parts)) > width:
+            parts.pop()
+        return [Text(" · ".join(parts), style="bold", no_wrap=True)]
+
+
+def _row(*cells: RenderableType) -> Table:
+    row = Table.grid(padding=(0, 1))
+    row.add_row(*cells)
+    return row
+
+
+class FileDisplay:
+    """The display of one growing transcript, active inside `with`: its row on the screen, and its output.
+
+    At the end, an interim that no final replaced stays on a terminal: it was recognised, but not confirmed.
+    """
+
+    def __init__(self, screen: Screen, output: Output, row: InterimRow | FileRow) -> None:
+        self._screen = screen
         self._output = output
+        self._row = row
 
     def __enter__(self) -> Self:
+        self._screen.add(self._row)
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        return None
-
-    def show(self, text: str, interim: str) -> None:  # noqa: ARG002 - the signature of `Display`
-        """Write the new text of the transcript."""
-        self._output.write(text)
-
-
-class LineDisplay(SilentDisplay):
-    """A display that prints each interim on a line of its own, for a log or a pipe."""
+        self._screen.remove(self._row)
+        if self._row.interim and isinstance(self._row, InterimRow):
+            self._screen.keep(f"… {self._row.interim}")
 
     def show(self, text: str, interim: str) -> None:
-        """Write the new text, and print the interim."""
+        """Write the new text of the transcript, and show the interim of the current segment."""
+        self._row.interim = interim
         self._output.write(text)
-        if interim:
-            click.echo(f"… {interim}", err=True)
+        if isinstance(self._row, InterimRow):  # those of several files wait for the next tick
+            self._screen.draw()
 
-
-class TerminalDisplay:
-    """A display that rewrites the newest interim in place, with the progress bar below it.
-
-    The interim is erased before new text of the transcript is written and drawn again after it, so that both may share
-    one terminal. At the end, an interim that no final replaced stays visible: it was recognised, but not confirmed.
-    """
-
-    def __init__(self, output: Output, progress: Progress | None = None) -> None:
-        self._output = output
-        self._progress = progress
-        # Forced, since rich would let the environment (FORCE_COLOR, TTY_COMPATIBLE) decide.
-        self._console = Console(stderr=True, force_terminal=True, highlight=False)
-        self._area = LiveRender("")
-        self._interim = ""
-        self._tick_handle: asyncio.TimerHandle | None = None
-
-    def __enter__(self) -> Self:
-        if self._progress is not None:
-            self._tick()
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        if self._tick_handle is not None:
-            self._tick_handle.cancel()
-        self._erase()
-        if self._interim:
-            self._console.print(Text(f"… {self._interim}", style="dim"), soft_wrap=True)
-
-    def show(self, text: str, interim: str) -> None:
-        """Write the new text above the interim."""
-        self._interim = interim
-        if text:
-            self._erase()
-            self._output.write(text)
-        self._draw()
-
-    def _tick(self) -> None:
-        self._draw()
-        self._tick_handle = asyncio.get_running_loop().call_later(_TICK_SECONDS, self._tick)
-
-    def _draw(self) -> None:
-        rows: list[Text | Progress] = []
-        if self._interim:
-            line = crop_start(f"… {self._interim}", self._console.width - 1)
-            rows.append(Text(line, style="dim", no_wrap=True))
-        if self._progress is not None:
-            rows.append(self._progress)
-        with self._console:  # a single write to the terminal, so that it does not flicker
-            self._erase()
-            if rows:
-                self._area.set_renderable(Group(*rows))
-                self._console.print(self._area, end="")
-
-    def _erase(self) -> None:
-        self._console.control(self._area.position_cursor())
-        self._area = LiveRender("")
-
-
-def display_for(output: Output, progress: Progress | None, *, lines: bool) -> Display:
-    """Return the display that suits standard error.
-
-    Args:
-        output: the output of the transcript.
-        progress: the progress bar on a terminal; None shows none.
-        lines: True prints each interim on a line of its own if standard error is not a terminal.
-    """
-    if sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
-        return TerminalDisplay(output, progress)
-    return LineDisplay(output) if lines else SilentDisplay(output)
-
-
-def progress_for(duration_ms: int | None, position_ms: Callable[[], int | None]) -> Progress | None:
-    """Return a progress bar for long audio of known length, otherwise None."""
-    if duration_ms is None or duration_ms <= _PROGRESS_FROM_MS:
-        return None
-    return Progress(duration_ms, position_ms)
+    def close(self, footer: str) -> None:
+        """Write the end of the transcript; the interim stays as it is."""
+        self.show(footer, self._row.interim)
 
 
 def crop_start(text: str, width: int) -> str:
@@ -183,5 +319,9 @@ def crop_start(text: str, width: int) -> str:
     return f"… {reversed_end[::-1].lstrip()}"
 
 
-def _minutes(time_ms: int) -> str:
-    return f"{time_ms // 60_000}:{time_ms // 1000 % 60:02}"
+def clock(time_ms: int) -> str:
+    """Format a time as minutes and seconds, and as hours from one hour on."""
+    seconds = time_ms // 1000
+    if seconds >= 3600:
+        return f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+    return f"{seconds // 60}:{seconds % 60:02}"

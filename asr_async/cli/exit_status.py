@@ -17,8 +17,9 @@ from ..errors import ASRError, ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
+    from typing import TextIO
 
-__all__ = ["ExitStatus", "exit_status_of", "report", "run"]
+__all__ = ["ExitStatus", "discard_output", "error_line", "exit_status_of", "report", "run"]
 
 
 class ExitStatus(enum.IntEnum):
@@ -40,10 +41,10 @@ def run(command: Coroutine[object, object, ExitStatus]) -> ExitStatus:
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             return runner.run(command)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, asyncio.CancelledError):
         return ExitStatus.INTERRUPTED
     except BrokenPipeError:
-        _discard_output()
+        discard_output(sys.stdout, sys.stderr)
         return ExitStatus.PIPE_CLOSED
 
 
@@ -57,9 +58,14 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return factory
 
 
+def error_line(message: str, subject: str | None = None) -> str:
+    """Return a line of standard error: the program, the subject if there is one, the message."""
+    return ": ".join(filter(None, ("asr-async", subject, message)))
+
+
 def report(message: str, *, subject: str | None = None) -> None:
-    """Print one line on standard error: the program, the subject if there is one, the message."""
-    click.echo(": ".join(filter(None, ("asr-async", subject, message))), err=True)
+    """Print an `error_line` on standard error."""
+    click.echo(error_line(message, subject), err=True)
 
 
 def exit_status_of(error: ASRError | OSError) -> ExitStatus:
@@ -67,9 +73,12 @@ def exit_status_of(error: ASRError | OSError) -> ExitStatus:
     return ExitStatus.WRONG_USE if isinstance(error, ConfigurationError) else ExitStatus.FAILED
 
 
-def _discard_output() -> None:
-    # The interpreter flushes the streams again at exit and would print an error about the closed pipe; see the note
-    # on SIGPIPE in the documentation of the standard module `signal`.
+def discard_output(*streams: TextIO | None) -> None:
+    """Discard what is still in the buffers of output streams, after an error of one of them.
+
+    The interpreter flushes the streams again at exit and would print an error about the closed pipe or the full disk;
+    see the note on SIGPIPE in the documentation of the standard module `signal`.
+    """
     null_device = os.open(os.devnull, os.O_WRONLY)
-    for stream in (sys.stdout, sys.stderr):
+    for stream in filter(None, streams):
         os.dup2(null_device, stream.fileno())

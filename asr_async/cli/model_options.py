@@ -1,4 +1,4 @@
-"""The option `--option KEY=VALUE`: converts the text of a value to the type of the field of the model's options.
+"""The options `--option KEY=VALUE` and `--language`: text, converted to the types of the fields of the model's options.
 
 Does not know which values a model allows: the options check them.
 """
@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
     from ..vendors.options import Options
 
-__all__ = ["option_values"]
+__all__ = ["language_values", "option_values"]
+
+_LANGUAGE_OPTIONS = ("language_hints", "language", "source_language")
+"""The options of models that name the spoken language, or several of them if the first one is."""
 
 _SWITCHES = {"yes": "true", "on": "true", "no": "false", "off": "false"}
 """Texts accepted for a boolean, in addition to those of msgspec (true, false, 1, 0)."""
@@ -43,6 +46,28 @@ def option_values(options_class: type[Options], assignments: Iterable[str]) -> d
             raise click.UsageError(_unknown_option(key, options_class.__name__, list(declared)))
         values[key] = _convert(key, text, declared[key])
     return values
+
+
+def language_values(options_class: type[Options], languages: str | None) -> dict[str, Any]:
+    """Return the option that names the spoken languages, of a list such as `zh,en`; empty if none are named.
+
+    Raises:
+        click.UsageError: the model has no such option, or it takes one language.
+    """
+    if languages is None:
+        return {}
+    declared = {field.name: field.type for field in msgspec.structs.fields(options_class)}
+    name = next((name for name in _LANGUAGE_OPTIONS if name in declared), None)
+    if name is None:
+        raise click.UsageError(
+            f"{options_class.__name__} has no option for the language: its model decides, see --model"
+        )
+    codes = [code.strip() for code in languages.split(",")]
+    if any(_is_list(member) for member in _members(declared[name])):
+        return {name: codes}
+    if len(codes) > 1:
+        raise click.UsageError(f"--language {languages}: {options_class.__name__} takes one language")
+    return {name: codes[0]}
 
 
 def _unknown_option(key: str, class_name: str, known: list[str]) -> str:

@@ -6,23 +6,37 @@ Does not know results or formats: an output writes text.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Literal, Protocol, Self
 
 import click
 
+from .exit_status import discard_output
+from .inputs import shown_name
 from .transcript_formats import EXTENSIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+    from contextlib import AbstractContextManager
+    from io import FileIO
 
-__all__ = ["FileOutput", "Output", "OutputPart", "StandardOutput", "outputs_for"]
+    from .inputs import Input
 
-_ONE_SOURCE_FORMATS = frozenset({"srt", "vtt"})
-"""Formats that hold one source per file, since times and numbers restart with each source."""
+__all__ = ["FileOutput", "Output", "OutputError", "OutputPart", "StandardOutput", "is_folder", "outputs_for"]
+
+_ONE_SOURCE_FORMATS = frozenset({"json", "srt", "vtt"})
+"""Formats that hold one source per file, since they are one object, or times and numbers restart with each source."""
+
+
+class OutputError(Exception):
+    """An output cannot be written: the disk is full, for example. What was written before stays."""
+
+    def __init__(self, name: str, error: OSError) -> None:
+        super().__init__(f"{name}: {error.strerror or error}")
 
 
 class Output(Protocol):
@@ -42,7 +56,14 @@ class Output(Protocol):
 
 
 class StandardOutput:
-    """The standard output of the process."""
+    """The standard output of the process.
+
+    Args:
+        around: makes the context of each write; on a terminal, something else may have to make room for it.
+    """
+
+    def __init__(self, around: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext) -> None:
+        self._around = around
 
     def __enter__(self) -> Self:
         return self
@@ -51,10 +72,23 @@ class StandardOutput:
         return None
 
     def write(self, text: str) -> None:
-        """Write and flush: UTF-8 in every locale, but the encoding of the terminal to a terminal."""
-        if text:
-            encoding = sys.stdout.encoding if sys.stdout.isatty() else "utf-8"
-            click.echo(text.encode(encoding, errors="replace"), nl=False)
+        """Write and flush: UTF-8 in every locale, but the encoding of the terminal to a terminal.
+
+        Raises:
+            BrokenPipeError: the reader closed it.
+            OutputError: it cannot be written for another reason.
+        """
+        if not text:
+            return
+        encoding = sys.stdout.encoding if sys.stdout.isatty() else "utf-8"
+        try:
+            with self._around():
+                click.echo(text.encode(encoding, errors="replace"), nl=False)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            discard_output(sys.stdout)
+            raise OutputError("standard output", error) from None
 
     async def wait_until_direct(self) -> None:
         """Return at once."""
@@ -66,13 +100,16 @@ class FileOutput:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._mode: Literal["wb", "ab"] = "wb"
-        self._file: IO[bytes] | None = None
+        self._file: FileIO | None = None
 
     def __repr__(self) -> str:
         return f"<FileOutput {self._path}>"
 
     def __enter__(self) -> Self:
-        self._file = self._path.open(self._mode)
+        try:
+            self._file = self._path.open(self._mode, buffering=0)
+        except OSError as error:
+            raise self._error(error) from None
         self._mode = "ab"
         return self
 
@@ -82,11 +119,22 @@ class FileOutput:
             self._file = None
 
     def write(self, text: str) -> None:
-        """Write and flush."""
+        """Write and flush.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
         if self._file is None:
             raise RuntimeError("enter the output before writing to it")
-        self._file.write(text.encode())
-        self._file.flush()
+        try:
+            data = memoryview(text.encode())
+            while data:
+                data = data[self._file.write(data) :]
+        except OSError as error:
+            raise self._error(error) from None
+
+    def _error(self, error: OSError) -> OutputError:
+        return OutputError(shown_name(self._path), error)
 
     async def wait_until_direct(self) -> None:
         """Return at once."""
@@ -143,32 +191,36 @@ class OutputPart:
 
     def _start_next_parts(self) -> None:
         """Start the next part and those after it, up to the first that is open, even if one of them cannot write."""
-        first_error: OSError | None = None
+        first_error: OutputError | None = None
         part = self._next_part
         while part is not None:
             try:
                 part.start()
-            except OSError as error:
+            except OutputError as error:
                 first_error = first_error or error
             part = part._next_part if part._is_closed else None  # noqa: SLF001 - of the same class
         if first_error is not None:
             raise first_error
 
 
-def outputs_for(sources: Sequence[Path], output: str | None, format_name: str) -> list[Output]:
+def outputs_for(
+    inputs: Sequence[Input], output: str | None, format_name: str, standard_output: StandardOutput
+) -> list[Output]:
     """Return the output of each source; a directory that is named with a trailing `/` is created.
 
     Raises:
         click.UsageError: the transcripts of the sources cannot be written to this output.
     """
-    if output is not None and _is_directory(output):
-        return _file_outputs(sources, Path(output), EXTENSIONS[format_name])
-    if len(sources) > 1 and format_name in _ONE_SOURCE_FORMATS:
+    if output is not None and is_folder(output):
+        return _file_outputs(inputs, Path(output), EXTENSIONS[format_name])
+    if len(inputs) > 1 and format_name in _ONE_SOURCE_FORMATS:
         raise click.UsageError(
-            f"a file in {format_name} holds one transcript; for several files name a directory: --output subtitles/"
+            f"a file in {format_name} holds one transcript; for several files name a directory: --output transcripts/"
         )
-    shared = StandardOutput() if output is None else FileOutput(_check_path(Path(output), sources))
-    return [shared] if len(sources) == 1 else _parts(shared, len(sources))
+    if output is None and sys.stdout is None:
+        raise click.UsageError("standard output is closed: name a file, such as --output transcript.txt")
+    shared = standard_output if output is None else FileOutput(_check_path(Path(output), inputs))
+    return [shared] if len(inputs) == 1 else _parts(shared, len(inputs))
 
 
 def _parts(output: Output, count: int) -> list[Output]:
@@ -181,28 +233,31 @@ def _parts(output: Output, count: int) -> list[Output]:
     return parts[::-1]
 
 
-def _is_directory(output: str) -> bool:
+def is_folder(output: str) -> bool:
+    """Return True if an output is named as a folder, or is one."""
     return output.endswith(("/", os.sep)) or Path(output).is_dir()
 
 
-def _file_outputs(sources: Sequence[Path], directory: Path, extension: str) -> list[Output]:
-    names = [f"{source.stem}.{extension}" for source in sources]
-    name, count = Counter(names).most_common(1)[0]
+def _file_outputs(inputs: Sequence[Input], directory: Path, extension: str) -> list[Output]:
+    paths = [directory / f"{source.stem}.{extension}" for source in inputs]
+    path, count = Counter(paths).most_common(1)[0]
     if count > 1:
-        raise click.UsageError(f"--output {directory}: {count} of the files would be written to the same {name}")
+        raise click.UsageError(f"--output {directory}: {count} of the files would be written to the same {path.name}")
     try:
-        directory.mkdir(parents=True, exist_ok=True)
+        for parent in dict.fromkeys([directory, *(path.parent for path in paths)]):
+            parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise click.UsageError(f"--output {directory}: {error.strerror}") from None
-    return [FileOutput(_check_path(directory / name, sources)) for name in names]
+    return [FileOutput(_check_path(path, inputs)) for path in paths]
 
 
-def _check_path(path: Path, sources: Sequence[Path]) -> Path:
+def _check_path(path: Path, inputs: Sequence[Input]) -> Path:
     """Return the path of an output file; raise now what would otherwise fail after connecting, at the first result."""
+    name = shown_name(path)
     if not path.parent.is_dir():
-        raise click.UsageError(f"--output {path}: the directory {path.parent} does not exist")
+        raise click.UsageError(f"--output {name}: the directory {shown_name(path.parent)} does not exist")
     if not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise click.UsageError(f"--output {path} is not writable")
-    if path.exists() and any(source.exists() and path.samefile(source) for source in sources):
-        raise click.UsageError(f"--output {path} is one of the files to transcribe")
+        raise click.UsageError(f"--output {name} is not writable")
+    if path.is_file() and any(Path(one.source).exists() and path.samefile(one.source) for one in inputs):
+        raise click.UsageError(f"--output {name} is one of the files to transcribe")
     return path

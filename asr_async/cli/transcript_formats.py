@@ -1,28 +1,40 @@
-"""The four formats of a transcript on the command line: text, JSON lines, SubRip and WebVTT.
+"""The formats of a transcript on the command line: text, JSON lines, one JSON object, SubRip and WebVTT.
 
-A writer formats the results of one source: call `header()` once, then `interim()` or `final()` for each result and
-`gap()` for each gap, in order. It returns an empty text if the format has nothing for one. Does not know files or
-terminals.
+A writer formats the results of one source: call `header()` once, `interim()` or `final()` for each result and `gap()`
+for each gap, in order, and `footer()` once. It returns an empty text if the format has nothing for one. Does not know
+files or terminals.
 """
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING, Protocol
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
+from rich.console import Console
+from rich.text import Text as RichText
 
-from ..results import Gap, Result
+from ..results import Gap, Result, join_texts, texts_of
+from ..subtitles import LiveCaptions, one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from ..subtitles import Languages, SubtitleFormat
 
-__all__ = ["EXTENSIONS", "JsonLines", "SubRip", "Text", "WebVTT", "Writer", "clock_tenths", "one_line", "writer_for"]
+__all__ = [
+    "EXTENSIONS",
+    "Json",
+    "JsonLines",
+    "Subtitles",
+    "Text",
+    "Writer",
+    "clock_tenths",
+    "format_of_name",
+    "writer_for",
+]
 
-EXTENSIONS = {"text": "txt", "jsonl": "jsonl", "srt": "srt", "vtt": "vtt"}
+EXTENSIONS = {"text": "txt", "jsonl": "jsonl", "json": "json", "srt": "srt", "vtt": "vtt"}
 """Name of a format → extension of its files."""
 
-_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 _JSON_FIELDS = tuple(name for name in Result.__struct_fields__ if name != "raw")
 
 
@@ -45,59 +57,92 @@ class Writer(Protocol):
         """Return the text of a gap."""
         ...
 
+    def footer(self) -> str:
+        """Return the text behind the last result."""
+        ...
 
-def writer_for(name: str, *, source: str, times: bool) -> Writer:
+
+def format_of_name(path: str) -> str | None:
+    """Return the format that the name of a file stands for; None if it stands for none."""
+    suffix = PurePath(path).suffix.lower().removeprefix(".")
+    return next((name for name, extension in EXTENSIONS.items() if extension == suffix), None)
+
+
+def writer_for(
+    name: str,
+    *,
+    source: str,
+    times: bool = False,
+    heading: bool = False,
+    width: int | None = None,
+    languages: Languages = "both",
+) -> Writer:
     """Return a writer of a format of `EXTENSIONS`.
 
     Args:
         name: the name of the format.
         source: the name of the source, for formats that include it.
         times: True if lines of plain text begin with their times.
+        heading: True if plain text begins with the name of the source.
+        width: the columns of a terminal, into which plain text is broken between words.
+        languages: `"original"` writes subtitles without translations, but as early as possible, see `LiveCaptions`.
     """
-    writers: dict[str, Callable[[], Writer]] = {
-        "text": lambda: Text(times=times),
-        "jsonl": lambda: JsonLines(source),
-        "srt": SubRip,
-        "vtt": WebVTT,
-    }
-    return writers[name]()
+    match name:
+        case "text":
+            return Text(times=times, heading=source if heading else "", width=width)
+        case "jsonl":
+            return JsonLines(source)
+        case "json":
+            return Json(source)
+        case "srt":
+            return Subtitles("srt", languages)
+        case "vtt":
+            return Subtitles("vtt", languages)
+    raise ValueError(name)
 
 
-def one_line(text: str) -> str:
-    """Replace control characters, which could break a line or control a terminal, by spaces."""
-    return _CONTROLS.sub(" ", text).strip()
-
-
-class _FinalsOnly:
-    """The base of formats without a header and without interims."""
+class _Plain:
+    """The base of formats without a header, interims, gaps and a footer."""
 
     def header(self) -> str:
+        """Return an empty text."""
         return ""
 
     def interim(self, result: Result) -> str:  # noqa: ARG002 - the signature of `Writer`
+        """Return an empty text."""
         return ""
 
     def gap(self, gap: Gap) -> str:  # noqa: ARG002 - the signature of `Writer`
+        """Return an empty text."""
+        return ""
+
+    def footer(self) -> str:
+        """Return an empty text."""
         return ""
 
 
-class Text(_FinalsOnly):
-    """Plain text: one line for each final, with its times if requested."""
+class Text(_Plain):
+    """Plain text: one line for each final, with its times if requested, and one for each of its translations."""
 
-    def __init__(self, *, times: bool) -> None:
+    def __init__(self, *, times: bool, heading: str = "", width: int | None = None) -> None:
         self._times = times
+        self._heading = heading
+        self._width = width
+
+    def header(self) -> str:
+        """Return the heading on a line of its own."""
+        return f"{self._heading}:\n" if self._heading else ""
 
     def final(self, result: Result) -> str:
-        """Return one line; empty for a final without text."""
-        text = one_line(result.text)
-        if not text:
-            return ""
-        if not self._times:
-            return f"{text}\n"
-        return f"[{clock_tenths(result.start_ms)} → {clock_tenths(result.end_ms)}] {text}\n"
+        """Return the lines; empty for a final without text."""
+        times = f"[{clock_tenths(result.start_ms)} → {clock_tenths(result.end_ms)}] " if self._times else ""
+        lines = [f"{times}{line}" for line in map(one_line, texts_of(result, "both")) if line]
+        if self._width is not None:
+            lines = [part for line in lines for part in _wrap(line, self._width)]
+        return "".join(f"{line}\n" for line in lines)
 
 
-class JsonLines:
+class JsonLines(_Plain):
     """JSON lines: one object for each result, with the name of the source and the fields of `Result` except `raw`.
 
     A gap is an object with the name of the source and the member `gap`, which has the fields of `Gap`.
@@ -105,10 +150,6 @@ class JsonLines:
 
     def __init__(self, source: str) -> None:
         self._source = source
-
-    def header(self) -> str:
-        """Return an empty text."""
-        return ""
 
     def interim(self, result: Result) -> str:
         """Return one line."""
@@ -123,52 +164,70 @@ class JsonLines:
         return _json_line({"file": self._source, "gap": msgspec.structs.asdict(gap)})
 
     def _line(self, result: Result) -> str:
-        return _json_line({"file": self._source, **{name: getattr(result, name) for name in _JSON_FIELDS}})
+        return _json_line({"file": self._source, **_json_members(result)})
 
 
-class SubRip(_FinalsOnly):
-    """SubRip subtitles (.srt): numbered cues, each with a blank line after it."""
+class Json(_Plain):
+    """One JSON object, written at the end: the source, its text, the finals in the order of the audio, the gaps."""
 
-    def __init__(self) -> None:
-        self._cues = 0
+    def __init__(self, source: str) -> None:
+        self._source = source
+        self._finals: list[Result] = []
+        self._gaps: list[Gap] = []
 
     def final(self, result: Result) -> str:
-        """Return one cue; empty for a final without text."""
-        # SubRip has no escape for the arrow of its timing line, and some players search every line for it.
-        text = one_line(result.text).replace("-->", "→")
-        if not text:
-            return ""
-        self._cues += 1
-        return f"{self._cues}\n{_cue_times(result, ',')}\n{text}\n\n"
+        """Keep the final."""
+        self._finals.append(result)
+        return ""
+
+    def gap(self, gap: Gap) -> str:
+        """Keep the gap."""
+        self._gaps.append(gap)
+        return ""
+
+    def footer(self) -> str:
+        """Return the object, on one line."""
+        finals = sorted(self._finals, key=lambda final: final.start_ms)
+        return _json_line(
+            {
+                "file": self._source,
+                "text": join_texts([final.text for final in finals]),
+                "results": [_json_members(final) for final in finals],
+                "gaps": [msgspec.structs.asdict(gap) for gap in self._gaps],
+            }
+        )
 
 
-class WebVTT(_FinalsOnly):
-    """WebVTT subtitles (.vtt), https://www.w3.org/TR/webvtt1/."""
+class Subtitles(_Plain):
+    """SubRip (.srt) or WebVTT (.vtt) subtitles, with the translation below the text where there is one."""
+
+    def __init__(self, subtitle_format: SubtitleFormat, languages: Languages = "both") -> None:
+        self._captions = LiveCaptions(subtitle_format, languages=languages)
 
     def header(self) -> str:
-        """Return the signature of the format."""
-        return "WEBVTT\n\n"
+        """Return the signature of the format, if it has one."""
+        return self._captions.header
+
+    def interim(self, result: Result) -> str:
+        """Return the cues that the interim completes."""
+        return self._captions.add(result)
 
     def final(self, result: Result) -> str:
-        """Return one cue; empty for a final without text."""
-        # Escaping `>` also removes `-->`, which would end the cue.
-        text = one_line(result.text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-        return f"{_cue_times(result, '.')}\n{text}\n\n" if text else ""
+        """Return the cues of a final; empty for a final without text."""
+        return self._captions.add(result)
+
+
+def _wrap(line: str, width: int) -> list[str]:
+    """Break a line between words, and Chinese between characters."""
+    return [part.plain.rstrip() for part in RichText(line).wrap(Console(), width)]
+
+
+def _json_members(result: Result) -> dict[str, Any]:
+    return {name: getattr(result, name) for name in _JSON_FIELDS}
 
 
 def _json_line(members: dict[str, object]) -> str:
     return msgspec.json.encode(members).decode() + "\n"
-
-
-def _cue_times(result: Result, point: str) -> str:
-    # WebVTT requires that a cue ends after it starts, and players skip other cues.
-    end_ms = max(result.start_ms + 1, result.end_ms)
-    return f"{_clock(result.start_ms, point)} --> {_clock(end_ms, point)}"
-
-
-def _clock(time_ms: int, point: str) -> str:
-    seconds, ms = divmod(time_ms, 1000)
-    return f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}{point}{ms:03}"
 
 
 def clock_tenths(time_ms: int) -> str:

@@ -35,8 +35,8 @@ class Vendor(msgspec.Struct, frozen=True, kw_only=True):
     """One row for each model."""
     default_model: str
     """The model that is used if only the vendor is named."""
-    service: Callable[[], Service]
-    """Makes the service with credentials and addresses from the environment."""
+    service: Callable[..., Service]
+    """Makes the service with credentials and addresses from the environment; `endpoint=` names another address."""
     key_variables: tuple[str, ...]
     """The environment variables that `service` needs for its credentials."""
     local_service: Callable[[str], Service]

@@ -27,10 +27,12 @@ PACED = "20"
 """Slow enough to receive each interim; at full speed a final replaces them."""
 
 
-def environment(url: str | None) -> dict[str, str]:
+def environment(url: str | None, *, columns: int | None = 100) -> dict[str, str]:
     """Return the environment of this process, with the URL of an emulator, or without a key."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("DASHSCOPE_", "FORCE_"))}
     kept = {"PYTHONIOENCODING": "utf-8"} | kept | {"PYTHONPATH": str(ROOT), "TERM": "xterm", "COLUMNS": "100"}
+    if columns is None:  # the size of the terminal counts
+        del kept["COLUMNS"]
     return kept if url is None else kept | vendor_at(url)
 
 

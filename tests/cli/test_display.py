@@ -5,26 +5,35 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import io
+import logging
 import re
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from asr_async.cli import display as display_module
-from asr_async.cli.display import crop_start, display_for
+from asr_async.cli.display import FileDisplay, FileRow, InterimRow, Position, Screen, TotalRow, crop_start
 from asr_async.cli.outputs import StandardOutput
+from asr_async.cli.session_options import logging_to
 
+from ..support.terminal import Terminal
 from ..support.wav_files import write_wav
 from .command_line import (
+    COMMAND,
     ESCAPE,
     FINALS,
     PACED,
     SCRIPT,
     SUMMARY,
+    environment,
     finished,
     on_terminal,
 )
 from .engines import FailingOnceEngine, emulator_thread
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 
 class TestTerminal:
@@ -76,7 +85,7 @@ class TestTerminal:
         assert re.search(r"… 今.*\r\nasr-async: .*the engine stumbled", shown)
 
 
-class Screen(io.StringIO):
+class TerminalFile(io.StringIO):
     """A terminal in memory."""
 
     def isatty(self) -> bool:
@@ -88,69 +97,133 @@ class Screen(io.StringIO):
         return re.sub(r"\x1b\[[0-9;]*m", "", self.getvalue()).replace(f"\r{ESCAPE}[2K", "<")
 
 
-class ScreenOutput(StandardOutput):
+class TerminalOutput(StandardOutput):
     """An output on the same terminal as standard error."""
 
-    def __init__(self, screen: Screen) -> None:
-        self._screen = screen
+    def __init__(self, file: TerminalFile, screen: Screen) -> None:
+        super().__init__(screen.above_the_rows)
+        self._file = file
 
     def write(self, text: str) -> None:
-        self._screen.write(text)
+        if text:
+            with self._around():
+                self._file.write(text)
 
 
 @pytest.fixture
-def screen(monkeypatch: pytest.MonkeyPatch) -> Screen:
+def terminal(monkeypatch: pytest.MonkeyPatch) -> TerminalFile:
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "80")
-    return Screen()
+    return TerminalFile()
 
 
-def display_on(screen: Screen, progress: display_module.Progress | None = None) -> display_module.Display:
-    return display_for(ScreenOutput(screen), progress, lines=True)
+@contextlib.contextmanager
+def display_on(
+    terminal: TerminalFile, duration_ms: int | None = None, position_ms: Callable[[], int | None] = lambda: None
+) -> Iterator[FileDisplay]:
+    with contextlib.redirect_stderr(terminal), Screen() as screen:
+        row = InterimRow(Position(duration_ms, position_ms))
+        with FileDisplay(screen, TerminalOutput(terminal, screen), row) as display:
+            yield display
 
 
-class TestDisplay:
-    def test_a_final_replaces_the_interim(self, screen: Screen) -> None:
-        with contextlib.redirect_stderr(screen), display_on(screen) as display:
+class TestFileDisplay:
+    async def test_a_final_replaces_the_interim(self, terminal: TerminalFile) -> None:
+        with display_on(terminal) as display:
             display.show("", "go")
             display.show("", "go forward")
             display.show("go forward\n", "")
-        assert screen.plain == "… go<… go forward<go forward\n"
+        assert terminal.plain == "… go<… go forward<go forward\n"
 
-    def test_an_unconfirmed_interim_stays_visible(self, screen: Screen) -> None:
-        with contextlib.redirect_stderr(screen), display_on(screen) as display:
+    async def test_an_unconfirmed_interim_stays_visible(self, terminal: TerminalFile) -> None:
+        with display_on(terminal) as display:
             display.show("", "go")
-        assert screen.plain == "… go<… go\n"
+        assert terminal.plain == "… go<… go\n"
 
     async def test_the_progress_bar_is_updated_by_a_timer(
-        self, screen: Screen, monkeypatch: pytest.MonkeyPatch
+        self, terminal: TerminalFile, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(display_module, "_TICK_SECONDS", 0)
-        positions = iter(range(0, 60_000, 1_000))
+        positions = iter(range(0, 600_000, 1_000))
         moved = asyncio.Event()
 
         def position_ms() -> int:
             position = next(positions)
-            if position == 3_000:
+            if position == 9_000:
                 moved.set()
             return position
 
-        with contextlib.redirect_stderr(screen), display_on(screen, display_module.progress_for(60_000, position_ms)):
+        with display_on(terminal, 60_000, position_ms):
             await moved.wait()
-        assert " 0:03 / 1:00 · 0:00 elapsed<" in screen.plain
+        assert " / 1:00 · 0:00 elapsed<" in terminal.plain
 
     @pytest.mark.parametrize(("duration_ms", "has_bar"), [(None, False), (10_000, False), (10_001, True)])
-    def test_only_long_audio_of_known_length_has_a_progress_bar(self, duration_ms: int | None, has_bar: bool) -> None:
-        assert (display_module.progress_for(duration_ms, lambda: None) is not None) == has_bar
+    async def test_only_long_audio_of_known_length_has_a_progress_bar(
+        self, duration_ms: int | None, has_bar: bool, terminal: TerminalFile
+    ) -> None:
+        with display_on(terminal, duration_ms):
+            pass
+        assert ("━" in terminal.plain) == has_bar
 
-    def test_the_display_suits_standard_error(self, screen: Screen, monkeypatch: pytest.MonkeyPatch) -> None:
-        output = StandardOutput()
-        with contextlib.redirect_stderr(screen):
-            assert type(display_for(output, None, lines=False)) is display_module.TerminalDisplay
+    def test_the_rows_are_shown_only_on_a_terminal(
+        self, terminal: TerminalFile, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with contextlib.redirect_stderr(terminal):
+            assert Screen().is_live
+            assert not Screen(is_quiet=True).is_live
             monkeypatch.setenv("TERM", "dumb")
-            assert type(display_for(output, None, lines=False)) is display_module.SilentDisplay
+            assert not Screen().is_live
         with contextlib.redirect_stderr(io.StringIO()):
-            assert type(display_for(output, None, lines=True)) is display_module.LineDisplay
+            assert not Screen().is_live
+        with contextlib.redirect_stderr(None):
+            assert not Screen().is_live
+
+    async def test_rows_that_do_not_fit_are_not_drawn(self, terminal: TerminalFile) -> None:
+        with contextlib.redirect_stderr(terminal), Screen() as screen:
+            screen.add(TotalRow(100, None))
+            for number in range(100):
+                screen.add(FileRow(f"{number}.wav", Position(None, lambda: 0)))
+        drawn = terminal.plain.rpartition("<")[0].rpartition("<")[2]
+        assert drawn.count("\n") < 25
+        assert "0 of 100 files" in terminal.plain
+
+
+def test_the_log_is_written_on_lines_of_its_own(terminal: TerminalFile) -> None:
+    logger = logging.getLogger("asr_async")
+    with contextlib.redirect_stderr(terminal), Screen() as screen:
+        with logging_to(screen, 1):
+            logger.info("one\ntwo")
+            logger.debug("three")
+        logger.info("four")
+    assert terminal.plain == "asr-async: info: one two\n"
+
+
+class TestWidths:
+    """The terminal as people see it, with the rows at the end of a run just before they are erased."""
+
+    @pytest.mark.parametrize("columns", [40, 100])
+    def test_eight_files_have_a_row_each_and_a_total(self, columns: int, tmp_path: Path, url: str) -> None:
+        files = [write_wav(tmp_path / f"recording number {number}.wav", 3) for number in range(8)]
+        terminal = Terminal(columns, rows=80)
+        status = terminal.run([*COMMAND, "transcribe", *map(str, files), "--pace", "8"], environment(url, columns=None))
+        most = max(terminal.frames, key=lambda frame: sum("━" in line for line in frame))
+        assert status == 0
+        assert sum("━" in line for line in most) == 8
+        assert any(re.match(r"\d of 8 files · ", line) for line in most)
+        assert all(len(line) < columns for frame in terminal.frames for line in frame if "━" in line)
+        assert not any("━" in line for line in terminal.lines)
+        assert sum(line.startswith("[00:01.7 → ") for line in terminal.lines) == 8
+        assert terminal.lines[-1 if columns == 100 else -2].startswith("8 files · 80 words · 24.0 s of audio in")
+
+    def test_one_file_shows_its_newest_words(self, clip: Path, url: str) -> None:
+        terminal = Terminal(40)
+        terminal.run([*COMMAND, "transcribe", str(clip), "--pace", "4"], environment(url, columns=None))
+        assert any(line.startswith("… ") for frame in terminal.frames for line in frame)
+        assert terminal.lines[:3] == [
+            "[00:00.2 → 00:01.4] go forward ten",
+            "meters",
+            "[00:01.7 → 00:02.7] 今天天气不错。",
+        ]
 
 
 @pytest.mark.parametrize(

@@ -7,19 +7,20 @@ import errno
 
 import pytest
 
-from asr_async.cli.outputs import OutputPart, StandardOutput
+from asr_async.cli.outputs import OutputError, OutputPart, StandardOutput
 
 
 class BrokenOutput(StandardOutput):
     """An output that writes a number of texts and then raises."""
 
     def __init__(self, count: int) -> None:
+        super().__init__()
         self._count = count
         self.written: list[str] = []
 
     def write(self, text: str) -> None:
         if len(self.written) == self._count:
-            raise OSError(errno.ENOSPC, "No space left on device")
+            raise OutputError("standard output", OSError(errno.ENOSPC, "No space left on device"))
         self.written.append(text)
 
 
@@ -50,7 +51,7 @@ class TestOutputParts:
         first = OutputPart(output, second, is_first=True)
         with second:
             second.write("buffered")
-        with pytest.raises(OSError, match="No space left"), first:
+        with pytest.raises(OutputError, match="standard output: No space left"), first:
             pass
         async with asyncio.timeout(1):
             await third.wait_until_direct()

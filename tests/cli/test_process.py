@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 import signal
 import socket
 import subprocess
@@ -14,8 +15,11 @@ import pytest
 from asr_async import __version__
 from asr_async.cli import main
 from asr_async.cli.exit_status import ExitStatus, run
+from asr_async.emulator import Scripted
+from asr_async.emulator.faults import MuteFinish
 
 from ..support.paths import ROOT
+from ..support.terminal import Terminal
 from ..support.wav_files import write_wav
 from .command_line import (
     COMMAND,
@@ -28,7 +32,7 @@ from .command_line import (
     finished,
     process,
 )
-from .engines import FailingOnceEngine, emulator_thread
+from .engines import CountingEngine, FailingOnceEngine, emulator_thread
 
 
 def test_the_transcript_and_the_summary_are_on_separate_streams(clip: Path, url: str) -> None:
@@ -52,6 +56,9 @@ def test_wrong_use_has_status_2_and_one_line(tmp_path: Path) -> None:
     assert finished("transcribe", missing) == (2, "", expected)
 
 
+NOTE = "asr-async: ending the audio; its last words follow. Press Ctrl-C again to leave now"
+
+
 def test_ctrl_c_ends_without_a_traceback(tmp_path: Path, url: str) -> None:
     long = write_wav(tmp_path / "long.wav", 60)
     with process("transcribe", long, "--pace", "4", url=url, command=INTERRUPTIBLE) as running:
@@ -61,7 +68,9 @@ def test_ctrl_c_ends_without_a_traceback(tmp_path: Path, url: str) -> None:
         rest, err = running.communicate(timeout=60)
     assert running.returncode == 130
     assert FINALS.startswith((first + rest).decode())
-    assert all(line.startswith("… ") for line in err.decode().splitlines())
+    note, summary = err.decode().splitlines()
+    assert note == NOTE
+    assert " words · " in summary
 
 
 def test_ctrl_c_ends_several_files(tmp_path: Path, url: str) -> None:
@@ -71,7 +80,8 @@ def test_ctrl_c_ends_several_files(tmp_path: Path, url: str) -> None:
         first = running.stdout.readline()
         running.send_signal(signal.SIGINT)
         rest, err = running.communicate(timeout=60)
-    assert (running.returncode, err) == (130, b"")
+    assert running.returncode == 130
+    assert NOTE in err.decode().splitlines()
     assert set((first + rest).decode().splitlines()) <= set(FINALS.splitlines())
 
 
@@ -89,6 +99,108 @@ def test_ctrl_c_ends_a_pending_connect(clip: Path, has_uvloop: bool) -> None:
     assert (running.returncode, out, err) == (130, b"", b"")
 
 
+def test_the_first_ctrl_c_finishes_the_sentence(tmp_path: Path, url: str) -> None:
+    """The signal comes with the first interim; the script's sentence ends at 1.4 s."""
+    long = write_wav(tmp_path / "long.wav", 60)
+    output = tmp_path / "out.txt"
+    terminal = Terminal(100)
+    interrupted: list[bool] = []
+
+    def interrupt(running: subprocess.Popen[bytes], lines: list[str]) -> None:
+        if not interrupted and any(line.startswith("… go") for line in lines):
+            interrupted.append(True)
+            running.send_signal(signal.SIGINT)
+
+    command = [*INTERRUPTIBLE, "transcribe", str(long), "-o", str(output), "--pace", "1"]
+    status = terminal.run(command, environment(url, columns=None), on_output=interrupt)
+    assert (status, interrupted) == (130, [True])
+    assert NOTE in terminal.lines
+    written = output.read_text(encoding="utf-8")
+    assert written.startswith("go")
+    assert "go forward ten meters\n".startswith(written.rstrip())
+
+
+def test_the_second_ctrl_c_leaves(tmp_path: Path) -> None:
+    """The first one ends the audio, and a server that never confirms the end is not waited for."""
+    long = write_wav(tmp_path / "long.wav", 60)
+    with (
+        emulator_thread(Scripted(SCRIPT), faults=[MuteFinish()]) as url,
+        process("transcribe", long, url=url, command=INTERRUPTIBLE) as running,
+    ):
+        assert running.stdout is not None
+        assert running.stderr is not None
+        first = running.stdout.readline()
+        running.send_signal(signal.SIGINT)
+        note = running.stderr.readline()
+        running.send_signal(signal.SIGINT)
+        running.communicate(timeout=60)
+    assert (first, note.decode()) == (b"go forward ten meters\n", f"{NOTE}\n")
+    assert running.returncode == 130
+
+
+def test_a_background_job_ignores_ctrl_c(clip: Path, url: str) -> None:
+    ignoring = (sys.executable, "-c", INTERRUPTIBLE[2].replace("default_int_handler", "SIG_IGN"))
+    with process("transcribe", clip, "--pace", "4", url=url, command=ignoring) as running:
+        assert running.stdout is not None
+        first = running.stdout.readline()
+        running.send_signal(signal.SIGINT)
+        rest, _ = running.communicate(timeout=60)
+    assert (running.returncode, (first + rest).decode()) == (0, FINALS)
+
+
+class TestClosedStreams:
+    """Standard output or error that is closed, as by `>&-`."""
+
+    def run(self, redirection: str, *arguments: object, url: str) -> subprocess.CompletedProcess[str]:
+        line = shlex.join([*COMMAND, "transcribe", "--pace", "max", *map(str, arguments)])
+        command = ["sh", "-c", f"{line} {redirection}"]
+        return subprocess.run(
+            command, env=environment(url), cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+        )
+
+    def test_a_closed_standard_output_is_refused_before_connecting(
+        self, clip: Path, engine: CountingEngine, url: str
+    ) -> None:
+        done = self.run(">&-", clip, url=url)
+        assert done.returncode == 2
+        assert done.stderr.splitlines()[-1] == (
+            "Error: standard output is closed: name a file, such as --output transcript.txt"
+        )
+        assert engine.opened == 0
+
+    def test_with_a_file_it_is_not_needed(self, clip: Path, tmp_path: Path, url: str) -> None:
+        done = self.run(">&-", clip, "-o", tmp_path / "out.txt", url=url)
+        assert done.returncode == 0
+        assert (tmp_path / "out.txt").read_text(encoding="utf-8") == FINALS
+
+    def test_a_closed_standard_error_is_no_failure(self, clip: Path, url: str) -> None:
+        done = self.run("2>&-", clip, url=url)
+        assert (done.returncode, done.stdout, done.stderr) == (0, FINALS, "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+class TestFullDisk:
+    def test_standard_output(self, clip: Path, url: str) -> None:
+        with (
+            Path("/dev/full").open("wb") as full,
+            process("transcribe", clip, "--pace", "max", url=url, stdout=full.fileno()) as running,
+        ):
+            _, err = running.communicate(timeout=60)
+        assert running.returncode == 1
+        assert err.decode() == "asr-async: standard output: No space left on device\n"
+
+    def test_a_file_ends_the_run_and_finished_files_stay(self, clip: Path, tmp_path: Path, url: str) -> None:
+        files = [write_wav(tmp_path / f"{number}.wav", 1.5) for number in range(3)]
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out" / "1.txt").symlink_to("/dev/full")
+        status, _, err = finished(
+            "transcribe", *files, "-o", tmp_path / "out", "-j", "1", "--pace", "max", "-q", url=url
+        )
+        assert status == 1
+        assert err == (f"asr-async: {tmp_path}/out/1.txt: No space left on device; stopped, with 1 of 3 files done\n")
+        assert (tmp_path / "out" / "0.txt").read_text(encoding="utf-8") == "go forward ten meters\n"
+
+
 @pytest.mark.parametrize("name", ["text", "jsonl", "srt", "vtt"])
 def test_a_closed_pipe_ends_without_a_traceback(name: str, clip: Path, url: str) -> None:
     arguments = ("transcribe", clip, "--pace", "max", "--format", name)
@@ -97,8 +209,7 @@ def test_a_closed_pipe_ends_without_a_traceback(name: str, clip: Path, url: str)
         running.stdout.close()
         assert running.stderr is not None
         err = running.stderr.read().decode()
-    assert running.returncode == 141
-    assert all(line.startswith("… ") for line in err.splitlines())
+    assert (running.returncode, err) == (141, "")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no uvloop for Windows")

@@ -13,13 +13,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from asr_async import Local
+from asr_async.cli import session_options
 from asr_async.cli import transcribe as transcribe_module
-from asr_async.cli.display import SilentDisplay
-from asr_async.cli.outputs import FileOutput
-from asr_async.cli.transcribe import Transcription, summary_line
+from asr_async.cli.display import FileDisplay
+from asr_async.cli.model_options import language_values
+from asr_async.cli.outputs import FileOutput, OutputError
 from asr_async.cli.transcript_formats import Text
+from asr_async.cli.transcription import Transcription, summary_line
 from asr_async.emulator import Scripted
 from asr_async.results import Gap, Result, SessionStats, SpeechEnded
+from asr_async.vendors import options_for_model
 
 from ..support.paths import RECORDINGS
 from ..support.wav_files import write_wav
@@ -60,11 +63,18 @@ class TestFormats:
         lines = transcribe(clip, "--times", url=url).stdout.splitlines()
         assert lines[0] == "[00:00.2 → 00:01.4] go forward ten meters"
 
-    def test_interims_and_the_summary_are_printed_on_standard_error(self, clip: Path, url: str) -> None:
-        *interims, summary = transcribe(clip, "--pace", PACED, url=url).stderr.splitlines()
-        assert interims
-        assert all(line.startswith("… ") for line in interims)
+    def test_only_the_summary_is_on_standard_error_if_that_is_no_terminal(self, clip: Path, url: str) -> None:
+        (summary,) = transcribe(clip, "--pace", PACED, url=url).stderr.splitlines()
         assert SUMMARY.fullmatch(summary)
+
+    def test_a_quiet_call_writes_no_summary(self, clip: Path, url: str) -> None:
+        outcome = transcribe(clip, "-q", url=url)
+        assert (outcome.stdout, outcome.stderr) == (FINALS, "")
+
+    def test_a_verbose_call_says_what_is_done_with_the_file_and_names_the_service(self, clip: Path, url: str) -> None:
+        treatment, service, *_ = transcribe(clip, "-v", url=url).stderr.splitlines()
+        assert treatment == f"asr-async: info: {clip}: 16-bit WAV, 16000 Hz, mono: sent as it is"
+        assert service == "asr-async: paraformer-realtime-v2 of <DashScope cn-beijing>"
 
     def test_jsonl_includes_interims(self, clip: Path, url: str) -> None:
         outcome = transcribe(clip, "--format", "jsonl", "--pace", PACED, url=url)
@@ -72,40 +82,31 @@ class TestFormats:
         assert [record["text"] for record in records if record["is_final"]] == FINALS.splitlines()
         assert any(not record["is_final"] for record in records)
         assert {record["file"] for record in records} == {str(clip)}
-        assert outcome.stderr == ""
+
+    def test_json_is_one_object(self, clip: Path, url: str) -> None:
+        record = json.loads(transcribe(clip, "-f", "json", url=url).stdout)
+        assert [result["text"] for result in record["results"]] == FINALS.splitlines()
 
     def test_srt_has_numbered_cues(self, clip: Path, url: str) -> None:
         outcome = transcribe(clip, "--format", "srt", url=url)
         assert outcome.stdout.startswith("1\n00:00:00,200 --> 00:00:01,400\ngo forward ten meters\n\n2\n")
-        assert outcome.stderr == ""
 
     def test_vtt_has_a_header_and_cues(self, clip: Path, url: str) -> None:
         outcome = transcribe(clip, "--format", "vtt", url=url)
-        assert outcome.stdout.startswith("WEBVTT\n\n00:00:00.200 --> 00:00:01.400\ngo forward ten meters\n\n")
-        assert outcome.stderr == ""
+        assert outcome.stdout.startswith("WEBVTT\n\n1\n00:00:00.200 --> 00:00:01.400\ngo forward ten meters\n\n")
 
 
 class TestSeveralFiles:
     def test_transcripts_keep_the_order_of_the_files(self, clip: Path, tmp_path: Path, url: str) -> None:
         short = [write_wav(tmp_path / f"{number}.wav", 1.5) for number in range(12)]
         outcome = transcribe(*short[:3], clip, *short[3:], "--pace", "20", url=url)
-        summaries = [line.partition(": ") for line in outcome.stderr.splitlines()]
+        *lines, total = outcome.stderr.splitlines()
+        summaries = [line.partition(": ") for line in lines]
         assert outcome.exit_code == 0
+        assert re.fullmatch(r"13 files · 58 words · 21\.0 s of audio in \d+\.\d s", total)
         assert outcome.stdout == 3 * "go forward ten meters\n" + FINALS + 9 * "go forward ten meters\n"
         assert {name for name, _, _ in summaries} == {str(clip), *map(str, short)}
         assert all(" words · " in line for _, _, line in summaries)
-
-    @pytest.mark.parametrize("concurrency", ["1", "2"])
-    def test_interims_are_shown_only_if_files_are_sequential(
-        self, concurrency: str, clip: Path, tmp_path: Path, url: str
-    ) -> None:
-        second = write_wav(tmp_path / "second.wav", 1.5)
-        outcome = transcribe(clip, second, "-j", concurrency, "--pace", PACED, url=url)
-        lines = outcome.stderr.splitlines()
-        summarised = [line.partition(": ")[0] for line in lines if " words · " in line]
-        assert outcome.stdout == FINALS + "go forward ten meters\n"
-        assert sorted(summarised) == [str(clip), str(second)]
-        assert any(line.startswith("… ") for line in lines) == (concurrency == "1")
 
     def test_files_are_not_started_too_far_ahead_of_an_unfinished_one(self, tmp_path: Path) -> None:
         engine = LongestFirstEngine(SCRIPT)
@@ -160,7 +161,7 @@ class TestNotes:
     def test_missing_audio_is_noted_and_is_not_a_success(self, clip: Path, url: str) -> None:
         outcome = transcribe(clip, *self.MODEL, url=url)
         assert (outcome.exit_code, outcome.stdout) == (1, "go forward ten meters\n")
-        note, summary = [line for line in outcome.stderr.splitlines() if not line.startswith("… ")]
+        note, summary = outcome.stderr.splitlines()
         assert note == (
             f"asr-async: {clip}: 1.6 s of audio missing from 00:01.4 on: "
             "gummy-chat-v1 recognises one sentence, and nothing behind it"
@@ -212,10 +213,11 @@ class TestNotes:
         assert shown.interims == ["uh", ""]
 
 
-class Shown(SilentDisplay):
+class Shown(FileDisplay):
     """A display that records what it shows."""
 
     def __init__(self) -> None:
+        # without a screen
         self.texts: list[str] = []
         self.interims: list[str] = []
 
@@ -244,7 +246,19 @@ class TestOutput:
         transcribe(clip, second, "--output", tmp_path / "out.txt", url=url)
         assert (tmp_path / "out.txt").read_bytes() == 2 * FINALS.encode()
 
-    @pytest.mark.parametrize("name", ["text", "jsonl", "srt", "vtt"])
+    @pytest.mark.parametrize("name", ["talk.srt", "talk.vtt", "talk.jsonl", "talk.json", "talk.txt", "talk"])
+    def test_the_format_follows_the_name(self, name: str, clip: Path, tmp_path: Path, url: str) -> None:
+        assert transcribe(clip, "-o", tmp_path / name, url=url).exit_code == 0
+        written = (tmp_path / name).read_text(encoding="utf-8")
+        begins = {"talk.srt": "1\n00:", "talk.vtt": "WEBVTT\n", "talk.jsonl": '{"file":', "talk.json": '{"file":'}
+        assert written.startswith(begins.get(name, "go forward"))
+        assert (len(written.splitlines()) == 1) == (name == "talk.json")
+
+    def test_a_format_that_is_named_counts_more_than_the_name(self, clip: Path, tmp_path: Path, url: str) -> None:
+        transcribe(clip, "-o", tmp_path / "talk.srt", "-f", "text", url=url)
+        assert (tmp_path / "talk.srt").read_text(encoding="utf-8") == FINALS
+
+    @pytest.mark.parametrize("name", ["text", "jsonl", "json", "srt", "vtt"])
     def test_a_directory_with_a_trailing_slash_is_created(
         self, name: str, clip: Path, tmp_path: Path, url: str
     ) -> None:
@@ -270,12 +284,12 @@ class TestOutput:
         self, clip: Path, tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def refused(_output: FileOutput) -> None:
-            raise PermissionError(errno.EACCES, "Permission denied", "out.txt")
+            raise OutputError("out.txt", PermissionError(errno.EACCES, "Permission denied"))
 
         monkeypatch.setattr(FileOutput, "__enter__", refused)
         outcome = transcribe(clip, "--output", tmp_path / "out.txt", url=url)
         assert outcome.exit_code == 1
-        assert outcome.stderr == f"asr-async: {clip}: out.txt: Permission denied\n"
+        assert outcome.stderr == "asr-async: out.txt: Permission denied\n"
 
 
 # --- wrong use, refused before connecting -----------------------------------------------------------------------------
@@ -312,16 +326,18 @@ USAGE_ERRORS = {
     "pace not a number": (["--pace", "nan"], "'nan' is neither a positive number nor max"),
     "concurrency": (["--concurrency", "0"], "0 is not in the range x>=1"),
     "pace infinite": (["--pace", "inf"], "'inf' is neither a positive number nor max"),
-    "format": (["--format", "docx"], "'docx' is not one of 'text', 'jsonl', 'srt', 'vtt'"),
+    "format": (["--format", "docx"], "'docx' is not one of 'text', 'jsonl', 'json', 'srt', 'vtt'"),
     "service": (["--service", "acme"], "'acme' is not one of 'auto', 'local', 'dashscope'"),
     "times": (["--times", "--format", "srt"], "--times and --no-times are for text; srt always has times"),
+    "channel": (["--channel", "-1"], "'-1' is neither mix, left, right nor a number from 0 on"),
+    "quiet and verbose": (["-q", "-v"], "--quiet and --verbose contradict each other"),
     "two files in srt": (
         ["other.wav", "--format", "srt"],
-        "a file in srt holds one transcript; for several files name a directory: --output subtitles/",
+        "a file in srt holds one transcript; for several files name a directory: --output transcripts/",
     ),
     "two files in one vtt": (
         ["other.wav", "--format", "vtt", "--output", "out.vtt"],
-        "a file in vtt holds one transcript; for several files name a directory: --output subtitles/",
+        "a file in vtt holds one transcript; for several files name a directory: --output transcripts/",
     ),
     "no such directory": (
         ["--output", "nowhere/out.txt"],
@@ -360,7 +376,7 @@ def test_wrong_use_is_refused_before_connecting(
 def test_a_call_without_a_file_is_refused() -> None:
     outcome = invoke("transcribe")
     assert (outcome.exit_code, outcome.stdout) == (2, "")
-    assert "Missing argument 'FILE...'" in outcome.stderr
+    assert "Missing argument 'INPUT...'" in outcome.stderr
 
 
 def test_an_unknown_command_is_refused() -> None:
@@ -420,7 +436,7 @@ def test_a_recording_longer_than_the_mode_accepts_is_refused(tmp_path: Path) -> 
 
 BAD_FILES: dict[str, tuple[Callable[[Path], object], str]] = {
     "missing": (lambda _path: None, "No such file or directory"),
-    "directory": (Path.mkdir, "Is a directory"),
+    "folder without audio": (Path.mkdir, "the folder holds no audio files"),
     "empty": (Path.touch, "is empty"),
     "not audio": (lambda path: path.write_text("hello", encoding="utf-8"), "is text, not audio"),
     "no samples": (lambda path: write_wav(path, 0), "has no samples"),
@@ -434,7 +450,7 @@ def test_a_file_of_a_wrong_format_is_refused_before_connecting(
 ) -> None:
     bad = tmp_path / "bad.wav"
     make(bad)
-    outcome = transcribe(clip, bad, "--output", f"{tmp_path}/out/", url=url)
+    outcome = transcribe(bad, "--output", f"{tmp_path}/out/", url=url)
     assert (outcome.exit_code, outcome.stdout) == (2, "")
     assert outcome.stderr.startswith(f"asr-async: {bad}: {message}")
     assert outcome.stderr.count("\n") == 1
@@ -442,10 +458,66 @@ def test_a_file_of_a_wrong_format_is_refused_before_connecting(
     assert not (tmp_path / "out").exists()
 
 
+def test_good_files_are_done_when_others_are_wrong(clip: Path, tmp_path: Path, url: str) -> None:
+    broken = tmp_path / "broken.mp3"
+    broken.write_text("hello", encoding="utf-8")
+    second = write_wav(tmp_path / "second.wav")
+    outcome = transcribe(clip, broken, tmp_path / "missing.wav", second, url=url)
+    assert (outcome.exit_code, outcome.stdout) == (1, 2 * FINALS)
+    errors = [line for line in outcome.stderr.splitlines() if line.startswith("asr-async: ")]
+    assert errors[0] == f"asr-async: {tmp_path}/missing.wav: No such file or directory"
+    assert errors[1].startswith(f"asr-async: {broken}: is text, not audio")
+    assert len(errors) == 2
+    assert "2 of 4 files done · 20 words" in outcome.stderr
+
+
 def test_every_wrong_file_is_named(tmp_path: Path, url: str) -> None:
     outcome = transcribe(tmp_path / "a.wav", tmp_path / "b.wav", url=url)
     assert outcome.exit_code == 2
     assert [Path(line.split(": ")[1]).name for line in outcome.stderr.splitlines()] == ["a.wav", "b.wav"]
+
+
+class TestEndpoint:
+    def test_another_address_of_the_service_can_be_named(self, clip: Path, url: str) -> None:
+        outcome = transcribe(clip, "--endpoint", url, url="ws://127.0.0.1:9/")
+        assert (outcome.exit_code, outcome.stdout) == (0, FINALS)
+
+    def test_it_needs_a_key(self, clip: Path) -> None:
+        outcome = transcribe(clip, "--endpoint", "ws://127.0.0.1:9/")
+        assert outcome.exit_code == 2
+        assert "--endpoint needs a key: set DASHSCOPE_API_KEY" in outcome.stderr
+
+    def test_it_is_refused_for_the_local_service(self, clip: Path) -> None:
+        outcome = transcribe(clip, "--service", "local", "--endpoint", "ws://127.0.0.1:9/")
+        assert outcome.exit_code == 2
+        assert "--endpoint is the address of a vendor's service; --service local runs on this machine" in outcome.stderr
+
+
+class TestLanguage:
+    @pytest.mark.parametrize(
+        ("model", "languages", "values"),
+        [
+            ("paraformer-realtime-v2", "zh, en", {"language_hints": ["zh", "en"]}),
+            ("qwen3-asr-flash-realtime", "de", {"language": "de"}),
+            ("gummy-realtime-v1", "ja", {"source_language": "ja"}),
+            ("huawei/continue", None, {}),
+        ],
+    )
+    def test_it_sets_the_option_of_the_model(self, model: str, languages: str | None, values: dict[str, Any]) -> None:
+        assert language_values(options_for_model(model), languages) == values
+
+    @pytest.mark.parametrize(
+        ("model", "languages", "message"),
+        [
+            ("huawei/continue", "en", "Rasr has no option for the language: its model decides, see --model"),
+            ("gummy-realtime-v1", "zh,en", "--language zh,en: Gummy takes one language"),
+            ("paraformer-realtime-v2", "xx", "paraformer-realtime-v2 accepts zh, en"),
+        ],
+    )
+    def test_a_wrong_language_is_refused(self, model: str, languages: str, message: str, clip: Path, url: str) -> None:
+        outcome = transcribe(clip, "--model", model, "--language", languages, url=url)
+        assert outcome.exit_code == 2
+        assert message in outcome.stderr
 
 
 # --- failures ---------------------------------------------------------------------------------------------------------
@@ -487,21 +559,22 @@ def test_an_unexpected_exception_is_raised(clip: Path, url: str, monkeypatch: py
 
 @pytest.fixture
 def local_script(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transcribe_module, "Local", lambda: Local(Scripted(SCRIPT)))
+    monkeypatch.setattr(session_options, "Local", lambda: Local(Scripted(SCRIPT)))
 
 
 @pytest.mark.usefixtures("local_script")
 class TestLocal:
     def test_auto_without_a_key_uses_the_local_service_and_reports_it(self, clip: Path) -> None:
-        outcome = transcribe(clip, "--format", "srt")
+        outcome = transcribe(clip)
         assert outcome.exit_code == 0
-        assert outcome.stderr == (
+        assert outcome.stderr.startswith(
             "asr-async: DASHSCOPE_API_KEY is not set: using the embedded recogniser (--service local)\n"
         )
 
     def test_service_local_reports_nothing(self, clip: Path) -> None:
-        outcome = transcribe(clip, "--service", "local", "--format", "srt")
-        assert (outcome.exit_code, outcome.stderr) == (0, "")
+        outcome = transcribe(clip, "--service", "local")
+        assert outcome.exit_code == 0
+        assert "asr-async" not in outcome.stderr
 
     def test_service_local_is_used_even_with_a_key(self, clip: Path, engine: CountingEngine, url: str) -> None:
         assert transcribe(clip, "--service", "local", url=url).stdout == FINALS
@@ -577,5 +650,6 @@ def test_the_summary_of_compressed_audio_has_no_audio_length() -> None:
 
 
 def test_words_are_counted_in_the_text_if_the_vendor_sends_none() -> None:
-    result = Result(text="go forward", is_final=True, segment_id=0, start_ms=0, end_ms=1)
-    assert transcribe_module._count_words(result) == 2
+    transcription = Transcription(Text(times=False))
+    transcription.show(result(0, "go forward"), Shown())
+    assert transcription.words == 2

@@ -6,8 +6,9 @@ import json
 
 import pytest
 
-from asr_async.cli.transcript_formats import EXTENSIONS, JsonLines, SubRip, Text, WebVTT, one_line, writer_for
+from asr_async.cli.transcript_formats import EXTENSIONS, Json, JsonLines, Subtitles, Text, format_of_name, writer_for
 from asr_async.results import Gap, Result, Translation, Word
+from asr_async.subtitles import one_line
 
 HOUR_MS = 3_600_000
 
@@ -39,6 +40,14 @@ class TestText:
     def test_there_are_no_interims_and_no_header(self) -> None:
         writer = Text(times=True)
         assert (writer.header(), writer.interim(INTERIM)) == ("", "")
+
+    def test_the_heading_is_a_line_of_its_own(self) -> None:
+        assert Text(times=False, heading="a.wav").header() == "a.wav:\n"
+
+    def test_lines_are_broken_between_words_for_a_terminal(self) -> None:
+        writer = Text(times=False, width=12)
+        assert writer.final(final("go forward ten meters")) == "go forward\nten meters\n"
+        assert writer.final(final("今天天气不错。今天天气不错。")) == "今天天气不错\n。今天天气不\n错。\n"
 
     def test_a_final_without_text_has_no_line(self) -> None:
         assert Text(times=True).final(final(" \n")) == ""
@@ -110,67 +119,65 @@ class TestJsonLines:
         assert JsonLines("a.wav").header() == ""
 
 
-class TestSubRip:
-    def test_cues_are_numbered_from_one_and_separated(self) -> None:
-        writer = SubRip()
-        text = writer.header() + writer.final(final("one", 0, 1_500)) + writer.final(final("two", 2_000, 2_001))
-        assert text == ("1\n00:00:00,000 --> 00:00:01,500\none\n\n2\n00:00:02,000 --> 00:00:02,001\ntwo\n\n")
+class TestJson:
+    def test_the_object_is_written_at_the_end(self) -> None:
+        writer = Json("a.wav")
+        before = writer.header() + writer.interim(INTERIM) + writer.final(final("two", 2_000, 3_000))
+        before += writer.final(final("one")) + writer.gap(GAP)
+        record = json.loads(writer.footer())
+        assert before == ""
+        assert (record["file"], record["text"]) == ("a.wav", "one two")
+        assert [result["start_ms"] for result in record["results"]] == [0, 2_000]
+        assert record["gaps"] == [{"start_ms": 1_000, "end_ms": 3_500, "reason": "lost the connection"}]
+        assert "raw" not in record["results"][0]
 
-    def test_hours_may_exceed_two_digits(self) -> None:
-        cue = SubRip().final(final("late", 100 * HOUR_MS, 100 * HOUR_MS + 61_007))
-        assert cue.splitlines()[1] == "100:00:00,000 --> 100:01:01,007"
+
+class TestSubtitles:
+    """The cues themselves are tested in `tests/test_subtitles.py`."""
+
+    def test_srt_has_numbered_cues(self) -> None:
+        writer = Subtitles("srt")
+        text = writer.header() + writer.final(final("one", 0, 1_500)) + writer.final(final("two", 2_000, 2_001))
+        assert text == "1\n00:00:00,000 --> 00:00:01,500\none\n\n2\n00:00:02,000 --> 00:00:02,001\ntwo\n\n"
 
     def test_a_final_without_text_has_no_number(self) -> None:
-        writer = SubRip()
+        writer = Subtitles("srt")
         assert writer.final(final("")) == ""
         assert writer.final(final("one")).startswith("1\n")
 
-    def test_blank_lines_and_arrows_are_replaced_in_a_cue(self) -> None:
-        cue = SubRip().final(final("a\n\nb --> c"))
-        assert cue.splitlines()[2:] == ["a b → c", ""]
-
-    def test_interims_are_skipped(self) -> None:
-        assert SubRip().interim(INTERIM) == ""
-
-
-class TestWebVTT:
-    def test_a_header_precedes_the_cues(self) -> None:
-        writer = WebVTT()
+    def test_vtt_has_a_header(self) -> None:
+        writer = Subtitles("vtt")
         assert writer.header() == "WEBVTT\n\n"
-        assert writer.final(final("好的。", 1_234, HOUR_MS)) == "00:00:01.234 --> 01:00:00.000\n好的。\n\n"
+        assert writer.final(final("好的。", 1_234, 5_000)) == "1\n00:00:01.234 --> 00:00:05.000\n好的。\n\n"
 
-    @pytest.mark.parametrize(
-        ("text", "written"),
-        [
-            ("R&D", "R&amp;D"),
-            ("<i>a</i>", "&lt;i&gt;a&lt;/i&gt;"),
-            ("a --> b", "a --&gt; b"),
-            ("&lt;", "&amp;lt;"),
-            ("a\r\n\r\nb", "a b"),
-            ("a\x00b", "a b"),
-        ],
-    )
-    def test_markup_is_escaped(self, text: str, written: str) -> None:
-        assert WebVTT().final(final(text)).splitlines()[1:] == [written, ""]
+    def test_a_translation_is_below_its_text(self) -> None:
+        translation = Translation(text="Okay.", is_final=True, start_ms=0, end_ms=1_000)
+        result = Result(
+            text="好的。", is_final=True, segment_id=0, start_ms=0, end_ms=1_000, translations={"en": translation}
+        )
+        assert Subtitles("srt").final(result).endswith("\n好的。\nOkay.\n\n")
+        assert Text(times=False).final(result) == "好的。\nOkay.\n"
 
-    def test_a_cue_ends_after_it_starts(self) -> None:
-        cue = WebVTT().final(final("short", 500, 400))
-        assert cue.splitlines()[0] == "00:00:00.500 --> 00:00:00.501"
-
-    def test_interims_and_empty_finals_are_skipped(self) -> None:
-        writer = WebVTT()
-        assert (writer.interim(INTERIM), writer.final(final(" "))) == ("", "")
+    def test_interims_without_certain_text_are_skipped(self) -> None:
+        assert Subtitles("vtt", "original").interim(INTERIM) == ""
 
 
-@pytest.mark.parametrize("writer", [Text(times=True), SubRip(), WebVTT()])
-def test_formats_for_reading_have_no_gaps(writer: Text | SubRip | WebVTT) -> None:
+@pytest.mark.parametrize("writer", [Text(times=True), Subtitles("srt"), Subtitles("vtt")])
+def test_formats_for_reading_have_no_gaps_and_no_footer(writer: Text | Subtitles) -> None:
+    assert writer.footer() == ""
     assert writer.gap(GAP) == ""
 
 
-@pytest.mark.parametrize(("name", "kind"), [("text", Text), ("jsonl", JsonLines), ("srt", SubRip), ("vtt", WebVTT)])
+@pytest.mark.parametrize(
+    ("name", "kind"), [("text", Text), ("jsonl", JsonLines), ("json", Json), ("srt", Subtitles), ("vtt", Subtitles)]
+)
 def test_every_format_has_a_writer_and_an_extension(name: str, kind: type) -> None:
-    assert isinstance(writer_for(name, source="a.wav", times=False), kind)
-    assert EXTENSIONS[name]
+    assert isinstance(writer_for(name, source="a.wav"), kind)
+    assert format_of_name(f"a/b.c.{EXTENSIONS[name].upper()}") == name
+
+
+def test_other_names_stand_for_no_format() -> None:
+    assert [format_of_name(name) for name in ("a", "a.doc", "srt", ".srt")] == [None] * 4
 
 
 def test_one_line_keeps_full_width_spaces_and_symbols() -> None:
