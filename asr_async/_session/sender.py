@@ -352,7 +352,7 @@ class SourceReader:
     async def _read(self, source: AudioSource, pace: float | None) -> None:
         try:
             await check_source(source, self._options)
-            reader = self._frames = FrameReader(source, self._framer)
+            reader = self._frames = FrameReader(source, self._framer, self._options.audio)
         except Exception as error:  # noqa: BLE001 - the caller's own error, raised to the caller as it is
             self._record_error(error)
             return

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from ..errors import ConfigurationError
 from ._containers import Block, NotCuttableError, Packet, Parser, Track, find_parser
+from .chunks import AudioArray, byte_view
 from .format import FRAME_MS, MAX_COMPRESSED_FRAME_BYTES, AudioBytes, AudioFormat
 
 __all__ = ["CompressedFrame", "CompressedFramer", "Framer", "FramerLike", "framer_for"]
@@ -24,7 +25,7 @@ MAX_COMPRESSED_FRAME_MS = 400
 class FramerLike(Protocol):
     """A converter from a stream of chunks of any size to frames."""
 
-    def push(self, chunk: bytes | bytearray | memoryview) -> list[AudioBytes]:
+    def push(self, chunk: bytes | bytearray | memoryview | AudioArray) -> list[AudioBytes]:
         """Add a chunk and return the frames that are complete."""
         ...
 
@@ -72,15 +73,15 @@ class Framer:
         self._pending = bytearray()
         self._filled_bytes = 0
 
-    def push(self, chunk: bytes | bytearray | memoryview) -> list[AudioBytes]:
+    def push(self, chunk: bytes | bytearray | memoryview | AudioArray) -> list[AudioBytes]:
         """Add a chunk and return the frames that are complete.
 
         Raises:
-            ConfigurationError: the chunk is not bytes-like.
+            ConfigurationError: the chunk is not bytes-like, nor an array of 16-bit samples.
         """
         if not self._filled_bytes and isinstance(chunk, bytes) and len(chunk) == self._frame_bytes:
             return [chunk]  # the common case: a source that yields whole frames
-        view = _byte_view(chunk)
+        view = byte_view(chunk)
         frames: list[AudioBytes] = []
         if self._filled_bytes:
             view = self._fill(view)
@@ -193,13 +194,14 @@ class CompressedFramer:
         # raised at the next call, behind the frames before it
         self._error: ConfigurationError | None = None
 
-    def push(self, chunk: bytes | bytearray | memoryview) -> list[AudioBytes]:
+    def push(self, chunk: bytes | bytearray | memoryview | AudioArray) -> list[AudioBytes]:
         """Add a chunk and return the packets that are complete, in frames.
 
         Raises:
-            ConfigurationError: the chunk is not bytes-like, or the audio in the chunk before cannot be placed in time.
+            ConfigurationError: the chunk is not bytes-like, nor an array of 16-bit samples, or the audio in the chunk
+                before cannot be placed in time.
         """
-        view = _byte_view(chunk)
+        view = byte_view(chunk)
         self._raise_error()
         if not self._is_cuttable:
             return _pieces(view, MAX_COMPRESSED_FRAME_BYTES, immutable=isinstance(chunk, bytes))
@@ -302,15 +304,3 @@ def _pieces(view: memoryview, size_bytes: int, *, immutable: bool) -> list[Audio
     if immutable:
         return [view[start : start + size_bytes] for start in starts]
     return [bytes(view[start : start + size_bytes]) for start in starts]
-
-
-def _byte_view(chunk: bytes | bytearray | memoryview) -> memoryview:
-    try:
-        view = memoryview(chunk)
-    except TypeError:
-        raise ConfigurationError(
-            f"audio chunks must be bytes, bytearray or memoryview, not {type(chunk).__name__}"
-        ) from None
-    if view.contiguous:
-        return view.cast("B")
-    return memoryview(view.tobytes())

@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import Self
 
 from .._loop.event import LightEvent
-from ..errors import ConfigurationError, LocalProtocolError
+from ..audio import byte_view
+from ..errors import LocalProtocolError
 from .source import AudioChunk
 
 __all__ = ["PushedAudio"]
@@ -38,10 +39,8 @@ class PushedAudio:
             ConfigurationError: the chunk is not bytes-like.
             LocalProtocolError: the source was closed.
         """
-        if not isinstance(chunk, bytes | bytearray | memoryview):
-            raise ConfigurationError(f"audio chunks must be bytes, bytearray or memoryview, not {type(chunk).__name__}")
         # The owner of a mutable buffer may reuse it as soon as `send` returns.
-        data = chunk if isinstance(chunk, bytes) else bytes(chunk)
+        data = chunk if isinstance(chunk, bytes) else bytes(byte_view(chunk))
         while not self._is_closed and self._chunks and self._queued_bytes + len(data) > self._max_bytes:
             self._removed.clear()
             await self._removed.wait()
@@ -53,7 +52,7 @@ class PushedAudio:
 
     def discard(self, chunk: AudioChunk) -> None:
         """Count a chunk that is not to be sent any more."""
-        self._discarded_bytes += memoryview(chunk).nbytes
+        self._discarded_bytes += byte_view(chunk).nbytes
 
     @property
     def unread_bytes(self) -> int:

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Any, Protocol, TypeVar, cast, runtime_checkable
 
-from ..audio import AudioBytes, AudioFormat, FramerLike
+from ..audio import START_BYTES, AudioArray, AudioBytes, AudioFormat, FramerLike, byte_view, check_array, check_start
 from ..errors import ASRError, ConfigurationError
 from ..vendors.options import Options
 
@@ -37,8 +37,8 @@ frame."""
 COUNTED_AT_ONCE = 50
 """The chunks that `FrameReader.count` reads before other tasks run: some ten microseconds."""
 
-AudioChunk = bytes | bytearray | memoryview
-"""A chunk: the audio that a source yields at once, of any size."""
+AudioChunk = bytes | bytearray | memoryview | AudioArray
+"""A chunk: the audio that a source yields at once, of any size; see `byte_view` for arrays."""
 
 AudioSource = AsyncIterable[AudioChunk] | Iterable[AudioChunk]
 """A source: anything that yields chunks."""
@@ -112,19 +112,27 @@ class FrameReader:
         "_async_iterator",
         "_end",
         "_error",
+        "_format",
         "_framer",
         "_iterator",
+        "_plain_type",
+        "_start",
         "counted_bytes",
         "counted_frame",
         "is_exhausted",
         "live",
     )
 
-    def __init__(self, source: AudioSource, framer: FramerLike) -> None:
-        if isinstance(source, bytes | bytearray | memoryview):
-            source = (source,)
+    def __init__(self, source: AudioSource, framer: FramerLike, audio_format: AudioFormat | None = None) -> None:
+        """Keep the source. With the declared format, the start of the audio is checked against it."""
+        if _is_chunk(source):
+            source = (cast("AudioChunk", source),)
         self.live: bool | None = getattr(source, "live", None)
         self._framer = framer
+        self._format = audio_format
+        # The first bytes, until they are checked; and the type of the chunks that then go to the framer at once.
+        self._start: bytes | None = None if audio_format is None else b""
+        self._plain_type: type | None = bytes if audio_format is None else None
         # One of the two is used. A plain iterator has its next chunk at once, since waiting would block the event loop.
         self._async_iterator: AsyncIterator[AudioChunk] | None = None
         self._iterator: Iterator[AudioChunk] = iter(())
@@ -152,7 +160,7 @@ class FrameReader:
         that its next chunk completes, which may be none. The last list holds the incomplete frame, if there is one.
 
         Raises:
-            ConfigurationError: a chunk is not bytes-like.
+            ConfigurationError: a chunk is not audio, or the audio does not have the declared format.
             Exception: the exception that the source raised, after the frames before it.
         """
         if self.is_exhausted:
@@ -163,11 +171,11 @@ class FrameReader:
         try:
             if self._async_iterator is not None:
                 chunk = await anext(self._async_iterator)
-                frames = self._framer.push(chunk) if type(chunk) is bytes else self._push(chunk)
+                frames = self._framer.push(chunk) if type(chunk) is self._plain_type else self._push(chunk)
             else:
                 while len(frames) < self._ahead_frames:
                     chunk = next(self._iterator)
-                    frames += self._framer.push(chunk) if type(chunk) is bytes else self._push(chunk)
+                    frames += self._framer.push(chunk) if type(chunk) is self._plain_type else self._push(chunk)
         except self._end:
             pass
         except (StopIteration, StopAsyncIteration) as error:
@@ -186,7 +194,24 @@ class FrameReader:
         if isinstance(chunk, UtteranceEnd):
             tail = self._framer.flush()
             return [b""] if tail is None else [tail, b""]
+        if self._format is not None:
+            if self._start is not None:
+                self._check_start(chunk, self._format)
+            check_array(chunk, self._format)
         return self._framer.push(chunk)
+
+    def _check_start(self, chunk: AudioChunk, audio_format: AudioFormat) -> None:
+        """Check the first bytes of the audio, in one chunk or several.
+
+        Raises:
+            ConfigurationError: they are not of the declared format.
+        """
+        assert self._start is not None  # noqa: S101 - the caller has looked
+        self._start += bytes(byte_view(chunk)[:START_BYTES])
+        is_enough = len(self._start) >= START_BYTES
+        check_start(self._start, audio_format, is_whole=is_enough)
+        if is_enough:
+            self._start, self._plain_type = None, bytes
 
     @property
     def is_async(self) -> bool:
@@ -207,7 +232,7 @@ class FrameReader:
             try:
                 for _ in range(COUNTED_AT_ONCE):
                     chunk = next(self._iterator) if self._async_iterator is None else await anext(self._async_iterator)
-                    self.counted_bytes += memoryview(chunk).nbytes
+                    self.counted_bytes += byte_view(chunk).nbytes
                     if in_frames and (frames := self._push(chunk)):
                         self.counted_frame = frames[-1]
                     if self.counted_bytes >= max_bytes:
@@ -221,6 +246,8 @@ class FrameReader:
         """Return the rest of the source; an error of the framer is raised behind it."""
         frames: list[AudioBytes] = []
         try:
+            if self._start and self._format is not None and self._error is None:
+                check_start(self._start, self._format)
             while rest := self._framer.finish():
                 frames += rest
         except ASRError as error:
@@ -230,6 +257,15 @@ class FrameReader:
     async def aclose(self) -> None:
         """Close the source, so that it can clean up if it was not read to its end."""
         await close_iterator(self._iterator if self._async_iterator is None else self._async_iterator)
+
+
+def _is_chunk(source: Any) -> bool:
+    """Return True for audio in one piece: bytes-like objects and arrays. Iterated, they would be numbers."""
+    try:
+        memoryview(source)
+    except TypeError:
+        return False
+    return True
 
 
 async def close_iterator(iterator: AsyncIterator[Any] | Iterator[Any]) -> None:

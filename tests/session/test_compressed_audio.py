@@ -285,7 +285,8 @@ def test_a_rotation_of_audio_that_cannot_be_cut_is_refused_when_it_arrives() -> 
         async with scripted_server(PacketServer(MP3)) as service:
             text = r"Retry\(rotate_after=60\): this opus cannot be cut, since its packets are not known"
             with pytest.raises(ConfigurationError, match=text):
-                await transcribe([bytes(900)], Paraformer(format="opus"), service, retry=Retry(rotate_after=60))
+                webm = b"\x1a\x45\xdf\xa3" + bytes(900)
+                await transcribe([webm], Paraformer(format="opus"), service, retry=Retry(rotate_after=60))
 
     run_virtual(scenario)
 

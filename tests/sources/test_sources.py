@@ -93,6 +93,9 @@ async def test_a_file_longer_than_the_model_accepts_is_refused_with_both_lengths
     assert str(caught.value) == f"{long} is 90.0 s long: {options.model} accepts at most 60 s"
 
 
+NOT_AUDIO = "audio chunks must be bytes, bytearray, memoryview or an array of 16-bit samples, not"
+
+
 def reader_of(source: AudioSource) -> FrameReader:
     return FrameReader(source, Framer(PCM16K))
 
@@ -190,8 +193,8 @@ async def test_a_source_ends_with_the_exception_of_its_kind() -> None:
 @pytest.mark.parametrize(
     ("kind", "then", "error"),
     [
-        (PlainSource, None, "ConfigurationError: audio chunks must be bytes, bytearray or memoryview, not NoneType"),
-        (AsyncSource, None, "ConfigurationError: audio chunks must be bytes, bytearray or memoryview, not NoneType"),
+        (PlainSource, None, f"ConfigurationError: {NOT_AUDIO} NoneType"),
+        (AsyncSource, None, f"ConfigurationError: {NOT_AUDIO} NoneType"),
         (PlainSource, StopAsyncIteration(), "RuntimeError: the source raised StopAsyncIteration"),
         (AsyncSource, StopIteration(), "RuntimeError: coroutine raised StopIteration"),
     ],
