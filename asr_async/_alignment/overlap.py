@@ -5,8 +5,9 @@ that was final already, contain it, or lie inside it. `new_parts` finds the word
 
 - Where both texts have the times of their words, a word is a repeat if a delivered word has the same form at the same
   place, in the same order. A word of another form at such a place is a repeat too, if its neighbours on both sides are:
-  the vendor has decided otherwise the second time. Where the connection's audio begins inside a word, or close to one,
-  the times do not tell it from an equal word behind it: such a word is new, and uncertain.
+  the vendor has decided otherwise the second time. A word that was cut in two where the connection's audio begins
+  may be recognised again or not. The word behind it tells, if that is another one; else such a word is new, and
+  uncertain.
 - Where one has no times, the texts are compared as a whole. If a delivered text is part of the new one, or continues
   beyond one of its ends, the words of both are the same wherever the two overlap; the estimated times decide between
   several such positions.
@@ -40,6 +41,9 @@ two: both times are off by the jitter."""
 
 SAME_PLACE_MS = 400
 """The middles of the same word, as two connections report it, are not further apart: two frames of jitter for each."""
+
+SHORTEST_MS = 100
+"""No word is as short as this: it is the rest of one that was cut in two."""
 
 MIN_MATCH = 0.6
 """The share of the words of a region that must be the same, if they are not all."""
@@ -97,6 +101,10 @@ class NewParts(msgspec.Struct, frozen=True):
     """False if some of them may be repeats."""
 
 
+_Candidate = tuple[DeliveredSpeech, int, PlacedWord]
+"""A delivered word: its text, its index there, and the word."""
+
+
 class _Block(msgspec.Struct, frozen=True):
     """A run of new words that repeats a run of delivered words."""
 
@@ -147,23 +155,20 @@ def _new_by_times(speech: Speech, near: Sequence[DeliveredSpeech], from_ms: int,
         for item in near
         for index, word in enumerate(item.speech.words)
         if not item.is_repeated[index]
-        and word.end_ms > first_ms - SEAM_MS
+        and word.end_ms + JITTER_MS > first_ms
         and speech.start_ms - SAME_PLACE_MS <= word.end_ms
         and word.start_ms <= speech.end_ms + SAME_PLACE_MS
     ]
     candidates.sort(key=lambda candidate: candidate[2].start_ms)
-    words, old_words = speech.words, [word for _, _, word in candidates]
-    matches = _match_in_order(words, old_words, first_ms)
-    doubtful = _doubtful_match(words, old_words, matches, first_ms)
+    old_words = [word for _, _, word in candidates]
+    matches = _match_in_order(speech.words, old_words, first_ms)
+    doubtful = _doubtful_match(speech.words, candidates, matches, first_ms)
     if doubtful is not None:
         del matches[doubtful]
     repeated: dict[int, int] = dict(matches)
     is_certain = doubtful is None
-    if words and 0 not in repeated and (old := _seam(words[0], old_words, first_ms)) is not None:
-        if _is_rest(words[0], old_words[old]):
-            repeated[0] = old
-        else:
-            is_certain = False
+    if matches and (cut := _cut_word(candidates, matches[0], first_ms)) is not None:
+        repeated[0] = cut
     for (new_before, old_before), (new_behind, old_behind) in pairwise(matches):
         spare = old_behind - old_before - 1
         if 0 < new_behind - new_before - 1 <= spare:
@@ -201,48 +206,62 @@ def _match_in_order(new: Sequence[PlacedWord], old: Sequence[PlacedWord], first_
 
 
 def _is_same(new: PlacedWord, old: PlacedWord, first_ms: int) -> bool:
-    if new.form != old.form or abs(new.middle_ms - old.middle_ms) > SAME_PLACE_MS:
+    if new.form != old.form:
         return False
-    # A word whose greater part lies before the audio of the connection was recognised again only by its end.
-    return old.middle_ms >= first_ms or new.end_ms <= old.end_ms + JITTER_MS // 2
+    if old.start_ms < first_ms:  # only its rest was recognised again, which ends where the word does
+        return abs(new.end_ms - old.end_ms) <= SEAM_MS
+    return abs(new.middle_ms - old.middle_ms) <= SAME_PLACE_MS
+
+
+def _cut_word(candidates: Sequence[_Candidate], match: tuple[int, int], first_ms: int) -> int | None:
+    """Return the delivered word that the first new one is another reading of, if the audio begins inside that word.
+
+    The second new word repeats the delivered word directly behind it, so no other word is between them.
+    """
+    new, old = match
+    if new != 1 or old == 0:
+        return None
+    return (
+        old - 1
+        if _is_next(candidates[old - 1], candidates[old]) and _is_cut(candidates[old - 1][2], first_ms)
+        else None
+    )
+
+
+def _is_cut(word: PlacedWord, first_ms: int) -> bool:
+    """Return True if a word may begin before the audio does."""
+    return word.start_ms - JITTER_MS < first_ms
+
+
+def _is_next(one: _Candidate, other: _Candidate) -> bool:
+    """Return True if no word is between two delivered ones."""
+    return (one[0] is other[0] and one[1] + 1 == other[1]) or other[2].start_ms - one[2].end_ms <= JITTER_MS
 
 
 def _doubtful_match(
-    new: Sequence[PlacedWord], old: Sequence[PlacedWord], matches: Sequence[tuple[int, int]], first_ms: int
+    new: Sequence[PlacedWord], candidates: Sequence[_Candidate], matches: Sequence[tuple[int, int]], first_ms: int
 ) -> int | None:
     """Return the match that may be none, since its new word may be the next one of equal words in a row; or None.
 
-    That is possible if the middle of the first delivered word is so near to the start of the connection's audio that
-    the word may not be heard again, and if its match is late.
+    That is possible if the first delivered word was cut in two, so that it may have been recognised again or not, and
+    all words directly behind it are equal to it: words behind those which differ show how many there are.
     """
     if not matches:
         return None
-    first_new, first_old = new[matches[0][0]], old[matches[0][1]]
-    if abs(first_old.middle_ms - first_ms) > JITTER_MS or first_new.end_ms - first_old.end_ms < JITTER_MS:
+    first_new, first_old = new[matches[0][0]], matches[0][1]
+    old = candidates[first_old][2]
+    may_be_missed = old.middle_ms - JITTER_MS < first_ms
+    if not may_be_missed or first_new.end_ms < old.end_ms or first_new.end_ms - first_new.start_ms <= SHORTEST_MS:
         return None
+    for before, candidate in pairwise(candidates[first_old:]):
+        if not _is_next(before, candidate):
+            break
+        if candidate[2].form != old.form:
+            return None
     last = 0
-    while last + 1 < len(matches) and new[matches[last + 1][0]].form == first_new.form:
+    while last + 1 < len(matches) and new[matches[last + 1][0]].form == old.form:
         last += 1
     return last
-
-
-def _seam(new: PlacedWord, old: Sequence[PlacedWord], first_ms: int) -> int | None:
-    """Return the index of the delivered word of which the first new one may be the rest: it was cut in two."""
-    if abs(new.start_ms - first_ms) > SEAM_MS:
-        return None
-    for index, word in enumerate(old):
-        is_cut = abs(word.end_ms - first_ms) <= SEAM_MS or word.middle_ms >= first_ms - JITTER_MS
-        if word.form == new.form and word.middle_ms < first_ms and is_cut:
-            return index
-    return None
-
-
-def _is_rest(new: PlacedWord, old: PlacedWord) -> bool:
-    """Return True if a word is the rest of a delivered one: it ends where that does, and is clearly shorter."""
-    length_ms, old_length_ms = new.end_ms - new.start_ms, old.end_ms - old.start_ms
-    if length_ms <= JITTER_MS:  # no word is as short as that
-        return True
-    return new.end_ms <= old.end_ms + JITTER_MS and length_ms <= SEAM_MS and 3 * length_ms <= 2 * old_length_ms
 
 
 # --- by the texts ----------------------------------------------------------------------------------------------------

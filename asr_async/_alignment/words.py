@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from itertools import pairwise
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
@@ -15,7 +16,15 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["PlacedWord", "Speech", "TimedWord", "place_words", "spoken_length_ms", "words_of_text"]
+__all__ = [
+    "PlacedWord",
+    "Speech",
+    "TimedWord",
+    "letters_of",
+    "place_words",
+    "spoken_length_ms",
+    "words_of_text",
+]
 
 # CJK ideographs and radicals, kana, half-width kana, and the ideographs beyond the basic plane
 _UNSPACED = (
@@ -29,6 +38,8 @@ _MARKS = (
 _VOICED = "[\u3099\u309a\uff9e\uff9f]"
 _LETTER = rf"(?:[^\W_{_UNSPACED}]|[{_MARKS}])"
 _WORD = re.compile(rf"[{_UNSPACED}]{_VOICED}?|{_LETTER}+(?:['\u2019]{_LETTER}+|(?<=\d)[.,](?=\d){_LETTER}+)*")
+
+_NO_LETTERS = re.compile("[^0-9A-Za-z]+")
 
 MAX_WORDS = 1_000
 """The words of a text that are compared; the vendors cut a segment at a minute, which has three hundred."""
@@ -90,6 +101,17 @@ def words_of_text(text: str) -> list[tuple[str, int, int]]:
     ][:MAX_WORDS]
 
 
+def letters_of(text: str) -> str:
+    """Return a text without case, width, spaces, punctuation and symbols; the marks of letters, as in Hindi, stay."""
+    if text.isascii():
+        return _NO_LETTERS.sub("", text).lower()
+    return "".join(
+        character
+        for character in unicodedata.normalize("NFKC", text).casefold()
+        if character.isalnum() or unicodedata.category(character).startswith("M")
+    )
+
+
 def spoken_length_ms(text: str) -> int:
     """Return an estimate of the time in which a text is spoken."""
     return sum(CHARACTER_MS if re.match(f"[{_UNSPACED}]", form) else WORD_MS for form, _, _ in words_of_text(text))
@@ -105,7 +127,7 @@ def place_words(text: str, words: Sequence[TimedWord], start_ms: int, end_ms: in
         end_ms: its end.
     """
     found = words_of_text(text)
-    timed = _place_by_times(text, found, words, start_ms, end_ms) if words else None
+    timed = _place_by_times(found, words, start_ms, end_ms) if words else None
     placed = timed or _place_by_length(found, start_ms, end_ms)
     return Speech(start_ms, end_ms, tuple(placed), is_timed=timed is not None)
 
@@ -124,26 +146,30 @@ def _place_by_length(found: Sequence[tuple[str, int, int]], start_ms: int, end_m
 
 
 def _place_by_times(
-    text: str, found: Sequence[tuple[str, int, int]], words: Sequence[TimedWord], start_ms: int, end_ms: int
+    found: Sequence[tuple[str, int, int]], words: Sequence[TimedWord], start_ms: int, end_ms: int
 ) -> list[PlacedWord] | None:
-    """Return the places by the vendor's times; None if a word of the text has none, or one that is not possible."""
-    placed: list[PlacedWord] = []
-    remaining = list(reversed(found))
-    position = 0
+    """Return the places by the vendor's times; None if the vendor's words are others, or a time is not possible.
+
+    The vendor may divide the text otherwise: its words are compared letter by letter.
+    """
+    letters: list[tuple[int, int]] = []
+    spoken = ""
     for word in words:
-        word_text = word.text.strip()
-        begins_at = text.find(word_text, position) if word_text else -1
-        if begins_at < 0:
+        word_letters = letters_of(word.text)
+        if not word_letters:  # punctuation
             continue
-        position = begins_at + len(word_text)
-        inside: list[tuple[str, int, int]] = []
-        while remaining and remaining[-1][1] < position:
-            inside.append(remaining.pop())
-        if not inside:  # punctuation
-            continue
-        if inside[0][1] < begins_at:
-            return None
         if not start_ms - TIME_TOLERANCE_MS <= word.start_ms < word.end_ms <= end_ms + TIME_TOLERANCE_MS:
             return None
-        placed += _place_by_length(inside, word.start_ms, word.end_ms)
-    return None if remaining or not placed else placed
+        spoken += word_letters
+        length_ms, count = word.end_ms - word.start_ms, len(word_letters)
+        places_ms = [word.start_ms + length_ms * index // count for index in range(count + 1)]
+        letters += pairwise(places_ms)
+    placed: list[PlacedWord] = []
+    behind = 0
+    for form, begins_at, _ in found:
+        before, form_letters = behind, letters_of(form)
+        behind += len(form_letters)
+        if spoken[before:behind] != form_letters:
+            return None
+        placed.append(PlacedWord(form, letters[before][0], letters[behind - 1][1], begins_at))
+    return placed if placed and behind == len(spoken) else None

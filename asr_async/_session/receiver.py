@@ -244,9 +244,11 @@ class Receiver:
         """Let a replay begin behind a final; if it covers less than a frame more, there is no progress."""
         timeline, buffer = self._timeline, self._buffer
         covered_ms = timeline.covered_ms
-        buffer.cover(covered_ms - KEPT_MS)
-        if buffer.is_cuttable:  # else each connection recognises all of the audio
+        if buffer.is_cuttable:
+            buffer.cover(timeline.replay_start_ms(covered_ms - KEPT_MS))
             timeline.forget(min(covered_ms, buffer.cursor_ms))
+        else:  # each connection recognises all of the audio
+            buffer.cover(covered_ms - KEPT_MS)
         if timeline.finals_end_ms - self._finals_end_ms >= FRAME_MS:
             self._finals_end_ms = timeline.finals_end_ms
             self._policy.record_progress()
@@ -329,9 +331,17 @@ class Receiver:
         self._stats.record_reconnect()
         self._put(Reconnected(at_ms=at_ms, reason=reason), task)
 
-    def prepare_replay(self) -> None:
-        """Let the replay that follows begin where final results end, or where a segment is open before that."""
-        self._buffer.cover(self._timeline.covered_ms)
+    def prepare_replay(self) -> int:
+        """Let the replay that follows begin where final results end, or where a segment is open before that.
+
+        Where audio can be cut, it begins a little earlier: the vendor's times may be off.
+
+        Returns:
+            The place up to which the source is covered: audio before it is not lost if it cannot be sent again.
+        """
+        covered_ms = self._timeline.covered_ms
+        self._buffer.cover(self._timeline.replay_ms if self._buffer.is_cuttable else covered_ms)
+        return covered_ms
 
     def limit(self, end_ms: int) -> None:
         """Record where the audio of the task that is read ends: its successor gets the rest."""

@@ -24,6 +24,7 @@ from ..errors import ASRError, AudioLostError, ConfigurationError, ConnectionLos
 from ..results import Gap
 from ..telemetry.observer import Observer
 from .policy import SEGMENT_PATIENCE_S, Handover, decide_handover, first_cause, rotation_s
+from .replay_buffer import LostAudio
 from .state import ConnectionStep
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from ..vendors.options import ContextMessage
     from .policy import ReconnectPolicy
     from .receiver import Receiver
-    from .replay_buffer import LostAudio, ReplayBuffer
+    from .replay_buffer import ReplayBuffer
     from .sender import Sender
     from .state import SessionStatus
 
@@ -227,12 +228,12 @@ class Reconnector:
         if connection.draining is not None and connection.task is not None:
             connection.task.abort()  # its audio came behind the audio that is now replayed
             self._end_draining()
-        self._receiver.prepare_replay()
+        covered_ms = self._receiver.prepare_replay()
         sent_ms = self._buffer.cursor_ms
         lost = self._buffer.rewind(min_bytes=self._connector.description.min_frame_bytes)
         self._sender.record_replay(sent_ms - self._buffer.cursor_ms)
-        if lost is not None:
-            self._lost_audio.append(lost)
+        if lost is not None and (lost.end_ms is None or lost.end_ms > covered_ms):
+            self._lost_audio.append(LostAudio(max(lost.start_ms, covered_ms), lost.end_ms))
         self._sender.pacer.rewind(self._buffer.cursor_bytes, _now())
         self._receiver.suspend()
         connection.send_error = None

@@ -4,8 +4,9 @@ Each connection counts its own milliseconds and segments from 0. A `ConnectionTi
 moves times to the source's clock, leaves out the silence that only the connection was sent, and replaces segment ids by
 the session's.
 
-Theory of operation. A new connection begins where the session is *covered*: everything before that place is in final
-results. Behind it there may be finals of earlier connections, if a segment before them was open. The new connection
+Theory of operation. The session is *covered* up to the place where everything is in final results. A new connection
+begins there, and a little earlier unless the place is exact: by the jitter of the vendor's times, and by the last word
+if it has times (`Timeline.replay_ms`). Behind it there may be finals of earlier connections, if a segment before them was open. The new connection
 recognises that audio again, and a vendor draws its segments anew. So
 
 - a result keeps only the words that were not delivered (`new_parts`); a final that lies around others becomes several
@@ -21,7 +22,7 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from itertools import islice
+from itertools import islice, pairwise
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -63,6 +64,9 @@ KEPT_FINALS = 4
 KEPT_MS = 2_000
 """The finals that end so long before the place of a replay are kept as well: a replay begins there or a little earlier,
 since vendors have a smallest message of audio, and decoders need packets from before."""
+
+MAX_REACH_MS = 1_500
+"""The longest audio before the covered place that a replay repeats, so that it begins with whole words."""
 
 MAX_ORPHANS = 64
 """The open segments of lost connections that are remembered; more is no speech."""
@@ -170,9 +174,10 @@ class Timeline:
     __slots__ = (
         "_finals",
         "_finals_bytes",
+        "_has_jitter",
         "_held_ms",
-        "_jitter_ms",
         "_next_id",
+        "_offset_ms",
         "_open",
         "_orphans",
         "_recognised_ms",
@@ -189,8 +194,10 @@ class Timeline:
         self._held_ms: list[int] = []
         self._finals: deque[_Final] = deque()
         self._finals_bytes = 0
-        # how far the vendor's times of one segment were apart: a place may be off by as much, and a word be cut in two
-        self._jitter_ms = 0
+        # the place in the source where the connection that is read begins
+        self._offset_ms = 0
+        # the vendor's times were seen to be off: then no boundary of two segments is exact
+        self._has_jitter = False
         # the end of the last final of the connection that is read, also of one that repeats others; behind it there may
         # be finals of earlier connections, and between those, words that no final has
         self._recognised_ms = 0
@@ -207,7 +214,53 @@ class Timeline:
         if self._open or self._orphans or self._held_ms:
             orphans_ms = [orphan.start_ms for orphan in self._orphans]
             covered_ms = min([covered_ms, *self._open.values(), *orphans_ms, *self._held_ms])
-        return max(0, covered_ms - self._jitter_ms)
+        return max(0, covered_ms)
+
+    @property
+    def replay_ms(self) -> int:
+        """The place where a replay begins: before the covered place, by as much as the vendor's times may be off.
+
+        Else a short word that follows directly could lie before it for the most part, and would never be recognised.
+        There are two places which are exact: that where the connection began, and the boundary between two segments
+        that a vendor has drawn itself, so that the one begins where the other ends.
+        """
+        covered_ms = self.covered_ms
+        is_boundary = covered_ms == self._recognised_ms and covered_ms in self._open.values() and not self._has_jitter
+        if covered_ms <= self._offset_ms or is_boundary:
+            return covered_ms
+        return self.replay_start_ms(covered_ms)
+
+    def replay_start_ms(self, place_ms: int) -> int:
+        """Return the place where audio has to begin so that each word behind `place_ms` is recognised from its start.
+
+        A word that is cut in two may be recognised or not, and so does not tell whether an equal word behind it is a
+        new one. Where words have times, the audio therefore begins with a whole word that the one before it does not
+        equal, or in a pause.
+        """
+        words = self._words_before(place_ms)
+        begin_ms = place_ms
+        for word, before in pairwise([*words, None]):
+            if word is None or word.end_ms + JITTER_MS <= begin_ms - JITTER_MS:  # a pause
+                break
+            if word.start_ms < place_ms - MAX_REACH_MS:
+                begin_ms = place_ms
+                break
+            begin_ms = min(begin_ms, word.start_ms)
+            if before is not None and _forms_of(before.text) != _forms_of(word.text):
+                break
+        return max(0, begin_ms - JITTER_MS)
+
+    def _words_before(self, place_ms: int) -> list[Word]:
+        """Return the words with times that begin within reach of a place, the last one first."""
+        words: list[Word] = []
+        for final in islice(reversed(self._finals), KEPT_FINALS):
+            for word in reversed(final.words):
+                if word.end_ms < place_ms - MAX_REACH_MS:
+                    break
+                if word.start_ms < min(word.end_ms, place_ms) and words_of_text(word.text):
+                    words.append(word)
+        words.sort(key=lambda word: word.start_ms, reverse=True)
+        return words
 
     @property
     def has_finals(self) -> bool:
@@ -229,7 +282,7 @@ class Timeline:
         orphans = [*self._orphans, *(segment for segment in self._open if segment.id is not None)]
         self._orphans = sorted(orphans, key=lambda segment: segment.start_ms)
         self._open.clear()
-        self._recognised_ms = offset_ms
+        self._recognised_ms = self._offset_ms = offset_ms
         return ConnectionTimeline(self, offset_ms, silence, list(self._finals))
 
     def finish(self) -> list[Event]:
@@ -259,14 +312,14 @@ class Timeline:
         return False
 
     def record_jitter(self, distance_ms: int) -> None:
-        """Record by how much the vendor's times are off; a small distance cuts no word.
+        """Record by how much the vendor's times are off; a small distance is none.
 
         Args:
             distance_ms: that of two starts of one segment, the overlap of two segments in a row, or the length of one
                 beyond the audio that was sent.
         """
-        if distance_ms > max(self._jitter_ms, JITTER_MS // 2):
-            self._jitter_ms = min(distance_ms, JITTER_MS)
+        if distance_ms > JITTER_MS // 2:
+            self._has_jitter = True
 
     def open(self, segment: _Segment) -> None:
         """Record that a segment is open: a replay begins where it starts, or earlier."""
@@ -313,7 +366,10 @@ class Timeline:
         events: list[Event] = []
         remaining: list[_Segment] = []
         for orphan in self._orphans:
-            is_inside = final.start_ms - JITTER_MS <= orphan.start_ms and orphan.end_ms <= final.end_ms + JITTER_MS
+            is_inside = (
+                final.start_ms - JITTER_MS <= orphan.start_ms < final.end_ms - JITTER_MS // 2
+                and orphan.end_ms <= final.end_ms + JITTER_MS
+            )
             is_before = orphan.end_ms + JITTER_MS < final.start_ms
             if not is_inside and not is_before and len(self._orphans) - len(events) <= MAX_ORPHANS:
                 remaining.append(orphan)
@@ -526,7 +582,9 @@ class ConnectionTimeline:
             parts = new_parts(speech, self._known_speech(), from_ms=self._offset_ms, is_final=result.is_final)
         # a translation alone cannot be cut
         pieces = [_cut(result, speech, part) for part in (parts.parts if result.text else parts.parts[:1])]
-        segment.may_repeat |= bool(parts.parts) and not parts.is_certain
+        is_doubtful = bool(parts.parts) and not parts.is_certain
+        # texts are compared anew for each result; times are as certain for the last one as they get
+        segment.may_repeat = is_doubtful or (segment.may_repeat and not speech.is_timed)
         if segment.may_repeat:
             pieces = [msgspec.structs.replace(piece, may_repeat=True) for piece in pieces]
         if not pieces:
@@ -587,7 +645,7 @@ class ConnectionTimeline:
         segment.is_started = True
         self._timeline.open(segment)
         if start_ms < self._known_until_ms and any(
-            final.start_ms <= start_ms + JITTER_MS < final.last_ms for final in self._known_finals
+            final.start_ms - JITTER_MS <= start_ms < final.last_ms for final in self._known_finals
         ):
             return ()  # its result shows if any of it is new
         return self._identify(segment) if segment.id is None else ()

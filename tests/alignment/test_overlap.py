@@ -238,13 +238,36 @@ def test_the_rest_of_a_word_that_was_cut_in_two_is_a_repeat() -> None:
     assert joiner.join([Spoken("two", 350, 400), Spoken("three", 500, 900)]) == (["three"], True)
 
 
-def test_an_equal_word_directly_behind_the_seam_may_be_a_repeat() -> None:
+def test_a_word_that_ends_far_behind_the_one_that_was_cut_in_two_is_the_next_one() -> None:
     joiner = Joiner(400)
     joiner.deliver([Spoken("no", 0, 400)])
-    assert joiner.join([Spoken("no", 420, 800)]) == (["no"], False)
+    assert joiner.join([Spoken("no", 420, 800)]) == (["no"], True)
 
 
-@pytest.mark.parametrize(("end_ms", "is_new"), [(1_290, False), (1_330, True), (1_500, True)])
+@pytest.mark.parametrize(
+    ("end_ms", "expected"), [(390, ([], True)), (450, ([], True)), (470, (["no"], False)), (600, (["no"], False))]
+)
+def test_a_word_that_ends_little_behind_an_equal_one_that_was_cut_in_two_may_be_the_next_one(
+    end_ms: int, expected: tuple[list[str], bool]
+) -> None:
+    joiner = Joiner(350)
+    joiner.deliver([Spoken("no", 0, 400)])
+    assert joiner.join([Spoken("no", 360, end_ms)]) == expected
+
+
+def test_words_behind_equal_ones_show_how_many_there_are() -> None:
+    joiner = Joiner(350)
+    joiner.deliver([Spoken("no", 0, 400), Spoken("yes", 400, 700)])
+    assert joiner.join([Spoken("no", 360, 560), Spoken("yes", 560, 860), Spoken("no", 900, 1_100)]) == (["no"], True)
+
+
+def test_another_reading_of_a_word_that_was_cut_in_two_is_a_repeat() -> None:
+    joiner = Joiner(350)
+    joiner.deliver([Spoken("known", 0, 500), Spoken("yes", 500, 800)])
+    assert joiner.join([Spoken("own", 360, 500), Spoken("yes", 500, 800), Spoken("no", 800, 1_100)]) == (["no"], True)
+
+
+@pytest.mark.parametrize(("end_ms", "is_new"), [(1_200, False), (1_290, True), (1_330, True), (1_400, True)])
 def test_an_equal_word_that_is_late_may_be_the_next_one(end_ms: int, is_new: bool) -> None:
     joiner = Joiner(1_100)
     joiner.deliver([Spoken("no", 600, 900), Spoken("no", 900, 1_230)])

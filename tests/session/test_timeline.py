@@ -233,6 +233,13 @@ def final(segment_id: int, start_ms: int, end_ms: int, text: str) -> Result:
     return result(segment_id, start_ms, end_ms, is_final=True, text=text)
 
 
+def final_of_words(words: list[tuple[str, int, int]], end_ms: int) -> Result:
+    return msgspec.structs.replace(
+        final(0, 0, end_ms, " ".join(text for text, _, _ in words)),
+        words=tuple(Word(text=text, start_ms=start_ms, end_ms=end_ms) for text, start_ms, end_ms in words),
+    )
+
+
 def interim(segment_id: int, start_ms: int, end_ms: int, text: str) -> Result:
     return result(segment_id, start_ms, end_ms, is_final=False, text=text)
 
@@ -328,24 +335,85 @@ def test_an_orphan_before_the_finals_holds_the_place_of_the_replay() -> None:
     assert timeline.covered_ms == 1_600
 
 
-@pytest.mark.parametrize(("distance_ms", "jitter_ms"), [(50, 0), (60, 60), (100, 100), (900, 100)])
-def test_starts_that_jitter_let_a_replay_begin_earlier(distance_ms: int, jitter_ms: int) -> None:
-    timeline = Timeline()
-    place(timeline.connect(0), interim(0, 1_000, 1_200, "one"), final(0, 1_000 + distance_ms, 3_000, "one two"))
-    assert timeline.covered_ms == 3_000 - jitter_ms
+# --- where a replay begins -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("overlap_ms", "jitter_ms"), [(40, 0), (80, 80), (180, 100), (300, 0)])
-def test_finals_that_overlap_a_little_let_a_replay_begin_earlier(overlap_ms: int, jitter_ms: int) -> None:
+def test_a_replay_begins_a_frame_before_the_covered_place() -> None:
+    """Times are as exact as a frame: a short word directly behind the final could begin there."""
     timeline = Timeline()
-    place(timeline.connect(0), final(0, 0, 1_000, "one two"), final(1, 1_000 - overlap_ms, 2_000, "three four"))
-    assert timeline.covered_ms == 2_000 - jitter_ms
+    assert timeline.replay_ms == 0
+    place(timeline.connect(0), final(0, 0, 1_000, "one two"))
+    assert (timeline.covered_ms, timeline.replay_ms) == (1_000, 1_000 - JITTER_MS)
+
+
+def test_a_replay_begins_no_earlier_than_the_last_one_as_long_as_nothing_is_final() -> None:
+    timeline = Timeline()
+    place(timeline.connect(0), final(0, 0, 1_000, "one two"))
+    for _ in range(3):
+        place(timeline.connect(timeline.replay_ms), interim(0, 150, 300, "three"))
+        assert timeline.replay_ms == 1_000 - JITTER_MS
+
+
+@pytest.mark.parametrize("start_ms", [999, 1_000, 1_001])
+def test_the_boundary_between_two_segments_is_exact(start_ms: int) -> None:
+    timeline = Timeline()
+    place(timeline.connect(0), final(0, 0, 1_000, "one two"), interim(1, start_ms, 1_500, "three"))
+    expected_ms = 1_000 if start_ms == 1_000 else min(start_ms, 1_000) - JITTER_MS
+    assert timeline.replay_ms == expected_ms
+
+
+@pytest.mark.parametrize(("distance_ms", "is_exact"), [(50, True), (60, False), (100, False), (900, False)])
+def test_no_boundary_is_exact_if_starts_jitter(distance_ms: int, is_exact: bool) -> None:
+    timeline = Timeline()
+    line = timeline.connect(0)
+    place(line, interim(0, 1_000, 1_200, "one"), final(0, 1_000 + distance_ms, 3_000, "one two"))
+    place(line, interim(1, 3_000, 3_500, "three"))
+    assert timeline.replay_ms == 3_000 - (0 if is_exact else JITTER_MS)
+
+
+@pytest.mark.parametrize(("overlap_ms", "is_exact"), [(40, True), (80, False), (180, False), (300, True)])
+def test_no_boundary_is_exact_if_finals_overlap_a_little(overlap_ms: int, is_exact: bool) -> None:
+    timeline = Timeline()
+    line = timeline.connect(0)
+    place(line, final(0, 0, 1_000, "one two"), final(1, 1_000 - overlap_ms, 2_000, "three four"))
+    place(line, interim(2, 2_000, 2_500, "five"))
+    assert timeline.replay_ms == 2_000 - (0 if is_exact else JITTER_MS)
+
+
+@pytest.mark.parametrize(
+    ("words", "begin_ms"),
+    [
+        # the last word, since the one before it is another
+        ([("the", 0, 300), ("no", 300, 600), ("yes", 700, 1_000)], 700),
+        # equal words are recognised again with a word before them that differs
+        ([("the", 0, 200), ("no", 200, 450), ("No,", 500, 700), ("no", 700, 1_000)], 200),
+        # a pause: no word is cut in two there
+        ([("no", 0, 200), ("no", 450, 700), ("no", 700, 1_000)], 450),
+        ([("one", 0, 300), ("two", 300, 700)], 1_000),
+        # punctuation is no word
+        ([("one", 0, 300), ("two", 600, 990), (".", 990, 1_000)], 600),
+        # times that are none
+        ([("one", 0, 300), ("two", 1_000, 1_000)], 1_000),
+    ],
+)
+def test_a_replay_begins_with_whole_words_where_they_have_times(
+    words: list[tuple[str, int, int]], begin_ms: int
+) -> None:
+    timeline = Timeline()
+    place(timeline.connect(0), final_of_words(words, 1_000))
+    assert timeline.replay_ms == begin_ms - JITTER_MS
+
+
+def test_a_replay_reaches_back_over_a_limited_number_of_equal_words() -> None:
+    timeline = Timeline()
+    place(timeline.connect(0), final_of_words([("no", ms, ms + 200) for ms in range(0, 10_000, 200)], 10_000))
+    assert timeline.replay_ms == 10_000 - JITTER_MS
 
 
 def test_a_final_beyond_the_audio_that_was_sent_covers_what_was_sent() -> None:
     timeline = Timeline()
     timeline.connect(0).place(final(0, 0, 3_000, "one two"), 2_000)
-    assert timeline.covered_ms == 2_000 - JITTER_MS, "its end was off"
+    assert timeline.covered_ms == 2_000
     second = timeline.connect(2_000)
     assert finals_of(place(second, final(0, 200, 1_200, "three"))) == [(1, "three", 2_200, 3_200)]
 
@@ -443,7 +511,7 @@ def test_the_end_of_the_audio_of_a_drained_connection_limits_its_finals() -> Non
     first = timeline.connect(0)
     first.limit_ms = 2_000
     first.place(final(0, 0, 3_000, "one two"), 9_000)
-    assert timeline.covered_ms == 2_000 - JITTER_MS, "its end was off"
+    assert timeline.covered_ms == 2_000
     (unended,) = first.place(final(1, 1_500, 1_500, "three"), 9_000)
     assert isinstance(unended, Result)
     assert unended.end_ms == 2_000
