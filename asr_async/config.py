@@ -62,9 +62,10 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True):
     """The recovery of a session after its connection is lost: reconnect, replay, rotate.
 
     A session reconnects after a lost connection, after the idle timeout, and after a vendor error that is temporary.
-    The new connection begins where the final results of the lost one end, or where a segment is open before that. Since
-    a vendor's times are as exact as a tenth of a second, it begins by that much earlier, and with a whole word where
-    words have times (by 1.6 s at most). The buffered audio is replayed faster than real time until it has caught up. A result that overlaps final ones keeps only its new words; where nothing tells which words
+    The new connection begins where the final results of the lost one end, or where a segment is open before that, and a
+    tenth of a second earlier, the exactness of a vendor's times; where words have times, with a whole word, so up to
+    1.6 s earlier. The buffered audio is replayed faster than real time until it has caught up.
+    A result that overlaps final ones keeps only its new words; where nothing tells which words
     are new, it is delivered whole, with `Result.may_repeat`. Times continue as if the connection had not been lost. The
     first connection of a session is not retried: opening a session raises the error at once.
 
