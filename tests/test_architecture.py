@@ -101,7 +101,7 @@ LIBRARIES = {
     "websockets": {"_net.websocket", "_net.ws_frames"},
     "python_socks": {"_net.tunnel"},
     "aiohttp": {"_net.http", "emulator"},
-    "redis": {"_limits.redis"},
+    "redis": {"_limits.redis", "cli.checks"},
     "click": {"cli"},
     "pysubs2": {"subtitles"},
     "opentelemetry": {"telemetry.otel"},

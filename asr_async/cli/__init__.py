@@ -5,7 +5,8 @@ install them if they are missing. The modules:
 
 - `entry_point`: `main()`, the console script
 - `app`: the group of commands
-- `transcribe`, `models`, `serve`: one command each
+- `transcribe`, `models`, `serve`, `doctor`, `completion`: one command each
+- `checks`: what `doctor` checks
 - `inputs`: files, folders, patterns, pipes and standard input
 - `session_options`: the options that choose the model and the service
 - `model_options`: values of `--option KEY=VALUE`

@@ -5,6 +5,8 @@ from __future__ import annotations
 import click
 
 from .. import __version__
+from .completion import completion
+from .doctor import doctor
 from .models import models
 from .serve import serve
 from .transcribe import transcribe
@@ -25,3 +27,5 @@ def app() -> None:
 app.add_command(transcribe)
 app.add_command(models)
 app.add_command(serve)
+app.add_command(doctor)
+app.add_command(completion)

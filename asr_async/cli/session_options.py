@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ..vendors.service import Service
     from .display import Screen
 
-__all__ = ["SessionChoice", "logging_to", "session_options"]
+__all__ = ["SessionChoice", "complete_model", "logging_to", "session_options"]
 
 _LOG_LEVELS = (logging.WARNING, logging.INFO, logging.DEBUG)
 """The level of the log by the number of `-v`."""
@@ -80,6 +80,11 @@ def session_options(command: Callable[..., None]) -> Callable[..., None]:
     return with_choice
 
 
+def complete_model(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Return the models whose names begin so, for a shell's completion."""
+    return [name for vendor in vendors().values() for name in vendor.models if name.startswith(incomplete)]
+
+
 def _default_models() -> str:
     first, *others = vendors().values()
     return ", ".join([first.default_model, *(f"with {vendor.name} {vendor.default_model}" for vendor in others)])
@@ -93,7 +98,7 @@ _OPTIONS = (
         show_default=True,
         help="The service; auto is the vendor of the model if its key is in the environment, else local.",
     ),
-    click.option("--model", help=f"The model. [default: {_default_models()}]"),
+    click.option("--model", shell_complete=complete_model, help=f"The model. [default: {_default_models()}]"),
     click.option("--language", metavar="CODE[,CODE]", help="The spoken language, or several, such as zh,en."),
     click.option(
         "--option",
