@@ -22,9 +22,11 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import errno
 import logging
 import os
 import re
+import stat
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -205,16 +207,17 @@ class WireLog:
         """Create the file, or empty it; readable for its owner only, since it holds what was spoken.
 
         Raises:
-            ConfigurationError: the file cannot be written.
+            ConfigurationError: the file cannot be written, or is not a regular file.
         """
         self._path = path
         self._with_audio = with_audio
         self._connections = 0
         try:
             # unbuffered: each line reaches the system at once
-            self._file = open(path, "wb", buffering=0, opener=_private)  # noqa: SIM115 - Path has no opener
+            self._file = open(path, "r+b", buffering=0, opener=_private)  # noqa: SIM115 - Path has no opener
         except OSError as error:
-            raise ConfigurationError(f"tape={os.fspath(path)!r}: cannot be written: {error.strerror}") from None
+            reason = _IS_LINK if error.errno == errno.ELOOP else f"cannot be written: {error.strerror}"
+            raise ConfigurationError(f"tape={os.fspath(path)!r}: {reason}") from None
 
     def __repr__(self) -> str:
         state = "closed" if self._file.closed else "open"
@@ -255,8 +258,25 @@ class WireLog:
             self.close()
 
 
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
+_IS_LINK = "is a link: name the file that it leads to, so that no other file is overwritten"
+
+_NOT_FOLLOWING = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+"""A link is not followed, and the opening of a FIFO does not wait for its reader; Windows has neither."""
+
+
+def _private(path: str, _flags: int) -> int:
+    """Open a file for its owner only, also one that exists; emptied once it is known to be a regular file."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | _NOT_FOLLOWING | getattr(os, "O_BINARY", 0), 0o600)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "it is not a regular file")
+        if hasattr(os, "fchmod"):
+            os.fchmod(descriptor, 0o600)
+        os.ftruncate(descriptor, 0)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 class ConnectionLog:

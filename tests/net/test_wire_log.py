@@ -6,6 +6,8 @@ import asyncio
 import base64
 import json
 import logging
+import os
+import resource
 import stat
 import subprocess
 import sys
@@ -214,17 +216,50 @@ def test_all_records_survive_a_crash(tmp_path: Path) -> None:
     assert [line["text"] for line in lines(path)[1:]] == [str(number) for number in range(1_000)]
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a disk that is always full")
-async def test_a_full_disk_ends_the_log_and_nothing_else(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_full_disk_ends_the_log_and_nothing_else(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A limit of the size of files stands for the disk: a full one cannot be had without mounting one."""
+    path = tmp_path / "tape.jsonl"
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     with caplog.at_level(logging.WARNING, "asr_async"):
-        wire_log = WireLog("/dev/full")
+        wire_log = WireLog(path)
         log = wire_log.record_connect(endpoint())
-        log.record_sent("one")
-        log.record_sent("two")
-    assert repr(wire_log) == "<WireLog /dev/full closed, connections: 1>"
+        resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size, hard))
+        try:
+            log.record_sent("one")
+            log.record_sent("two")
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert repr(wire_log) == f"<WireLog {path} closed, connections: 1>"
     assert [record.getMessage() for record in caplog.records] == [
-        "tape /dev/full: nothing more is recorded: No space left on device"
+        f"tape {path}: nothing more is recorded: File too large"
     ]
+
+
+def test_a_file_that_exists_is_emptied_and_from_then_on_for_its_owner_only(tmp_path: Path) -> None:
+    path = tmp_path / "tape.jsonl"
+    path.write_text("an older tape")
+    path.chmod(0o644)
+    WireLog(path).close()
+    assert (stat.S_IMODE(path.stat().st_mode), path.read_bytes()) == (0o600, b"")
+
+
+@pytest.mark.parametrize("name", ["other.txt", "none.txt"])
+def test_a_link_is_not_followed(name: str, tmp_path: Path) -> None:
+    other, path = tmp_path / name, tmp_path / "tape.jsonl"
+    (tmp_path / "other.txt").write_text("not a tape")
+    path.symlink_to(other)
+    with pytest.raises(ConfigurationError, match=f"^tape='{path}': is a link: name the file that it leads to"):
+        WireLog(path)
+    assert (tmp_path / "other.txt").read_text() == "not a tape"
+    assert not (tmp_path / "none.txt").exists()
+
+
+async def test_a_fifo_is_refused_and_does_not_block_the_event_loop(tmp_path: Path) -> None:
+    path = tmp_path / "tape.jsonl"
+    os.mkfifo(path)
+    with pytest.raises(ConfigurationError, match=f"^tape='{path}': cannot be written: it is not a regular file$"):
+        async with Client(DashScope("key", endpoint="ws://127.0.0.1:9/"), tape=path):
+            pass
 
 
 async def test_a_log_is_read_as_it_was_written_without_an_incomplete_last_line(tmp_path: Path) -> None:
