@@ -268,15 +268,19 @@ def _private(path: str, _flags: int) -> int:
     """Open a file for its owner only, also one that exists; emptied once it is known to be a regular file."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | _NOT_FOLLOWING | getattr(os, "O_BINARY", 0), 0o600)
     try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError(errno.EINVAL, "it is not a regular file")
-        if hasattr(os, "fchmod"):
-            os.fchmod(descriptor, 0o600)
-        os.ftruncate(descriptor, 0)
+        _empty(descriptor)
     except BaseException:
         os.close(descriptor)
         raise
     return descriptor
+
+
+def _empty(descriptor: int) -> None:
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        raise OSError(errno.EINVAL, "it is not a regular file")
+    if hasattr(os, "fchmod"):
+        os.fchmod(descriptor, 0o600)
+    os.ftruncate(descriptor, 0)
 
 
 class ConnectionLog:
