@@ -52,6 +52,9 @@ WIDE = LINE_WIDTH / 16
 """The width of a Chinese, Japanese or Korean character: 16 of them fill a line."""
 
 MAX_LINES = 2
+MAX_LINES_OF_BOTH = 3
+"""The lines of a cue in two languages, where the texts can be divided so: more would hide the picture."""
+
 MAX_CUE_MS = 7_000
 MIN_CUE_MS = 800
 """A shorter cue stays until then, unless the next one begins before."""
@@ -344,8 +347,14 @@ def _segment_cues(segment: Segment, languages: Languages, translation: str | Non
     upper, lower = _texts(segment, languages, translation)
     if lower is None:
         return [_cue(piece, width) for piece in _cue_pieces(_units_of(upper, width), width, MAX_LINES)]
-    # One line for each language, since two of each would hide the picture.
-    pieces = _cue_pieces(_units_of(upper, width), width, max_lines=1)
+    cues = _cues_in_two_languages(upper, lower, width, MAX_LINES)
+    if any(len(cue.lines) > MAX_LINES_OF_BOTH for cue in cues):
+        cues = _cues_in_two_languages(upper, lower, width, max_lines=1)
+    return cues
+
+
+def _cues_in_two_languages(upper: TimedText, lower: TimedText, width: float, max_lines: int) -> list[Cue]:
+    pieces = _cue_pieces(_units_of(upper, width), width, max_lines)
     widths = [_total_width(piece) for piece in pieces]
     shares = [sum(widths[: number + 1]) / sum(widths) for number in range(len(widths))]
     below = _divide_by_shares(_units_of(lower, width), shares, width)

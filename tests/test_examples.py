@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import re
+import shutil
 import subprocess
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import jiwer
+import pysubs2
 import pytest
+from websockets.asyncio.server import ServerConnection, serve
 
 from asr_async import Client, Local, Paraformer, read_audio
 
 from .support.child_processes import child_environment
 from .support.paths import EXAMPLES
 from .support.recordings import spoken_words, words
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MOST_LINES = 40
+"""The lines of an example that are not blank."""
+
+PRINTING_THE_WORDS = ["offline_fallback.py", "prometheus_metrics.py", "push_audio.py", "stream_file.py"]
 
 RECORDINGS = sorted((EXAMPLES / "audio").glob("*.wav"))
 README = EXAMPLES.parent / "README.md"
@@ -29,11 +42,87 @@ def run_script(script: Path, *arguments: str, cwd: Path) -> list[str]:
     return [line.rpartition("\r")[2] for line in completed.stdout.decode().replace("\r\n", "\n").split("\n")]
 
 
-@pytest.mark.parametrize("script", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.name)
-def test_an_example_prints_the_words_of_the_recording(script: Path) -> None:
-    lines = run_script(script, "examples/audio/demo.wav", cwd=EXAMPLES.parent)
+@pytest.mark.parametrize("script", PRINTING_THE_WORDS)
+def test_an_example_prints_the_words_of_the_recording(script: str) -> None:
+    lines = run_script(EXAMPLES / script, "examples/audio/demo.wav", cwd=EXAMPLES.parent)
     texts = [line.partition(" s: ")[2] or line for line in lines]
     assert words(" ".join(texts)) == spoken_words("demo")
+
+
+def test_many_files_prints_a_line_for_each(tmp_path: Path) -> None:
+    for name in ("demo", "house"):
+        shutil.copy(EXAMPLES / "audio" / f"{name}.wav", tmp_path)
+    (tmp_path / "broken.wav").write_bytes(b"RIFF")
+    *lines, total, _ = run_script(EXAMPLES / "many_files.py", str(tmp_path), cwd=EXAMPLES.parent)
+    texts = dict(line.split(": ", 1) for line in lines)
+    assert words(texts["demo.wav"]) == spoken_words("demo")
+    assert words(texts["house.wav"]).endswith("house near the river last summer")
+    assert "is cut off" in texts["broken.wav"]
+    assert total == "3 files, 12.2 s of audio"
+
+
+def test_translated_subtitles_are_written(tmp_path: Path) -> None:
+    arguments = ("examples/audio/demo.wav", str(tmp_path / "demo.srt"))
+    printed = run_script(EXAMPLES / "translated_subtitles.py", *arguments, cwd=EXAMPLES.parent)
+    assert (tmp_path / "demo.srt").read_text(encoding="utf-8") == "\n".join(printed)
+    first, second = pysubs2.load(str(tmp_path / "demo.srt"))
+    assert first.plaintext == "Please call me back tomorrow\nmorning at nine o'clock.\n请明天早上九点给我回电话。"
+    assert (first.start, first.end, second.start) == (200, 3_300, 4_100)
+
+
+def test_the_program_of_the_testing_example_passes_its_tests() -> None:
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "examples/testing_your_program.py"]
+    done = subprocess.run(
+        command, env=child_environment(), cwd=EXAMPLES.parent, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert "2 passed" in done.stdout, done.stdout
+
+
+async def test_the_vendor_of_your_own_recognises(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server is a stand-in with the messages of the vendor's documentation."""
+
+    async def serve_session(connection: ServerConnection) -> None:
+        assert connection.request is not None
+        requests.append((connection.request.path, connection.request.headers["Authorization"]))
+        await connection.send('{"type": "Begin", "id": "de5d", "expires_at": 1759796682}')
+        async for message in connection:
+            if message == '{"type": "Terminate"}':
+                break
+            received.append(message)
+        for order, text in enumerate(("what is the", "weather")):
+            word = {"start": 200 + 1_000 * order, "end": 900 + 1_000 * order, "text": text, "word_is_final": True}
+            turn = {"type": "Turn", "turn_order": order, "transcript": text, "words": [word]}
+            await connection.send(json.dumps(turn | {"end_of_turn": False}))
+            await connection.send(json.dumps(turn | {"end_of_turn": True}))
+        await connection.send('{"type": "Termination", "audio_duration_seconds": 8}')
+
+    requests: list[tuple[str, str]] = []
+    received: list[str | bytes] = []
+    async with serve(serve_session, "127.0.0.1", 0) as server:
+        port = next(iter(server.sockets)).getsockname()[1]
+        monkeypatch.setenv("ASSEMBLYAI_URL", f"ws://127.0.0.1:{port}/v3/ws")
+        monkeypatch.setenv("ASSEMBLYAI_API_KEY", "key")
+        script, recording = EXAMPLES / "own_vendor.py", "examples/audio/demo.wav"
+        lines = await asyncio.to_thread(run_script, script, recording, cwd=EXAMPLES.parent)
+    assert lines == ["0.2 s: what is the", "1.2 s: weather", ""]
+    assert requests == [("/v3/ws?sample_rate=16000", "key")]
+    assert len(b"".join(part for part in received if isinstance(part, bytes))) == 240_000
+
+
+def test_the_pictures_of_the_terminal_are_drawn(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "examples.pictures.draw", str(tmp_path), "16"]
+    subprocess.run(command, env=child_environment(), cwd=EXAMPLES.parent, check=True, timeout=60)
+    transcribe, doctor = ((tmp_path / f"{name}.svg").read_text(encoding="utf-8") for name in ("transcribe", "doctor"))
+    assert "of&#160;8&#160;files" in transcribe
+    assert "All&#160;checks&#160;passed." in doctor
+
+
+def test_examples_are_short_and_described_with_their_output() -> None:
+    described = (EXAMPLES / "README.md").read_text(encoding="utf-8")
+    for script in EXAMPLES.glob("*.py"):
+        lines = [line for line in script.read_text(encoding="utf-8").splitlines() if line]
+        assert len(lines) <= MOST_LINES, script
+        assert f"({script.name})" in described, f"examples/README.md does not describe {script.name}"
 
 
 async def test_the_embedded_recogniser_has_at_most_15_percent_word_errors_on_the_recordings() -> None:

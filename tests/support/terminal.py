@@ -23,15 +23,16 @@ class Terminal:
     """A pseudo-terminal with a screen of a given size; `lines` is its content, without trailing blanks."""
 
     def __init__(self, columns: int, rows: int = 40) -> None:
-        self._screen = pyte.Screen(columns, rows)
-        self._stream = pyte.ByteStream(self._screen)
+        self.screen = pyte.Screen(columns, rows)
+        """The screen of pyte, with the colours of each character."""
+        self._stream = pyte.ByteStream(self.screen)
         self._size = struct.pack("HHHH", rows, columns, 0, 0)
         self.frames: list[list[str]] = []
         """The different contents of the screen over time."""
 
     @property
     def lines(self) -> list[str]:
-        lines = [line.rstrip() for line in self._screen.display]
+        lines = [line.rstrip() for line in self.screen.display]
         while lines and not lines[-1]:
             lines.pop()
         return lines
