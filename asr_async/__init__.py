@@ -93,7 +93,7 @@ from .results import (
     Word,
 )
 from .session import ResultStream, Session
-from .sources import AudioFile, read_audio
+from .sources import AudioFile, PushSource, read_audio
 from .vendors import Capabilities, ModelInfo, models
 from .vendors.dashscope import ContextMessage, DashScope, FunASR, Gummy, GummyChat, Paraformer, QwenAudio, QwenRealtime
 from .vendors.huawei import Huawei, Rasr
@@ -130,6 +130,7 @@ __all__ = [
     "Paraformer",
     "Pool",
     "ProtocolError",
+    "PushSource",
     "QwenAudio",
     "QwenRealtime",
     "Rasr",

@@ -18,12 +18,14 @@ import asyncio
 import functools
 import itertools
 import logging
+import time
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, cast
 
 import anyio
 
 from ._connection.connector import Connector
-from ._session.policy import ReconnectPolicy, check_silence, longest_finish_s
+from ._loop.owner import check_loop
+from ._session.policy import ReconnectPolicy, check_silence, commit_refusal, longest_finish_s
 from ._session.receiver import Receiver
 from ._session.reconnect import Reconnector
 from ._session.replay_buffer import replay_buffer_for
@@ -31,10 +33,18 @@ from ._session.result_queue import ConsumerWatch, ResultQueue
 from ._session.sender import Sender, SourceReader
 from ._session.state import SessionState, SessionStatus, SessionStep
 from ._session.stats import StatsRecorder
-from .audio import framer_for
+from .audio import byte_view, framer_for
 from .errors import ASRError, ConfigurationError, DeadlineError, LocalProtocolError
 from .results import Event, Gap, Result, SessionStats
-from .sources import AudioChunk, AudioSource, PushedAudio, UtteranceEnd
+from .sources import (
+    AudioChunk,
+    AudioSource,
+    PushSource,
+    SourceErrorAction,
+    TaskEnd,
+    UtteranceEnd,
+    check_source_type,
+)
 from .telemetry.observer import Observer, SessionInfo, check_tags
 from .vendors.codec import Failed, Finished, NoSpeech
 
@@ -129,9 +139,12 @@ class Session:
         # the place behind the last result from which on the vendor recognises nothing, with its options; and the gap
         self._unheard_from: tuple[int, Options] | None = None
         self._unheard_gap: Gap | None = None
+        self._unheard_until_ms = 0
         # the source that the session was given; filled by `send` if it is the inbox
         self._source: AudioSource | None = None
-        self._inbox = PushedAudio()
+        self._inbox = PushSource(options)
+        # the event loop that the session was opened in
+        self._loop: asyncio.AbstractEventLoop | None = None
         audio_format = description.audio_format
         self._status = status = SessionStatus(self._on_end, self._observers)
         self._buffer = buffer = replay_buffer_for(audio_format, max_s=retry.buffer_s)
@@ -184,13 +197,19 @@ class Session:
     def _request_id(self) -> str | None:
         return None if self._task is None else self._task.codec.request_id or None
 
+    def _check_loop(self) -> None:
+        if self._loop is not None:
+            check_loop(self._loop, "this session")
+
     # --- public: audio in, results out -------------------------------------------------------------------------------
 
-    def stream(self, audio: AudioSource, *, pace: float | None = 1.0) -> ResultStream[Result]:
+    def stream(
+        self, audio: AudioSource, *, pace: float | None = 1.0, on_source_error: SourceErrorAction = "finish"
+    ) -> ResultStream[Result]:
         """Send a source and iterate its results: `async for result in session.stream(source)`.
 
         The loop ends when the vendor has confirmed the end, or raises behind everything that was recognised until then:
-        an `ASRError`, or the error of the source. If the source raises, the audio before that is still recognised.
+        an `ASRError`, or the error of the source.
 
         Args:
             audio: an async (or plain) iterable of bytes-like chunks of any size, in the format of the options.
@@ -198,18 +217,29 @@ class Session:
                 100 ms are sent by a schedule that does not drift; after a stall the stream catches up at four times its
                 pace, not in one burst. A live source is never delayed. Compressed formats are not paced, since their
                 bytes do not correspond to time.
+            on_source_error: if the source raises, "finish", the default, still recognises the audio before that, and
+                raises the error behind the results. "cancel" raises it at once, behind the results so far, and drops
+                the rest: for a source that ends because its caller has gone.
 
         Raises:
-            ConfigurationError: the pace is not positive, or there is no source.
+            ConfigurationError: an argument is invalid: a pace that is not positive, or something that is no source.
             LocalProtocolError: at the first step, if the session was used before.
         """
         if audio is None:
             raise ConfigurationError(
                 "stream() needs a source; to iterate the results of pushed audio, iterate the session"
             )
-        return ResultStream(self, audio, _checked_pace(pace), wants_events=False)
+        check_source_type(audio)
+        _check_stream(pace, on_source_error)
+        return ResultStream(self, audio, pace, wants_events=False, on_source_error=on_source_error)
 
-    def events(self, audio: AudioSource | None = None, *, pace: float | None = 1.0) -> ResultStream[Event]:
+    def events(
+        self,
+        audio: AudioSource | None = None,
+        *,
+        pace: float | None = 1.0,
+        on_source_error: SourceErrorAction = "finish",
+    ) -> ResultStream[Event]:
         """Iterate all events: results, and what happens between them; see `stream` and `Event`.
 
             async for event in session.events(source):
@@ -221,15 +251,21 @@ class Session:
             audio: see `stream`. None, the default, sends no source: the events are those of the audio that is pushed
                 with `send`, before or meanwhile. No event is missing if the loop begins later.
             pace: see `stream`.
+            on_source_error: see `stream`.
 
         Raises:
-            ConfigurationError: the pace is not positive.
+            ConfigurationError: see `stream`.
             LocalProtocolError: at the first step, if the session was used before.
         """
-        return ResultStream(self, audio, _checked_pace(pace), wants_events=True)
+        if audio is not None:
+            check_source_type(audio)
+        _check_stream(pace, on_source_error)
+        return ResultStream(self, audio, pace, wants_events=True, on_source_error=on_source_error)
 
     async def send(self, chunk: AudioChunk) -> None:
         """Push a chunk of audio, and return when there is room for more. Pushed audio is live, so it is not paced.
+
+        For audio from before the session is open, and for other ways to act when there is no room, see `PushSource`.
 
         A vendor that takes no more audio, after its one sentence for instance, ends nothing: the results are in the
         loop, and the chunk is discarded. It is part of the `Gap` behind the last result, which grows in `session.gaps`
@@ -238,7 +274,7 @@ class Session:
         Raises:
             ASRError: the error that ended the session; results before it can still be iterated.
             ConfigurationError: the chunk is not bytes-like.
-            LocalProtocolError: after `finish`, after the end of the session, or beside `stream`.
+            LocalProtocolError: after `finish`, after the end of the session, beside `stream`, or in another event loop.
         """
         self._begin_pushing()
         status = self._status
@@ -248,7 +284,7 @@ class Session:
         if status.has_ended:
             raise LocalProtocolError("cannot send audio: the session has ended")
         try:
-            await self._inbox.put(chunk)
+            await self._inbox.send(chunk)
         except LocalProtocolError:
             status.raise_if_failed()
             if not self._discard(chunk):
@@ -259,12 +295,12 @@ class Session:
         """Discard a chunk, and return True, if the vendor takes no more audio."""
         if not self._status.input_closed:
             return False
-        self._inbox.discard(chunk)
+        self._reader.discard(byte_view(chunk).nbytes)
         if self._unheard_from is not None:  # the rest was reported already: the session has ended
             gap = self._reader.unheard(*self._unheard_from)
-            if gap is not None and gap != self._unheard_gap:
-                self._receiver.extend_gap(self._unheard_gap, gap)
-                self._unheard_gap = gap
+            if gap is not None and (self._unheard_gap is None or gap.end_ms > self._unheard_until_ms):
+                self._unheard_until_ms = gap.end_ms
+                self._unheard_gap = self._receiver.extend_gap(self._unheard_gap, gap)
         return True
 
     async def commit(self) -> None:
@@ -278,11 +314,59 @@ class Session:
             LocalProtocolError: after `finish`, after the end of the session, or beside `stream`.
         """
         if not self._connector.description.takes_commits:
-            raise ConfigurationError(
-                f"commit(): {self._options.model} finds the ends of utterances by itself; "
-                "use options that have manual_commit=True"
-            )
+            raise ConfigurationError(commit_refusal(self._options))
         await self.send(UtteranceEnd())
+
+    async def finalize(self) -> None:
+        """Make everything final that was said until now, and go on; return when it is final, in the loop.
+
+        For a push-to-talk key that is released, or a turn that a program has detected by itself: the vendor need not
+        wait for silence. Where the protocol has commits, this is a commit. Elsewhere the vendor's task ends, and the
+        next one begins with the next audio, on the same connection if the vendor takes several; times and segments go
+        on. Audio that arrives meanwhile is kept. If nothing was said, nothing comes.
+
+        It belongs to the audio that was pushed, or read from the source, before.
+
+        Raises:
+            ASRError: the error that ended the session; results before it can still be iterated.
+            ConfigurationError: the model recognises one sentence in a session, or the audio is in a container that
+                cannot be cut.
+            DeadlineError: the vendor sent no final of a commit within `Timeouts.finish`; the session goes on.
+            LocalProtocolError: before the session is open, after its end, or in another event loop.
+        """
+        self._check_loop()
+        status = self._status
+        if self._options.sentence_end_ms is not None:
+            raise ConfigurationError(
+                f"finalize(): {self._options.model} recognises one sentence in a session; use finish(), and a session "
+                "for each sentence"
+            )
+        if self._source is None:
+            self._begin_pushing()
+        status.raise_if_failed()
+        if status.has_ended:
+            raise LocalProtocolError("cannot finalize: the session has ended")
+        mark = TaskEnd()
+        source = self._source
+        if status.source_has_ended or status.input_closed or (isinstance(source, PushSource) and source.is_closed):
+            await status.ended.wait()  # everything becomes final
+        elif isinstance(source, PushSource):
+            await source.send(mark)
+        else:
+            self._reader.add_mark(mark)
+        await self._wait_for(mark)
+        status.raise_if_failed()
+        if mark.error is not None:
+            raise mark.error
+
+    async def _wait_for(self, mark: TaskEnd) -> None:
+        """Wait until a mark is completed, or the session has ended."""
+        waits = asyncio.ensure_future(mark.wait()), self._status.ended.wait()
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
 
     async def update_context(self, messages: Sequence[ContextMessage]) -> None:
         """Replace the context of the running recognition, by the answers of a bot for instance.
@@ -292,10 +376,11 @@ class Session:
             ConfigurationError: the model takes no context, or not as much.
             LocalProtocolError: before the session is open, or after its audio was finished.
         """
+        self._check_loop()
         status, connection = self._status, self._status.connection
         status.raise_if_failed()
         while connection.task is not None and not connection.is_up and not status.has_ended:
-            status.source.audio_arrived.set()  # there may be no connection while the source pauses
+            status.source.request_connection()  # there may be none while the source pauses
             await connection.next_change()
         status.raise_if_failed()
         if connection.task is None:
@@ -332,6 +417,13 @@ class Session:
 
     async def cancel(self) -> None:
         """Drop the audio that is not recognised yet, and close; results before it can still be iterated. Idempotent."""
+        self._check_loop()
+        await self._cancel_task()
+        self._status.end(None)
+        await self.aclose()
+
+    async def _cancel_task(self) -> None:
+        """Have the vendor drop the audio that it has not recognised yet, as far as that is possible."""
         task = self._task
         if task is not None and self._status.connection.is_up:
             try:
@@ -339,11 +431,10 @@ class Session:
                     await task.cancel()
             except (ASRError, TimeoutError):
                 logger.debug("the cancellation could not be sent to the vendor", exc_info=True)
-        self._status.end(None)
-        await self.aclose()
 
     async def aclose(self) -> None:
         """Close at once, whatever is in progress. Idempotent; a loop that still waits gets a `LocalProtocolError`."""
+        self._check_loop()
         status = self._status
         status.end(LocalProtocolError("the session was closed before the vendor confirmed the end"))
         status.advance(SessionStep.CLOSE)
@@ -366,6 +457,20 @@ class Session:
         """
         return tuple(self._stats.gaps)
 
+    def wall_time(self, source_ms: int) -> float | None:
+        """Return the time of day at which the audio at a place in the source was sent, as `time.time()` gives it.
+
+        For live audio it is the time of the speech: `session.wall_time(result.start_ms)`. Audio that is sent again
+        after a reconnect keeps its first time. The figure is good to a tenth of a second in real time, to a second
+        otherwise.
+
+        Returns:
+            The seconds since the epoch; None if it is not known: for compressed audio, for audio that was sent more
+            than two minutes ago, and before the first audio was sent.
+        """
+        sent_at = None if self._loop is None else self._stats.sent_at(self._receiver.to_own_ms(source_ms))
+        return None if self._loop is None or sent_at is None else time.time() - (self._loop.time() - sent_at)
+
     @property
     def stats(self) -> SessionStats:
         """The figures of this session so far."""
@@ -379,7 +484,11 @@ class Session:
     # --- opening and closing -----------------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
+        self._check_loop()
         self._status.advance(SessionStep.OPEN)
+        self._loop = asyncio.get_running_loop()
+        for part in (self._receiver, self._sender, self._reader):
+            part.bind(self._loop)
         if self._observers is not None:
             self._observers.notify(Observer.on_session_start)
         await self._status.tasks.group.__aenter__()
@@ -421,7 +530,9 @@ class Session:
         error = self._status.source.error or error
         if isinstance(error, ASRError) and error.request_id is None:
             error.request_id = self._request_id
-        self._inbox.close()
+        for source in (self._inbox, self._source):
+            if isinstance(source, PushSource):
+                source.end(error)
         self._queue.close(error)
         self._status.tasks.cancel_others()
         if self._observers is not None:
@@ -444,7 +555,9 @@ class Session:
         finally:
             # Not reached in any known way: a receive task that stops must never leave the caller waiting.
             status.end(LocalProtocolError("the receiving of results was stopped"))
-        await (task.release(self._pool) if status.is_confirmed else task.close())
+        if status.is_confirmed:
+            task.release(self._pool)
+        await task.close()
         self._permit.release()  # the caller may stay in the session for a long time
 
     async def _receive_until_end(self, task: RecognitionTask) -> ASRError | None:
@@ -459,12 +572,14 @@ class Session:
         match status.connection.ending:
             case Failed() as ending:
                 return ending.error
+            case NoSpeech() | Finished() if is_draining:
+                return None
             case NoSpeech() as ending if not self._receiver.has_finals:
                 return ending.error
-            case NoSpeech() if not is_draining:  # the rest of a source that other connections have recognised
+            case NoSpeech():  # the rest of a source that other connections have recognised
                 await self._report_unheard(task)
                 status.end(None)
-            case Finished() if not is_draining:
+            case Finished():
                 await self._report_unheard(task)
                 status.confirm()
         return None
@@ -487,9 +602,10 @@ class Session:
         self._receiver.release_all()
         self._receiver.finish()
         self._unheard_from = self._receiver.covered_ms, options
-        gap = self._unheard_gap = self._reader.unheard(*self._unheard_from)
+        gap = self._reader.unheard(*self._unheard_from)
         if gap is not None:
-            self._receiver.record_gap(gap, task)
+            self._unheard_until_ms = gap.end_ms
+            self._unheard_gap = self._receiver.record_gap(gap, task)
 
     # --- consumer ----------------------------------------------------------------------------------------------------
 
@@ -501,7 +617,7 @@ class Session:
         """
         previous = self._consumer
         if stream.audio is not None and previous is None:
-            self._begin(stream.audio, stream.pace, SessionStep.STREAM)
+            self._begin(stream.audio, stream.pace, SessionStep.STREAM, on_source_error=stream.on_source_error)
         elif stream.audio is not None and self._source is not None:
             raise self._status.refusal(SessionStep.STREAM)
         elif self._status.state is SessionState.NEW:
@@ -527,23 +643,36 @@ class Session:
 
     # --- send task ---------------------------------------------------------------------------------------------------
 
-    def _begin(self, source: AudioSource, pace: float | None, step: SessionStep) -> None:
+    def _begin(
+        self,
+        source: AudioSource,
+        pace: float | None,
+        step: SessionStep,
+        *,
+        on_source_error: SourceErrorAction = "finish",
+    ) -> None:
         """Give the session its source."""
         if self._source is not None:
             raise self._status.refusal(step)
         self._status.advance(step)
         self._source = source
         if not self._status.has_ended:
-            self._status.tasks.start(self._send_all(source, pace))
+            self._status.tasks.start(self._send_all(source, pace, on_source_error))
+        elif isinstance(source, PushSource):
+            source.end(self._status.error)
 
     def _begin_pushing(self) -> None:
+        self._check_loop()
         if self._source is not self._inbox:
             self._begin(self._inbox, None, SessionStep.PUSH)
 
-    async def _send_all(self, source: AudioSource, pace: float | None) -> None:
+    async def _send_all(self, source: AudioSource, pace: float | None, on_source_error: SourceErrorAction) -> None:
         status = self._status
         try:
             await self._reader.read(source, pace)
+            if on_source_error == "cancel" and status.source.error is not None:
+                await self._cancel_task()
+                status.end(status.source.error)
             await self._watch_finish()
         except ASRError as error:
             status.end(error)
@@ -605,12 +734,21 @@ class Session:
 class ResultStream(Generic[T]):
     """The results, or all events, of one session as an async iterator. It may be abandoned: the session cleans up."""
 
-    __slots__ = ("_session", "audio", "is_replaced", "pace", "wants_events")
+    __slots__ = ("_session", "audio", "is_replaced", "on_source_error", "pace", "wants_events")
 
-    def __init__(self, session: Session, audio: AudioSource | None, pace: float | None, *, wants_events: bool) -> None:
+    def __init__(
+        self,
+        session: Session,
+        audio: AudioSource | None,
+        pace: float | None,
+        *,
+        wants_events: bool,
+        on_source_error: SourceErrorAction = "finish",
+    ) -> None:
         self._session = session
         self.audio: AudioSource | None = audio
         self.pace: float | None = pace
+        self.on_source_error: SourceErrorAction = on_source_error
         self.wants_events: bool = wants_events
         # a later loop over the session receives its results
         self.is_replaced: bool = False
@@ -626,15 +764,19 @@ class ResultStream(Generic[T]):
     def __anext__(self) -> Awaitable[T]:
         """Return the next event; a plain method, so that waiting for it costs one coroutine and not two."""
         session = self._session
-        if session._consumer is not self:  # noqa: SLF001 - the two are one
+        if asyncio.get_running_loop() is not session._loop:  # noqa: SLF001 - the two are one
+            session._check_loop()  # noqa: SLF001
+        if session._consumer is not self:  # noqa: SLF001
             session._set_consumer(self)  # noqa: SLF001
         return cast("Awaitable[T]", session._queue.get())  # noqa: SLF001 - it contains what `wants_events` allows
 
 
-def _checked_pace(pace: float | None) -> float | None:
-    if pace is not None and not pace > 0:
+def _check_stream(pace: float | None, on_source_error: str) -> None:
+    is_number = isinstance(pace, int | float) and not isinstance(pace, bool)
+    if pace is not None and not (is_number and pace > 0):
         raise ConfigurationError(f"pace={pace!r}: a positive number (1.0 is real time), or None for as fast as it goes")
-    return pace
+    if on_source_error not in {"finish", "cancel"}:
+        raise ConfigurationError(f"on_source_error={on_source_error!r}: must be 'finish' or 'cancel'")
 
 
 def _now() -> float:

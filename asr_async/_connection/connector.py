@@ -86,6 +86,10 @@ class Connector:
                 choice.record_refusal(error)
             choose = choice.next_member
 
+    def release(self, task: RecognitionTask) -> None:
+        """Leave the connection of a task that the vendor has completed to the next task; see `RecognitionTask`."""
+        task.release(self._pool)
+
     async def open_preferred(self, current: RecognitionTask) -> RecognitionTask | None:
         """Open a task at a member that is preferred to the current task's; return None if that fails."""
         deadline = self._connect_deadline()

@@ -141,7 +141,7 @@ class RecognitionTask:
     # --- sending -----------------------------------------------------------------------------------------------------
 
     def send_audio(self, frame: AudioBytes) -> bool:
-        """Send one frame of audio; an empty one commits the utterance before it.
+        """Send one frame of audio, which is not empty.
 
         Returns:
             False if the connection does not keep up; a sender of much audio waits then (`call_when_writable`).
@@ -149,12 +149,17 @@ class RecognitionTask:
         Raises:
             ConnectionLostError: the connection is gone.
         """
-        if frame:
-            return self._connection.send(self.codec.audio(frame))
+        return self._connection.send(self.codec.audio(frame))
+
+    def commit(self) -> None:
+        """End the utterance before, if the caller decides where utterances end.
+
+        Raises:
+            ConnectionLostError: the connection is gone.
+        """
         if isinstance(self.codec, CommittingCodec):
             for message in self.codec.commit():
                 self._connection.send(message)
-        return self._connection.is_writable
 
     def call_when_writable(self, on_writable: Callable[[], None], on_deadline: Callable[[DeadlineError], None]) -> None:
         """Call `on_writable` once the connection has caught up or is gone, else `on_deadline` after `Timeouts.idle`."""
@@ -282,10 +287,12 @@ class RecognitionTask:
 
     # --- the end -----------------------------------------------------------------------------------------------------
 
-    async def release(self, pool: ConnectionPool) -> None:
-        """Leave the connection to the pool, after the vendor has confirmed the end of the task; else close it."""
-        self._is_released = pool.keep(self.choice, self._connection)
-        await self.close()
+    def release(self, pool: ConnectionPool) -> None:
+        """Leave the connection to the pool, if that keeps it: the vendor has confirmed the end of the task. Idempotent.
+
+        `close` does nothing then.
+        """
+        self._is_released = self._is_released or pool.keep(self.choice, self._connection)
 
     async def close(self) -> None:
         """Close the connection with the closing handshake, or abort it after `Timeouts.close`."""

@@ -23,6 +23,7 @@ __all__ = [
     "SendFailure",
     "check_options",
     "check_silence",
+    "commit_refusal",
     "decide_handover",
     "decide_send_failure",
     "first_cause",
@@ -190,6 +191,11 @@ def rotation_s(retry: Retry, options: Options) -> float | None:
             )
         return retry.rotate_after
     return None if limit_s is None or limit_s < LONG_S else limit_s - ROTATION_MARGIN_S
+
+
+def commit_refusal(options: Options) -> str:
+    """Return the error text for a commit that a model does not take."""
+    return f"commit(): {options.model} finds the ends of utterances by itself; use options that have manual_commit=True"
 
 
 def check_silence(retry: Retry, options: Options, *, takes_commits: bool) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from .._loop.event import LightEvent
 from ..audio import FRAME_MS
@@ -35,7 +35,7 @@ from ..vendors.codec import (
     Unrecognised,
     Usage,
 )
-from .stats import LossMarks
+from .stats import DroppedParts, LossMarks
 from .timeline import Timeline
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
     from .._connection.task import RecognitionTask
     from ..results import Event
+    from ..sources import TaskEnd
     from ..vendors.codec import CodecEvent, Ending
     from .policy import ReconnectPolicy
     from .replay_buffer import ReplayBuffer
@@ -53,6 +54,8 @@ if TYPE_CHECKING:
 __all__ = ["Receiver"]
 
 logger = logging.getLogger("asr_async")
+
+E = TypeVar("E", bound="Event")
 
 MAX_REPORTED = 100
 """The names that are logged as unknown or left out in one session: each vendor message has a dozen members."""
@@ -69,8 +72,12 @@ the last one ends, since both times are off."""
 class Receiver:
     """Takes the events of the codecs, and puts those for the caller into the result queue."""
 
+    _loop: asyncio.AbstractEventLoop
+
     __slots__ = (
+        "_awaited",
         "_buffer",
+        "_dropped",
         "_finals_end_ms",
         "_loop",
         "_loss_marks",
@@ -106,7 +113,6 @@ class Receiver:
         self._stats = stats
         self._policy = policy
         self._translation_s = translation_s
-        self._loop = asyncio.get_running_loop()
         self._timeline = Timeline()
         self._task_timeline = self._timeline.connect(0)
         # the task that is read
@@ -122,11 +128,19 @@ class Receiver:
         self._finals_end_ms = -FRAME_MS
         # finals that wait for a translation, by their task's segment id: the timer that ends the wait, and the task
         self._pending: dict[int, tuple[asyncio.TimerHandle, RecognitionTask]] = {}
+        # the commits whose finals `finalize` waits for, with their places
+        self._awaited: list[tuple[int, TaskEnd]] = []
+        # the audio that the source has dropped; None if it has dropped none
+        self._dropped: DroppedParts | None = None
         # the names that were logged
         self._reported: set[str] = set()
 
     def __repr__(self) -> str:
         return f"<Receiver {self._timeline!r}, {len(self._pending)} pending>"
+
+    def bind(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Receive in this event loop. Called once, before everything else."""
+        self._loop = loop
 
     @property
     def progress_ms(self) -> int:
@@ -141,7 +155,10 @@ class Receiver:
     @property
     def covered_ms(self) -> int:
         """The place in the source up to which results or gaps reach."""
-        return max([self._timeline.finals_end_ms, *(gap.end_ms for gap in self._stats.gaps[-1:])])
+        gaps_end_ms = max([0, *(gap.end_ms for gap in self._stats.gaps[-1:])])
+        if self._dropped is not None:
+            gaps_end_ms = self._dropped.to_own(gaps_end_ms)
+        return max(self._timeline.finals_end_ms, gaps_end_ms)
 
     def start_delivery(self, *, wants_events: bool) -> None:
         """Record that the caller iterates, and what: all events, or only results."""
@@ -204,7 +221,17 @@ class Receiver:
                 self._loss_marks.withdraw(event.segment_id)
             if self._timeline.is_between_segments:
                 self.segment_ended.set()
-        self._put(event, task)
+            if self._awaited:
+                self._complete_awaited()
+        self._put(self._in_source(event), task)
+
+    def _in_source(self, event: E) -> E:
+        """Return an event with the times of the source, which count the audio that it has dropped."""
+        return event if self._dropped is None else self._dropped.placed(event)
+
+    def to_own_ms(self, source_ms: int) -> int:
+        """Return the time in the audio that was sent for a time of the source."""
+        return source_ms if self._dropped is None else self._dropped.to_own(source_ms)
 
     def _put(self, event: Event, task: RecognitionTask | None) -> None:
         """Deliver an event that is no result, if the caller wants it."""
@@ -225,11 +252,14 @@ class Receiver:
             logger.warning("%r: no translation into %r: %s", task, event.language, event.reason)
 
     def _deliver_result(self, result: Result) -> None:
+        own_end_ms = result.end_ms
+        if self._dropped is not None:
+            result = self._dropped.placed(result)
         if self._loss_marks.is_pending:
             result = self._loss_marks.apply(result)
-        self._stats.record_result(result, self._loop.time())
-        if result.end_ms > self._progress_ms:
-            self._record_progress(result.end_ms)
+        self._stats.record_result(result, self._loop.time(), own_end_ms)
+        if own_end_ms > self._progress_ms:
+            self._record_progress(own_end_ms)
         self._queue.put(result)
 
     def _record_progress(self, end_ms: int) -> None:
@@ -255,6 +285,28 @@ class Receiver:
             task.record_final()
         if timeline.is_between_segments:
             self.segment_ended.set()
+        if self._awaited:
+            self._complete_awaited()
+
+    # --- calls of `finalize` ----------------------------------------------------------------------------------------
+
+    def await_final(self, mark: TaskEnd) -> None:
+        """Complete a mark when everything up to the place that was sent is final; at once if it is."""
+        self._awaited.append((self._buffer.cursor_ms, mark))
+        self._complete_awaited()
+
+    def _complete_awaited(self) -> None:
+        for place_ms, mark in self._awaited:
+            if self._timeline.is_final_until(place_ms):
+                mark.complete()
+        self._awaited = [(place_ms, mark) for place_ms, mark in self._awaited if not mark.is_done]
+
+    @property
+    def has_open_segment(self) -> bool:
+        """True if a segment is without its final."""
+        return not self._timeline.is_between_segments
+
+    # --- names -------------------------------------------------------------------------------------------------------
 
     def _log_unrecognised(self, event: Unrecognised, task: RecognitionTask) -> None:
         for name in self._names_to_log((event.name,)):
@@ -297,7 +349,7 @@ class Receiver:
     def finish(self) -> None:
         """Withdraw the open segments of lost connections that were never recognised again."""
         for event in self._timeline.finish():
-            self._put(event, self._task)
+            self._put(self._in_source(event), self._task)
 
     def suspend(self) -> None:
         """Stop the timers of pending finals: the connection is lost, and the next one recognises them again.
@@ -329,7 +381,7 @@ class Receiver:
     def record_reconnect(self, at_ms: int, reason: str, task: RecognitionTask) -> None:
         """Record that a lost connection is replaced, from this place in the source on."""
         self._stats.record_reconnect()
-        self._put(Reconnected(at_ms=at_ms, reason=reason), task)
+        self._put(self._in_source(Reconnected(at_ms=at_ms, reason=reason)), task)
 
     def prepare_replay(self) -> int:
         """Let the replay that follows begin where final results end, or where a segment is open before that.
@@ -353,14 +405,35 @@ class Receiver:
         self._timeline.settle(at_ms)
         self._stats.record_next_task()
 
-    def extend_gap(self, gap: Gap | None, longer_gap: Gap) -> None:
-        """Replace the gap at the end of the session, if there was one, by a longer one, unless the caller has it."""
+    def extend_gap(self, gap: Gap | None, longer_gap: Gap) -> Gap:
+        """Replace the gap at the end of the session, if there was one, by a longer one, unless the caller has it.
+
+        Returns:
+            The longer gap as it was reported.
+        """
+        longer_gap = self._in_source(longer_gap)
         self._stats.extend_gap(gap, longer_gap)
         if self._wants_events is not False:
             self._queue.replace(gap, longer_gap)
+        return longer_gap
 
-    def record_gap(self, gap: Gap, task: RecognitionTask) -> None:
-        """Record audio that could not be kept for a replay; `task` continues behind it."""
+    def record_gap(self, gap: Gap, task: RecognitionTask) -> Gap:
+        """Record audio that could not be kept for a replay, and return the gap as it was reported.
+
+        `task` continues behind it.
+        """
+        gap = self._in_source(gap)
+        self._report_gap(gap, task)
+        return gap
+
+    def _report_gap(self, gap: Gap, task: RecognitionTask) -> None:
         self._stats.record_gap(gap)
         self._loss_marks.add(gap)
         self._put(gap, task)
+
+    def record_dropped(self, size_bytes: int, task: RecognitionTask) -> None:
+        """Record audio that the source has dropped behind the audio that was sent."""
+        self._dropped = self._dropped or DroppedParts()
+        start_ms, end_ms = self._dropped.add(self._buffer.cursor_ms, self._buffer.length_ms(size_bytes))
+        reason = "the PushSource was full, and has dropped its oldest audio (when_full='drop_oldest')"
+        self._report_gap(Gap(start_ms=start_ms, end_ms=end_ms, reason=reason), task)

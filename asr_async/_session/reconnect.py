@@ -4,7 +4,8 @@ Theory of operation. A connection that is *lost* is replaced after a delay (`Rec
 the audio that no final result covers is replayed. A connection that is *old*, or goes to a *substitute* of a preferred
 member, is replaced before anything happens to it: its successor is opened ahead, and at the end of a segment
 (`decide_handover`) the source is sent there. The old connection drains: it is finished and read to its end, and only
-then is the successor read (`follow`).
+then is the successor read (`follow`). A task *ends where the caller finalizes*: it drains without a successor, and the
+next one begins when there is more audio, on the same connection if the vendor takes several tasks on one.
 
 `_begin_sending` is the one place where a connection begins to carry audio, and `Receiver.begin` the one where it begins
 to be read.
@@ -15,6 +16,7 @@ Does not read, send or place results: the session and its two halves do.
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import random
 from contextlib import suppress
@@ -22,8 +24,17 @@ from typing import TYPE_CHECKING
 
 from ..errors import ASRError, AudioLostError, ConfigurationError, ConnectionLostError, DeadlineError
 from ..results import Gap
+from ..sources import DroppedAudio, TaskEnd, UtteranceEnd
 from ..telemetry.observer import Observer
-from .policy import SEGMENT_PATIENCE_S, Handover, decide_handover, first_cause, rotation_s
+from .policy import (
+    SEGMENT_PATIENCE_S,
+    Handover,
+    commit_refusal,
+    decide_handover,
+    first_cause,
+    longest_finish_s,
+    rotation_s,
+)
 from .replay_buffer import LostAudio
 from .state import ConnectionStep
 
@@ -33,6 +44,7 @@ if TYPE_CHECKING:
     from .._connection.connector import Connector
     from .._connection.task import RecognitionTask
     from .._loop.event import LightEvent
+    from ..sources import AudioMark
     from ..vendors.options import ContextMessage
     from .policy import ReconnectPolicy
     from .receiver import Receiver
@@ -52,6 +64,7 @@ class Reconnector:
     """Opens and replaces the connections of one session."""
 
     __slots__ = (
+        "_begun_at",
         "_boundary_ms",
         "_buffer",
         "_connection",
@@ -92,10 +105,13 @@ class Reconnector:
         self._rotation_s = rotation_s(policy.retry, connector.options)
         # the place in the source up to which a draining task got the audio, and that from which on its successor does
         self._boundary_ms = self._successor_begin_ms = 0
+        # the `position` of the buffer from which on audio was sent to the present task
+        self._begun_at = 0
         # aborts a draining connection that takes too long
         self._drain_timer: asyncio.TimerHandle | None = None
         # audio that could not be kept, and is not reported yet
         self._lost_audio: list[LostAudio] = []
+        sender.on_mark = self._on_mark
         self.context: tuple[ContextMessage, ...] | None = None
         """The context that every later connection starts with."""
 
@@ -125,7 +141,10 @@ class Reconnector:
     def _begin_sending(self, task: RecognitionTask, step: ConnectionStep) -> None:
         """Send audio to this task from now on, and plan its replacement."""
         self._notify_member(task)
+        self._begun_at = max(self._begun_at, self._buffer.position)
+        self._status.source.is_connection_needed = False
         self._connection.use(task, step)
+        self._sender.rotation_due.set()  # wakes the rotation of the task before, which has nothing to do any more
         self._plan_replacement(task)
         first_result_s = self._connector.timeouts.first_result
         if first_result_s is not None:
@@ -186,7 +205,7 @@ class Reconnector:
         Raises:
             ASRError: another connection does not help, or no attempt is left.
         """
-        connection, status, policy = self._connection, self._status, self._policy
+        status, policy = self._status, self._policy
         error = self._record_loss(error)
         quiet_s = status.source.quiet_s(_now())
         if policy.is_idle_loss(error, quiet_s=quiet_s, source_has_ended=status.source_has_ended):
@@ -195,12 +214,30 @@ class Reconnector:
             await self._wait_for_audio()
         else:
             fail_over = task.record_loss(error)
-        while (delay_s := self._next_delay_s(error, fail_over=fail_over)) is not None:
-            if status.observers is not None:
-                status.observers.notify(Observer.on_reconnect, attempt=policy.attempt, error=error)
-            logger.info("%r: attempt %d in %.2f s after: %s", task, policy.attempt, delay_s, error)
-            task.abort()
-            await asyncio.sleep(delay_s)
+        return await self._open_next(task, error, fail_over=fail_over)
+
+    async def _open_next(
+        self, task: RecognitionTask, error: ASRError | None, *, fail_over: bool = False
+    ) -> RecognitionTask:
+        """Open a task and continue the session there, as often and as late as the policy allows after errors.
+
+        Args:
+            task: the task before.
+            error: the error that ended it; None if the vendor has completed it.
+            fail_over: another member takes over.
+
+        Raises:
+            ASRError: another connection does not help, or no attempt is left.
+        """
+        connection, status, policy = self._connection, self._status, self._policy
+        delay_s: float | None = None
+        while error is None or (delay_s := self._next_delay_s(error, fail_over=fail_over)) is not None:
+            if error is not None:
+                if status.observers is not None:
+                    status.observers.notify(Observer.on_reconnect, attempt=policy.attempt, error=error)
+                logger.info("%r: attempt %d in %.2f s after: %s", task, policy.attempt, delay_s, error)
+                task.abort()
+                await asyncio.sleep(delay_s or 0.0)
             connection.advance(ConnectionStep.CONNECT)
             try:
                 task = await self._connector.open()
@@ -236,6 +273,7 @@ class Reconnector:
             self._lost_audio.append(LostAudio(max(lost.start_ms, covered_ms), lost.end_ms))
         self._sender.pacer.rewind(self._buffer.cursor_bytes, _now())
         self._receiver.suspend()
+        self._complete_task_ends(is_sent_again=True)
         connection.send_error = None
         return first_cause(error, send_error)
 
@@ -251,17 +289,18 @@ class Reconnector:
         await audio_arrived.wait()
         self._policy.record_progress()  # nothing went wrong so far
 
-    async def _resume(self, task: RecognitionTask, error: ASRError) -> None:
-        """Continue the session on a new connection, after `error`.
+    async def _resume(self, task: RecognitionTask, error: ASRError | None) -> None:
+        """Continue the session with a new task, after `error`, if there was one.
 
         Raises:
             AudioLostError: audio could not be kept for the replay.
             ConnectionLostError: the new connection was lost already.
         """
-        while self._lost_audio:
+        while error is not None and self._lost_audio:
             self._report_lost_audio(self._lost_audio.pop(0), error, task)
         await self._send_context(task)
-        self._receiver.record_reconnect(self._buffer.cursor_ms, str(error), task)
+        if error is not None:
+            self._receiver.record_reconnect(self._buffer.cursor_ms, str(error), task)
         self._receiver.begin(task, self._buffer.cursor_ms)
         self._send_header(task)
         self._begin_sending(task, ConnectionStep.CONNECTED)
@@ -336,11 +375,8 @@ class Reconnector:
         """Send to the successor from here on, and let the old task drain."""
         if successor.choice.rank < task.choice.rank:
             logger.info("%r: fails back from %s to %s", successor, task.member, successor.member)
-        self._connection.draining = task
-        self._drain_timer = asyncio.get_running_loop().call_later(self._connector.timeouts.finish, task.abort)
-        self._boundary_ms = self._buffer.cursor_ms
+        self._drain(task)
         self._successor_begin_ms = self._buffer.begin_anew()
-        self._receiver.limit(self._boundary_ms)
         try:
             task.finish()
         except ConnectionLostError:
@@ -374,19 +410,135 @@ class Reconnector:
                 return None
         return preferred
 
+    def _drain(self, task: RecognitionTask) -> None:
+        """Read a task to its end: nothing more is sent to it."""
+        self._connection.draining = task
+        self._boundary_ms = self._buffer.cursor_ms
+        self._receiver.limit(self._boundary_ms)
+        rest_ms = max(0, self._boundary_ms - self._receiver.progress_ms)
+        finish_s = longest_finish_s(self._connector.timeouts.finish, rest_ms)
+        loop = asyncio.get_running_loop()
+        self._drain_timer = loop.call_later(finish_s, self._give_up_draining, task, finish_s)
+
+    def _give_up_draining(self, task: RecognitionTask, finish_s: float) -> None:
+        text = f"the vendor did not confirm the end of a task within {finish_s:g} s (Timeouts.finish)"
+        self._connection.send_error = DeadlineError(text, retryable=True, request_id=task.codec.request_id or None)
+        task.abort()
+
     def _end_draining(self) -> None:
         self.stop()
         self._connection.draining = None
 
     async def follow(self, drained: RecognitionTask) -> RecognitionTask:
-        """Continue to read at the successor of a task that has drained, and return the successor."""
+        """Continue to read at the successor of a task that has drained, and return the successor.
+
+        Raises:
+            ASRError: there was none yet, and it could not be opened.
+        """
         self._end_draining()
-        successor = self._connection.task
-        assert successor is not None  # noqa: S101 - a task only drains for its successor
         self._receiver.record_switch(self._boundary_ms)
+        successor = self._connection.task
+        if successor is None or successor is drained:
+            return await self._begin_next(drained)
         self._receiver.begin(successor, self._successor_begin_ms)
+        if self._connection.is_up:
+            self._complete_task_ends()
+        elif successor.is_finishing:
+            self._drain(successor)
         await drained.close()
         return successor
+
+    # --- a task ends where the caller finalizes -----------------------------------------------------------------------
+
+    def _on_mark(self, task: RecognitionTask, mark: AudioMark) -> None:
+        """Act on a mark when the audio in front of it was sent."""
+        if isinstance(mark, TaskEnd):
+            self._finalize(task, mark)
+        elif isinstance(mark, UtteranceEnd):
+            self._commit(task)
+        elif isinstance(mark, DroppedAudio) and mark.size_bytes:
+            self._receiver.record_dropped(mark.size_bytes, task)
+            mark.size_bytes = 0  # it may be sent again
+
+    def _commit(self, task: RecognitionTask) -> None:
+        if self._connector.description.takes_commits:
+            task.commit()
+        else:
+            self._status.end(ConfigurationError(commit_refusal(self._connector.options)))
+
+    def _finalize(self, task: RecognitionTask, mark: TaskEnd) -> None:
+        """Make everything final that was sent: commit it, or finish the task; `follow` begins the next one."""
+        connection, buffer = self._connection, self._buffer
+        if not buffer.is_cuttable:
+            encoding = self._connector.options.audio.encoding
+            mark.complete(
+                ConfigurationError(
+                    f"finalize(): this {encoding} cannot be cut, since its packets are not known; send pcm, or mp3, "
+                    "ADTS, AMR, or Opus or Speex in Ogg"
+                )
+            )
+        elif task.choice.description.takes_commits:
+            task.commit()
+            self._receiver.await_final(mark)
+            finish_s = self._connector.timeouts.finish
+            mark.complete_by(finish_s, functools.partial(self._give_up_final, mark, finish_s))
+        elif buffer.position > self._begun_at:
+            connection.task_ends.append(mark)
+            connection.stop_sending()
+            task.finish()
+            if connection.draining is None:
+                self._drain(task)
+        elif connection.draining is not None:
+            connection.task_ends.append(mark)
+        else:
+            mark.complete()
+
+    def _give_up_final(self, mark: TaskEnd, finish_s: float) -> None:
+        """Stop waiting for the final of a commit; if no speech was reported, none is missing."""
+        error = None
+        if self._receiver.has_open_segment:
+            text = f"finalize(): the vendor sent no final within {finish_s:g} s (Timeouts.finish); the session goes on"
+            error = DeadlineError(text, retryable=True)
+        mark.complete(error)
+
+    def _complete_task_ends(self, *, is_sent_again: bool = False) -> None:
+        """Complete the calls of `finalize` for the audio that was sent; with True, only those whose audio is final."""
+        task_ends, self._connection.task_ends = self._connection.task_ends, []
+        unsent = {id(frame) for frame in self._buffer.unsent if not frame} if is_sent_again else set()
+        for mark in task_ends:
+            if id(mark) not in unsent:
+                mark.complete()
+
+    async def _begin_next(self, drained: RecognitionTask) -> RecognitionTask:
+        """Begin the next task, on the same connection if the vendor takes several, when there is audio for it.
+
+        If the source ends without more audio, the session ends, and its last task is returned.
+
+        Raises:
+            ASRError: it could not be opened.
+        """
+        self._connection.advance(ConnectionStep.COMPLETE)
+        self._begun_at = self._buffer.position
+        self._complete_task_ends()
+        self._connector.release(drained)
+        self._status.tasks.start(drained.close())
+        if not await self._wait_for_more(drained):
+            self._status.confirm()
+            return drained
+        self._buffer.begin_anew()
+        return await self._open_next(drained, None)
+
+    async def _wait_for_more(self, drained: RecognitionTask) -> bool:
+        """Wait until a connection is needed, and return True; False if no more audio comes."""
+        status, source = self._status, self._status.source
+        while True:
+            self._sender.pass_marks(drained)
+            if status.input_closed or (status.source_has_ended and self._buffer.is_drained):
+                return False
+            if source.quiet_since is None or source.is_connection_needed or not self._buffer.is_drained:
+                return True
+            source.audio_arrived.clear()
+            await source.audio_arrived.wait()
 
 
 async def _wait(event: LightEvent, timeout_s: float) -> None:

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from ..audio import AudioBytes, AudioFormat, CompressedFrame
+from ..audio import COMPRESSED_BYTES_PER_SECOND, AudioBytes, AudioFormat, CompressedFrame
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,9 +34,6 @@ if TYPE_CHECKING:
     from ..audio._containers import Packet, Writer
 
 __all__ = ["CompressedReplayBuffer", "LostAudio", "ReplayBuffer", "replay_buffer_for"]
-
-COMPRESSED_BYTES_PER_SECOND = 16_000
-"""The size of compressed audio in an unknown container that counts as one second for the bound: 128 kbit/s."""
 
 MAX_BYTES_PER_SECOND = 64_000
 """The most bytes that are kept for a second of compressed audio whose packets are known: 512 kbit/s, as much as Opus
@@ -143,6 +140,10 @@ class ReplayBuffer:
     def end_ms(self) -> int | None:
         """The length of the audio that the source has brought to the buffer; None if it is not known."""
         return self._format.to_ms(self._end)
+
+    def length_ms(self, size_bytes: int) -> int:
+        """Return the length of audio that is not in the buffer."""
+        return size_bytes * 1000 // self._bytes_per_second
 
     @property
     def position(self) -> int:

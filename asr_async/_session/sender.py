@@ -13,26 +13,25 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from .._loop.event import LightEvent
 from .._loop.shared_timer import SharedTimer
-from ..audio import FRAME_MS, CompressedFrame
+from ..audio import COMPRESSED_BYTES_PER_SECOND, FRAME_MS, CompressedFrame
 from ..errors import ASRError, ConfigurationError, ConnectionLostError, DeadlineError
 from ..results import Gap
-from ..sources import AHEAD_FRAMES, FrameReader, PushedAudio, check_source
+from ..sources import AHEAD_FRAMES, FrameReader, PushSource, check_source
 from .pacer import Pacer
 from .policy import SendFailure, decide_send_failure
-from .replay_buffer import COMPRESSED_BYTES_PER_SECOND
 from .state import ConnectionState, SessionState, SessionStep
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from .._connection.task import RecognitionTask
     from ..audio import AudioBytes, FramerLike
     from ..config import Retry, Timeouts
-    from ..sources import AudioSource
+    from ..sources import AudioMark, AudioSource
     from ..vendors.options import Options
     from .replay_buffer import ReplayBuffer
     from .result_queue import ConsumerWatch
@@ -76,6 +75,12 @@ shortest of the vendors' timers is 20 s."""
 class Sender:
     """Sends the audio in the replay buffer of one session."""
 
+    _loop: asyncio.AbstractEventLoop
+    _time: Callable[[], float]
+    _timer: SharedTimer
+    on_mark: Callable[[RecognitionTask, AudioMark], None]
+    """Called with the task and each mark, when the audio in front of it was sent; it may stop the sending."""
+
     __slots__ = (
         "_abort_timer",
         "_buffer",
@@ -88,6 +93,7 @@ class Sender:
         "_time",
         "_timeouts",
         "_timer",
+        "on_mark",
         "pacer",
         "rotate_at",
         "rotation_due",
@@ -106,9 +112,6 @@ class Sender:
         self._buffer = buffer
         self._stats = stats
         self._timeouts = timeouts
-        self._loop = asyncio.get_running_loop()
-        self._time = self._loop.time
-        self._timer = SharedTimer.of_running_loop()
         self.pacer = Pacer(None, None)
         # the `position` of the buffer at which the connection has carried as much audio as it may
         self.rotate_at: int | None = None
@@ -122,6 +125,11 @@ class Sender:
 
     def __repr__(self) -> str:
         return f"<Sender {self._buffer!r}{' waiting' if self._is_waiting else ''}>"
+
+    def bind(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Send in the running event loop, which is this one. Called once, before everything else."""
+        self._loop, self._time = loop, loop.time
+        self._timer = SharedTimer.of_running_loop()
 
     def resume(self) -> None:
         """Send the frames that are due, and plan the rest. Idempotent."""
@@ -181,6 +189,9 @@ class Sender:
         """Send the next frame of the buffer."""
         frame = self._buffer.pop()
         try:
+            if not frame:
+                self.on_mark(task, cast("AudioMark", frame))
+                return
             is_writable = task.send_audio(frame)
         except ASRError as error:
             self.handle_failure(task, error)
@@ -191,7 +202,7 @@ class Sender:
         if self.rotate_at is not None and self._buffer.position >= self.rotate_at:
             self.rotation_due.set()
         stats = self._stats
-        if stats.needs_sends:
+        if now >= stats.record_at:
             stats.record_send(now, len(frame), self._buffer.cursor_bytes)
         if not is_writable:
             self._resume_when_writable(task)
@@ -235,6 +246,12 @@ class Sender:
         else:
             self._abort_timer = self._loop.call_later(self._timeouts.close, task.abort)
 
+    def pass_marks(self, task: RecognitionTask) -> None:
+        """Act on the marks in front of the unsent audio, although the task takes no more audio."""
+        unsent = self._buffer.unsent
+        while unsent and not unsent[0]:
+            self.on_mark(task, cast("AudioMark", self._buffer.pop()))
+
     async def send_silence(self, task: RecognitionTask, silence: bytes) -> None:
         """Send silence in place of audio; the vendor's limits count it too."""
         task.silence.put(self._buffer.cursor_ms, len(silence))
@@ -254,10 +271,13 @@ class Sender:
 class SourceReader:
     """Reads the source of one session into its replay buffer."""
 
+    _time: Callable[[], float]
+
     __slots__ = (
         "_buffer",
         "_consumer",
         "_counted",
+        "_discarded_bytes",
         "_framer",
         "_frames",
         "_is_cut",
@@ -295,11 +315,12 @@ class SourceReader:
         self._options = options
         self._source: AudioSource = ()
         self._frames: FrameReader | None = None
-        self._time = asyncio.get_running_loop().time
         # the time that the source has needed to yield its audio, unless it is declared live
         self._waited_s = 0.0
         # how often audio was sent as soon as it was read, since other tasks could run
         self._sent_at_once = 0
+        # the size of the audio that was pushed since the vendor closed its input
+        self._discarded_bytes = 0
         # the frames that were read, and not put into the buffer since the vendor closed its input
         self._unbuffered: Sequence[AudioBytes] = ()
         # True if a wait for the source was cancelled: an async generator ends then
@@ -312,6 +333,22 @@ class SourceReader:
 
     def __repr__(self) -> str:
         return f"<SourceReader {self._status!r} {self._buffer!r}>"
+
+    def bind(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Read in this event loop. Called once, before everything else."""
+        self._time = loop.time
+
+    def add_mark(self, mark: AudioMark) -> None:
+        """Put a mark behind the audio that was read."""
+        if (partial_frame := self._framer.cut()) is not None:
+            self._buffer.add([partial_frame])
+        self._buffer.add([mark])
+        self._status.source.audio_arrived.set()
+        self._sender.resume()
+
+    def discard(self, size_bytes: int) -> None:
+        """Count audio that was pushed behind the end of the vendor's input."""
+        self._discarded_bytes += size_bytes
 
     async def read(self, source: AudioSource, pace: float | None) -> None:
         """Read the source to its end, or until the vendor closes its input, and announce the end.
@@ -502,7 +539,9 @@ class SourceReader:
 
     def _brought_ms(self, reader: FrameReader) -> int | None:
         """Return the length of the audio that the source has brought, or that was pushed; None if it is not known."""
-        unread_bytes = self._source.unread_bytes if isinstance(self._source, PushedAudio) else 0
+        unread_bytes = self._discarded_bytes
+        if isinstance(self._source, PushSource):
+            unread_bytes += self._source.unread_bytes
         if self._options.audio.bytes_per_second is not None:
             read_bytes = self._buffer.end_bytes + sum(map(len, self._unbuffered)) + self._framer.pending_bytes
             return self._options.audio.to_ms(read_bytes + reader.counted_bytes + unread_bytes)

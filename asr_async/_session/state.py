@@ -6,11 +6,12 @@ Everything here is synchronous: it decides, and the tasks of the session act. A 
     session      NEW ─► OPENING ─► OPEN ─► STREAMING | PUSHING ─► FINISHING ─► ENDED ─► CLOSED
 
     connection   NONE ─► CONNECTING ─► UP ─► DRAINING ─► LOST ─► CONNECTING ...
-                                                           └───► IDLE ─► CONNECTING ...
+                                                │          └───► IDLE ─► CONNECTING ...
+                                                └──────────────► IDLE
 
 `FINISHING` begins when the source has ended. A connection is `DRAINING` when nothing more is sent on it, but its last
 results may still arrive; `LOST` when it is gone and another one may follow; `IDLE` when it was lost during a pause of
-the source, and the next one waits for audio.
+the source, or its task was completed by `finalize`, and the next one waits for audio.
 
 Does not know sockets, codecs or results.
 """
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from .._connection.task import RecognitionTask
+    from ..sources import TaskEnd
     from ..telemetry.observer import SessionObservers
     from ..vendors.codec import Ending
 
@@ -131,6 +133,7 @@ class ConnectionStep(enum.Enum):
     STOP_SENDING = "stop sending"
     LOSE = "lose the connection"
     REST = "wait for audio"
+    COMPLETE = "complete a task"
 
 
 CONNECTION_TRANSITIONS: dict[tuple[ConnectionState, ConnectionStep], ConnectionState] = {
@@ -141,6 +144,7 @@ CONNECTION_TRANSITIONS: dict[tuple[ConnectionState, ConnectionStep], ConnectionS
     (ConnectionState.UP, ConnectionStep.STOP_SENDING): ConnectionState.DRAINING,
     (ConnectionState.UP, ConnectionStep.LOSE): ConnectionState.LOST,
     (ConnectionState.DRAINING, ConnectionStep.LOSE): ConnectionState.LOST,
+    (ConnectionState.DRAINING, ConnectionStep.COMPLETE): ConnectionState.IDLE,
     (ConnectionState.LOST, ConnectionStep.CONNECT): ConnectionState.CONNECTING,
     (ConnectionState.LOST, ConnectionStep.REST): ConnectionState.IDLE,
     (ConnectionState.IDLE, ConnectionStep.CONNECT): ConnectionState.CONNECTING,
@@ -203,12 +207,14 @@ class SessionConnection(StateMachine[ConnectionState, ConnectionStep]):
     are still read.
     """
 
-    __slots__ = ("_changed", "draining", "ending", "has_watchers", "send_error", "task")
+    __slots__ = ("_changed", "draining", "ending", "has_watchers", "send_error", "task", "task_ends")
 
     def __init__(self) -> None:
         super().__init__("connection", ConnectionState.NONE, CONNECTION_TRANSITIONS)
         self.task: RecognitionTask | None = None
         self.draining: RecognitionTask | None = None
+        # the calls of `finalize` that the end of `task` completes
+        self.task_ends: list[TaskEnd] = []
         # the event that ended the task that is read, and the error of a failed send: the receiver decides about both
         self.ending: Ending | None = None
         self.send_error: ASRError | None = None
@@ -259,10 +265,12 @@ class SessionConnection(StateMachine[ConnectionState, ConnectionStep]):
 class SourceStatus:
     """The state of a session's source: since when it has brought nothing, and the error that ended it."""
 
-    __slots__ = ("audio_arrived", "error", "quiet_since", "reading")
+    __slots__ = ("audio_arrived", "error", "is_connection_needed", "quiet_since", "reading")
 
     def __init__(self) -> None:
         self.error: Exception | None = None
+        # a connection is needed although the source pauses
+        self.is_connection_needed = False
         # the instant from which on the source has brought nothing; None while its audio is being sent
         self.quiet_since: float | None = None
         self.audio_arrived = LightEvent()
@@ -277,6 +285,11 @@ class SourceStatus:
     def record_arrival(self) -> None:
         """Record that the source brought audio, or its end."""
         self.quiet_since = None
+        self.audio_arrived.set()
+
+    def request_connection(self) -> None:
+        """End the wait for audio of a session without a connection."""
+        self.is_connection_needed = True
         self.audio_arrived.set()
 
     def quiet_s(self, now: float) -> float:

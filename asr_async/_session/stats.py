@@ -6,18 +6,27 @@ Does not know clocks: instants are arguments, in seconds of any clock.
 from __future__ import annotations
 
 import bisect
+import math
+from array import array
+from typing import TypeVar
 
 import msgspec
 
 from ..audio import AudioFormat
-from ..results import Gap, Result, SessionStats
+from ..results import Gap, Result, SessionStats, Translation, TranslationArrived
 from ..telemetry.observer import Observer, SessionObservers
 from .pacer import Pacer
 
-__all__ = ["AudioClock", "LossMarks", "StatsRecorder"]
+__all__ = ["AudioClock", "DroppedParts", "LossMarks", "SpeechClock", "StatsRecorder"]
+
+T = TypeVar("T", bound=msgspec.Struct)
 
 MAX_SENDS = 6_000
 """The sends that an `AudioClock` keeps: ten minutes of frames; the vendors cut a segment at one."""
+
+RECORDED_EVERY_S = 1.0
+MAX_RECORDED = 240
+"""The sends that a `SpeechClock` keeps: four minutes, in less than 4 KiB."""
 
 MAX_GAPS = 10_000
 """The gaps that a session remembers; each one costs it a connection, or a vendor its answer to speech."""
@@ -62,6 +71,53 @@ class AudioClock:
     def _drop_from(self, index: int) -> None:
         del self._positions[index:]
         del self._sent_at[index:]
+
+
+class SpeechClock:
+    """The instants at which the audio of a source was sent for the first time, of the last minutes, by position.
+
+    It keeps one send per second. The sends between two are computed: in real time, or faster if the audio came faster.
+    """
+
+    __slots__ = ("_frame_bytes", "_known_from", "_positions", "_rate", "_sent_at")
+
+    def __init__(self, audio_format: AudioFormat, bytes_per_second: int) -> None:
+        self._frame_bytes = audio_format.frame_bytes()
+        self._rate = bytes_per_second
+        # positions behind frames, ascending, and the instants of their sends
+        self._positions = array("q")
+        self._sent_at = array("d")
+        # the position up to which the instants were dropped
+        self._known_from = -1
+
+    def __repr__(self) -> str:
+        return f"<SpeechClock {len(self._positions)} sends>"
+
+    def record(self, end_bytes: int, now: float) -> None:
+        """Record that the audio up to this position was sent, if a second has passed; a replay changes nothing."""
+        if self._positions and (end_bytes <= self._positions[-1] or now < self._sent_at[-1] + RECORDED_EVERY_S):
+            return
+        self._positions.append(end_bytes)
+        self._sent_at.append(now)
+        if len(self._positions) > MAX_RECORDED:
+            self._known_from = self._positions[MAX_RECORDED // 2 - 1]
+            del self._positions[: MAX_RECORDED // 2]
+            del self._sent_at[: MAX_RECORDED // 2]
+
+    def sent_at(self, position_bytes: int) -> float | None:
+        """Return the instant at which the audio at a position was sent; None if it is not known any more."""
+        if not self._positions or position_bytes <= self._known_from:
+            return None
+        index = bisect.bisect_left(self._positions, position_bytes)
+        if index == len(self._positions):
+            return self._sent_at[-1] + (position_bytes - self._positions[-1]) / self._rate
+        begin_bytes = self._positions[index] - self._frame_bytes
+        if index == 0 or position_bytes > begin_bytes:
+            return self._sent_at[index]
+        before_bytes, before_at = self._positions[index - 1], self._sent_at[index - 1]
+        length_bytes = begin_bytes - before_bytes
+        length_s = min(self._sent_at[index] - before_at, length_bytes / self._rate)
+        return before_at + length_s * (position_bytes - before_bytes) / length_bytes
 
 
 class LossMarks:
@@ -112,6 +168,60 @@ class LossMarks:
         return marked
 
 
+class DroppedParts:
+    """The parts of a source that were dropped before they were sent: the source's times count them.
+
+    All other parts of a session count the audio that is sent: its *own* times.
+    """
+
+    __slots__ = ("_parts",)
+
+    def __init__(self) -> None:
+        # the own place of each part, and the length of all parts up to it, without and with it
+        self._parts: list[tuple[int, int, int]] = []
+
+    def __repr__(self) -> str:
+        return f"<DroppedParts {len(self._parts)}>"
+
+    def add(self, own_ms: int, length_ms: int) -> tuple[int, int]:
+        """Add a part behind all others, and return where it begins and ends in the source."""
+        before_ms = self._parts[-1][2] if self._parts else 0
+        self._parts.append((own_ms, before_ms, before_ms + length_ms))
+        return own_ms + before_ms, own_ms + before_ms + length_ms
+
+    def to_source(self, own_ms: int, *, is_end: bool = False) -> int:
+        """Return a time in the source; where a part was dropped, an end is in front of it and a start behind it."""
+        for at_ms, _, behind_ms in reversed(self._parts):
+            if own_ms > at_ms or (own_ms == at_ms and not is_end):
+                return own_ms + behind_ms
+        return own_ms
+
+    def to_own(self, source_ms: int) -> int:
+        """Return the own time for a time in the source; for one in a part that was dropped, its place."""
+        for at_ms, before_ms, behind_ms in reversed(self._parts):
+            if source_ms >= at_ms + behind_ms:
+                return source_ms - behind_ms
+            if source_ms >= at_ms + before_ms:
+                return at_ms
+        return source_ms
+
+    def placed(self, event: T) -> T:
+        """Return an event, a word or a translation with times in the source."""
+        members = event.__struct_fields__
+        changes: dict[str, object] = {
+            name: self.to_source(time_ms, is_end=name == "end_ms")
+            for name in ("start_ms", "end_ms", "at_ms")
+            if name in members and (time_ms := getattr(event, name)) is not None
+        }
+        if isinstance(event, Result | Translation) and event.words:
+            changes["words"] = tuple(map(self.placed, event.words))
+        if isinstance(event, Result) and event.translations:
+            changes["translations"] = {language: self.placed(text) for language, text in event.translations.items()}
+        if isinstance(event, TranslationArrived):
+            changes["translation"] = self.placed(event.translation)
+        return msgspec.structs.replace(event, **changes)
+
+
 class StatsRecorder:
     """The figures of one session, and its gaps."""
 
@@ -127,12 +237,13 @@ class StatsRecorder:
         "_replayed_ms",
         "_reports_frames",
         "_silence_bytes",
+        "_speech_clock",
         "_task_usage_seconds",
         "audio_started_at",
         "finished_at",
         "gaps",
-        "needs_sends",
         "pacer",
+        "record_at",
         "results_received",
     )
 
@@ -141,8 +252,10 @@ class StatsRecorder:
         # the observers, with the clock that the delays of finals need; None if there are none
         self._observed = None if observers is None else (observers, AudioClock())
         self._reports_frames = observers is not None and observers.calls(Observer.on_audio_sent)
-        self.needs_sends: bool = True
-        """True if the next send is to be recorded: the first, and with observers each one. Read for each frame."""
+        # the clock of `sent_at`, from the first audio on; None for compressed audio
+        self._speech_clock: SpeechClock | None = None
+        self.record_at = -math.inf
+        """The instant from which on the next send is to be recorded. Read for each frame."""
         self.results_received = 0
         self._finals = 0
         self._first_result_at: float | None = None
@@ -164,10 +277,18 @@ class StatsRecorder:
         return f"<StatsRecorder {self.results_received} results, {self._finals} of them final>"
 
     def record_send(self, now: float, size_bytes: int, end_bytes: int) -> None:
-        """Record a frame that was sent: the audio up to `end_bytes` in the source."""
+        """Record a frame that was sent: the audio up to `end_bytes` in the source.
+
+        One frame in a second is recorded (`record_at`); for observers, every one.
+        """
         if self.audio_started_at is None:
             self.audio_started_at = now
-            self.needs_sends = self._observed is not None
+            if (bytes_per_second := self._format.bytes_per_second) is not None:
+                self._speech_clock = SpeechClock(self._format, bytes_per_second)
+        if self._speech_clock is not None:
+            self._speech_clock.record(end_bytes, now)
+        if self._observed is None:
+            self.record_at = now + RECORDED_EVERY_S
         if self._observed is not None:
             observers, audio_clock = self._observed
             audio_clock.record(end_bytes, now)
@@ -175,6 +296,10 @@ class StatsRecorder:
                 return
             duration_ms = None if self._format.bytes_per_second is None else self._format.to_ms(size_bytes)
             observers.notify(Observer.on_audio_sent, size_bytes=size_bytes, duration_ms=duration_ms)
+
+    def sent_at(self, own_ms: int) -> float | None:
+        """Return the instant at which the audio at this place was sent; None if it is not known."""
+        return None if self._speech_clock is None else self._speech_clock.sent_at(self._format.to_bytes(own_ms))
 
     def record_silence(self, size_bytes: int) -> None:
         """Record silence that was sent in place of audio."""
@@ -199,24 +324,26 @@ class StatsRecorder:
             self._past_usage_seconds += self._task_usage_seconds
             self._task_usage_seconds = None
 
-    def record_result(self, result: Result, now: float) -> None:
-        """Record a result that was received."""
+    def record_result(self, result: Result, now: float, own_end_ms: int) -> None:
+        """Record a result that was received; it ends at `own_end_ms` in the audio that was sent."""
         self.results_received += 1
         self._finals += result.is_final
         self._last_result_at = now
         if self._first_result_at is None:
             self._first_result_at = now
         if self._observed is not None:
-            self._report_result(*self._observed, result, now)
+            self._report_result(*self._observed, result, now, own_end_ms)
 
-    def _report_result(self, observers: SessionObservers, audio_clock: AudioClock, result: Result, now: float) -> None:
+    def _report_result(
+        self, observers: SessionObservers, audio_clock: AudioClock, result: Result, now: float, own_end_ms: int
+    ) -> None:
         if self.results_received == 1:
             started_at = self.audio_started_at
             observers.notify(Observer.on_first_result, delay_s=None if started_at is None else now - started_at)
         if result.is_final:
             sent_at = None
             if self._format.bytes_per_second is not None:
-                sent_at = audio_clock.sent_at(self._format.to_bytes(result.end_ms))
+                sent_at = audio_clock.sent_at(self._format.to_bytes(own_end_ms))
             observers.notify(Observer.on_final, result, delay_s=None if sent_at is None else now - sent_at)
 
     def record_gap(self, gap: Gap) -> None:

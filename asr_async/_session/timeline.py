@@ -74,6 +74,9 @@ MAX_ORPHANS = 64
 LONGEST_MS = 60_000
 """The longest segment: the vendors cut one at a minute."""
 
+ROUNDING_MS = 2
+"""The difference of two places that are the same: sizes are rounded down to milliseconds, per connection and in all."""
+
 HOLD_MS = 15_000
 """The length of final results behind a segment without a text, or a passed one, until it counts as covered. Vendors
 whose finals are not in order send them some seconds late."""
@@ -271,6 +274,11 @@ class Timeline:
     def is_between_segments(self) -> bool:
         """True if no segment is open."""
         return not self._open
+
+    def is_final_until(self, place_ms: int) -> bool:
+        """Return True if all that was recognised before a place is final, and a final reaches it, but for rounding."""
+        segments = [*self._open, *self._orphans]
+        return self._recognised_ms >= place_ms - ROUNDING_MS and all(s.start_ms >= place_ms for s in segments)
 
     def connect(self, offset_ms: int, silence: Silence | None = None) -> ConnectionTimeline:
         """Return the timeline of the next connection: its audio begins at `offset_ms` in the source.

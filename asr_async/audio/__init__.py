@@ -6,10 +6,11 @@ Arithmetic only. Does not know files, vendors or clocks.
 from __future__ import annotations
 
 from .chunks import START_BYTES, AudioArray, byte_view, check_array, check_start
-from .format import FRAME_MS, MAX_COMPRESSED_FRAME_BYTES, AudioBytes, AudioFormat
+from .format import COMPRESSED_BYTES_PER_SECOND, FRAME_MS, MAX_COMPRESSED_FRAME_BYTES, AudioBytes, AudioFormat
 from .framer import CompressedFrame, CompressedFramer, Framer, FramerLike, framer_for
 
 __all__ = [
+    "COMPRESSED_BYTES_PER_SECOND",
     "FRAME_MS",
     "MAX_COMPRESSED_FRAME_BYTES",
     "START_BYTES",

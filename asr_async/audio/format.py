@@ -11,7 +11,7 @@ import msgspec
 
 from ..errors import ConfigurationError
 
-__all__ = ["FRAME_MS", "MAX_COMPRESSED_FRAME_BYTES", "AudioBytes", "AudioFormat"]
+__all__ = ["COMPRESSED_BYTES_PER_SECOND", "FRAME_MS", "MAX_COMPRESSED_FRAME_BYTES", "AudioBytes", "AudioFormat"]
 
 AudioBytes = bytes | memoryview
 """A piece of audio that is immutable: a frame, or a part of one."""
@@ -23,6 +23,9 @@ pages, 2025-10), Huawei "100 ms when live" (RASR WebSocket pages, 2021-10)."""
 MAX_COMPRESSED_FRAME_BYTES = 16_384
 """The frame size of compressed audio, since its bytes have no fixed length in time: the upper end of the recommended
 1-16 KB."""
+
+COMPRESSED_BYTES_PER_SECOND = 16_000
+"""The size of compressed audio in an unknown container that counts as one second for a bound: 128 kbit/s."""
 
 _RAW_SAMPLE_BYTES = {"pcm": 2, "wav": 2, "ulaw": 1, "alaw": 1}
 _SILENCE = {"ulaw": b"\xff", "alaw": b"\xd5"}

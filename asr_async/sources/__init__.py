@@ -3,18 +3,36 @@
 from __future__ import annotations
 
 from .file import AudioFile, read_audio
-from .pushed import PushedAudio
-from .source import AHEAD_FRAMES, AudioChunk, AudioSource, FrameReader, UtteranceEnd, check_source, prepare
+from .pushed import PushSource
+from .source import (
+    AHEAD_FRAMES,
+    AudioChunk,
+    AudioMark,
+    AudioSource,
+    DroppedAudio,
+    FrameReader,
+    SourceErrorAction,
+    TaskEnd,
+    UtteranceEnd,
+    check_source,
+    check_source_type,
+    prepare,
+)
 
 __all__ = [
     "AHEAD_FRAMES",
     "AudioChunk",
     "AudioFile",
+    "AudioMark",
     "AudioSource",
+    "DroppedAudio",
     "FrameReader",
-    "PushedAudio",
+    "PushSource",
+    "SourceErrorAction",
+    "TaskEnd",
     "UtteranceEnd",
     "check_source",
+    "check_source_type",
     "prepare",
     "read_audio",
 ]

@@ -10,29 +10,47 @@ attributes `live: bool` (True if its chunks arrive in real time, so that the pac
 from __future__ import annotations
 
 import asyncio
+import functools
+import inspect
+import logging
+import os
+import time
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
-from typing import Any, Protocol, TypeVar, cast, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, TypeVar, cast, runtime_checkable
 
+from .._loop.event import LightEvent
 from ..audio import START_BYTES, AudioArray, AudioBytes, AudioFormat, FramerLike, byte_view, check_array, check_start
 from ..errors import ASRError, ConfigurationError
 from ..vendors.options import Options
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 __all__ = [
     "AHEAD_FRAMES",
     "AudioChunk",
+    "AudioMark",
     "AudioSource",
+    "DroppedAudio",
     "FrameReader",
+    "SourceErrorAction",
+    "TaskEnd",
     "UtteranceEnd",
     "check_source",
+    "check_source_type",
     "close_iterator",
     "prepare",
 ]
 
+logger: logging.Logger = logging.getLogger("asr_async")
 OptionsT = TypeVar("OptionsT", bound=Options)
 
 AHEAD_FRAMES = 10
 """The most frames that are read ahead: one second, so that the task that reads wakes up once a second and not for each
 frame."""
+
+BLOCKED_S = 0.03
+"""A plain iterable that needs this long for a chunk waits for its audio: a third of a frame."""
 
 COUNTED_AT_ONCE = 50
 """The chunks that `FrameReader.count` reads before other tasks run: some ten microseconds."""
@@ -43,9 +61,61 @@ AudioChunk = bytes | bytearray | memoryview | AudioArray
 AudioSource = AsyncIterable[AudioChunk] | Iterable[AudioChunk]
 """A source: anything that yields chunks."""
 
+SourceErrorAction = Literal["finish", "cancel"]
+"""What a session does about the audio before an error of its source: see `Session.stream`."""
 
-class UtteranceEnd(bytes):
-    """A marker without audio: the position between two chunks at which an utterance ends."""
+
+class AudioMark(bytes):
+    """A position between two chunks, in the place of a chunk: it holds no audio."""
+
+
+class UtteranceEnd(AudioMark):
+    """The position at which an utterance ends."""
+
+
+class TaskEnd(AudioMark):
+    """The position up to which everything is to become final (`Session.finalize`), by a commit or the end of a task."""
+
+    is_done: bool = False
+    error: ASRError | None = None
+    """The reason for which it cannot be done."""
+    _done: LightEvent | None = None
+    _deadline: asyncio.TimerHandle | None = None
+
+    def complete(self, error: ASRError | None = None) -> None:
+        """Record that it is done, or cannot be done; only the first call counts."""
+        if self.is_done:
+            return
+        self.is_done, self.error = True, error
+        if self._deadline is not None:
+            self._deadline.cancel()
+        if self._done is not None:
+            self._done.set()
+
+    def complete_by(self, delay_s: float, on_deadline: Callable[[], None]) -> None:
+        """Call a function if it is not done after this time; the first call counts."""
+        if self._deadline is None and not self.is_done:
+            self._deadline = asyncio.get_running_loop().call_later(delay_s, on_deadline)
+
+    async def wait(self) -> None:
+        """Wait until it is done, or cannot be done."""
+        if not self.is_done:
+            self._done = self._done or LightEvent()
+            await self._done.wait()
+
+
+class DroppedAudio(AudioMark):
+    """The position at which a source has dropped audio."""
+
+    size_bytes: int
+    """The size of the audio that was dropped; 0 once it has been reported."""
+
+    @classmethod
+    def of_size(cls, size_bytes: int) -> Self:
+        """Return the mark for audio of this size."""
+        mark = cls()
+        mark.size_bytes = size_bytes
+        return mark
 
 
 @runtime_checkable
@@ -55,6 +125,31 @@ class CheckedSource(Protocol):
     async def preflight(self, expected: AudioFormat) -> None:
         """Raise `ConfigurationError` if the audio does not have the expected format."""
         ...
+
+
+def check_source_type(source: object) -> None:
+    """Refuse what is no source, with the way to make one of it.
+
+    Raises:
+        ConfigurationError: the object cannot be iterated, or is a path.
+    """
+    kind = type(source).__name__
+    if isinstance(source, str | os.PathLike):
+        problem = f"not a path: use read_audio({os.fspath(source)!r})"
+    elif isinstance(source, type):
+        problem = f"not the class {source.__name__}: make an instance, {source.__name__}(...)"
+    elif isinstance(source, AsyncIterable | Iterable):
+        return
+    elif inspect.isroutine(source) or isinstance(source, functools.partial):
+        name = getattr(source, "__name__", kind)
+        problem = f"not the function {name}: call it, {name}()"
+    elif inspect.isawaitable(source):
+        problem = f"not a {kind}: await it, or yield its chunks in an async generator"
+    elif hasattr(source, "get") and hasattr(source, "put"):
+        problem = f"not a {kind}: use PushSource(options) in its place, or yield its items in an async generator"
+    else:
+        problem = f"not {kind}"
+    raise ConfigurationError(f"a source must be an iterable of bytes, {problem}")
 
 
 @runtime_checkable
@@ -86,10 +181,7 @@ async def check_source(source: AudioSource, options: Options) -> None:
         ConfigurationError: the object is not a source, or its audio has another format or is too long.
         OSError: the source cannot be read.
     """
-    if isinstance(source, str):
-        raise ConfigurationError(f"a source must be an iterable of bytes, not a path: use read_audio({source!r})")
-    if not isinstance(source, AsyncIterable | Iterable):
-        raise ConfigurationError(f"a source must be an iterable of bytes, not {type(source).__name__}")
+    check_source_type(source)
     if isinstance(source, CheckedSource):
         await source.preflight(options.audio)
     duration_ms: int | None = getattr(source, "duration_ms", None)
@@ -104,7 +196,8 @@ async def check_source(source: AudioSource, options: Options) -> None:
 class FrameReader:
     """A reader that yields the frames of a source of any kind, once.
 
-    A plain iterable is iterated in the event loop and must not block.
+    A plain iterable is iterated in the event loop and must not block. One that does is logged, and from then on only
+    one chunk of it is taken at a time, so that other tasks run in between.
     """
 
     __slots__ = (
@@ -114,7 +207,9 @@ class FrameReader:
         "_error",
         "_format",
         "_framer",
+        "_has_blocked",
         "_iterator",
+        "_may_block",
         "_plain_type",
         "_start",
         "counted_bytes",
@@ -133,6 +228,9 @@ class FrameReader:
         # The first bytes, until they are checked; and the type of the chunks that then go to the framer at once.
         self._start: bytes | None = None if audio_format is None else b""
         self._plain_type: type | None = bytes if audio_format is None else None
+        # True for an iterable that computes or waits for its chunks, and True if it has
+        self._may_block = not isinstance(source, list | tuple)
+        self._has_blocked = False
         # One of the two is used. A plain iterator has its next chunk at once, since waiting would block the event loop.
         self._async_iterator: AsyncIterator[AudioChunk] | None = None
         self._iterator: Iterator[AudioChunk] = iter(())
@@ -172,6 +270,10 @@ class FrameReader:
             if self._async_iterator is not None:
                 chunk = await anext(self._async_iterator)
                 frames = self._framer.push(chunk) if type(chunk) is self._plain_type else self._push(chunk)
+            elif self._may_block:
+                if self._has_blocked:
+                    await asyncio.sleep(0)
+                self._read_watched(frames)
             else:
                 while len(frames) < self._ahead_frames:
                     chunk = next(self._iterator)
@@ -189,11 +291,31 @@ class FrameReader:
         self.is_exhausted = True
         return frames + self._finish()
 
+    def _read_watched(self, frames: list[AudioBytes]) -> None:
+        """Add the next frames of an iterable that may block; those of one chunk, if it does."""
+        while len(frames) < self._ahead_frames:
+            begun_at = time.monotonic()
+            chunk = next(self._iterator)
+            blocked_s = time.monotonic() - begun_at
+            frames += self._push(chunk)
+            if blocked_s >= BLOCKED_S:
+                self._record_block(blocked_s)
+                return
+
+    def _record_block(self, blocked_s: float) -> None:
+        if not self._has_blocked:
+            self._has_blocked = True
+            logger.warning(
+                "the source has blocked the event loop for %.2f s, in which no session moves: yield its chunks in an "
+                "async generator, or read them with asyncio.to_thread",
+                blocked_s,
+            )
+
     def _push(self, chunk: AudioChunk) -> list[AudioBytes]:
-        """Return the frames that a chunk completes; an empty frame marks the end of an utterance."""
-        if isinstance(chunk, UtteranceEnd):
-            tail = self._framer.flush()
-            return [b""] if tail is None else [tail, b""]
+        """Return the frames that a chunk completes; a mark is a frame of its own, which is empty."""
+        if isinstance(chunk, AudioMark):
+            tail = self._framer.flush() if isinstance(chunk, UtteranceEnd) else self._framer.cut()
+            return [chunk] if tail is None else [tail, chunk]
         if self._format is not None:
             if self._start is not None:
                 self._check_start(chunk, self._format)

@@ -299,3 +299,35 @@ def test_a_session_with_audio_that_is_cut_does_not_log_that_it_cannot_be(caplog:
     with caplog.at_level(logging.INFO, "asr_async"):
         run_virtual(scenario)
     assert "cannot be cut" not in caplog.text
+
+
+@each_codec
+def test_finalize_cuts_between_packets_and_times_go_on(codec: Codec) -> None:
+    async def scenario() -> None:
+        server = PacketServer(codec)
+        async with (
+            scripted_server(server) as service,
+            connect(Paraformer(format=codec.format), service) as session,
+            asyncio.TaskGroup() as tasks,
+        ):
+            events: list[Any] = []
+
+            async def collect() -> None:
+                async for event in session.events():
+                    events.append(event)
+
+            tasks.create_task(collect())
+            sent = 0
+            async for piece in live(codec, 6):
+                await session.send(piece)
+                sent += 1
+                if sent == 30:
+                    await session.finalize()
+                    assert len(words_of(events)) in {2, 3}
+            await session.finish()
+            assert session.stats.reconnects == 0
+        assert len(server.streams) == 2
+        assert words_of(events) == [f"word{n}" for n in range(6)]
+        assert_places(events)
+
+    run_virtual(scenario)
