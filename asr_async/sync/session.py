@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
     from ..session import Session as AsynchronousSession
-    from ..sources import AudioChunk, AudioSource
+    from ..sources import AudioChunk, AudioSource, SourceErrorAction
     from ..vendors.options import ContextMessage
     from ._loop import BackgroundLoop, Held
 
@@ -59,16 +59,26 @@ class Session:
 
     # --- audio in, results out ---------------------------------------------------------------------------------------
 
-    def stream(self, audio: AudioSource, *, pace: float | None = 1.0) -> ResultStream[Result]:
+    def stream(
+        self, audio: AudioSource, *, pace: float | None = 1.0, on_source_error: SourceErrorAction = "finish"
+    ) -> ResultStream[Result]:
         """Send a source and iterate its results; see `asr_async.Session.stream`.
 
         A plain iterable is read in a thread of its own, so that it may block.
         """
-        return ResultStream(self._loop, self._session.stream(nonblocking(audio), pace=pace))
+        results = self._session.stream(nonblocking(audio), pace=pace, on_source_error=on_source_error)
+        return ResultStream(self._loop, results)
 
-    def events(self, audio: AudioSource | None = None, *, pace: float | None = 1.0) -> ResultStream[Event]:
+    def events(
+        self,
+        audio: AudioSource | None = None,
+        *,
+        pace: float | None = 1.0,
+        on_source_error: SourceErrorAction = "finish",
+    ) -> ResultStream[Event]:
         """Iterate all events of a source, or of the audio that is pushed; see `asr_async.Session.events`."""
-        return ResultStream(self._loop, self._session.events(nonblocking(audio), pace=pace))
+        events = self._session.events(nonblocking(audio), pace=pace, on_source_error=on_source_error)
+        return ResultStream(self._loop, events)
 
     def __iter__(self) -> ResultStream[Result]:
         """Iterate the results of pushed audio, from where the last loop was left on."""
@@ -81,6 +91,10 @@ class Session:
     def commit(self, *, timeout: float | None = None) -> None:
         """End an utterance (push-to-talk); see `asr_async.Session.commit`."""
         self._loop.run(self._session.commit, timeout=timeout)
+
+    def finalize(self, *, timeout: float | None = None) -> None:
+        """Make everything final that was said until now, and go on; see `asr_async.Session.finalize`."""
+        self._loop.run(self._session.finalize, timeout=timeout)
 
     def update_context(self, messages: Sequence[ContextMessage], *, timeout: float | None = None) -> None:
         """Replace the context of the running recognition; see `asr_async.Session.update_context`."""
@@ -108,6 +122,10 @@ class Session:
     def gaps(self) -> tuple[Gap, ...]:
         """The lost audio of this session so far; see `asr_async.Session.gaps`."""
         return self._session.gaps
+
+    def wall_time(self, source_ms: int) -> float | None:
+        """Return the time of day at which the audio at a place was sent; see `asr_async.Session.wall_time`."""
+        return self._session.wall_time(source_ms)
 
     @property
     def stats(self) -> SessionStats:

@@ -78,7 +78,7 @@ PAIRS = [
 
 OTHER_NAMES = {"aclose": "close"}
 
-INTERNAL = {"audio", "is_of_session", "is_replaced", "pace", "wants_events"}
+INTERNAL = {"audio", "is_of_session", "is_replaced", "on_source_error", "pace", "wants_events"}
 """Attributes of `ResultStream` that its session uses."""
 
 
