@@ -93,7 +93,7 @@ from .results import (
     Word,
 )
 from .session import ResultStream, Session
-from .sources import AudioFile, PushSource, read_audio
+from .sources import AudioFile, Finding, Microphone, PushSource, Report, microphone, preflight, read_audio
 from .vendors import Capabilities, ModelInfo, models
 from .vendors.dashscope import ContextMessage, DashScope, FunASR, Gummy, GummyChat, Paraformer, QwenAudio, QwenRealtime
 from .vendors.huawei import Huawei, Rasr
@@ -117,6 +117,7 @@ __all__ = [
     "Difference",
     "Event",
     "Fallback",
+    "Finding",
     "FunASR",
     "Gap",
     "Gummy",
@@ -126,6 +127,7 @@ __all__ = [
     "Limits",
     "Local",
     "LocalProtocolError",
+    "Microphone",
     "ModelInfo",
     "Paraformer",
     "Pool",
@@ -137,6 +139,7 @@ __all__ = [
     "RateLimitedError",
     "Reconnected",
     "RemoteProtocolError",
+    "Report",
     "Result",
     "ResultStream",
     "Retry",
@@ -160,7 +163,9 @@ __all__ = [
     "connect",
     "from_json",
     "from_json_lines",
+    "microphone",
     "models",
+    "preflight",
     "read_audio",
     "to_json",
     "to_json_lines",

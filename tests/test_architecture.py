@@ -106,6 +106,7 @@ LIBRARIES = {
     "pysubs2": {"subtitles"},
     "opentelemetry": {"telemetry.otel"},
     "av": {"sources.decoded"},
+    "sounddevice": {"sources.microphone"},
 }
 """The only modules and packages that import each library."""
 

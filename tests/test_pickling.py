@@ -30,6 +30,7 @@ from asr_async import (
     ContextMessage,
     DeadlineError,
     Difference,
+    Finding,
     FunASR,
     Gap,
     Gummy,
@@ -47,6 +48,7 @@ from asr_async import (
     RateLimitedError,
     Reconnected,
     RemoteProtocolError,
+    Report,
     Result,
     Retry,
     SessionStats,
@@ -187,7 +189,21 @@ def vendor_details() -> dict[str, Any]:
     }
 
 
+FINDING = Finding("silent", "error", "there is nothing to hear in it", "check the microphone")
+
 EXAMPLES: dict[type, list[object]] = {
+    Finding: [FINDING],
+    Report: [
+        Report(
+            name="a.wav",
+            summary="16-bit WAV, 16000 Hz, mono",
+            sample_rate=16_000,
+            channels=1,
+            duration_ms=400,
+            measured_ms=400,
+            findings=(FINDING,),
+        )
+    ],
     **{
         cls: [cls("it broke"), complete(cls("it broke: try again", retryable=True, **vendor_details()))]
         for cls in (

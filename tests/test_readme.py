@@ -24,7 +24,7 @@ MOST_LINES = 250
 VARIABLE = re.compile(r"(DASHSCOPE|HUAWEICLOUD|SSL)_[A-Z_]*[A-Z]")
 """The environment variables of vendors and of TLS. Error codes look alike, but begin otherwise."""
 
-PLACEHOLDERS = {"microphone", "path", "paths", "session", "source", "chunk", "text", "options"}
+PLACEHOLDERS = {"path", "paths", "session", "source", "chunk", "text", "options"}
 """Names in the README's code that stand for the reader's own."""
 
 

@@ -39,6 +39,11 @@ class SampleFormat(msgspec.Struct, frozen=True):
     is_big_endian: bool = False
 
     @property
+    def is_sixteen_bit(self) -> bool:
+        """True if the samples are as vendors take them: signed 16-bit little-endian integers."""
+        return self.kind == "int" and self.width == SAMPLE_BYTES and not self.is_big_endian
+
+    @property
     def group_bytes(self) -> int:
         """The size of one sample of all channels."""
         return self.width * self.channels
@@ -85,7 +90,7 @@ def sixteen_bit(data: bytes, samples: SampleFormat) -> bytes:
         return _interleave(bytes(len(data)), data if samples.kind == "int" else data.translate(_SIGN))
     if samples.is_big_endian:
         return _interleave(data[1::width], data[0::width])
-    return data if width == SAMPLE_BYTES else _interleave(data[width - 2 :: width], data[width - 1 :: width])
+    return data if samples.is_sixteen_bit else _interleave(data[width - 2 :: width], data[width - 1 :: width])
 
 
 def mono(data: bytes, channels: int, channel: Channel) -> bytes:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from .file import AudioFile, read_audio
+from .microphone import Microphone, microphone
 from .pushed import PushSource
+from .report import Finding, Report, preflight
 from .source import (
     AHEAD_FRAMES,
     AudioChunk,
@@ -26,13 +28,18 @@ __all__ = [
     "AudioMark",
     "AudioSource",
     "DroppedAudio",
+    "Finding",
     "FrameReader",
+    "Microphone",
     "PushSource",
+    "Report",
     "SourceErrorAction",
     "TaskEnd",
     "UtteranceEnd",
     "check_source",
     "check_source_type",
+    "microphone",
+    "preflight",
     "prepare",
     "read_audio",
 ]

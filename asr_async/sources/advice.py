@@ -11,20 +11,24 @@ __all__ = ["ffmpeg_command", "shell_quoted"]
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
-def ffmpeg_command(path: str, *, sample_rate: int | None = None, options: str = "") -> str:
+def ffmpeg_command(
+    path: str, *, sample_rate: int | None = None, input_options: str = "", options: str = "", suffix: str = ""
+) -> str:
     """Return the command that converts a file to a mono WAV file beside it.
 
     Args:
         path: the file, as the caller named it.
         sample_rate: the rate of the new file in Hz; None keeps that of the file.
-        options: further options of ffmpeg, in front of the name of the new file.
+        input_options: options of ffmpeg in front of the file.
+        options: options in front of the new file.
+        suffix: the end of the name of the new file.
     """
     source = PurePath(path)
-    suffix = ".mono.wav" if sample_rate is None else f".{sample_rate // 1000}k.wav"
+    suffix = suffix or (".mono.wav" if sample_rate is None else f".{sample_rate // 1000}k.wav")
     target = str(source.with_name(f"{source.stem or 'audio'}{suffix}"))
-    rate = "" if sample_rate is None else f" -ar {sample_rate}"
-    more = f" {options}" if options else ""
-    return f"ffmpeg -i {_argument(path)}{more}{rate} -ac 1 -c:a pcm_s16le {_argument(target)}"
+    rate = "" if sample_rate is None else f"-ar {sample_rate}"
+    parts = ["ffmpeg", input_options, "-i", _argument(path), options, rate, "-ac 1 -c:a pcm_s16le", _argument(target)]
+    return " ".join(filter(None, parts))
 
 
 def _argument(path: str) -> str:

@@ -108,17 +108,19 @@ class Decoder:
         """The length of the audio that was decoded."""
         return self._decoded_samples * 1000 // self.sample_rate
 
-    def samples(self, sample_rate: int, channel: Channel) -> Iterator[bytes]:
-        """Yield the sound as 16-bit mono samples with this rate, in pieces as they are decoded.
+    def samples(self, sample_rate: int, channel: Channel | None) -> Iterator[bytes]:
+        """Yield 16-bit samples of a channel, or of all (None), with this rate, in pieces as they are decoded.
 
         Raises:
-            ConfigurationError: the file is encrypted; the text stands behind its name.
+            ConfigurationError: the file is encrypted, or none of it can be decoded; the text stands behind its name.
         """
         converter = _FrameConverter(sample_rate, channel)
         for frame in self._frames():
             self._decoded_samples += frame.samples
             yield from converter.convert(frame)
         yield from converter.convert(None)
+        if self.bad_packets and not self._decoded_samples:
+            raise ConfigurationError(f"is damaged: none of its {self.bad_packets} packets of sound can be decoded")
 
     def close(self) -> None:
         """Close the container, not the file. Idempotent."""
@@ -159,20 +161,20 @@ class Decoder:
                 return
             if packet is None:
                 return
+            if packet.has_sidedata("encryption_info"):
+                raise ConfigurationError(ENCRYPTED)
             try:
                 yield from packet.decode()
             except errors.EOFError:
                 return
-            except errors.PermissionError:
-                raise ConfigurationError(ENCRYPTED) from None
             except errors.FFmpegError:
                 self.bad_packets += 1
 
 
 class _FrameConverter:
-    """The conversion of frames to 16-bit mono samples; the format of the frames may change."""
+    """The conversion of frames to 16-bit samples; the format of the frames may change."""
 
-    def __init__(self, sample_rate: int, channel: Channel) -> None:
+    def __init__(self, sample_rate: int, channel: Channel | None) -> None:
         self._sample_rate = sample_rate
         self._channel = channel
         self._layout = "mono" if channel == "mix" else None
@@ -195,7 +197,7 @@ class _FrameConverter:
         for frame in frames:
             channels = frame.layout.nb_channels
             data = bytes(frame.planes[0])[: frame.samples * channels * SAMPLE_BYTES]
-            yield data if channels == 1 else mono(data, channels, self._channel)
+            yield data if self._channel is None else mono(data, channels, self._channel)
 
 
 class Resampler:

@@ -6,16 +6,17 @@ sessions do not each cross a thread boundary ten times a second. Does not know f
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
-from typing import Literal, Self, TypeVar
+from typing import Literal, Protocol, Self, TypeVar
 
 import anyio.to_thread
 
 from ..audio import AudioFormat
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, printable
 from ..vendors.options import Options
 from .byte_reader import BinaryFile, PathInput, input_for
 from .reader_thread import ReaderThread
@@ -26,6 +27,16 @@ __all__ = ["AudioFile", "read_audio"]
 logger = logging.getLogger("asr_async")
 
 T = TypeVar("T")
+
+
+class CallInThread(Protocol):
+    """The function that calls a blocking function in a thread, and returns its result."""
+
+    async def __call__(self, function: Callable[[], T], /) -> T:
+        """Call the function."""
+        ...
+
+
 OptionsT = TypeVar("OptionsT", bound=Options)
 
 _CHANNELS = {"left": 0, "right": 1}
@@ -88,7 +99,7 @@ class AudioFile:
     ) -> None:
         self._input = input_for(source)
         self._read_options = ReadOptions(_channel(channel), _track(track), _raw(raw))
-        self.name: str = self._input.name
+        self.name: str = printable(self._input.name)
         self.path: Path | None = Path(self._input.path) if isinstance(self._input, PathInput) else None
         self.duration_ms: int | None = None
         self.live: bool | None = None if self._input.is_live else False
@@ -144,6 +155,18 @@ class AudioFile:
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return _Blocks(self)
+
+    @contextlib.asynccontextmanager
+    async def opened(self) -> AsyncIterator[tuple[Iterator[bytes], CallInThread]]:
+        """Open a recording, and return its 16-bit samples of all channels with the function that calls in a thread.
+
+        The iterator blocks: call it in that thread.
+        """
+        recording = await self._call(lambda: self._open(self._expected))
+        try:
+            yield recording.all_channels(), self._call
+        finally:
+            recording.close()
 
     async def _look(self, look: Callable[[Recording], T], expected: AudioFormat) -> T:
         """Return what a function finds in the opened file. A live input stays open, since it cannot be opened again."""

@@ -311,7 +311,7 @@ class Recording:
             decoder = self._open_decoder()
             self.facts = facts = msgspec.structs.replace(facts, duration_ms=decoder.duration_ms)
             steps.append("decoded")
-        elif self._sample_format != _SAMPLES["pcm"] and expected.encoding in {"pcm", "wav"}:
+        elif not self._sample_format.is_sixteen_bit and expected.encoding in {"pcm", "wav"}:
             steps.append("converted to 16 bits")
         if facts.channels > 1:
             channel = self._options.channel
@@ -343,6 +343,18 @@ class Recording:
         else:
             yield from self._wav_file(expected) if expected.header else self._samples(expected.sample_rate)
 
+    def all_channels(self) -> Iterator[bytes]:
+        """Yield 16-bit samples of all channels, at the sample rate of the file.
+
+        Raises:
+            AudioLostError: behind the audio: the file is shorter than it says.
+            ConfigurationError: the file cannot be decoded here.
+        """
+        if self._is_decoded:
+            yield from self._decoded(self.facts.sample_rate, None)
+        else:
+            yield from (sixteen_bit(piece, self._sample_format) for piece in self._plain_samples())
+
     def _passed(self) -> Iterator[bytes]:
         read_bytes = 0
         while data := self._reader.read(BLOCK_BYTES):
@@ -367,7 +379,7 @@ class Recording:
     def _samples(self, sample_rate: int) -> Iterator[bytes]:
         """Yield 16-bit mono samples with this rate."""
         if self._is_decoded:
-            yield from self._decoded(sample_rate)
+            yield from self._decoded(sample_rate, self._options.channel)
             return
         facts = self.facts
         own_format = self._sample_format
@@ -409,9 +421,9 @@ class Recording:
             read_ms, declared_ms = (size * 1000 // group_bytes // header.sample_rate for size in (read_bytes, left))
             self._check_length(read_ms, declared_ms, TOLERANCE_MS)
 
-    def _decoded(self, sample_rate: int) -> Iterator[bytes]:
+    def _decoded(self, sample_rate: int, channel: Channel | None) -> Iterator[bytes]:
         decoder = self._open_decoder()
-        pieces = decoder.samples(sample_rate, self._options.channel)
+        pieces = decoder.samples(sample_rate, channel)
         try:
             yield from pieces if self._input.is_live else _joined(pieces)
         except ConfigurationError as error:

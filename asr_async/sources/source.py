@@ -36,6 +36,7 @@ __all__ = [
     "SourceErrorAction",
     "TaskEnd",
     "UtteranceEnd",
+    "check_length",
     "check_source",
     "check_source_type",
     "close_iterator",
@@ -184,13 +185,17 @@ async def check_source(source: AudioSource, options: Options) -> None:
     check_source_type(source)
     if isinstance(source, CheckedSource):
         await source.preflight(options.audio)
-    duration_ms: int | None = getattr(source, "duration_ms", None)
-    if duration_ms is not None and options.max_audio_ms is not None and duration_ms > options.max_audio_ms:
-        name = getattr(source, "name", "the source")
-        raise ConfigurationError(
-            f"{name} is {duration_ms / 1000:.1f} s long: "
-            f"{options.model} accepts at most {options.max_audio_ms // 1000} s"
-        )
+    text = check_length(getattr(source, "duration_ms", None), options)
+    if text is not None:
+        raise ConfigurationError(f"{getattr(source, 'name', 'the source')} {text}")
+
+
+def check_length(duration_ms: int | None, options: Options) -> str | None:
+    """Return an error text if audio of this length is longer than the model accepts; None if it is not."""
+    if duration_ms is None or options.max_audio_ms is None or duration_ms <= options.max_audio_ms:
+        return None
+    limit_s = options.max_audio_ms // 1000
+    return f"is {duration_ms / 1000:.1f} s long: {options.model} accepts at most {limit_s} s"
 
 
 class FrameReader:
