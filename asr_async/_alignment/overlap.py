@@ -61,16 +61,17 @@ SHORT_WORDS = 2
 class DeliveredSpeech:
     """The words of one delivered text, and those of them that a connection has recognised again."""
 
-    __slots__ = ("is_repeated", "latest_ms", "speech")
+    __slots__ = ("has_end", "is_repeated", "latest_ms", "speech")
 
     def __init__(self, speech: Speech, latest_ms: int = 0) -> None:
         """Keep a text.
 
         Args:
             speech: its words.
-            latest_ms: the latest place at which it may have ended, if its end is an estimate.
+            latest_ms: the latest place at which it may have ended, if its end is an estimate; else 0.
         """
         self.speech = speech
+        self.has_end: bool = latest_ms == 0
         self.latest_ms: int = max(latest_ms, speech.end_ms)
         self.is_repeated: bytearray = bytearray(len(speech.words))
 
@@ -169,6 +170,8 @@ def _new_by_times(speech: Speech, near: Sequence[DeliveredSpeech], from_ms: int,
     is_certain = doubtful is None
     if matches and (cut := _cut_word(candidates, matches[0], first_ms)) is not None:
         repeated[0] = cut
+    elif 0 not in repeated and _is_second_half(speech.words[0], candidates, first_ms):
+        is_certain = False
     for (new_before, old_before), (new_behind, old_behind) in pairwise(matches):
         spare = old_behind - old_before - 1
         if 0 < new_behind - new_before - 1 <= spare:
@@ -228,6 +231,19 @@ def _cut_word(candidates: Sequence[_Candidate], match: tuple[int, int], first_ms
     )
 
 
+def _is_second_half(new: PlacedWord, candidates: Sequence[_Candidate], first_ms: int) -> bool:
+    """Return True if a word may be the second half of a delivered one, which ends where the audio begins.
+
+    The audio of the connection before may have ended there, in the middle of the word: then the places of both halves
+    have nothing in common.
+    """
+    if not candidates or abs(new.start_ms - first_ms) > JITTER_MS:
+        return False
+    old = candidates[0][2]
+    is_last = len(candidates) == 1 or not _is_next(candidates[0], candidates[1])
+    return is_last and old.form == new.form and abs(old.end_ms - first_ms) <= JITTER_MS
+
+
 def _is_cut(word: PlacedWord, first_ms: int) -> bool:
     """Return True if a word may begin before the audio does."""
     return word.start_ms - JITTER_MS < first_ms
@@ -278,7 +294,8 @@ def _new_by_text(speech: Speech, near: Sequence[DeliveredSpeech], from_ms: int, 
             continue
         is_edge = 2 * overlap_ms < min(speech.length_ms, item.speech.length_ms)
         is_jitter = is_edge and overlap_ms <= 2 * JITTER_MS
-        if is_jitter and speech.start_ms < item.latest_ms > item.speech.end_ms:  # the delivered text may be longer
+        is_behind = item.speech.start_ms - JITTER_MS <= speech.start_ms < item.latest_ms
+        if is_jitter and is_behind and item.latest_ms > item.speech.end_ms:  # the delivered text may be longer
             block, is_sure = _find_rest(speech, forms, first, item)
         elif is_edge and overlap_ms <= JITTER_MS:  # too little for a whole word
             block, is_sure = None, not _may_share_words(speech, item.speech, from_ms)
@@ -288,13 +305,31 @@ def _new_by_text(speech: Speech, near: Sequence[DeliveredSpeech], from_ms: int, 
         if block is None:
             continue
         delivered_words = item.speech.words[block.delivered_from : block.delivered_to]
+        if not item.has_end:  # the places in the new text are the better ones
+            delivered_words = speech.words[block.new_from : block.new_to]
         for index in range(block.new_from, block.new_to):
             repeated[index] = delivered_words[min(index - block.new_from, len(delivered_words) - 1)]
         repeated[block.new_to - 1] = delivered_words[-1]
         first = block.new_to
         if is_final:
             item.mark(range(block.delivered_from, block.delivered_to))
-    return NewParts(tuple(_parts(speech, repeated)), is_certain)
+    parts = tuple(_parts(speech, repeated))
+    is_certain = is_certain and not any(
+        _is_inside(speech, forms[part.first : part.behind], part, near) for part in parts
+    )
+    return NewParts(parts, is_certain)
+
+
+def _is_inside(speech: Speech, forms: Sequence[str], part: NewPart, near: Sequence[DeliveredSpeech]) -> bool:
+    """Return True if a delivered text has words in a row at their place, of which one was taken for another before."""
+    middle_ms = (speech.words[part.first].start_ms + speech.words[part.behind - 1].end_ms) / 2
+    for item in near:
+        if not any(item.is_repeated) or not item.speech.start_ms <= middle_ms <= item.speech.end_ms:
+            continue
+        delivered = [word.form for word in item.speech.words]
+        if any(delivered[at : at + len(forms)] == forms for at in range(len(delivered) - len(forms) + 1)):
+            return True
+    return False
 
 
 def _may_share_words(new: Speech, old: Speech, from_ms: int) -> bool:

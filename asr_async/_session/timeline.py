@@ -179,6 +179,7 @@ class Timeline:
         "_finals_bytes",
         "_has_jitter",
         "_held_ms",
+        "_last_finals",
         "_next_id",
         "_offset_ms",
         "_open",
@@ -197,6 +198,8 @@ class Timeline:
         self._held_ms: list[int] = []
         self._finals: deque[_Final] = deque()
         self._finals_bytes = 0
+        # the last ones, also those that only repeat others
+        self._last_finals: deque[_Final] = deque(maxlen=KEPT_FINALS)
         # the place in the source where the connection that is read begins
         self._offset_ms = 0
         # the vendor's times were seen to be off: then no boundary of two segments is exact
@@ -346,6 +349,7 @@ class Timeline:
     def add_final(self, final: _Final) -> list[Event]:
         """Record a final result, and return the events that withdraw the open segments which it has passed."""
         self._finals.append(final)
+        self._last_finals.append(final)
         self._finals_bytes += final.size_bytes
         self.settle(final.covered_ms)
         if self._held_ms:
@@ -366,6 +370,7 @@ class Timeline:
 
         It covers more audio only if that was sent: a place beyond it is none.
         """
+        self._last_finals.append(final)
         if final.reported_end_ms <= final.end_ms:
             self.settle(final.covered_ms)
         return self._pass_orphans(final) if self._orphans else []
@@ -394,7 +399,7 @@ class Timeline:
             abs(final.start_ms - result.start_ms) <= SEAM_MS
             and result.start_ms < final.end_ms
             and _forms_of(final.text) == _forms_of(shown_text(result))
-            for final in islice(reversed(self._finals), KEPT_FINALS)
+            for final in self._last_finals
         )
 
     def forget(self, before_ms: int) -> None:
@@ -484,8 +489,17 @@ class ConnectionTimeline:
             return start_ms, start_ms
         if limit_ms is not None:
             start_ms, end_ms = min(start_ms, limit_ms), min(end_ms, limit_ms)
-        end_ms = max(start_ms, end_ms)
-        return None if self._is_known((start_ms + end_ms) // 2) else (start_ms, end_ms)
+        return self._new_place(start_ms, max(start_ms, end_ms))
+
+    def _new_place(self, start_ms: int, end_ms: int) -> tuple[int, int] | None:
+        """Return the part of a place, from its first to its last new audio, that no known final has."""
+        for final in sorted(self._known_finals, key=lambda final: final.start_ms):
+            if final.start_ms <= start_ms + JITTER_MS and start_ms < final.end_ms:
+                start_ms = final.end_ms
+        for final in sorted(self._known_finals, key=lambda final: final.end_ms, reverse=True):
+            if final.end_ms >= end_ms - JITTER_MS and final.start_ms < end_ms:
+                end_ms = final.start_ms
+        return (start_ms, end_ms) if end_ms - start_ms > JITTER_MS else None
 
     # --- results -----------------------------------------------------------------------------------------------------
 
@@ -537,11 +551,11 @@ class ConnectionTimeline:
             events += self._identify(segment)
         if result.is_final:
             segment.has_final = segment.is_delivered = True
-            segment.text = ""
+            has_interim, segment.text = segment.text != "", ""
             timeline.close(segment)
             if sent_ms is not None and end_ms > sent_ms:
                 timeline.record_jitter(end_ms - sent_ms)
-            if timeline.resembles_final(result):
+            if not has_interim and timeline.resembles_final(result):
                 result = msgspec.structs.replace(result, may_repeat=True)
             events += timeline.add_final(_final(result, sent_ms, last_ms))
             if sent_ms is not None and end_ms <= start_ms < sent_ms:

@@ -145,6 +145,8 @@ class TrackedSegment(Generic[K]):
             return distance_ms <= SAME_MS
         if self.start_ms <= start_ms and end_ms <= self.end_ms:
             return True
+        if distance_ms <= SAME_MS and end_ms - start_ms == self.end_ms - self.start_ms:
+            return True  # a word that is spoken twice is not of the same length to the millisecond
         # The same short word may be spoken twice: its places are then as far apart as it is long.
         near_ms = max(FRAME_MS, min(SAME_MS, (self.end_ms - self.start_ms) // 3))
         is_near = distance_ms <= near_ms and abs(end_ms - self.end_ms) <= near_ms

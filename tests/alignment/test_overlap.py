@@ -238,8 +238,14 @@ def test_the_rest_of_a_word_that_was_cut_in_two_is_a_repeat() -> None:
     assert joiner.join([Spoken("two", 350, 400), Spoken("three", 500, 900)]) == (["three"], True)
 
 
-def test_a_word_that_ends_far_behind_the_one_that_was_cut_in_two_is_the_next_one() -> None:
+def test_an_equal_word_directly_behind_the_seam_may_be_a_repeat() -> None:
     joiner = Joiner(400)
+    joiner.deliver([Spoken("no", 0, 400)])
+    assert joiner.join([Spoken("no", 420, 800)]) == (["no"], False)
+
+
+def test_a_word_that_ends_far_behind_the_one_that_was_cut_in_two_is_the_next_one() -> None:
+    joiner = Joiner(250)
     joiner.deliver([Spoken("no", 0, 400)])
     assert joiner.join([Spoken("no", 420, 800)]) == (["no"], True)
 
