@@ -395,9 +395,8 @@ class Timeline:
 
     def resembles_final(self, result: Result) -> bool:
         """Return True if a final may repeat one of the last ones with other times; or the same word was said again."""
-        return result.start_ms < self.finals_end_ms and any(
+        return result.start_ms < self.finals_end_ms + SEAM_MS and any(
             abs(final.start_ms - result.start_ms) <= SEAM_MS
-            and result.start_ms < final.end_ms
             and _forms_of(final.text) == _forms_of(shown_text(result))
             for final in self._last_finals
         )
@@ -492,14 +491,15 @@ class ConnectionTimeline:
         return self._new_place(start_ms, max(start_ms, end_ms))
 
     def _new_place(self, start_ms: int, end_ms: int) -> tuple[int, int] | None:
-        """Return the part of a place, from its first to its last new audio, that no known final has."""
+        """Return the part of a place that no known final has; None if that is so little that it may be jitter."""
+        place_ms = start_ms, end_ms
         for final in sorted(self._known_finals, key=lambda final: final.start_ms):
             if final.start_ms <= start_ms + JITTER_MS and start_ms < final.end_ms:
                 start_ms = final.end_ms
         for final in sorted(self._known_finals, key=lambda final: final.end_ms, reverse=True):
             if final.end_ms >= end_ms - JITTER_MS and final.start_ms < end_ms:
                 end_ms = final.start_ms
-        return (start_ms, end_ms) if end_ms - start_ms > JITTER_MS else None
+        return (start_ms, end_ms) if (start_ms, end_ms) == place_ms or end_ms - start_ms > JITTER_MS else None
 
     # --- results -----------------------------------------------------------------------------------------------------
 

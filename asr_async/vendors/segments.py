@@ -145,12 +145,13 @@ class TrackedSegment(Generic[K]):
             return distance_ms <= SAME_MS
         if self.start_ms <= start_ms and end_ms <= self.end_ms:
             return True
+        if not (start_ms < self.end_ms and self.start_ms < end_ms):
+            return False
         if distance_ms <= SAME_MS and end_ms - start_ms == self.end_ms - self.start_ms:
             return True  # a word that is spoken twice is not of the same length to the millisecond
         # The same short word may be spoken twice: its places are then as far apart as it is long.
         near_ms = max(FRAME_MS, min(SAME_MS, (self.end_ms - self.start_ms) // 3))
-        is_near = distance_ms <= near_ms and abs(end_ms - self.end_ms) <= near_ms
-        return is_near and start_ms < self.end_ms and self.start_ms < end_ms
+        return distance_ms <= near_ms and abs(end_ms - self.end_ms) <= near_ms
 
     def holds_interim(self, start_ms: int, end_ms: int | None, text: str) -> bool:
         """Return True if an interim at this place is a late one of this final."""
@@ -464,8 +465,9 @@ class SegmentTracker(Generic[K, S]):
             self._by_key[key] = segment
         if start_ms is not None:
             segment.is_placed = True
+            has_end = segment.end_ms > segment.start_ms
             segment.start_ms = start_ms
-            segment.end_ms = max(segment.end_ms, start_ms)
+            segment.end_ms = max(segment.end_ms, start_ms) if has_end else start_ms
         if end_ms is not None and end_ms > segment.end_ms:
             segment.end_ms = end_ms
 
@@ -557,7 +559,9 @@ class SegmentTracker(Generic[K, S]):
         events: list[CodecEvent] = []
         for segment in segments:
             if (interim := segment.interim_result) is not None:
-                end_ms = max(interim.end_ms, segment.end_ms)  # the end of the speech is reported behind the interim
+                end_ms = interim.end_ms
+                if segment.end_ms > segment.start_ms:  # the end of the speech is reported behind the interim
+                    end_ms = max(end_ms, segment.end_ms)
                 final = replace(interim, is_final=True, is_confirmed=False, end_ms=end_ms)
                 self.end_unconfirmed(segment, final)
                 events += [final, *self.close(segment)]

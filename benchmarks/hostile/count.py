@@ -195,7 +195,7 @@ def _match(delivered: list[_Delivered], script: Script, *, is_delivered_order: b
         for copy, index in _cheapest_pairs(copies, indices, script):
             copy.word = index
         for copy in copies:
-            if copy.word < 0 and indices:
+            if copy.word < 0 and indices and not copy.result.may_repeat:
                 _let_the_first_be_the_original(copy, copies, script, is_delivered_order=is_delivered_order)
 
 
