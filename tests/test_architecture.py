@@ -62,6 +62,7 @@ PURE = [
     "wire.json_events",
     "subtitles",
     "_alignment.overlap",
+    "_alignment.places",
     "_alignment.words",
     "_session.pacer",
     "_session.policy",

@@ -25,19 +25,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from .places import JITTER_MS, SAME_MS
 from .words import PlacedWord, Speech
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-__all__ = ["JITTER_MS", "DeliveredSpeech", "NewPart", "NewParts", "new_parts"]
-
-JITTER_MS = 100
-"""The vendors' times are as exact as a frame of audio."""
-
-SEAM_MS = 2 * JITTER_MS
-"""The largest distance between the end of a delivered text and the start of the next, if a word between them was cut in
-two: both times are off by the jitter."""
+__all__ = ["DeliveredSpeech", "NewPart", "NewParts", "new_parts"]
 
 SAME_PLACE_MS = 400
 """The middles of the same word, as two connections report it, are not further apart: two frames of jitter for each."""
@@ -133,7 +127,7 @@ def new_parts(speech: Speech, delivered: Sequence[DeliveredSpeech], *, from_ms: 
     near = [
         item
         for item in delivered
-        if _overlap_ms(item.speech, speech) > (-SAME_PLACE_MS if speech.is_timed else -SEAM_MS)
+        if _overlap_ms(item.speech, speech) > (-SAME_PLACE_MS if speech.is_timed else -SAME_MS)
         or item.speech.start_ms < speech.start_ms < item.latest_ms
     ]
     if speech.is_timed and near and all(item.speech.is_timed for item in near):
@@ -212,7 +206,7 @@ def _is_same(new: PlacedWord, old: PlacedWord, first_ms: int) -> bool:
     if new.form != old.form:
         return False
     if old.start_ms < first_ms:  # only its rest was recognised again, which ends where the word does
-        return abs(new.end_ms - old.end_ms) <= SEAM_MS
+        return abs(new.end_ms - old.end_ms) <= SAME_MS
     return abs(new.middle_ms - old.middle_ms) <= SAME_PLACE_MS
 
 
@@ -334,7 +328,7 @@ def _is_inside(speech: Speech, forms: Sequence[str], part: NewPart, near: Sequen
 
 def _may_share_words(new: Speech, old: Speech, from_ms: int) -> bool:
     """Return True if one text begins as the other ends: jitter hides that they overlap, or a word was cut in two."""
-    if old.end_ms < from_ms - SEAM_MS:  # none of its audio was sent again
+    if old.end_ms < from_ms - SAME_MS:  # none of its audio was sent again
         return False
     new_forms, old_forms = [word.form for word in new.words], [word.form for word in old.words]
     first, second = (old_forms, new_forms) if old.start_ms <= new.start_ms else (new_forms, old_forms)
@@ -385,9 +379,9 @@ def _find_block(
 def _explains_edges(block: _Block, speech: Speech, forms: Sequence[str], first: int, item: DeliveredSpeech) -> bool:
     """Return True unless a block leaves words of a text out whose place is inside that of the other."""
     new, old = speech, item.speech
-    if old.start_ms - SEAM_MS <= new.start_ms and new.end_ms <= old.end_ms + SEAM_MS:
+    if old.start_ms - SAME_MS <= new.start_ms and new.end_ms <= old.end_ms + SAME_MS:
         return block.new_from == first and block.new_to == len(forms)
-    if new.start_ms - SEAM_MS <= old.start_ms and old.end_ms <= new.end_ms + SEAM_MS:
+    if new.start_ms - SAME_MS <= old.start_ms and old.end_ms <= new.end_ms + SAME_MS:
         return (block.delivered_from, block.delivered_to) == _open_range(item, speech)
     return True
 

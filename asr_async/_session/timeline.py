@@ -27,7 +27,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from .._alignment.overlap import JITTER_MS, SEAM_MS, DeliveredSpeech, NewPart, NewParts, new_parts
+from .._alignment.overlap import DeliveredSpeech, NewPart, NewParts, new_parts
+from .._alignment.places import JITTER_MS, SAME_MS, is_same_place
 from .._alignment.words import Speech, place_words, spoken_length_ms, words_of_text
 from ..results import (
     Event,
@@ -111,12 +112,11 @@ class _Final(msgspec.Struct, frozen=True, gc=False):
 
     def is_same(self, text: str, start_ms: int, end_ms: int) -> bool:
         """Return True if a final has the same place and the same words, whether its audio was sent or not."""
-        tolerance_ms = 2 * JITTER_MS
-        return (
-            abs(self.start_ms - start_ms) <= tolerance_ms
-            and abs(self.reported_end_ms - end_ms) <= tolerance_ms
-            and _forms_of(self.text) == _forms_of(text)
-        )
+        if self.reported_end_ms > self.start_ms and end_ms > start_ms:
+            is_same = is_same_place(start_ms, end_ms, self.start_ms, self.reported_end_ms)
+        else:
+            is_same = abs(self.start_ms - start_ms) <= SAME_MS and abs(self.reported_end_ms - end_ms) <= SAME_MS
+        return is_same and _forms_of(self.text) == _forms_of(text)
 
     def speech(self) -> Speech:
         """Return its words with their places."""
@@ -395,9 +395,8 @@ class Timeline:
 
     def resembles_final(self, result: Result) -> bool:
         """Return True if a final may repeat one of the last ones with other times; or the same word was said again."""
-        return result.start_ms < self.finals_end_ms + SEAM_MS and any(
-            abs(final.start_ms - result.start_ms) <= SEAM_MS
-            and _forms_of(final.text) == _forms_of(shown_text(result))
+        return result.start_ms < self.finals_end_ms + SAME_MS and any(
+            abs(final.start_ms - result.start_ms) <= SAME_MS and _forms_of(final.text) == _forms_of(shown_text(result))
             for final in self._last_finals
         )
 
@@ -441,7 +440,7 @@ class ConnectionTimeline:
         # final results of earlier connections, which this one may recognise again; compared when that happens
         self._known_finals = known_finals
         self._known: list[DeliveredSpeech] | None = None
-        self._known_until_ms = max((final.last_ms for final in known_finals), default=-sys.maxsize) + SEAM_MS
+        self._known_until_ms = max((final.last_ms for final in known_finals), default=-sys.maxsize) + SAME_MS
         # the connection's segment ids → the segments
         self._segments: dict[int, _Segment] = {}
         self.limit_ms: int | None = None
@@ -523,7 +522,7 @@ class ConnectionTimeline:
         if not segment.has_results:
             segment.has_results = True
             overlap_ms = self._timeline.finals_end_ms - start_ms
-            if overlap_ms <= SEAM_MS:  # else the finals are not in order
+            if overlap_ms <= SAME_MS:  # else the finals are not in order
                 self._timeline.record_jitter(overlap_ms)
         if is_moved:
             result = self._moved_result(result, start_ms, end_ms)

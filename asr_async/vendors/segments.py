@@ -25,12 +25,13 @@ Does not know messages, connections or clocks. Times are the task's own, in mill
 
 from __future__ import annotations
 
-import unicodedata
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from msgspec.structs import replace
 
+from .._alignment.places import JITTER_MS, SAME_MS, is_same_place
+from .._alignment.words import letters_of
 from ..results import Result, SpeechEnded, SpeechStarted, shown_text
 from .codec import Unheard
 
@@ -39,13 +40,7 @@ if TYPE_CHECKING:
 
     from .codec import CodecEvent
 
-__all__ = ["FRAME_MS", "MAX_REMEMBERED", "STALE_MS", "SegmentTracker", "TrackedSegment"]
-
-FRAME_MS = 100
-"""The jitter of a vendor's times."""
-
-SAME_MS = 2 * FRAME_MS
-"""Two reports of one time differ by no more: each has its own jitter."""
+__all__ = ["MAX_REMEMBERED", "STALE_MS", "SegmentTracker", "TrackedSegment"]
 
 STALE_MS = 15_000
 """The audio between an open segment and the end of a later final after which its own final is no longer expected;
@@ -111,14 +106,14 @@ class TrackedSegment(Generic[K]):
 
         Two sentences in a row may overlap by the jitter of both, and an interim of one word may be as short as that.
         """
-        if abs(start_ms - self.start_ms) <= FRAME_MS:
+        if abs(start_ms - self.start_ms) <= JITTER_MS:
             return True
         length_ms = 0 if end_ms is None else end_ms - start_ms
         own_length_ms = self.end_ms - self.start_ms
         if length_ms <= 0 or own_length_ms <= 0:  # an end is not known
             first_ms, last_ms = (self.start_ms, self.end_ms) if length_ms <= 0 else (start_ms, start_ms + length_ms)
             place_ms = start_ms if length_ms <= 0 else self.start_ms
-            return first_ms - SAME_MS <= place_ms <= max(first_ms + FRAME_MS, last_ms - SAME_MS)
+            return first_ms - SAME_MS <= place_ms <= max(first_ms + JITTER_MS, last_ms - SAME_MS)
         common_ms = min(self.end_ms, start_ms + length_ms) - max(self.start_ms, start_ms)
         return 3 * common_ms >= 2 * max(length_ms, own_length_ms)
 
@@ -135,23 +130,16 @@ class TrackedSegment(Generic[K]):
             common_ms = min(self.end_ms, last_ms) - max(self.start_ms, start_ms)
             if common_ms <= 0 or 2 * common_ms < max(last_ms - start_ms, self.end_ms - self.start_ms):
                 return False
-        letters = _letters(interim.text)
-        return letters != "" and _letters(text).startswith(letters)
+        letters = letters_of(interim.text)
+        return letters != "" and letters_of(text).startswith(letters)
 
     def has_place(self, start_ms: int, end_ms: int | None) -> bool:
         """Return True if a place is that of this final: the same but for the jitter of both, or inside it."""
-        distance_ms = abs(start_ms - self.start_ms)
         if end_ms is None or end_ms <= start_ms or self.end_ms <= self.start_ms:  # an end is not known
-            return distance_ms <= SAME_MS
+            return abs(start_ms - self.start_ms) <= SAME_MS
         if self.start_ms <= start_ms and end_ms <= self.end_ms:
             return True
-        if not (start_ms < self.end_ms and self.start_ms < end_ms):
-            return False
-        if distance_ms <= SAME_MS and end_ms - start_ms == self.end_ms - self.start_ms:
-            return True  # a word that is spoken twice is not of the same length to the millisecond
-        # The same short word may be spoken twice: its places are then as far apart as it is long.
-        near_ms = max(FRAME_MS, min(SAME_MS, (self.end_ms - self.start_ms) // 3))
-        return distance_ms <= near_ms and abs(end_ms - self.end_ms) <= near_ms
+        return is_same_place(start_ms, end_ms, self.start_ms, self.end_ms)
 
     def holds_interim(self, start_ms: int, end_ms: int | None, text: str) -> bool:
         """Return True if an interim at this place is a late one of this final."""
@@ -160,21 +148,21 @@ class TrackedSegment(Generic[K]):
         begins_together = start_ms <= self.start_ms + SAME_MS
         if begins_together and end_ms is not None and start_ms < end_ms <= self.end_ms:
             return True
-        return (begins_together or start_ms < self.end_ms - FRAME_MS) and self.contains(text)
+        return (begins_together or start_ms < self.end_ms - JITTER_MS) and self.contains(text)
 
     def has_text(self, text: str) -> bool:
         """Return True if a text is that of this final, without regard to case, spaces and punctuation."""
-        return text == self.text or _letters(text) == _letters(self.text)
+        return text == self.text or letters_of(text) == letters_of(self.text)
 
     def contains(self, text: str) -> bool:
         """Return True if a text is a part of this final's, without regard to case, spaces and punctuation."""
-        return text in self.text or _letters(text) in _letters(self.text)
+        return text in self.text or letters_of(text) in letters_of(self.text)
 
     def is_continued_by(self, text: str) -> bool:
         """Return True if a text begins as the newest interim does, or the other way round."""
         if self.interim_result is None:
             return False
-        interim_letters, letters = _letters(self.interim_result.text), _letters(text)
+        interim_letters, letters = letters_of(self.interim_result.text), letters_of(text)
         return interim_letters.startswith(letters) or letters.startswith(interim_letters)
 
     def may_end_at(self, end_ms: int | None) -> bool:
@@ -271,7 +259,9 @@ class SegmentTracker(Generic[K, S]):
             newest is not None
             and not is_final
             and newest.key == key
-            and (start_ms == newest.start_ms or start_ms is None or -FRAME_MS <= start_ms - newest.start_ms <= FRAME_MS)
+            and (
+                start_ms == newest.start_ms or start_ms is None or -JITTER_MS <= start_ms - newest.start_ms <= JITTER_MS
+            )
         ):
             if end_ms is not None and end_ms > newest.end_ms:
                 newest.end_ms = end_ms
@@ -426,10 +416,10 @@ class SegmentTracker(Generic[K, S]):
             return False
         if start_ms is None:
             return self._repeats_by_name(key, end_ms, text, is_final=is_final)
-        if start_ms > self._finals_end_ms + FRAME_MS or (
+        if start_ms > self._finals_end_ms + JITTER_MS or (
             # behind all finals but for the jitter, and longer than that
             start_ms > self._last_start_ms + SAME_MS
-            and start_ms >= self._finals_end_ms - FRAME_MS
+            and start_ms >= self._finals_end_ms - JITTER_MS
             and (end_ms is None or end_ms > self._finals_end_ms)
         ):
             return False
@@ -609,7 +599,7 @@ class SegmentTracker(Generic[K, S]):
         if self._is_sequential:
             if not segment.is_placed and segment.id > final.id:
                 return False
-            return segment.start_ms <= final.start_ms or segment.start_ms < final.end_ms - FRAME_MS
+            return segment.start_ms <= final.start_ms or segment.start_ms < final.end_ms - JITTER_MS
         interim = segment.interim_result
         if interim is None and not segment.is_owed:
             return (segment.start_ms, segment.id) < (final.start_ms, final.id)
@@ -659,12 +649,3 @@ class SegmentTracker(Generic[K, S]):
         self._finals_chars -= len(oldest.text)
         if isinstance(oldest.key, int) and oldest.key > self._forgotten_until:
             self._forgotten_until = oldest.key
-
-
-def _letters(text: str) -> str:
-    """Return a text without case, spaces, punctuation and symbols; the marks of letters, as in Hindi, stay."""
-    return "".join(
-        character
-        for character in text.casefold()
-        if character.isalnum() or unicodedata.category(character).startswith("M")
-    )

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asr_async._alignment.overlap import JITTER_MS, DeliveredSpeech, new_parts
+from asr_async._alignment.overlap import DeliveredSpeech, new_parts
+from asr_async._alignment.places import JITTER_MS
 from asr_async._alignment.words import MAX_WORDS, Speech, place_words
 from asr_async.results import Word
 

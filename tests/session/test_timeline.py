@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from asr_async import AudioFormat, Event, Result
-from asr_async._alignment.overlap import JITTER_MS
+from asr_async._alignment.places import JITTER_MS
 from asr_async._connection.silence import Silence
 from asr_async._session.timeline import (
     HOLD_MS,

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asr_async import Result, SpeechEnded, SpeechStarted
+from asr_async._alignment.places import JITTER_MS
 from asr_async.vendors.codec import CodecEvent, Unheard
 from asr_async.vendors.segments import (
-    FRAME_MS,
     MAX_REMEMBERED,
     MAX_REMEMBERED_CHARS,
     STALE_MS,
@@ -110,7 +110,7 @@ def test_without_a_key_the_start_may_jitter_by_a_frame(sequential: bool) -> None
     task = Task(sequential=sequential)
     task.interim("a", 100, 300)
     assert task.interim("a b", 130, 500) == [("interim", 0, "a b")]
-    assert task.interim("a b c", 100 - FRAME_MS, 700) == [("interim", 0, "a b c")]
+    assert task.interim("a b c", 100 - JITTER_MS, 700) == [("interim", 0, "a b c")]
     assert task.final("a b c", 120, 800) == [("final", 0, "a b c"), ("ended", 0, 800)]
 
 

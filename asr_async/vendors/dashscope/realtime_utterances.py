@@ -19,8 +19,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..._alignment.places import JITTER_MS
 from ...results import Result, SpeechEnding
-from ..segments import FRAME_MS, SegmentTracker, TrackedSegment
+from ..segments import SegmentTracker, TrackedSegment
 
 if TYPE_CHECKING:
     from ..codec import CodecEvent
@@ -95,7 +96,7 @@ class Utterances:
         utterances = [
             utterance
             for utterance in self._tracker.open_segments
-            if item_id in {None, utterance.key} and (end_ms is None or utterance.start_ms <= end_ms + FRAME_MS)
+            if item_id in {None, utterance.key} and (end_ms is None or utterance.start_ms <= end_ms + JITTER_MS)
         ]
         if utterances:
             utterance = next((each for each in reversed(utterances) if not each.is_stopped), utterances[-1])
@@ -236,6 +237,29 @@ class Utterances:
             tracker.learn(utterance, key)
             return utterance
         return tracker.open(key, None, events) if text else None
+
+
+def _result(
+    utterance: _Utterance,
+    text: str,
+    language: str | None,
+    *,
+    is_final: bool = False,
+    emotion: str | None = None,
+    request_id: str,
+    raw: str,
+) -> Result:
+    return Result(
+        text=text,
+        is_final=is_final,
+        segment_id=utterance.id,
+        start_ms=utterance.start_ms,
+        end_ms=utterance.end_ms,
+        emotion=emotion,
+        language=language,
+        request_id=request_id,
+        raw=raw,
+    )
 
 
 def _first_due(utterances: list[_Utterance], *, is_newest_likely: bool = False) -> _Utterance:
