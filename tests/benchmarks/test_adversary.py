@@ -110,6 +110,12 @@ def test_the_first_of_two_equal_results_is_the_original() -> None:
     assert broken(*final(0, "alpha", 0, 400), *marked, *final(3, "beta", 500, 900), *NO_NO) == {"doubled": 1}
 
 
+def test_the_copy_of_one_word_does_not_take_the_place_of_the_next_one() -> None:
+    marked = final(2, "no", 1_500, 1_780, may_repeat=True)
+    counts = counts_of(*ALPHA_BETA, *final(1, "no", 1_500, 1_800), *marked, *final(3, "no", 1_800, 2_100))
+    assert (counts.broken, counts.doubled_marked) == ({}, 1)
+
+
 def test_a_transcript_does_not_show_which_of_two_results_was_delivered_first() -> None:
     results = [
         event
