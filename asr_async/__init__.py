@@ -2,7 +2,7 @@ r"""Streaming speech recognition for asyncio: many live sessions in one event lo
 
     async with connect(Paraformer()) as session:
         async for result in session.stream(read_audio("meeting.wav")):
-            print(result.text, end="\n" if result.is_final else "\r")
+            print(f"\r\x1b[K{result.text}", end="\n" if result.is_final else "")
 
 Begin with `connect`, `Session`, `Client` and `Result`; errors are drawn as a tree in `asr_async.errors`.
 

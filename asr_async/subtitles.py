@@ -107,6 +107,8 @@ class Segment(TimedText, Protocol):
     @property
     def segment_id(self) -> int: ...
     @property
+    def stable_text(self) -> str | None: ...
+    @property
     def translations(self) -> Mapping[str, TimedText]: ...
 
 
@@ -132,8 +134,13 @@ class _Unit(msgspec.Struct, frozen=True):
 
     @property
     def form(self) -> str:
-        """The text as it is compared: without case and punctuation."""
-        return "".join(form for form, _, _ in words_of_text(self.text)) or self.text
+        """The text as it is compared."""
+        return _form(self.text)
+
+
+def _form(text: str) -> str:
+    """Return the text of a unit without case and punctuation."""
+    return "".join(form for form, _, _ in words_of_text(text)) or text
 
 
 def one_line(text: str) -> str:
@@ -412,9 +419,10 @@ def _escape(line: str, subtitle_format: SubtitleFormat) -> str:
 class LiveCaptions:
     """A writer of subtitles that grow with the speech: a cue that is written is never changed.
 
-    Text is written when it fills a cue and two interims in a row agree on it, and the rest when the segment is final. A
-    later correction of words that are shown is not written; the words behind them are. With `languages="both"` or
-    `"translation"`, a segment is written when it is final, with its translation.
+    Text is written when it fills a cue and is certain, and the rest when the segment is final. Certain is the vendor's
+    `stable_text`, and where it reports none, the text on which two interims in a row agree. A later correction of words
+    that are shown is not written; the words behind them are. With `languages="both"` or `"translation"`, a segment is
+    written when it is final, with its translation.
 
     Args:
         subtitle_format: `"vtt"` or `"srt"`.
@@ -474,8 +482,7 @@ class LiveCaptions:
     def _interim_cues(self, result: Segment) -> list[Cue]:
         units = _units_of(result, self._width)
         forms = [unit.form for unit in units]
-        agreed = _common(forms, self._newest.get(result.segment_id, []))
-        self._newest[result.segment_id] = forms
+        agreed = _common(forms, self._certain_forms(result, forms))
         shown = self._shown.setdefault(result.segment_id, [])
         begin = _behind(shown, forms)
         # The last word that two interims share may still grow.
@@ -486,6 +493,14 @@ class LiveCaptions:
             end = begin + sum(map(len, pieces))
             self._shown[result.segment_id] = forms[:end]
         return [_cue(piece, self._width) for piece in pieces]
+
+    def _certain_forms(self, result: Segment, forms: list[str]) -> list[str]:
+        """Return the units that the vendor will not change, or else those of the interim before."""
+        if result.stable_text is not None:
+            return [_form(match[0]) for match in _UNIT.finditer(one_line(result.stable_text))]
+        before = self._newest.get(result.segment_id, [])
+        self._newest[result.segment_id] = forms
+        return before
 
     def _in_order(self, cue: Cue) -> Cue:
         """Return a cue that begins behind those that are written: their times may come from an earlier estimate."""

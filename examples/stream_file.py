@@ -17,7 +17,7 @@ async def main(path: str) -> None:
     service = None if "DASHSCOPE_API_KEY" in os.environ else Local()
     async with connect(Paraformer(), service) as session:
         async for result in session.stream(read_audio(path)):
-            print(result.text, end="\n" if result.is_final else "\r")
+            print(f"\r\x1b[K{result.text}", end="\n" if result.is_final else "")
 
 
 asyncio.run(main(sys.argv[1]))

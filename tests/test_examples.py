@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import io
 import json
 import re
 import shutil
 import subprocess
 import sys
+import types
 from typing import TYPE_CHECKING
 
 import jiwer
 import pysubs2
+import pyte
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
 
@@ -23,6 +27,8 @@ from .support.recordings import spoken_words, words
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+ERASE_LINE = "\x1b[K"
 
 MOST_LINES = 40
 """The lines of an example that are not blank."""
@@ -39,7 +45,8 @@ def run_script(script: Path, *arguments: str, cwd: Path) -> list[str]:
     environment["METRICS_PORT"] = "0"  # any free one
     command = [sys.executable, str(script), *arguments]
     completed = subprocess.run(command, capture_output=True, check=True, env=environment, cwd=cwd, timeout=60)
-    return [line.rpartition("\r")[2] for line in completed.stdout.decode().replace("\r\n", "\n").split("\n")]
+    lines = completed.stdout.decode().replace("\r\n", "\n").split("\n")
+    return [line.rpartition("\r")[2].removeprefix(ERASE_LINE) for line in lines]
 
 
 @pytest.mark.parametrize("script", PRINTING_THE_WORDS)
@@ -150,3 +157,15 @@ def test_the_seven_lines_of_the_readme_transcribe_a_recording(tmp_path: Path) ->
     script.write_text(local)
     finals = run_script(script, cwd=EXAMPLES / "audio")
     assert words(" ".join(finals)) == spoken_words("demo")
+
+
+def test_the_seven_lines_leave_nothing_of_a_longer_interim_on_the_terminal() -> None:
+    code = re.search(r"^ +(print\(f.*)$", README.read_text(), re.MULTILINE)
+    assert code is not None
+    shown = io.StringIO()
+    for text, is_final in (("one two three", False), ("one", False), ("won", True)):
+        with contextlib.redirect_stdout(shown):
+            exec(code[1], {"result": types.SimpleNamespace(text=text, is_final=is_final)})
+    screen = pyte.Screen(40, 5)
+    pyte.Stream(screen).feed(shown.getvalue().replace("\n", "\r\n"))
+    assert [line.rstrip() for line in screen.display if line.strip()] == ["won"]

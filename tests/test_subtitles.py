@@ -276,6 +276,15 @@ class TestLiveCaptions:
         assert captions.cues(final(ENGLISH.upper().replace("GOOD", "BAD"), is_final=False)) == []
         assert captions.cues(final(ENGLISH.upper().replace("GOOD", "BAD"), is_final=False)) != []
 
+    def test_the_stable_text_of_the_vendor_is_certain(self) -> None:
+        captions = LiveCaptions("srt")
+        assert captions.cues(final(ENGLISH, is_final=False, stable_text="Good morning,")) == []
+        assert captions.cues(final(ENGLISH, is_final=False, stable_text="Good morning,")) == []
+        stable = ENGLISH[: ENGLISH.index("the plan")]
+        spoken = " ".join(lines_of(captions.cues(final(ENGLISH, is_final=False, stable_text=stable))))
+        assert spoken
+        assert stable.startswith(spoken)
+
     def test_segments_at_the_same_time_have_cues_of_their_own(self) -> None:
         captions = LiveCaptions("srt")
         text = "".join(
