@@ -85,6 +85,13 @@ def test_the_program_of_the_testing_example_passes_its_tests() -> None:
     assert "2 passed" in done.stdout, done.stdout
 
 
+def test_live_captions_of_a_recording_are_written(tmp_path: Path) -> None:
+    arguments = (str(tmp_path / "captions.vtt"), "examples/audio/demo.wav")
+    run_script(EXAMPLES / "live_captions.py", *arguments, cwd=EXAMPLES.parent)
+    captions = pysubs2.load(str(tmp_path / "captions.vtt"))
+    assert words(" ".join(caption.plaintext for caption in captions)) == spoken_words("demo")
+
+
 async def test_the_vendor_of_your_own_recognises(monkeypatch: pytest.MonkeyPatch) -> None:
     """The server is a stand-in with the messages of the vendor's documentation."""
 

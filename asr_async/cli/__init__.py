@@ -5,7 +5,7 @@ install them if they are missing. The modules:
 
 - `entry_point`: `main()`, the console script
 - `app`: the group of commands
-- `transcribe`, `models`, `serve`, `doctor`, `completion`: one command each
+- `transcribe`, `mic`, `models`, `serve`, `doctor`, `completion`: one command each
 - `checks`: what `doctor` checks
 - `inputs`: files, folders, patterns, pipes and standard input
 - `session_options`: the options that choose the model and the service

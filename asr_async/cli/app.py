@@ -7,6 +7,7 @@ import click
 from .. import __version__
 from .completion import completion
 from .doctor import doctor
+from .mic import mic
 from .models import models
 from .serve import serve
 from .transcribe import transcribe
@@ -25,6 +26,7 @@ def app() -> None:
 
 
 app.add_command(transcribe)
+app.add_command(mic)
 app.add_command(models)
 app.add_command(serve)
 app.add_command(doctor)

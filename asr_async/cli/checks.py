@@ -18,21 +18,34 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
-from .. import ASRError, __version__
+from .. import ASRError, AudioFormat, __version__, microphone, preflight
 from .._net.proxy import environment_proxy
 from .._net.tls import default_context
 from .._net.websocket import WebSocket
 from ..config import Timeouts
+from ..sources.source import close_iterator
 from ..subtitles import one_line
+from .display import decibels
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 
+    from .. import Microphone
     from ..vendors import Vendor
     from ..vendors.options import Options
     from ..vendors.service import Endpoint
 
-__all__ = ["Finding", "check_endpoint", "check_extras", "check_keys", "check_redis", "check_versions", "resolve"]
+__all__ = [
+    "Finding",
+    "check_endpoint",
+    "check_extras",
+    "check_file",
+    "check_keys",
+    "check_microphone",
+    "check_redis",
+    "check_versions",
+    "resolve",
+]
 
 State = Literal["good", "note", "warning", "failed"]
 
@@ -41,6 +54,11 @@ CHECK_SECONDS = 10.0
 
 MAX_CLOCK_SKEW_S = 60.0
 """Signatures and certificates depend on the time; the vendors accept some minutes."""
+
+RECORD_MS = 1_000
+"""The length of the recording that measures the microphone."""
+
+_STATES: dict[str, State] = {"error": "failed", "warning": "warning", "note": "note"}
 
 DISTRIBUTION = "asr-async"
 LIBRARIES = ("aiohttp", "anyio", "msgspec", "websockets")
@@ -226,6 +244,45 @@ async def check_redis(url: str) -> Finding:
     except (redis.exceptions.RedisError, OSError, ValueError) as error:
         return Finding("failed", "Redis", one_line(f"{host}: {type(error).__name__}: {error}".replace(url, "the URL")))
     return Finding("good", "Redis", f"{host} has version {version} {_since(began_at)}")
+
+
+# --- sound ------------------------------------------------------------------------------------------------------------
+
+
+async def check_microphone() -> Finding:
+    """Record for a moment, and return how loud it was; a machine needs no microphone."""
+    source = microphone()
+    peak = 0.0
+    try:
+        await source.preflight(AudioFormat())
+        async with contextlib.aclosing(_recording(source)) as levels:
+            async for level in levels:
+                peak = max(peak, level)
+    except (ASRError, OSError) as error:
+        return Finding("note", "microphone", one_line(str(error)))
+    if not peak:
+        return Finding("warning", "microphone", "records silence: is it muted, or may this program not use it?")
+    return Finding("good", "microphone", f"peak at {decibels(peak):.0f} dB in {RECORD_MS / 1000:g} s")
+
+
+async def _recording(source: Microphone) -> AsyncGenerator[float, None]:
+    """Yield the level of each block of a short recording."""
+    recorded_bytes, iterator = 0, aiter(source)
+    try:
+        while recorded_bytes < AudioFormat().to_bytes(RECORD_MS):
+            recorded_bytes += len(await anext(iterator))
+            yield source.level
+    finally:
+        await close_iterator(iterator)
+
+
+async def check_file(path: str, options: Options) -> AsyncIterator[Finding]:
+    """Yield what a file is, and what is wrong with it for a model."""
+    report = await preflight(path, options)
+    if report.summary:
+        yield Finding("good", "format", report.summary)
+    for found in report.findings:
+        yield Finding(_STATES[found.level], found.kind.replace("_", " "), f"{found.text}: {found.fix}")
 
 
 async def resolve(vendor: Vendor, options: Options, endpoint: str | None) -> Endpoint | Finding:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import os
 import sys
 import time
@@ -31,12 +32,28 @@ if TYPE_CHECKING:
 
     from .outputs import Output
 
-__all__ = ["FileDisplay", "FileRow", "InterimRow", "LogHandler", "Row", "Screen", "TotalRow", "clock", "crop_start"]
+__all__ = [
+    "FileDisplay",
+    "FileRow",
+    "InterimRow",
+    "LogHandler",
+    "MicrophoneRow",
+    "Row",
+    "Screen",
+    "TotalRow",
+    "clock",
+    "crop_start",
+]
 
 _BAR_FROM_MS = 10_000
 """The length of audio from which a single file has a progress bar; shorter audio ends before a bar is of use."""
 
 _TICK_SECONDS = 0.1
+
+_LEVEL_RANGE_DB = 60.0
+"""The level at which the meter begins, below the loudest sound; speech is at -40 to -10 dB."""
+
+_LEVEL_DECAY = 0.85
 
 _NARROW = 60
 """A narrower terminal has shorter bars and no elapsed time."""
@@ -228,6 +245,26 @@ class InterimRow:
         return lines
 
 
+class MicrophoneRow(InterimRow):
+    """The rows of a microphone: the newest words on two lines, and the level of the sound."""
+
+    def __init__(self, position: Position, level: Callable[[], float]) -> None:
+        super().__init__(position)
+        self._level = level
+        # falls slowly, so that a short peak can be seen
+        self._shown_level = 0.0
+
+    def lines(self, width: int) -> list[RenderableType]:
+        """Return the lines of the newest interim, and the level with the length of the recording."""
+        words = list(Text(self.interim, style="dim").wrap(Console(), width))
+        self._shown_level = max(self._level(), self._shown_level * _LEVEL_DECAY)
+        bar = ProgressBar(_LEVEL_RANGE_DB, max(0.0, _LEVEL_RANGE_DB + decibels(self._shown_level)))
+        bar.width = max(4, min(40, width - 20))
+        bar.style, bar.complete_style, bar.finished_style = "bright_black", "green", "red"
+        level = f"{decibels(self._shown_level):4.0f} dB" if self._shown_level else "silent"
+        return [*words[-2:], _row(Text("●", "red"), Text(self._position.times), bar, Text(level))]
+
+
 class FileRow:
     """The row of one of several sources: its name, its progress and the end of its newest interim."""
 
@@ -277,6 +314,11 @@ def _row(*cells: RenderableType) -> Table:
     row = Table.grid(padding=(0, 1))
     row.add_row(*cells)
     return row
+
+
+def decibels(level: float) -> float:
+    """Return a level from 0 to 1 in dB below the loudest; silence is -96."""
+    return 20 * math.log10(max(level, 1 / 65_536))
 
 
 class FileDisplay:

@@ -17,12 +17,15 @@ from .checks import (
     Finding,
     check_endpoint,
     check_extras,
+    check_file,
     check_keys,
+    check_microphone,
     check_redis,
     check_versions,
     resolve,
 )
 from .exit_status import ExitStatus, run
+from .inputs import shown_name
 from .outputs import StandardOutput
 from .session_options import complete_model
 from .transcription import count_of
@@ -46,6 +49,7 @@ _MARKS = {"good": ("✓", "green"), "note": ("·", "dim"), "warning": ("!", "yel
 
 
 @click.command()
+@click.argument("file", required=False)
 @click.option(
     "--model",
     shell_complete=complete_model,
@@ -54,8 +58,15 @@ _MARKS = {"good": ("✓", "green"), "note": ("·", "dim"), "warning": ("!", "yel
 @click.option("--endpoint", metavar="URL", help="Check this address of the service.")
 @click.option("--redis", "redis_url", metavar="URL", help="Check the Redis server of shared limits.")
 @click.pass_context
-def doctor(context: click.Context, *, model: str | None, endpoint: str | None, redis_url: str | None) -> None:
-    """Check the installation, keys and services; nothing is recognised or billed.
+def doctor(
+    context: click.Context,
+    *,
+    file: str | None,
+    model: str | None,
+    endpoint: str | None,
+    redis_url: str | None,
+) -> None:
+    """Check the installation, keys, services, the microphone, and a recording; nothing is recognised or billed.
 
     Exit status: 0 if what was checked works, 1 if something fails. An extra that is not installed and a key that
     is not set are no failures.
@@ -64,7 +75,7 @@ def doctor(context: click.Context, *, model: str | None, endpoint: str | None, r
         targets = _targets(model, endpoint)
     except ConfigurationError as error:
         raise click.UsageError(str(error)) from None
-    context.exit(run(_doctor(targets, endpoint, redis_url)))
+    context.exit(run(_doctor(targets, endpoint, redis_url, file)))
 
 
 def _targets(model: str | None, endpoint: str | None) -> list[tuple[Vendor, Options]]:
@@ -77,7 +88,9 @@ def _targets(model: str | None, endpoint: str | None) -> list[tuple[Vendor, Opti
     return [(vendor, options_for_model(name)(model=name)) for vendor, name in found]
 
 
-async def _doctor(targets: list[tuple[Vendor, Options]], endpoint: str | None, redis_url: str | None) -> ExitStatus:
+async def _doctor(
+    targets: list[tuple[Vendor, Options]], endpoint: str | None, redis_url: str | None, file: str | None
+) -> ExitStatus:
     report = _Report()
     for heading, findings in (
         ("Versions", check_versions()),
@@ -94,7 +107,20 @@ async def _doctor(targets: list[tuple[Vendor, Options]], endpoint: str | None, r
     if redis_url is not None:
         report.heading("Redis")
         report.add(await check_redis(redis_url))
+    report.heading("Sound")
+    report.add(await check_microphone())
+    if file is not None:
+        _, options = targets[0] if targets else _default_target()
+        report.heading(f"{shown_name(file)} for {options.model}")
+        async for finding in check_file(file, options):
+            report.add(finding)
     return report.close()
+
+
+def _default_target() -> tuple[Vendor, Options]:
+    """Return the first vendor, with the options of its default model."""
+    vendor = next(iter(vendors().values()))
+    return vendor, options_for_model(vendor.default_model)(model=vendor.default_model)
 
 
 async def _service(vendor: Vendor, options: Options, address: str | None) -> AsyncIterator[Finding]:

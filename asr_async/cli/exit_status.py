@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING
 import click
 
 from ..errors import ASRError, ConfigurationError
+from ..subtitles import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from typing import TextIO
 
-__all__ = ["ExitStatus", "discard_output", "error_line", "exit_status_of", "report", "run"]
+__all__ = ["ExitStatus", "discard_output", "error_line", "error_text", "exit_status_of", "report", "run"]
 
 
 class ExitStatus(enum.IntEnum):
@@ -66,6 +67,14 @@ def error_line(message: str, subject: str | None = None) -> str:
 def report(message: str, *, subject: str | None = None) -> None:
     """Print an `error_line` on standard error."""
     click.echo(error_line(message, subject), err=True)
+
+
+def error_text(error: ASRError | OSError, name: str = "") -> str:
+    """Return the text of an expected error on one line, without the name of the file, which the caller adds."""
+    if isinstance(error, ASRError):
+        return one_line(str(error).removeprefix(f"{name} "))
+    reason = error.strerror or str(error) or type(error).__name__
+    return one_line(reason if error.filename is None or str(error.filename) == name else f"{error.filename}: {reason}")
 
 
 def exit_status_of(error: ASRError | OSError) -> ExitStatus:

@@ -10,7 +10,7 @@ import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import click
 
@@ -44,6 +44,11 @@ class Input:
     """The path of its output in a folder, without extension: below a given folder, with the folders in between."""
     is_live: bool = False
     """True for a pipe, a device or standard input: it cannot be checked before its audio arrives."""
+
+    @classmethod
+    def of_microphone(cls) -> Self:
+        """Return the input of `asr-async mic`."""
+        return cls(STANDARD_INPUT, PurePath("microphone"), is_live=True)
 
     @property
     def name(self) -> str:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
     from ..audio import AudioFormat
-    from ..sources import AudioFile
+    from ..sources import AudioFile, Microphone
 
 __all__ = ["Interruption", "StoppableSource"]
 
@@ -79,17 +79,17 @@ class Interruption:
 class StoppableSource:
     """A source that ends when it is read to its end, or at an interruption."""
 
-    def __init__(self, source: AudioFile, interruption: Interruption) -> None:
+    def __init__(self, source: AudioFile | Microphone, interruption: Interruption) -> None:
         self._source = source
         self._interruption = interruption
         self.live = source.live
-        self.duration_ms = source.duration_ms
+        self.duration_ms: int | None = getattr(source, "duration_ms", None)
         self.name = source.name
 
     async def preflight(self, expected: AudioFormat) -> None:
         """Check the source; see `AudioFile.preflight`."""
         await self._source.preflight(expected)
-        self.duration_ms = self._source.duration_ms
+        self.duration_ms = getattr(self._source, "duration_ms", None)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         stop = asyncio.ensure_future(self._interruption.wait())

@@ -18,6 +18,7 @@ from .model_options import language_values, option_values
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from ..subtitles import Languages
     from ..vendors.options import Options
     from ..vendors.service import Service
     from .display import Screen
@@ -49,6 +50,11 @@ class SessionChoice:
         """True if the recogniser on this machine is used."""
         is_fallback = self.service_name == "auto" and self.endpoint is None and bool(self.missing_variables)
         return self.service_name == "local" or is_fallback
+
+    @property
+    def live_languages(self) -> Languages:
+        """The texts of live captions: those with a translation wait for it."""
+        return "both" if getattr(self.options, "translation_target_languages", None) else "original"
 
     def client(self, screen: Screen) -> Client:
         """Return a client of the service; say on the screen why it is the local one, if nobody asked for that."""

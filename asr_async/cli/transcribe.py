@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import math
-import sys
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
@@ -18,15 +17,14 @@ import click
 from .. import ASRError, AuthenticationError, Client, TranscriptionBatch, read_audio
 from ..client import CONCURRENCY
 from ..sources import prepare
-from ..subtitles import one_line
 from .display import FileDisplay, FileRow, InterimRow, Position, Screen, TotalRow
-from .exit_status import ExitStatus, exit_status_of, run
+from .exit_status import ExitStatus, error_text, exit_status_of, run
 from .inputs import Input, find_inputs
 from .interruption import Interruption, StoppableSource
-from .outputs import OutputError, StandardOutput, is_folder, outputs_for
+from .outputs import OutputError, StandardOutput, outputs_for
 from .session_options import SessionChoice, logging_to, session_options
-from .transcript_formats import EXTENSIONS, format_of_name, writer_for
-from .transcription import Transcription, count_of, summary_line
+from .transcript_formats import EXTENSIONS, check_format, format_of_output, writer_for
+from .transcription import Transcription, count_of, stdout_is_terminal, summary_line
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -121,7 +119,7 @@ class _Run:
 
     def fail(self, error: ASRError | OSError, name: str) -> ExitStatus:
         """Write an expected error on one line, and return its status."""
-        self.screen.error(_reason(error, name), name)
+        self.screen.error(error_text(error, name), name)
         return exit_status_of(error)
 
 
@@ -193,10 +191,10 @@ def transcribe(
 
     Ctrl-C ends the audio and waits for the words that were spoken until then; a second one leaves.
     """
-    format_name = format_name or _format_of(output)
+    format_name = format_name or format_of_output(output)
     if times is not None and format_name != "text":
         raise click.UsageError(f"--times and --no-times are for text; {format_name} always has times")
-    _check_format(format_name)
+    check_format(format_name)
     job = _Job(
         arguments=inputs,
         choice=choice,
@@ -204,28 +202,10 @@ def transcribe(
         output=output,
         pace=pace,
         concurrency=concurrency,
-        times=_stdout_is_terminal(output) if times is None else times,
+        times=stdout_is_terminal(output) if times is None else times,
         channel=channel,
     )
     context.exit(run(_transcribe(job)))
-
-
-def _format_of(output: str | None) -> str:
-    """Return the format by the name of the output; text for other names, for folders, and for standard output."""
-    if output is None or is_folder(output):
-        return "text"
-    return format_of_name(output) or "text"
-
-
-def _check_format(format_name: str) -> None:
-    try:
-        writer_for(format_name, source="").header()
-    except ModuleNotFoundError as error:
-        raise click.UsageError(str(error)) from None
-
-
-def _stdout_is_terminal(output: str | None) -> bool:
-    return output is None and sys.stdout is not None and sys.stdout.isatty()
 
 
 async def _transcribe(job: _Job) -> ExitStatus:
@@ -243,7 +223,7 @@ async def _transcribe(job: _Job) -> ExitStatus:
                 except (ASRError, OSError) as error:
                     if isinstance(error, BrokenPipeError):
                         raise
-                    screen.error(_stopped(state, _reason(error, "")))
+                    screen.error(_stopped(state, error_text(error)))
                     return exit_status_of(error)
                 _sum_up(state)
             return state.status
@@ -337,21 +317,20 @@ async def _transcribe_one(state: _Run, client: Client, recording: _Recording) ->
     line = summary_line(transcription.words, session.stats, seconds)
     if state.count == 1:
         state.screen.info(line)
-    elif not _stdout_is_terminal(state.job.output):  # there, it would stand between the lines of another file
+    elif not stdout_is_terminal(state.job.output):  # there, it would stand between the lines of another file
         state.screen.info(f"{recording.input.name}: {line}")
     return ExitStatus.FAILED if transcription.gaps else ExitStatus.DONE
 
 
 def _writer(state: _Run, recording: _Recording) -> Writer:
     job = state.job
-    has_translation = bool(getattr(job.choice.options, "translation_target_languages", None))
     return writer_for(
         job.format_name,
         source=recording.input.name,
         times=job.times,
-        heading=state.count > 1 and _stdout_is_terminal(job.output),
-        languages="original" if recording.input.is_live and not has_translation else "both",
-        width=state.screen.width if state.screen.is_live and _stdout_is_terminal(job.output) else None,
+        heading=state.count > 1 and stdout_is_terminal(job.output),
+        languages=job.choice.live_languages if recording.input.is_live else "both",
+        width=state.screen.width if state.screen.is_live and stdout_is_terminal(job.output) else None,
     )
 
 
@@ -389,11 +368,3 @@ def _stopped(state: _Run, reason: str) -> str:
     if state.count == 1:
         return reason
     return f"{reason}; stopped, with {state.statuses.count(ExitStatus.DONE)} of {state.count} files done"
-
-
-def _reason(error: ASRError | OSError, name: str) -> str:
-    """Return the text of an error on one line, without the name of the file, which the caller adds."""
-    if isinstance(error, ASRError):
-        return one_line(str(error).removeprefix(f"{name} "))
-    reason = error.strerror or str(error) or type(error).__name__
-    return reason if error.filename is None or str(error.filename) == name else f"{error.filename}: {reason}"

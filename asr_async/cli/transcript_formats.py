@@ -7,9 +7,11 @@ files or terminals.
 
 from __future__ import annotations
 
+import os
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Protocol
 
+import click
 import msgspec
 from rich.console import Console
 from rich.text import Text as RichText
@@ -27,8 +29,9 @@ __all__ = [
     "Subtitles",
     "Text",
     "Writer",
+    "check_format",
     "clock_tenths",
-    "format_of_name",
+    "format_of_output",
     "writer_for",
 ]
 
@@ -62,10 +65,23 @@ class Writer(Protocol):
         ...
 
 
-def format_of_name(path: str) -> str | None:
-    """Return the format that the name of a file stands for; None if it stands for none."""
-    suffix = PurePath(path).suffix.lower().removeprefix(".")
-    return next((name for name, extension in EXTENSIONS.items() if extension == suffix), None)
+def format_of_output(path: str | None) -> str:
+    """Return the format that the name of an output stands for: text for other names, folders and standard output."""
+    suffix = PurePath(path or "").suffix.lower().removeprefix(".")
+    is_folder = path is not None and path.endswith(("/", os.sep))
+    return "text" if is_folder else next((name for name, end in EXTENSIONS.items() if end == suffix), "text")
+
+
+def check_format(name: str) -> None:
+    """Refuse a format whose library is missing, before anything is recognised.
+
+    Raises:
+        click.UsageError: the text says how to install it.
+    """
+    try:
+        writer_for(name, source="").header()
+    except ModuleNotFoundError as error:
+        raise click.UsageError(str(error)) from None
 
 
 def writer_for(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import re
 import socket
+import subprocess
 import sys
 from typing import TYPE_CHECKING
 
@@ -18,8 +19,12 @@ from asr_async.emulator import Scripted
 from asr_async.vendors import vendors
 from asr_async.vendors.service import Endpoint
 
+from ..support import sound_device
 from ..support.certificates import server_ssl_context, trust_by_environment
+from ..support.child_processes import child_environment
+from ..support.paths import RECORDINGS
 from ..support.terminal import Terminal
+from ..support.wav_files import write_wav
 from .command_line import COMMAND, SCRIPT, environment, invoke
 from .engines import emulator_thread
 
@@ -157,3 +162,49 @@ def test_the_report_fits_the_terminal(columns: int, url: str) -> None:
     assert terminal.lines[-1] == "All checks passed."
     assert any(line.startswith("✓ handshake") for line in terminal.lines)
     assert any("accepts the connection" in line for line in terminal.lines)
+
+
+class TestSound:
+    def run(self, *arguments: str, microphone: Path | None = None) -> tuple[int, dict[str, tuple[str, str]]]:
+        """Run with a stand-in for the microphone, or without one."""
+        variables = {"PYTHONPATH": child_environment()["PYTHONPATH"]}
+        variables |= {} if microphone is None else {"MICROPHONE": str(microphone)}
+        done = subprocess.run(
+            [*sound_device.COMMAND, "doctor", *arguments],
+            env=environment(None) | variables,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        return done.returncode, rows(done.stdout)
+
+    def test_the_level_of_the_microphone_is_measured(self) -> None:
+        status, found = self.run(microphone=RECORDINGS / "demo.wav")
+        assert status == 0
+        assert re.fullmatch(r"peak at -\d+ dB in 1 s", found["microphone"][1])
+
+    def test_a_silent_microphone_is_a_warning(self, tmp_path: Path) -> None:
+        status, found = self.run(microphone=write_wav(tmp_path / "silence.wav"))
+        assert (status, found["microphone"]) == (
+            0,
+            ("!", "records silence: is it muted, or may this program not use it?"),
+        )
+
+    def test_a_machine_without_a_microphone_is_no_failure(self) -> None:
+        status, found = self.run()
+        assert (status, found["microphone"][0]) == (0, "·")
+
+    def test_a_file_is_checked(self, tmp_path: Path) -> None:
+        status, found = self.run(str(RECORDINGS / "demo.wav"))
+        assert (status, found["format"][0]) == (0, "✓")
+        assert found["format"][1].startswith("16-bit WAV, 16000 Hz, mono")
+        status, found = self.run(str(write_wav(tmp_path / "silence.wav")))
+        assert status == 1
+        assert found["silent"][0] == "✗"
+
+    def test_a_file_that_cannot_be_read_fails(self, tmp_path: Path) -> None:
+        (tmp_path / "a.mp3").write_text("hello", encoding="utf-8")
+        status, found = self.run(str(tmp_path / "a.mp3"))
+        assert status == 1
+        assert found["unreadable"][0] == "✗"

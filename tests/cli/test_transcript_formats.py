@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from asr_async.cli.transcript_formats import EXTENSIONS, Json, JsonLines, Subtitles, Text, format_of_name, writer_for
+from asr_async.cli.transcript_formats import EXTENSIONS, Json, JsonLines, Subtitles, Text, format_of_output, writer_for
 from asr_async.results import Gap, Result, Translation, Word
 from asr_async.subtitles import one_line
 
@@ -173,11 +173,11 @@ def test_formats_for_reading_have_no_gaps_and_no_footer(writer: Text | Subtitles
 )
 def test_every_format_has_a_writer_and_an_extension(name: str, kind: type) -> None:
     assert isinstance(writer_for(name, source="a.wav"), kind)
-    assert format_of_name(f"a/b.c.{EXTENSIONS[name].upper()}") == name
+    assert format_of_output(f"a/b.c.{EXTENSIONS[name].upper()}") == name
 
 
 def test_other_names_stand_for_no_format() -> None:
-    assert [format_of_name(name) for name in ("a", "a.doc", "srt", ".srt")] == [None] * 4
+    assert {format_of_output(name) for name in (None, "a", "a.doc", "srt", ".srt", "a.srt/")} == {"text"}
 
 
 def test_one_line_keeps_full_width_spaces_and_symbols() -> None:
