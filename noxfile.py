@@ -12,7 +12,7 @@ nox.options.sessions = ["tests", "lint", "types"]
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 CODE = ["asr_async", "tests", "benchmarks", "examples", "noxfile.py"]
-EXTRAS = "local,sherpa,cli,audio,mic,speed,redis,otel"
+EXTRAS = "local,local-small,sherpa,cli,audio,mic,speed,redis,otel"
 
 WORKERS = 2 * (os.cpu_count() or 1)
 """More than one per core: many tests wait for timers, sockets and child processes."""

@@ -13,7 +13,7 @@ from .exit_status import ExitStatus, report, run
 
 if TYPE_CHECKING:
     from ..emulator import Emulator, Faults
-    from ..emulator.engines.engine import Engine
+    from ..emulator.engines.installed import EngineChoice
 
 __all__ = ["serve"]
 
@@ -24,8 +24,8 @@ _DEFAULT_PORT = 8765
 @click.option(
     "--engine",
     "engine_name",
-    type=click.Choice(["pocketsphinx", "scripted"]),
-    help="The recogniser. [default: scripted with --script, else pocketsphinx]",
+    type=click.Choice(["moonshine", "pocketsphinx", "scripted"]),
+    help="The recogniser. [default: scripted with --script, else the best one that is installed]",
 )
 @click.option(
     "--script",
@@ -64,22 +64,22 @@ def serve(
     faults: Path | None,
 ) -> None:
     """Serve the vendors' protocols on this machine, until Ctrl-C."""
-    engine, fault_plan = _engine(engine_name, script), _faults(faults)
-    context.exit(run(_serve(engine, host, port, _api_keys(api_key), fault_plan)))
+    choice, fault_plan = _engine(engine_name, script), _faults(faults)
+    context.exit(run(_serve(choice, host, port, _api_keys(api_key), fault_plan)))
 
 
-def _engine(name: str | None, script: Path | None) -> Engine:
-    from ..emulator import PocketSphinx, Scripted  # noqa: PLC0415 - only this command needs the emulator
+def _engine(name: str | None, script: Path | None) -> EngineChoice:
+    from ..emulator import Scripted  # noqa: PLC0415 - only this command needs the emulator
+    from ..emulator.engines.installed import EngineChoice, choose_engine  # noqa: PLC0415 - as above
 
-    name = name or ("scripted" if script else "pocketsphinx")
     if name == "scripted" and script is None:
         raise click.UsageError("--engine scripted needs --script FILE, with its results")
-    if name == "pocketsphinx" and script is not None:
-        raise click.UsageError("--script is only for --engine scripted; pocketsphinx recognises the audio")
-    if script is None:
-        return PocketSphinx()
+    if name not in {None, "scripted"} and script is not None:
+        raise click.UsageError(f"--script is only for --engine scripted; {name} recognises the audio")
     try:
-        return Scripted.from_file(script)
+        if script is None:
+            return choose_engine(name)
+        return EngineChoice(Scripted.from_file(script), f"the script {script}")
     except ConfigurationError as error:
         raise click.UsageError(str(error)) from None
 
@@ -103,12 +103,13 @@ def _api_keys(value: str | None) -> set[str] | dict[str, str] | None:
 
 
 async def _serve(
-    engine: Engine, host: str, port: int, api_keys: set[str] | dict[str, str] | None, faults: Faults
+    choice: EngineChoice, host: str, port: int, api_keys: set[str] | dict[str, str] | None, faults: Faults
 ) -> ExitStatus:
     from ..emulator import serve as emulate  # noqa: PLC0415 - only this command needs the emulator
 
     try:
-        async with emulate(engine=engine, host=host, port=port, api_keys=api_keys, faults=faults) as emulator:
+        async with emulate(engine=choice.engine, host=host, port=port, api_keys=api_keys, faults=faults) as emulator:
+            report(f"recogniser: {choice.description}")
             click.echo(_instructions(emulator, api_keys))
             await asyncio.Event().wait()
     except ConfigurationError as error:

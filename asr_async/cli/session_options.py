@@ -68,7 +68,9 @@ class SessionChoice:
             if self.service_name == "auto":
                 variable = self.missing_variables[0]
                 screen.info(f"asr-async: {variable} is not set: using the embedded recogniser (--service local)")
-            return Local()
+            service = Local()
+            screen.info(f"asr-async: recogniser: {service.recogniser}")
+            return service
         vendor = vendor_of(self.options)
         return vendor.service() if self.endpoint is None else vendor.service(endpoint=self.endpoint)
 

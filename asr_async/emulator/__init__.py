@@ -9,6 +9,7 @@ connect to it; it is as strict as the vendors' documents. Each vendor has one pa
 from __future__ import annotations
 
 from .engines.engine import Engine, EngineRefusedError, Hypothesis, HypothesisWord, Recognition, Request
+from .engines.moonshine import Moonshine
 from .engines.pocketsphinx import PocketSphinx
 from .engines.scripted import Scripted
 from .engines.sherpa import Sherpa
@@ -25,6 +26,7 @@ __all__ = [
     "Faults",
     "Hypothesis",
     "HypothesisWord",
+    "Moonshine",
     "PocketSphinx",
     "Recognition",
     "Replay",

@@ -5,16 +5,17 @@ Knows no protocol: each vendor's module adds its own routes to the application.
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from ..errors import ConfigurationError
 from .api_keys import ApiKeys
 from .dashscope import realtime as dashscope_realtime
 from .dashscope import rest as dashscope_rest
 from .dashscope import tasks as dashscope_tasks
 from .dashscope.hotwords import HotWordTables
+from .engines.installed import choose_engine
 from .faults import FaultInjector, Faults
 from .huawei import rasr as huawei_rasr
 from .local_server import LocalServer
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from .handler import WebSocketHandler
 
 __all__ = ["Emulator", "serve"]
+
+_logger = logging.getLogger("asr_async")
 
 MAX_BODY_BYTES = 12 * 1024 * 1024
 """The longest body of a plain HTTP request: no vendor's gateway checks the signature of a longer one (Huawei Cloud's
@@ -53,7 +56,8 @@ def serve(
             service = Huawei(ak="any", sk="key", project_id="p", region="r", endpoint=emulator.huawei_url)
 
     Args:
-        engine: the recogniser, or "pocketsphinx", the embedded recogniser, which is the default.
+        engine: the recogniser, or the name of an embedded one, "moonshine" or "pocketsphinx"; by default the best one
+            that is installed.
         host: loopback by default: the server is meant for this machine, and its keys are not secret.
         port: 0 selects a free port.
         api_keys: the accepted keys: DashScope API keys, Huawei Cloud access keys and IAM user names. None accepts
@@ -62,22 +66,13 @@ def serve(
         faults: the faults to inject, and into which connections, see `asr_async.emulator.faults`.
 
     Raises:
-        ConfigurationError: no engine has that name, or a fault is invalid.
+        ConfigurationError: no engine has that name, none is installed, or a fault is invalid.
     """
     plan = faults if isinstance(faults, Faults) else Faults(faults)
-    return Emulator(_load_engine(engine), host=host, port=port, api_keys=api_keys, faults=plan)
-
-
-def _load_engine(engine: Engine | str | None) -> Engine:
-    if engine is None or engine == "pocketsphinx":
-        from .engines.pocketsphinx import PocketSphinx  # noqa: PLC0415 - loaded only if it is used
-
-        return PocketSphinx()
-    if isinstance(engine, str):
-        raise ConfigurationError(
-            f"engine={engine!r}: the only engine with a name is 'pocketsphinx'; pass another one as an object"
-        )
-    return engine
+    if engine is None or isinstance(engine, str):
+        engine, description = choose_engine(engine)
+        _logger.info("emulator: recogniser: %s", description)
+    return Emulator(engine, host=host, port=port, api_keys=api_keys, faults=plan)
 
 
 class Emulator(LocalServer):

@@ -48,15 +48,22 @@ class PocketSphinx:
     def __repr__(self) -> str:
         return repr(self._pool)
 
+    @staticmethod
+    def missing() -> str | None:
+        """Return what the engine lacks on this machine and how to install it; None if it can be started."""
+        # the package is not imported here: its decoder, some 100 MB, is loaded in the workers only
+        if importlib.util.find_spec("pocketsphinx") is None:
+            return "pocketsphinx is not installed: pip install 'asr-async[local-small]'"
+        return None
+
     async def __aenter__(self) -> Self:
         """Start the first worker.
 
         Raises:
             ConfigurationError: pocketsphinx is not installed.
         """
-        # the package is not imported here: its decoder, some 100 MB, is loaded in the workers only
-        if importlib.util.find_spec("pocketsphinx") is None:
-            raise ConfigurationError("pocketsphinx is not installed: pip install 'asr-async[local-small]'")
+        if reason := self.missing():
+            raise ConfigurationError(reason)
         self._pool.start()
         return self
 

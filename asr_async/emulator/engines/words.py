@@ -7,12 +7,16 @@ from bisect import bisect_right
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from .engine import HypothesisWord
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["WORD", "spread_words", "words_at_tokens"]
+    from .engine import Hypothesis
+
+__all__ = ["WORD", "mask_half_words", "spread_over_pieces", "spread_words", "words_at_tokens"]
 
 _CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 """Kana and Han, which are written without spaces: each character counts as a word, as with the vendors."""
@@ -28,6 +32,12 @@ _TOKEN_MS = 240
 """The longest time from the beginning of the last token of a word to the end of the word: models give only the time at
 which a token begins."""
 
+OBSCENITIES = frozenset(
+    "ass arse bitch bollocks cock crap cum cunt dick fag faggot fuck fucker fucking nigger piss prick pussy shit slut "  # noqa: SIM905 - shorter than a list
+    "tit tits twat wank whore".split()
+)
+"""English words that recognisers print for the beginning or the end of harmless ones: assist, cocktail, title."""
+
 _NOT_WRITTEN = re.compile(r"[\s▁]|@@$")
 """The parts of a token that are no characters of the text: they show where words begin and end."""
 
@@ -40,6 +50,28 @@ def spread_words(text: str, start_ms: int, end_ms: int) -> tuple[HypothesisWord,
         return start_ms + (end_ms - start_ms) * character // characters
 
     return _timed_words(text, at_ms, lambda _first, behind: at_ms(behind))
+
+
+def spread_over_pieces(text: str, starts_ms: Sequence[int], piece_ms: int) -> tuple[HypothesisWord, ...]:
+    """Return the words of a text with times in proportion to their characters, spread over pieces of speech.
+
+    Estimates, which leave out the pauses: against aligned words, the starts are off by 0.12 s in the median, by more
+    than 0.3 s in a tenth of the cases, and by 1.3 s at worst.
+
+    Args:
+        text: the text.
+        starts_ms: the start of each piece in which there is speech, in order.
+        piece_ms: the length of a piece.
+    """
+    characters = len("".join(text.split()))
+
+    def piece_at(character: int) -> int:
+        return min(len(starts_ms) * character // characters, len(starts_ms) - 1)
+
+    def end_ms(last: int, behind: int) -> int:
+        return starts_ms[max(piece_at(last), len(starts_ms) * behind // characters - 1)] + piece_ms
+
+    return _timed_words(text, lambda character: starts_ms[piece_at(character)], end_ms)
 
 
 def words_at_tokens(
@@ -83,3 +115,36 @@ def _timed_words(
         words.append(HypothesisWord(text=match["word"], punctuation=match["punctuation"], **times))
         position = behind
     return tuple(words)
+
+
+def mask_half_words(hypothesis: Hypothesis) -> Hypothesis:
+    """Mask an obscenity at the beginning or the end of a text with asterisks.
+
+    The audio of an interim ends in the middle of a word, and that of a final can, at either end: a recogniser then
+    prints the word that the half sounds like. Words inside of a text were heard as a whole, and stay.
+    """
+    if not hypothesis.text:
+        return hypothesis
+    first, last = hypothesis.text.split(maxsplit=1)[0], hypothesis.text.rsplit(maxsplit=1)[-1]
+    if _bare(first) not in OBSCENITIES and _bare(last) not in OBSCENITIES:
+        return hypothesis
+    text, words = hypothesis.text, list(hypothesis.words)
+    if _bare(last) in OBSCENITIES:
+        text = text[: -len(last)] + _masked(last)
+        words[-1:] = [_with_mask(word) for word in words[-1:]]
+    if _bare(first) in OBSCENITIES:
+        text = _masked(first) + text[len(first) :]
+        words[:1] = [_with_mask(word) for word in words[:1]]
+    return msgspec.structs.replace(hypothesis, text=text, words=tuple(words))
+
+
+def _bare(word: str) -> str:
+    return word.strip(_PUNCTUATION).lower()
+
+
+def _masked(word: str) -> str:
+    return re.sub(r"\w", "*", word)
+
+
+def _with_mask(word: HypothesisWord) -> HypothesisWord:
+    return msgspec.structs.replace(word, text=_masked(word.text))

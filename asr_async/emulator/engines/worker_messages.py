@@ -18,6 +18,7 @@ __all__ = [
     "Emitted",
     "FeedCall",
     "FinishCall",
+    "Notice",
     "OpenCall",
     "ParentMessage",
     "Ready",
@@ -82,7 +83,13 @@ class Emitted(msgspec.Struct, frozen=True, tag=True):
     hypothesis: Hypothesis
 
 
-WorkerMessage = Ready | Answer | Emitted
+class Notice(msgspec.Struct, frozen=True, tag=True):
+    """A warning for the log of the parent process."""
+
+    text: str
+
+
+WorkerMessage = Ready | Answer | Emitted | Notice
 
 
 def pack(message: ParentMessage | WorkerMessage) -> bytes:

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, cast
 import msgspec
 
 from .engine import EngineRefusedError
+from .words import mask_half_words
 from .worker_messages import (
     LENGTH_BYTES,
     Answer,
@@ -34,6 +35,7 @@ from .worker_messages import (
     Emitted,
     FeedCall,
     FinishCall,
+    Notice,
     OpenCall,
     Ready,
     WorkerMessage,
@@ -474,7 +476,9 @@ class _Worker:
                     future.set_result(message)
             case Emitted():
                 if outbox := self.outboxes.get(message.session):
-                    outbox.push(message.hypothesis)
+                    outbox.push(mask_half_words(message.hypothesis))
+            case Notice():
+                _logger.warning("%s: %s", self.program.noun, message.text)
             case Ready():
                 self._is_loaded.set()
 
