@@ -13,6 +13,7 @@ from .exit_status import ExitStatus, report, run
 
 if TYPE_CHECKING:
     from ..emulator import Emulator, Faults
+    from ..emulator.engines.engine import Engine
     from ..emulator.engines.installed import EngineChoice
 
 __all__ = ["serve"]
@@ -65,7 +66,9 @@ def serve(
 ) -> None:
     """Serve the vendors' protocols on this machine, until Ctrl-C."""
     choice, fault_plan = _engine(engine_name, script), _faults(faults)
-    context.exit(run(_serve(choice, host, port, _api_keys(api_key), fault_plan)))
+    if script is None:
+        report(f"recogniser: {choice.description}")
+    context.exit(run(_serve(choice.engine, host, port, _api_keys(api_key), fault_plan)))
 
 
 def _engine(name: str | None, script: Path | None) -> EngineChoice:
@@ -103,13 +106,12 @@ def _api_keys(value: str | None) -> set[str] | dict[str, str] | None:
 
 
 async def _serve(
-    choice: EngineChoice, host: str, port: int, api_keys: set[str] | dict[str, str] | None, faults: Faults
+    engine: Engine, host: str, port: int, api_keys: set[str] | dict[str, str] | None, faults: Faults
 ) -> ExitStatus:
     from ..emulator import serve as emulate  # noqa: PLC0415 - only this command needs the emulator
 
     try:
-        async with emulate(engine=choice.engine, host=host, port=port, api_keys=api_keys, faults=faults) as emulator:
-            report(f"recogniser: {choice.description}")
+        async with emulate(engine=engine, host=host, port=port, api_keys=api_keys, faults=faults) as emulator:
             click.echo(_instructions(emulator, api_keys))
             await asyncio.Event().wait()
     except ConfigurationError as error:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import itertools
 import os
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -46,11 +47,11 @@ def styled_lines(terminal: Terminal) -> list[Text]:
 
 
 def run(*arguments: str, moment: str = "") -> list[Text]:
-    """Run a command; return the screen as it was the last time that it showed a text, or as it is at the end."""
+    """Run a command; return the screen as it was the last time that a pattern was on it, or as it is at the end."""
     kept: list[Text] = []
 
     def keep(_process: subprocess.Popen[bytes], lines: list[str]) -> None:
-        if moment and any(moment in line for line in lines):
+        if moment and any(re.search(moment, line) for line in lines):
             kept[:] = styled_lines(terminal)
 
     terminal = Terminal(COLUMNS)
@@ -70,7 +71,7 @@ def draw(path: Path, command: str, lines: list[Text]) -> None:
 
 def main(folder: Path, pace: str) -> None:
     """Draw both pictures."""
-    transcribing = run("transcribe", AUDIO, "--service", "local", "--pace", pace, moment="2 of 8 files")
+    transcribing = run("transcribe", AUDIO, "--service", "local", "--pace", pace, moment=r"[2-4] of 8 files")
     draw(folder / "transcribe.svg", f"asr-async transcribe {AUDIO} --service local", transcribing)
     draw(folder / "doctor.svg", "asr-async doctor", run("doctor"))
 

@@ -101,7 +101,7 @@ def test_a_port_in_use_is_reported(script: Path) -> None:
         (["--engine", "pocketsphinx", "--script", "x.json"], "--script is only for --engine scripted"),
         (["--script", "missing.json"], "script missing.json: No such file or directory"),
         (["--faults", "missing.json"], "faults missing.json: No such file or directory"),
-        (["--engine", "whisper"], "'whisper' is not one of 'pocketsphinx', 'scripted'"),
+        (["--engine", "whisper"], "'whisper' is not one of 'moonshine', 'pocketsphinx', 'scripted'"),
         (["--port", "70000"], "70000 is not in the range 0<=x<=65535"),
         (["--api-key", ""], "--api-key must be KEY or KEY:SECRET, and neither may be empty"),
         (["--api-key", ":secret"], "--api-key must be KEY or KEY:SECRET, and neither may be empty"),
@@ -124,7 +124,9 @@ def test_a_malformed_script_is_refused(content: str, tmp_path: Path) -> None:
 
 
 def test_a_missing_recogniser_is_reported_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "pocketsphinx", None)
+    for module in ("moonshine_voice", "pocketsphinx"):
+        monkeypatch.setitem(sys.modules, module, None)
     outcome = invoke("serve", "--port", "0")
     assert (outcome.exit_code, outcome.stdout) == (2, "")
-    assert "pip install 'asr-async[local-small]'" in outcome.stderr
+    assert "pip install 'asr-async[local]' or, where its wheels do not fit" in outcome.stderr
+    assert "'asr-async[local-small]'" in outcome.stderr

@@ -571,10 +571,10 @@ class TestLocal:
             "asr-async: DASHSCOPE_API_KEY is not set: using the embedded recogniser (--service local)\n"
         )
 
-    def test_service_local_reports_nothing(self, clip: Path) -> None:
+    def test_service_local_reports_the_recogniser(self, clip: Path) -> None:
         outcome = transcribe(clip, "--service", "local")
         assert outcome.exit_code == 0
-        assert "asr-async" not in outcome.stderr
+        assert outcome.stderr.startswith("asr-async: recogniser: <Scripted")
 
     def test_service_local_is_used_even_with_a_key(self, clip: Path, engine: CountingEngine, url: str) -> None:
         assert transcribe(clip, "--service", "local", url=url).stdout == FINALS
@@ -594,16 +594,21 @@ class TestLocal:
 
 
 def test_a_missing_embedded_recogniser_is_reported_with_its_extra(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "pocketsphinx", None)
+    for module in ("moonshine_voice", "pocketsphinx"):
+        monkeypatch.setitem(sys.modules, module, None)
     outcome = transcribe(clip, "--service", "local")
     assert (outcome.exit_code, outcome.stdout) == (2, "")
-    assert outcome.stderr == "asr-async: pocketsphinx is not installed: pip install 'asr-async[local-small]'\n"
+    assert outcome.stderr.startswith(
+        "asr-async: no recogniser is installed: moonshine-voice is not installed: pip install 'asr-async[local]' or, "
+    )
+    assert outcome.stderr.endswith("'asr-async[local-small]'\n")
 
 
 def test_the_embedded_recogniser_transcribes_the_demo() -> None:
     status, out, err = finished("transcribe", DEMO, "--service", "local", "--pace", "max")
     assert status == 0
     assert words(out) == words(DEMO.with_suffix(".txt").read_text(encoding="utf-8"))
+    assert err.startswith("asr-async: recogniser: moonshine (English)\n")
     assert " words · first result after " in err
 
 

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from asr_async.emulator import PocketSphinx, Scripted, serve
+from asr_async.emulator import Moonshine, PocketSphinx, Scripted, serve
 from asr_async.errors import ConfigurationError, LocalProtocolError
 
 from ..support.probe_engine import ProbeEngine
@@ -51,7 +51,8 @@ async def test_an_ipv6_address_is_written_in_brackets() -> None:
 
 
 def test_an_engine_may_be_given_by_name() -> None:
-    for emulator in (serve(), serve("pocketsphinx")):
-        assert repr(emulator) == f"<Emulator not running engine={PocketSphinx.__name__}>"
+    for emulator in (serve(), serve("moonshine")):
+        assert repr(emulator) == f"<Emulator not running engine={Moonshine.__name__}>"
+    assert repr(serve("pocketsphinx")) == f"<Emulator not running engine={PocketSphinx.__name__}>"
     with pytest.raises(ConfigurationError, match="whisper"):
         serve("whisper")

@@ -329,10 +329,10 @@ async def test_the_error_names_a_format_that_the_emulator_cannot_decode() -> Non
     assert caught.value.code == "UNSUPPORTED_FORMAT"
 
 
-async def test_the_embedded_recogniser_refuses_eight_kilohertz() -> None:
+async def test_pocketsphinx_refuses_eight_kilohertz() -> None:
     options = Paraformer(model="paraformer-realtime-8k-v2", sample_rate=8_000)
     with pytest.raises(VendorError, match="16000 Hz only, not 8000 Hz") as caught:
-        await transcribe([SILENT_SECOND], options, Local())
+        await transcribe([SILENT_SECOND], options, Local("pocketsphinx"))
     assert not caught.value.retryable
 
 
@@ -352,7 +352,9 @@ async def test_an_engine_without_capacity_is_a_retryable_rate_limit() -> None:
 
 
 async def test_the_error_names_an_unknown_engine() -> None:
-    with pytest.raises(ConfigurationError, match="engine='sphinx': the only engine with a name is 'pocketsphinx'"):
+    with pytest.raises(
+        ConfigurationError, match="engine='sphinx': the engines with a name are 'moonshine' and 'pocketsphinx'"
+    ):
         await transcribe([SILENT_SECOND], Paraformer(), Local("sphinx"))
 
 

@@ -385,9 +385,8 @@ async def test_a_one_sentence_task_accepts_no_audio_after_its_sentence(
 
 
 async def test_the_embedded_recogniser_transcribes_a_recording(configure_sdk: ConfigureSdk) -> None:
-    pytest.importorskip("pocketsphinx")
     spoken = (RECORDINGS / "demo.txt").read_text(encoding="utf-8")
-    async with serve("pocketsphinx") as emulator:
+    async with serve("moonshine") as emulator:
         configure_sdk(emulator)
         result = await run_in_thread(recognition(format="wav").call, str(RECORDINGS / "demo.wav"))
     assert result.status_code == 200, result.message

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 from asr_async.emulator.engines import segments
@@ -87,7 +88,7 @@ def test_a_minute_of_speech_without_a_pause_loses_no_window_and_no_segment_is_to
     minute = [SPEECH] * 1_875
     found = segments_of(minute)
     assert sum(len(segment.speech) for segment in found) == len(minute)
-    assert all(before.end == behind.start for before, behind in zip(found, found[1:], strict=False))
+    assert all(before.end == behind.start for before, behind in itertools.pairwise(found))
     assert max(len(segment.speech) for segment in found) <= segments.MAX_WINDOWS
 
 

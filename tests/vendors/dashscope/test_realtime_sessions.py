@@ -194,11 +194,10 @@ async def test_a_model_that_the_server_does_not_have_is_not_worth_a_second_try(
 
 
 async def test_the_embedded_recogniser_recognises_the_speech() -> None:
-    pytest.importorskip("pocketsphinx")
     transcript = await transcribe(
         RECORDINGS / "demo.wav",
         QwenRealtime(language="en"),
-        Local(),
+        Local("pocketsphinx"),
         timeouts=Timeouts(start=60, finish=60),  # loading the model takes long on a busy machine
     )
     spoken = (RECORDINGS / "demo.txt").read_text(encoding="utf-8")

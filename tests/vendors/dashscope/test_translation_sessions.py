@@ -215,8 +215,7 @@ async def test_chat_with_more_than_60_seconds_of_speech_is_an_error_behind_the_r
 
 
 async def test_an_engine_that_cannot_translate_refuses_the_task() -> None:
-    pytest.importorskip("pocketsphinx")
-    with pytest.raises(VendorError, match=r"pocketsphinx cannot translate \(into zh\)") as caught:
+    with pytest.raises(VendorError, match=r"moonshine cannot translate \(into zh\)") as caught:
         await transcribe([SECOND], Gummy(source_language="en", translation_target_languages=["zh"]), Local())
     assert caught.value.code == "InvalidParameter"
 

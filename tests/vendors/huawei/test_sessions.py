@@ -172,11 +172,12 @@ async def test_cancel_ends_the_stream_behind_the_results_so_far() -> None:
 
 async def test_the_embedded_recogniser_hears_the_same_words_over_either_protocol() -> None:
     recording = RECORDINGS / "demo.wav"
-    async with Client(Local()) as client:
+    async with Client(Local("moonshine")) as client:
         words = (await client.transcribe(recording, Paraformer())).text
-        by_mode = {mode: (await client.transcribe(recording, Rasr(mode=mode))).text for mode in MODES}
+        options = [Rasr(mode=mode, add_punc=True) for mode in MODES]
+        by_mode = {option.mode: (await client.transcribe(recording, option)).text for option in options}
     assert by_mode == {"continue": words, "short": words, "sentence": words[: len(by_mode["sentence"])]}
-    assert by_mode["sentence"].endswith("nine o'clock")
+    assert by_mode["sentence"].endswith("nine o'clock.")
 
 
 # --- credentials -----------------------------------------------------------------------------------------------------
