@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
-from .. import ASRError, AudioFormat, __version__, microphone, preflight
+from .. import ASRError, AudioFormat, ConfigurationError, Local, __version__, microphone, preflight
 from .._net.proxy import environment_proxy
 from .._net.tls import default_context
 from .._net.websocket import WebSocket
@@ -42,6 +42,7 @@ __all__ = [
     "check_file",
     "check_keys",
     "check_microphone",
+    "check_recognisers",
     "check_redis",
     "check_versions",
     "resolve",
@@ -103,6 +104,18 @@ def check_extras() -> Iterator[Finding]:
             yield Finding("note", extra, f"not installed: pip install '{DISTRIBUTION}[{extra}]'")
         elif extra != "all":
             yield Finding("good", extra, ", ".join(f"{name} {version}" for name, version in versions.items()))
+
+
+def check_recognisers() -> Iterator[Finding]:
+    """Yield the recognisers of this machine, the best one first, and the one that `--service local` uses."""
+    from ..emulator import Moonshine, PocketSphinx  # noqa: PLC0415 - most commands need no emulator
+
+    for name, reason in (("moonshine", Moonshine.missing()), ("pocketsphinx", PocketSphinx.missing())):
+        yield Finding("good", name, "installed") if reason is None else Finding("note", name, reason)
+    try:
+        yield Finding("good", "--service local", Local().recogniser)
+    except ConfigurationError as error:
+        yield Finding("note", "--service local", str(error))
 
 
 def _version(name: str) -> str | None:

@@ -100,10 +100,10 @@ class Screen:
         """The number of columns that a row may have."""
         return 80 if self._console is None else self._console.width - 1
 
-    def add(self, row: Row, *, is_last: bool = False) -> None:
-        """Show a row above the last one, or as the last one; it is redrawn ten times a second."""
+    def add(self, row: Row) -> None:
+        """Show a row, above the one that was added first; all are redrawn ten times a second."""
         if self._console is not None:
-            self._rows.insert(len(self._rows) if is_last or not self._rows else len(self._rows) - 1, row)
+            self._rows.insert(max(0, len(self._rows) - 1), row)
             if self._tick_handle is None:
                 self._tick()
 

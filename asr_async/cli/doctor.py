@@ -20,6 +20,7 @@ from .checks import (
     check_file,
     check_keys,
     check_microphone,
+    check_recognisers,
     check_redis,
     check_versions,
     resolve,
@@ -95,6 +96,7 @@ async def _doctor(
     for heading, findings in (
         ("Versions", check_versions()),
         ("Extras", check_extras()),
+        ("Recognisers on this machine", check_recognisers()),
         ("Keys", (finding for vendor in vendors().values() for finding in check_keys(vendor))),
     ):
         report.heading(heading)

@@ -80,7 +80,9 @@ def find_inputs(arguments: Iterable[str]) -> tuple[list[Input], list[Problem]]:
     problems: list[Problem] = []
     for argument in arguments:
         for path in _matches(argument):
-            if path != STANDARD_INPUT and Path(path).is_dir():
+            if path == STANDARD_INPUT and any(one.source == STANDARD_INPUT for one in inputs):
+                problems.append(Problem("standard input", "can be read once, and is named twice"))
+            elif path != STANDARD_INPUT and Path(path).is_dir():
                 found, unreadable = _in_folder(Path(path))
                 inputs += found
                 problems += unreadable

@@ -42,8 +42,11 @@ class Interruption:
             try:
                 self._loop.add_signal_handler(signal.SIGINT, self.interrupt)
             except NotImplementedError:  # on Windows
-                signal.signal(signal.SIGINT, lambda *_: self._loop.call_soon_threadsafe(self.interrupt) and None)
+                signal.signal(signal.SIGINT, self._interrupt_from_thread)
         return self
+
+    def _interrupt_from_thread(self, _signal: int, _frame: object) -> None:
+        self._loop.call_soon_threadsafe(self.interrupt)
 
     def __exit__(self, *exc_info: object) -> None:
         with contextlib.suppress(NotImplementedError):

@@ -295,21 +295,14 @@ async def _transcribe_or_report(state: _Run, client: Client, _number: int, recor
 
 async def _transcribe_one(state: _Run, client: Client, recording: _Recording) -> ExitStatus:
     transcription = Transcription(_writer(state, recording))
-    source = StoppableSource(recording.source, state.interruption)
-    options = await prepare(recording.source, recording.options) if recording.input.is_live else recording.options
+    options = recording.options
     try:
-        with recording.output:
+        with recording.output:  # entered first: those of later files wait until it is closed
+            if recording.input.is_live:
+                options = await prepare(recording.source, options)
             async with client.session(options) as session:
                 started_at = time.monotonic()
-                position = Position(recording.source.duration_ms, lambda: session.stats.audio_sent_ms)
-                with state.interruption.session(), _display(state, recording, position) as display:
-                    display.show(transcription.writer.header(), "")
-                    try:
-                        async for event in session.events(source, pace=state.job.pace):
-                            transcription.show(event, display)
-                    finally:
-                        display.close(transcription.writer.footer())
-                        _count(state, session, transcription, position)
+                await _stream(state, session, recording, transcription)
                 seconds = time.monotonic() - started_at
     finally:
         for note in transcription.notes():
@@ -320,6 +313,20 @@ async def _transcribe_one(state: _Run, client: Client, recording: _Recording) ->
     elif not stdout_is_terminal(state.job.output):  # there, it would stand between the lines of another file
         state.screen.info(f"{recording.input.name}: {line}")
     return ExitStatus.FAILED if transcription.gaps else ExitStatus.DONE
+
+
+async def _stream(state: _Run, session: Session, recording: _Recording, transcription: Transcription) -> None:
+    """Send the audio, write the transcript, and count its words and its audio, however it ends."""
+    source = StoppableSource(recording.source, state.interruption)
+    position = Position(recording.source.duration_ms, lambda: session.stats.audio_sent_ms)
+    with state.interruption.session(), _display(state, recording, position) as display:
+        display.show(transcription.writer.header(), "")
+        try:
+            async for event in session.events(source, pace=state.job.pace):
+                transcription.show(event, display)
+        finally:
+            display.close(transcription.writer.footer())
+            _count(state, session, transcription, position)
 
 
 def _writer(state: _Run, recording: _Recording) -> Writer:

@@ -13,8 +13,8 @@ import pytest
 import trustme
 import websockets.asyncio.server as websockets
 
-from asr_async import ConfigurationError, __version__
-from asr_async.cli.checks import Finding, check_endpoint, check_extras, check_keys, check_redis
+from asr_async import ConfigurationError, Local, __version__
+from asr_async.cli.checks import Finding, check_endpoint, check_extras, check_keys, check_recognisers, check_redis
 from asr_async.emulator import Scripted
 from asr_async.vendors import vendors
 from asr_async.vendors.service import Endpoint
@@ -54,6 +54,8 @@ def test_versions_extras_and_keys_are_listed() -> None:
     assert found["asr-async"] == ("✓", __version__)
     assert found["Python"][1].startswith(f"{sys.version_info.major}.{sys.version_info.minor}.")
     assert "websockets" in found["libraries"][1]
+    assert {"moonshine", "pocketsphinx"} <= set(found)
+    assert found["--service local"] == ("✓", Local().recogniser)
     assert found["DASHSCOPE_API_KEY"] == ("·", "not set")
     assert outcome.stdout.endswith("All checks passed.\n")
 
@@ -144,6 +146,12 @@ def test_an_extra_that_is_not_installed_has_its_command(monkeypatch: pytest.Monk
     cli, missing = check_extras()
     assert (cli.state, cli.subject, cli.text) == ("good", "cli", f"rich {importlib.metadata.version('rich')}")
     assert (missing.state, missing.text) == ("note", "not installed: pip install 'asr-async[x]'")
+
+
+def test_recognisers_that_are_not_installed_have_their_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("moonshine_voice", "pocketsphinx"):
+        monkeypatch.setitem(sys.modules, name, None)
+    assert [finding.state for finding in check_recognisers()] == ["note"] * 3
 
 
 async def test_a_redis_server_that_is_not_there_fails() -> None:

@@ -81,6 +81,15 @@ class TestLiveInputs:
             True,
         )
 
+    def test_standard_input_is_read_once(self) -> None:
+        inputs, (problem,) = find_inputs(["-", "-"])
+        assert (len(inputs), problem.reason) == (1, "can be read once, and is named twice")
+
+    def test_a_pipe_that_cannot_be_read_does_not_hold_up_the_others(self, calls: Path, url: str) -> None:
+        outcome = transcribe("/dev/null", calls / "b.wav", url=url)
+        assert (outcome.exit_code, outcome.stdout) == (1, FINALS)
+        assert outcome.stderr.startswith("asr-async: /dev/null: ")
+
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="its file systems have no names that are no UTF-8")
 def test_odd_names_are_transcribed_and_shown_on_one_line(tmp_path: Path, url: str) -> None:

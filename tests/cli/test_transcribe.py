@@ -540,6 +540,14 @@ def test_a_refused_key_is_reported_without_the_key(clip: Path) -> None:
     assert "sk-of-this-test" not in outcome.stderr
 
 
+def test_a_refused_key_ends_the_run_and_is_reported_once(clip: Path) -> None:
+    with emulator_thread(Scripted(SCRIPT), api_keys={"another"}) as url:
+        outcome = transcribe(clip, clip, clip, url=url)
+    assert (outcome.exit_code, outcome.stdout) == (1, "")
+    assert outcome.stderr.endswith("; stopped, with 0 of 3 files done\n")
+    assert outcome.stderr.count("\n") == 1
+
+
 def test_a_malformed_endpoint_is_wrong_use(clip: Path) -> None:
     outcome = transcribe(clip, url="nonsense")
     assert outcome.exit_code == 2
