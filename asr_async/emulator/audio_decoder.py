@@ -8,12 +8,23 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, Literal
 
+from ..audio import AudioFormat, CompressedFrame, CompressedFramer
 from ..audio.samples import SAMPLE_BYTES, decode_g711
+from ..errors import ConfigurationError
+from ..sources.decoded import PacketDecoder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["SAMPLE_BYTES", "AudioDecodeError", "G711Decoder", "PcmDecoder", "WavDecoder", "split_samples"]
+__all__ = [
+    "SAMPLE_BYTES",
+    "AudioDecodeError",
+    "CompressedDecoder",
+    "G711Decoder",
+    "PcmDecoder",
+    "WavDecoder",
+    "split_samples",
+]
 
 MAX_WAV_CHUNK_BYTES = 1024 * 1024
 """The longest RIFF chunk before the samples: no real header has a longer one, so its end is not waited for."""
@@ -53,6 +64,46 @@ class G711Decoder:
     def decode(self, data: bytes) -> bytes:
         """Return the samples, 16 bits each."""
         return decode_g711(data, self._law)
+
+
+class CompressedDecoder:
+    """The decoder of compressed audio in a container whose packets are known: mp3, ADTS, AMR, Opus and Speex in Ogg.
+
+    It needs PyAV, in the extra `audio`.
+    """
+
+    def __init__(self, encoding: str, sample_rate: int) -> None:
+        self._encoding = encoding
+        self._framer = CompressedFramer(AudioFormat(encoding, sample_rate))
+        self._packets: PacketDecoder | None = None
+        self._sample_rate = sample_rate
+
+    def decode(self, data: bytes) -> bytes:
+        """Return the samples that are complete.
+
+        Raises:
+            AudioDecodeError: the audio is in another container, or damaged.
+        """
+        try:
+            frames = self._framer.push(data)
+        except ConfigurationError as error:
+            raise AudioDecodeError(error.message) from None
+        samples = b""
+        for frame in frames:
+            if not isinstance(frame, CompressedFrame):
+                raise AudioDecodeError(f"it is no {self._encoding} in a container that the emulator knows")
+            self._packets = self._packets or PacketDecoder(self._encoding, _header_packet(frame), self._sample_rate)
+            for packet in frame.packets:
+                samples += self._packets.decode(packet.data) if packet.samples else b""
+        return samples
+
+
+def _header_packet(start: bytes) -> bytes:
+    """Return the header with which a stream begins: in Ogg, the packet on the first page."""
+    if not start.startswith(b"OggS"):
+        return start[:16]
+    first = 27 + start[26]
+    return start[first : first + sum(start[27:first])]
 
 
 class WavDecoder:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from .byte_reader import ByteReader
 
-__all__ = ["Decoder", "Resampler", "has_decoder"]
+__all__ = ["Decoder", "PacketDecoder", "Resampler", "has_decoder"]
 
 logger = logging.getLogger("asr_async")
 
@@ -198,6 +198,36 @@ class _FrameConverter:
             channels = frame.layout.nb_channels
             data = bytes(frame.planes[0])[: frame.samples * channels * SAMPLE_BYTES]
             yield data if self._channel is None else mono(data, channels, self._channel)
+
+
+class PacketDecoder:
+    """A decoder of packets without their container, to 16-bit mono samples."""
+
+    def __init__(self, encoding: str, header: bytes, sample_rate: int) -> None:
+        """Begin a stream.
+
+        Args:
+            encoding: the encoding, as `AudioFormat` names it.
+            header: the first bytes of the stream; for Opus and Speex, the header packet.
+            sample_rate: the rate of the samples in Hz.
+        """
+        av = _av()
+        is_wide = encoding == "amr" and header.startswith(b"#!AMR-WB")
+        self._context = av.CodecContext.create({"amr": "amrwb" if is_wide else "amrnb"}.get(encoding, encoding), "r")
+        if encoding in {"opus", "speex"}:
+            self._context.extradata = header
+        elif encoding == "amr":
+            self._context.sample_rate, self._context.layout = 16_000 if is_wide else 8_000, "mono"
+        self._converter = _FrameConverter(sample_rate, "mix")
+
+    def decode(self, packet: bytes) -> bytes:
+        """Return the samples that a packet completes; none for one that is damaged."""
+        av = _av()
+        try:
+            frames = self._context.decode(av.Packet(packet))
+        except av.error.FFmpegError:
+            return b""
+        return b"".join([piece for frame in frames for piece in self._converter.convert(frame)])
 
 
 class Resampler:

@@ -324,8 +324,9 @@ async def test_silence_alone_is_a_vendor_error_that_names_the_likely_cause() -> 
 
 
 async def test_the_error_names_a_format_that_the_emulator_cannot_decode() -> None:
-    with pytest.raises(VendorError, match="decodes pcm and wav only, not mp3") as caught:
-        await transcribe([SILENT_SECOND], Paraformer(format="mp3"), Local(engine=Scripted([])))
+    options = Paraformer(format="flac", strict=False)
+    with pytest.raises(VendorError, match="the emulator does not decode flac") as caught:
+        await transcribe([SILENT_SECOND], options, Local(engine=Scripted([])))
     assert caught.value.code == "UNSUPPORTED_FORMAT"
 
 

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from aiohttp import WSCloseCode, web
 
-from ...vendors.dashscope.models import MODEL_ROWS, ModelRow
+from ...sources.decoded import has_decoder
+from ...vendors.dashscope.models import FORMATS, MODEL_ROWS, ModelRow
 from ...vendors.dashscope.wire import (
     Output,
     Sentence,
@@ -26,7 +27,7 @@ from ...vendors.dashscope.wire import (
     WireUsage,
     WireWord,
 )
-from ..audio_decoder import SAMPLE_BYTES, AudioDecodeError, PcmDecoder, WavDecoder, split_samples
+from ..audio_decoder import SAMPLE_BYTES, AudioDecodeError, CompressedDecoder, PcmDecoder, WavDecoder, split_samples
 from ..engines.engine import Request
 from ..handler import FaultInjectingHandler
 from ..lifecycle import Lifecycle
@@ -134,12 +135,17 @@ _ENGINE_CODES = {
 # --- audio ------------------------------------------------------------------------------------------------------------
 
 
-def _decoder(parameters: Parameters) -> PcmDecoder | WavDecoder:
+def _decoder(parameters: Parameters) -> PcmDecoder | WavDecoder | CompressedDecoder:
     if parameters.format == "pcm":
         return PcmDecoder()
     if parameters.format == "wav":
         return WavDecoder(parameters.sample_rate)
-    raise TaskFailedError("UNSUPPORTED_FORMAT", f"the emulator decodes pcm and wav only, not {parameters.format}")
+    if parameters.format not in FORMATS:
+        raise TaskFailedError("UNSUPPORTED_FORMAT", f"the emulator does not decode {parameters.format}")
+    if not has_decoder():
+        text = f'to decode {parameters.format}, the emulator needs PyAV: pip install "asr-async[audio]"'
+        raise TaskFailedError("UNSUPPORTED_FORMAT", text)
+    return CompressedDecoder(parameters.format, parameters.sample_rate)
 
 
 # --- messages of the server -------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from ..catalogue import Capabilities
 from ..options import ContextMessage, Options, check_range, did_you_mean
 
 __all__ = [
+    "FORMATS",
     "MODEL_ROWS",
     "FunASR",
     "Gummy",
