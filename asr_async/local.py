@@ -48,7 +48,7 @@ class Local:
         self._emulator: Emulator | None = None
 
     def __repr__(self) -> str:
-        return f"<Local {self._engine or 'best engine'!r}>"
+        return f"<Local {'best engine' if self._engine is None else repr(self._engine)}>"
 
     @property
     def recogniser(self) -> str:
