@@ -134,8 +134,8 @@ class _Session:
         was_open = self._segmenter.open_segment is not None
         self._audio += window
         self._add_final(self._segmenter.push(probability))
-        if not was_open:
-            self.interim_due_at = max(self.interim_due_at, time.monotonic())
+        if not was_open:  # the first interim of a segment does not wait for those of the segment before
+            self.interim_due_at = time.monotonic()
         unneeded = self._segmenter.needed_from - self._audio_from
         if unneeded > UNNEEDED_WINDOWS:
             del self._audio[: unneeded * WINDOW_BYTES]
