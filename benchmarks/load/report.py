@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import platform
 import ssl
@@ -76,8 +77,9 @@ def finish(
 
 
 def _print(report: Report) -> None:
-    print_table(report.rows)
-    print()
+    for _, rows in itertools.groupby(report.rows, key=lambda row: row.get("measure")):
+        print_table(list(rows))
+        print()
     for target in report.targets:
         print(target.line)
     print()

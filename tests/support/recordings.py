@@ -1,12 +1,20 @@
-"""The recordings of the examples and the words that are spoken in them."""
+"""The recordings of the examples: their samples, and the words that are spoken in them."""
 
 from __future__ import annotations
 
 import re
+import wave
 
 from .paths import RECORDINGS
 
-__all__ = ["spoken_words", "words"]
+__all__ = ["samples_of", "spoken_words", "words"]
+
+
+def samples_of(name: str) -> bytes:
+    """Return the 16-bit samples, at 16 kHz, of the recording with this name."""
+    with wave.open(str(RECORDINGS / f"{name}.wav")) as file:
+        samples: bytes = file.readframes(file.getnframes())
+    return samples
 
 
 def words(text: str) -> str:

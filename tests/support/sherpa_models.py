@@ -235,7 +235,9 @@ def write_sense_voice(folder: Path, words: Sequence[str]) -> None:
             tags = OneHot(tag_ids, depth, values)
             batch = Constant<value_ints=[0]>()
             prefix = Unsqueeze(tags, batch)
-            logits = Concat<axis=1>(prefix, spoken)
+            one_behind = Constant<value_ints=[0,0,0,0,1,0]>()
+            padded = Pad(spoken, one_behind)
+            logits = Concat<axis=1>(prefix, padded)
         }}
     """
     languages = {f"lang_{name}": number for number, name in enumerate(("auto", "zh", "en", "ja", "ko", "yue"))}

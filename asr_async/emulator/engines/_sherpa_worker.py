@@ -3,7 +3,8 @@
 Started by `WorkerPool` with the folder of the model as its argument. Loading tries the model on two seconds of noise:
 sherpa-onnx ends the process on a model that does not fit, and the engine must know before it serves a session.
 
-A streaming model decodes its audio as it arrives and ends utterances by itself.
+A streaming model decodes its audio as it arrives and ends utterances by itself. An offline model decodes whole segments
+of speech, as Moonshine does (`segment_sessions`).
 """
 
 from __future__ import annotations
@@ -15,10 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 from .engine import Hypothesis, Request
 from .model_folder import find_model
+from .segment_sessions import Decoded, SegmentSessions
 from .words import spread_words, words_at_tokens
 from .worker_process import StreamingSessions, run_worker
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .engine import HypothesisWord
     from .model_folder import Model
     from .worker_process import Sender
@@ -40,6 +44,9 @@ the runtime's own values; its second, 1.2 s, makes captions late."""
 TAIL_S = 1.5
 """The silence behind the end of the audio: more than the longest chunk of the models (1.28 s), which is decoded only
 as a whole."""
+
+TRIAL_S = 2.0
+"""The length of the noise on which a model is tried: more than the longest chunk."""
 
 CHUNK_MS = 600
 """The chunk of a streaming Paraformer, whose tokens have no times."""
@@ -116,7 +123,7 @@ class StreamingSession:
         self._stream = None
 
     def _accept(self, samples: bytes) -> None:
-        self._stream.accept_waveform(self._sample_rate, [sample / 32768 for sample in array("h", samples)])
+        self._stream.accept_waveform(self._sample_rate, floats_of(samples))
 
     def _decode(self) -> list[Hypothesis]:
         """Decode the chunks that are complete."""
@@ -160,11 +167,37 @@ def noise_of(seconds: float) -> bytes:
     return array("h", (number * 7_919 % 201 - 100 for number in range(round(seconds * MODEL_RATE)))).tobytes()
 
 
-def load(sender: Sender, folder: Path) -> StreamingSessions:
+def load_offline(model: Model) -> Callable[[bytes], Decoded]:
+    """Load an offline model; return the function that decodes 16-bit samples at 16 kHz."""
+    from sherpa_onnx import OfflineRecognizer  # noqa: PLC0415 - as above
+
+    factory = getattr(OfflineRecognizer, model.family.factory)
+    recognizer = factory(**model.files, **model.family.options, num_threads=1)
+
+    def decode(samples: bytes) -> Decoded:
+        stream = recognizer.create_stream()
+        stream.accept_waveform(MODEL_RATE, floats_of(samples))
+        recognizer.decode_stream(stream)
+        return Decoded(stream.result.text.strip())
+
+    return decode
+
+
+def floats_of(samples: bytes) -> list[float]:
+    """Return 16-bit samples as the runtime takes them, between -1 and 1."""
+    return [sample / 32_768 for sample in array("h", samples)]
+
+
+def load(sender: Sender, folder: Path) -> StreamingSessions | SegmentSessions:
     """Load the model and try it; return the table of its sessions."""
-    streaming = load_streaming(find_model(folder))
+    model = find_model(folder)
+    if not model.family.is_streaming:
+        decode = load_offline(model)
+        decode(noise_of(TRIAL_S))
+        return SegmentSessions(sender, decode)
+    streaming = load_streaming(model)
     trial = streaming.new_session(Request(sample_rate=MODEL_RATE))
-    trial.feed(noise_of(2.0))
+    trial.feed(noise_of(TRIAL_S))
     trial.finish()
     return StreamingSessions(sender, streaming.new_session)
 

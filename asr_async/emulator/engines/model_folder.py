@@ -33,6 +33,8 @@ class Family(msgspec.Struct, frozen=True, kw_only=True):
     is_streaming: bool = False
     """True if the model recognises audio as it arrives, and ends utterances by itself."""
     takes_hot_words: bool = False
+    options: Mapping[str, str | bool] = {}  # msgspec copies an empty default for each instance
+    """Further arguments of the factory."""
 
 
 _PAIR = {"encoder": "encoder", "decoder": "decoder"}
@@ -46,9 +48,19 @@ STREAMING_TRANSDUCER = Family(
 )
 STREAMING_PARAFORMER = Family(name="streaming Paraformer", factory="from_paraformer", parts=_PAIR, is_streaming=True)
 STREAMING_CTC = Family(name="streaming CTC", factory="from_zipformer2_ctc", parts={"model": "model"}, is_streaming=True)
-SENSE_VOICE = Family(name="SenseVoice", factory="from_sense_voice", parts={"model": "model"})
+SENSE_VOICE = Family(
+    name="SenseVoice",
+    factory="from_sense_voice",
+    parts={"model": "model"},
+    options={"use_itn": True},  # with punctuation and figures
+)
 PARAFORMER = Family(name="Paraformer", factory="from_paraformer", parts={"model": "paraformer"})
-WHISPER = Family(name="Whisper", factory="from_whisper", parts=_PAIR)
+WHISPER = Family(
+    name="Whisper",
+    factory="from_whisper",
+    parts=_PAIR,
+    options={"language": ""},  # the model detects the language; the runtime's default is English
+)
 MOONSHINE = Family(
     name="Moonshine",
     factory="from_moonshine",

@@ -34,19 +34,20 @@ _logger = logging.getLogger("asr_async")
 class Sherpa:
     """Recognition by a model of your own, from a folder: `Local(Sherpa("sherpa-onnx-streaming-paraformer-...")`.
 
-    Needs `pip install 'asr-async[sherpa]'` and an unpacked streaming model (transducer, Paraformer, zipformer CTC) that
-    sherpa-onnx publishes or exports. It gives interims while speech lasts and ends utterances by itself. Audio of 8 kHz
-    and of other rates is resampled.
+    Needs `pip install 'asr-async[sherpa]'` and an unpacked model that sherpa-onnx publishes or exports. Streaming models
+    (transducer, Paraformer, zipformer CTC) give interims while speech lasts and end utterances by themselves. Offline
+    models (SenseVoice, Paraformer, Whisper, Moonshine) decode each stretch of speech again and again while it lasts,
+    which costs more. Audio of 8 kHz and of other rates is resampled.
 
-    Times of words are those of the model's tokens; a Paraformer has none, so they are estimates (± 0.6 s). Hot words
-    work with streaming transducers: words that the model can spell, in the spelling of the model. Those of other models
-    and other words are ignored, and a warning says so.
+    Times of words are those of the tokens of a streaming transducer or CTC model. The times of other models are
+    estimates. Hot words work with streaming transducers: words that the model can spell, in the spelling of the model.
+    Those of other models and other words are ignored, and a warning says so.
 
     Args:
         folder: the folder of the model. Of two variants of a file the quantised one (`.int8`) is used.
         languages: the languages of the model, such as `["zh", "en"]`. A session with hints for other languages only is
-            refused. By default they are those that the model's metadata names; a model that names none gets
-            every session.
+            refused. By default they are those that the model's metadata names (SenseVoice, Whisper); a model
+            that names none gets every session.
         workers: the most processes, each with the whole model in memory; None means one per usable core.
         sessions_per_worker: the most sessions of one worker; more are refused. How many a core bears depends on the
             model.
@@ -91,11 +92,6 @@ class Sherpa:
         if importlib.util.find_spec("sherpa_onnx") is None:
             raise ConfigurationError("sherpa-onnx is not installed: pip install 'asr-async[sherpa]'")
         model = find_model(self._folder)
-        if not model.family.is_streaming:
-            raise ConfigurationError(
-                f"Sherpa({str(self._folder)!r}): holds an offline model ({model.family.name}): give a streaming "
-                "transducer, Paraformer or CTC model"
-            )
         self._pool.start()
         try:
             await self._pool.wait_until_ready()

@@ -1,0 +1,1 @@
+"""Speech with known words, and how well it was recognised."""
