@@ -119,7 +119,7 @@ def public_modules() -> list[str]:
 @nox.session
 def bench(session: nox.Session) -> None:
     """Run the benchmarks; `nox -s bench -- --json` for machines."""
-    install(session, "local,speed,redis", "bench")
+    install(session, "local,local-small,speed,redis", "bench")
     for script in sorted(Path("benchmarks").glob("bench_*.py")):
         session.run("python", str(script), *session.posargs)
 

@@ -23,20 +23,23 @@ import asyncio
 import importlib.util
 import itertools
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
 
 from asr_async import ASRError, Client, Local, Paraformer, VendorError
-from asr_async.emulator import Moonshine, PocketSphinx
+from asr_async.emulator import Engine, Moonshine, PocketSphinx
 from load.report import Target, finish
 from speech import material
 from speech.live import measure_live
 from speech.material import CONDITIONS, SOUNDS, SOURCES, Speech
 from speech.scoring import word_errors, words_of
 
-ENGINES = {"moonshine": (Moonshine, "moonshine_voice"), "pocketsphinx": (PocketSphinx, "pocketsphinx")}
+ENGINES: dict[str, tuple[Callable[..., Engine], str]] = {
+    "moonshine": (Moonshine, "moonshine_voice"),
+    "pocketsphinx": (PocketSphinx, "pocketsphinx"),
+}
 """The name of an engine → its class, and the module without which it does not run."""
 
 MODELS = {16_000: "paraformer-realtime-v2", 8_000: "paraformer-realtime-8k-v2"}

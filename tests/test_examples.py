@@ -23,7 +23,7 @@ from asr_async import Client, Local, Paraformer, read_audio
 
 from .support.child_processes import child_environment
 from .support.paths import EXAMPLES
-from .support.recordings import spoken_words, words
+from .support.speech import example_text, plain_words
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,7 +53,7 @@ def run_script(script: Path, *arguments: str, cwd: Path) -> list[str]:
 def test_an_example_prints_the_words_of_the_recording(script: str) -> None:
     lines = run_script(EXAMPLES / script, "examples/audio/demo.wav", cwd=EXAMPLES.parent)
     texts = [line.partition(" s: ")[2] or line for line in lines]
-    assert words(" ".join(texts)) == spoken_words("demo")
+    assert plain_words(" ".join(texts)) == plain_words(example_text("demo"))
 
 
 def test_many_files_prints_a_line_for_each(tmp_path: Path) -> None:
@@ -62,8 +62,8 @@ def test_many_files_prints_a_line_for_each(tmp_path: Path) -> None:
     (tmp_path / "broken.wav").write_bytes(b"RIFF")
     *lines, total, _ = run_script(EXAMPLES / "many_files.py", str(tmp_path), cwd=EXAMPLES.parent)
     texts = dict(line.split(": ", 1) for line in lines)
-    assert words(texts["demo.wav"]) == spoken_words("demo")
-    assert words(texts["house.wav"]).endswith("house near the river last summer")
+    assert plain_words(texts["demo.wav"]) == plain_words(example_text("demo"))
+    assert plain_words(texts["house.wav"]).endswith("house near the river last summer")
     assert "is cut off" in texts["broken.wav"]
     assert total == "3 files, 12.2 s of audio"
 
@@ -89,7 +89,7 @@ def test_live_captions_of_a_recording_are_written(tmp_path: Path) -> None:
     arguments = (str(tmp_path / "captions.vtt"), "examples/audio/demo.wav")
     run_script(EXAMPLES / "live_captions.py", *arguments, cwd=EXAMPLES.parent)
     captions = pysubs2.load(str(tmp_path / "captions.vtt"))
-    assert words(" ".join(caption.plaintext for caption in captions)) == spoken_words("demo")
+    assert plain_words(" ".join(caption.plaintext for caption in captions)) == plain_words(example_text("demo"))
 
 
 async def test_the_vendor_of_your_own_recognises(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,15 +143,17 @@ async def test_the_embedded_recogniser_has_at_most_15_percent_word_errors_on_the
     expected, recognised = [], {}
     async with Client(Local()) as client:
         for recording in RECORDINGS:
-            expected.append(spoken_words(recording.stem))
-            recognised[recording.stem] = words((await client.transcribe(read_audio(recording), Paraformer())).text)
+            expected.append(plain_words(example_text(recording.stem)))
+            recognised[recording.stem] = plain_words(
+                (await client.transcribe(read_audio(recording), Paraformer())).text
+            )
     assert jiwer.wer(expected, list(recognised.values())) <= 0.15
-    assert recognised["demo"] == spoken_words("demo")
+    assert recognised["demo"] == plain_words(example_text("demo"))
 
 
 def test_every_recording_has_a_text() -> None:
     assert len(RECORDINGS) >= 6
-    assert all(spoken_words(recording.stem) for recording in RECORDINGS)
+    assert all(plain_words(example_text(recording.stem)) for recording in RECORDINGS)
 
 
 def test_the_seven_lines_of_the_readme_transcribe_a_recording(tmp_path: Path) -> None:
@@ -163,7 +165,7 @@ def test_the_seven_lines_of_the_readme_transcribe_a_recording(tmp_path: Path) ->
     script = tmp_path / "seven_lines.py"
     script.write_text(local)
     finals = run_script(script, cwd=EXAMPLES / "audio")
-    assert words(" ".join(finals)) == spoken_words("demo")
+    assert plain_words(" ".join(finals)) == plain_words(example_text("demo"))
 
 
 def test_the_seven_lines_leave_nothing_of_a_longer_interim_on_the_terminal() -> None:

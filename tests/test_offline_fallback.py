@@ -14,13 +14,15 @@ from asr_async.emulator.faults import Cut, HalfOpen, Refuse
 
 from .support.child_processes import child_environment
 from .support.paths import EXAMPLES, RECORDINGS
-from .support.recordings import spoken_words, words
+from .support.speech import example_text, plain_words
 
 if TYPE_CHECKING:
     from asr_async.emulator import Emulator, Fault
 
 VENDOR_TEXTS = [("first sentence by the vendor", 300, 3_300), ("second sentence by the vendor", 4_200, 6_200)]
 """Where the two sentences of the recording are; the texts show that the vendor's results were used."""
+
+DEMO = plain_words(example_text("demo"))
 
 SHORT_TIMEOUTS = Timeouts(connect=1, idle=1)
 
@@ -35,7 +37,7 @@ async def caption(emulator: Emulator) -> str:
     async with connect(desk.options, desk, timeouts=SHORT_TIMEOUTS) as session:
         results = [result async for result in session.stream(read_audio(RECORDINGS / "demo.wav"), pace=None)]
         assert not session.gaps
-    return words(" ".join(result.text for result in results if result.is_final))
+    return plain_words(" ".join(result.text for result in results if result.is_final))
 
 
 @pytest.mark.parametrize(
@@ -50,7 +52,7 @@ async def caption(emulator: Emulator) -> str:
 )
 async def test_the_embedded_recogniser_takes_over_when_the_vendor_is_down(fault: Fault) -> None:
     async with serve(engine=Scripted(VENDOR_TEXTS), faults=[fault]) as emulator:
-        assert await caption(emulator) == spoken_words("demo")
+        assert await caption(emulator) == DEMO
         assert list(emulator.faults_struck) == [fault.kind]
 
 
@@ -59,7 +61,7 @@ async def test_the_embedded_recogniser_takes_over_when_nothing_listens_at_the_ve
         desk = desk_at(emulator)
     async with connect(desk.options, desk) as session:
         results = [result async for result in session.stream(read_audio(RECORDINGS / "demo.wav"), pace=None)]
-    assert words(" ".join(result.text for result in results if result.is_final)) == spoken_words("demo")
+    assert plain_words(" ".join(result.text for result in results if result.is_final)) == DEMO
 
 
 async def test_the_vendor_recognises_while_the_line_is_up() -> None:
@@ -82,7 +84,7 @@ async def test_the_example_captions_every_word_when_the_line_goes_down_in_a_sent
         output, log = await process.communicate()
     assert process.returncode == 0, log.decode()
     texts = [line.partition(" s: ")[2] for line in output.decode().splitlines()]
-    assert words(" ".join(texts)) == spoken_words("demo")
+    assert plain_words(" ".join(texts)) == DEMO
     first, second = [line for line in log.decode().splitlines() if line.startswith("recognised by ")]
     assert first.startswith("recognised by <DashScope")
     assert second.startswith("recognised by <Local")

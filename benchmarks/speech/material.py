@@ -50,9 +50,9 @@ class Sound(NamedTuple):
 
 
 READINGS = {
-    # Charles Dickens, A Tale of Two Cities (1859)
+    # Charles Dickens, A Tale of Two Cities (1859), as it is read: "a season", not "the season"
     "two_cities": "It was the best of times, it was the worst of times, it was the age of wisdom, it was the age of "
-    "foolishness, it was the epoch of belief, it was the epoch of incredulity, it was the season of light, it was the "
+    "foolishness, it was the epoch of belief, it was the epoch of incredulity, it was a season of light, it was a "
     "season of darkness, it was the spring of hope, it was the winter of despair, we had everything before us, we had "
     "nothing before us, we were all going direct to heaven, we were all going direct the other way. In short, the "
     "period was so far like the present period, that some of its noisiest authorities insisted on its being received, "

