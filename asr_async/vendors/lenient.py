@@ -38,10 +38,14 @@ __all__ = [
     "known_ms",
     "parse_json",
     "printable_text",
+    "word_start_ms",
 ]
 
 M = TypeVar("M")
 N = TypeVar("N", int, float)
+
+LONGEST_WORD_MS = 1_500
+"""A word that ends behind that began later than at the start of the audio."""
 
 MAX_VALUES = 100_000
 """The most brackets and commas in a text that is read leniently, which takes some 50 ms then; a sentence of a thousand
@@ -121,6 +125,13 @@ class LenientReader(Generic[M]):
 def known_ms(time_ms: int | UnsetType | None) -> int | None:
     """Return a time in a message, or None if it is missing, null or -1: the official SDKs initialise times with -1."""
     return time_ms if isinstance(time_ms, int) and time_ms != -1 else None
+
+
+def word_start_ms(start_ms: int | UnsetType | None, end_ms: int | UnsetType | None) -> int | None:
+    """Return the start of a word as `known_ms`; -1 is the start of the audio if the word ends directly behind that."""
+    if start_ms == -1 and isinstance(end_ms, int) and 0 <= end_ms < LONGEST_WORD_MS:
+        return 0
+    return known_ms(start_ms)
 
 
 def parse_json(text: str) -> Any:

@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from msgspec.structs import replace
 
 from .._alignment.places import JITTER_MS, SAME_MS, is_same_place
-from .._alignment.words import letters_of
+from .._alignment.words import letters_of, words_of_text
 from ..results import Result, SpeechEnded, SpeechStarted, shown_text
 from .codec import Unheard
 
@@ -274,6 +274,8 @@ class SegmentTracker(Generic[K, S]):
         segment = segment or self._find_by_place(key, start_ms, end_ms, text)
         if segment is not None and is_final and self._belongs_to_final(segment, start_ms, text):
             segment = None
+        if segment is not None and is_final and key is None and not self._is_sequential:
+            self._split(segment, key, end_ms, text, events)
         if segment is None and is_final:
             segment = self.revive(key, start_ms, end_ms)
         if segment is None:
@@ -395,6 +397,23 @@ class SegmentTracker(Generic[K, S]):
             return False
         finals = islice(reversed(self._finals.values()), FEW_FINALS)
         return any(abs(final.start_ms - start_ms) <= SAME_MS and final.has_text(text) for final in finals)
+
+    def _split(self, segment: S, key: K, end_ms: int | None, text: str, events: list[CodecEvent]) -> None:
+        """Give the newest interim of a segment one of its own if it is about the speech behind the final.
+
+        Two short sentences in a row, of which the times are off, may begin at one place. The one behind has other words
+        and a later end.
+        """
+        interim = segment.interim_result
+        if interim is None or end_ms is None or interim.end_ms <= end_ms + JITTER_MS // 2:
+            return
+        if {form for form, _, _ in words_of_text(interim.text)} & {form for form, _, _ in words_of_text(text)}:
+            return
+        segment.interim_result = None
+        other = self.open(key, interim.start_ms, events)
+        other.end_ms = interim.end_ms
+        other.interim_result = replace(interim, segment_id=other.id)
+        events.append(other.interim_result)
 
     def revive(self, key: K, start_ms: int | None, end_ms: int | None) -> S | None:
         """Return the withdrawn segment of a final, open again; its end is not reported another time."""

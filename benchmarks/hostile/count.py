@@ -194,8 +194,9 @@ def _match(delivered: list[_Delivered], script: Script, *, is_delivered_order: b
         indices = by_text.get(text, [])
         for copy, index in _cheapest_pairs(copies, indices, script):
             copy.word = index
-        for copy in [copy for copy in copies if copy.word < 0 and indices]:
-            _let_the_first_be_the_original(copy, copies, script, is_delivered_order=is_delivered_order)
+        for copy in copies:
+            if copy.word < 0 and indices:
+                _let_the_first_be_the_original(copy, copies, script, is_delivered_order=is_delivered_order)
 
 
 def _cheapest_pairs(copies: list[_Delivered], indices: list[int], script: Script) -> list[tuple[_Delivered, int]]:
@@ -239,7 +240,9 @@ def _let_the_first_be_the_original(
         if copy.word >= 0 and copy.order < extra.order and is_delivered_order
     ]
     distance_ms, order = min(later, default=(PLACE_MS, 0))
-    if distance_ms < min(earlier_ms, default=PLACE_MS):  # else it is a copy of what was delivered before
+    if distance_ms < PLACE_MS and distance_ms <= min(
+        earlier_ms, default=PLACE_MS
+    ):  # else it is a copy of what was delivered before
         other = next(copy for copy in copies if copy.order == order)
         extra.word, other.word = other.word, -1
 

@@ -262,6 +262,21 @@ def test_a_word_that_ends_little_behind_an_equal_one_that_was_cut_in_two_may_be_
     assert joiner.join([Spoken("no", 360, end_ms)]) == expected
 
 
+def test_the_text_before_one_without_an_end_may_have_its_first_words() -> None:
+    joiner = Joiner(0, is_timed=False)
+    joiner.deliver([Spoken("depi", 700, 1_250)], latest_ms=1_700)
+    assert joiner.join([Spoken("sazi", 470, 650), Spoken("depi", 650, 840)]) == (["sazi depi"], False)
+
+
+def test_the_new_words_behind_a_text_without_an_end_have_their_own_place() -> None:
+    joiner = Joiner(0, is_timed=False)
+    joiner.deliver(speak("one two three"), (0, 3_000), latest_ms=6_000)
+    _, speech = recognise(speak("one two three four"), is_timed=False)
+    (part,) = new_parts(speech, joiner.delivered, from_ms=0).parts
+    assert part.first == 3
+    assert part.start_ms == speech.words[2].end_ms
+
+
 def test_words_behind_equal_ones_show_how_many_there_are() -> None:
     joiner = Joiner(350)
     joiner.deliver([Spoken("no", 0, 400), Spoken("yes", 400, 700)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
@@ -24,7 +25,7 @@ from ..support.segment_events import assert_framed
 from ..support.virtual_time import run_virtual
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncIterator, Sequence
 
     from websockets.asyncio.server import ServerConnection
 
@@ -123,7 +124,7 @@ class HuaweiServer(ParaformerServer):
         while received_bytes < self.bytes_per_connection and isinstance(message := await connection.recv(), bytes):
             received_bytes += len(message)
         for said in script:
-            await HUAWEI.send_result(connection, trace_id, said.text, said.begin_ms, said.end_ms)
+            await self.say(connection, trace_id, said)
         if self.connections < len(self.scripts):
             connection.transport.abort()
             return
@@ -131,17 +132,27 @@ class HuaweiServer(ParaformerServer):
             pass
         await HUAWEI.finish_task(connection, trace_id)
 
+    async def say(self, connection: ServerConnection, task_id: str, said: Said) -> None:
+        """Send one message; the vendor's unknown end is -1."""
+        end_ms = -1 if said.is_final and said.end_ms is None else said.end_ms
+        await HUAWEI.send_result(connection, task_id, said.text, said.begin_ms, end_ms)
+
+
+@asynccontextmanager
+async def listening(server: ParaformerServer) -> AsyncIterator[Any]:
+    """Listen while the context lasts, and yield a service for the server."""
+    async with serve(server, "127.0.0.1", 0, compression=None, close_timeout=1) as sockets:
+        port = next(iter(sockets.sockets)).getsockname()[1]
+        yield (HUAWEI if isinstance(server, HuaweiServer) else DASHSCOPE).service(port)
+
 
 async def events_of(
     server: ParaformerServer, seconds: float = 6, *, options: Any = None, audio: Sequence[bytes] = (), **more: Any
 ) -> tuple[list[Event], list[str]]:
     """Return the events of a session, and the texts of its finals as delivered."""
     source = list(audio) or [CHUNK] * round(10 * seconds)
-    async with serve(server, "127.0.0.1", 0, compression=None, close_timeout=1) as listening:
-        port = next(iter(listening.sockets)).getsockname()[1]
-        service = (HUAWEI if isinstance(server, HuaweiServer) else DASHSCOPE).service(port)
-        async with connect(options or server.options, service, **more) as session:
-            events = [event async for event in session.events(source, pace=None)]
+    async with listening(server) as service, connect(options or server.options, service, **more) as session:
+        events = [event async for event in session.events(source, pace=None)]
     assert_framed(events)
     return events, [text for _, text, _, _ in finals_of(events)]
 
@@ -151,6 +162,7 @@ def transcript_text(events: list[Event]) -> str:
     return " ".join(text for _, text, _, _ in finals)
 
 
+each_model_with_places = pytest.mark.parametrize("server_class", [ParaformerServer, GummyServer, HuaweiServer])
 each_sequential_model = pytest.mark.parametrize("server_class", [ParaformerServer, GummyServer])
 
 
@@ -212,9 +224,12 @@ def test_a_dropped_interim_and_sentences_drawn_anew_lose_no_word(server_class: t
     run_virtual(scenario)
 
 
-def test_a_final_beyond_the_audio_that_was_sent_does_not_swallow_the_next_one() -> None:
+@each_model_with_places
+def test_a_final_beyond_the_audio_that_was_sent_does_not_swallow_the_next_one(
+    server_class: type[ParaformerServer],
+) -> None:
     async def scenario() -> None:
-        server = ParaformerServer([Said("one two", 0, 3_000)], [Said("three", 200, 1_200)])
+        server = server_class([Said("one two", 0, 3_000)], [Said("three", 200, 1_200)])
         events, texts = await events_of(server)
         assert texts == ["one two", "three"]
         assert not [event for event in events if isinstance(event, Result) and event.may_repeat]
@@ -222,14 +237,15 @@ def test_a_final_beyond_the_audio_that_was_sent_does_not_swallow_the_next_one() 
     run_virtual(scenario)
 
 
-def test_finals_without_an_end_are_no_progress() -> None:
+@each_model_with_places
+def test_finals_without_an_end_are_no_progress(server_class: type[ParaformerServer]) -> None:
     async def scenario() -> None:
         scripts = [[Said("one two", 0, None)] for _ in range(60)]
-        server = ParaformerServer(*scripts)
+        server = server_class(*scripts)
         texts: list[str] = []
         errors: list[OSError] = []
         async with (
-            scripted_server(server) as service,
+            listening(server) as service,
             connect(server.options, service, retry=Retry(attempts=5)) as session,
         ):
             try:

@@ -233,9 +233,9 @@ def final(segment_id: int, start_ms: int, end_ms: int, text: str) -> Result:
     return result(segment_id, start_ms, end_ms, is_final=True, text=text)
 
 
-def final_of_words(words: list[tuple[str, int, int]], end_ms: int) -> Result:
+def final_of_words(words: list[tuple[str, int, int]], end_ms: int, segment_id: int = 0) -> Result:
     return msgspec.structs.replace(
-        final(0, 0, end_ms, " ".join(text for text, _, _ in words)),
+        final(segment_id, min(words[0][1], end_ms), end_ms, " ".join(text for text, _, _ in words)),
         words=tuple(Word(text=text, start_ms=start_ms, end_ms=end_ms) for text, start_ms, end_ms in words),
     )
 
@@ -408,6 +408,65 @@ def test_a_replay_reaches_back_over_a_limited_number_of_equal_words() -> None:
     timeline = Timeline()
     place(timeline.connect(0), final_of_words([("no", ms, ms + 200) for ms in range(0, 10_000, 200)], 10_000))
     assert timeline.replay_ms == 10_000 - JITTER_MS
+
+
+@pytest.mark.parametrize(("distance_ms", "may_repeat"), [(200, True), (201, False)])
+def test_a_final_of_equal_words_at_much_the_same_place_may_be_a_repeat(distance_ms: int, may_repeat: bool) -> None:
+    timeline = Timeline()
+    events = place(timeline.connect(0), final(0, 1_000, 1_300, "no"), final(1, 1_000 + distance_ms, 1_450, "no"))
+    assert [event.may_repeat for event in events if isinstance(event, Result)] == [False, may_repeat]
+
+
+def test_a_final_behind_an_interim_is_no_repeat() -> None:
+    timeline = Timeline()
+    line = timeline.connect(0)
+    events = place(line, final(0, 1_000, 1_300, "no"), interim(1, 1_150, 1_400, "no"), final(1, 1_150, 1_450, "no"))
+    assert not any(event.may_repeat for event in events if isinstance(event, Result))
+
+
+def test_the_repeat_of_a_final_that_was_left_out_may_repeat_words() -> None:
+    timeline = Timeline()
+    place(timeline.connect(0), final(0, 0, 1_000, "one two"), final_of_words([("no", 1_000, 1_300)], 1_300, 1))
+    second = timeline.connect(900)
+    assert finals_of(place(second, final_of_words([("no", 250, 540)], 540))) == []
+    again = place(second, final_of_words([("no", 400, 670)], 670, 1))
+    assert all(event.may_repeat for event in again if isinstance(event, Result))
+    assert finals_of(again)
+
+
+@pytest.mark.parametrize(
+    ("start_ms", "end_ms", "expected"),
+    [
+        (0, 900, None),
+        (50, 1_100, None),
+        (0, 1_400, (1_000, 1_400)),
+        (1_900, 3_300, (3_000, 3_300)),
+        (600, 2_600, (1_000, 2_000)),
+    ],
+    ids=["known", "but for the jitter", "the end is new", "behind", "between"],
+)
+def test_speech_without_a_text_is_lost_where_no_final_has_it(
+    start_ms: int, end_ms: int, expected: tuple[int, int] | None
+) -> None:
+    timeline = Timeline()
+    place(timeline.connect(0), final(0, 0, 1_000, "one"), final(1, 2_000, 3_000, "two"))
+    assert timeline.connect(0).place_unheard(start_ms, end_ms, 9_000) == expected
+
+
+def test_the_start_of_speech_in_the_repeated_audio_shows_with_the_first_new_word() -> None:
+    timeline = Timeline()
+    place(timeline.connect(0), final(0, 0, 1_000, "one two"))
+    second = timeline.connect(900)
+    assert place(second, SpeechStarted(segment_id=0, start_ms=0)) == []
+    assert [event.segment_id for event in place(second, interim(0, 0, 600, "two three"))] == [1, 1]
+
+
+def test_a_repeated_final_does_not_pass_an_open_segment_behind_it() -> None:
+    timeline = Timeline()
+    place(timeline.connect(0), final(0, 0, 1_000, "one two"), interim(1, 1_000, 1_000, "three"))
+    second = timeline.connect(900)
+    assert withdrawals_of(place(second, final(0, 0, 100, "two"))) == []
+    assert finals_of(place(second, final(1, 100, 600, "three"))) == [(1, "three", 1_000, 1_500)]
 
 
 def test_a_final_beyond_the_audio_that_was_sent_covers_what_was_sent() -> None:

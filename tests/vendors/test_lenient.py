@@ -48,6 +48,7 @@ from asr_async.vendors.lenient import (
     Ratio,
     UnreadableError,
     parse_json,
+    word_start_ms,
 )
 
 if TYPE_CHECKING:
@@ -788,3 +789,21 @@ async def test_an_exception_in_a_codec_is_one_bare_error_of_the_session(
                     pass
     assert caught.value.message == f"a message could not be handled: the codec raised {error_class.__name__}: no reason"
     assert type(caught.value.__cause__) is error_class
+
+
+@pytest.mark.parametrize(
+    ("start_ms", "end_ms", "expected"),
+    [
+        (100, 300, 100),
+        (-1, 300, 0),
+        (-1, 5_000, None),
+        (-1, -1, None),
+        (-1, None, None),
+        (None, 300, None),
+        (-50, 9, -50),
+    ],
+)
+def test_a_word_at_the_start_of_the_audio_may_begin_at_minus_one(
+    start_ms: int | None, end_ms: int | None, expected: int | None
+) -> None:
+    assert word_start_ms(start_ms, end_ms) == expected

@@ -174,6 +174,24 @@ def test_the_key_of_another_vendor_is_another_segment_at_another_place() -> None
     assert task.end() == [("unconfirmed", 0, "a"), ("ended", 0, 500)]
 
 
+@pytest.mark.parametrize(
+    ("interim", "end", "is_other"),
+    [("see", 1_300, True), ("see", 1_230, False), ("go on", 1_300, False), ("going", 1_300, True)],
+)
+def test_the_interim_of_the_next_sentence_at_the_same_place_is_not_closed_by_the_final_of_the_first(
+    interim: str, end: int, is_other: bool
+) -> None:
+    task = Task(sequential=False)
+    task.interim("go", 1_000, 1_200)
+    assert task.interim(interim, 1_020, end) == [("interim", 0, interim)]
+    events = task.final("Go.", 1_000, 1_200)
+    if not is_other:
+        assert events == [("final", 0, "Go."), ("ended", 0, 1_200)]
+        return
+    assert events == [started(1, 1_020), ("interim", 1, interim), ("final", 0, "Go."), ("ended", 0, 1_200)]
+    assert task.final(f"{interim}.", 1_020, end) == [("final", 1, f"{interim}."), ("ended", 1, end)]
+
+
 def test_two_named_segments_at_one_place_are_two() -> None:
     task = Task(sequential=False)
     task.interim("a", 0, 500, "x")
@@ -277,6 +295,19 @@ def test_the_same_key_with_another_place_or_text_is_a_new_segment(
     task = Task()
     task.final("one two", 100, 1_000, key)
     assert task.final(text, start, end, key) == whole(1, text, start, start if end is None else end)
+
+
+def test_a_final_of_the_same_length_is_a_repeat_though_the_times_of_both_are_off() -> None:
+    task = Task()
+    assert task.final("a", 1_000, 1_300) == whole(0, "a", 1_000, 1_300)
+    assert task.final("A.", 1_180, 1_480) == []
+    assert task.final("a", 1_180, 1_470) == whole(1, "a", 1_180, 1_470)
+
+
+def test_texts_are_compared_without_width_and_in_one_normal_form() -> None:
+    task = Task()
+    assert task.final("Café １２", 0, 1_000) == whole(0, "Café １２", 0, 1_000)
+    assert task.final("cafe\u0301 12.", 0, 1_000) == []
 
 
 def test_short_words_that_follow_each_other_are_no_repeats() -> None:
@@ -450,6 +481,14 @@ def test_at_the_end_open_texts_are_finals_that_are_not_confirmed() -> None:
     assert isinstance(final, Result)
     assert (final.is_final, final.raw) == (True, "one")
     assert task.end() == []
+
+
+def test_the_jitter_of_starts_is_no_end_of_an_open_text() -> None:
+    task = Task()
+    task.interim("one", 1_050, None)
+    task.interim("one two", 1_000, None)
+    final = next(event for event in task.tracker.close_at_end("no text") if isinstance(event, Result))
+    assert final.end_ms <= final.start_ms
 
 
 def test_speech_without_text_is_reported_with_its_end_if_that_is_known() -> None:

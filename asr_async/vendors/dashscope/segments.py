@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 __all__ = ["PlainSegments", "Segments", "is_final", "place_of", "words_of"]
 
-LONGEST_WORD_MS = 1_500
-
 NO_TEXT = "the vendor reported speech, and ended the task without a text for it"
 
 
@@ -125,7 +123,9 @@ def place_of(sentence: Sentence | GummySentence) -> tuple[int | None, int | None
     """Return the start and the end of a sentence, from its words if need be; each None if unknown, the end so far."""
     start_ms, end_ms, words = sentence.begin_time, sentence.end_time, sentence.words or ()
     if start_ms is None or start_ms == -1:
-        start_ms = next((ms for word in words if (ms := _start_of(word)) is not None), None)
+        start_ms = next(
+            (ms for word in words if (ms := word_start_ms(word.begin_time, word.end_time)) is not None), None
+        )
     end_ms = known_ms(end_ms)
     if end_ms is None or (start_ms is not None and end_ms < start_ms):
         end_ms = words[-1].end_time if words else None
@@ -218,12 +218,6 @@ def is_final(sentence: Sentence | GummySentence) -> bool:
     if isinstance(sentence.sentence_end, bool):
         return sentence.sentence_end
     return known_ms(sentence.end_time) is not None
-
-
-def _start_of(word: WireWord) -> int | None:
-    """Return the start of a word; -1 is one, but for the jitter, if the word ends directly behind it."""
-    is_at_the_start = word.begin_time == -1 and word.end_time is not None and 0 <= word.end_time < LONGEST_WORD_MS
-    return 0 if is_at_the_start else known_ms(word.begin_time)
 
 
 def _end_of(word: WireWord) -> int | None:

@@ -39,7 +39,7 @@ from ..codec import (
     read_message,
     reread_events,
 )
-from ..lenient import LenientReader, known_ms
+from ..lenient import LenientReader, known_ms, word_start_ms
 from ..segments import SegmentTracker, TrackedSegment
 from .errors import VENDOR, error_from_code
 from .models import FRAME_LIMITS, Rasr
@@ -319,7 +319,9 @@ def _place_of(wire: WireSegment, words: tuple[WireWord, ...]) -> tuple[int | Non
     """Return the start and the end of a segment, from its words if need be; each None if unknown."""
     start_ms, end_ms = wire.start_time, wire.end_time
     if start_ms is None or start_ms == -1:
-        start_ms = next((ms for word in words if (ms := known_ms(word.start_time)) is not None), None)
+        start_ms = next(
+            (ms for word in words if (ms := word_start_ms(word.start_time, word.end_time)) is not None), None
+        )
     if end_ms is None or end_ms == -1 or (start_ms is not None and end_ms < start_ms):
         end_ms = next((ms for word in reversed(words) if (ms := _end_of(word)) is not None), None)
         if start_ms is not None and end_ms is not None and end_ms < start_ms:
