@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from ...results import Result, Word
 from ..codec import CodecEvent, Unrecognised
-from ..lenient import MAX_MS, known_ms
+from ..lenient import MAX_MS, known_ms, word_start_ms
 from ..segments import SegmentTracker, TrackedSegment
 from .wire import GummySentence, Output, Sentence, WireWord
 
