@@ -10,7 +10,6 @@ from __future__ import annotations
 import io
 import itertools
 import os
-import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -46,18 +45,18 @@ def styled_lines(terminal: Terminal) -> list[Text]:
     return lines
 
 
-def run(*arguments: str, moment: str = "") -> list[Text]:
-    """Run a command; return the screen as it was the last time that a pattern was on it, or as it is at the end."""
+def run(*arguments: str, bars: int = 0) -> list[Text]:
+    """Run a command; return the screen as it was when it last had so many bars, or as it is at the end."""
     kept: list[Text] = []
 
     def keep(_process: subprocess.Popen[bytes], lines: list[str]) -> None:
-        if moment and any(re.search(moment, line) for line in lines):
+        if bars and sum("━" in line for line in lines) >= bars and "of 8 files" in lines[-1]:
             kept[:] = styled_lines(terminal)
 
     terminal = Terminal(COLUMNS)
     environment = {name: value for name, value in os.environ.items() if name not in {"COLUMNS", "DASHSCOPE_API_KEY"}}
     terminal.run([sys.executable, "-m", "asr_async", *arguments], {**environment, "TERM": "xterm"}, on_output=keep)
-    return kept if moment else styled_lines(terminal)
+    return kept if bars else styled_lines(terminal)
 
 
 def draw(path: Path, command: str, lines: list[Text]) -> None:
@@ -71,7 +70,7 @@ def draw(path: Path, command: str, lines: list[Text]) -> None:
 
 def main(folder: Path, pace: str) -> None:
     """Draw both pictures."""
-    transcribing = run("transcribe", AUDIO, "--service", "local", "--pace", pace, moment=r"[2-4] of 8 files")
+    transcribing = run("transcribe", AUDIO, "--service", "local", "--pace", pace, bars=5)
     draw(folder / "transcribe.svg", f"asr-async transcribe {AUDIO} --service local", transcribing)
     draw(folder / "doctor.svg", "asr-async doctor", run("doctor"))
 
