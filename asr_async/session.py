@@ -215,8 +215,8 @@ class Session:
             audio: an async (or plain) iterable of bytes-like chunks of any size, in the format of the options.
             pace: 1.0 is real time, 4.0 four times as fast, None as fast as the connection accepts audio. Frames of
                 100 ms are sent by a schedule that does not drift; after a stall the stream catches up at four times its
-                pace, not in one burst. A live source is never delayed. Compressed formats are not paced, since their
-                bytes do not correspond to time.
+                pace, not in one burst. A live source is never delayed. Compressed audio is paced by the time
+                of its packets, and not at all if they are not known (m4a, WebM).
             on_source_error: if the source raises, "finish", the default, still recognises the audio before that, and
                 raises the error behind the results. "cancel" raises it at once, behind the results so far, and drops
                 the rest: for a source that ends because its caller has gone.

@@ -19,7 +19,8 @@ The rules:
    four times the pace. That includes live sources, which are otherwise passed through: a minute of audio must not
    arrive in one burst.
 
-Compressed formats are not paced: their bytes do not correspond to time.
+The bytes of compressed audio do not correspond to time, so `MediaTimePacer` counts the milliseconds of its packets.
+Audio in a container whose packets are not known is not paced.
 
 Does not know clocks, sources or connections: instants are arguments, and nothing here waits.
 """
@@ -27,8 +28,9 @@ Does not know clocks, sources or connections: instants are arguments, and nothin
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
-__all__ = ["CATCH_UP", "Pacer"]
+__all__ = ["CATCH_UP", "MediaTimePacer", "Pacer"]
 
 CATCH_UP = 4.0
 """The factor by which a stream that fell behind may exceed its pace. Four keeps frames of 100 ms at least 25 ms apart,
@@ -128,3 +130,33 @@ class Pacer:
             self._replay_bytes -= size_bytes
             is_over = self._replay_bytes <= 0
             self.next_at = -math.inf if is_over else now + size_bytes / self._replay_rate / CATCH_UP
+
+
+class MediaTimePacer(Pacer):
+    """The schedule of a stream of compressed audio, by the place of its packets in the source."""
+
+    __slots__ = ("_place_ms", "_sent_to_ms")
+
+    def __init__(self, place_ms: Callable[[], int], pace: float | None, *, live: bool | None = None) -> None:
+        """Begin a schedule.
+
+        Args:
+            place_ms: returns the place in the source up to which audio was sent; it stays where it is while the packets
+                are not known.
+            pace: see `Pacer`.
+            live: see `Pacer`.
+        """
+        super().__init__(1_000, pace, live=live)
+        self._place_ms = place_ms
+        self._sent_to_ms = 0
+
+    def record_sent(self, now: float, size_bytes: int) -> None:  # noqa: ARG002 - of no use here
+        """Record a frame that was sent."""
+        place_ms = self._place_ms()
+        super().record_sent(now, max(0, place_ms - self._sent_to_ms))
+        self._sent_to_ms = place_ms
+
+    def rewind(self, to_bytes: int, now: float) -> None:  # noqa: ARG002
+        """Send the audio again from where the buffer stands now."""
+        self._sent_to_ms = self._place_ms()
+        super().rewind(self._sent_to_ms, now)

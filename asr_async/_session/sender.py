@@ -21,7 +21,7 @@ from ..audio import COMPRESSED_BYTES_PER_SECOND, FRAME_MS, CompressedFrame
 from ..errors import ASRError, ConfigurationError, ConnectionLostError, DeadlineError
 from ..results import Gap
 from ..sources import AHEAD_FRAMES, FrameReader, PushSource, check_source
-from .pacer import Pacer
+from .pacer import MediaTimePacer, Pacer
 from .policy import SendFailure, decide_send_failure
 from .state import ConnectionState, SessionState, SessionStep
 
@@ -393,9 +393,15 @@ class SourceReader:
         except Exception as error:  # noqa: BLE001 - the caller's own error, raised to the caller as it is
             self._record_error(error)
             return
-        self._sender.pacer = self._stats.pacer = Pacer(self._options.audio.bytes_per_second, pace, live=reader.live)
+        self._sender.pacer = self._stats.pacer = self._new_pacer(pace, reader.live)
         while (frames := await self._next_frames(reader)) is not None:
             await self._buffer_frames(frames, reader)
+
+    def _new_pacer(self, pace: float | None, live: bool | None) -> Pacer:
+        bytes_per_second, buffer = self._options.audio.bytes_per_second, self._buffer
+        if bytes_per_second is None:
+            return MediaTimePacer(lambda: buffer.position, pace, live=live)
+        return Pacer(bytes_per_second, pace, live=live)
 
     async def _next_frames(self, reader: FrameReader) -> list[AudioBytes] | None:
         """Return the next frames of the source; None at its end, normal or not."""

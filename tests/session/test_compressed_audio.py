@@ -176,8 +176,8 @@ def test_an_old_connection_is_replaced_at_the_end_of_a_segment(codec: Codec) -> 
             scripted_server(server) as service,
             connect(Paraformer(format=codec.format), service, retry=retry) as session,
         ):
-            events = [event async for event in session.events(live(codec, 12))]
-        assert words_of(events) == [f"word{n}" for n in range(12)]
+            events = [event async for event in session.events(live(codec, 11))]
+        assert words_of(events) == [f"word{n}" for n in range(11)]
         # the successor receives a little audio that the old connection has recognised: its word begins behind that
         assert_places(events, tolerance_ms=60 + 80)
         assert len(server.streams) >= 3
@@ -331,3 +331,22 @@ def test_finalize_cuts_between_packets_and_times_go_on(codec: Codec) -> None:
         assert_places(events)
 
     run_virtual(scenario)
+
+
+@pytest.mark.parametrize(("pace", "length_s"), [(1.0, 10.0), (4.0, 2.5), (None, 0.0)])
+@each_codec
+def test_compressed_audio_is_paced_by_the_time_of_its_packets(
+    codec: Codec, pace: float | None, length_s: float
+) -> None:
+    async def scenario() -> float:
+        data = codec.encode(range(10_000 // codec.packet_ms))
+        async with (
+            scripted_server(PacketServer(codec)) as service,
+            connect(Paraformer(format=codec.format), service) as session,
+        ):
+            began_at = asyncio.get_running_loop().time()
+            async for _ in session.stream([data[at : at + 1_000] for at in range(0, len(data), 1_000)], pace=pace):
+                pass
+            return asyncio.get_running_loop().time() - began_at
+
+    assert run_virtual(scenario) == pytest.approx(length_s, abs=1.2)
