@@ -38,8 +38,8 @@ ENDPOINTS = {
     "rule2_min_trailing_silence": 0.8,
     "rule3_min_utterance_length": 20.0,
 }
-"""An utterance ends after 0.8 s of silence, or after 20 s. The first rule is for audio without words, and the third of
-the runtime's own values; its second, 1.2 s, makes captions late."""
+"""An utterance ends after 0.8 s of silence, or after 20 s. The first rule, for audio without words, and the third are
+the runtime's defaults; its default of the second, 1.2 s, makes captions late."""
 
 TAIL_S = 1.5
 """The silence behind the end of the audio: more than the longest chunk of the models (1.28 s), which is decoded only
@@ -53,7 +53,7 @@ CHUNK_MS = 600
 
 
 def load_streaming(model: Model) -> StreamingModel:
-    """Load a streaming model, and try it."""
+    """Load a streaming model."""
     from sherpa_onnx import OnlineRecognizer  # noqa: PLC0415 - without the extra, importing this module must succeed
 
     options: dict[str, Any] = {**model.files, **ENDPOINTS, "num_threads": 1}
