@@ -57,7 +57,7 @@ class SessionChoice:
         return "both" if getattr(self.options, "translation_target_languages", None) else "original"
 
     def client(self, screen: Screen) -> Client:
-        """Return a client of the service; say on the screen why it is the local one, if nobody asked for that."""
+        """Return a client of the service; write why it is the local one, unless that was chosen."""
         service = self._service(screen)
         if self.verbosity:
             screen.info(f"asr-async: {self.options.model} of {service!r}")
