@@ -28,6 +28,10 @@ __all__ = ["LocalServer"]
 BACKLOG = 1024
 """The most connections that wait to be accepted: tests open hundreds at once."""
 
+RECEIVE_BUFFER_BYTES = 128 * 1024
+"""The receive buffer of a connection, 4 s of audio. The system's own holds minutes: a client that sends a recording as
+fast as it can would end it minutes before the engine, and give up waiting for the confirmation."""
+
 SHUTDOWN_TIMEOUT_S = 2.0
 """The longest wait of a shutdown for plain HTTP requests; the handlers end their WebSocket connections themselves."""
 
@@ -119,6 +123,7 @@ async def _listen(
     family, _, _, _, address = (await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM))[0]
     listener = running.enter_context(socket.create_server(address[:2], family=family))
     assert runner.server is not None  # noqa: S101 - set by `runner.setup`
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)  # connections inherit it
     server = await loop.create_server(runner.server, sock=listener, backlog=BACKLOG, start_serving=False)
     running.callback(server.close)
     running.push_async_callback(_let_accepted_connections_arrive)

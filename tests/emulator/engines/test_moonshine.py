@@ -10,6 +10,7 @@ import sys
 import wave
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import jiwer
@@ -30,8 +31,10 @@ from asr_async import (
 )
 from asr_async.emulator import serve
 from asr_async.emulator.engines import installed
+from asr_async.emulator.engines._moonshine_worker import Recogniser
 from asr_async.emulator.engines.engine import EngineRefusedError, Request
 from asr_async.emulator.engines.moonshine import Moonshine
+from asr_async.emulator.engines.segment_sessions import Decoded
 
 from ...support.child_processes import child_environment
 from ...support.speech import example, example_text, hum, pink_noise, plain_words, recorded_voice
@@ -378,3 +381,42 @@ async def test_an_11_khz_source_is_recognised_where_the_model_accepts_it_and_ref
         assert plain_words(transcript.text) == plain_words(example_text("demo"))
     with pytest.raises(ConfigurationError, match="sample_rate=11025: paraformer-realtime-8k-v2 accepts 8000 Hz only"):
         Paraformer(model="paraformer-realtime-8k-v2", sample_rate=11_025)
+
+
+class LoopingRuntime:
+    """A runtime whose text reaches the limit of tokens for audio of more than this length."""
+
+    def __init__(self, loops_from_s: float) -> None:
+        self._loops_from_s = loops_from_s
+
+    def create_stream(self) -> LoopingRuntime.Stream:
+        return self.Stream()
+
+    def decode_stream(self, stream: LoopingRuntime.Stream) -> None:
+        if stream.seconds >= self._loops_from_s:
+            stream.result.text, stream.result.tokens = "on and on and on", ["on"] * int(15 * stream.seconds)
+        else:
+            stream.result.text, stream.result.tokens = f"{stream.seconds:.0f} seconds..", ["two", "words"]
+
+    class Stream:
+        """The audio and the text of a call."""
+
+        def __init__(self) -> None:
+            self.seconds = 0.0
+            self.result = SimpleNamespace(text="", tokens=[])
+
+        def accept_waveform(self, rate: int, samples: list[float]) -> None:
+            self.seconds = len(samples) / rate
+
+
+@pytest.mark.parametrize(
+    ("loops_from_s", "text", "is_cut"),
+    [(99, "10 seconds.", False), (8, "4 seconds. 6 seconds.", False), (5, "4 seconds. on and on and on…", True)],
+)
+def test_a_text_that_repeats_itself_without_end_is_decoded_in_two_pieces(
+    loops_from_s: float, text: str, is_cut: bool
+) -> None:
+    recogniser = Recogniser.__new__(Recogniser)  # without loading the model
+    recogniser._recognizer = LoopingRuntime(loops_from_s)
+    loud, quiet = b"\x00\x10" * 16_000, bytes(3_200)
+    assert recogniser.decode(loud * 4 + quiet + loud * 6) == Decoded(text, is_cut=is_cut)
