@@ -207,7 +207,8 @@ def _is_same(new: PlacedWord, old: PlacedWord, first_ms: int) -> bool:
         return False
     if old.start_ms < first_ms:  # only its rest was recognised again, which ends where the word does
         return abs(new.end_ms - old.end_ms) <= SAME_MS
-    return abs(new.middle_ms - old.middle_ms) <= SAME_PLACE_MS
+    length_ms, old_length_ms = new.end_ms - new.start_ms, old.end_ms - old.start_ms
+    return abs(new.middle_ms - old.middle_ms) <= SAME_PLACE_MS and abs(length_ms - old_length_ms) <= 2 * SAME_MS
 
 
 def _cut_word(candidates: Sequence[_Candidate], match: tuple[int, int], first_ms: int) -> int | None:
