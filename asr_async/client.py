@@ -5,6 +5,7 @@ Does not know recognition, connections or vendors: it combines a service, option
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import io
 import os
@@ -16,6 +17,7 @@ import msgspec
 from ._connection.member import choose_member
 from ._connection.pool import ConnectionPool
 from ._limits.limiter import Limiter
+from ._loop.owner import check_loop, is_other_loop
 from ._net.network_options import NetworkOptions
 from ._net.wire_log import WireLog
 from ._session.policy import check_options
@@ -68,7 +70,9 @@ class ClientSettings(TypedDict, total=False):
 class Client:
     """A client of one service, which makes sessions and closes what they share.
 
-    It is an async context manager: use it with `async with`, which starts the service and opens the connection pool.
+    It is an async context manager: use it with `async with`, which starts the service and opens the connection pool. It
+    belongs to the event loop that it is opened in, with its sessions; it may be opened again when it was closed, also
+    in another loop. `session` alone needs no running loop.
 
         async with Client(DashScope(), limits=Limits(max_sessions=20)) as client:
             async with client.session(Paraformer()) as session:
@@ -123,8 +127,9 @@ class Client:
         self._pool = pool or Pool()
         self._tape = tape
         self._observers = ObserverGroup(observers)
-        # None while the client is not open
+        # None while the client is not open; and the event loop that it is open in
         self._connections: ConnectionPool | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._open_batches: set[TranscriptionBatch[Any, Any]] = set()
         self._stack = AsyncExitStack()
 
@@ -132,6 +137,9 @@ class Client:
         return f"<Client {self._service!r} {'closed' if self._connections is None else 'open'}>"
 
     async def __aenter__(self) -> Self:
+        if self._connections is not None and self._loop is not None and not self._loop.is_closed():
+            raise LocalProtocolError(f"{self!r} is open already: enter it once, and pass it on to where it is used")
+        self._loop = asyncio.get_running_loop()
         tape = None if self._tape is None else WireLog(self._tape)
         connections = ConnectionPool(self._pool, self._timeouts, tape)
         await connections.open()
@@ -344,10 +352,12 @@ class Client:
         """Return the pool of the open client.
 
         Raises:
-            LocalProtocolError: the client is not open.
+            LocalProtocolError: the client is not open, or is open in another event loop.
         """
         if self._connections is None:
             raise LocalProtocolError("the client is not open: use it with 'async with Client(...) as client'")
+        if self._loop is not None and is_other_loop(self._loop):
+            check_loop(self._loop, "this client")
         return self._connections
 
 

@@ -2,19 +2,45 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import difflib
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 import msgspec
 
 from .errors import ConfigurationError
 
-__all__ = ["Limits", "Pool", "Retry", "Timeouts", "without_credentials"]
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["Limits", "NamedSettings", "Pool", "Retry", "Timeouts", "did_you_mean", "without_credentials"]
 
 REDIS_SCHEMES = ("redis", "rediss", "unix")
 
 
-class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
+def did_you_mean(name: Any, known: Iterable[str]) -> str:
+    """Return the most similar known name as a question for an error text; all known names if none is similar."""
+    known = sorted(known)
+    near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.6)
+    return f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
+
+
+class NamedSettings(msgspec.StructMeta):
+    """The metaclass of settings that are passed by name: a name that they do not have is a `ConfigurationError`."""
+
+    if not TYPE_CHECKING:  # a type checker takes the arguments from the fields
+
+        def __call__(cls, *args: Any, **settings: Any) -> Any:  # noqa: D102, N805 - a method of a metaclass
+            if args:
+                raise ConfigurationError(f"{cls.__name__}: pass its settings by name, {cls.__struct_fields__[0]}=...")
+            for name in settings:
+                if name not in cls.__struct_fields__:
+                    known = did_you_mean(name, cls.__struct_fields__)
+                    raise ConfigurationError(f"{cls.__name__}({name}=...): there is no such setting; {known}")
+            return super().__call__(**settings)
+
+
+class Timeouts(msgspec.Struct, frozen=True, kw_only=True, metaclass=NamedSettings):
     """The deadlines of a session in seconds; every wait for the vendor has one.
 
     Args:
@@ -58,7 +84,7 @@ class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
                 raise ConfigurationError(f"Timeouts({name}={value!r}): must be a positive number of seconds")
 
 
-class Retry(msgspec.Struct, frozen=True, kw_only=True):
+class Retry(msgspec.Struct, frozen=True, kw_only=True, metaclass=NamedSettings):
     """The recovery of a session after its connection is lost: reconnect, replay, rotate.
 
     A session reconnects after a lost connection, after the idle timeout, and after a vendor error that is temporary.
@@ -125,7 +151,7 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True):
             raise ConfigurationError(f"Retry(silence={self.silence!r}): must be 'resume' or 'fill'")
 
 
-class Limits(msgspec.Struct, frozen=True, kw_only=True):
+class Limits(msgspec.Struct, frozen=True, kw_only=True, metaclass=NamedSettings):
     """The sessions and starts that a client allows itself, for each account and model.
 
     A session that would exceed a limit waits, in the order of arrival. All clients of an event loop are counted
@@ -177,7 +203,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
         return f"Limits({numbers}, wait={self.wait!r}, shared={shared!r})"
 
 
-class Pool(msgspec.Struct, frozen=True, kw_only=True):
+class Pool(msgspec.Struct, frozen=True, kw_only=True, metaclass=NamedSettings):
     """The connections that a client keeps open between sessions, for vendors that accept several tasks on one.
 
     With DashScope's task protocol and with Huawei, the next session then starts without a handshake, such as the next

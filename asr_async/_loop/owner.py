@@ -6,7 +6,7 @@ import asyncio
 
 from ..errors import LocalProtocolError
 
-__all__ = ["check_loop"]
+__all__ = ["check_loop", "is_other_loop"]
 
 RUN_THERE = "asyncio.run_coroutine_threadsafe(coroutine, loop)"
 
@@ -24,13 +24,23 @@ def check_loop(loop: asyncio.AbstractEventLoop, subject: str, advice: str = RUN_
     Raises:
         LocalProtocolError: another loop runs in this thread, or none.
     """
-    try:
-        running = asyncio.get_running_loop()
-    except RuntimeError:
-        running = None
+    running = _running_loop()
     if running is loop:
         return
     state = "has ended" if loop.is_closed() else "runs elsewhere"
     raise LocalProtocolError(
         f"{subject} belongs to an event loop that {state}: use it in that loop only; from another thread, call {advice}"
     )
+
+
+def is_other_loop(loop: asyncio.AbstractEventLoop) -> bool:
+    """Return True if another event loop than this one runs in this thread; False if none runs."""
+    running = _running_loop()
+    return running is not None and running is not loop
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None

@@ -5,14 +5,14 @@ A vendor's own options add fields and check them by its capability table. Does n
 
 from __future__ import annotations
 
-import difflib
 import functools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal, Self
 
 import msgspec
 
 from ..audio import AudioFormat
+from ..config import NamedSettings, did_you_mean
 from ..errors import ConfigurationError
 from .catalogue import Capabilities
 
@@ -31,7 +31,7 @@ class ContextMessage(msgspec.Struct, frozen=True):
     text: str
 
 
-class Options(msgspec.Struct, frozen=True, kw_only=True):
+class Options(msgspec.Struct, frozen=True, kw_only=True, metaclass=NamedSettings):
     """The options of a recognition. Keyword-only; `msgspec.structs.replace(options, ...)` makes a changed copy.
 
     Options can be compared and hashed, also those with lists and mappings, so they can be keys of a cache.
@@ -151,10 +151,3 @@ def check_range(name: str, value: float | None, low: float, high: float, unit: s
     if value is not None and not low <= value <= high:
         unit = f" {unit}" if unit else ""
         raise ConfigurationError(f"{name}={value}: must be between {low} and {high}{unit}")
-
-
-def did_you_mean(name: Any, known: Iterable[str]) -> str:
-    """Return the most similar known name as a question for an error text; all known names if none is similar."""
-    known = sorted(known)
-    near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.6)
-    return f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"

@@ -255,7 +255,7 @@ def test_the_language_pairs_of_the_table_are_accepted_and_no_others(source: str 
 def test_the_silence_that_ends_a_sentence_is_an_option_of_chat_only() -> None:
     assert GummyChat(max_end_silence=500).parameters()["max_end_silence"] == 500
     assert "max_end_silence=100: must be between 200 and 6000 ms" in refused(GummyChat, max_end_silence=100)
-    with pytest.raises(TypeError, match="max_end_silence"):
+    with pytest.raises(ConfigurationError, match="max_end_silence"):
         Gummy(max_end_silence=500)  # type: ignore[call-arg]
 
 
