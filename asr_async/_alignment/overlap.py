@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["DeliveredSpeech", "NewPart", "NewParts", "new_parts"]
 
 SAME_PLACE_MS = 400
-"""The middles of the same word, as two connections report it, are not further apart: two frames of jitter for each."""
+"""The ends of the same word, as two connections report it, are not further apart: two frames of jitter for each."""
 
 SHORTEST_MS = 100
 """No word is as short as this: it is the rest of one that was cut in two."""
@@ -207,8 +207,7 @@ def _is_same(new: PlacedWord, old: PlacedWord, first_ms: int) -> bool:
         return False
     if old.start_ms < first_ms:  # only its rest was recognised again, which ends where the word does
         return abs(new.end_ms - old.end_ms) <= SAME_MS
-    length_ms, old_length_ms = new.end_ms - new.start_ms, old.end_ms - old.start_ms
-    return abs(new.middle_ms - old.middle_ms) <= SAME_PLACE_MS and abs(length_ms - old_length_ms) <= 2 * SAME_MS
+    return max(abs(new.start_ms - old.start_ms), abs(new.end_ms - old.end_ms)) <= SAME_PLACE_MS
 
 
 def _cut_word(candidates: Sequence[_Candidate], match: tuple[int, int], first_ms: int) -> int | None:

@@ -280,7 +280,7 @@ def test_the_new_words_behind_a_text_without_an_end_have_their_own_place() -> No
 def test_a_word_of_another_length_is_another_one() -> None:
     joiner = Joiner(100)
     joiner.deliver([Spoken("no", 200, 212), Spoken("yes", 212, 250)])
-    assert joiner.join([Spoken("no", 250, 730), Spoken("two", 730, 900)]) == (["no two"], True)
+    assert joiner.join([Spoken("no", 250, 650), Spoken("two", 650, 900)]) == (["no two"], True)
 
 
 def test_words_behind_equal_ones_show_how_many_there_are() -> None:
