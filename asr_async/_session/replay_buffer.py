@@ -141,6 +141,11 @@ class ReplayBuffer:
         """The length of the audio that the source has brought to the buffer; None if it is not known."""
         return self._format.to_ms(self._end)
 
+    @property
+    def is_repeating(self) -> bool:
+        """True if the audio in front of the cursor was sent before, to an earlier connection."""
+        return self._cursor <= self._sent_before
+
     def length_ms(self, size_bytes: int) -> int:
         """Return the length of audio that is not in the buffer."""
         return size_bytes * 1000 // self._bytes_per_second

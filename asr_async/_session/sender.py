@@ -203,7 +203,7 @@ class Sender:
             self.rotation_due.set()
         stats = self._stats
         if now >= stats.record_at:
-            stats.record_send(now, len(frame), self._buffer.cursor_bytes)
+            stats.record_send(now, len(frame), self._buffer.cursor_bytes, is_repeat=self._buffer.is_repeating)
         if not is_writable:
             self._resume_when_writable(task)
 

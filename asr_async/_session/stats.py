@@ -94,8 +94,8 @@ class SpeechClock:
         return f"<SpeechClock {len(self._positions)} sends>"
 
     def record(self, end_bytes: int, now: float) -> None:
-        """Record that the audio up to this position was sent, if a second has passed; a replay changes nothing."""
-        if self._positions and (end_bytes <= self._positions[-1] or now < self._sent_at[-1] + RECORDED_EVERY_S):
+        """Record that the audio up to this position was sent, if a second has passed."""
+        if self._positions and now < self._sent_at[-1] + RECORDED_EVERY_S:
             return
         self._positions.append(end_bytes)
         self._sent_at.append(now)
@@ -276,18 +276,19 @@ class StatsRecorder:
     def __repr__(self) -> str:
         return f"<StatsRecorder {self.results_received} results, {self._finals} of them final>"
 
-    def record_send(self, now: float, size_bytes: int, end_bytes: int) -> None:
+    def record_send(self, now: float, size_bytes: int, end_bytes: int, *, is_repeat: bool = False) -> None:
         """Record a frame that was sent: the audio up to `end_bytes` in the source.
 
-        One frame in a second is recorded (`record_at`); for observers, every one.
+        One frame in a second is recorded (`record_at`), and the first behind audio that is sent again (`is_repeat`);
+        for observers, every one.
         """
         if self.audio_started_at is None:
             self.audio_started_at = now
             if (bytes_per_second := self._format.bytes_per_second) is not None:
                 self._speech_clock = SpeechClock(self._format, bytes_per_second)
-        if self._speech_clock is not None:
+        if self._speech_clock is not None and not is_repeat:
             self._speech_clock.record(end_bytes, now)
-        if self._observed is None:
+        if self._observed is None and not is_repeat:
             self.record_at = now + RECORDED_EVERY_S
         if self._observed is not None:
             observers, audio_clock = self._observed
