@@ -424,6 +424,9 @@ def test_a_service_without_network_options_says_so() -> None:
         def __repr__(self) -> str:
             return "<TheirOwn>"
 
+        async def resolve(self, options: Any) -> Any:
+            raise NotImplementedError
+
     service: Any = TheirOwn()
     assert with_network(service, NetworkOptions()) is service
     with pytest.raises(ConfigurationError) as caught:
