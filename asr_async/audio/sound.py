@@ -53,7 +53,7 @@ class SoundMeter:
         self._pending = array("h")
         self._values = 0
         self._clipped = 0
-        self.peaks = [0] * channels
+        self.peaks: list[int] = [0] * channels
         self._windows = 0
         self._first_loud: int | None = None
         self._last_loud = 0

@@ -85,9 +85,9 @@ class StoppableSource:
     def __init__(self, source: AudioFile | Microphone, interruption: Interruption) -> None:
         self._source = source
         self._interruption = interruption
-        self.live = source.live
+        self.live: bool | None = source.live
         self.duration_ms: int | None = getattr(source, "duration_ms", None)
-        self.name = source.name
+        self.name: str = source.name
 
     async def preflight(self, expected: AudioFormat) -> None:
         """Check the source; see `AudioFile.preflight`."""

@@ -135,9 +135,9 @@ class PathInput:
     """The file, pipe or device at a path."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = os.fsdecode(path)
-        self.name = self.path
-        self.is_live = False
+        self.path: str = os.fsdecode(path)
+        self.name: str = self.path
+        self.is_live: bool = False
         try:
             mode = os.stat(self.path).st_mode  # noqa: PTH116 - a path may end in / or be one that pathlib changes
         except (OSError, ValueError):
@@ -152,11 +152,11 @@ class PathInput:
 class BytesInput:
     """Bytes in memory."""
 
-    is_live = False
+    is_live: bool = False
 
     def __init__(self, data: bytes | bytearray | memoryview) -> None:
         self._data = bytes(data)
-        self.name = f"the audio of {len(self._data)} bytes"
+        self.name: str = f"the audio of {len(self._data)} bytes"
 
     def open(self) -> ByteReader:
         """Return a reader from the first byte."""
@@ -174,9 +174,9 @@ class FileInput:
                 f"{type(file).__name__}.read is async: pass its plain file (upload.file), or its bytes"
             )
         given = getattr(file, "name", None)
-        self.name = name or (given if isinstance(given, str) else f"the {type(file).__name__}")
+        self.name: str = name or (given if isinstance(given, str) else f"the {type(file).__name__}")
         self._file = file
-        self.is_live = not _is_seekable(file)
+        self.is_live: bool = not _is_seekable(file)
         self._start = None if self.is_live else file.tell()
         self._is_read = False
 

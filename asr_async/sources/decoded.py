@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Decoder", "PacketDecoder", "Resampler", "has_decoder"]
 
-logger = logging.getLogger("asr_async")
+logger: logging.Logger = logging.getLogger("asr_async")
 
 NO_PROTOCOLS = {"protocol_whitelist": "none"}
 """A file is never a way to others: without this, a playlist that is given as audio makes FFmpeg open what it names."""
@@ -85,14 +85,14 @@ class Decoder:
             self._container.close()
             raise
         context = self._stream.codec_context
-        self.container = self._container.format.name
-        self.codec = context.name
+        self.container: str = self._container.format.name
+        self.codec: str = context.name
         self.sample_rate: int = context.sample_rate
         self.channels: int = context.channels
-        self.duration_ms = self._declared_ms()
+        self.duration_ms: int | None = self._declared_ms()
         # The length of an mp3 without a table of contents, for example, is estimated from its bit rate.
-        self.is_exact = self.container.startswith(("mov", "matroska", "flac"))
-        self.bad_packets = 0
+        self.is_exact: bool = self.container.startswith(("mov", "matroska", "flac"))
+        self.bad_packets: int = 0
         self._decoded_samples = 0
 
     def __repr__(self) -> str:

@@ -24,7 +24,7 @@ from .recording import Facts, ReadOptions, Recording
 
 __all__ = ["AudioFile", "read_audio"]
 
-logger = logging.getLogger("asr_async")
+logger: logging.Logger = logging.getLogger("asr_async")
 
 T = TypeVar("T")
 

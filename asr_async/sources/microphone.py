@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Microphone", "SoundBuffer", "microphone"]
 
-logger = logging.getLogger("asr_async")
+logger: logging.Logger = logging.getLogger("asr_async")
 
 BLOCKS_PER_SECOND = 20
 """Blocks of 50 ms: half a frame, so that a frame waits no longer for its end."""
@@ -69,7 +69,7 @@ class SoundBuffer:
         # audio, and in between the sizes of what was dropped
         self._blocks: collections.deque[bytes | int] = collections.deque()
         self._size_bytes = 0
-        self.dropped_bytes = 0
+        self.dropped_bytes: int = 0
         """The size of all audio that was dropped."""
 
     def __repr__(self) -> str:

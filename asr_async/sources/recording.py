@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Facts", "ReadOptions", "Recording"]
 
-logger = logging.getLogger("asr_async")
+logger: logging.Logger = logging.getLogger("asr_async")
 
 BLOCK_BYTES = 64 * 1024
 """The size of one read: two seconds of 16-bit samples at 16 kHz."""
@@ -114,7 +114,7 @@ class Recording:
             ConfigurationError: it is empty, or not audio, or cannot be decoded here.
             OSError: it cannot be opened.
         """
-        self.name = printable(audio_input.name)
+        self.name: str = printable(audio_input.name)
         self._input = audio_input
         self._options = options
         self._wav: WavHeader | None = None
@@ -123,7 +123,7 @@ class Recording:
         self._raw: AudioFormat | None = None
         self._reader = audio_input.open()
         try:
-            self.facts = self._find_facts(expected)
+            self.facts: Facts = self._find_facts(expected)
             self._check_channel()
         except BaseException:
             self.close()
