@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 import msgspec
 
-from ._alignment.words import place_words, words_of_text
+from ._alignment.words import UNSPACED, place_words, words_of_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -68,9 +68,6 @@ _BREAK_COSTS = {"sentence": 0.0, "pause": 0.2, "clause": 0.25, "word": 1.5, "ins
 _SHORT_PAUSE_MS = 500
 
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
-_CJK = (
-    "\u2e80-\u2fdf\u3005-\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff"
-)
 _OPENING = "\u300a\u3008\u300c\u300e\u3010\u3014\u201c\uff08\uff3b\uff5b"
 # full-width and other closing punctuation, and the small kana and marks that may not begin a line
 _CLOSING = (
@@ -79,8 +76,8 @@ _CLOSING = (
     "\u30e3\u30e5\u30e7"
 )
 _UNIT = re.compile(
-    rf"[{_OPENING}]*(?:(?![{_CLOSING}])[{_CJK}][{_CLOSING},.!?;:)\]%\u3099\u309a]*"
-    rf"|[^\s{_CJK}{_OPENING}{_CLOSING}]+[{_CLOSING}]*|[{_CLOSING}]+)|[{_OPENING}]+"
+    rf"[{_OPENING}]*(?:(?![{_CLOSING}])[{UNSPACED}][{_CLOSING},.!?;:)\]%\u3099\u309a]*"
+    rf"|[^\s{UNSPACED}{_OPENING}{_CLOSING}]+[{_CLOSING}]*|[{_CLOSING}]+)|[{_OPENING}]+"
 )
 _SENTENCE_END = re.compile("[.!?\u2026\u3002\uff01\uff1f][\"')\\]\u201d\u2019\u300d\u300f\u300b\uff09]*$")
 _CLAUSE_END = re.compile("[,;:\u2014\u3001\uff0c\uff1b\uff1a][\"')\\]\u201d\u2019\u300d\u300f\u300b\uff09]*$")
@@ -220,7 +217,7 @@ def _break_cost(text: str, begin: int, end: int, word_ends: set[int], pause_ms: 
         kind = "sentence"
     elif _CLAUSE_END.search(unit):
         kind = "clause"
-    elif is_inside and re.match(f"[{_CJK}]", unit):
+    elif is_inside and re.match(f"[{UNSPACED}]", unit):
         kind = "inside"
     else:
         kind = "pause" if pause_ms >= _SHORT_PAUSE_MS else "word"

@@ -218,11 +218,9 @@ def _cut_word(candidates: Sequence[_Candidate], match: tuple[int, int], first_ms
     new, old = match
     if new != 1 or old == 0:
         return None
-    return (
-        old - 1
-        if _is_next(candidates[old - 1], candidates[old]) and _is_cut(candidates[old - 1][2], first_ms)
-        else None
-    )
+    before = candidates[old - 1]
+    is_cut = before[2].start_ms - JITTER_MS < first_ms  # it may begin before the audio does
+    return old - 1 if is_cut and _is_next(before, candidates[old]) else None
 
 
 def _is_second_half(new: PlacedWord, candidates: Sequence[_Candidate], first_ms: int) -> bool:
@@ -236,11 +234,6 @@ def _is_second_half(new: PlacedWord, candidates: Sequence[_Candidate], first_ms:
     old = candidates[0][2]
     is_last = len(candidates) == 1 or not _is_next(candidates[0], candidates[1])
     return is_last and old.form == new.form and abs(old.end_ms - first_ms) <= JITTER_MS
-
-
-def _is_cut(word: PlacedWord, first_ms: int) -> bool:
-    """Return True if a word may begin before the audio does."""
-    return word.start_ms - JITTER_MS < first_ms
 
 
 def _is_next(one: _Candidate, other: _Candidate) -> bool:

@@ -26,18 +26,20 @@ __all__ = [
     "words_of_text",
 ]
 
-# CJK ideographs and radicals, kana, half-width kana, and the ideographs beyond the basic plane
-_UNSPACED = (
+UNSPACED = (
     "\u2e80-\u2fdf\u3005-\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff"
 )
+"""The characters of scripts without spaces between words, for a set in a pattern: CJK ideographs and radicals, kana,
+half-width kana, and the ideographs beyond the basic plane."""
+
 # the marks of Latin, Hebrew and Arabic letters, and the Indic and Thai blocks, in which marks are vowels
 _MARKS = (
     "\u0300-\u036f\u0591-\u05bd\u05bf\u05c1\u05c2\u0610-\u061a\u064b-\u065f\u0670"
     "\u0900-\u0963\u0971-\u0df3\u0e31-\u0e4e"
 )
 _VOICED = "[\u3099\u309a\uff9e\uff9f]"
-_LETTER = rf"(?:[^\W_{_UNSPACED}]|[{_MARKS}])"
-_WORD = re.compile(rf"[{_UNSPACED}]{_VOICED}?|{_LETTER}+(?:['\u2019]{_LETTER}+|(?<=\d)[.,](?=\d){_LETTER}+)*")
+_LETTER = rf"(?:[^\W_{UNSPACED}]|[{_MARKS}])"
+_WORD = re.compile(rf"[{UNSPACED}]{_VOICED}?|{_LETTER}+(?:['\u2019]{_LETTER}+|(?<=\d)[.,](?=\d){_LETTER}+)*")
 
 _NO_LETTERS = re.compile("[^0-9A-Za-z]+")
 
@@ -114,7 +116,7 @@ def letters_of(text: str) -> str:
 
 def spoken_length_ms(text: str) -> int:
     """Return an estimate of the time in which a text is spoken."""
-    return sum(CHARACTER_MS if re.match(f"[{_UNSPACED}]", form) else WORD_MS for form, _, _ in words_of_text(text))
+    return sum(CHARACTER_MS if re.match(f"[{UNSPACED}]", form) else WORD_MS for form, _, _ in words_of_text(text))
 
 
 def place_words(text: str, words: Sequence[TimedWord], start_ms: int, end_ms: int) -> Speech:

@@ -302,7 +302,7 @@ class FrameReader:
             begun_at = time.monotonic()
             chunk = next(self._iterator)
             blocked_s = time.monotonic() - begun_at
-            frames += self._push(chunk)
+            frames += self._framer.push(chunk) if type(chunk) is self._plain_type else self._push(chunk)
             if blocked_s >= BLOCKED_S:
                 self._record_block(blocked_s)
                 return

@@ -175,17 +175,7 @@ class Utterances:
         utterance = tracker.assign(key, None, None, text, is_final=False, events=events)
         if utterance is None:
             return events
-        result = Result(
-            text=text,
-            is_final=False,
-            segment_id=utterance.id,
-            start_ms=utterance.start_ms,
-            end_ms=utterance.end_ms,
-            language=message.language,
-            request_id=request_id,
-            raw=raw,
-            stable_text=stable_text,
-        )
+        result = _result(utterance, text, message.language, stable_text=stable_text, request_id=request_id, raw=raw)
         utterance.interim_result = result
         events.append(result)
         return events
@@ -197,17 +187,15 @@ class Utterances:
         utterance = self._find_due(message.item_id or None, text, events)
         if utterance is None:
             return events
-        result = Result(
-            text=text,
+        result = _result(
+            utterance,
+            text,
+            message.language,
             is_final=True,
-            segment_id=utterance.id,
-            start_ms=utterance.start_ms,
-            end_ms=utterance.end_ms,
+            stable_text=text,
             emotion=message.emotion,
-            language=message.language,
             request_id=request_id,
             raw=raw,
-            stable_text=text,
         )
         was_withdrawn = utterance.has_ended
         events += self._tracker.end(utterance, result)
@@ -245,6 +233,7 @@ def _result(
     language: str | None,
     *,
     is_final: bool = False,
+    stable_text: str,
     emotion: str | None = None,
     request_id: str,
     raw: str,
@@ -255,6 +244,7 @@ def _result(
         segment_id=utterance.id,
         start_ms=utterance.start_ms,
         end_ms=utterance.end_ms,
+        stable_text=stable_text,
         emotion=emotion,
         language=language,
         request_id=request_id,
