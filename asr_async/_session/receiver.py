@@ -274,11 +274,9 @@ class Receiver:
         """Let a replay begin behind a final; if it covers less than a frame more, there is no progress."""
         timeline, buffer = self._timeline, self._buffer
         covered_ms = timeline.covered_ms
-        if buffer.is_cuttable:
-            buffer.cover(timeline.replay_start_ms(covered_ms - KEPT_MS))
+        buffer.cover(covered_ms - KEPT_MS - timeline.longest_reach_ms)
+        if buffer.is_cuttable:  # else each connection recognises all of the audio
             timeline.forget(min(covered_ms, buffer.cursor_ms))
-        else:  # each connection recognises all of the audio
-            buffer.cover(covered_ms - KEPT_MS)
         if timeline.finals_end_ms - self._finals_end_ms >= FRAME_MS:
             self._finals_end_ms = timeline.finals_end_ms
             self._policy.record_progress()

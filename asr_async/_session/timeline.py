@@ -178,6 +178,7 @@ class Timeline:
         "_finals",
         "_finals_bytes",
         "_has_jitter",
+        "_has_timed_words",
         "_held_ms",
         "_last_finals",
         "_next_id",
@@ -204,6 +205,8 @@ class Timeline:
         self._offset_ms = 0
         # the vendor's times were seen to be off: then no boundary of two segments is exact
         self._has_jitter = False
+        # any final has words with times
+        self._has_timed_words = False
         # the end of the last final of the connection that is read, also of one that repeats others; behind it there may
         # be finals of earlier connections, and between those, words that no final has
         self._recognised_ms = 0
@@ -234,9 +237,17 @@ class Timeline:
         is_boundary = covered_ms == self._recognised_ms and covered_ms in self._open.values() and not self._has_jitter
         if covered_ms <= self._offset_ms or is_boundary:
             return covered_ms
-        return self.replay_start_ms(covered_ms)
+        return self._replay_start_ms(covered_ms)
 
-    def replay_start_ms(self, place_ms: int) -> int:
+    @property
+    def longest_reach_ms(self) -> int:
+        """The distance from the covered place to the earliest one at which a replay may begin.
+
+        It is read for each final, when nothing but a bound is needed.
+        """
+        return JITTER_MS + (MAX_REACH_MS if self._has_timed_words else 0)
+
+    def _replay_start_ms(self, place_ms: int) -> int:
         """Return the place where audio has to begin so that each word behind `place_ms` is recognised from its start.
 
         A word that is cut in two may be recognised or not, and so does not tell whether an equal word behind it is a
@@ -349,6 +360,8 @@ class Timeline:
     def add_final(self, final: _Final) -> list[Event]:
         """Record a final result, and return the events that withdraw the open segments which it has passed."""
         self._finals.append(final)
+        if final.words:
+            self._has_timed_words = True
         self._last_finals.append(final)
         self._finals_bytes += final.size_bytes
         self.settle(final.covered_ms)

@@ -298,14 +298,17 @@ class FrameReader:
 
     def _read_watched(self, frames: list[AudioBytes]) -> None:
         """Add the next frames of an iterable that may block; those of one chunk, if it does."""
+        clock, chunks, push, plain_type = time.monotonic, self._iterator, self._framer.push, self._plain_type
+        asked_at = clock()
         while len(frames) < self._ahead_frames:
-            begun_at = time.monotonic()
-            chunk = next(self._iterator)
-            blocked_s = time.monotonic() - begun_at
-            frames += self._framer.push(chunk) if type(chunk) is self._plain_type else self._push(chunk)
-            if blocked_s >= BLOCKED_S:
-                self._record_block(blocked_s)
+            chunk = next(chunks)
+            now = clock()
+            new_frames = push(chunk) if type(chunk) is plain_type else self._push(chunk)
+            frames += new_frames
+            if now - asked_at >= BLOCKED_S:
+                self._record_block(now - asked_at)
                 return
+            asked_at = now if len(new_frames) < 2 else clock()  # the clock is not read again for a chunk as small
 
     def _record_block(self, blocked_s: float) -> None:
         if not self._has_blocked:
