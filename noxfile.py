@@ -13,6 +13,7 @@ nox.options.sessions = ["tests", "lint", "types"]
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 CODE = ["asr_async", "tests", "benchmarks", "examples", "noxfile.py"]
 EXTRAS = "local,local-small,sherpa,cli,audio,mic,speed,redis,otel"
+FRAMEWORKS = "livekit,pipecat,wyoming"
 
 WORKERS = 2 * (os.cpu_count() or 1)
 """More than one per core: many tests wait for timers, sockets and child processes."""
@@ -31,10 +32,14 @@ def install(session: nox.Session, extras: str, *groups: str) -> None:
     session.install("-e", f".[{extras}]", *nox.project.dependency_groups(PYPROJECT, *groups))
 
 
+WITHOUT_FRAMEWORKS = "--ignore=tests/integrations"
+
+
 def run_tests(session: nox.Session, *default_arguments: str) -> None:
     """Run pytest in parallel; arguments behind `--` replace the default ones."""
     install(session, EXTRAS, "tests")
-    session.run("pytest", f"--numprocesses={WORKERS}", *(session.posargs or default_arguments))
+    arguments = session.posargs or default_arguments
+    session.run("pytest", f"--numprocesses={WORKERS}", WITHOUT_FRAMEWORKS, *arguments)
 
 
 @nox.session
@@ -64,11 +69,18 @@ def core_tests(session: nox.Session) -> None:
 
 
 @nox.session
+def integrations(session: nox.Session) -> None:
+    """Run the tests that need frameworks or a browser (Chromium from the system)."""
+    install(session, f"{EXTRAS},{FRAMEWORKS}", "tests", "integrations")
+    session.run("pytest", f"--numprocesses={WORKERS}", *(session.posargs or ["tests/integrations"]))
+
+
+@nox.session
 def coverage(session: nox.Session) -> None:
     """Run all tests in parallel and report the coverage, child processes included."""
     install(session, EXTRAS, "tests", "coverage")
     session.run("coverage", "erase")
-    session.run("coverage", "run", "-m", "pytest", f"--numprocesses={WORKERS}", *session.posargs)
+    session.run("coverage", "run", "-m", "pytest", f"--numprocesses={WORKERS}", WITHOUT_FRAMEWORKS, *session.posargs)
     session.run("coverage", "combine", "--quiet")
     session.run("coverage", "report")
 
@@ -78,7 +90,7 @@ def soak(session: nox.Session) -> None:
     """Run the tests of long streams for a day of virtual time instead of three hours."""
     install(session, EXTRAS, "tests")
     environment = {"ASR_ASYNC_SOAK_HOURS": "24"}
-    session.run("pytest", "-m", "soak", "--timeout=3600", *session.posargs, env=environment)
+    session.run("pytest", "-m", "soak", "--timeout=3600", WITHOUT_FRAMEWORKS, *session.posargs, env=environment)
 
 
 @nox.session
@@ -92,7 +104,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Check the types strictly, and that every public symbol has a declared type."""
-    install(session, "local,cli,audio,mic,redis,otel", "tests", "types")
+    install(session, f"local,cli,audio,mic,redis,otel,{FRAMEWORKS}", "tests", "integrations", "types")
     session.install("nox")
     session.run("mypy")
     session.run("pyright", "--verifytypes", "asr_async", "--ignoreexternal")
@@ -101,7 +113,7 @@ def types(session: nox.Session) -> None:
 @nox.session
 def docs(session: nox.Session) -> None:
     """Build the API reference from the docstrings; a warning is an error."""
-    install(session, "local,cli,audio,mic,redis,otel", "docs")
+    install(session, f"local,cli,audio,mic,redis,otel,{FRAMEWORKS}", "docs")
     options = ["--docformat", "google", "--output-directory", API_REFERENCE]
     session.run("python", "-W", "error", "-m", "pdoc", *options, *public_modules())
     session.log(f"open {API_REFERENCE}/index.html")

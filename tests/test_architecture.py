@@ -19,6 +19,7 @@ LAYERS = [
     "__main__",
     "cli",
     "",  # the package itself: `asr_async/__init__.py`
+    "integrations",
     "sync",
     "client",
     "batch",
@@ -101,7 +102,10 @@ PURE = [
 LIBRARIES = {
     "websockets": {"_net.websocket", "_net.ws_frames"},
     "python_socks": {"_net.tunnel"},
-    "aiohttp": {"_net.http", "emulator"},
+    "aiohttp": {"_net.http", "emulator", "integrations"},
+    "livekit": {"integrations"},
+    "pipecat": {"integrations"},
+    "wyoming": {"integrations"},
     "redis": {"_limits.redis", "cli.checks"},
     "click": {"cli"},
     "pysubs2": {"subtitles"},
@@ -243,7 +247,7 @@ def test_importing_the_package_loads_no_optional_library_and_no_emulator() -> No
     code = (
         "import sys, asr_async\n"
         "optional = ('aiohttp', 'av', 'redis', 'click', 'rich', 'opentelemetry', 'pocketsphinx', 'pysubs2',\n"
-        "            'sounddevice', 'uvloop', 'numpy', 'asr_async.emulator')\n"
+        "            'sounddevice', 'livekit', 'pipecat', 'wyoming', 'uvloop', 'numpy', 'asr_async.emulator')\n"
         "print(' '.join(n for n in optional if n in sys.modules))"
     )
     completed = subprocess.run(
