@@ -10,10 +10,12 @@ are, and with it FastAPI: as annotations, as fields of models, and as `response_
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import msgspec
 
+from ._alignment.words import UNSPACED
 from .subtitles import LINE_WIDTH, Languages, cues_of, one_line, subtitles
 
 if TYPE_CHECKING:
@@ -37,6 +39,9 @@ __all__ = [
 ]
 
 S = TypeVar("S")
+
+_UNSPACED = re.compile(rf"[{UNSPACED}\u3000-\u303f\uff00-\uffef]")
+"""A character of a script without spaces between words, or the punctuation and the full-width forms that go with it."""
 
 
 class _Value(msgspec.Struct, frozen=True):
@@ -367,11 +372,6 @@ def join_texts(texts: list[str]) -> str:
     """Join the texts of successive segments with spaces, but not beside Chinese, Japanese or full-width characters."""
     joined = ""
     for text in filter(None, (text.strip() for text in texts)):
-        spaced = joined and not (_is_unspaced(joined[-1]) or _is_unspaced(text[0]))
+        spaced = joined and not (_UNSPACED.match(joined[-1]) or _UNSPACED.match(text[0]))
         joined += f" {text}" if spaced else text
     return joined
-
-
-def _is_unspaced(character: str) -> bool:
-    """Return True if the script of a character has no spaces between words (CJK, kana, full-width characters)."""
-    return "\u2e80" <= character <= "\u9fff" or "\uf900" <= character <= "\ufaff" or "\uff00" <= character <= "\uffef"

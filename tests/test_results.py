@@ -16,6 +16,10 @@ from asr_async.results import join_texts
         (["hello", "world"], "hello world"),
         (["你好。", "世界"], "你好。世界"),
         (["你好", "hello", "world", "世界"], "你好hello world世界"),
+        (
+            ["𠮷野家", "hello，", "world"],
+            "𠮷野家hello，world",
+        ),  # beyond the basic plane
         (["안녕하세요", "세계"], "안녕하세요 세계"),  # Korean uses spaces
         ([" a ", "", "b"], "a b"),
     ],

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
     from .._connection.task import RecognitionTask
     from ..results import Event
-    from ..sources import TaskEnd
+    from ..sources import DroppedAudio, TaskEnd
     from ..vendors.codec import CodecEvent, Ending
     from .policy import ReconnectPolicy
     from .replay_buffer import ReplayBuffer
@@ -429,9 +429,8 @@ class Receiver:
         self._loss_marks.add(gap)
         self._put(gap, task)
 
-    def record_dropped(self, size_bytes: int, task: RecognitionTask) -> None:
+    def record_dropped(self, dropped: DroppedAudio, task: RecognitionTask) -> None:
         """Record audio that the source has dropped behind the audio that was sent."""
         self._dropped = self._dropped or DroppedParts()
-        start_ms, end_ms = self._dropped.add(self._buffer.cursor_ms, self._buffer.length_ms(size_bytes))
-        reason = "the PushSource was full, and has dropped its oldest audio (when_full='drop_oldest')"
-        self._report_gap(Gap(start_ms=start_ms, end_ms=end_ms, reason=reason), task)
+        start_ms, end_ms = self._dropped.add(self._buffer.cursor_ms, self._buffer.length_ms(dropped.size_bytes))
+        self._report_gap(Gap(start_ms=start_ms, end_ms=end_ms, reason=dropped.reason), task)

@@ -457,7 +457,7 @@ class Reconnector:
         elif isinstance(mark, UtteranceEnd):
             self._commit(task)
         elif isinstance(mark, DroppedAudio) and mark.size_bytes:
-            self._receiver.record_dropped(mark.size_bytes, task)
+            self._receiver.record_dropped(mark, task)
             mark.size_bytes = 0  # it may be sent again
 
     def _commit(self, task: RecognitionTask) -> None:

@@ -10,6 +10,8 @@ import contextlib
 import signal
 from typing import TYPE_CHECKING, Any, Self
 
+from ..sources import AudioMark
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
@@ -99,6 +101,8 @@ class StoppableSource:
         iterator = aiter(self._source)
         try:
             while (chunk := await _next_unless(stop, iterator)) is not None:
+                if isinstance(chunk, AudioMark):
+                    yield chunk
                 for begin in range(0, len(chunk), PIECE_BYTES):
                     if self._interruption.is_requested:
                         return

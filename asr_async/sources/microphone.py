@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import collections
 import errno
-import logging
 import threading
 from array import array
 from typing import TYPE_CHECKING, Any, Self
@@ -20,6 +19,7 @@ from .._loop.event import LightEvent
 from ..audio import AudioFormat
 from ..audio.samples import SAMPLE_BYTES
 from ..errors import ConfigurationError
+from .source import DroppedAudio
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -27,16 +27,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Microphone", "SoundBuffer", "microphone"]
 
-logger: logging.Logger = logging.getLogger("asr_async")
-
 BLOCKS_PER_SECOND = 20
 """Blocks of 50 ms: half a frame, so that a frame waits no longer for its end."""
 
 GONE_AFTER_S = 5.0
 """A device that brings nothing for so long is gone: a silent one brings zeros, 20 times a second."""
-
-MAX_SILENCE_BYTES = 64 * 1024
-"""The largest piece of the silence in place of audio that was dropped."""
 
 
 def microphone(device: int | str | None = None, *, buffer_s: float = 30.0) -> Microphone:
@@ -44,9 +39,8 @@ def microphone(device: int | str | None = None, *, buffer_s: float = 30.0) -> Mi
 
     It records one channel at the sample rate that the options of the session declare, until the session is closed or
     the loop is left. While the session takes no audio (it connects again, say), the audio waits in a buffer. When the
-    buffer is full, the newest audio is dropped and not the oldest, since what is in the buffer belongs together; in its
-    place comes silence of the same length, so that times stay right. What is dropped is logged as a warning, and is in
-    `Microphone.dropped_ms`.
+    buffer is full, the newest audio is dropped and not the oldest, since what is in the buffer belongs together. The
+    session reports it as a `Gap`, and times count it; `Microphone.dropped_ms` is the sum.
 
     Args:
         device: the number or a part of the name of a device, as `python -m sounddevice` lists them. None, the default,
@@ -61,7 +55,7 @@ def microphone(device: int | str | None = None, *, buffer_s: float = 30.0) -> Mi
 
 
 class SoundBuffer:
-    """A bounded queue of audio between two threads; audio that finds it full is replaced by silence when it is read."""
+    """A bounded queue of audio between two threads; its size takes the place of audio that finds it full."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
@@ -193,8 +187,6 @@ class _Capture:
         self._loop = asyncio.get_running_loop()
         self._stream: Any = None
         self._header = source._expected.header  # noqa: SLF001
-        # the silence that is still to come in place of audio that was dropped
-        self._silence_bytes = 0
         self._arrived = LightEvent()
         self._has_ended = False
         self._is_closed = False
@@ -245,27 +237,15 @@ class _Capture:
     # --- in the event loop -------------------------------------------------------------------------------------------
 
     def _next(self) -> bytes | None:
-        """Return the next audio, or silence in its place; None if there is none."""
+        """Return the next audio, or the mark of audio that was dropped there; None if there is none."""
         self._arrived.clear()
-        if not self._silence_bytes:
-            block = self._buffer.pop()
-            if not isinstance(block, int):
-                return block
-            self._record_dropped(block)
-        size = min(self._silence_bytes, MAX_SILENCE_BYTES)
-        self._silence_bytes -= size
-        return bytes(size)
-
-    def _record_dropped(self, size_bytes: int) -> None:
-        self._silence_bytes = size_bytes
-        dropped_ms = size_bytes * 1000 // self._bytes_per_second
-        self._source.dropped_ms += dropped_ms
-        logger.warning(
-            "%s: %d ms of audio are lost and replaced by silence: the session took none for buffer_s=%g",
-            self._source.name,
-            dropped_ms,
-            self._source.buffer_s,
-        )
+        block = self._buffer.pop()
+        if not isinstance(block, int):
+            return block
+        source = self._source
+        source.dropped_ms += block * 1000 // self._bytes_per_second
+        reason = f"{source.name}: the session took no audio, and the buffer was full (buffer_s={source.buffer_s:g})"
+        return DroppedAudio.of_size(block, reason)
 
     async def _wait(self) -> None:
         """Wait for audio.

@@ -22,6 +22,8 @@ __all__ = ["PushSource", "WhenFull"]
 UNREAD_S = 60.0
 """The longest wait for a session that reads the source: as long as a session may wait for a limit by default."""
 
+DROP_REASON = "the PushSource was full, and has dropped its oldest audio (when_full='drop_oldest')"
+
 WhenFull = Literal["wait", "drop_oldest", "raise"]
 
 
@@ -276,9 +278,8 @@ class PushSource:
             self._added.clear()
             await self._added.wait()
         if self._dropped_bytes:
-            dropped = DroppedAudio.of_size(self._dropped_bytes)
-            self._dropped_bytes = 0
-            return dropped
+            size_bytes, self._dropped_bytes = self._dropped_bytes, 0
+            return DroppedAudio.of_size(size_bytes, DROP_REASON)
         chunk = self._chunks.pop(0)
         self._queued_bytes -= len(chunk)
         self._removed.set()

@@ -110,12 +110,14 @@ class DroppedAudio(AudioMark):
 
     size_bytes: int
     """The size of the audio that was dropped; 0 once it has been reported."""
+    reason: str
+    """The cause, on one line."""
 
     @classmethod
-    def of_size(cls, size_bytes: int) -> Self:
+    def of_size(cls, size_bytes: int, reason: str) -> Self:
         """Return the mark for audio of this size."""
         mark = cls()
-        mark.size_bytes = size_bytes
+        mark.size_bytes, mark.reason = size_bytes, reason
         return mark
 
 

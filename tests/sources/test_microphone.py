@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import struct
 import sys
 import types
@@ -11,8 +10,20 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
-from asr_async import AudioFormat, ConfigurationError, DashScope, Microphone, Paraformer, connect, microphone
+from asr_async import (
+    AudioFormat,
+    ConfigurationError,
+    DashScope,
+    Gap,
+    Microphone,
+    Paraformer,
+    Result,
+    connect,
+    microphone,
+)
+from asr_async.cli.interruption import Interruption, StoppableSource
 from asr_async.emulator import Scripted, serve
+from asr_async.sources import DroppedAudio
 from asr_async.sources.microphone import SoundBuffer
 
 from ..support.virtual_time import now, run_virtual
@@ -128,28 +139,44 @@ async def test_it_begins_with_a_header_if_the_options_declare_wav() -> None:
     assert await anext(aiter(source)) == wav.header
 
 
-async def test_the_newest_audio_is_dropped_from_a_full_buffer_and_silence_takes_its_place(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+async def test_the_newest_audio_is_dropped_from_a_full_buffer_and_a_mark_takes_its_place() -> None:
     source = microphone(buffer_s=0.1)
     pieces, stream = await opened(source)
     stream.play(BLOCK, BLOCK, LOUD, LOUD, LOUD)
     assert [await anext(pieces), await anext(pieces)] == [BLOCK, BLOCK]
     assert source.dropped_ms == 0
     stream.play(BLOCK)
-    with caplog.at_level(logging.WARNING, "asr_async"):
-        assert [await anext(pieces), await anext(pieces)] == [bytes(3 * len(LOUD)), BLOCK]
+    mark = await anext(pieces)
+    assert isinstance(mark, DroppedAudio)
+    assert mark.size_bytes == 3 * len(LOUD)
+    assert mark.reason == "the microphone: the session took no audio, and the buffer was full (buffer_s=0.1)"
+    assert await anext(pieces) == BLOCK
     assert source.dropped_ms == 150
-    assert [record.getMessage() for record in caplog.records] == [
-        "the microphone: 150 ms of audio are lost and replaced by silence: the session took none for buffer_s=0.1"
-    ]
 
 
-async def test_long_silence_comes_in_pieces() -> None:
-    source = microphone(buffer_s=0.05)
-    pieces, stream = await opened(source)
-    stream.play(BLOCK, *[LOUD] * 100)
-    assert [len(await anext(pieces)) for _ in range(4)] == [1_600, 65_536, 65_536, 28_928]
+@pytest.mark.parametrize("options", [Paraformer(), Paraformer(format="wav")], ids=["pcm", "wav"])
+async def test_dropped_audio_is_a_gap_and_times_count_it(options: Paraformer) -> None:
+    async with serve(engine=Scripted([("good morning", 0, 400), ("call me", 600, 1_700)])) as emulator:
+        source = microphone(buffer_s=1)
+        async with connect(options, DashScope("key", endpoint=emulator.dashscope_url)) as session:
+            events = session.events(StoppableSource(source, Interruption(on_first=lambda: None)))
+            first = asyncio.ensure_future(anext(events))
+            await wait_until(lambda: Stream.opened)
+            (stream,) = Stream.opened
+            stream.play(*[BLOCK] * 24)  # 1.2 s at once: 0.2 s too much
+            received = [await first]
+            await wait_until(lambda: source.dropped_ms)  # the buffer was read up to there
+            stream.play(*[BLOCK] * 18)
+            stream.unplug()
+            with pytest.raises(OSError, match="brings no more audio"):
+                async for event in events:
+                    received.append(event)
+    (gap,) = [event for event in received if isinstance(event, Gap)]
+    assert gap == session.gaps[0]
+    header_ms = len(options.audio.header) // 32  # times are from the first byte on
+    assert (gap.start_ms, gap.end_ms, source.dropped_ms) == (1_000 + header_ms, 1_200 + header_ms, 200)
+    last = [event for event in received if isinstance(event, Result)][-1]
+    assert (last.text, last.end_ms) == ("call me", 1_900)
 
 
 def test_a_buffer_keeps_the_order_of_audio_and_of_what_was_dropped() -> None:
