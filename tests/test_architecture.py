@@ -103,6 +103,7 @@ LIBRARIES = {
     "websockets": {"_net.websocket", "_net.ws_frames"},
     "python_socks": {"_net.tunnel"},
     "aiohttp": {"_net.http", "emulator", "integrations"},
+    "starlette": {"integrations"},
     "livekit": {"integrations"},
     "pipecat": {"integrations"},
     "wyoming": {"integrations"},

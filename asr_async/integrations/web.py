@@ -1,0 +1,332 @@
+"""Audio from browsers: a WebSocket of aiohttp or Starlette as a source, and a whole handler for live captions.
+
+    async def listen(request: web.Request) -> web.WebSocketResponse:  # aiohttp
+        websocket = web.WebSocketResponse(heartbeat=20)
+        await websocket.prepare(request)
+        await captions(websocket, request.app[CLIENT], Paraformer())
+        return websocket
+
+    @app.websocket("/listen")  # FastAPI
+    async def listen(websocket: WebSocket) -> None:
+        await captions(websocket, client, Paraformer())
+
+**The client sends** audio as binary messages of any size, 16-bit samples in the format of the options, and JSON:
+
+    {"type": "start", "sample_rate": 48000, "channels": 2}   optional, before the audio: another rate, more channels
+    {"type": "finalize"}                                     make final what was said so far, and go on
+    {"type": "stop"}                                         no more audio: the rest of the results follows
+
+**The server sends** JSON: the events of the session as `asr_async.to_json` makes them, and `{"type": "ready"}` when it
+listens, `{"type": "end"}` behind the last event, or `{"type": "error", "message": ..., "retryable": ...}` in its place.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+import msgspec
+
+from ..audio import COMPRESSED_BYTES_PER_SECOND, AudioFormat
+from ..audio.samples import SAMPLE_BYTES, SampleFormat
+from ..errors import ASRError, ConfigurationError
+from ..sources import TaskEnd
+from ..wire import to_json
+from ._samples import SampleConverter
+from ._sockets import AiohttpWebSocket, ClientGoneError, Socket, StarletteWebSocket, WebSocket, socket_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from ..client import Client
+    from ..results import Event
+    from ..vendors.options import Options
+
+__all__ = [
+    "AiohttpWebSocket",
+    "ClientGoneError",
+    "ClientMessageError",
+    "ReceivedAudio",
+    "StarletteWebSocket",
+    "WebSocket",
+    "captions",
+    "receive",
+]
+
+logger: logging.Logger = logging.getLogger("asr_async")
+
+StructT = TypeVar("StructT", bound=msgspec.Struct)
+
+MAX_AHEAD_S = 30.0
+"""The audio that a client may send faster than real time: what a browser has kept while its connection was lost."""
+
+CATCH_UP = 4.0
+"""The speed at which audio of that kind is read, as a multiple of real time; a session catches up as fast."""
+
+UNPACED_S = 1.0
+"""The audio that a client may be ahead of real time without any effect: networks deliver in bursts."""
+
+UNREADABLE, FAILED, TRY_AGAIN = 1007, 1011, 1013
+"""WebSocket close codes (RFC 6455, 7.4.1, and the IANA registry)."""
+
+
+class ClientMessageError(ValueError):
+    """A message of the client that cannot be read; the text says what is expected."""
+
+
+class _Start(msgspec.Struct, tag="start"):
+    sample_rate: int | None = None
+    channels: int = 1
+
+
+class _Finalize(msgspec.Struct, tag="finalize"):
+    pass
+
+
+class _Stop(msgspec.Struct, tag="stop"):
+    pass
+
+
+_controls: msgspec.json.Decoder[_Start | _Finalize | _Stop] = msgspec.json.Decoder(_Start | _Finalize | _Stop)
+
+
+def receive(
+    websocket: WebSocket,
+    options: Options | None = None,
+    *,
+    on_message: Callable[[dict[str, Any]], None] | None = None,
+) -> ReceivedAudio:
+    """Return the audio of a client's WebSocket as a source.
+
+        async for event in session.events(receive(websocket, options), on_source_error="cancel"):
+            ...
+
+    The source ends when the client says "stop". If the client leaves without that, it raises `ClientGoneError`, and
+    `on_source_error="cancel"` then drops what is not recognised yet. Audio is read as the session takes it, and no
+    faster than `MAX_AHEAD_S` ahead of real time: a client that floods waits, by TCP's flow control.
+
+    Args:
+        websocket: aiohttp's `WebSocketResponse`, prepared, or an accepted `WebSocket` of Starlette or FastAPI.
+        options: the options of the session, which declare the format of the audio. None, the default, is 16-bit mono
+            samples at 16 kHz. Another sample rate that the client declares is resampled (extra `audio`).
+        on_message: called with each JSON object of a type that is not known here. None, the default, raises
+            `ClientMessageError` for them.
+
+    Raises:
+        ConfigurationError: the object is not such a WebSocket.
+    """
+    return ReceivedAudio(socket_of(websocket), options, on_message)
+
+
+class ReceivedAudio:
+    """The audio of a client, as an async iterator of chunks; made by `receive`.
+
+    Attributes:
+        has_stopped: True if the client has announced the end of its audio.
+    """
+
+    live = True
+
+    def __init__(
+        self, socket: Socket, options: Options | None, on_message: Callable[[dict[str, Any]], None] | None
+    ) -> None:
+        self.has_stopped: bool = False
+        self._socket = socket
+        self._options = options
+        self._format = AudioFormat() if options is None else options.audio
+        self._on_message = on_message
+        self._gate = _RealTimeGate()
+        # of audio that is not in the format of the options
+        self._converter: SampleConverter | None = None
+        self._has_begun = False
+        self._mark: TaskEnd | None = None
+
+    def __repr__(self) -> str:
+        return f"<ReceivedAudio {self._format.encoding} {'ended' if self.has_stopped else 'open'}>"
+
+    async def preflight(self, expected: AudioFormat) -> None:
+        """Refuse a session with options of another format.
+
+        Raises:
+            ConfigurationError: the formats differ.
+        """
+        if expected != self._format:
+            raise ConfigurationError("the session has other options than receive(websocket, options): pass the same")
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        """Return the next chunk.
+
+        Raises:
+            ClientGoneError: the client left before it said "stop".
+            ClientMessageError: a message cannot be read.
+            ConfigurationError: the client declares samples that cannot be converted.
+        """
+        while not self.has_stopped:
+            if self._mark is not None and self._mark.error is not None:
+                raise self._mark.error
+            message = await self._socket.receive()
+            chunk = self._control(message) if isinstance(message, str) else await self._audio(message)
+            if chunk is not None:
+                return chunk
+        raise StopAsyncIteration
+
+    async def _audio(self, data: bytes) -> bytes:
+        self._has_begun = True
+        chunk = data if self._converter is None else self._converter.convert(data)
+        delay_s = self._gate.delay_s(
+            asyncio.get_running_loop().time(),
+            len(chunk) / (self._format.bytes_per_second or COMPRESSED_BYTES_PER_SECOND),
+        )
+        if delay_s > 0:
+            await asyncio.sleep(delay_s)
+        return chunk
+
+    def _control(self, text: str) -> bytes | None:
+        """Act on a JSON message; return what takes its place in the audio, if anything does."""
+        try:
+            control = _controls.decode(text)
+        except msgspec.ValidationError as error:
+            self._pass_on(text, error)
+            return None
+        except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+            raise ClientMessageError(f"not a control message: {error}: {text[:80]!r}") from None
+        match control:
+            case _Start():
+                self._start(control)
+                return None
+            case _Finalize():
+                return self._finalize()
+            case _Stop():
+                self.has_stopped = True
+                return None if self._converter is None else self._converter.finish() or None
+
+    def _pass_on(self, text: str, error: msgspec.ValidationError) -> None:
+        """Pass a message of another type on to the program."""
+        message = msgspec.json.decode(text)
+        known = {"start", "finalize", "stop"}
+        if self._on_message is None or not isinstance(message, dict) or message.get("type") in known:
+            raise ClientMessageError(
+                f"not a control message: {error}: {text[:80]!r}; the types are start, finalize and stop"
+            )
+        self._on_message(message)
+
+    def _start(self, start: _Start) -> None:
+        if self._has_begun:
+            raise ClientMessageError('"start" must come before the audio, once')
+        self._has_begun = True
+        rate = start.sample_rate or self._format.sample_rate
+        if rate != self._format.sample_rate or start.channels != 1:
+            samples = SampleFormat("int", SAMPLE_BYTES, start.channels)
+            self._converter = SampleConverter(samples, rate, self._format, sender="the client")
+
+    def _finalize(self) -> TaskEnd:
+        if self._options is not None and self._options.sentence_end_ms is not None:
+            raise ClientMessageError(f'"finalize": {self._options.model} recognises one sentence: send "stop"')
+        self._mark = TaskEnd()
+        return self._mark
+
+
+class _RealTimeGate:
+    """The wait that keeps a stream from running ahead of real time: a leaky bucket, which holds seconds of audio."""
+
+    def __init__(self) -> None:
+        self._ahead_s = 0.0
+        self._last_at: float | None = None
+
+    def delay_s(self, now: float, length_s: float) -> float:
+        """Return the seconds to wait before audio of this length is passed on, which has arrived now."""
+        elapsed_s = 0.0 if self._last_at is None else now - self._last_at
+        self._last_at = now
+        self._ahead_s = max(0.0, self._ahead_s - elapsed_s) + length_s
+        if self._ahead_s <= UNPACED_S:
+            return 0.0
+        return max(length_s / CATCH_UP, self._ahead_s - MAX_AHEAD_S)
+
+
+# --- captions ---------------------------------------------------------------------------------------------------------
+
+
+async def captions(
+    websocket: WebSocket,
+    client: Client,
+    options: Options,
+    *,
+    places: asyncio.Semaphore | None = None,
+    on_event: Callable[[Event], None] | None = None,
+    start_ms: int = 0,
+    tags: Mapping[str, str] | None = None,
+) -> None:
+    """Recognise the audio of a client, and send it the events as JSON, until it stops or leaves: a whole handler.
+
+    Returns when the connection is closed. A client that leaves ends its session at once; one that does not read its
+    captions gets fewer interims, and every final, as with any session. Errors go to the client, and with the vendor's
+    code and request id to the log; this function raises none of them.
+
+    Args:
+        websocket: as for `receive`; a WebSocket of Starlette that is not accepted yet is accepted.
+        client: the client of the program, one for all WebSockets.
+        options: the model and its settings.
+        places: the sessions that may run at once, `asyncio.Semaphore(50)`, shared by all calls. A client that finds no
+            place is refused with a message; close code 1013, "try again later". None, the default, is no limit but
+            those of the client, with which it waits.
+        on_event: called with each event, before it is sent: for a log, or for other listeners.
+        start_ms: the time of the first byte in the audio of the client, for one that continues after a lost connection;
+            it is added to the times of all events.
+        tags: names of the session for observers, as for `Client.session`.
+
+    Raises:
+        ConfigurationError: the object is not such a WebSocket.
+    """
+    socket = socket_of(websocket)
+    try:
+        await socket.accept()
+        if places is not None and places.locked():
+            await _end(socket, TRY_AGAIN, "all places are taken: try again later", retryable=True)
+            return
+        async with contextlib.nullcontext() if places is None else places:
+            audio = ReceivedAudio(socket, options, None)
+            async with client.session(options, tags=tags) as session:
+                await socket.send('{"type":"ready"}')
+                async for event in session.events(audio, on_source_error="cancel"):
+                    moved = _moved(event, start_ms) if start_ms else event
+                    if on_event is not None:
+                        on_event(moved)
+                    await socket.send(to_json(moved))
+        await socket.send('{"type":"end"}')
+        await socket.close(1000)
+    except ClientGoneError as error:
+        logger.info("captions: %s", error)
+    except ClientMessageError as error:
+        await _end(socket, UNREADABLE, str(error), retryable=False)
+    except ASRError as error:
+        logger.warning("captions: %s", error)
+        await _end(socket, TRY_AGAIN if error.retryable else FAILED, error.message, retryable=error.retryable)
+
+
+async def _end(socket: Socket, code: int, message: str, *, retryable: bool) -> None:
+    """Send the client the reason for the end of its captions, and close."""
+    error = {"type": "error", "message": message, "retryable": retryable}
+    with contextlib.suppress(ClientGoneError):
+        await socket.send(msgspec.json.encode(error).decode())
+        await socket.close(code, message)
+
+
+def _moved(value: StructT, by_ms: int) -> StructT:
+    """Return an event, a word or a translation with later times."""
+    changes: dict[str, Any] = {}
+    for name in value.__struct_fields__:
+        member = getattr(value, name)
+        if name in {"start_ms", "end_ms", "at_ms"} and member is not None:
+            changes[name] = member + by_ms
+        elif name == "words":
+            changes[name] = tuple(_moved(word, by_ms) for word in member)
+        elif name == "translations":
+            changes[name] = {language: _moved(translation, by_ms) for language, translation in member.items()}
+        elif name == "translation":
+            changes[name] = _moved(member, by_ms)
+    return msgspec.structs.replace(value, **changes)
