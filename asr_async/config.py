@@ -172,8 +172,10 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, metaclass=NamedSettings)
         shared: the URL of the Redis (5 or later) in which processes and machines are counted together:
             `redis://host:6379/0`, `rediss://...` with TLS, or `unix:///path`; needs the extra `redis`. A start is made
             only if Redis replies within 50 ms, by the clock of Redis, so that the machines' clocks do not matter. The
-            sessions of a process that was killed count for 30 seconds more. While Redis is unreachable, no session
-            starts (`ConnectionLostError`); open sessions continue until they need another connection.
+            sessions of a process that was killed count for 30 seconds more. While Redis is unreachable, sessions wait,
+            and raise a `ConnectionLostError` after `wait`; open ones continue until they need another connection. After
+            a loss of its data (a restart, FLUSHALL), open sessions are counted again first: with `max_sessions`, new
+            ones wait for two seconds at most. So do the first ones of a Redis that has started just now.
 
     Raises:
         ConfigurationError: a value is out of range, or the URL is not one of Redis.

@@ -15,7 +15,7 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from ..config import Limits, without_credentials
-from ..errors import ASRError, ConfigurationError, DeadlineError, RateLimitedError
+from ..errors import ASRError, ConfigurationError, ConnectionLostError, DeadlineError, RateLimitedError
 from .local import PermitKind, RateLimiter, local_rate_limiter, loop_now
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class SessionPermit:
         """Wait until the limits allow one more session at this member, and count it. Idempotent.
 
         Raises:
-            ASRError: the store of the shared limits is unreachable.
+            ASRError: the store of the shared limits refuses, or was unreachable for all of that time.
             DeadlineError: no session ended within `Limits.wait`.
         """
         key = rate_limiter_key(choice)
@@ -97,7 +97,7 @@ class SessionPermit:
         """Wait until the limits allow one more connection.
 
         Raises:
-            ASRError: the store of the shared limits is unreachable.
+            ASRError: the store of the shared limits refuses, or was unreachable for all of that time.
             DeadlineError: the limits did not allow it within `Limits.wait`.
         """
         await self._wait_for_permit("connect", choice)
@@ -106,7 +106,7 @@ class SessionPermit:
         """Wait until the limits allow one more start of a task.
 
         Raises:
-            ASRError: the store of the shared limits is unreachable.
+            ASRError: the store of the shared limits refuses, or was unreachable for all of that time.
             DeadlineError: the limits did not allow it within `Limits.wait`.
         """
         await self._wait_for_permit("start", choice)
@@ -148,7 +148,10 @@ class SessionPermit:
         except TimeoutError:
             raise self._deadline_error(rate_limiter, choice, limit) from None
 
-    def _deadline_error(self, rate_limiter: RateLimiter, choice: MemberChoice, limit: str) -> DeadlineError:
+    def _deadline_error(self, rate_limiter: RateLimiter, choice: MemberChoice, limit: str) -> ASRError:
+        if (failure := rate_limiter.failure) is not None:
+            text = f"{failure.message}; no permit within {self._limits.wait:g} s (Limits.wait)"
+            return ConnectionLostError(text, retryable=True)
         reason = limit
         if backoff_s := rate_limiter.backoff_s:
             reason = f"the vendor reports too many sessions or starts, and the backoff lasts {backoff_s:.3g} s more"

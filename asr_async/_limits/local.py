@@ -17,6 +17,7 @@ from typing import Literal, TypeAlias, TypeVar
 import anyio
 from anyio.lowlevel import RunVar
 
+from ..errors import ConnectionLostError
 from .backoff import RateLimitBackoff
 from .window import SlidingWindow
 
@@ -83,6 +84,11 @@ class RateLimiter(ABC):
         Raises:
             ASRError: the limiter is shared, and its store is unreachable.
         """
+
+    @property
+    def failure(self) -> ConnectionLostError | None:
+        """The reason why the store of a shared limiter does not answer; None if it does, or if there is none."""
+        return None
 
     @property
     @abstractmethod

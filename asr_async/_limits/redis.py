@@ -11,6 +11,11 @@ A session has a *lease*: it counts until an instant that is postponed for as lon
 the client. Of the sessions of a client that wait for the same limit, only one at a time waits in Redis, where requests
 are granted in the order of arrival; so processes alternate, however many sessions wait in each. A request is repeated
 until it is granted; one that is not repeated in time loses its position.
+
+Redis may lose its data, by a restart or by FLUSHALL, while sessions are open. Each client looks for one of its leases
+twice a second, and registers all of them again if it is lost. No lease is granted until all clients have had the time
+for that: a key beside the leases, the *epoch*, is lost with them. While Redis does not answer, a request is repeated
+until `Limits.wait` has passed.
 """
 
 from __future__ import annotations
@@ -20,8 +25,8 @@ import functools
 import importlib.resources
 import logging
 import uuid
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import Self
 
 from redis.asyncio import Redis
@@ -45,11 +50,26 @@ LEASE_S = 30.0
 RENEWALS_PER_LEASE = 3
 """The number of renewals while a lease lasts: one or two may fail, or be late."""
 
-SOCKET_TIMEOUT_S = 5.0
-"""The longest time to connect to Redis, and to wait for a reply."""
+REPLY_TIMEOUT_S = 5.0
+"""The longest time for one request to Redis, and for its connection."""
 
 CLOSE_TIMEOUT_S = 1.0
 """The longest time that a client spends on releasing its leases when it is closed; they expire by themselves."""
+
+CHECK_S = 0.5
+"""The time between two looks for a lease of this client, of each limit."""
+
+SETTLE_S = 1.2
+"""The time after a loss of data in which no lease is granted: two looks, and some delay."""
+
+EPOCH_KEPT_S = 86_400.0
+"""The time for which the epoch is kept after the last session."""
+
+RETRY_S = 0.2
+"""The time between two requests while Redis cannot be reached."""
+
+SILENT_S = 0.2
+"""The time without a reply from which on that is the reason why a session could not start."""
 
 POLL_S = 0.2
 """The time between two requests for a session."""
@@ -69,14 +89,15 @@ LONGEST_PAUSE_S = 5.0
 _Script = tuple[str, ...]
 """The files that make up a script, without `.lua`."""
 
-_ACQUIRE_SESSION = ("clock", "queue", "acquire_session")
+_ACQUIRE_SESSION = ("clock", "queue", "kept", "acquire_session")
 _ACQUIRE_START = ("clock", "queue", "acquire_start")
-_RENEW_LEASES = ("clock", "renew_leases")
+_RENEW_LEASES = ("clock", "kept", "renew_leases")
 _EXTEND_BACKOFF = ("clock", "extend_backoff")
 
 # The names of the keys in Redis. Processes with different versions of this package share them, so they do not change.
 _LEASES = "sessions"
 _BACKOFF = "rest"
+_EPOCH = "sessions:epoch"
 _SESSION_QUEUE = ("sessions:queue", "sessions:promises")
 _STARTS: dict[PermitKind, str] = {"connect": "connects", "start": "starts"}
 _START_QUEUES: dict[PermitKind, tuple[str, str]] = {
@@ -94,19 +115,21 @@ class RedisLimitStore:
         url: the URL for redis-py, which `Limits` has checked.
         display_url: the same without credentials, for texts.
         lease_s: how long a session counts after the last renewal.
+        settle_s: see `SETTLE_S`.
 
     Raises:
         ConfigurationError: the URL has an option that redis-py does not know.
     """
 
-    def __init__(self, url: str, *, display_url: str, lease_s: float = LEASE_S) -> None:
+    def __init__(self, url: str, *, display_url: str, lease_s: float = LEASE_S, settle_s: float = SETTLE_S) -> None:
         self._display_url = display_url
         self._lease_s = lease_s
+        self._settle_s = settle_s
+        self.failure: ConnectionLostError | None = None
+        """The reason why Redis does not grant requests at present; None if it does."""
         try:
             self._redis: Redis = Redis.from_url(
                 url,
-                socket_timeout=SOCKET_TIMEOUT_S,
-                socket_connect_timeout=SOCKET_TIMEOUT_S,
                 # one retry, for a pooled connection that has died; a repeated request has the same token, so it is safe
                 retry=Retry(NoBackoff(), 1),
             )
@@ -116,6 +139,10 @@ class RedisLimitStore:
             raise ConfigurationError(
                 f"Limits(shared=...): {display_url}: an option after '?' is unknown or has a wrong value"
             ) from None
+        settings = self._redis.connection_pool.connection_kwargs
+        self._reply_timeout_s: float = settings.get("socket_timeout") or REPLY_TIMEOUT_S
+        # for that timeout redis-py uses `asyncio.wait_for`, which may lose a cancellation in Python 3.11
+        settings["socket_timeout"] = None
         scripts: list[_Script] = [_ACQUIRE_SESSION, _ACQUIRE_START, _RENEW_LEASES, _EXTEND_BACKOFF]
         self._scripts = {script: self._redis.register_script(_source(script)) for script in scripts}
         self._rate_limiters: dict[str, RedisRateLimiter] = {}
@@ -154,9 +181,13 @@ class RedisLimitStore:
         Raises:
             ASRError: Redis is unreachable, or refuses.
         """
-        durations = _microseconds(self._lease_s, POLL_S, GRACE_S)
-        keys = _keys(key, _LEASES, *_SESSION_QUEUE)
-        return await self._run(_ACQUIRE_SESSION, keys, token, max_sessions, *durations)
+        durations = _microseconds(self._lease_s, POLL_S, GRACE_S, self._settle_s, EPOCH_KEPT_S)
+        keys = _keys(key, _LEASES, *_SESSION_QUEUE, _EPOCH)
+        wait_s = await self._run(_ACQUIRE_SESSION, keys, token, max_sessions, *durations)
+        if wait_s < 0:
+            reason = "it has just started or lost its data, and sessions that are open are counted first"
+            self.failure = self._error(reason, retryable=True)
+        return abs(wait_s)
 
     async def request_permit(self, key: str, token: str, kind: PermitKind, per_second: int | None) -> float:
         """Request a permit; return 0 if it is granted, else the seconds after which to repeat the request.
@@ -184,20 +215,24 @@ class RedisLimitStore:
         self._has_changes.set()
 
     async def _maintain(self) -> None:
-        """Send changes and renew the leases, until cancelled."""
-        renew_at = loop_now() + self._lease_s / RENEWALS_PER_LEASE
+        """Send changes, renew the leases, and look for a loss of leases, until cancelled."""
+        renew_at = look_at = loop_now()
         while True:
-            with suppress(TimeoutError):
-                async with asyncio.timeout_at(renew_at):
-                    await self._has_changes.wait()
+            now = loop_now()
             try:
                 await self._send_changes()
-                if loop_now() >= renew_at:
+                if now >= renew_at or (now >= look_at and await self._has_lost_leases()):
                     await self._renew_leases()
             except ASRError as error:
-                logger.warning("sessions continue, but their leases are not renewed: %s", error)
-            if loop_now() >= renew_at:
-                renew_at = loop_now() + self._lease_s / RENEWALS_PER_LEASE
+                if now >= renew_at:  # one warning for each renewal, not for each look
+                    logger.warning("sessions continue, but their leases are not renewed: %s", error)
+            if now >= renew_at:
+                renew_at = now + self._lease_s / RENEWALS_PER_LEASE
+            if now >= look_at:
+                look_at = now + CHECK_S
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(min(renew_at, look_at)):
+                    await self._has_changes.wait()
 
     async def _send_changes(self) -> None:
         """Send the changes once. A failure is not retried, since leases and requests expire."""
@@ -205,39 +240,84 @@ class RedisLimitStore:
         removals, self._removals = self._removals, []
         backoffs, self._backoffs = self._backoffs, {}
         if removals:
-            with self._map_errors():
-                async with self._redis.pipeline(transaction=False) as pipeline:
-                    for keys, token in removals:
-                        for key in keys:
-                            pipeline.zrem(key, token)
-                    await pipeline.execute()
+            async with self._request(), self._redis.pipeline(transaction=False) as pipeline:
+                for keys, token in removals:
+                    for key in keys:
+                        pipeline.zrem(key, token)
+                await pipeline.execute()
         for key, until in backoffs.items():
             await self._run(_EXTEND_BACKOFF, _keys(key, _BACKOFF), *_microseconds(max(0.0, until - loop_now())))
 
+    async def _has_lost_leases(self) -> bool:
+        """Return True if Redis has lost a lease of this client. The newest is the first to be lost."""
+        newest = {key: next(reversed(limiter.leases)) for key, limiter in self._rate_limiters.items() if limiter.leases}
+        if not newest:
+            return False
+        async with self._request(), self._redis.pipeline(transaction=False) as pipeline:
+            for key, token in newest.items():
+                pipeline.zscore(_keys(key, _LEASES)[0], token)
+            return None in await pipeline.execute()
+
     async def _renew_leases(self) -> None:
-        lease = _microseconds(self._lease_s)
+        durations = _microseconds(self._lease_s, EPOCH_KEPT_S)
         for key, rate_limiter in list(self._rate_limiters.items()):
             if rate_limiter.leases:
-                expired = await self._run(_RENEW_LEASES, _keys(key, _LEASES), *lease, *rate_limiter.leases)
+                keys = _keys(key, _LEASES, _EPOCH)
+                expired = await self._run(_RENEW_LEASES, keys, *durations, *rate_limiter.leases)
                 if expired:
-                    logger.warning("%r: leases had expired: more sessions than the limit may have been open", self)
+                    logger.warning("%r: leases were lost: more sessions than the limit may have been open", self)
 
     async def _run(self, script: _Script, keys: Sequence[str], *arguments: str | int) -> float:
         """Run a script and return its result, microseconds as seconds."""
-        with self._map_errors():
+        async with self._request():
             return int(await self._scripts[script](keys=keys, args=arguments)) / _MICROSECONDS
 
-    @contextmanager
-    def _map_errors(self) -> Iterator[None]:
+    async def repeat(self, request: Callable[[], Awaitable[float]]) -> None:
+        """Repeat a request as long as its result says, and also while Redis cannot be reached.
+
+        Raises:
+            ASRError: Redis refuses.
+        """
+        while True:
+            try:
+                wait_s = await request()
+            except ConnectionLostError as error:
+                if not error.retryable:
+                    raise
+                wait_s = RETRY_S
+            if wait_s <= 0:
+                return
+            await pause(wait_s)
+
+    def _error(self, reason: str, *, retryable: bool) -> ConnectionLostError:
+        text = f"cannot start a session without Redis at {self._display_url} (Limits.shared): {reason}"
+        return ConnectionLostError(text, retryable=retryable)
+
+    @asynccontextmanager
+    async def _request(self) -> AsyncIterator[None]:
+        """Limit the time of a request, raise its errors as those of this package, and keep them as `failure`."""
+        began_at = loop_now()
         try:
-            yield
+            async with asyncio.timeout(self._reply_timeout_s):
+                yield
+        except TimeoutError:
+            self.failure = self._silence_error(began_at)
+            raise self.failure from None
         except (RedisError, OSError) as error:
             reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
-            text = f"cannot start a session without Redis at {self._display_url} (Limits.shared): {reason}"
             may_pass = isinstance(error, RedisConnectionError | RedisTimeoutError | OSError)
             # redis-py reports wrong credentials as a lost connection with that cause
             is_refused = any(isinstance(each, AuthenticationError) for each in (error, error.__cause__))
-            raise ConnectionLostError(text, retryable=may_pass and not is_refused) from None
+            self.failure = self._error(reason, retryable=may_pass and not is_refused)
+            raise self.failure from None
+        except asyncio.CancelledError:
+            if loop_now() - began_at >= SILENT_S:
+                self.failure = self._silence_error(began_at)
+            raise
+        self.failure = None
+
+    def _silence_error(self, began_at: float) -> ConnectionLostError:
+        return self._error(f"it has not answered for {loop_now() - began_at:.2g} s", retryable=True)
 
 
 class RedisRateLimiter(RateLimiter):
@@ -247,8 +327,13 @@ class RedisRateLimiter(RateLimiter):
         super().__init__()
         self._store = store
         self._key = key
-        self.leases: set[str] = set()
-        """The tokens of this client's open sessions."""
+        self.leases: dict[str, None] = {}
+        """The tokens of this client's open sessions, the newest last."""
+
+    @property
+    def failure(self) -> ConnectionLostError | None:
+        """See `RateLimiter.failure`."""
+        return self._store.failure
 
     @property
     def is_idle(self) -> bool:
@@ -262,16 +347,15 @@ class RedisRateLimiter(RateLimiter):
         token = uuid.uuid4().hex
         async with self._locks[None, max_sessions]:
             try:
-                while (wait_s := await self._store.request_session(self._key, token, max_sessions)) > 0:
-                    await pause(wait_s)
+                await self._store.repeat(lambda: self._store.request_session(self._key, token, max_sessions))
             except BaseException:  # also if cancelled: Redis may have granted the session, and the reply is lost
                 self._store.release_session(self._key, token)
                 raise
-        self.leases.add(token)
+        self.leases[token] = None
         return functools.partial(self._release_session, token)
 
     def _release_session(self, token: str) -> None:
-        self.leases.discard(token)
+        self.leases.pop(token, None)
         self._store.release_session(self._key, token)
 
     async def wait_for_permit(self, kind: PermitKind, per_second: int | None) -> None:
@@ -279,14 +363,15 @@ class RedisRateLimiter(RateLimiter):
         token = uuid.uuid4().hex
         async with self._locks[kind, per_second]:
             try:
-                while (wait_s := self.backoff_s or await self._request_permit(kind, token, per_second)) > 0:
-                    await pause(wait_s)
+                await self._store.repeat(lambda: self._request_permit(kind, token, per_second))
             except BaseException:
                 self._store.withdraw_request(self._key, token, kind)
                 raise
 
     async def _request_permit(self, kind: PermitKind, token: str, per_second: int | None) -> float:
-        """Request a permit. One that arrives late is not used; see `MAX_REPLY_DELAY_S`."""
+        """Request a permit, after the backoff. One that arrives late is not used; see `MAX_REPLY_DELAY_S`."""
+        if self.backoff_s > 0:
+            return self.backoff_s
         requested_at = loop_now()
         wait_s = await self._store.request_permit(self._key, token, kind, per_second)
         return wait_s if loop_now() - requested_at <= MAX_REPLY_DELAY_S else max(wait_s, SHORTEST_PAUSE_S)

@@ -8,10 +8,12 @@ import os
 import runpy
 import shutil
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from redis.asyncio import Redis
@@ -53,16 +55,18 @@ def server() -> Iterator[str]:
 
 @pytest.fixture
 def redis(server: str) -> str:
-    """Return the URL of an empty Redis."""
+    """Return the URL of an empty Redis, which does not know that it had data."""
     from redis import Redis
 
     with Redis.from_url(server) as client:
         client.flushall()
+        client.config_resetstat()
     return server
 
 
-def open_store(url: str, lease_s: float = redis_module.LEASE_S) -> RedisLimitStore:
-    return RedisLimitStore(url, display_url="redis", lease_s=lease_s)
+def open_store(url: str, lease_s: float = redis_module.LEASE_S, settle_s: float = 0) -> RedisLimitStore:
+    """Return a store that grants leases at once, also in an empty Redis, unless it has a time to settle."""
+    return RedisLimitStore(url, display_url="redis", lease_s=lease_s, settle_s=settle_s)
 
 
 async def wait_for_keys(client: Redis, pattern: str, *, exist: bool) -> None:
@@ -234,12 +238,171 @@ async def test_keys_contain_no_credentials_and_expire_when_no_session_is_left(re
         async with Client(service, limits=limits) as client, Redis.from_url(redis) as spy:
             async with client.session(Paraformer()):
                 names = {os.fsdecode(name) for name in await spy.keys()}
-                assert {name.rpartition("}")[2] for name in names} == {":sessions", ":connects", ":starts"}
+                assert {name.rpartition("}")[2] for name in names} == {
+                    ":sessions",
+                    ":sessions:epoch",
+                    ":connects",
+                    ":starts",
+                }
                 assert all(name.startswith("asr_async:{dashscope:127.0.0.1:") for name in names)
                 assert all([await spy.pttl(name) > 0 for name in names])
-                dump = [await spy.zrange(name, 0, -1) for name in names]
+                dump = [await spy.zrange(name, 0, -1) for name in names if not name.endswith(":epoch")]
                 assert "hunter2" not in f"{names} {dump}"
             await wait_for_keys(spy, "*:sessions", exist=False)
+
+
+# --- a Redis that loses its data, stops or does not answer -----------------------------------------------------------
+
+
+async def acquire(store: RedisLimitStore, count: int, max_sessions: int) -> None:
+    await asyncio.gather(*(store.rate_limiter(KEY).acquire_session(max_sessions) for _ in range(count)))
+
+
+async def test_the_limit_holds_when_redis_loses_all_leases(redis: str) -> None:
+    """FLUSHALL, as a restart: the sessions of all clients count again before another one starts."""
+    settle_s = redis_module.SETTLE_S
+    async with (
+        open_store(redis, settle_s=settle_s) as one,
+        open_store(redis, settle_s=settle_s) as other,
+        open_store(redis, settle_s=settle_s) as newcomer,
+        Redis.from_url(redis) as client,
+    ):
+        await acquire(one, 3, 5)
+        await acquire(other, 2, 5)
+        await asyncio.sleep(2 * redis_module.CHECK_S)
+        await client.flushall()
+        requests = [asyncio.create_task(acquire(store, 5, 5)) for store in (newcomer, one, other)]
+        done, pending = await asyncio.wait(requests, timeout=2 * settle_s)
+        assert not done
+        (leases,) = await client.keys("*:sessions")
+        assert await client.zcard(leases) == 5
+        for request in pending:
+            request.cancel()
+        await asyncio.gather(*pending, return_exceptions=True)
+
+
+@contextmanager
+def redis_process(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a Redis with its socket in a folder; another one may follow it there."""
+    socket = folder / "redis.sock"
+    socket.unlink(missing_ok=True)
+    options = ["--port", "0", "--unixsocket", str(socket), "--save", "", "--appendonly", "no", "--dir", str(folder)]
+    with subprocess.Popen([shutil.which("redis-server") or "", *options], stdout=subprocess.DEVNULL) as process:
+        try:
+            while not socket.exists():
+                assert process.poll() is None
+                time.sleep(0.01)
+            yield process
+        finally:
+            process.kill()
+
+
+async def test_sessions_that_wait_survive_a_restart_of_redis(redis: str, tmp_path: Path) -> None:
+    url = f"unix://{tmp_path / 'redis.sock'}"
+    async with serve(SCRIPT) as emulator:
+        service = DashScope("key", endpoint=emulator.dashscope_url)
+        limits = Limits(max_sessions=50, shared=url, wait=DEADLINE_S)
+        with redis_process(tmp_path):
+            client = await Client(service, limits=limits).__aenter__()
+            await client.transcribe([SECOND], Paraformer())
+        try:
+            tasks = [asyncio.create_task(client.transcribe([SECOND], Paraformer())) for _ in range(25)]
+            done, _ = await asyncio.wait(tasks, timeout=1)
+            assert not done
+            with redis_process(tmp_path):
+                async with asyncio.timeout(DEADLINE_S):
+                    transcripts = await asyncio.gather(*tasks)
+            assert {transcript.text for transcript in transcripts} == {"Good morning."}
+        finally:
+            await client.__aexit__()
+
+
+@contextmanager
+def frozen(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Stop a process while the context lasts: its sockets stay open, and it does not answer."""
+    process.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        process.send_signal(signal.SIGCONT)
+
+
+async def test_a_frozen_redis_is_named_as_the_reason_and_sessions_end_by_their_deadline(
+    redis: str, tmp_path: Path
+) -> None:
+    async with serve(SCRIPT) as emulator:
+        service = DashScope("key", endpoint=emulator.dashscope_url)
+        limits = Limits(shared=f"unix://{tmp_path / 'redis.sock'}", wait=1)
+        with redis_process(tmp_path) as process:
+            async with Client(service, limits=limits) as client:
+                await client.transcribe([SECOND], Paraformer())
+                with frozen(process):
+                    tasks = [asyncio.create_task(client.transcribe([SECOND], Paraformer())) for _ in range(3)]
+                    async with asyncio.timeout(DEADLINE_S):
+                        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+                assert (await client.transcribe([SECOND], Paraformer())).text == "Good morning."
+    for outcome in outcomes:
+        assert isinstance(outcome, ConnectionLostError)
+        assert "(Limits.shared): it has not answered for 1 s; " in str(outcome)
+        assert str(outcome).endswith(" s; no permit within 1 s (Limits.wait)")
+        assert outcome.retryable
+
+
+async def test_a_frozen_redis_holds_neither_a_cancelled_session_nor_a_client_that_is_closed(
+    redis: str, tmp_path: Path
+) -> None:
+    async with serve(SCRIPT) as emulator:
+        service = DashScope("key", endpoint=emulator.dashscope_url)
+        limits = Limits(shared=f"unix://{tmp_path / 'redis.sock'}", wait=10 * DEADLINE_S)
+        with redis_process(tmp_path) as process, frozen(process):
+            client = await Client(service, limits=limits).__aenter__()
+            for delay_s in (0, 0.001, 0.05):
+                start = asyncio.create_task(client.transcribe([SECOND], Paraformer()))
+                await asyncio.wait([start], timeout=delay_s)
+                start.cancel()
+                done, _ = await asyncio.wait([start], timeout=DEADLINE_S)
+                assert done
+                assert start.cancelled()
+            async with asyncio.timeout(redis_module.REPLY_TIMEOUT_S):  # it waits for `CLOSE_TIMEOUT_S`, not for a reply
+                await client.__aexit__()
+
+
+async def test_a_cancelled_request_ends_also_if_its_message_is_sent_at_that_instant(redis: str) -> None:
+    """`asyncio.wait_for`, which redis-py uses where it has a timeout, loses such a cancellation in Python 3.11."""
+    async with open_store(f"{redis}?socket_timeout=60") as store:
+        for steps in range(30):
+            request = asyncio.create_task(store.rate_limiter(KEY).wait_for_permit("start", 1))
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            request.cancel()
+            done, _ = await asyncio.wait([request], timeout=DEADLINE_S)
+            assert done, steps
+
+
+async def test_a_session_does_not_wait_in_a_redis_that_never_had_data_and_waits_in_one_that_was_flushed(
+    redis: str,
+) -> None:
+    settle_s = redis_module.SETTLE_S
+    async with open_store(redis, settle_s=settle_s) as store, Redis.from_url(redis) as client:
+        async with asyncio.timeout(DEADLINE_S):  # it may have started just now
+            while (await client.info("server"))["uptime_in_seconds"] < settle_s + 1:  # noqa: ASYNC110 - no event
+                await asyncio.sleep(0.1)
+        assert await store.request_session(KEY, "first", 5) == 0
+        await client.flushall()
+        assert await store.request_session(KEY, "second", 5) > 0
+        assert str(store.failure) == (
+            "cannot start a session without Redis at redis (Limits.shared): it has just started or lost its data, and "
+            "sessions that are open are counted first"
+        )
+        # as a provider that refuses INFO: nothing is known
+        await client.flushall()
+        await client.execute_command("ACL", "SETUSER", "default", "-info")  # type: ignore[no-untyped-call]
+        try:
+            assert await store.request_session(KEY, "third", 5) > 0
+            async with asyncio.timeout(DEADLINE_S):
+                await store.rate_limiter(KEY).acquire_session(5)
+        finally:
+            await client.execute_command("ACL", "SETUSER", "default", "+info")  # type: ignore[no-untyped-call]
 
 
 # --- sessions --------------------------------------------------------------------------------------------------------
@@ -265,13 +428,14 @@ async def test_a_refusal_of_one_client_slows_all_clients_down(redis: str) -> Non
 async def test_an_unreachable_redis_is_an_error_of_one_line_without_the_password() -> None:
     async with serve(SCRIPT) as emulator:
         service = DashScope("key", endpoint=emulator.dashscope_url)
-        limits = Limits(shared="redis://user:hunter2@127.0.0.1:1/0")
+        limits = Limits(shared="redis://user:hunter2@127.0.0.1:1/0", wait=0.5)
         async with Client(service, limits=limits) as client:
             with pytest.raises(ConnectionLostError) as refusal:
                 await client.transcribe([SECOND], Paraformer())
             assert str(refusal.value).startswith(
                 "cannot start a session without Redis at redis://127.0.0.1:1/0 (Limits.shared)"
             )
+            assert str(refusal.value).endswith("; no permit within 0.5 s (Limits.wait)")
             assert "hunter2" not in str(refusal.value)
             assert "\n" not in str(refusal.value)
             assert refusal.value.retryable
@@ -303,7 +467,7 @@ async def test_sessions_continue_when_redis_is_lost_and_no_new_ones_start() -> N
     async with serve(SCRIPT) as emulator:
         service = DashScope("key", endpoint=emulator.dashscope_url)
         with redis_server() as url:
-            client = await Client(service, limits=Limits(max_sessions=5, shared=url)).__aenter__()
+            client = await Client(service, limits=Limits(max_sessions=5, shared=url, wait=2.5)).__aenter__()
             session = await client.session(Paraformer()).__aenter__()
         try:
             with pytest.raises(ConnectionLostError, match="cannot start a session without Redis"):
