@@ -338,9 +338,11 @@ def _new_resampler(sample_rate: int) -> Callable[[bytes, bool], bytes]:
     import numpy as np  # noqa: PLC0415 - only other rates than 16 kHz need it
     import soxr  # noqa: PLC0415 - as above
 
-    stream = soxr.ResampleStream(sample_rate, SAMPLE_RATE, 1, dtype="int16")
+    # Not "int16": soxr then adds noise whose seed is the clock, and the words would differ from run to run.
+    stream = soxr.ResampleStream(sample_rate, SAMPLE_RATE, 1, dtype="float32")
 
     def resample(samples: bytes, is_last: bool) -> bytes:
-        return bytes(stream.resample_chunk(np.frombuffer(samples, dtype="<i2"), last=is_last).tobytes())
+        resampled = stream.resample_chunk(np.frombuffer(samples, dtype="<i2").astype(np.float32), last=is_last)
+        return bytes(np.clip(np.rint(resampled), -32_768, 32_767).astype("<i2").tobytes())
 
     return resample

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import wave
+from array import array
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -27,6 +28,7 @@ from asr_async import (
     QwenRealtime,
     Rasr,
     RateLimitedError,
+    Result,
     read_audio,
 )
 from asr_async.emulator import serve
@@ -177,21 +179,28 @@ class TestRecognition:
         assert plain_words(text_of(found)) == plain_words(example_text("demo"))
         assert 3_900 < found[1].start_ms < 4_300
 
+    @pytest.mark.parametrize("rate", [16_000, 8_000])
+    async def test_finals_depend_on_the_audio_only_and_not_on_when_it_arrives(
+        self, engine: Moonshine, rate: int
+    ) -> None:
+        samples = array("h", example("train")[:64_000])[:: 16_000 // rate].tobytes()
+        options = Paraformer(model="paraformer-realtime-8k-v2" if rate == 8_000 else "paraformer-realtime-v2")
+        async with Client(Local(Entered(engine))) as client:
+
+            async def transcribe(pace: float | None, size: int) -> list[Result]:
+                chunks = [samples[start : start + size] for start in range(0, len(samples), size)]
+                return list((await client.transcribe(chunks, options, pace=pace)).results)
+
+            alone = await transcribe(None, len(samples))
+            together = await asyncio.gather(transcribe(1, 3_200), transcribe(4, 1_000), transcribe(None, 738))
+        expected = [(result.text, result.start_ms, result.end_ms, result.words) for result in alone]
+        assert expected
+        for results in together:
+            assert [(result.text, result.start_ms, result.end_ms, result.words) for result in results] == expected
+
     async def test_the_same_words_through_every_protocol(self, engine: Moonshine) -> None:
-        class Entered(Moonshine):
-            """The engine of the class, which is running already."""
-
-            def __init__(self) -> None:
-                self._pool = engine._pool
-
-            async def __aenter__(self) -> Entered:
-                return self
-
-            async def __aexit__(self, *exc_info: object) -> None:
-                pass
-
         texts = {}
-        async with Client(Local(Entered())) as client:
+        async with Client(Local(Entered(engine))) as client:
             for options in (
                 Paraformer(),
                 Paraformer(model="paraformer-realtime-8k-v2", sample_rate=8_000),
@@ -202,6 +211,19 @@ class TestRecognition:
                 source = resampled(options.audio.sample_rate, options.audio.encoding)
                 texts[options] = plain_words((await client.transcribe(source, options)).text)
         assert set(texts.values()) == {plain_words(example_text("demo"))}
+
+
+class Entered(Moonshine):
+    """An engine that runs already, and stays when its server ends."""
+
+    def __init__(self, engine: Moonshine) -> None:
+        self._pool = engine._pool
+
+    async def __aenter__(self) -> Entered:
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        pass
 
 
 def resampled(rate: int, encoding: str) -> list[bytes]:

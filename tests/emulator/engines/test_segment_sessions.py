@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import queue
+import random
 import threading
+from array import array
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -225,6 +227,17 @@ def test_a_closed_session_sends_nothing_more() -> None:
         while not (found and isinstance(found[-1], Answer) and found[-1].call == call):
             found.append(sessions.messages.get(timeout=5))
     assert {message.session for message in found if isinstance(message, Emitted)} == {2}
+
+
+def test_audio_of_another_rate_is_resampled_to_the_same_samples_however_it_arrives() -> None:
+    chance = random.Random(1)
+    samples = array("h", (chance.randrange(-32_768, 32_768) for _ in range(8_000))).tobytes()
+    found = set()
+    for size in (len(samples), 1_600, 1_600, 998):
+        resample = segment_sessions._new_resampler(8_000)
+        pieces = [samples[start : start + size] for start in range(0, len(samples), size)]
+        found.add(b"".join(resample(piece, False) for piece in pieces) + resample(b"", True))
+    assert [len(resampled) for resampled in found] == [2 * len(samples)]
 
 
 @pytest.mark.parametrize("window", [SILENCE, SPEECH])
