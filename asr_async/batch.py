@@ -20,6 +20,7 @@ from typing import Any, Generic, Self, TypeVar
 import anyio
 import msgspec
 
+from ._secrets.text import tolerant_repr
 from .errors import ConfigurationError, LocalProtocolError
 from .sources.source import close_iterator
 
@@ -80,6 +81,7 @@ class TranscriptionBatch(Generic[S, T]):
         # the exception to raise at the end of the iteration; None ends it normally
         self._error: Exception | None = None
 
+    @tolerant_repr
     def __repr__(self) -> str:
         return (
             f"<TranscriptionBatch {self._state.value}, {len(self._workers)} workers, "

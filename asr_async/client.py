@@ -20,6 +20,7 @@ from ._limits.limiter import Limiter
 from ._loop.owner import check_loop, is_other_loop
 from ._net.network_options import NetworkOptions
 from ._net.wire_log import WireLog
+from ._secrets.text import secret_url, tolerant_repr
 from ._session.policy import check_options
 from ._session.result_queue import event_bytes
 from .batch import TranscriptionBatch
@@ -65,6 +66,15 @@ class ClientSettings(TypedDict, total=False):
     ssl_context: ssl.SSLContext | None
     proxy: str | Literal[False] | None
     observers: Iterable[Observer]
+
+
+def conceal_proxy(settings: ClientSettings) -> ClientSettings:
+    """Return settings whose URL of the proxy no traceback that shows local variables shows, as it may have a password.
+
+    A function that passes its `**settings` on replaces its own by these.
+    """
+    proxy = settings.get("proxy")
+    return {**settings, "proxy": secret_url(proxy)} if isinstance(proxy, str) else settings
 
 
 class Client:
@@ -118,6 +128,8 @@ class Client:
         proxy: str | Literal[False] | None = None,
         observers: Iterable[Observer] = (),
     ) -> None:
+        # first, so that no local variable in a traceback shows a password
+        proxy = secret_url(proxy) if isinstance(proxy, str) else proxy
         service = _service_for(service, options)
         self._service = with_network(service, NetworkOptions(ssl_context=ssl_context, proxy=proxy))
         self._options = options
@@ -133,6 +145,7 @@ class Client:
         self._open_batches: set[TranscriptionBatch[Any, Any]] = set()
         self._stack = AsyncExitStack()
 
+    @tolerant_repr
     def __repr__(self) -> str:
         return f"<Client {self._service!r} {'closed' if self._connections is None else 'open'}>"
 
@@ -442,6 +455,7 @@ class connect:  # noqa: N801 - read as a verb: `async with connect(options) as s
     """
 
     def __init__(self, options: Options, service: Service | None = None, **settings: Unpack[ClientSettings]) -> None:
+        settings = conceal_proxy(settings)
         self._client = Client(service, options=options, **settings)
         self._stack = AsyncExitStack()
 
@@ -480,6 +494,7 @@ async def transcribe(
         ConfigurationError: the options belong to another vendor than the service, or an argument is invalid.
         OSError: the file cannot be read.
     """
+    settings = conceal_proxy(settings)
     async with Client(service, options=options, **settings) as client:
         return await client.transcribe(source, pace=pace)
 

@@ -8,12 +8,13 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from ._secrets.text import only_repr, secret_url, shown_url
 from .errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["Limits", "NamedSettings", "Pool", "Retry", "Timeouts", "did_you_mean", "without_credentials"]
+__all__ = ["Limits", "NamedSettings", "Pool", "Retry", "Timeouts", "did_you_mean"]
 
 REDIS_SCHEMES = ("redis", "rediss", "unix")
 
@@ -37,6 +38,10 @@ class NamedSettings(msgspec.StructMeta):
                 if name not in cls.__struct_fields__:
                     known = did_you_mean(name, cls.__struct_fields__)
                     raise ConfigurationError(f"{cls.__name__}({name}=...): there is no such setting; {known}")
+            # no local variable in a traceback shows the password in a URL
+            settings = {
+                name: secret_url(value) if isinstance(value, str) else value for name, value in settings.items()
+            }
             return super().__call__(**settings)
 
 
@@ -197,10 +202,12 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, metaclass=NamedSettings)
         if not isinstance(self.wait, int | float) or not self.wait > 0:
             raise ConfigurationError(f"Limits(wait={self.wait!r}): must be a positive number of seconds")
         if self.shared is not None:
-            _check_redis_url(self.shared)
+            msgspec.structs.force_setattr(self, "shared", _checked_redis_url(self.shared))
+
+    __rich_repr__ = only_repr
 
     def __repr__(self) -> str:
-        shared = None if self.shared is None else without_credentials(self.shared)
+        shared = None if self.shared is None else shown_url(self.shared)
         numbers = f"max_sessions={self.max_sessions!r}, starts_per_second={self.starts_per_second!r}"
         return f"Limits({numbers}, wait={self.wait!r}, shared={shared!r})"
 
@@ -236,21 +243,25 @@ class Pool(msgspec.Struct, frozen=True, kw_only=True, metaclass=NamedSettings):
             )
 
 
-def _check_redis_url(url: object) -> None:
-    """Refuse a value that is not a URL of Redis. The error does not show the value: it may contain a password."""
+def _checked_redis_url(url: object) -> str:
+    """Return the URL, as a secret if it holds one.
+
+    Raises:
+        ConfigurationError: the value is not a URL of Redis. The error does not show it: it may contain a password.
+    """
     form = "must be redis://host:port/0, rediss://host:port/0 or unix:///path"
     if not isinstance(url, str):
         raise ConfigurationError(f"Limits(shared=...): {form}")
+    url = secret_url(url, "make Limits(shared=...) in the process that uses it")
+    if not _is_redis_url(url):
+        raise ConfigurationError(f"Limits(shared=...): {form}")
+    return url
+
+
+def _is_redis_url(url: str) -> bool:
     try:
         parts = urlsplit(url)
         _ = parts.port  # validated only when it is read
     except ValueError:
-        raise ConfigurationError(f"Limits(shared=...): {form}") from None
-    if parts.scheme not in REDIS_SCHEMES or not (parts.path if parts.scheme == "unix" else parts.hostname):
-        raise ConfigurationError(f"Limits(shared=...): {form}")
-
-
-def without_credentials(url: str) -> str:
-    """Return a URL without user, password and query, for errors and `repr`."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+        return False
+    return parts.scheme in REDIS_SCHEMES and bool(parts.path if parts.scheme == "unix" else parts.hostname)

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Self
 import msgspec
 
 from ._limits.circuit_breaker import CircuitBreaker
+from ._secrets.text import tolerant_repr
 from ._session.policy import rotation_s
 from .config import Retry
 from .errors import (
@@ -102,6 +103,7 @@ class Fallback:
         self._entered: list[AsyncExitStack] = []
         self._has_logged_differences = False
 
+    @tolerant_repr
     def __repr__(self) -> str:
         return f"<Fallback {', then '.join(map(repr, self._members))}>"
 
@@ -227,6 +229,7 @@ class _Member:
         member.service = service
         return member
 
+    @tolerant_repr
     def __repr__(self) -> str:
         return self.name if self.breaker.is_closed else f"{self.name} (down)"
 

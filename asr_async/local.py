@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self
 
+from ._secrets.text import tolerant_repr
 from .errors import ConfigurationError, LocalProtocolError
 from .vendors import vendor_of
 
@@ -47,6 +48,7 @@ class Local:
         self._engine = engine
         self._emulator: Emulator | None = None
 
+    @tolerant_repr
     def __repr__(self) -> str:
         return f"<Local {'best engine' if self._engine is None else repr(self._engine)}>"
 

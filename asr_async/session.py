@@ -25,6 +25,7 @@ import anyio
 
 from ._connection.connector import Connector
 from ._loop.owner import check_loop
+from ._secrets.text import tolerant_repr
 from ._session.policy import ReconnectPolicy, check_silence, commit_refusal, longest_finish_s
 from ._session.receiver import Receiver
 from ._session.reconnect import Reconnector
@@ -184,6 +185,7 @@ class Session:
             status, self._connector, sender=self._sender, receiver=self._receiver, buffer=buffer, policy=policy
         )
 
+    @tolerant_repr
     def __repr__(self) -> str:
         request = f" request {self._request_id}" if self._request_id else ""
         return f"<Session {self._options.model} {self._status.state.value}{request}>"

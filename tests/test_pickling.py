@@ -1,7 +1,8 @@
 """Every error, option, result and event can be pickled and copied, and stays the same.
 
 The classes are found by walking the package, so a new public class fails here until `EXAMPLES` holds an instance of it.
-Services are not values: they may hold a key, and are not part of this.
+Services are not values: they may hold a key, and are not part of this; nor are `Limits` with a password. They refuse to
+be pickled (`tests/secrets`).
 """
 
 from __future__ import annotations
@@ -236,7 +237,7 @@ EXAMPLES: dict[type, list[object]] = {
     # settings
     Timeouts: [Timeouts(), Timeouts(connect=1, first_result=2.5)],
     Retry: [Retry(), Retry(attempts=0, on_gap="continue", silence="fill", rotate_after=600)],
-    Limits: [Limits(), Limits(max_sessions=3, shared="rediss://user:secret@redis.example:6379/0")],
+    Limits: [Limits(), Limits(max_sessions=3, shared="rediss://redis.example:6379/0")],
     Pool: [Pool(), Pool(warm=2)],
     # options
     TaskOptions: [TaskOptions(model="paraformer-realtime-v2")],

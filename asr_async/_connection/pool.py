@@ -80,7 +80,12 @@ class ConnectionPool:
     async def connect(self, endpoint: Endpoint, *, connect_s: float, idle_s: float, close_s: float) -> WebSocket:
         """Make a new connection; see `WebSocket.connect`."""
         log = None if self._wire_log is None else self._wire_log.record_connect(endpoint)
-        return await WebSocket.connect(endpoint, connect_s=connect_s, idle_s=idle_s, close_s=close_s, log=log)
+        try:
+            return await WebSocket.connect(endpoint, connect_s=connect_s, idle_s=idle_s, close_s=close_s, log=log)
+        except ASRError as error:
+            endpoint.redactor.error(error)
+            # without the frames of its origin, whose local variables hold parts of the URL and what the server sent
+            raise error.with_traceback(None) from error.__cause__
 
     def take(self, choice: MemberChoice) -> WebSocket | None:
         """Remove the newest idle connection to the member and return it; None if there is none."""

@@ -12,7 +12,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from ..errors import ASRError, ConfigurationError, DeadlineError, RemoteProtocolError
-from ..vendors.codec import ENDINGS, CancellingCodec, CommittingCodec, ContextCodec, Failed, Started
+from ..vendors.codec import ENDINGS, CancellingCodec, CommittingCodec, ContextCodec, Failed, NoSpeech, Started
+from ..vendors.error_body import one_line
 from .silence import Silence
 
 if TYPE_CHECKING:
@@ -99,21 +100,33 @@ class RecognitionTask:
         await self.send(self.codec.start())
         opening_chars = 0
         while not any(isinstance(event, Started) for event in self.opening_events):
-            message = await self._connection.receive()
-            opening_chars += len(message)
+            opening_chars += await self._receive_opening()
             if opening_chars > MAX_OPENING_CHARS:
                 text = f"{self.choice.endpoint.host} sends messages without end and does not open the task"
                 raise RemoteProtocolError(text, request_id=self.codec.request_id or None)
-            try:
-                events = self.codec.receive(message)
-            except ASRError:
-                raise
-            except Exception as error:
-                raise self._codec_error(error) from error
-            for event in events:
-                if isinstance(event, Failed):
-                    raise event.error
-                self.opening_events.append(event)
+
+    async def _receive_opening(self) -> int:
+        """Keep the events of the next message, and return its size; raise the error with which it ends the task."""
+        message = await self._receive()
+        try:
+            events = self.codec.receive(message)
+        except Exception as error:  # noqa: BLE001 - `_failure` makes one of this library's
+            failure = self._failure(error, message)
+            message = ""  # no local variable in a traceback shows what a server sent back
+            raise failure from failure.__cause__
+        self.opening_events += events
+        for event in events:
+            if isinstance(event, Failed):
+                message = ""
+                raise self._without_frames(event.error)
+        return len(message)
+
+    async def _receive(self) -> str | bytes:
+        try:
+            return await self._connection.receive()
+        except ASRError as error:  # the reason of a closing message
+            self.choice.endpoint.redactor.error(error)
+            raise
 
     # --- the member that the task is at ------------------------------------------------------------------------------
 
@@ -258,17 +271,22 @@ class RecognitionTask:
         def on_message(message: str | bytes) -> bool:
             try:
                 events = receive(message)
-            except ASRError:
-                raise
-            except Exception as error:
-                raise self._codec_error(error) from error
+            except Exception as error:  # noqa: BLE001 - `_failure` makes one of this library's
+                failure = self._failure(error, message)
+                message = ""  # no local variable in a traceback shows what a server sent back
+                raise failure from failure.__cause__
             for event in events:
-                on_event(event)
                 if type(event) in ENDINGS:
+                    self._redact_ending(event)
+                    on_event(event)
                     return True
+                on_event(event)
             return False
 
-        await self._connection.listen(on_message)
+        try:
+            await self._connection.listen(on_message)
+        except ASRError as error:
+            raise self._without_frames(error) from error.__cause__
 
     def pause_reading(self) -> None:
         """Leave the vendor's messages in the network until `resume_reading`; see `WebSocket.pause_reading`."""
@@ -279,11 +297,39 @@ class RecognitionTask:
         if not self._is_released:
             self._connection.resume_reading()
 
-    def _codec_error(self, error: Exception) -> RemoteProtocolError:
-        """Return the error for a message at which the codec failed: it may be the codec of another project."""
-        reason = " ".join(str(error).split())
-        text = f"a message could not be handled: the codec raised {type(error).__name__}: {reason:.200}"
-        return RemoteProtocolError(text, request_id=self.codec.request_id or None)
+    def _failure(self, error: Exception, message: str | bytes) -> ASRError:
+        """Return the error for a message at which the codec failed: it may be the codec of another project.
+
+        If the server sent a credential back in the message, the error has no cause: the message is in the local
+        variables of its traceback.
+        """
+        if isinstance(error, ASRError):
+            failure = error
+        else:
+            reason = " ".join(str(error).split())
+            text = f"a message could not be handled: the codec raised {type(error).__name__}: {reason:.200}"
+            failure = RemoteProtocolError(text, request_id=self.codec.request_id or None)
+            failure.__cause__ = error
+        if isinstance(message, str) and self.choice.endpoint.redactor.finds(message):
+            failure.__cause__ = None
+        return self._without_frames(failure)
+
+    def _without_frames(self, error: ASRError) -> ASRError:
+        """Return the error without the credentials that the server sent back, and without the frames of its origin.
+
+        Their local variables hold the server's message.
+        """
+        self.choice.endpoint.redactor.error(error)
+        return error.with_traceback(None)
+
+    def _redact_ending(self, event: CodecEvent) -> None:
+        """Remove the credentials that the server sent back in the error with which it ends the task."""
+        if isinstance(event, Failed | NoSpeech):
+            self.choice.endpoint.redactor.error(event.error)
+
+    def redacted(self, text: str) -> str:
+        """Return a text of the server for a log: one line, without the credentials of the connection."""
+        return one_line(self.choice.endpoint.redactor.text(text))
 
     # --- the end -----------------------------------------------------------------------------------------------------
 

@@ -14,7 +14,8 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Self, TypeVar
 
-from ..config import Limits, without_credentials
+from .._secrets.text import shown_url
+from ..config import Limits
 from ..errors import ASRError, ConfigurationError, ConnectionLostError, DeadlineError, RateLimitedError
 from .local import PermitKind, RateLimiter, local_rate_limiter, loop_now
 
@@ -175,4 +176,4 @@ def _redis_store(url: str) -> RedisLimitStore:
         from .redis import RedisLimitStore  # noqa: PLC0415
     except ImportError:
         raise ConfigurationError("Limits(shared=...) needs redis: pip install 'asr-async[redis]'") from None
-    return RedisLimitStore(url, display_url=without_credentials(url))
+    return RedisLimitStore(url, display_url=shown_url(url))

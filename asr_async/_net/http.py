@@ -11,15 +11,16 @@ from collections.abc import Mapping
 from contextlib import contextmanager
 from http import HTTPStatus
 from typing import TYPE_CHECKING
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 import msgspec
 
+from .._secrets.redaction import Redactor, secrets_of
+from .._secrets.text import SecretBytes, SecretHeaders, SecretText, only_repr, secret_url
 from ..errors import ASRError, ConfigurationError, ConnectionLostError, DeadlineError, RemoteProtocolError
 from .network_options import NetworkOptions
 from .os_errors import connect_error
 from .proxy import refused_by_proxy
-from .wire_log import masked_body, secrets_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,6 +47,8 @@ class HttpResponse(msgspec.Struct, frozen=True, kw_only=True):
     """Names in any case."""
     body: bytes
 
+    __rich_repr__ = only_repr
+
     def __repr__(self) -> str:
         return f"<HttpResponse {self.status}>"  # headers and body may hold a token
 
@@ -67,6 +70,18 @@ async def request(
         DeadlineError: not within `timeout_s`.
         RemoteProtocolError: the response is not HTTP, or larger than `MAX_RESPONSE_BYTES`.
     """
+    url, headers, body = secret_url(url), SecretHeaders(headers), SecretBytes(body)
+    try:
+        return await _send(method, url, headers, body, timeout_s=timeout_s, network=network)
+    except ASRError as error:
+        Redactor(secrets_of(url, headers)).error(error)
+        # without the frames of its origin, whose local variables hold parts of the URL and what the server sent
+        raise error.with_traceback(None) from None
+
+
+async def _send(
+    method: str, url: str, headers: Mapping[str, str], body: bytes, *, timeout_s: float, network: NetworkOptions
+) -> HttpResponse:
     import aiohttp  # noqa: PLC0415 - takes a third of a second, and most programs never need it
     from yarl import URL  # noqa: PLC0415
 
@@ -80,7 +95,7 @@ async def request(
             ) as session,
             session.request(
                 method,
-                URL(url, encoded=True),  # a signature covers the URL as it is written
+                URL(_requested_url(url, headers), encoded=True),
                 data=body or None,
                 allow_redirects=False,
                 **_connection_arguments(parts, headers, proxy, network),
@@ -93,10 +108,18 @@ async def request(
                 content += chunk
                 if len(content) > MAX_RESPONSE_BYTES:
                     raise RemoteProtocolError(f"{host} sent a response of more than {MAX_RESPONSE_BYTES} bytes")
-            body = bytes(content)
+            received = bytes(content)
             if response.status >= HTTPStatus.BAD_REQUEST:
-                body = masked_body(body, secrets_of(url, headers))
-            return HttpResponse(status=response.status, headers=response.headers, body=body)
+                received = Redactor(secrets_of(url, headers)).bytes(received)
+            return HttpResponse(status=response.status, headers=response.headers, body=received)
+
+
+def _requested_url(url: str, headers: Mapping[str, str]) -> str:
+    """Return the URL as it is written, since a signature covers it, but with one credential: that of the headers."""
+    parts = urlsplit(url)
+    if "Authorization" not in headers or "@" not in parts.netloc:
+        return url
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
 def _split(url: str) -> SplitResult:
@@ -139,7 +162,7 @@ def _connection_arguments(
         if proxy.authorization is not None:
             # an encrypted request goes through a tunnel, which the proxy opens at a request with headers of its own
             to_proxy = arguments.setdefault("proxy_headers", {}) if parts.scheme == "https" else arguments["headers"]
-            to_proxy["Proxy-Authorization"] = proxy.authorization
+            to_proxy["Proxy-Authorization"] = SecretText(proxy.authorization)
     return arguments
 
 

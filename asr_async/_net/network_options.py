@@ -10,12 +10,16 @@ from typing import Literal
 
 import msgspec
 
+from .._secrets.text import only_repr, secret_url, shown_url
 from ..errors import ConfigurationError
 from .hosts import is_loopback
 from .proxy import Proxy, environment_proxy, parse_proxy
 from .tls import check_client_context, default_context, is_verifying
 
 __all__ = ["NetworkOptions"]
+
+
+PICKLE_ADVICE = "name the proxy in HTTPS_PROXY where it is unpickled, or pass proxy= to the client there"
 
 
 class NetworkOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,12 +41,15 @@ class NetworkOptions(msgspec.Struct, frozen=True, kw_only=True):
         if self.ssl_context is not None:
             check_client_context(self.ssl_context)
         if isinstance(self.proxy, str):
+            msgspec.structs.force_setattr(self, "proxy", secret_url(self.proxy, PICKLE_ADVICE))
             parse_proxy(self.proxy, "proxy=")
         elif self.proxy is not None and self.proxy is not False:
             raise ConfigurationError("proxy= must be a URL such as http://host:port, False for none, or None")
 
+    __rich_repr__ = only_repr
+
     def __repr__(self) -> str:
-        proxy = parse_proxy(self.proxy, "proxy=") if isinstance(self.proxy, str) else self.proxy
+        proxy = shown_url(self.proxy) if isinstance(self.proxy, str) else self.proxy
         return f"<NetworkOptions ssl_context={self.ssl_context!r} proxy={proxy!r}>"
 
     def over(self, defaults: NetworkOptions) -> NetworkOptions:

@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 import msgspec
 
+from .._secrets.text import SecretText, only_repr
 from ..errors import ConfigurationError, ConnectionLostError
 
 __all__ = ["Proxy", "environment_proxy", "parse_proxy", "refused_by_proxy"]
@@ -41,6 +42,8 @@ class Proxy(msgspec.Struct, frozen=True):
     username: str | None = None
     password: str | None = None
 
+    __rich_repr__ = only_repr
+
     def __repr__(self) -> str:
         return f"<Proxy {self.scheme}://{self.address}>"  # without the credentials
 
@@ -54,7 +57,8 @@ class Proxy(msgspec.Struct, frozen=True):
         """The value of the header Proxy-Authorization; None without credentials."""
         if self.username is None:
             return None
-        return f"Basic {base64.b64encode(f'{self.username}:{self.password}'.encode()).decode()}"
+        credentials = base64.b64encode(f"{self.username}:{self.password}".encode()).decode()
+        return SecretText(f"Basic {credentials}")
 
     def name_for(self, host: str) -> str:
         """Return the name of this proxy for errors of a connection to a host."""
@@ -96,6 +100,7 @@ def parse_proxy(url: str, source: str) -> Proxy:
     Raises:
         ConfigurationError: the URL is malformed.
     """
+    url = SecretText(url)
     try:
         return _parse(url)
     except UnicodeError:
@@ -125,8 +130,8 @@ def _parse(url: str) -> Proxy:
         scheme=parts.scheme,
         host=parts.hostname.encode("idna").decode(),
         port=port or _DEFAULT_PORTS[parts.scheme],
-        username=None if parts.username is None else unquote(parts.username, errors="strict"),
-        password=None if parts.password is None else unquote(parts.password, errors="strict"),
+        username=None if parts.username is None else SecretText(unquote(parts.username, errors="strict")),
+        password=None if parts.password is None else SecretText(unquote(parts.password, errors="strict")),
     )
 
 

@@ -22,12 +22,12 @@ from websockets.frames import CloseCode
 from websockets.protocol import State
 from websockets.uri import WebSocketURI, parse_uri
 
+from .._secrets.redaction import Redactor, secrets_of
 from ..errors import ASRError, ConfigurationError, ConnectionLostError, DeadlineError, RemoteProtocolError
 from .os_errors import connect_error, tls_reason
 from .refusal import MAX_REFUSAL_BYTES, Refusal, parse_refusal
 from .stream import ByteStream
 from .tunnel import Server, open_stream
-from .wire_log import masked_body, secrets_of
 from .ws_frames import FIN_AND_PONG, MessageReader, binary_frame, text_of
 
 if TYPE_CHECKING:
@@ -189,8 +189,9 @@ class WebSocket:
                     await self._shake_hands(endpoint.headers)
             except (EOFError, InvalidHandshake, TimeoutError) as error:
                 self._drop()
-                if (refusal := self._find_refusal(error)) is not None:
-                    raise self._refused(endpoint, refusal) from None
+                # no local variable in a traceback shows the response, which may hold what was sent
+                if (refused := self._refused(endpoint, self._find_refusal(error))) is not None:
+                    raise refused from None
                 raise
             except BaseException:
                 self._drop()
@@ -221,8 +222,11 @@ class WebSocket:
             return Refusal(response.status_code, dict(response.headers.raw_items()), bytes(response.body or b""))
         return parse_refusal(bytes(self._opening_bytes or b""))
 
-    def _refused(self, endpoint: Destination, refusal: Refusal) -> ASRError:
-        body = masked_body(refusal.body, secrets_of(endpoint.url, endpoint.headers))
+    def _refused(self, endpoint: Destination, refusal: Refusal | None) -> ASRError | None:
+        """Return the error for a response; None if there is none."""
+        if refusal is None:
+            return None
+        body = Redactor(secrets_of(endpoint.url, endpoint.headers)).bytes(refusal.body)
         if self._log is not None:
             self._log.record_refusal(refusal.status, refusal.headers, body)
         error = endpoint.handshake_error(refusal.status, refusal.headers, body)

@@ -11,8 +11,9 @@ Does not know vendors or audio formats. One line is one `Record`, of one of four
 ```
 
 Connections count from 1, `ms` from the beginning of each. Of headers only the names are recorded, of the URL no query;
-credentials in their values are replaced by `***` wherever they occur in a text. Audio is left out unless it is asked
-for: of binary messages, and of the long base64 strings that some protocols send in texts, only the size is recorded.
+credentials in their values are replaced by `***` wherever they occur in a text, escaped or not. Audio is left out
+unless it is asked for: of binary messages, and of the long base64 strings that some protocols send in texts, only the
+size is recorded.
 
 Each line is written at once and by itself, so a crash leaves whole lines behind and nothing piles up. A write goes into
 the system's memory and takes microseconds; after a failed write the log ends, with a warning.
@@ -27,13 +28,14 @@ import logging
 import os
 import re
 import stat
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import urlsplit
 
 import msgspec
 
+from .._secrets.redaction import Redactor, secrets_of
 from ..errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -51,20 +53,12 @@ __all__ = [
     "RefusalRecord",
     "WireLog",
     "count_audio_bytes",
-    "masked_body",
     "read_tape",
-    "secrets_of",
 ]
-
-MASK = "***"
-
-MIN_SECRET_CHARS = 6
-"""A shorter value is no credential, and would occur inside ordinary words."""
 
 MAX_BODY_CHARS = 4_096
 """The part of a refusal's body that is recorded."""
 
-_SECRET_NAMES = re.compile("auth|token|key|cookie|secret|signature|password", re.IGNORECASE)
 _AUDIO_IN_TEXT = re.compile(r"[A-Za-z0-9+/]{256,}={0,2}")
 """Longer than any word or id, and 12 ms of audio."""
 _AUDIO_LEFT_OUT = re.compile(r"<(\d+) bytes in base64>")
@@ -158,39 +152,7 @@ def count_audio_bytes(text: str) -> int:
     return present + sum(int(match[1]) for match in _AUDIO_LEFT_OUT.finditer(text))
 
 
-# --- secrets and audio -----------------------------------------------------------------------------------------------
-
-
-def secrets_of(url: str, headers: Mapping[str, str]) -> frozenset[str]:
-    """Return everything in a URL and in headers that is, or may be, a credential."""
-    parts = urlsplit(url)
-    found = {parts.username or "", parts.password or ""}
-    found |= {value for name, value in parse_qsl(parts.query) if _SECRET_NAMES.search(name)}
-    for name, value in headers.items():
-        if _SECRET_NAMES.search(name):
-            found |= _parts_of(value)
-    return frozenset(secret for secret in found if len(secret) >= MIN_SECRET_CHARS)
-
-
-def _parts_of(value: str) -> set[str]:
-    """Split a header's value, without its scheme: "Bearer KEY", "SCHEME Access=KEY, Signature=..."."""
-    pieces = re.split(r"[\s,;]+", value)
-    credentials = pieces[1:] if len(pieces) > 1 else pieces
-    return {value, *credentials, *(piece.partition("=")[2] for piece in credentials)}
-
-
-def masked_body(body: bytes, secrets: Collection[str]) -> bytes:
-    """Return the body of a refusal without the credentials of the request: some gateways send the request back."""
-    for secret in sorted(secrets, key=len, reverse=True):
-        if len(secret) >= MIN_SECRET_CHARS:
-            body = body.replace(secret.encode(), MASK.encode())
-    return body
-
-
-def _masked(text: str, secrets: Collection[str]) -> str:
-    for secret in sorted(secrets, key=len, reverse=True):  # the longest first: it may contain a shorter one
-        text = text.replace(secret, MASK)
-    return text
+# --- audio ----------------------------------------------------------------------------------------------------------
 
 
 def _without_audio(text: str) -> str:
@@ -237,7 +199,7 @@ class WireLog:
         """Record the beginning of a connection, and return the log of everything that follows on it."""
         self._connections += 1
         log = ConnectionLog(
-            self, self._connections, secrets_of(endpoint.url, endpoint.headers), with_audio=self._with_audio
+            self, self._connections, Redactor(secrets_of(endpoint.url, endpoint.headers)), with_audio=self._with_audio
         )
         path = urlsplit(endpoint.url).path
         self.write(
@@ -286,10 +248,10 @@ def _empty(descriptor: int) -> None:
 class ConnectionLog:
     """The part of a wire log that records one connection."""
 
-    def __init__(self, wire_log: WireLog, connection: int, secrets: frozenset[str], *, with_audio: bool) -> None:
+    def __init__(self, wire_log: WireLog, connection: int, redactor: Redactor, *, with_audio: bool) -> None:
         self._wire_log = wire_log
         self._connection = connection
-        self._secrets = secrets
+        self._redactor = redactor
         self._with_audio = with_audio
         self._began_at = _now()
         self._is_closed = False
@@ -300,14 +262,14 @@ class ConnectionLog:
     def record_refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
         """Record the HTTP response that refused the handshake."""
         retry_after = next((value for name, value in headers.items() if name.lower() == "retry-after"), None)
-        text = _masked(body.decode(errors="replace"), self._secrets)[:MAX_BODY_CHARS]
+        text = self._redactor.text(body.decode(errors="replace"))[:MAX_BODY_CHARS]
         self._wire_log.write(
             RefusalRecord(
                 connection=self._connection,
                 ms=self._ms,
                 status=status,
                 headers=(*headers,),
-                retry_after=retry_after,
+                retry_after=retry_after and self._redactor.text(retry_after),
                 body=text,
             )
         )
@@ -325,7 +287,7 @@ class ConnectionLog:
         if self._is_closed:
             return
         self._is_closed = True
-        reason = _masked(reason, self._secrets)
+        reason = self._redactor.text(reason)
         self._wire_log.write(CloseRecord(connection=self._connection, ms=self._ms, code=code, reason=reason, by=by))
 
     @property
@@ -339,7 +301,7 @@ class ConnectionLog:
             return MessageRecord(
                 connection=self._connection, ms=self._ms, direction=direction, kind="binary", binary=binary
             )
-        text = _masked(message if self._with_audio else _without_audio(message), self._secrets)
+        text = self._redactor.text(message if self._with_audio else _without_audio(message))
         return MessageRecord(connection=self._connection, ms=self._ms, direction=direction, kind="text", text=text)
 
 

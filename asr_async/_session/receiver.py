@@ -308,12 +308,13 @@ class Receiver:
 
     def _log_unrecognised(self, event: Unrecognised, task: RecognitionTask) -> None:
         for name in self._names_to_log((event.name,)):
-            logger.info("%r: unknown to this version: %s: %.200s", task, name, event.raw)
+            logger.info("%r: unknown to this version: %s: %s", task, task.redacted(name), task.redacted(event.raw))
 
     def _log_left_out(self, event: MembersLeftOut, task: RecognitionTask) -> None:
         """Log the names of the members, each once; their values may hold what was said."""
         if new_names := self._names_to_log(event.names):
-            logger.info("%r: left out of a message, since the value cannot be used: %s", task, ", ".join(new_names))
+            names = task.redacted(", ".join(new_names))
+            logger.info("%r: left out of a message, since the value cannot be used: %s", task, names)
 
     def _names_to_log(self, names: Sequence[str]) -> list[str]:
         """Return the names that were not logged before, while there are not too many, and remember them."""

@@ -15,6 +15,7 @@ from typing import Literal, Protocol, Self, TypeVar
 
 import anyio.to_thread
 
+from .._secrets.text import tolerant_repr
 from ..audio import AudioFormat
 from ..errors import ConfigurationError, printable
 from ..vendors.options import Options
@@ -109,6 +110,7 @@ class AudioFile:
         self._thread: ReaderThread | None = None
         self._opened: Recording | None = None
 
+    @tolerant_repr
     def __repr__(self) -> str:
         return f"<AudioFile {self.name}>"
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 import anyio.to_thread
 
 from .._loop.event import LightEvent
+from .._secrets.text import tolerant_repr
 from ..audio import AudioFormat
 from ..audio.samples import SAMPLE_BYTES
 from ..errors import ConfigurationError
@@ -115,6 +116,7 @@ class Microphone:
         self._newest = b""
         self._expected = AudioFormat()
 
+    @tolerant_repr
     def __repr__(self) -> str:
         return f"<Microphone {self.device!r}>"
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from .._loop.event import LightEvent
 from .._loop.owner import check_loop
+from .._secrets.text import tolerant_repr
 from ..audio import COMPRESSED_BYTES_PER_SECOND, AudioFormat, byte_view, check_array
 from ..errors import ConfigurationError, DeadlineError, LocalProtocolError
 from .source import AudioChunk, DroppedAudio, UtteranceEnd
@@ -105,6 +106,7 @@ class PushSource:
         self._source_error: Exception | None = None
         self._end: BaseException | None = None
 
+    @tolerant_repr
     def __repr__(self) -> str:
         state = "closed" if self._is_closed else "open"
         return f"<PushSource {state}, {self._queued_bytes / self._bytes_per_second:.1f} s waiting>"

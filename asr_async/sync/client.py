@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, Unpack
 
 import msgspec
 
-from ..client import CONCURRENCY, ClientSettings
+from .._secrets.text import tolerant_repr
+from ..client import CONCURRENCY, ClientSettings, conceal_proxy
 from ..client import Client as AsynchronousClient
 from ..errors import LocalProtocolError
 from ..results import BatchItem
@@ -64,10 +65,12 @@ class Client:
         options: Options | None = None,
         **settings: Unpack[ClientSettings],
     ) -> None:
+        settings = conceal_proxy(settings)
         self._client = AsynchronousClient(service, options=options, **settings)
         # None while the client is not open
         self._opened: tuple[BackgroundLoop, Held[AsynchronousClient]] | None = None
 
+    @tolerant_repr
     def __repr__(self) -> str:
         return f"<sync {self._client!r}>"
 
@@ -310,9 +313,11 @@ class connect:  # noqa: N801 - read as a verb: `with connect(options) as session
     """
 
     def __init__(self, options: Options, service: Service | None = None, **settings: Unpack[ClientSettings]) -> None:
+        settings = conceal_proxy(settings)
         self._client = Client(service, options=options, **settings)
         self._stack = ExitStack()
 
+    @tolerant_repr
     def __repr__(self) -> str:
         return f"<sync connect {self._client!r}>"
 
@@ -344,5 +349,6 @@ def transcribe(
         ASRError: see `Client.transcribe`.
         OSError: the file cannot be read.
     """
+    settings = conceal_proxy(settings)
     with Client(service, options=options, **settings) as client:
         return client.transcribe(source, pace=pace, timeout=timeout)

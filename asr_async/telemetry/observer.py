@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from .._secrets.text import tolerant_repr
 from ..errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -150,6 +151,7 @@ class ObserverGroup:
         # the complaints that were logged as warnings: one of each kind is enough
         self._logged: set[tuple[int, str, str]] = set()
 
+    @tolerant_repr
     def __repr__(self) -> str:
         return f"<ObserverGroup {', '.join(type(observer).__name__ for observer in self._observers) or 'empty'}>"
 

@@ -15,6 +15,8 @@ import msgspec
 
 from .._net.hosts import is_loopback
 from .._net.network_options import NetworkOptions
+from .._secrets.redaction import Redactor, secrets_of
+from .._secrets.text import SecretHeaders, only_repr, secret_url, shown_url
 from ..errors import ASRError, AuthenticationError, ConfigurationError
 from ..hotwords import HotWord, Vocabulary
 from .codec import Codec, TaskDescription
@@ -58,8 +60,19 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     network: NetworkOptions = NetworkOptions()
     """The TLS context and the proxy of a connection to it."""
 
+    __rich_repr__ = only_repr
+
     def __repr__(self) -> str:
         return f"<Endpoint {self.host}>"  # the headers hold credentials
+
+    def __post_init__(self) -> None:
+        msgspec.structs.force_setattr(self, "url", secret_url(self.url))
+        msgspec.structs.force_setattr(self, "headers", SecretHeaders(self.headers))
+
+    @property
+    def redactor(self) -> Redactor:
+        """Removes from texts the credentials that a connection to it sends; made for each call."""
+        return Redactor(secrets_of(self.url, self.headers))
 
     @property
     def host(self) -> str:
@@ -197,6 +210,8 @@ class TemporaryKey(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: int
     """Unix time in seconds. It limits new connections only: an open session continues."""
 
+    __rich_repr__ = only_repr
+
     def __repr__(self) -> str:
         return f"<TemporaryKey expires_at={self.expires_at}>"
 
@@ -331,13 +346,27 @@ def check_endpoint(
     Raises:
         ConfigurationError: the endpoint is refused; the text names the remedy.
     """
-    parts = urlsplit(endpoint)
+    endpoint = secret_url(endpoint)
+    shown = repr(shown_url(endpoint))
     encrypted, plain = schemes
-    if parts.scheme not in schemes or not parts.hostname:
-        raise ConfigurationError(f"{name}={endpoint!r}: must be {form}")
-    if parts.scheme == plain and not insecure and not is_loopback(parts.hostname):
+    scheme, host = _scheme_and_host(endpoint)
+    if host is None:
+        raise ConfigurationError(f"{name}=...: its host or port is malformed; it must be {form}")
+    if scheme not in schemes or not host:
+        raise ConfigurationError(f"{name}={shown}: must be {form}")
+    if scheme == plain and not insecure and not is_loopback(host):
         raise ConfigurationError(
-            f"{name}={endpoint!r}: {plain}:// sends the key unencrypted; use {encrypted}://, or pass insecure=True to "
-            "do it anyway"
+            f"{name}={shown}: {plain}:// sends the key unencrypted; use {encrypted}://, or pass insecure=True to do it "
+            "anyway"
         )
     return endpoint
+
+
+def _scheme_and_host(url: str) -> tuple[str, str | None]:
+    """Return both parts of a URL; None for a host that is malformed, or its port."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # read, so that a malformed one is found
+    except ValueError:
+        return "", None
+    return parts.scheme, parts.hostname or ""

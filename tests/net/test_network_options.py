@@ -449,4 +449,4 @@ async def test_the_credentials_of_a_proxy_are_in_no_text() -> None:
         await request("GET", "https://asr.example/", headers={}, network=endpoint.network)
     shown += [str(caught.value), repr(caught.value), "".join(traceback.format_exception(caught.value))]
     assert not [text for text in shown if "ss-of-the-proxy" in text]
-    assert repr(endpoint.network) == "<NetworkOptions ssl_context=None proxy=<Proxy http://127.0.0.1:1>>"
+    assert repr(endpoint.network) == "<NetworkOptions ssl_context=None proxy='http://127.0.0.1:1'>"

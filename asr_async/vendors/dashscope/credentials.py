@@ -9,6 +9,7 @@ import inspect
 import os
 from collections.abc import Awaitable, Callable
 
+from ..._secrets.text import SecretText
 from ...errors import AuthenticationError
 from ..service import fingerprint
 from .errors import VENDOR, is_invalid_key
@@ -17,6 +18,11 @@ __all__ = ["ApiKey", "KeyFunction", "account_of", "is_temporary"]
 
 KeyFunction = Callable[[], str | Awaitable[str]]
 """Returns a key that is valid now; called in the event loop, for each connection and each REST request."""
+
+PICKLE_ADVICE = (
+    "set DASHSCOPE_API_KEY where it is unpickled, and pickle DashScope() without a key; or pass a function of a module "
+    "that returns the key, DashScope(api_key=function)"
+)
 
 TEMPORARY_PREFIX = "st-"
 
@@ -39,7 +45,7 @@ class ApiKey:
     """
 
     def __init__(self, source: str | KeyFunction | None) -> None:
-        self._source = source
+        self._source = SecretText(source, PICKLE_ADVICE) if isinstance(source, str) else source
         self._last_refused: str | None = None
 
     async def find(self) -> str:
@@ -49,12 +55,11 @@ class ApiKey:
             AuthenticationError: there is no key, or its characters are not those of a key.
         """
         if callable(self._source):
-            key = self._source()
-            if inspect.isawaitable(key):
-                key = await key
+            key: object = self._source()
+            key = _concealed(await key if inspect.isawaitable(key) else key)
             return _checked(key, "the function given as api_key= returned no key")
         return _checked(
-            self._source or os.environ.get("DASHSCOPE_API_KEY", ""),
+            _concealed(self._source or os.environ.get("DASHSCOPE_API_KEY", "")),
             "no DashScope key: set DASHSCOPE_API_KEY or pass DashScope(api_key=...); service=Local() needs none",
         )
 
@@ -66,10 +71,13 @@ class ApiKey:
         return True
 
 
+def _concealed(key: object) -> object:
+    return SecretText(key.strip()) if isinstance(key, str) else key
+
+
 def _checked(key: object, missing: str) -> str:
-    if not isinstance(key, str) or not key.strip():
+    if not isinstance(key, str) or not key:
         raise AuthenticationError(missing, vendor=VENDOR)
-    key = key.strip()
     if not key.isascii() or any(character.isspace() for character in key):
         raise AuthenticationError("the DashScope key contains characters that no key has: check it", vendor=VENDOR)
     return key

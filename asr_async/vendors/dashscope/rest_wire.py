@@ -14,6 +14,8 @@ from typing import Any, Generic, TypeVar
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from ..._secrets.text import only_repr
+
 VOCABULARY_PATH = "/services/audio/asr/customization"
 FINE_TUNES_PATH = "/fine-tunes"
 FINE_TUNED_PATH = "/fine-tunes/outputs"
@@ -181,6 +183,8 @@ class Token(msgspec.Struct, frozen=True):
 
     token: str
     expires_at: int
+
+    __rich_repr__ = only_repr
 
     def __repr__(self) -> str:
         return f"<Token expires_at={self.expires_at}>"

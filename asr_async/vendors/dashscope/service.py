@@ -19,6 +19,7 @@ import msgspec
 
 from ..._net.network_options import NetworkOptions
 from ..._net.user_agent import USER_AGENT
+from ..._secrets.text import SecretHeaders, secret_url, shown_url, tolerant_repr
 from ...errors import ConfigurationError
 from ..codec import Codec, TaskDescription
 from ..options import Options, check_range, did_you_mean
@@ -129,6 +130,12 @@ class DashScope:
         proxy: str | Literal[False] | None = None,
         insecure: bool = False,
     ) -> None:
+        # first, so that no local variable in a traceback shows a secret, and a `repr` is possible
+        self._key, api_key = ApiKey(api_key), None
+        self._region = region
+        self._endpoint = endpoint = endpoint and secret_url(endpoint)
+        self._http_endpoint = http_endpoint = http_endpoint and secret_url(http_endpoint)
+        proxy = secret_url(proxy) if isinstance(proxy, str) else proxy
         if region not in WORKSPACE_REGIONS:
             raise ConfigurationError(f"region={region!r}: {did_you_mean(region, WORKSPACE_REGIONS)}")
         if workspace is None and region not in SHARED_HOSTS:
@@ -139,17 +146,14 @@ class DashScope:
             check_endpoint(endpoint, insecure=insecure)
         if http_endpoint is not None:
             _check_http_endpoint(http_endpoint, "http_endpoint", insecure=insecure)
-        self._key = ApiKey(api_key)
-        self._region = region
         self._workspace = workspace
-        self._endpoint = endpoint
-        self._http_endpoint = http_endpoint
         self._inspect_data = inspect_data
         self._insecure = insecure
         self._network = NetworkOptions(ssl_context=ssl_context, proxy=proxy, allows_unverified=insecure)
 
+    @tolerant_repr
     def __repr__(self) -> str:
-        return f"<DashScope {self._endpoint or self._region}>"
+        return f"<DashScope {shown_url(self._endpoint) if self._endpoint else self._region}>"
 
     async def __aenter__(self) -> Self:
         return self
@@ -231,7 +235,7 @@ class DashScope:
         )
 
     def _headers(self, key: str) -> dict[str, str]:
-        headers = {"Authorization": f"Bearer {key}", "User-Agent": USER_AGENT}
+        headers = SecretHeaders({"Authorization": f"Bearer {key}", "User-Agent": USER_AGENT})
         if self._workspace is not None:
             headers["X-DashScope-WorkSpace"] = self._workspace
         return headers
@@ -251,7 +255,7 @@ class DashScope:
     def _http_base(self) -> str:
         if self._http_endpoint is not None:
             return self._http_endpoint.rstrip("/")
-        if self._endpoint is None and (base := os.environ.get("DASHSCOPE_HTTP_BASE_URL")):
+        if self._endpoint is None and (base := secret_url(os.environ.get("DASHSCOPE_HTTP_BASE_URL", ""))):
             return _check_http_endpoint(base, "DASHSCOPE_HTTP_BASE_URL", insecure=self._insecure).rstrip("/")
         if endpoint := self._given_endpoint():
             parts = urlsplit(endpoint)
@@ -261,7 +265,7 @@ class DashScope:
     def _given_endpoint(self) -> str | None:
         """Return the WebSocket URL that replaces those of the region and the workspace."""
         endpoint = self._endpoint
-        if endpoint is None and (endpoint := os.environ.get("DASHSCOPE_WEBSOCKET_BASE_URL")):
+        if endpoint is None and (endpoint := secret_url(os.environ.get("DASHSCOPE_WEBSOCKET_BASE_URL", ""))):
             check_endpoint(endpoint, insecure=self._insecure)
         return endpoint or None
 

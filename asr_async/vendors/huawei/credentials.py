@@ -10,13 +10,27 @@ from collections.abc import Mapping
 
 import msgspec
 
+from ..._secrets.text import SecretText, only_repr
 from ...errors import AuthenticationError, ConfigurationError
 from .errors import VENDOR
 
-__all__ = ["KEY_VARIABLES", "AccessKeys", "Credentials", "GivenToken", "IamUser", "from_arguments", "from_environment"]
+__all__ = [
+    "KEY_VARIABLES",
+    "PICKLE_ADVICE",
+    "AccessKeys",
+    "Credentials",
+    "GivenToken",
+    "IamUser",
+    "from_arguments",
+    "from_environment",
+]
 
 KEY_VARIABLES = ("HUAWEICLOUD_SIS_AK", "HUAWEICLOUD_SIS_SK")
 """An access key and its secret."""
+
+PICKLE_ADVICE = (
+    f"set {' and '.join(KEY_VARIABLES)} where it is unpickled, and pickle Huawei() without arguments of them"
+)
 
 
 class AccessKeys(msgspec.Struct, frozen=True):
@@ -26,6 +40,8 @@ class AccessKeys(msgspec.Struct, frozen=True):
     sk: str
     security_token: str | None = None
 
+    __rich_repr__ = only_repr
+
     def __repr__(self) -> str:
         return "<AccessKeys>"
 
@@ -34,6 +50,8 @@ class GivenToken(msgspec.Struct, frozen=True):
     """A project's token that the caller has requested, and renews."""
 
     token: str
+
+    __rich_repr__ = only_repr
 
     def __repr__(self) -> str:
         return "<GivenToken>"
@@ -46,6 +64,8 @@ class IamUser(msgspec.Struct, frozen=True):
     password: str
     domain: str
     """The account that the user belongs to."""
+
+    __rich_repr__ = only_repr
 
     def __repr__(self) -> str:
         return "<IamUser>"
@@ -69,7 +89,7 @@ def from_arguments(given: Mapping[str, str | None]) -> Credentials | None:
     Raises:
         ConfigurationError: a part is missing, or there are two kinds; the text names arguments, never values.
     """
-    values = {name: value.strip() for name, value in given.items() if value is not None}
+    values = {name: SecretText(value.strip(), PICKLE_ADVICE) for name, value in given.items() if value is not None}
     kinds = [kind for kind, names in _PARTS.items() if any(name in values for name in names)]
     if len(kinds) > 1:
         named = [" and ".join(name for name in _PARTS[kind] if name in values) for kind in kinds]
@@ -96,7 +116,7 @@ def from_environment() -> AccessKeys:
     Raises:
         AuthenticationError: one of them is not set, or both.
     """
-    values = [os.environ.get(name, "").strip() for name in KEY_VARIABLES]
+    values = [SecretText(os.environ.get(name, "").strip()) for name in KEY_VARIABLES]
     missing = [name for name, value in zip(KEY_VARIABLES, values, strict=True) if not value]
     if len(missing) == 1:
         (present,) = set(KEY_VARIABLES) - set(missing)

@@ -21,13 +21,14 @@ import msgspec
 from ..._net.http import request
 from ..._net.network_options import NetworkOptions
 from ..._net.user_agent import USER_AGENT
+from ..._secrets.text import SecretHeaders, SecretText, secret_url, shown_url, tolerant_repr
 from ...errors import AuthenticationError, ConfigurationError
 from ..codec import TaskDescription
 from ..credentials import with_fresh_credentials
 from ..options import Options
 from ..service import Endpoint, check_endpoint, fingerprint
 from .codec import RasrCodec, describe_task
-from .credentials import AccessKeys, Credentials, GivenToken, IamUser, from_arguments, from_environment
+from .credentials import PICKLE_ADVICE, AccessKeys, Credentials, GivenToken, IamUser, from_arguments, from_environment
 from .errors import error_from_response, is_stale_token
 from .models import Rasr
 from .signing import sign
@@ -58,6 +59,9 @@ class _Authorization(msgspec.Struct, frozen=True):
     """The time of the signature; None with a token."""
     refresh: Callable[[AuthenticationError], bool] = lambda _error: False
     """See `Endpoint.refresh_credentials`."""
+
+    def __post_init__(self) -> None:
+        msgspec.structs.force_setattr(self, "headers", SecretHeaders(self.headers))
 
 
 class Huawei:
@@ -111,26 +115,32 @@ class Huawei:
         proxy: str | Literal[False] | None = None,
         insecure: bool = False,
     ) -> None:
-        self._credentials = from_arguments(
-            {
-                "ak": ak,
-                "sk": sk,
-                "security_token": security_token,
-                "token": token,
-                "username": username,
-                "password": password,
-                "domain": domain,
-            }
-        )
+        given = {
+            "ak": ak,
+            "sk": sk,
+            "security_token": security_token,
+            "token": token,
+            "username": username,
+            "password": password,
+            "domain": domain,
+        }
+        # first, so that no local variable in a traceback shows a secret
+        given = {name: value and SecretText(value, PICKLE_ADVICE) for name, value in given.items()}
+        ak = sk = security_token = token = username = password = None
+        proxy = secret_url(proxy) if isinstance(proxy, str) else proxy
+        endpoint, iam_endpoint = endpoint and secret_url(endpoint), iam_endpoint and secret_url(iam_endpoint)
+        self._region = self._endpoint = None
+        self._credentials = from_arguments(given)
         self._insecure = insecure
         self._network = NetworkOptions(ssl_context=ssl_context, proxy=proxy, allows_unverified=insecure)
         self._project_id = None if project_id is None else _check_name("project_id", project_id)
         self._region = None if region is None else _check_name("region", region)
-        self._endpoint = None if endpoint is None else self._check_host("endpoint", endpoint)
+        self._endpoint = endpoint = None if endpoint is None else self._check_host("endpoint", endpoint)
         self._iam_endpoint = None
         if iam_endpoint is not None:
             self._iam_endpoint = self._check_host("iam_endpoint", iam_endpoint, schemes=("https", "http"))
 
+    @tolerant_repr
     def __repr__(self) -> str:
         return f"<Huawei {self._endpoint or self._region or 'of the environment'}>"
 
@@ -199,7 +209,7 @@ class Huawei:
 
     def _host_url(self) -> str:
         endpoint = self._endpoint
-        if endpoint is None and (endpoint := os.environ.get(ENDPOINT_VARIABLE, "").strip()):
+        if endpoint is None and (endpoint := secret_url(os.environ.get(ENDPOINT_VARIABLE, "").strip())):
             endpoint = self._check_host(ENDPOINT_VARIABLE, endpoint)
         return endpoint or f"wss://sis-ext.{self._find_region()}.myhuaweicloud.com"
 
@@ -211,11 +221,13 @@ class Huawei:
 
     def _check_host(self, name: str, url: str, *, schemes: tuple[str, str] = ("wss", "ws")) -> str:
         form = f"scheme and host, {schemes[0]}://host"
+        url = secret_url(url)
         check_endpoint(url, insecure=self._insecure, name=name, schemes=schemes, form=form)
-        parts = urlsplit(url)
-        if parts.path.strip("/") or parts.query or parts.fragment or parts.username:
-            raise ConfigurationError(f"{name}={url!r}: must be {form}, without a path, which the options add")
-        return f"{parts.scheme}://{parts.netloc}"
+        if (bare := _scheme_and_host(url)) is None:
+            raise ConfigurationError(
+                f"{name}={shown_url(url)!r}: must be {form}, without a path, which the options add"
+            )
+        return bare
 
     # --- credentials -------------------------------------------------------------------------------------------------
 
@@ -296,3 +308,11 @@ def _check_name(name: str, value: str) -> str:
     if not _NAME.fullmatch(value):
         raise ConfigurationError(f"{name}={value!r}: must be 1 to 64 letters, digits, '_' and '-'")
     return value
+
+
+def _scheme_and_host(url: str) -> str | None:
+    """Return the URL of a host; None if it has more than that."""
+    parts = urlsplit(url)
+    if parts.path.strip("/") or parts.query or parts.fragment or parts.username:
+        return None
+    return f"{parts.scheme}://{parts.netloc}"

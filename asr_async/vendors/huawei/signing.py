@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from urllib.parse import quote, unquote, urlsplit
 
+from ..._secrets.text import SecretHeaders
 from ...errors import ConfigurationError
 
 __all__ = ["ALGORITHM", "canonical_request", "host_header", "sign", "signature"]
@@ -54,7 +55,7 @@ def sign(
     if at.tzinfo is None:
         raise ConfigurationError(f"at={at}: must have a time zone, for instance datetime.now(UTC)")
     date = at.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
-    to_send = {name: value.strip() for name, value in headers.items() if name.lower() not in _OURS}
+    to_send = SecretHeaders({name: value.strip() for name, value in headers.items() if name.lower() not in _OURS})
     to_send["X-Sdk-Date"] = date
     signed = {**to_send, "Host": host_header(url)}
     canonical = canonical_request(method, url, signed, body)

@@ -17,8 +17,9 @@ import msgspec
 
 from ..._net.http import request
 from ..._net.network_options import NetworkOptions
-from ..._net.wire_log import masked_body
-from ...errors import RemoteProtocolError
+from ..._secrets.redaction import Redactor
+from ..._secrets.text import SecretBytes, SecretText, only_repr
+from ...errors import ASRError, RemoteProtocolError
 from .credentials import IamUser
 from .errors import VENDOR, error_from_iam
 from .rest_wire import Auth, Domain, Identity, Password, Project, Scope, TokenRequest, TokenResponse, User
@@ -45,6 +46,8 @@ class IamToken(msgspec.Struct, frozen=True):
     """By the clock of the event loop."""
     is_cached: bool = False
     """True if the token was requested for an earlier call, so that a new one may be accepted where it is refused."""
+
+    __rich_repr__ = only_repr
 
     def __repr__(self) -> str:
         return f"<IamToken {'cached' if self.is_cached else 'new'}>"
@@ -91,23 +94,32 @@ class TokenSource:
             del tokens[self._key]
         return token.is_cached
 
-    async def _request_token(self) -> IamToken:
-        user = User(self._user.username, self._user.password, Domain(self._user.domain))
+    def _token_request(self) -> bytes:
+        user = User(str(self._user.username), str(self._user.password), Domain(str(self._user.domain)))
         scope = Scope(project=Project(name=self._project))
-        token_request = TokenRequest(Auth(Identity(("password",), Password(user)), scope))
+        return SecretBytes(msgspec.json.encode(TokenRequest(Auth(Identity(("password",), Password(user)), scope))))
+
+    async def _request_token(self) -> IamToken:
         requested_at = _now()
-        response = await request(
-            "POST",
-            self._url,
-            headers={"Content-Type": "application/json"},
-            body=msgspec.json.encode(token_request),
-            network=self._network,
-        )
+        redactor = Redactor({self._user.password})
+        try:
+            response = await request(
+                "POST",
+                self._url,
+                headers={"Content-Type": "application/json"},
+                body=self._token_request(),
+                network=self._network,
+            )
+        except ASRError as error:
+            redactor.error(error)
+            raise
         if not 200 <= response.status < 300:
-            body = masked_body(response.body, {self._user.password})
+            body = redactor.bytes(response.body)
             clock = functools.partial(datetime.now, UTC)
-            raise error_from_iam(response.status, response.headers, body, clock=clock)
-        value = response.headers.get("X-Subject-Token", "")
+            refusal = error_from_iam(response.status, response.headers, body, clock=clock)
+            redactor.error(refusal)
+            raise refusal
+        value = SecretText(response.headers.get("X-Subject-Token", ""))
         if not value:
             raise RemoteProtocolError("IAM's response holds no token (header X-Subject-Token)", vendor=VENDOR)
         return IamToken(value, requested_at + (_lifetime(response.body) - MARGIN).total_seconds())

@@ -1,0 +1,1 @@
+"""Tests of secrets: in no text that the library makes."""
