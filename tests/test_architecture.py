@@ -116,6 +116,7 @@ LIBRARIES = {
     "opentelemetry": {"telemetry.otel"},
     "av": {"sources.decoded"},
     "sounddevice": {"sources.microphone"},
+    "pytest": {"emulator.pytest_plugin"},
 }
 """The only modules and packages that import each library."""
 
