@@ -322,6 +322,8 @@ class Session:
     async def finalize(self) -> None:
         """Make everything final that was said until now, and go on; return when it is final, in the loop.
 
+        A loop in another task, if it waits for results, has received them by then.
+
         For a push-to-talk key that is released, or a turn that a program has detected by itself: the vendor need not
         wait for silence. Where the protocol has commits, this is a commit. Elsewhere the vendor's task ends, and the
         next one begins with the next audio, on the same connection if the vendor takes several; times and segments go

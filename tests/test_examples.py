@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 ERASE_LINE = "\x1b[K"
 
-MOST_LINES = 40
+MOST_LINES = 50
 """The lines of an example that are not blank."""
 
 PRINTING_THE_WORDS = ["offline_fallback.py", "prometheus_metrics.py", "push_audio.py", "stream_file.py"]
@@ -54,6 +54,43 @@ def test_an_example_prints_the_words_of_the_recording(script: str) -> None:
     lines = run_script(EXAMPLES / script, "examples/audio/demo.wav", cwd=EXAMPLES.parent)
     texts = [line.partition(" s: ")[2] or line for line in lines]
     assert plain_words(" ".join(texts)) == plain_words(example_text("demo"))
+
+
+def test_the_push_to_talk_bot_answers_each_recording() -> None:
+    recordings = [f"examples/audio/{name}.wav" for name in ("demo", "house")]
+    *lines, _ = run_script(EXAMPLES / "push_to_talk.py", *recordings, cwd=EXAMPLES.parent)
+    spoken = [plain_words(line.removeprefix("You said: ")) for line in lines]
+    assert spoken[0] == plain_words(example_text("demo"))
+    assert spoken[1].endswith("house near the river last summer")
+
+
+def test_the_push_to_talk_bot_records_from_one_press_of_enter_to_the_next() -> None:
+    """The key is released at once, before a word was said."""
+    code = (
+        "import runpy, sys\n"
+        "from tests.support import sound_device; sys.modules['sounddevice'] = sound_device\n"
+        "sys.argv = ['push_to_talk.py']; runpy.run_path('examples/push_to_talk.py', run_name='__main__')"
+    )
+    environment = {**child_environment(), "MICROPHONE": str(EXAMPLES / "audio" / "demo.wav")}
+    environment.pop("DASHSCOPE_API_KEY", None)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        input="\n\n",
+        capture_output=True,
+        text=True,
+        check=True,
+        env=environment,
+        cwd=EXAMPLES.parent,
+        timeout=60,
+    )
+    assert done.stdout.splitlines()[1:] == ["You said: nothing"]
+
+
+def test_the_barge_in_bot_answers_the_last_sentence_to_its_end() -> None:
+    printed = run_script(EXAMPLES / "barge_in.py", "examples/audio/demo.wav", cwd=EXAMPLES.parent)
+    spoken = [plain_words(line) for line in printed if line]
+    assert spoken[-1] == plain_words("You said: What is the weather going to be like today?")
+    assert len(spoken) == 2, "the first answer is interrupted"
 
 
 def test_many_files_prints_a_line_for_each(tmp_path: Path) -> None:

@@ -398,10 +398,11 @@ class Receiver:
         """Record where the audio of the task that is read ends: its successor gets the rest."""
         self._task_timeline.limit_ms = end_ms
 
-    def record_switch(self, at_ms: int) -> None:
+    def record_switch(self, at_ms: int, task: RecognitionTask) -> None:
         """Record that a drained task has delivered all results up to this place in the source."""
         self._buffer.cover(at_ms)
-        self._timeline.settle(at_ms)
+        for event in self._timeline.confirm(at_ms):
+            self._deliver(event, task)
         self._stats.record_next_task()
 
     def extend_gap(self, gap: Gap | None, longer_gap: Gap) -> Gap:

@@ -436,7 +436,7 @@ class Reconnector:
             ASRError: there was none yet, and it could not be opened.
         """
         self._end_draining()
-        self._receiver.record_switch(self._boundary_ms)
+        self._receiver.record_switch(self._boundary_ms, drained)
         successor = self._connection.task
         if successor is None or successor is drained:
             return await self._begin_next(drained)

@@ -307,6 +307,17 @@ class Timeline:
         self._recognised_ms = self._offset_ms = offset_ms
         return ConnectionTimeline(self, offset_ms, silence, list(self._finals))
 
+    def confirm(self, end_ms: int) -> list[Event]:
+        """Record that a task has confirmed its end at this place: everything up to there was recognised.
+
+        Returns:
+            The events that withdraw the segments before it that were not recognised again.
+        """
+        self._settle(end_ms)
+        orphans = [orphan for orphan in self._orphans if orphan.start_ms < end_ms]
+        self._orphans = [orphan for orphan in self._orphans if orphan.start_ms >= end_ms]
+        return [_withdrawal(orphan) for orphan in orphans]
+
     def finish(self) -> list[Event]:
         """Return the events that withdraw all segments that were never recognised again: the session has ended."""
         orphans, self._orphans = self._orphans, []
@@ -325,11 +336,16 @@ class Timeline:
         Returns:
             True if the session knows the segment from an earlier connection.
         """
-        for orphan in self._orphans:
-            if orphan.start_ms - JITTER_MS <= segment.end_ms and segment.start_ms <= orphan.end_ms + JITTER_MS:
-                self._orphans.remove(orphan)
-                segment.id, segment.text, segment.is_ending = orphan.id, orphan.text, orphan.is_ending
-                return True
+        near = [
+            orphan
+            for orphan in self._orphans
+            if orphan.start_ms - SAME_MS <= segment.end_ms and segment.start_ms <= orphan.end_ms + SAME_MS
+        ]
+        if near:
+            orphan = min(near, key=lambda orphan: abs(orphan.start_ms - segment.start_ms))
+            self._orphans.remove(orphan)
+            segment.id, segment.text, segment.is_ending = orphan.id, orphan.text, orphan.is_ending
+            return True
         segment.id = self.new_id()
         return False
 
@@ -352,6 +368,18 @@ class Timeline:
         """Record that a segment gets no more results."""
         self._open.pop(segment, None)
 
+    def reopen(self, segment: _Segment) -> None:
+        """Leave a segment to the next one at its place, as if an earlier connection had left it open.
+
+        In audio that is recognised again, an interim may have new words, and its final only words that were delivered:
+        the vendor has drawn the boundary between them anew.
+        """
+        orphan = _Segment(segment.start_ms)
+        orphan.id, orphan.end_ms = segment.id, segment.end_ms
+        orphan.text, orphan.is_ending = segment.text, segment.is_ending
+        segment.id, segment.text = None, ""
+        self._orphans = sorted([*self._orphans, orphan], key=lambda each: each.start_ms)
+
     def hold(self, start_ms: int) -> None:
         """Let a replay begin at this place for some time: a segment that has ended there may get its final late."""
         self._held_ms.append(start_ms)
@@ -364,7 +392,7 @@ class Timeline:
             self._has_timed_words = True
         self._last_finals.append(final)
         self._finals_bytes += final.size_bytes
-        self.settle(final.covered_ms)
+        self._settle(final.covered_ms)
         if self._held_ms:
             self._held_ms = [held_ms for held_ms in self._held_ms if self.finals_end_ms - held_ms <= HOLD_MS]
         withdrawals = self._pass_orphans(final) if self._orphans else []
@@ -373,8 +401,8 @@ class Timeline:
             self._forget_oldest()
         return withdrawals
 
-    def settle(self, end_ms: int) -> None:
-        """Record that everything up to this place was recognised: a task has confirmed its end there."""
+    def _settle(self, end_ms: int) -> None:
+        """Record that everything up to this place was recognised."""
         self._recognised_ms = max(self._recognised_ms, end_ms)
         self.finals_end_ms = max(self.finals_end_ms, end_ms)
 
@@ -385,7 +413,7 @@ class Timeline:
         """
         self._last_finals.append(final)
         if final.reported_end_ms <= final.end_ms:
-            self.settle(final.covered_ms)
+            self._settle(final.covered_ms)
         return self._pass_orphans(final) if self._orphans else []
 
     def _pass_orphans(self, final: _Final) -> list[Event]:
@@ -698,6 +726,9 @@ class ConnectionTimeline:
             return (SpeechEnded(segment_id=segment.id, end_ms=max(segment.end_ms, end_ms)),)
         if not segment.text and not segment.has_final:
             self._timeline.hold(segment.start_ms)
+        elif segment.text and segment.has_final:  # its words are new, and those of its final are not: they come next
+            self._timeline.reopen(segment)
+            return ()
         segment.end_ms = end_ms
         return (_withdrawal(segment),)
 

@@ -23,6 +23,8 @@ from asr_async._session.timeline import (
 )
 from asr_async.results import SpeechEnded, SpeechEnding, SpeechStarted, Translation, TranslationArrived, Word
 
+from ..support.segment_events import assert_framed
+
 
 def result(segment_id: int, start_ms: int, end_ms: int, *, is_final: bool, text: str = "x") -> Result:
     return Result(text=text, is_final=is_final, segment_id=segment_id, start_ms=start_ms, end_ms=end_ms)
@@ -270,8 +272,9 @@ def test_an_open_segment_keeps_its_place_and_not_the_next_new_one() -> None:
     assert withdrawals_of(events + timeline.finish()) == [(0, "uh")]
 
 
-@pytest.mark.parametrize("jitter_ms", [0, 100, -100])
+@pytest.mark.parametrize("jitter_ms", [0, 100, -100, 200, -200])
 def test_a_segment_that_is_recognised_again_at_its_place_has_its_id_and_no_second_start(jitter_ms: int) -> None:
+    """The start in each of the two reports is off by up to a frame."""
     timeline = Timeline()
     place(timeline.connect(0), SpeechStarted(segment_id=0, start_ms=1_000), interim(0, 1_000, 1_500, "one"))
     second = timeline.connect(500)
@@ -283,6 +286,49 @@ def test_a_segment_that_is_recognised_again_at_its_place_has_its_id_and_no_secon
     assert finals_of(events) == [(0, "one two", 1_000 + jitter_ms, 1_900)]
     assert [type(event) for event in events] == [Result, SpeechEnded]
     assert timeline.finish() == []
+
+
+def test_of_several_open_segments_the_one_with_the_nearest_start_is_recognised_again() -> None:
+    timeline = Timeline()
+    place(timeline.connect(0), SpeechStarted(segment_id=0, start_ms=0), interim(1, 250, 250, "turn on"))
+    second = timeline.connect(0)
+    assert [event.segment_id for event in place(second, interim(0, 140, 140, "turn on"))] == [1]
+
+
+def test_new_words_that_are_cut_from_a_repeated_final_continue_in_the_next_segment_without_a_second_start() -> None:
+    """The vendor draws the boundary anew: an interim has words of the next sentence, and its final none of them."""
+    timeline = Timeline()
+    events = place(
+        timeline.connect(0), SpeechStarted(segment_id=0, start_ms=0), final(0, 0, 1_000, "one two"),
+        SpeechEnded(segment_id=0, end_ms=1_000), SpeechStarted(segment_id=1, start_ms=1_000),
+        interim(1, 1_000, 1_400, "three"),
+    )  # fmt: skip
+    second = timeline.connect(500)
+    events += place(
+        second, SpeechStarted(segment_id=0, start_ms=0), interim(0, 0, 900, "two three"),
+        final(0, 0, 480, "two"), SpeechEnded(segment_id=0, end_ms=480),
+    )  # fmt: skip
+    assert timeline.covered_ms == 980, "a replay would recognise them again"
+    events += place(
+        second, SpeechStarted(segment_id=1, start_ms=520), final(1, 520, 1_500, "three four"),
+        SpeechEnded(segment_id=1, end_ms=1_500),
+    )  # fmt: skip
+    assert_framed(events)
+    assert [text for _, text, _, _ in finals_of(events)] == ["one two", "three four"]
+    assert withdrawals_of(events) == []
+
+
+@pytest.mark.parametrize("has_next_final", [True, False])
+def test_new_words_that_no_segment_continues_are_withdrawn_with_the_next_final_or_the_end(has_next_final: bool) -> None:
+    timeline = Timeline()
+    place(timeline.connect(0), final(0, 0, 1_000, "one two"))
+    second = timeline.connect(500)
+    events = place(
+        second, SpeechStarted(segment_id=0, start_ms=0), interim(0, 0, 900, "two three"),
+        final(0, 0, 480, "two"), SpeechEnded(segment_id=0, end_ms=480),
+    )  # fmt: skip
+    events += place(second, final(1, 4_000, 5_000, "five")) if has_next_final else timeline.finish()
+    assert withdrawals_of(events) == [(1, "three")]
 
 
 def test_open_segments_that_were_not_recognised_again_are_withdrawn_at_the_end() -> None:
@@ -499,8 +545,17 @@ def test_times_before_the_source_are_its_start(start_ms: int, end_ms: int) -> No
 def test_audio_that_a_task_has_confirmed_is_covered() -> None:
     timeline = Timeline()
     timeline.connect(0)
-    timeline.settle(3_000)
+    timeline.confirm(3_000)
     assert (timeline.covered_ms, timeline.has_finals) == (3_000, False)
+
+
+def test_the_end_that_a_task_confirms_withdraws_the_open_segments_before_it() -> None:
+    timeline = Timeline()
+    place(timeline.connect(0), interim(0, 0, 300, "uh"), interim(1, 5_000, 5_300, "hm"))
+    timeline.connect(0)
+    assert withdrawals_of(timeline.confirm(5_000)) == [(0, "uh")]
+    assert withdrawals_of(timeline.confirm(6_000)) == [(1, "hm")]
+    assert timeline.covered_ms == 6_000
 
 
 def test_finals_before_the_audio_of_a_connection_do_not_cover_the_holes_between_those_of_others() -> None:
