@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import importlib
+import importlib.util
 import pickle
 import pkgutil
 from concurrent.futures import ProcessPoolExecutor
@@ -80,10 +81,15 @@ if TYPE_CHECKING:
 # --- the classes ------------------------------------------------------------------------------------------------------
 
 
+FRAMEWORKS = {f"asr_async.integrations.{name}": name for name in ("livekit", "pipecat", "wyoming")}
+"""Adapter → the framework that it imports; `nox -s tests` has none of them."""
+
+
 def package_modules() -> list[ModuleType]:
-    """Import and return every module of the package."""
-    found = pkgutil.walk_packages(asr_async.__path__, "asr_async.")
-    return [importlib.import_module(module.name) for module in found if not module.name.endswith(".__main__")]
+    """Import and return every module of the package, but for adapters whose framework is not installed."""
+    names = [module.name for module in pkgutil.walk_packages(asr_async.__path__, "asr_async.")]
+    missing = {name for name, framework in FRAMEWORKS.items() if importlib.util.find_spec(framework) is None}
+    return [importlib.import_module(name) for name in names if not name.endswith(".__main__") and name not in missing]
 
 
 def subclasses(base: type) -> Iterator[type]:

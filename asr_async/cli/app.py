@@ -11,6 +11,7 @@ from .mic import mic
 from .models import models
 from .serve import serve
 from .transcribe import transcribe
+from .wyoming import wyoming
 
 __all__ = ["app"]
 
@@ -29,5 +30,6 @@ app.add_command(transcribe)
 app.add_command(mic)
 app.add_command(models)
 app.add_command(serve)
+app.add_command(wyoming)
 app.add_command(doctor)
 app.add_command(completion)
