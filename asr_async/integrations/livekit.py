@@ -418,7 +418,7 @@ class SpeechStream(stt.RecognizeStream):
                         ended_at = conversation.wall_time(event.end_ms)
                         self._send(stt.SpeechEventType.END_OF_SPEECH, speech_end_time=ended_at)
             case Reconnected():
-                self._report(f"the connection was lost and replaced, without loss of audio: {event.reason}")
+                self._report(f"the connection was lost, and another one has replaced it: {event.reason}")
             case Gap():
                 self._gaps.append(event)
                 seconds = conversation.seconds(event.start_ms), conversation.seconds(event.end_ms)

@@ -18,7 +18,7 @@ __all__ = ["FRAME_MS", "LENGTH_MS", "SENTENCES", "emulator", "frames"]
 SCRIPT = [("good morning all", 500, 1_600), ("second one here", 2_600, 3_600), ("third and last", 4_200, 5_200)]
 SENTENCES = [text for text, _, _ in SCRIPT]
 LENGTH_MS = 6_500
-FRAME_MS = 20
+FRAME_MS = 50
 
 
 def emulator(*faults: Fault, follows_position: bool = True) -> Emulator:
