@@ -66,14 +66,15 @@ def check_same_audio(options: Options, new_options: Options) -> None:
 
 
 def with_language(options: Options, language: str) -> Options:
-    """Return options that name the spoken language.
+    """Return options that name the spoken language; of a code with a region, the language alone.
 
     Raises:
         ConfigurationError: they have no field for it, or the model does not know the language.
     """
+    code = language.partition("-")[0]
     for name, is_list in _LANGUAGE_FIELDS.items():
         if name in options.__struct_fields__:
-            return msgspec.structs.replace(options, **{name: [language] if is_list else language})
+            return msgspec.structs.replace(options, **{name: [code] if is_list else code})
     raise ConfigurationError(f"language={language!r}: the options of {options.model} have no field for it: pass others")
 
 
@@ -176,7 +177,7 @@ class Conversation:
     those of the event that is being delivered.
 
     Args:
-        client: the open client.
+        client: the client, which `run` opens.
         options: the options of the first session; they declare 16-bit samples.
         when_full: the effect of audio that has no room; see `PushSource`.
         max_s: the seconds of audio that may wait for a session.
@@ -186,7 +187,7 @@ class Conversation:
 
     def __init__(
         self,
-        client: Client,
+        client: SharedClient,
         options: Options,
         *,
         when_full: WhenFull,
@@ -315,20 +316,21 @@ class Conversation:
         Raises:
             ASRError: a session could not be opened, or has failed.
         """
+        client = await self._client.open()
         while True:
             part = self._part
-            await self._run_part(part, on_event, on_open)
+            await self._run_part(client, part, on_event, on_open)
             if part is self._part:
                 if self._is_finished:
                     return
                 self._begin_part(part.options)
 
     async def _run_part(
-        self, part: _Part, on_event: Callable[[Event], Awaitable[None]], on_open: Callable[[], None]
+        self, client: Client, part: _Part, on_event: Callable[[Event], Awaitable[None]], on_open: Callable[[], None]
     ) -> None:
         async with contextlib.AsyncExitStack() as stack:
             part.is_running = True
-            session = await self._open(part.options, stack)
+            session = await self._open(client, part.options, stack)
             self._running, self._session = part, session
             stack.callback(self._end_session, session)
             if part.options.capabilities.context:
@@ -338,10 +340,10 @@ class Conversation:
                 self._track(event)
                 await on_event(event)
 
-    async def _open(self, options: Options, stack: contextlib.AsyncExitStack) -> Session:
+    async def _open(self, client: Client, options: Options, stack: contextlib.AsyncExitStack) -> Session:
         try:
             async with asyncio.timeout(self._open_s):
-                return await stack.enter_async_context(self._client.session(options, tags=self._tags))
+                return await stack.enter_async_context(client.session(options, tags=self._tags))
         except TimeoutError as error:
             if isinstance(error, ASRError):
                 raise

@@ -214,8 +214,9 @@ class STT(stt.STT[Never]):
         conn_options: APIConnectOptions,  # noqa: ARG002 - the client has its own deadlines
     ) -> stt.SpeechEvent:
         options = self._options_for(language)
+        self._close_with_job()
         try:
-            client = await self._open_client()
+            client = await self._client.open()
             transcript = await client.transcribe([_samples(buffer, options.audio.sample_rate)], options)
         except ASRError as error:
             raise _api_error(error, is_retryable=error.retryable) from error
@@ -229,12 +230,19 @@ class STT(stt.STT[Never]):
         )
         return stt.SpeechEvent(stt.SpeechEventType.FINAL_TRANSCRIPT, transcript.request_id, [data])
 
-    async def _open_client(self) -> Client:
+    def _conversation(self, options: Options, number: str, open_s: float) -> Conversation:
+        """Make the conversation of a stream."""
+        self._close_with_job()
+        tags = {**self._tags, STREAM_TAG: number}
+        conversation = Conversation(self._client, options, when_full="wait", max_s=SOURCE_S, open_s=open_s, tags=tags)
+        conversation.update_context(self._history.messages)
+        return conversation
+
+    def _close_with_job(self) -> None:
         context = get_job_context(required=False)
         if context is not None and not self._closes_with_job:
             self._closes_with_job = True
             context.add_shutdown_callback(self.aclose)
-        return await self._client.open()
 
     # --- changes -----------------------------------------------------------------------------------------------------
 
@@ -277,12 +285,13 @@ class STT(stt.STT[Never]):
 
     def prewarm(self) -> None:
         """Open the client, and the connections that `Pool(warm=...)` keeps ready. Needs a running event loop."""
+        self._close_with_job()
         if self._warming is None or self._warming.done():
             self._warming = asyncio.create_task(self._warm())
 
     async def _warm(self) -> None:
         try:
-            client = await self._open_client()
+            client = await self._client.open()
             await client.warm(self._options)
         except ConfigurationError as error:
             logger.debug("%s keeps no connection warm: %s", self.label, error)
@@ -353,18 +362,10 @@ class SpeechStream(stt.RecognizeStream):
     # --- the sessions ------------------------------------------------------------------------------------------------
 
     async def _run(self) -> None:
+        conversation = self._conversation = self._parent._conversation(  # noqa: SLF001 - the two are one
+            self._options, self._number, self._conn_options.timeout
+        )
         try:
-            client = await self._parent._open_client()  # noqa: SLF001 - the two are one
-            tags = {**self._parent._tags, STREAM_TAG: self._number}  # noqa: SLF001
-            conversation = self._conversation = Conversation(
-                client,
-                self._options,
-                when_full="wait",
-                max_s=SOURCE_S,
-                open_s=self._conn_options.timeout,
-                tags=tags,
-            )
-            conversation.update_context(self._parent._history.messages)  # noqa: SLF001
             await conversation.run(self._on_event, self._on_open)
         except ASRError as error:
             raise _api_error(error, is_retryable=error.retryable and not self._has_taken_audio) from error

@@ -265,7 +265,7 @@ class Listener(Agent):
         raise StopResponse
 
 
-class NoAnswer(llm.LLM):
+class NoAnswer(llm.LLM[Any]):
     """A model that is never asked: the agent stops before."""
 
     def chat(self, **_: Any) -> llm.LLMStream:
