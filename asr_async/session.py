@@ -531,9 +531,10 @@ class Session:
         self._consumer_watch.stop()
         self._sender.stop()
         self._reconnector.stop()
-        error = self._status.source.error or error
-        if isinstance(error, ASRError) and error.request_id is None:
-            error.request_id = self._request_id
+        source_error = self._status.source.error
+        if isinstance(error, ASRError) and source_error is None and error.request_id is None:
+            error.request_id = self._request_id  # the vendor's support knows nothing of an error of the source
+        error = source_error or error
         for source in (self._inbox, self._source):
             if isinstance(source, PushSource):
                 source.end(error)

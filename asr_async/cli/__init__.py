@@ -9,6 +9,7 @@ install them if they are missing. The modules:
 - `checks`: what `doctor` checks
 - `inputs`: files, folders, patterns, pipes and standard input
 - `session_options`: the options that choose the model and the service
+- `output_options`: the options that choose the output and its format
 - `model_options`: values of `--option KEY=VALUE`
 - `transcript_formats`: the transcript as text, JSON or subtitles
 - `outputs`: standard output and files

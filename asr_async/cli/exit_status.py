@@ -18,9 +18,9 @@ from ..subtitles import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
-    from typing import TextIO
+    from typing import IO, Any, TextIO
 
-__all__ = ["ExitStatus", "discard_output", "error_line", "error_text", "exit_status_of", "report", "run"]
+__all__ = ["ExitStatus", "WrongUse", "discard_output", "error_line", "error_text", "exit_status_of", "report", "run"]
 
 
 class ExitStatus(enum.IntEnum):
@@ -35,6 +35,19 @@ class ExitStatus(enum.IntEnum):
     """128 + SIGINT, as shells report it."""
     PIPE_CLOSED = 141
     """128 + SIGPIPE: the reader of the output closed it, so not everything was written."""
+
+
+class WrongUse(click.ClickException):
+    """A call that does not fit what is there, such as a folder that does not exist; printed on one line.
+
+    What is wrong with the words of a call is a `click.UsageError`, which is printed with the usage of the command.
+    """
+
+    exit_code = ExitStatus.WRONG_USE
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Print the message as an error line."""
+        click.echo(error_line(self.message), file=file, err=file is None)
 
 
 def run(command: Coroutine[object, object, ExitStatus]) -> ExitStatus:

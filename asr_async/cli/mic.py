@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import click
 
@@ -14,13 +13,10 @@ from .display import FileDisplay, MicrophoneRow, Position, Screen
 from .exit_status import ExitStatus, error_text, exit_status_of, run
 from .inputs import Input
 from .interruption import Interruption, StoppableSource
+from .output_options import OutputChoice, output_options
 from .outputs import OutputError, StandardOutput, outputs_for
 from .session_options import SessionChoice, logging_to, session_options
-from .transcript_formats import EXTENSIONS, check_format, format_of_output, writer_for
-from .transcription import Transcription, stdout_is_terminal, summary_line
-
-if TYPE_CHECKING:
-    from .transcript_formats import Writer
+from .transcription import Transcription, summary_line
 
 __all__ = ["mic"]
 
@@ -31,51 +27,23 @@ class _Job:
 
     device: int | str | None
     choice: SessionChoice
-    format_name: str
-    output: str | None
-    times: bool
+    output: OutputChoice
 
 
 @click.command()
 @click.option(
     "--device", metavar="NAME|N", help="A part of the name, or the number, of a device. [default: the system's]"
 )
-@click.option("-o", "--output", metavar="PATH", help="A file for the transcript. [default: standard output]")
-@click.option(
-    "-f",
-    "--format",
-    "format_name",
-    type=click.Choice(list(EXTENSIONS)),
-    help="srt and vtt are captions that grow with the speech. [default: by the name of the output, else text]",
-)
-@click.option(
-    "--times/--no-times", default=None, help="Begin each line of text with its times. [default: on a terminal]"
-)
+@output_options
 @session_options
 @click.pass_context
-def mic(
-    context: click.Context,
-    *,
-    device: str | None,
-    choice: SessionChoice,
-    format_name: str | None,
-    output: str | None,
-    times: bool | None,
-) -> None:
+def mic(context: click.Context, *, device: str | None, choice: SessionChoice, output: OutputChoice) -> None:
     """Transcribe the microphone until Ctrl-C. A terminal shows the newest words and the level of the sound.
 
     Ctrl-C ends the recording and waits for the words that were spoken until then; a second one leaves.
     """
-    format_name = format_name or format_of_output(output)
-    check_format(format_name)
-    job = _Job(
-        device=int(device) if device is not None and device.isdecimal() else device,
-        choice=choice,
-        format_name=format_name,
-        output=output,
-        times=stdout_is_terminal(output) if times is None else times,
-    )
-    context.exit(run(_run(job)))
+    device_of_job = int(device) if device is not None and device.isdecimal() else device
+    context.exit(run(_run(_Job(device=device_of_job, choice=choice, output=output))))
 
 
 async def _run(job: _Job) -> ExitStatus:
@@ -96,8 +64,8 @@ async def _run(job: _Job) -> ExitStatus:
 
 async def _record(job: _Job, screen: Screen, interruption: Interruption, source: Microphone) -> ExitStatus:
     options = await prepare(source, job.choice.options)
-    (output,) = outputs_for([Input.of_microphone()], job.output, job.format_name, StandardOutput(screen.above_the_rows))
-    transcription = Transcription(_writer(job, screen))
+    (output,) = outputs_for([Input.of_microphone()], job.output, StandardOutput(screen.above_the_rows))
+    transcription = Transcription(job.output.writer(screen, "microphone", job.choice.live_languages))
     async with job.choice.client(screen) as client, client.session(options) as session:
         screen.info("Listening; Ctrl-C ends.")
         started_at = time.monotonic()
@@ -113,13 +81,3 @@ async def _record(job: _Job, screen: Screen, interruption: Interruption, source:
                     screen.error(note)
     screen.info(summary_line(transcription.words, session.stats, time.monotonic() - started_at))
     return ExitStatus.FAILED if transcription.gaps else ExitStatus.DONE
-
-
-def _writer(job: _Job, screen: Screen) -> Writer:
-    return writer_for(
-        job.format_name,
-        source="microphone",
-        times=job.times,
-        width=screen.width if screen.is_live and stdout_is_terminal(job.output) else None,
-        languages=job.choice.live_languages,
-    )

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal, Protocol, Self
 
 import click
 
-from .exit_status import discard_output
+from .exit_status import WrongUse, discard_output
 from .inputs import shown_name
 from .transcript_formats import EXTENSIONS
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from io import FileIO
 
     from .inputs import Input
+    from .output_options import OutputChoice
 
 __all__ = ["FileOutput", "Output", "OutputError", "OutputPart", "StandardOutput", "is_folder", "outputs_for"]
 
@@ -203,22 +204,21 @@ class OutputPart:
             raise first_error
 
 
-def outputs_for(
-    inputs: Sequence[Input], output: str | None, format_name: str, standard_output: StandardOutput
-) -> list[Output]:
+def outputs_for(inputs: Sequence[Input], choice: OutputChoice, standard_output: StandardOutput) -> list[Output]:
     """Return the output of each source; a directory that is named with a trailing `/` is created.
 
     Raises:
-        click.UsageError: the transcripts of the sources cannot be written to this output.
+        WrongUse: the transcripts of the sources cannot be written to this output.
     """
+    output, format_name = choice.path, choice.format_name
     if output is not None and is_folder(output):
         return _file_outputs(inputs, Path(output), EXTENSIONS[format_name])
     if len(inputs) > 1 and format_name in _ONE_SOURCE_FORMATS:
-        raise click.UsageError(
+        raise WrongUse(
             f"a file in {format_name} holds one transcript; for several files name a directory: --output transcripts/"
         )
     if output is None and sys.stdout is None:
-        raise click.UsageError("standard output is closed: name a file, such as --output transcript.txt")
+        raise WrongUse("standard output is closed: name a file, such as --output transcript.txt")
     shared = standard_output if output is None else FileOutput(_check_path(Path(output), inputs))
     return [shared] if len(inputs) == 1 else _parts(shared, len(inputs))
 
@@ -242,12 +242,12 @@ def _file_outputs(inputs: Sequence[Input], directory: Path, extension: str) -> l
     paths = [directory / f"{source.stem}.{extension}" for source in inputs]
     path, count = Counter(paths).most_common(1)[0]
     if count > 1:
-        raise click.UsageError(f"--output {directory}: {count} of the files would be written to the same {path.name}")
+        raise WrongUse(f"--output {directory}: {count} of the files would be written to the same {path.name}")
     try:
         for parent in dict.fromkeys([directory, *(path.parent for path in paths)]):
             parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise click.UsageError(f"--output {directory}: {error.strerror}") from None
+        raise WrongUse(f"--output {directory}: {error.strerror}") from None
     return [FileOutput(_check_path(path, inputs)) for path in paths]
 
 
@@ -255,9 +255,9 @@ def _check_path(path: Path, inputs: Sequence[Input]) -> Path:
     """Return the path of an output file; raise now what would otherwise fail after connecting, at the first result."""
     name = shown_name(path)
     if not path.parent.is_dir():
-        raise click.UsageError(f"--output {name}: the directory {shown_name(path.parent)} does not exist")
+        raise WrongUse(f"--output {name}: the directory {shown_name(path.parent)} does not exist")
     if not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise click.UsageError(f"--output {name} is not writable")
+        raise WrongUse(f"--output {name} is not writable")
     if path.is_file() and any(Path(one.source).exists() and path.samefile(one.source) for one in inputs):
-        raise click.UsageError(f"--output {name} is one of the files to transcribe")
+        raise WrongUse(f"--output {name} is one of the files to transcribe")
     return path

@@ -21,10 +21,10 @@ from .display import FileDisplay, FileRow, InterimRow, Position, Screen, TotalRo
 from .exit_status import ExitStatus, error_text, exit_status_of, run
 from .inputs import Input, find_inputs
 from .interruption import Interruption, StoppableSource
+from .output_options import OutputChoice, output_options
 from .outputs import OutputError, StandardOutput, outputs_for
 from .session_options import SessionChoice, logging_to, session_options
-from .transcript_formats import EXTENSIONS, check_format, format_of_output, writer_for
-from .transcription import Transcription, count_of, stdout_is_terminal, summary_line
+from .transcription import Transcription, count_of, summary_line
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -71,12 +71,11 @@ class _Job:
 
     arguments: Sequence[str]
     choice: SessionChoice
-    format_name: str
-    output: str | None
+    output: OutputChoice
     pace: float | None
     concurrency: int
-    times: bool
     channel: Literal["mix", "left", "right"] | int
+    track: int | None
 
 
 @dataclass(frozen=True)
@@ -125,19 +124,7 @@ class _Run:
 
 @click.command()
 @click.argument("inputs", metavar="INPUT...", nargs=-1, required=True)
-@click.option(
-    "-o",
-    "--output",
-    metavar="PATH",
-    help="A file, or a folder (existing, or with a trailing /) for one file per input. [default: standard output]",
-)
-@click.option(
-    "-f",
-    "--format",
-    "format_name",
-    type=click.Choice(list(EXTENSIONS)),
-    help="jsonl includes interims, the other formats only finals. [default: by the name of the output, else text]",
-)
+@output_options
 @click.option(
     "--pace",
     metavar="N|max",
@@ -156,17 +143,18 @@ class _Run:
     help="Files at once. With 1, or with a single file, interims have a line of their own.",
 )
 @click.option(
-    "--times/--no-times",
-    default=None,
-    help="Begin each line of text with its times. [default: on a terminal]",
-)
-@click.option(
     "--channel",
     metavar="mix|left|right|N",
     callback=_channel,
     default="mix",
     show_default=True,
     help="The channel that is recognised; mix is the mean of all, N counts from 0.",
+)
+@click.option(
+    "--track",
+    metavar="N",
+    type=click.IntRange(min=0),
+    help="The sound track of a file with several, from 0. [default: the first, with a note]",
 )
 @session_options
 @click.pass_context
@@ -175,12 +163,11 @@ def transcribe(
     *,
     inputs: tuple[str, ...],
     choice: SessionChoice,
-    format_name: str | None,
-    output: str | None,
+    output: OutputChoice,
     pace: float | None,
     concurrency: int,
-    times: bool | None,
     channel: Literal["mix", "left", "right"] | int,
+    track: int | None,
 ) -> None:
     """Transcribe files, folders with all audio files in them, patterns, pipes, or - for standard input.
 
@@ -191,19 +178,14 @@ def transcribe(
 
     Ctrl-C ends the audio and waits for the words that were spoken until then; a second one leaves.
     """
-    format_name = format_name or format_of_output(output)
-    if times is not None and format_name != "text":
-        raise click.UsageError(f"--times and --no-times are for text; {format_name} always has times")
-    check_format(format_name)
     job = _Job(
         arguments=inputs,
         choice=choice,
-        format_name=format_name,
         output=output,
         pace=pace,
         concurrency=concurrency,
-        times=stdout_is_terminal(output) if times is None else times,
         channel=channel,
+        track=track,
     )
     context.exit(run(_transcribe(job)))
 
@@ -239,7 +221,7 @@ async def _recordings(state: _Run) -> list[_Recording]:
     for one in inputs:
         options = state.job.choice.options
         try:
-            source = read_audio(one.source, channel=state.job.channel)
+            source = read_audio(one.source, channel=state.job.channel, track=state.job.track)
             if not one.is_live:  # opening a pipe would wait for its writer
                 options = await prepare(source, options)
         except (ASRError, OSError) as error:
@@ -250,8 +232,7 @@ async def _recordings(state: _Run) -> list[_Recording]:
         return []
     state.count = len(sources)
     found = [one for one, _, _ in sources]
-    standard_output = StandardOutput(state.screen.above_the_rows)
-    outputs = outputs_for(found, state.job.output, state.job.format_name, standard_output)
+    outputs = outputs_for(found, state.job.output, StandardOutput(state.screen.above_the_rows))
     return [_Recording(*parts, output) for parts, output in zip(sources, outputs, strict=True)]
 
 
@@ -310,7 +291,7 @@ async def _transcribe_one(state: _Run, client: Client, recording: _Recording) ->
     line = summary_line(transcription.words, session.stats, seconds)
     if state.count == 1:
         state.screen.info(line)
-    elif not stdout_is_terminal(state.job.output):  # there, it would stand between the lines of another file
+    elif not state.job.output.is_terminal:  # there, it would stand between the lines of another file
         state.screen.info(f"{recording.input.name}: {line}")
     return ExitStatus.FAILED if transcription.gaps else ExitStatus.DONE
 
@@ -330,15 +311,8 @@ async def _stream(state: _Run, session: Session, recording: _Recording, transcri
 
 
 def _writer(state: _Run, recording: _Recording) -> Writer:
-    job = state.job
-    return writer_for(
-        job.format_name,
-        source=recording.input.name,
-        times=job.times,
-        heading=state.count > 1 and stdout_is_terminal(job.output),
-        languages=job.choice.live_languages if recording.input.is_live else "both",
-        width=state.screen.width if state.screen.is_live and stdout_is_terminal(job.output) else None,
-    )
+    languages = state.job.choice.live_languages if recording.input.is_live else "both"
+    return state.job.output.writer(state.screen, recording.input.name, languages, heading=state.count > 1)
 
 
 def _display(state: _Run, recording: _Recording, position: Position) -> FileDisplay:

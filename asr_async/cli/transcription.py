@@ -5,7 +5,6 @@ Does not know files, sessions or terminals.
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 from ..results import Gap, Result, SpeechEnded, shown_text
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from .display import FileDisplay
     from .transcript_formats import Writer
 
-__all__ = ["Transcription", "count_of", "stdout_is_terminal", "summary_line"]
+__all__ = ["Transcription", "count_of", "summary_line"]
 
 MAX_NOTES = 5
 """The gaps of one source that have a line of their own on standard error."""
@@ -85,11 +84,6 @@ def summary_line(words: int, stats: SessionStats, seconds: float) -> str:
         parts.append(f"first result after {stats.first_result_ms:.0f} ms")
     audio = "" if stats.audio_sent_ms is None else f"{stats.audio_sent_ms / 1000:.1f} s of audio in "
     return " · ".join([*parts, f"{audio}{seconds:.1f} s"])
-
-
-def stdout_is_terminal(output: str | None) -> bool:
-    """Return True if the transcript goes to a terminal: there is no file for it, and standard output is one."""
-    return output is None and sys.stdout is not None and sys.stdout.isatty()
 
 
 def count_of(number: int, noun: str) -> str:

@@ -81,6 +81,10 @@ class Decoder:
         self._container = _open(reader)
         try:
             self._stream = self._track(track)
+            self.bad_packets: int = 0
+            self._packets: Iterator[av.Packet[AudioStream]] = self._container.demux(self._stream)
+            # known at once, since it tells whether the sound is encrypted
+            self._packet: av.Packet[AudioStream] | None = self._next_packet()
         except BaseException:
             self._container.close()
             raise
@@ -92,7 +96,6 @@ class Decoder:
         self.duration_ms: int | None = self._declared_ms()
         # The length of an mp3 without a table of contents, for example, is estimated from its bit rate.
         self.is_exact: bool = self.container.startswith(("mov", "matroska", "flac"))
-        self.bad_packets: int = 0
         self._decoded_samples = 0
 
     def __repr__(self) -> str:
@@ -112,7 +115,7 @@ class Decoder:
         """Yield 16-bit samples of a channel, or of all (None), with this rate, in pieces as they are decoded.
 
         Raises:
-            ConfigurationError: the file is encrypted, or none of it can be decoded; the text stands behind its name.
+            ConfigurationError: none of it can be decoded, or the rest is encrypted; the text stands behind its name.
         """
         converter = _FrameConverter(sample_rate, channel)
         for frame in self._frames():
@@ -152,23 +155,30 @@ class Decoder:
             ConfigurationError: the file is encrypted.
         """
         errors = _av().error
-        packets = self._container.demux(self._stream)
-        while True:
+        while self._packet is not None:
             try:
-                packet = next(packets, None)
-            except (errors.InvalidDataError, errors.EOFError):  # the rest of a file that is cut off
-                self.bad_packets += 1
-                return
-            if packet is None:
-                return
-            if packet.has_sidedata("encryption_info"):
-                raise ConfigurationError(ENCRYPTED)
-            try:
-                yield from packet.decode()
+                yield from self._packet.decode()
             except errors.EOFError:
                 return
             except errors.FFmpegError:
                 self.bad_packets += 1
+            self._packet = self._next_packet()
+
+    def _next_packet(self) -> av.Packet[AudioStream] | None:
+        """Return the next packet; None at the end, also of a file that is cut off.
+
+        Raises:
+            ConfigurationError: the file is encrypted.
+        """
+        errors = _av().error
+        try:
+            packet = next(self._packets, None)
+        except (errors.InvalidDataError, errors.EOFError):
+            self.bad_packets += 1
+            return None
+        if packet is not None and packet.has_sidedata("encryption_info"):
+            raise ConfigurationError(ENCRYPTED)
+        return packet
 
 
 class _FrameConverter:

@@ -1,7 +1,7 @@
 """Recordings and live inputs as sources: files of any kind, bytes, pipes, and standard input.
 
 Files are read and decoded in worker threads, so the event loop does not block, and in large blocks, so thousands of
-sessions do not each cross a thread boundary ten times a second. Does not know formats of files: `recording` does.
+sessions do not each cross a thread boundary ten times a second. Does not know formats of files: `contents` does.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from ..audio import AudioFormat
 from ..errors import ConfigurationError, printable
 from ..vendors.options import Options
 from .byte_reader import BinaryFile, PathInput, input_for
+from .contents import Facts, ReadOptions
 from .reader_thread import ReaderThread
-from .recording import Facts, ReadOptions, Recording
+from .recording import Recording
 
 __all__ = ["AudioFile", "read_audio"]
 
@@ -48,7 +49,7 @@ def read_audio(
     source: str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryFile,
     *,
     channel: Literal["mix", "left", "right"] | int = "mix",
-    track: int = 0,
+    track: int | None = None,
     raw: AudioFormat | None = None,
 ) -> AudioFile:
     """Return a source that reads a recording or a live input: `session.stream(read_audio("meeting.mp3"))`.
@@ -68,7 +69,8 @@ def read_audio(
             format of the options.
         channel: the channel that is recognised: the mean of all ("mix", the default), "left", "right", or a number from
             0 on. In a stereo call, each side is a session of its own.
-        track: the sound track of a file with several, from 0 on.
+        track: the sound track of a file with several, from 0 on. None, the default, is the first one, and a warning is
+            logged.
         raw: the format of samples without a header, such as `AudioFormat("ulaw", 8_000)`. None, the default, looks for
             a header; a file named .pcm or .raw then has the format of the options, one named .ulaw or .alaw is G.711 at
             8 kHz.
@@ -95,7 +97,7 @@ class AudioFile:
         source: str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryFile,
         *,
         channel: Literal["mix", "left", "right"] | int = "mix",
-        track: int = 0,
+        track: int | None = None,
         raw: AudioFormat | None = None,
     ) -> None:
         self._input = input_for(source)
@@ -199,6 +201,14 @@ class AudioFile:
             self._opened = recording
         return recording
 
+    def _note_tracks(self, facts: Facts) -> None:
+        if facts.tracks > 1 and self._read_options.track is None:
+            logger.warning(
+                "%s: it has %d sound tracks, and the first is read: choose one by its number (track)",
+                self.name,
+                facts.tracks,
+            )
+
     def _stop(self, close: Callable[[], None]) -> None:
         """Close what was opened, and end the thread of a live input, without waiting for it."""
         self._opened = None
@@ -252,6 +262,7 @@ class _Blocks:
             source = self._source
             self._recording = source._open(source._expected)  # noqa: SLF001
             self._pieces = self._recording.pieces(source._expected)  # noqa: SLF001
+            source._note_tracks(self._recording.facts)  # noqa: SLF001
         return next((piece for piece in self._pieces if piece), None)
 
 
@@ -265,8 +276,8 @@ def _channel(channel: object) -> int | Literal["mix"]:
     raise ConfigurationError(f"channel={channel!r}: must be {', '.join(map(repr, _NAMED_CHANNELS))}, or 0, 1, ...")
 
 
-def _track(track: object) -> int:
-    if isinstance(track, int) and not isinstance(track, bool) and track >= 0:
+def _track(track: object) -> int | None:
+    if track is None or (isinstance(track, int) and not isinstance(track, bool) and track >= 0):
         return track
     raise ConfigurationError(f"track={track!r}: must be the number of a sound track, from 0 on")
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from ..vendors.options import Options
     from .byte_reader import BinaryFile
-    from .recording import Facts
+    from .contents import Facts
 
 __all__ = ["Finding", "Report", "preflight"]
 

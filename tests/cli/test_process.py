@@ -163,9 +163,7 @@ class TestClosedStreams:
     ) -> None:
         done = self.run(">&-", clip, url=url)
         assert done.returncode == 2
-        assert done.stderr.splitlines()[-1] == (
-            "Error: standard output is closed: name a file, such as --output transcript.txt"
-        )
+        assert done.stderr == "asr-async: standard output is closed: name a file, such as --output transcript.txt\n"
         assert engine.opened == 0
 
     def test_with_a_file_it_is_not_needed(self, clip: Path, tmp_path: Path, url: str) -> None:

@@ -558,7 +558,7 @@ def test_an_unexpected_exception_is_raised(clip: Path, url: str, monkeypatch: py
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(transcribe_module, "writer_for", broken)
+    monkeypatch.setattr(transcribe_module, "Transcription", broken)
     assert isinstance(transcribe(clip, url=url).exception, ZeroDivisionError)
 
 

@@ -130,11 +130,13 @@ async def test_one_channel_of_a_compressed_call_is_picked(tmp_path: Path) -> Non
     assert np.abs(await read(read_audio(call, channel="right"))).max() < 50
 
 
-async def test_of_two_sound_tracks_one_is_read(tmp_path: Path) -> None:
+async def test_of_two_sound_tracks_one_is_read(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     silence = write_wav(tmp_path / "silence.wav", 4)
     film = tmp_path / "film.mkv"
     run_ffmpeg("-i", silence, "-i", SPEECH, "-map", "0:a", "-map", "1:a", film)
     assert np.abs(await read(read_audio(film))).max() == 0
+    note = f"{film}: it has 2 sound tracks, and the first is read: choose one by its number (track)"
+    assert [record.getMessage() for record in caplog.records] == [note]
     assert likeness(await read(read_audio(SPEECH)), await read(read_audio(film, track=1))) > 0.9
     with pytest.raises(ConfigurationError, match="has 2 sound tracks: track=2 must be less than that"):
         await read_audio(film, track=2).preflight(PCM16K)
@@ -172,7 +174,8 @@ async def test_an_encrypted_file_is_refused(tmp_path: Path) -> None:
     key = "00112233445566778899aabbccddeeff"
     encryption = ("-encryption_scheme", "cenc-aes-ctr", "-encryption_key", key, "-encryption_kid", key)
     path = encode(SPEECH, tmp_path / "secret.mp4", "-c:a", "aac", *encryption)
-    assert await refusal(read_audio(path)) == "is encrypted: decrypt it, or record the sound anew"
+    with pytest.raises(ConfigurationError, match="is encrypted: decrypt it, or record the sound anew"):
+        await read_audio(path).preflight(PCM16K)
 
 
 async def test_a_playlist_opens_no_other_file(tmp_path: Path) -> None:
@@ -211,6 +214,7 @@ async def test_without_pyav_the_error_says_what_to_install_and_the_command_is_qu
     tmp_path: Path, encoded: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(decoded, "has_decoder", lambda: False)
+    monkeypatch.setattr("asr_async.sources.contents.has_decoder", lambda: False)
     monkeypatch.setattr("asr_async.sources.recording.has_decoder", lambda: False)
     folder = tmp_path / "my calls"
     folder.mkdir()

@@ -111,3 +111,4 @@ async def test_a_file_that_is_cut_off_keeps_what_was_recognised(tmp_path: Path, 
         await transcribe(path, Paraformer(), service(emulator))
     assert caught.value.transcript is not None
     assert caught.value.transcript.text == "good morning"
+    assert caught.value.request_id is None, "the vendor has no part in it"

@@ -1,7 +1,7 @@
 """A stand-in for the library sounddevice, with a microphone that plays a recording.
 
-The recording is named in the variable `MICROPHONE`; behind it comes silence, until the stream is closed. `COMMAND` runs
-the command line with it.
+The recording is named in the variable `MICROPHONE`; behind it comes silence, until the stream is closed, or for the
+seconds in `UNPLUGGED_AFTER_S`. `COMMAND` runs the command line with it.
 """
 
 from __future__ import annotations
@@ -38,12 +38,22 @@ class PortAudioError(Exception):
 class RawInputStream:
     """The stream of the device, which calls back in a thread of its own."""
 
-    def __init__(self, *, samplerate: int, blocksize: int, callback: Callable[..., None], **_settings: Any) -> None:
+    def __init__(
+        self,
+        *,
+        samplerate: int,
+        blocksize: int,
+        callback: Callable[..., None],
+        finished_callback: Callable[[], None],
+        **_settings: Any,
+    ) -> None:
         with wave.open(os.environ["MICROPHONE"], "rb") as recording:
             self._audio = recording.readframes(recording.getnframes())
         self._block_bytes = 2 * blocksize
         self._block_seconds = blocksize / samplerate / SPEED
         self._callback = callback
+        self._finished_callback = finished_callback
+        self._end_bytes = 2 * samplerate * float(os.environ.get("UNPLUGGED_AFTER_S", "inf"))
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._play, daemon=True)
 
@@ -60,6 +70,9 @@ class RawInputStream:
             block = self._audio[position : position + self._block_bytes].ljust(self._block_bytes, b"\0")
             position += self._block_bytes
             self._callback(block, len(block) // 2, None, None)
+            if position >= self._end_bytes:
+                self._finished_callback()
+                return
 
 
 def query_devices(_device: object = None, kind: str | None = None) -> Any:
