@@ -18,6 +18,7 @@ from ..client import Client
 from ..errors import ASRError, ConfigurationError, DeadlineError, LocalProtocolError
 from ..results import Event, SessionStats, SpeechEnded, SpeechStarted
 from ..sources import PushSource, TaskEnd
+from ..vendors.codec import NoSpeech
 from ..vendors.options import ContextMessage, Options
 
 if TYPE_CHECKING:
@@ -277,9 +278,9 @@ class Conversation:
         self._part.source.close()
 
     @property
-    def unread_ms(self) -> int:
-        """The length of the audio that waits for a session."""
-        return self._part.options.audio.to_ms(self._part.source.unread_bytes)
+    def unread_bytes(self) -> int:
+        """The size of the audio that waits for a session."""
+        return self._part.source.unread_bytes
 
     # --- changes -----------------------------------------------------------------------------------------------------
 
@@ -336,9 +337,14 @@ class Conversation:
             if part.options.capabilities.context:
                 stack.push_async_callback(_cancel, asyncio.create_task(self._send_context(session)))
             on_open()
-            async for event in session.events(part.source):
-                self._track(event)
-                await on_event(event)
+            try:
+                async for event in session.events(part.source):
+                    self._track(event)
+                    await on_event(event)
+            except ASRError:
+                # An error for a recording without speech; in a conversation, silence is no error.
+                if not isinstance(session._status.connection.ending, NoSpeech):  # noqa: SLF001 - in no public figure
+                    raise
 
     async def _open(self, client: Client, options: Options, stack: contextlib.AsyncExitStack) -> Session:
         try:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from asr_async.emulator import Emulator
     from asr_async.emulator.faults import Fault
 
-__all__ = ["FRAME_MS", "LENGTH_MS", "SENTENCES", "emulator", "frames"]
+__all__ = ["FRAME_MS", "LENGTH_MS", "SCRIPT", "SENTENCES", "emulator", "frames", "words"]
 
 SCRIPT = [("good morning all", 500, 1_600), ("second one here", 2_600, 3_600), ("third and last", 4_200, 5_200)]
 SENTENCES = [text for text, _, _ in SCRIPT]

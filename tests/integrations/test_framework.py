@@ -27,7 +27,10 @@ def import_with(metadata: Path, module: str) -> str:
     return completed.stderr.strip().splitlines()[-1]
 
 
-@pytest.mark.parametrize(("extra", "distribution", "minimum"), [("livekit", "livekit-agents", "1.8.9")])
+@pytest.mark.parametrize(
+    ("extra", "distribution", "minimum"),
+    [("livekit", "livekit-agents", "1.8.9"), ("pipecat", "pipecat-ai", "1.14")],
+)
 def test_a_framework_that_is_too_old_is_named_in_one_line(
     extra: str, distribution: str, minimum: str, tmp_path: Path
 ) -> None:

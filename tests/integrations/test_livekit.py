@@ -37,6 +37,7 @@ from asr_async import (
     Retry,
     Timeouts,
 )
+from asr_async.emulator import Scripted, serve
 from asr_async.emulator.faults import Close, Cut, HalfOpen, MuteFinish, Refuse
 from asr_async.integrations.livekit import STT
 
@@ -221,6 +222,20 @@ def test_an_error_behind_the_first_audio_is_not_retried() -> None:
     assert not heard.error.retryable
     assert [error.recoverable for error in heard.errors][-1:] == [False]
     assert heard.speech.count("start") == heard.speech.count("end")
+
+
+@pytest.mark.parametrize("options", MODELS.values(), ids=MODELS)
+def test_a_caller_who_says_nothing_is_no_error(options: Options) -> None:
+    async def scenario() -> Heard:
+        async with serve(engine=Scripted([])) as server:
+            adapter = STT(options, emulator_service(server, options), timeouts=TIMEOUTS)
+            async with adapter:
+                return await recognise(adapter)
+
+    heard = run_virtual(scenario)
+    assert heard.error is None
+    assert heard.errors == []
+    assert heard.finals == []
 
 
 # --- inside the framework --------------------------------------------------------------------------------------------
