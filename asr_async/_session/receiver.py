@@ -258,7 +258,7 @@ class Receiver:
         if self._loss_marks.is_pending:
             result = self._loss_marks.apply(result)
         self._stats.record_result(result, self._loop.time(), own_end_ms)
-        if own_end_ms > self._progress_ms:
+        if own_end_ms > self._progress_ms:  # beyond the audio that was sent there is no progress
             self._record_progress(own_end_ms)
         self._queue.put(result)
 

@@ -182,8 +182,7 @@ class ReplayBuffer:
     def add(self, frames: Sequence[AudioBytes]) -> None:
         """Append the next frames of the source."""
         self.unsent += frames
-        for frame in frames:
-            self._end += len(frame)
+        self._end += sum(map(len, frames))
         while self._end - self._kept_from > self._max_bytes and self._sent:
             self._kept_from += len(self._sent.pop(0))
 

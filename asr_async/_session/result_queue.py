@@ -151,13 +151,15 @@ class ResultQueue:
         """Add an event; an interim replaces the one of its segment, a final removes it."""
         waiting = self._waiting
         size = event_bytes(event)
-        if type(event) is Result and waiting and (replaced := waiting.pop(event.segment_id, None)) is not None:
-            self.conflated += 1
-            self._waiting_bytes -= event_bytes(replaced)
-        if type(event) is Result and not event.is_final:
-            waiting[event.segment_id] = event
+        if type(event) is Result:
+            if waiting and (replaced := waiting.pop(event.segment_id, None)) is not None:
+                self.conflated += 1
+                self._waiting_bytes -= event_bytes(replaced)
+            key = self._next_key if event.is_final else event.segment_id
         else:
-            waiting[self._next_key] = event
+            key = self._next_key
+        waiting[key] = event
+        if key < 0:
             self._next_key -= 1
         self._waiting_bytes += size
         self.put_bytes += size

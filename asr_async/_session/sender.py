@@ -157,11 +157,12 @@ class Sender:
         task = connection.task
         if unsent and task is not None and connection.state is _UP and not status.input_closed:
             now, pacer = self._time(), self.pacer
-            if pacer.next_at - now <= SOON_S:
-                self._send_next(task, pacer, now)
+            takes_more = True
+            if pacer.next_at - now <= SOON_S and not self._send_next(task, pacer, now):
                 if self._is_waiting:
                     return
-            if unsent and connection.state is _UP and not status.input_closed:
+                takes_more = connection.state is _UP and not status.input_closed
+            if takes_more and unsent:
                 self._is_waiting = True
                 at = pacer.next_at
                 if SHORT_WAIT_S < at - now <= LONGEST_WAIT_S:  # the usual wait, not worth a call
@@ -185,17 +186,20 @@ class Sender:
         else:
             self._loop.call_soon(self._tick)
 
-    def _send_next(self, task: RecognitionTask, pacer: Pacer, now: float) -> None:
-        """Send the next frame of the buffer."""
+    def _send_next(self, task: RecognitionTask, pacer: Pacer, now: float) -> bool:
+        """Send the next frame of the buffer, and return True if the connection takes more at once.
+
+        Behind a mark and a failure it may or may not: they change the states.
+        """
         frame = self._buffer.pop()
         try:
             if not frame:
                 self.on_mark(task, cast("AudioMark", frame))
-                return
+                return False
             is_writable = task.send_audio(frame)
         except ASRError as error:
             self.handle_failure(task, error)
-            return
+            return False
         pacer.record_sent(now, len(frame))
         if self._connection.has_watchers:
             self._connection.notify()
@@ -206,6 +210,7 @@ class Sender:
             stats.record_send(now, len(frame), self._buffer.cursor_bytes, is_repeat=self._buffer.is_repeating)
         if not is_writable:
             self._resume_when_writable(task)
+        return is_writable
 
     def _resume_when_writable(self, task: RecognitionTask) -> None:
         """Continue when the connection has caught up; one that takes nothing for too long has failed."""

@@ -361,8 +361,8 @@ class Timeline:
 
     def open(self, segment: _Segment) -> None:
         """Record that a segment is open: a replay begins where it starts, or earlier."""
-        if not segment.is_ended:
-            self._open[segment] = min(segment.start_ms, self._open.get(segment, segment.start_ms))
+        if not segment.is_ended and self._open.setdefault(segment, segment.start_ms) > segment.start_ms:
+            self._open[segment] = segment.start_ms
 
     def close(self, segment: _Segment) -> None:
         """Record that a segment gets no more results."""
@@ -586,6 +586,10 @@ class ConnectionTimeline:
         timeline = self._timeline
         start_ms, end_ms, last_ms = result.start_ms, result.end_ms, segment.end_ms
         segment.start_ms, segment.end_ms = start_ms, max(start_ms, end_ms)
+        if not result.is_final and segment.id == result.segment_id:  # the usual interim
+            segment.text = result.text
+            timeline.open(segment)
+            return (result,)
         events: list[Event] = []
         if segment.id is None:
             events += self._identify(segment)

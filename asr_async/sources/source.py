@@ -300,17 +300,22 @@ class FrameReader:
 
     def _read_watched(self, frames: list[AudioBytes]) -> None:
         """Add the next frames of an iterable that may block; those of one chunk, if it does."""
-        clock, chunks, push, plain_type = time.monotonic, self._iterator, self._framer.push, self._plain_type
+        clock, push, plain_type, ahead_frames = time.monotonic, self._framer.push, self._plain_type, self._ahead_frames
         asked_at = clock()
-        while len(frames) < self._ahead_frames:
-            chunk = next(chunks)
-            now = clock()
-            new_frames = push(chunk) if type(chunk) is plain_type else self._push(chunk)
-            frames += new_frames
+        for chunk in self._iterator:
+            now = clock()  # once per chunk: the time to divide those of less than a second does not matter
+            if type(chunk) is plain_type:
+                frames += push(chunk)
+            else:
+                frames += self._push(chunk)
+                plain_type = self._plain_type
             if now - asked_at >= BLOCKED_S:
                 self._record_block(now - asked_at)
                 return
-            asked_at = now if len(new_frames) < 2 else clock()  # the clock is not read again for a chunk as small
+            if len(frames) >= ahead_frames:
+                return
+            asked_at = now
+        raise StopIteration
 
     def _record_block(self, blocked_s: float) -> None:
         if not self._has_blocked:

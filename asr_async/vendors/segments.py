@@ -254,18 +254,13 @@ class SegmentTracker(Generic[K, S]):
         Returns:
             The open segment, or None if the message is a repeat, or has no text and is about no open segment.
         """
-        newest = self._newest
-        if (
-            newest is not None
-            and not is_final
-            and newest.key == key
-            and (
-                start_ms == newest.start_ms or start_ms is None or -JITTER_MS <= start_ms - newest.start_ms <= JITTER_MS
-            )
-        ):
-            if end_ms is not None and end_ms > newest.end_ms:
-                newest.end_ms = end_ms
-            return newest
+        usual_segment = (
+            self._assign_usual_final(key, start_ms, end_ms)
+            if is_final
+            else self._assign_usual_interim(key, start_ms, end_ms, text, events)
+        )
+        if usual_segment is not None:
+            return usual_segment
         if len(self._open) > 1:
             self._bound_messages(events)
         segment = self._find_named(key, start_ms, end_ms)
@@ -284,6 +279,47 @@ class SegmentTracker(Generic[K, S]):
             segment = self.open(key, start_ms, events)
         self._last_final = None
         self.learn(segment, key, start_ms, end_ms)
+        return segment
+
+    def _assign_usual_interim(
+        self, key: K, start_ms: int | None, end_ms: int | None, text: str, events: list[CodecEvent]
+    ) -> S | None:
+        """Return the segment of an interim for which nothing has to be searched, as `assign` would; None for others.
+
+        It is at the place of the newest segment, or is the first one behind all finals.
+        """
+        segment = self._newest
+        if segment is None:
+            if not text or start_ms is None or self._open or not self._is_behind_repeats(start_ms, end_ms):
+                return None
+            segment = self.open(key, start_ms, events)
+        elif segment.key != key or not (start_ms is None or -JITTER_MS <= start_ms - segment.start_ms <= JITTER_MS):
+            return None
+        if end_ms is not None and end_ms > segment.end_ms:
+            segment.end_ms = end_ms
+        return segment
+
+    def _assign_usual_final(self, key: K, start_ms: int | None, end_ms: int | None) -> S | None:
+        """Return the segment of a final for which nothing has to be searched, as `assign` would; None for others.
+
+        It is at the place of the only open segment, and behind all finals.
+        """
+        segment = self._newest
+        if (
+            segment is None
+            or start_ms is None
+            or end_ms is None
+            or segment.key != key
+            or not -JITTER_MS <= start_ms - segment.start_ms <= JITTER_MS
+            or end_ms < segment.end_ms
+            or start_ms <= self._last_start_ms + SAME_MS
+            or len(self._open) > 1
+            or not (self._is_sequential or key is not None)
+            or not self._is_behind_repeats(start_ms, end_ms)
+        ):
+            return None
+        segment.start_ms, segment.end_ms, segment.is_placed = start_ms, end_ms, True
+        self._last_final = None
         return segment
 
     def detect(self, key: K, start_ms: int | None, events: list[CodecEvent]) -> S | None:
@@ -435,12 +471,7 @@ class SegmentTracker(Generic[K, S]):
             return False
         if start_ms is None:
             return self._repeats_by_name(key, end_ms, text, is_final=is_final)
-        if start_ms > self._finals_end_ms + JITTER_MS or (
-            # behind all finals but for the jitter, and longer than that
-            start_ms > self._last_start_ms + SAME_MS
-            and start_ms >= self._finals_end_ms - JITTER_MS
-            and (end_ms is None or end_ms > self._finals_end_ms)
-        ):
+        if self._is_behind_repeats(start_ms, end_ms):
             return False
         last_finals: Iterable[S] = reversed(finals.values())
         if start_ms > self._finals_end_ms - SAME_MS:  # where only the last ones end
@@ -448,6 +479,15 @@ class SegmentTracker(Generic[K, S]):
         if is_final:
             return any(final.has_place(start_ms, end_ms) and final.has_text(text) for final in last_finals)
         return any(final.holds_interim(start_ms, end_ms, text) for final in last_finals)
+
+    def _is_behind_repeats(self, start_ms: int, end_ms: int | None) -> bool:
+        """Return True if a place is too far behind all finals for a repeat: but for the jitter, it ends behind them."""
+        finals_end_ms = self._finals_end_ms
+        return start_ms > finals_end_ms + JITTER_MS or (
+            start_ms > self._last_start_ms + SAME_MS
+            and start_ms >= finals_end_ms - JITTER_MS
+            and (end_ms is None or end_ms > finals_end_ms)
+        )
 
     def _repeats_by_name(self, key: K, end_ms: int | None, text: str, *, is_final: bool) -> bool:
         """Return True if a message without a start repeats a final with the same key, or the one directly before it."""
@@ -494,7 +534,7 @@ class SegmentTracker(Generic[K, S]):
         place_ms = start_ms
         if place_ms is None:
             place_ms = max([self._last_end_ms, *(segment.end_ms for segment in self._open.values())])
-        if self._is_sequential and not is_ahead:
+        if self._is_sequential and not is_ahead and self._open:
             events += self._withdraw_all(
                 segment for segment in self._open.values() if not segment.is_over and segment.start_ms <= place_ms
             )
@@ -510,20 +550,21 @@ class SegmentTracker(Generic[K, S]):
 
     def end(self, segment: S, result: Result) -> list[CodecEvent]:
         """Record the vendor's final of an open segment, and return the events of the segments that it makes stale."""
+        start_ms, end_ms, text = result.start_ms, result.end_ms, result.text
         segment.is_over = True
-        segment.start_ms, segment.end_ms, segment.text = result.start_ms, result.end_ms, result.text
+        segment.start_ms, segment.end_ms, segment.text = start_ms, end_ms, text
         segment.interim_result = None
         if segment is self._newest:
             self._newest = self._find_newest() if len(self._open) > 1 else None
         self._finals[segment.id] = self._last_final = segment
-        self._finals_chars += len(segment.text)
+        self._finals_chars += len(text)
         while len(self._finals) > MAX_REMEMBERED or (
             self._finals_chars > MAX_REMEMBERED_CHARS and len(self._finals) > 1
         ):
             self._forget_oldest()
-        self._finals_end_ms = max(self._finals_end_ms, segment.start_ms, segment.end_ms)
-        self._last_start_ms = max(self._last_start_ms, segment.start_ms)
-        self._last_end_ms = max(self._last_end_ms, segment.end_ms)
+        self._last_start_ms = max(self._last_start_ms, start_ms)
+        self._last_end_ms = max(self._last_end_ms, end_ms)
+        self._finals_end_ms = max(self._finals_end_ms, start_ms, end_ms)
         return self._withdraw_stale(segment) if len(self._open) > 1 else []
 
     def in_order(self, segment: S, result: Result) -> Result:
@@ -592,7 +633,8 @@ class SegmentTracker(Generic[K, S]):
 
     def _remove(self, segment: S) -> None:
         self._open.pop(segment.id, None)  # a withdrawn one is closed too, if its final comes all the same
-        self._forget_key(segment)
+        if segment.key is not None:
+            self._forget_key(segment)
         if segment is self._newest:
             self._newest = self._find_newest()
 

@@ -126,7 +126,8 @@ def place_of(sentence: Sentence | GummySentence) -> tuple[int | None, int | None
         start_ms = next(
             (ms for word in words if (ms := word_start_ms(word.begin_time, word.end_time)) is not None), None
         )
-    end_ms = known_ms(end_ms)
+    if end_ms is UNSET or end_ms == -1:
+        end_ms = None
     if end_ms is None or (start_ms is not None and end_ms < start_ms):
         end_ms = words[-1].end_time if words else None
         if end_ms is None or end_ms == -1:
@@ -162,12 +163,12 @@ def _words(words: Sequence[WireWord], earliest_ms: int) -> list[Word]:
     try:
         return [
             Word(
-                text=word.text or "",
+                text=(text := word.text or ""),
                 start_ms=begin_ms,
                 end_ms=end_ms,
                 # Gummy's samples repeat the word where other models have the punctuation behind it
-                punctuation=word.punctuation if word.punctuation and word.punctuation != word.text else "",
-                is_fixed=None if word.fixed is UNSET else word.fixed,
+                punctuation=mark if (mark := word.punctuation) and mark != text else "",
+                is_fixed=word.fixed,
             )
             for word in words
             if earliest_ms <= (begin_ms := word.begin_time) <= (end_ms := word.end_time)  # type: ignore[assignment,operator]

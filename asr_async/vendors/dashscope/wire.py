@@ -88,14 +88,14 @@ class ServerHeader(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     attributes: dict[str, Any] | UnsetType = UNSET
 
 
-class WireWord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class WireWord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A word; `punctuation` stands behind it, but repeats the word in Gummy's samples."""
 
     text: str | None = None
     begin_time: Milliseconds | None = None
     end_time: Milliseconds | None = None
     punctuation: str | None = None
-    fixed: bool | UnsetType | None = UNSET
+    fixed: bool | None = None
     """Gummy only: the word will not change any more."""
 
 
