@@ -8,9 +8,8 @@ In a call, `transport.input()` stands before the STT, and an LLM, a voice and `t
 import asyncio
 import os
 import sys
-from typing import Any
 
-from pipecat.frames.frames import EndFrame, Frame, InputAudioRawFrame, LLMContextFrame
+from pipecat.frames.frames import EndFrame, Frame, InputAudioRawFrame, LLMContextUserTurnFrame
 from pipecat.pipeline.pipeline import Pipeline
 from pipecat.pipeline.worker import PipelineWorker
 from pipecat.processors.aggregators.llm_context import LLMContext
@@ -25,9 +24,8 @@ from asr_async.integrations.pipecat import AsrAsyncSTTService
 class Bot(FrameProcessor):
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
         await super().process_frame(frame, direction)
-        if isinstance(frame, LLMContextFrame):  # the user's turn is complete
-            turn: Any = frame.context.get_messages()[-1]
-            print(turn["content"])
+        if isinstance(frame, LLMContextUserTurnFrame):
+            print(frame.text)
         await self.push_frame(frame, direction)
 
 
