@@ -161,11 +161,12 @@ async def test_the_vendor_of_your_own_recognises(monkeypatch: pytest.MonkeyPatch
 
 
 def test_the_pictures_of_the_terminal_are_drawn(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "examples.pictures.draw", str(tmp_path), "16"]
-    subprocess.run(command, env=child_environment(), cwd=EXAMPLES.parent, check=True, timeout=60)
-    transcribe, doctor = ((tmp_path / f"{name}.svg").read_text(encoding="utf-8") for name in ("transcribe", "doctor"))
-    assert "of&#160;8&#160;files" in transcribe
-    assert "All&#160;checks&#160;passed." in doctor
+    shown = {"transcribe": "of 8 files", "models": "paraformer-realtime-v2", "doctor": "All checks passed."}
+    arguments = [tmp_path, "--scenes", *shown, "--columns", "40", "--pace", "16"]
+    command = [sys.executable, "-m", "examples.pictures.draw", *map(str, arguments)]
+    subprocess.run(command, env=child_environment(), cwd=EXAMPLES.parent, check=True, timeout=100)
+    drawn = {path.stem: path.read_text(encoding="utf-8").replace("&#160;", " ") for path in tmp_path.glob("*.svg")}
+    assert {name for name, text in shown.items() if text not in drawn[f"{name}_40"]} == set()
 
 
 def test_examples_are_short_and_described_with_their_output() -> None:

@@ -24,6 +24,7 @@ from rich.text import Text
 
 from ..subtitles import one_line
 from .exit_status import error_line
+from .transcript_formats import wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -122,7 +123,7 @@ class Screen:
     def info(self, line: str) -> None:
         """Write a line, unless the screen is quiet."""
         if not self._is_quiet:
-            self._echo(line)
+            self._echo(line if self._console is None else "\n".join(wrapped(line, self._console.width)))
 
     @contextlib.contextmanager
     def above_the_rows(self) -> Iterator[None]:
@@ -276,7 +277,7 @@ class FileRow:
     def lines(self, width: int) -> list[RenderableType]:
         """Return one line."""
         is_narrow = width < _NARROW
-        name_width = width // 4
+        name_width = min(15, width - 8 - cell_len(self._position.times) - 3) if is_narrow else width // 4
         name = Text(set_cell_size(crop_start(self._name, name_width), name_width), no_wrap=True)
         times = self._position.times
         bar_width = 8 if is_narrow else 20

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 from rich.console import Console, Group
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -86,28 +87,41 @@ def _page(rows: Sequence[ModelInfo]) -> str:
 def _table(rows: Sequence[ModelInfo], sources: Sequence[str], width: int) -> RenderableType:
     headings = [*_COLUMNS, ""]
     lines = [[*(show(row) for show in _COLUMNS.values()), str(sources.index(row.source) + 1)] for row in rows]
-    layout = _Layout([headings, *lines], width)
-    parts = [layout.line(headings, "bold")]
+    layout = _Layout(headings, lines, width)
+    parts = [] if layout.is_list else [layout.line(headings, "bold")]
     for vendor, group in itertools.groupby(zip(rows, lines, strict=True), key=lambda pair: pair[0].vendor):
-        parts += ["", Text(vendor, "bold"), *(layout.line(cells) for _, cells in group)]
+        parts += [*([""] if parts else []), Text(vendor, "bold"), *(layout.line(cells) for _, cells in group)]
     return Group(*parts)
 
 
 class _Layout:
-    """Columns that wrap between words; on a narrow terminal the first cell is on a line above the others."""
+    """Columns that wrap between words; on a narrow terminal the first cell is on a line above the others.
 
-    def __init__(self, lines: Sequence[Sequence[str]], width: int) -> None:
-        columns = list(zip(*lines, strict=True))
-        self._is_narrow = sum(map(_longest_word, columns)) + len(columns) - 1 > width
+    Where the longest words do not fit into columns, the others are a list, each behind its heading.
+    """
+
+    def __init__(self, headings: Sequence[str], lines: Sequence[Sequence[str]], width: int) -> None:
+        columns = list(zip(headings, *lines, strict=True))
+        self._headings = headings
+        self._is_narrow = _least_width(columns) > width
         if self._is_narrow:
             columns[0] = (_INDENT,)
+        self.is_list: bool = _least_width(columns) > width
+        """True if the headings are in each row."""
         self._widths = _column_widths(columns, width)
 
     def line(self, cells: Sequence[str], style: str = "") -> RenderableType:
         """Return one row, which may span several lines."""
+        if self.is_list:
+            return Group(Text(cells[0], "bold"), Padding(self._list(cells), (0, 0, 0, len(_INDENT))))
         if self._is_narrow:
             return Group(Text(cells[0], style), self._columns([_INDENT, *cells[1:]], style))
         return self._columns(cells, style)
+
+    def _list(self, cells: Sequence[str]) -> Text:
+        pairs = zip(self._headings[1:], cells[1:], strict=True)
+        parts = [Text.assemble((heading, "dim"), " " if heading else "", cell) for heading, cell in pairs if cell]
+        return Text(" · ").join(parts)
 
     def _columns(self, cells: Sequence[str], style: str) -> Table:
         columns = Table.grid(padding=(0, 1))
@@ -120,12 +134,17 @@ class _Layout:
 def _column_widths(columns: Sequence[Sequence[str]], width: int) -> list[int]:
     """Return widths that fit the longest words; the free width goes to columns that would wrap, from the left."""
     widths = [_longest_word(column) for column in columns]
-    free = max(0, width - sum(widths) - (len(columns) - 1))
+    free = max(0, width - _least_width(columns))
     for number, column in enumerate(columns):
         more = min(free, max(map(len, column)) - widths[number])
         widths[number] += more
         free -= more
     return widths
+
+
+def _least_width(columns: Sequence[Sequence[str]]) -> int:
+    """Return the width of the longest words, with a blank between columns."""
+    return sum(map(_longest_word, columns)) + len(columns) - 1
 
 
 def _longest_word(cells: Sequence[str]) -> int:

@@ -32,6 +32,7 @@ __all__ = [
     "check_format",
     "clock_tenths",
     "format_of_output",
+    "wrapped",
     "writer_for",
 ]
 
@@ -154,7 +155,7 @@ class Text(_Plain):
         times = f"[{clock_tenths(result.start_ms)} → {clock_tenths(result.end_ms)}] " if self._times else ""
         lines = [f"{times}{line}" for line in map(one_line, texts_of(result, "both")) if line]
         if self._width is not None:
-            lines = [part for line in lines for part in _wrap(line, self._width)]
+            lines = [part for line in lines for part in wrapped(line, self._width)]
         return "".join(f"{line}\n" for line in lines)
 
 
@@ -233,7 +234,7 @@ class Subtitles(_Plain):
         return self._captions.add(result)
 
 
-def _wrap(line: str, width: int) -> list[str]:
+def wrapped(line: str, width: int) -> list[str]:
     """Break a line between words, and Chinese between characters."""
     return [part.plain.rstrip() for part in RichText(line).wrap(Console(), width)]
 

@@ -86,7 +86,7 @@ def test_the_number_of_a_row_refers_to_its_source_below() -> None:
         assert notes[number] == row.source
 
 
-@pytest.mark.parametrize("columns", [80, 100, 120])
+@pytest.mark.parametrize("columns", [40, 80, 100, 120])
 def test_on_a_terminal_no_line_is_too_wide_and_no_word_is_broken(columns: int) -> None:
     text = STYLE.sub("", on_terminal(columns))
     assert max(map(len, text.splitlines())) <= columns
