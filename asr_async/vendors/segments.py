@@ -438,7 +438,7 @@ class SegmentTracker(Generic[K, S]):
         """Give the newest interim of a segment one of its own if it is about the speech behind the final.
 
         Two short sentences in a row, of which the times are off, may begin at one place. The one behind has other words
-        and a later end.
+        and a later end. If it is a part of a final that was returned, nothing is left of it.
         """
         interim = segment.interim_result
         if interim is None or end_ms is None or interim.end_ms <= end_ms + JITTER_MS // 2:
@@ -446,6 +446,8 @@ class SegmentTracker(Generic[K, S]):
         if {form for form, _, _ in words_of_text(interim.text)} & {form for form, _, _ in words_of_text(text)}:
             return
         segment.interim_result = None
+        if self.is_repeat(key, interim.start_ms, interim.end_ms, interim.text, is_final=False):
+            return
         other = self.open(key, interim.start_ms, events)
         other.end_ms = interim.end_ms
         other.interim_result = replace(interim, segment_id=other.id)
@@ -664,14 +666,15 @@ class SegmentTracker(Generic[K, S]):
         interim = segment.interim_result
         if interim is None and not segment.is_owed:
             return (segment.start_ms, segment.id) < (final.start_ms, final.id)
-        if interim is not None and self._is_part(segment, final, interim.text):
+        if interim is not None and self._is_part(segment, final, interim):
             return True
         return final.end_ms - segment.end_ms > STALE_MS
 
-    def _is_part(self, segment: S, final: S, text: str) -> bool:
-        """Return True if the text of an open segment is a part of a final: jitter has made two segments of one."""
+    def _is_part(self, segment: S, final: S, interim: Result) -> bool:
+        """Return True if the newest interim of an open segment is a part of a final: jitter has made two of one."""
         may_be_one = segment.is_placed and (segment.key is None or segment.key == final.key)
-        return may_be_one and final.contains(text) and final.holds_interim(segment.start_ms, segment.end_ms, text)
+        text = interim.text
+        return may_be_one and final.contains(text) and final.holds_interim(interim.start_ms, interim.end_ms, text)
 
     def _withdraw_all(self, segments: Iterable[S]) -> list[CodecEvent]:
         return [event for segment in list(segments) for event in self._withdraw(segment)]

@@ -192,6 +192,18 @@ def test_the_interim_of_the_next_sentence_at_the_same_place_is_not_closed_by_the
     assert task.final(f"{interim}.", 1_020, end) == [("final", 1, f"{interim}."), ("ended", 1, end)]
 
 
+@pytest.mark.parametrize(("start", "later_start"), [(1_020, 1_210), (1_090, 1_210), (1_090, 1_280)])
+def test_an_interim_that_a_final_holds_gets_no_segment_of_its_own(start: int, later_start: int) -> None:
+    """The first interim of a sentence went to the sentence before it, the others to a segment of their own."""
+    task = Task(sequential=False)
+    task.interim("go", 1_000, 1_200)
+    assert task.interim("see", start, start + 320) == [("interim", 0, "see")]
+    assert task.interim("see it all", later_start, later_start + 900)[0] == started(1, later_start)
+    assert ("final", 1, "See it all.") in task.final("See it all.", later_start, later_start + 900)
+    assert [event for event in task.final("Go.", 1_000, 1_190) if event[0] != "ended"] == [("final", 0, "Go.")]
+    assert task.end() == []
+
+
 def test_two_named_segments_at_one_place_are_two() -> None:
     task = Task(sequential=False)
     task.interim("a", 0, 500, "x")
