@@ -115,13 +115,16 @@ class _Block(msgspec.Struct, frozen=True):
         return self.new_to - self.new_from
 
 
-def new_parts(speech: Speech, delivered: Sequence[DeliveredSpeech], *, from_ms: int, is_final: bool = True) -> NewParts:
+def new_parts(
+    speech: Speech, delivered: Sequence[DeliveredSpeech], *, from_ms: int, latest_ms: int = 0, is_final: bool = True
+) -> NewParts:
     """Return the words that were not delivered before, and record the others as repeated if the text is final.
 
     Args:
         speech: the new text.
         delivered: the texts that were delivered before this connection began, in the order of the audio.
         from_ms: the place at which the audio of the connection begins: words before it were not recognised again.
+        latest_ms: the latest place at which the text may end, if its end is an estimate; else 0.
         is_final: False for an interim, of which nothing is recorded.
     """
     near = [
@@ -129,10 +132,11 @@ def new_parts(speech: Speech, delivered: Sequence[DeliveredSpeech], *, from_ms: 
         for item in delivered
         if _overlap_ms(item.speech, speech) > (-SAME_PLACE_MS if speech.is_timed else -SAME_MS)
         or item.speech.start_ms < speech.start_ms < item.latest_ms
+        or speech.start_ms < item.speech.start_ms < latest_ms
     ]
     if speech.is_timed and near and all(item.speech.is_timed for item in near):
         return _new_by_times(speech, near, from_ms, is_final=is_final)
-    return _new_by_text(speech, near, from_ms, is_final=is_final)
+    return _new_by_text(speech, near, from_ms, latest_ms, is_final=is_final)
 
 
 def _overlap_ms(one: Speech, other: Speech) -> int:
@@ -270,7 +274,9 @@ def _doubtful_match(
 # --- by the texts ----------------------------------------------------------------------------------------------------
 
 
-def _new_by_text(speech: Speech, near: Sequence[DeliveredSpeech], from_ms: int, *, is_final: bool) -> NewParts:
+def _new_by_text(
+    speech: Speech, near: Sequence[DeliveredSpeech], from_ms: int, latest_ms: int, *, is_final: bool
+) -> NewParts:
     forms = [word.form for word in speech.words]
     repeated: dict[int, PlacedWord] = {}
     is_certain = True
@@ -281,9 +287,11 @@ def _new_by_text(speech: Speech, near: Sequence[DeliveredSpeech], from_ms: int, 
             continue
         is_edge = 2 * overlap_ms < min(speech.length_ms, item.speech.length_ms)
         is_jitter = is_edge and overlap_ms <= 2 * JITTER_MS
-        is_behind = item.speech.start_ms - JITTER_MS <= speech.start_ms < item.latest_ms
-        if is_jitter and is_behind and item.latest_ms > item.speech.end_ms:  # the delivered text may be longer
-            block, is_sure = _find_rest(speech, forms, first, item)
+        # one of the two may be longer than its estimate
+        is_behind = item.speech.start_ms - JITTER_MS <= speech.start_ms < item.latest_ms > item.speech.end_ms
+        is_before = speech.start_ms - JITTER_MS <= item.speech.start_ms < latest_ms > speech.end_ms
+        if is_jitter and (is_behind or is_before):
+            block, is_sure = _find_rest(speech, forms, first, item, is_behind=is_behind)
         elif is_edge and overlap_ms <= JITTER_MS:  # too little for a whole word
             block, is_sure = None, not _may_share_words(speech, item.speech, from_ms)
         else:
@@ -328,12 +336,26 @@ def _may_share_words(new: Speech, old: Speech, from_ms: int) -> bool:
     return any(first[-count:] == second[:count] for count in range(1, SHORT_WORDS + 1))
 
 
-def _find_rest(speech: Speech, forms: Sequence[str], first: int, item: DeliveredSpeech) -> tuple[_Block | None, bool]:
-    """Return the words that repeat the end of a delivered text which may be longer than its estimate.
+def _find_rest(
+    speech: Speech, forms: Sequence[str], first: int, item: DeliveredSpeech, *, is_behind: bool
+) -> tuple[_Block | None, bool]:
+    """Return the words at which two texts meet, of which the first may be longer than its estimate.
 
     A few words are the same by chance: they are not left out, but not certain either.
+
+    Args:
+        speech: the new text.
+        forms: its words.
+        first: the first of them that no other text has repeated.
+        item: the delivered text.
+        is_behind: True if the new text begins behind the start of the delivered one.
     """
-    blocks = [block for block in _exact_blocks(speech, forms, first, item) if block.new_from == first]
+    old_from, _ = _open_range(item, speech)
+    blocks = [
+        block
+        for block in _exact_blocks(speech, forms, first, item)
+        if (block.new_from == first if is_behind else block.delivered_from == old_from)
+    ]
     if not blocks:
         return None, True
     longest = max(blocks, key=lambda block: block.size)

@@ -645,7 +645,13 @@ class ConnectionTimeline:
             is_known = self._is_known((start_ms + end_ms) // 2)
             parts = NewParts(() if is_known else (NewPart(0, 0, start_ms, end_ms),), is_certain=True)
         else:
-            parts = new_parts(speech, self._known_speech(), from_ms=self._offset_ms, is_final=result.is_final)
+            parts = new_parts(
+                speech,
+                self._known_speech(),
+                from_ms=self._offset_ms,
+                latest_ms=_latest_end_ms(result, sent_ms),
+                is_final=result.is_final,
+            )
         # a translation alone cannot be cut
         pieces = [_cut(result, speech, part) for part in (parts.parts if result.text else parts.parts[:1])]
         is_doubtful = bool(parts.parts) and not parts.is_certain
@@ -794,10 +800,14 @@ def _final(result: Result, sent_ms: int | None, last_ms: int) -> _Final:
         end_ms = max(last_ms, result.start_ms + spoken_length_ms(text) * 3 // 2)
     if sent_ms is not None:
         end_ms = min(end_ms, sent_ms)
-    latest_ms = 0
-    if result.end_ms <= result.start_ms:
-        latest_ms = result.start_ms + LONGEST_MS if sent_ms is None else sent_ms
-    return _Final(text, result.words, result.start_ms, end_ms, result.end_ms, latest_ms)
+    return _Final(text, result.words, result.start_ms, end_ms, result.end_ms, _latest_end_ms(result, sent_ms))
+
+
+def _latest_end_ms(result: Result, sent_ms: int | None) -> int:
+    """Return the latest place at which a final without an end may have ended; 0 for all other results."""
+    if not result.is_final or result.end_ms > result.start_ms:
+        return 0
+    return result.start_ms + LONGEST_MS if sent_ms is None else sent_ms
 
 
 def _cut(result: Result, speech: Speech, part: NewPart) -> Result:

@@ -62,16 +62,18 @@ class Joiner:
         self.delivered.append(DeliveredSpeech(speech, latest_ms))
 
     def join(
-        self, words: list[Spoken], offsets_ms: tuple[int, ...] = (0, 0), *, is_final: bool = True
+        self, words: list[Spoken], offsets_ms: tuple[int, ...] = (0, 0), *, latest_ms: int = 0, is_final: bool = True
     ) -> tuple[list[str], bool]:
         """Return the new parts of a text, and True if they are certain."""
         text, speech = recognise(words, is_timed=self.is_timed, offsets_ms=offsets_ms)
-        parts, is_certain = self.join_speech(speech, is_final=is_final)
+        parts, is_certain = self.join_speech(speech, latest_ms=latest_ms, is_final=is_final)
         bounds = [*(word.begins_at for word in speech.words), len(text)]
         return [text[bounds[first] : bounds[behind]].strip() for first, behind in parts], is_certain
 
-    def join_speech(self, speech: Speech, *, is_final: bool = True) -> tuple[list[tuple[int, int]], bool]:
-        new = new_parts(speech, self.delivered, from_ms=self.from_ms, is_final=is_final)
+    def join_speech(
+        self, speech: Speech, *, latest_ms: int = 0, is_final: bool = True
+    ) -> tuple[list[tuple[int, int]], bool]:
+        new = new_parts(speech, self.delivered, from_ms=self.from_ms, latest_ms=latest_ms, is_final=is_final)
         last_ms = speech.start_ms
         for part in new.parts:
             assert part.first < part.behind
@@ -357,6 +359,23 @@ def test_a_text_behind_the_latest_end_of_a_delivered_one_is_new() -> None:
     joiner = Joiner(0, is_timed=False)
     joiner.deliver(speak("one two three four", length_ms=200, pause_ms=0), latest_ms=2_000)
     assert joiner.join(speak("two three four five", 2_100)) == (["two three four five"], True)
+
+
+def test_a_text_before_a_delivered_one_may_hold_its_words_behind_an_estimated_end() -> None:
+    joiner = Joiner(0, is_timed=False)
+    joiner.deliver(speak("three four five", 1_200))
+    said = speak("one two three four five", length_ms=150, pause_ms=0)
+    assert joiner.join(said, latest_ms=3_000, is_final=False) == (["one two"], True)
+    assert joiner.join(said, latest_ms=1_100) == (["one two three four five"], True)
+
+
+def test_a_few_words_behind_an_estimated_end_that_a_delivered_text_has_are_marked() -> None:
+    joiner = Joiner(0, is_timed=False)
+    joiner.deliver(speak("one two", length_ms=200, pause_ms=0))
+    joiner.deliver(speak("three", 600))
+    joiner.deliver(speak("four", 1_300), latest_ms=2_500)
+    said = speak("one two three four", length_ms=100, pause_ms=0)
+    assert joiner.join(said, latest_ms=2_500) == (["three four"], False)
 
 
 def test_the_state_of_a_delivered_text_is_in_its_repr() -> None:
