@@ -46,7 +46,8 @@ MAX_ESTIMATE_ERROR_MS = 1_500
 """An estimated place is no further from the true one, or by half of the length of the text if that is more."""
 
 RIVAL_MS = 500
-"""Two positions whose estimated errors differ by less are both possible: the same words were said twice."""
+"""Two positions whose estimated errors differ by less, or by that of the better one if it is inexact itself, are both
+possible: the same words were said twice."""
 
 SHORT_WORDS = 2
 """So few words may be the same by chance."""
@@ -385,7 +386,7 @@ def _find_block(
     best = blocks[0]
     if is_jitter and best.size <= SHORT_WORDS:
         return None, False
-    rivals = [block for block in blocks if block.error_ms - best.error_ms < RIVAL_MS]
+    rivals = [block for block in blocks if block.error_ms < 2 * best.error_ms + RIVAL_MS]
     if len(rivals) > 1:
         return min(rivals, key=lambda block: block.size), False
     return best, True

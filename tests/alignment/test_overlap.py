@@ -378,6 +378,20 @@ def test_a_few_words_behind_an_estimated_end_that_a_delivered_text_has_are_marke
     assert joiner.join(said, latest_ms=2_500) == (["three four"], False)
 
 
+def test_equal_words_at_an_edge_are_marked_if_the_estimates_of_both_positions_are_inexact() -> None:
+    """The pauses of the new text are not known, so its first words seem to be longer than they are."""
+    said = [*speak("zero zero zero one zero zero three three", length_ms=200, pause_ms=0), Spoken("zero", 1_600, 1_800)]
+    rest = [Spoken("one", 2_400, 2_600), Spoken("one", 3_200, 3_400), Spoken("two", 4_000, 4_200)]
+    joiner = Joiner(101, is_timed=False)
+    joiner.deliver(said[:8])
+    joiner.deliver(said[8:])
+    assert joiner.join(said[1:4]) == ([], True)
+    assert joiner.join(said[4:6]) == ([], True)
+    parts, is_certain = joiner.join([*said[6:], *rest, Spoken("one", 4_800, 5_139)])
+    assert "one one two one" in parts[-1]
+    assert not is_certain
+
+
 def test_the_state_of_a_delivered_text_is_in_its_repr() -> None:
     _, speech = recognise(speak("one two"), is_timed=True)
     delivered = DeliveredSpeech(speech)
