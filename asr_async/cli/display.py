@@ -56,6 +56,8 @@ _LEVEL_RANGE_DB = 60.0
 
 _LEVEL_DECAY = 0.85
 
+_LONGEST_CUT_WORD = 15
+
 _NARROW = 60
 """A narrower terminal has shorter bars and no elapsed time."""
 
@@ -359,7 +361,11 @@ def crop_start(text: str, width: int) -> str:
     if cell_len(text) <= width:
         return text
     reversed_end = set_cell_size(text[::-1], max(0, width - 2))
-    return f"… {reversed_end[::-1].lstrip()}"
+    end = reversed_end[::-1].lstrip()
+    # Not in the middle of a word, unless it is as long as only a name, a path or Chinese is.
+    word, _, rest = end.partition(" ")
+    is_cut = not text[: -len(end)].endswith(" ")
+    return f"… {rest if is_cut and rest and cell_len(word) <= _LONGEST_CUT_WORD else end}"
 
 
 def clock(time_ms: int) -> str:

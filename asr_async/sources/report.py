@@ -180,7 +180,7 @@ def _findings(audio: AudioFile, facts: Facts, meter: SoundMeter, options: Option
         yield Finding("too_long", "error", text, f"use another model, or split it with: {command}")
     if facts.tracks > 1:
         text = f"it has {facts.tracks} sound tracks, and the first is read"
-        yield Finding("several_tracks", "note", text, "choose another one with read_audio(..., track=1)")
+        yield Finding("several_tracks", "note", text, "choose one: read_audio(..., track=1), or --track 1")
     if meter.is_silent:
         fix = "check the microphone and its level, and the channel that was recorded"
         yield Finding("silent", "error", "there is nothing to hear in it", fix)
@@ -198,7 +198,7 @@ def _sound_findings(path: str, meter: SoundMeter) -> Iterator[Finding]:
     if dead := meter.dead_channels:
         live = next(number for number in range(len(meter.peaks)) if number not in dead)
         names = "channel " + " and ".join(map(str, dead)) + (" is" if len(dead) == 1 else " are")
-        fix = f"recognise the other one alone, with read_audio(..., channel={live})"
+        fix = f"recognise the other one alone: read_audio(..., channel={live}), or --channel {live}"
         yield Finding("dead_channel", "warning", f"{names} silent, which halves the level of the mix", fix)
     if part := meter.clipped_part:
         text = f"{part:.1%} of the samples are clipped"

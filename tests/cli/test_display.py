@@ -230,7 +230,10 @@ class TestWidths:
     ("text", "width", "shown"),
     [
         ("go forward", 10, "go forward"),
-        ("go forward ten", 10, "… ward ten"),
+        ("go forward ten", 10, "… ten"),
+        ("go forward ten", 12, "… ten"),
+        ("go forward ten", 13, "… forward ten"),
+        ("recordings/of/monday.wav", 12, "… monday.wav"),
         ("今天天气不错", 8, "… 气不错"),
         ("今天天气不错", 7, "… 不错"),
     ],

@@ -28,8 +28,8 @@ SPEECH = RECORDINGS / "office.wav"
 
 
 DEAD_CHANNEL = (
-    "channel 1 is silent, which halves the level of the mix: recognise the other one alone, with read_audio(..., "
-    "channel=0)"
+    "channel 1 is silent, which halves the level of the mix: recognise the other one alone: read_audio(..., "
+    "channel=0), or --channel 0"
 )
 
 
