@@ -32,7 +32,7 @@ class Local:
       are wrong, 5 % at telephone quality. Up to five live sessions per core.
     - `"pocketsphinx"` (extra `local-small`), where Moonshine's wheels do not fit: English at 16 kHz; clean read speech
       with few errors, recordings with about 40 %. Up to ten live sessions per core.
-    - `Sherpa(folder)` of `asr_async.emulator`: a model of your own.
+    - `Sherpa(folder)` of `asr_async.emulator`, or `"sherpa:FOLDER"` (extra `sherpa`): a model of your own.
 
     More sessions are refused (`RateLimitedError`). Only the limits that `Limits` sets apply, since no vendor counts.
 
@@ -40,8 +40,8 @@ class Local:
         engine: the name of an engine, or an engine of `asr_async.emulator`; None is the best one that is installed.
 
     Raises:
-        ConfigurationError: on entering, if no engine has this name, or if the engine needs an extra that is not
-            installed.
+        ConfigurationError: on entering, if no engine has this name, if the engine needs an extra that is not
+            installed, or if the folder holds no model that can be run.
     """
 
     def __init__(self, engine: str | Engine | None = None) -> None:
@@ -57,7 +57,8 @@ class Local:
         """A line about the engine: what it is good for, and which extra has a better one.
 
         Raises:
-            ConfigurationError: no engine has this name; or none is named, and none is installed.
+            ConfigurationError: no engine has this name, or the folder in it holds no model; or none is named, and none
+                is installed.
         """
         from .emulator.engines.installed import choose_engine  # noqa: PLC0415 - as in `__aenter__`
 

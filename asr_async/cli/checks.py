@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Finding",
     "check_endpoint",
+    "check_engine",
     "check_extras",
     "check_file",
     "check_keys",
@@ -108,14 +109,31 @@ def check_extras() -> Iterator[Finding]:
 
 def check_recognisers() -> Iterator[Finding]:
     """Yield the recognisers of this machine, the best one first, and the one that `--service local` uses."""
-    from ..emulator import Moonshine, PocketSphinx  # noqa: PLC0415 - most commands need no emulator
+    from ..emulator import Moonshine, PocketSphinx, Sherpa  # noqa: PLC0415 - most commands need no emulator
 
-    for name, reason in (("moonshine", Moonshine.missing()), ("pocketsphinx", PocketSphinx.missing())):
-        yield Finding("good", name, "installed") if reason is None else Finding("note", name, reason)
+    for name, reason, text in (
+        ("moonshine", Moonshine.missing(), "installed"),
+        ("pocketsphinx", PocketSphinx.missing(), "installed"),
+        ("sherpa:FOLDER", Sherpa.missing(), "installed; the folder is that of a model of yours (--engine)"),
+    ):
+        yield Finding("good", name, text) if reason is None else Finding("note", name, reason)
     try:
         yield Finding("good", "--service local", Local().recogniser)
     except ConfigurationError as error:
         yield Finding("note", "--service local", str(error))
+
+
+async def check_engine(name: str) -> Finding:
+    """Start a recogniser of this machine, which loads a model from a folder."""
+    from ..emulator.engines.installed import choose_engine  # noqa: PLC0415 - as above
+
+    began_at = time.perf_counter()
+    try:
+        choice = choose_engine(name)
+        async with choice.engine:
+            return Finding("good", "--engine", f"{choice.description} starts {_since(began_at)}")
+    except ConfigurationError as error:
+        return Finding("failed", "--engine", one_line(str(error)))
 
 
 def _version(name: str) -> str | None:

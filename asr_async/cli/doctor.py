@@ -16,6 +16,7 @@ from ..vendors import options_for_model, vendors
 from .checks import (
     Finding,
     check_endpoint,
+    check_engine,
     check_extras,
     check_file,
     check_keys,
@@ -57,6 +58,7 @@ _MARKS = {"good": ("✓", "green"), "note": ("·", "dim"), "warning": ("!", "yel
     help="Check the service of this model. [default: those of all vendors with keys]",
 )
 @click.option("--endpoint", metavar="URL", help="Check this address of the service.")
+@click.option("--engine", metavar="NAME", help="Start this recogniser, such as sherpa:FOLDER, a model of yours.")
 @click.option("--redis", "redis_url", metavar="URL", help="Check the Redis server of shared limits.")
 @click.pass_context
 def doctor(
@@ -65,6 +67,7 @@ def doctor(
     file: str | None,
     model: str | None,
     endpoint: str | None,
+    engine: str | None,
     redis_url: str | None,
 ) -> None:
     """Check the installation, keys, services, the microphone, and a recording; nothing is recognised or billed.
@@ -76,7 +79,7 @@ def doctor(
         targets = _targets(model, endpoint)
     except ConfigurationError as error:
         raise click.UsageError(str(error)) from None
-    context.exit(run(_doctor(targets, endpoint, redis_url, file)))
+    context.exit(run(_doctor(targets, endpoint, engine, redis_url, file)))
 
 
 def _targets(model: str | None, endpoint: str | None) -> list[tuple[Vendor, Options]]:
@@ -90,7 +93,11 @@ def _targets(model: str | None, endpoint: str | None) -> list[tuple[Vendor, Opti
 
 
 async def _doctor(
-    targets: list[tuple[Vendor, Options]], endpoint: str | None, redis_url: str | None, file: str | None
+    targets: list[tuple[Vendor, Options]],
+    endpoint: str | None,
+    engine: str | None,
+    redis_url: str | None,
+    file: str | None,
 ) -> ExitStatus:
     report = _Report()
     for heading, findings in (
@@ -102,6 +109,9 @@ async def _doctor(
         report.heading(heading)
         for finding in findings:
             report.add(finding)
+    if engine is not None:
+        report.heading("Recogniser")
+        report.add(await check_engine(engine))
     for vendor, options in targets:
         report.heading(f"Service {vendor.name}, {options.model}")
         async for finding in _service(vendor, options, endpoint):

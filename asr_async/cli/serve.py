@@ -25,8 +25,9 @@ _DEFAULT_PORT = 8765
 @click.option(
     "--engine",
     "engine_name",
-    type=click.Choice(["moonshine", "pocketsphinx", "scripted"]),
-    help="The recogniser. [default: scripted with --script, else the best one that is installed]",
+    metavar="NAME",
+    help="The recogniser: moonshine, pocketsphinx, sherpa:FOLDER (a sherpa-onnx model of yours), or scripted. "
+    "[default: scripted with --script, else the best one that is installed]",
 )
 @click.option(
     "--script",

@@ -35,6 +35,8 @@ class SessionChoice:
 
     options: Options
     service_name: str
+    engine_name: str | None
+    """The recogniser on this machine; None is the best one."""
     endpoint: str | None
     tape: str | None
     verbosity: int
@@ -68,7 +70,7 @@ class SessionChoice:
             if self.service_name == "auto":
                 variable = self.missing_variables[0]
                 screen.info(f"asr-async: {variable} is not set: using the embedded recogniser (--service local)")
-            service = Local()
+            service = Local(self.engine_name)
             screen.info(f"asr-async: recogniser: {service.recogniser}")
             return service
         vendor = vendor_of(self.options)
@@ -80,7 +82,7 @@ def session_options(command: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def with_choice(*arguments: Any, **values: Any) -> None:
-        names = ("service", "model", "assignments", "language", "endpoint", "tape", "verbosity", "is_quiet")
+        names = ("service", "engine", "model", "assignments", "language", "endpoint", "tape", "verbosity", "is_quiet")
         command(*arguments, choice=_choice(**{name: values.pop(name) for name in names}), **values)
 
     for option in reversed(_OPTIONS):
@@ -106,6 +108,12 @@ _OPTIONS = (
         show_default=True,
         help="The service; auto is the vendor of the model if its key is in the environment, else local.",
     ),
+    click.option(
+        "--engine",
+        metavar="NAME",
+        help="The recogniser on this machine (implies --service local): moonshine, pocketsphinx, or sherpa:FOLDER, a "
+        "sherpa-onnx model of yours. [default: the best one that is installed]",
+    ),
     click.option("--model", shell_complete=complete_model, help=f"The model. [default: {_default_models()}]"),
     click.option("--language", metavar="CODE[,CODE]", help="The spoken language, or several, such as zh,en."),
     click.option(
@@ -128,6 +136,7 @@ _OPTIONS = (
 
 def _choice(  # noqa: PLR0917 - called with keywords
     service: str,
+    engine: str | None,
     model: str | None,
     assignments: tuple[str, ...],
     language: str | None,
@@ -143,6 +152,10 @@ def _choice(  # noqa: PLR0917 - called with keywords
     """
     if is_quiet and verbosity:
         raise click.UsageError("--quiet and --verbose contradict each other")
+    if engine is not None:
+        if service not in {"auto", "local"}:
+            raise click.UsageError(f"--engine is a recogniser on this machine, not of --service {service}: leave one")
+        service = "local"
     if service == "local" and endpoint is not None:
         raise click.UsageError("--endpoint is the address of a vendor's service; --service local runs on this machine")
     model = model or _default_model(service)
@@ -157,6 +170,7 @@ def _choice(  # noqa: PLR0917 - called with keywords
     choice = SessionChoice(
         options=options,
         service_name=service,
+        engine_name=engine,
         endpoint=endpoint,
         tape=tape,
         verbosity=verbosity,

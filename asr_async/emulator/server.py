@@ -56,8 +56,8 @@ def serve(
             service = Huawei(ak="any", sk="key", project_id="p", region="r", endpoint=emulator.huawei_url)
 
     Args:
-        engine: the recogniser, or the name of an embedded one, "moonshine" or "pocketsphinx"; by default the best one
-            that is installed.
+        engine: the recogniser, or the name of an embedded one: "moonshine", "pocketsphinx", or "sherpa:" and the folder
+            of a model; by default the best one that is installed.
         host: loopback by default: the server is meant for this machine, and its keys are not secret.
         port: 0 selects a free port.
         api_keys: the accepted keys: DashScope API keys, Huawei Cloud access keys and IAM user names. None accepts
@@ -66,7 +66,8 @@ def serve(
         faults: the faults to inject, and into which connections, see `asr_async.emulator.faults`.
 
     Raises:
-        ConfigurationError: no engine has that name, none is installed, or a fault is invalid.
+        ConfigurationError: no engine has that name, none is installed, the folder holds no model, or a fault is
+            invalid.
     """
     plan = faults if isinstance(faults, Faults) else Faults(faults)
     if engine is None or isinstance(engine, str):

@@ -23,6 +23,7 @@ from ..support import sound_device
 from ..support.certificates import server_ssl_context, trust_by_environment
 from ..support.child_processes import child_environment
 from ..support.paths import RECORDINGS
+from ..support.sherpa_models import write_model
 from ..support.terminal import Terminal
 from ..support.wav_files import write_wav
 from .command_line import COMMAND, SCRIPT, environment, invoke
@@ -54,7 +55,7 @@ def test_versions_extras_and_keys_are_listed() -> None:
     assert found["asr-async"] == ("✓", __version__)
     assert found["Python"][1].startswith(f"{sys.version_info.major}.{sys.version_info.minor}.")
     assert "websockets" in found["libraries"][1]
-    assert {"moonshine", "pocketsphinx"} <= set(found)
+    assert {"moonshine", "pocketsphinx", "sherpa:FOLDER"} <= set(found)
     assert found["--service local"] == ("✓", Local().recogniser)
     assert found["DASHSCOPE_API_KEY"] == ("·", "not set")
     assert outcome.stdout.endswith("All checks passed.\n")
@@ -149,9 +150,22 @@ def test_an_extra_that_is_not_installed_has_its_command(monkeypatch: pytest.Monk
 
 
 def test_recognisers_that_are_not_installed_have_their_reason(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("moonshine_voice", "pocketsphinx"):
+    for name in ("moonshine_voice", "pocketsphinx", "sherpa_onnx"):
         monkeypatch.setitem(sys.modules, name, None)
-    assert [finding.state for finding in check_recognisers()] == ["note"] * 3
+    assert [finding.state for finding in check_recognisers()] == ["note"] * 4
+
+
+def test_a_model_in_a_folder_is_tried(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "model", "streaming CTC")
+    outcome = invoke("doctor", "--engine", f"sherpa:{folder}")
+    assert outcome.exit_code == 0
+    mark, text = rows(outcome.stdout)["--engine"]
+    assert mark == "✓"
+    assert re.fullmatch(rf"sherpa \(streaming CTC model in {re.escape(str(folder))}\) starts \(\d+ ms\)", text)
+    (folder / "tokens.txt").unlink()
+    outcome = invoke("doctor", "--engine", f"sherpa:{folder}")
+    assert outcome.exit_code == 1
+    assert "has no tokens.txt: it looks like half of a streaming CTC model" in rows(outcome.stdout)["--engine"][1]
 
 
 async def test_a_redis_server_that_is_not_there_fails() -> None:

@@ -101,7 +101,11 @@ def test_a_port_in_use_is_reported(script: Path) -> None:
         (["--engine", "pocketsphinx", "--script", "x.json"], "--script is only for --engine scripted"),
         (["--script", "missing.json"], "script missing.json: No such file or directory"),
         (["--faults", "missing.json"], "faults missing.json: No such file or directory"),
-        (["--engine", "whisper"], "'whisper' is not one of 'moonshine', 'pocketsphinx', 'scripted'"),
+        (
+            ["--engine", "whisper"],
+            "engine='whisper': there is no such engine: choose moonshine, pocketsphinx or sherpa:F",
+        ),
+        (["--engine", "sherpa:missing"], "Sherpa('missing'): is no folder: give the folder of a sherpa-onnx model"),
         (["--port", "70000"], "70000 is not in the range 0<=x<=65535"),
         (["--api-key", ""], "--api-key must be KEY or KEY:SECRET, and neither may be empty"),
         (["--api-key", ":secret"], "--api-key must be KEY or KEY:SECRET, and neither may be empty"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import re
+import shutil
 import socket
 import sys
 from pathlib import Path
@@ -25,6 +26,7 @@ from asr_async.results import Gap, Result, SessionStats, SpeechEnded
 from asr_async.vendors import options_for_model
 
 from ..support.paths import RECORDINGS
+from ..support.sherpa_models import tones, write_model
 from ..support.wav_files import write_wav
 from .command_line import (
     FINALS,
@@ -567,7 +569,7 @@ def test_an_unexpected_exception_is_raised(clip: Path, url: str, monkeypatch: py
 
 @pytest.fixture
 def local_script(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session_options, "Local", lambda: Local(Scripted(SCRIPT)))
+    monkeypatch.setattr(session_options, "Local", lambda _engine: Local(Scripted(SCRIPT)))
 
 
 @pytest.mark.usefixtures("local_script")
@@ -618,6 +620,55 @@ def test_the_embedded_recogniser_transcribes_the_demo() -> None:
     assert words(out) == words(DEMO.with_suffix(".txt").read_text(encoding="utf-8"))
     assert err.startswith("asr-async: recogniser: moonshine (English)\n")
     assert " words · first result after " in err
+
+
+class TestEngine:
+    def test_a_model_in_a_folder_recognises(self, tmp_path: Path) -> None:
+        folder = write_model(tmp_path / "model", "streaming CTC")
+        path = write_wav(tmp_path / "tones.wav", samples=tones("low", "high"))
+        outcome = transcribe(path, "--engine", f"sherpa:{folder}")
+        assert (outcome.exit_code, outcome.stdout) == (0, "low high\n")
+        assert outcome.stderr.startswith(f"asr-async: recogniser: sherpa (streaming CTC model in {folder})\n")
+
+    @pytest.mark.parametrize(
+        ("damage", "message"),
+        [
+            ("emptied", "holds no model: it has no .onnx or .ort file"),
+            ("half copied", "has no joiner file: it looks like half of a streaming transducer; copy the rest"),
+            ("cut off", "is cut off: "),
+            ("of another kind", "failed: its process ended with status "),
+            ("removed", "is no folder: give the folder of a sherpa-onnx model"),
+        ],
+    )
+    def test_a_folder_without_a_usable_model_is_one_line(
+        self, damage: str, message: str, clip: Path, tmp_path: Path
+    ) -> None:
+        folder = write_model(tmp_path / "model", "streaming transducer")
+        (joiner,) = folder.glob("joiner*")
+        match damage:
+            case "emptied":
+                shutil.rmtree(folder)
+                folder.mkdir()
+            case "half copied":
+                joiner.unlink()
+            case "cut off":
+                joiner.write_bytes(joiner.read_bytes()[:-20])
+            case "of another kind":
+                (other,) = write_model(tmp_path / "other", "streaming CTC").glob("*.onnx")
+                shutil.copy(other, joiner)
+            case _:
+                shutil.rmtree(folder)
+        outcome = transcribe(clip, "--engine", f"sherpa:{folder}")
+        assert (outcome.exit_code, outcome.stdout) == (2, "")
+        line = outcome.stderr.splitlines()[-1]
+        assert line.startswith(f"asr-async: Sherpa('{folder}'): ")
+        assert message in line
+        assert "Traceback" not in outcome.stderr
+
+    def test_a_vendor_has_no_engine(self, clip: Path) -> None:
+        outcome = transcribe(clip, "--engine", "moonshine", "--service", "dashscope")
+        assert outcome.exit_code == 2
+        assert "--engine is a recogniser on this machine, not of --service dashscope: leave one" in outcome.stderr
 
 
 def test_options_reach_the_vendor(tmp_path: Path) -> None:

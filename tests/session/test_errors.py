@@ -354,7 +354,8 @@ async def test_an_engine_without_capacity_is_a_retryable_rate_limit() -> None:
 
 async def test_the_error_names_an_unknown_engine() -> None:
     with pytest.raises(
-        ConfigurationError, match="engine='sphinx': the engines with a name are 'moonshine' and 'pocketsphinx'"
+        ConfigurationError,
+        match="engine='sphinx': there is no such engine: choose moonshine, pocketsphinx or sherpa:FOLDER",
     ):
         await transcribe([SILENT_SECOND], Paraformer(), Local("sphinx"))
 

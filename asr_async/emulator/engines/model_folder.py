@@ -247,6 +247,8 @@ def _family_of_encoder(metadata: Mapping[str, str], *, has_joiner: bool) -> Fami
         return STREAMING_TRANSDUCER if is_streaming else None
     if metadata.get("model_type", "").startswith("whisper"):
         return WHISPER
+    if metadata.get("model_type") in _STREAMING_TYPES:
+        raise _Unusable(_wrong_number("joiner file", [], "streaming transducer"))
     return STREAMING_PARAFORMER if "decoder_kernel_size" in metadata else None
 
 

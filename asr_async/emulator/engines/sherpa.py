@@ -86,6 +86,15 @@ class Sherpa:
     def __repr__(self) -> str:
         return f"<Sherpa {str(self._folder)!r} {self._pool!r}>"
 
+    @staticmethod
+    def missing() -> str | None:
+        """Return what the engine lacks on this machine, apart from a model; None if it can run a streaming model."""
+        try:
+            _require(RUNTIME)
+        except ConfigurationError as error:
+            return str(error)
+        return None
+
     async def __aenter__(self) -> Self:
         """Find the model in the folder, and try it in the first worker.
 

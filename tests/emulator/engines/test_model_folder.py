@@ -95,6 +95,11 @@ def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
     ("family", "missing", "text"),
     [
         ("streaming transducer", "decoder-epoch-99-avg-1.onnx", "has no decoder file: it looks like half of a model"),
+        (
+            "streaming transducer",
+            "joiner-epoch-99-avg-1.int8.onnx",
+            "has no joiner file: it looks like half of a streaming",
+        ),
         ("streaming transducer", "tokens.txt", "has no tokens.txt: it looks like half of a streaming transducer model"),
         (
             "streaming Paraformer",
