@@ -59,8 +59,9 @@ logger: logging.Logger = logging.getLogger("asr_async")
 
 StructT = TypeVar("StructT", bound=msgspec.Struct)
 
-MAX_AHEAD_S = 30.0
-"""The audio that a client may send faster than real time: what a browser has kept while its connection was lost."""
+MAX_AHEAD_S = 90.0
+"""The audio that a client may send faster than real time: what a browser has kept while its connection was lost. With
+more than that, its captions would be late for as long as it speaks."""
 
 CATCH_UP = 4.0
 """The speed at which audio of that kind is read, as a multiple of real time; a session catches up as fast."""
