@@ -79,6 +79,21 @@ def test_a_pooled_start_makes_no_connection_and_any_other_makes_one() -> None:
     assert [target["reached"] for target in report["targets"]] == [True]
 
 
+def test_the_delay_of_finalize_is_measured_for_every_protocol_and_no_word_is_missing() -> None:
+    report = report_of("bench_finalize", "--utterances 2")
+    assert [(row["by"], row["connections"]) for row in report["rows"]] == [
+        ("next task", 0),
+        ("next task", 0),
+        ("next task", 0),
+        ("next task", 0),
+        ("next task", 2),  # the Qwen realtime protocol has one task on a connection
+        ("commit", 0),
+        ("next task", 0),
+    ]
+    assert all(0 < row["final_p50_ms"] <= row["returned_p50_ms"] for row in report["rows"])
+    assert all(target["reached"] for target in report["targets"])
+
+
 def test_the_codecs_are_measured_beside_plain_decoders() -> None:
     rows = report_of("bench_codec", "--calls 50")["rows"]
     assert [(row["vendor"], row["call"]) for row in rows] == [
