@@ -78,6 +78,9 @@ BUCKETS_S = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 
 MAX_WAITING = 10_000
 """The events that wait for OpenTelemetry: with an exporter that blocks, those of thousands of sessions for seconds."""
 
+PAUSE_S = 0.1
+"""The time between two passes of the thread: to wake it for each event would cost ten times the recording."""
+
 EXIT_S = 3.0
 """The time that the exit of the interpreter waits for events that are not recorded yet."""
 
@@ -198,11 +201,14 @@ def error_type(error: BaseException) -> str:
 class _CallThread:
     """A daemon thread that makes the calls that are put into its queue, one after another, in their order.
 
-    It begins with the first call, in each process: a process that was forked has none of the threads of its parent.
+    It makes those of a tenth of a second together, and sleeps while there are none. It begins with the first call, in
+    each process: a process that was forked has none of the threads of its parent.
     """
 
     def __init__(self) -> None:
         self._calls: queue.SimpleQueue[tuple[Any, ...] | None] = queue.SimpleQueue()
+        # ends a pause of the thread
+        self._hurry = threading.Event()
         self._lock = threading.Lock()
         self._process = 0
         self._dropped = 0
@@ -234,15 +240,16 @@ class _CallThread:
             return True
         is_done = threading.Event()
         self._calls.put((is_done.set,))
+        self._hurry.set()
         return is_done.wait(timeout)
 
     def _start(self) -> None:
         with self._lock:
             if self._process == os.getpid():
                 return
-            self._calls = queue.SimpleQueue()
+            self._calls, self._hurry = queue.SimpleQueue(), threading.Event()
             self._process = os.getpid()
-            arguments = (self._calls,)
+            arguments = (self._calls, self._hurry)
             threading.Thread(target=_make_calls, args=arguments, name="asr_async telemetry", daemon=True).start()
             # the thread keeps the queue alive, not this object: without it the thread ends
             weakref.finalize(self, self._calls.put, None).atexit = False
@@ -253,7 +260,7 @@ class _CallThread:
             atexit.register(_flush_all)
 
 
-def _make_calls(calls: queue.SimpleQueue[tuple[Any, ...] | None]) -> None:
+def _make_calls(calls: queue.SimpleQueue[tuple[Any, ...] | None], hurry: threading.Event) -> None:
     """Make calls until there is a None in place of one. An exception, of an exporter for instance, is logged once."""
     has_failed = False
     while (call := calls.get()) is not None:
@@ -264,6 +271,9 @@ def _make_calls(calls: queue.SimpleQueue[tuple[Any, ...] | None]) -> None:
             level = logging.DEBUG if has_failed else logging.WARNING
             logger.log(level, "OpenTelemetry raised an exception, which is ignored", exc_info=error)
             has_failed = True
+        if calls.empty():
+            hurry.wait(PAUSE_S)
+            hurry.clear()
 
 
 _threads: weakref.WeakSet[_CallThread] = weakref.WeakSet()

@@ -3,7 +3,8 @@
 A peer opens sessions. A session streams frames, the nth due at `begin_at` plus n times 100 ms of the loop's clock, and
 calls `on_result` with the text of each result and True if the result is final.
 
-- `ours`: this library. `ours-unpooled` closes each connection after its session.
+- `ours`: this library. `ours-unpooled` closes each connection after its session, `ours-observed` counts finals with an
+  observer, `ours-otel` has the observer for OpenTelemetry.
 - `thin`: `websockets` alone, with two coroutines per session, no reconnect, no deadline, no backpressure.
   `aiohttp`: the same on aiohttp's WebSocket client.
 - `floor`: an `asyncio.Protocol` that writes one prepared ws frame over and over and discards the bytes it receives. It
@@ -20,7 +21,7 @@ import itertools
 import os
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, NamedTuple, Protocol, Self, cast
@@ -30,7 +31,8 @@ import aiohttp
 import msgspec
 from websockets.asyncio.client import connect as websocket_connect
 
-from asr_async import Client, DashScope, Paraformer, Pool, Session
+from asr_async import Client, DashScope, Paraformer, Pool, Result, Session
+from asr_async.telemetry import Observer, SessionInfo
 
 from . import messages, ws_frames
 
@@ -77,8 +79,8 @@ async def sleep_until(instant: float) -> None:
 class Ours:
     """This library: one client for all sessions."""
 
-    def __init__(self, url: str, *, pool: Pool | None = None) -> None:
-        self._client = Client(DashScope("benchmark", endpoint=url), pool=pool)
+    def __init__(self, url: str, *, pool: Pool | None = None, observers: Sequence[Observer] = ()) -> None:
+        self._client = Client(DashScope("benchmark", endpoint=url), pool=pool, observers=observers)
 
     async def __aenter__(self) -> Self:
         await self._client.__aenter__()
@@ -369,9 +371,42 @@ def _ours_unpooled(url: str) -> Ours:
     return Ours(url, pool=Pool(max_idle=0))
 
 
+class _FinalCounter(Observer):
+    """An observer of a program's own."""
+
+    def __init__(self) -> None:
+        self.finals = 0
+
+    def on_final(self, session: SessionInfo, result: Result, *, delay_s: float | None) -> None:
+        del session, result, delay_s
+        self.finals += 1
+
+
+def _ours_observed(url: str) -> Ours:
+    return Ours(url, observers=[_FinalCounter()])
+
+
+def _ours_otel(url: str) -> Ours:
+    # imported by this peer alone
+    from opentelemetry.sdk.metrics import MeterProvider  # noqa: PLC0415
+    from opentelemetry.sdk.metrics.export import InMemoryMetricReader  # noqa: PLC0415
+    from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
+    from opentelemetry.sdk.trace.export import SimpleSpanProcessor  # noqa: PLC0415
+    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter  # noqa: PLC0415
+
+    from asr_async.telemetry.otel import OpenTelemetryObserver  # noqa: PLC0415
+
+    tracers = TracerProvider()
+    tracers.add_span_processor(SimpleSpanProcessor(InMemorySpanExporter()))
+    meters = MeterProvider([InMemoryMetricReader()])
+    return Ours(url, observers=[OpenTelemetryObserver(tracer_provider=tracers, meter_provider=meters)])
+
+
 PEERS: dict[str, Callable[[str], Peer]] = {
     "ours": Ours,
     "ours-unpooled": _ours_unpooled,
+    "ours-observed": _ours_observed,
+    "ours-otel": _ours_otel,
     "thin": Thin,
     "aiohttp": Aiohttp,
     "floor": Floor,

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+import bench_telemetry
 from load import messages, ws_frames
 from load.measurements import medians, quantiles_ms
 from load.report import Target
@@ -77,6 +78,28 @@ def test_a_pooled_start_makes_no_connection_and_any_other_makes_one() -> None:
     connections = {row["peer"]: row["connections"] for row in report["rows"]}
     assert connections == {"ours": 0, "ours-unpooled": 3, "thin": 3}
     assert [target["reached"] for target in report["targets"]] == [True]
+
+
+def test_the_cost_of_telemetry_is_compared_with_sessions_without_any() -> None:
+    report = report_of("bench_telemetry", "--sessions 3 --seconds 0.5 --warm-up 0")
+    rows = report["rows"]
+    assert [row["telemetry"] for row in rows] == ["none", "observer", "opentelemetry"]
+    assert [target["at_most"] for target in report["targets"]] == [1.05]
+    measured = [row for row in rows if "share" in row]  # those that kept up with the load
+    assert all(row["cpu_ms"] > 0 and row["lowest"] <= row["share"] <= row["highest"] for row in measured)
+
+
+def test_a_run_in_which_a_client_did_not_keep_up_has_no_share() -> None:
+    runs: list[bench_telemetry.Costs] = [
+        {"none": 0.5, "observer": 0.5, "opentelemetry": 0.6},
+        {"none": None, "observer": 0.5, "opentelemetry": 0.6},
+        {"none": 0.5, "observer": None, "opentelemetry": 0.55},
+    ]
+    none, observer, opentelemetry = bench_telemetry.rows_of(300, runs)
+    assert (none["cpu_ms"], none["share"]) == (0.5, 1.0)
+    assert (observer["share"], observer["highest"]) == (1.0, 1.0)
+    assert (opentelemetry["share"], opentelemetry["lowest"], opentelemetry["highest"]) == (1.15, 1.1, 1.2)
+    assert "share" not in next(bench_telemetry.rows_of(300, runs[1:2]))
 
 
 def test_the_delay_of_finalize_is_measured_for_every_protocol_and_no_word_is_missing() -> None:
