@@ -327,7 +327,8 @@ class Session:
         For a push-to-talk key that is released, or a turn that a program has detected by itself: the vendor need not
         wait for silence. Where the protocol has commits, this is a commit. Elsewhere the vendor's task ends, and the
         next one begins with the next audio, on the same connection if the vendor takes several; times and segments go
-        on. Audio that arrives meanwhile is kept. If nothing was said, nothing comes.
+        on. Audio that arrives meanwhile is kept. If nothing was said, nothing comes; only a commit may bring a final
+        without text.
 
         It belongs to the audio that was pushed, or read from the source, before.
 

@@ -27,7 +27,7 @@ async def converse(events: AsyncIterable[Event], speak: Speak) -> None:
                 segments.add(event.segment_id)
                 if speaking is not None:
                     speaking.cancel()
-            case Result(is_final=True):
+            case Result(is_final=True) if event.text:
                 texts.append(event.text)
             case SpeechEnded():
                 segments.discard(event.segment_id)

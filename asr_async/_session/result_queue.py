@@ -28,6 +28,7 @@ from ..results import Event, Result, SpeechEnded, TranslationArrived
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from types import TracebackType
 
     from ..errors import ASRError
     from ..results import Translation
@@ -91,6 +92,7 @@ class ResultQueue:
         "_max_waiting",
         "_next_key",
         "_not_empty",
+        "_traceback",
         "_waiting",
         "_waiting_bytes",
         "conflated",
@@ -117,6 +119,8 @@ class ResultQueue:
         self.room.set()
         self._is_closed = False
         self._error: BaseException | None = None
+        # that of the error when it was set: each raise would lengthen it
+        self._traceback: TracebackType | None = None
         # a task waits for an event; the caller has received the normal end
         self._is_awaited = False
         self._is_exhausted = False
@@ -221,6 +225,7 @@ class ResultQueue:
         if not self._is_closed:
             self._is_closed = True
             self._error = error
+            self._traceback = None if error is None else error.__traceback__
             self._not_empty.set()
             self.room.set()
 
@@ -275,7 +280,7 @@ class ResultQueue:
     def _end(self) -> BaseException:
         """Return the exception that ends the caller's loop."""
         if self._error is not None:
-            return self._error
+            return self._error.with_traceback(self._traceback)
         if self._is_exhausted:
             return LocalProtocolError(
                 "all results of this session have been iterated: keep them, [result async for result in ...], or make "

@@ -28,6 +28,7 @@ from ..errors import ASRError, LocalProtocolError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from types import TracebackType
 
     from .._connection.task import RecognitionTask
     from ..sources import TaskEnd
@@ -307,6 +308,7 @@ class SessionStatus(StateMachine[SessionState, SessionStep]):
 
     __slots__ = (
         "_on_end",
+        "_traceback",
         "connection",
         "ended",
         "error",
@@ -341,6 +343,8 @@ class SessionStatus(StateMachine[SessionState, SessionStep]):
         self.ended = LightEvent()
         self.error: BaseException | None = None
         self.is_confirmed = False
+        # that of the error at the end: each raise would lengthen it, and keep the frames and the audio of the caller
+        self._traceback: TracebackType | None = None
 
     @property
     def has_ended(self) -> bool:
@@ -366,6 +370,7 @@ class SessionStatus(StateMachine[SessionState, SessionStep]):
             return
         self._on_end(error)
         self.error = self.source.error or error
+        self._traceback = None if self.error is None else self.error.__traceback__
         self.advance(SessionStep.END)
         self.connection.stop_sending()
         self.connection.notify()
@@ -380,4 +385,4 @@ class SessionStatus(StateMachine[SessionState, SessionStep]):
     def raise_if_failed(self) -> None:
         """Raise the error that ended the session, if any."""
         if self.error is not None:
-            raise self.error
+            raise self.error.with_traceback(self._traceback)

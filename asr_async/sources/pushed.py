@@ -16,6 +16,8 @@ from ..errors import ConfigurationError, DeadlineError, LocalProtocolError
 from .source import AudioChunk, DroppedAudio, UtteranceEnd
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
     from ..vendors.options import Options
 
 __all__ = ["PushSource", "WhenFull"]
@@ -75,6 +77,7 @@ class PushSource:
         "_removed",
         "_source_error",
         "_total_dropped_bytes",
+        "_traceback",
         "_when_full",
     )
 
@@ -105,6 +108,8 @@ class PushSource:
         # the error with which `abort` ended it, and the one that `send` raises since its session has ended
         self._source_error: Exception | None = None
         self._end: BaseException | None = None
+        # that of the error of the session at its end: each raise would lengthen it
+        self._traceback: TracebackType | None = None
 
     @tolerant_repr
     def __repr__(self) -> str:
@@ -196,8 +201,8 @@ class PushSource:
         Args:
             error: the error of the session; None if it has ended normally.
         """
-        if self._end is None:
-            self._end = error
+        if self._end is None and error is not None:
+            self._end, self._traceback = error, error.__traceback__
         self.close()
 
     # --- the queue ---------------------------------------------------------------------------------------------------
@@ -249,7 +254,7 @@ class PushSource:
 
     def _closed_error(self) -> BaseException:
         if self._end is not None:
-            return self._end
+            return self._end.with_traceback(self._traceback)
         error = LocalProtocolError("cannot send audio: the source was closed, or its session has ended")
         error.__cause__ = self._source_error
         return error

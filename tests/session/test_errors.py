@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import socket
+import traceback
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -23,8 +24,10 @@ from asr_async import (
     Local,
     LocalProtocolError,
     Paraformer,
+    PushSource,
     RateLimitedError,
     RemoteProtocolError,
+    Retry,
     VendorError,
     connect,
     transcribe,
@@ -270,6 +273,32 @@ async def test_the_error_is_raised_by_each_later_read_of_results() -> None:
                 await anext(results)
         with pytest.raises(ConnectionLostError):
             await anext(session.__aiter__())
+
+
+async def test_the_traceback_of_an_error_that_is_raised_again_and_again_does_not_grow() -> None:
+    """Its frames keep their local variables: the audio of a program that goes on sending."""
+
+    async def cut(connection: ServerConnection) -> None:
+        await start_task(connection)
+        await connection.close(1011)
+
+    def length_of(error: BaseException) -> int:
+        return len(traceback.extract_tb(error.__traceback__))
+
+    source = PushSource()
+    lengths: dict[str, list[int]] = {}
+    async with scripted_server(cut) as service, connect(Paraformer(), service, retry=Retry(attempts=0)) as session:
+        results = session.events()
+        with pytest.raises(ConnectionLostError):
+            await anext(results)
+        source.end(session._status.error)
+        calls: dict[str, Any] = {"send": session.send, "source": source.send, "iterate": lambda _: anext(results)}
+        for name, call in calls.items():
+            for _ in range(10):
+                with pytest.raises(ConnectionLostError) as caught:
+                    await call(bytes(3_200))
+                lengths.setdefault(name, []).append(length_of(caught.value))
+    assert all(len(set(each)) == 1 for each in lengths.values()), lengths
 
 
 async def test_the_error_of_a_lost_transcription_contains_the_transcript_until_then() -> None:

@@ -163,8 +163,11 @@ def test_nothing_said_is_harmless(options: Options) -> None:
             await session.finalize()
             assert now() - began_at < 0.1
             await speak(session, 0, 1_500)
+            began_at = now()
             await session.finalize()
             await session.finalize()
+            assert now() - began_at < 0.1
+            assert options.capabilities.commit or events == []
             await speak(session, 1_500, 4_000)
             await asyncio.gather(session.finalize(), session.finalize())
             await session.finish()
