@@ -169,6 +169,8 @@ class Client:
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
+        if self._loop is not None:
+            check_loop(self._loop, "this client")
         self._connections = None
         try:
             for batch in list(self._open_batches):

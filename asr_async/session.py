@@ -346,6 +346,8 @@ class Session:
                 f"finalize(): {self._options.model} recognises one sentence in a session; use finish(), and a session "
                 "for each sentence"
             )
+        if status.state is SessionState.OPEN:
+            return  # there was no audio yet
         if self._source is None:
             self._begin_pushing()
         status.raise_if_failed()
@@ -466,8 +468,9 @@ class Session:
         """Return the time of day at which the audio at a place in the source was sent, as `time.time()` gives it.
 
         For live audio it is the time of the speech: `session.wall_time(result.start_ms)`. Audio that is sent again
-        after a reconnect keeps its first time. The figure is good to a tenth of a second in real time, to a second
-        otherwise.
+        after a reconnect keeps its first time, and audio that waited for a connection has the time of its arrival. The
+        time of a place behind the newest audio is that at which real time reaches it. The figure is good to a tenth of
+        a second in real time, to a second otherwise.
 
         Returns:
             The seconds since the epoch; None if it is not known: for compressed audio, for audio that was sent more

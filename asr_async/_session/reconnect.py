@@ -303,6 +303,7 @@ class Reconnector:
             self._receiver.record_reconnect(self._buffer.cursor_ms, str(error), task)
         self._receiver.begin(task, self._buffer.cursor_ms)
         self._send_header(task)
+        self._sender.record_arrival()
         self._begin_sending(task, ConnectionStep.CONNECTED)
 
     def _report_lost_audio(self, lost: LostAudio, error: ASRError, task: RecognitionTask) -> None:

@@ -233,6 +233,10 @@ class Sender:
         """Record that so much audio, which was sent already, is to be sent again."""
         self._stats.record_replay(max(0, length_ms))
 
+    def record_arrival(self) -> None:
+        """Record the audio that waits: it has arrived, and could not be sent."""
+        self._stats.record_arrival(self._time(), self._buffer.end_bytes)
+
     def handle_failure(self, task: RecognitionTask, error: ASRError) -> None:
         """Act on a send that failed, or a connection that takes no audio, as `decide_send_failure` says.
 

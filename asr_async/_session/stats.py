@@ -76,6 +76,7 @@ class AudioClock:
 class SpeechClock:
     """The instants at which the audio of a source was sent for the first time, of the last minutes, by position.
 
+    For audio that waited for a connection, it is the instant at which it arrived.
     It keeps one send per second. The sends between two are computed: in real time, or faster if the audio came faster.
     """
 
@@ -95,8 +96,16 @@ class SpeechClock:
 
     def record(self, end_bytes: int, now: float) -> None:
         """Record that the audio up to this position was sent, if a second has passed."""
-        if self._positions and now < self._sent_at[-1] + RECORDED_EVERY_S:
+        if self._positions and (now < self._sent_at[-1] + RECORDED_EVERY_S or end_bytes <= self._positions[-1]):
             return
+        self._append(end_bytes, now)
+
+    def record_arrival(self, end_bytes: int, now: float) -> None:
+        """Record that the audio up to this position has arrived, although there was no connection to send it to."""
+        if self._positions and end_bytes > self._positions[-1]:
+            self._append(end_bytes, now)
+
+    def _append(self, end_bytes: int, now: float) -> None:
         self._positions.append(end_bytes)
         self._sent_at.append(now)
         if len(self._positions) > MAX_RECORDED:
@@ -297,6 +306,11 @@ class StatsRecorder:
                 return
             duration_ms = None if self._format.bytes_per_second is None else self._format.to_ms(size_bytes)
             observers.notify(Observer.on_audio_sent, size_bytes=size_bytes, duration_ms=duration_ms)
+
+    def record_arrival(self, now: float, end_bytes: int) -> None:
+        """Record the audio that has arrived while there was no connection to send it to."""
+        if self._speech_clock is not None:
+            self._speech_clock.record_arrival(end_bytes, now)
 
     def sent_at(self, own_ms: int) -> float | None:
         """Return the instant at which the audio at this place was sent; None if it is not known."""

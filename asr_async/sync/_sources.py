@@ -14,6 +14,9 @@ import threading
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from typing import Any, Generic, TypeVar
 
+from ..errors import ConfigurationError
+from ..sources import PushSource
+
 __all__ = ["ThreadedIterable", "nonblocking"]
 
 logger: logging.Logger = logging.getLogger("asr_async")
@@ -25,7 +28,15 @@ def nonblocking(source: Any) -> Any:
     """Return the source, or a `ThreadedIterable` in its place if it is a plain iterable that may block.
 
     A list or a tuple does not block, and neither do bytes, which are one chunk.
+
+    Raises:
+        ConfigurationError: the source is a `PushSource` that is still open: nothing could be pushed to it.
     """
+    if isinstance(source, PushSource) and not source.is_closed:
+        raise ConfigurationError(
+            "a PushSource belongs to an event loop: with asr_async.sync, call session.send(chunk), or put chunks into "
+            "a queue.Queue and stream iter(queue.get, None)"
+        )
     is_plain = isinstance(source, Iterable) and not isinstance(source, AsyncIterable)
     if not is_plain or isinstance(source, str | list | tuple | os.PathLike) or _is_buffer(source):
         return source

@@ -214,6 +214,19 @@ def test_the_tasks_use_one_connection(options: Options) -> None:
     run_virtual(scenario, quiet_polls=0)
 
 
+def test_before_the_first_audio_it_leaves_open_where_the_audio_comes_from() -> None:
+    async def scenario() -> None:
+        async with (
+            serve(Scripted(SCRIPT, position=position_of)) as emulator,
+            connect(Paraformer(), emulator_service(emulator, Paraformer())) as session,
+        ):
+            await session.finalize()
+            results = [result async for result in session.stream([position_audio(0, 2_000)], pace=None)]
+            assert [result.text for result in results if result.is_final] == ["turn on the light"]
+
+    run_virtual(scenario, quiet_polls=0)
+
+
 @pytest.mark.parametrize("options", [Paraformer(), Rasr(), QwenRealtime()], ids=name_of)
 def test_a_source_that_is_streamed_can_be_finalized(options: Options) -> None:
     script = [("turn on the light", 200, 9_000)]

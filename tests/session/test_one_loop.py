@@ -119,6 +119,12 @@ async def test_a_client_in_another_loop_raises_at_once() -> None:
         assert_refused(error_elsewhere(lambda: client.transcribe([SECOND], Paraformer())), "this client")
 
 
+async def test_a_client_is_not_closed_in_another_loop() -> None:
+    async with Client(Local(engine=HELLO)) as client:
+        assert_refused(error_elsewhere(lambda: client.__aexit__(None, None, None)), "this client")
+        assert (await client.transcribe([SECOND], Paraformer())).text == "hello there my friend"
+
+
 async def test_a_client_cannot_be_opened_twice_at_once() -> None:
     client = Client(Local(engine=HELLO))
     async with client:

@@ -26,7 +26,7 @@ from asr_async import (
     connect,
 )
 from asr_async.emulator import Scripted, serve
-from asr_async.emulator.faults import Cut
+from asr_async.emulator.faults import Cut, Refuse
 from asr_async.emulator.positions import position_audio, position_of
 
 from ..support.numbered_audio import finals_of
@@ -242,6 +242,31 @@ def test_the_wall_time_of_speech_is_the_time_at_which_it_was_sent_first() -> Non
                 wall_time = session.wall_time(source_ms)
                 assert wall_time is not None
                 assert wall_time == pytest.approx(time.time() - (now() - spoken_at), abs=0.25)
+            await session.finish()
+
+    run_virtual(scenario, quiet_polls=0)
+
+
+def test_the_wall_time_of_speech_during_an_outage_is_the_time_of_its_arrival() -> None:
+    refused = [Refuse(status=503, connection=number) for number in (2, 3, 4)]
+
+    async def scenario() -> None:
+        async with (
+            serve(
+                Scripted(SCRIPT, position=position_of), faults=[Cut(after_audio_ms=1_000, connection=1), *refused]
+            ) as emulator,
+            connect(Paraformer(), emulator_service(emulator, Paraformer()), retry=Retry(attempts=9)) as session,
+        ):
+            began_at = now()
+            for first in range(0, 9_000, 100):
+                await session.send(position_audio(first, first + 100))
+                await asyncio.sleep(0.1)
+            assert session.stats.reconnects == 1
+            for source_ms in range(500, 9_000, 500):
+                wall_time = session.wall_time(source_ms)
+                assert wall_time is not None
+                spoken_at = began_at + source_ms / 1000
+                assert wall_time == pytest.approx(time.time() - (now() - spoken_at), abs=0.25), source_ms
             await session.finish()
 
     run_virtual(scenario, quiet_polls=0)

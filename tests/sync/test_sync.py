@@ -213,6 +213,17 @@ def test_hot_word_tables_and_temporary_keys_are_managed(client: sync.Client) -> 
     assert client.temporary_key(expires_in=60).value.startswith("st-")
 
 
+def test_a_push_source_is_refused_while_it_is_open(client: sync.Client) -> None:
+    source = asr_async.PushSource(Paraformer())
+    source.send_nowait(b"".join(numbered_chunks(1)))
+    with client.session(Paraformer()) as session:
+        for call in (session.stream, session.events):
+            with pytest.raises(ConfigurationError, match=r"call session\.send\(chunk\), or put chunks into a queue"):
+                call(source)
+        source.close()
+        assert texts_of(session.stream(source))[0] == "good morning"
+
+
 # --- threads ---------------------------------------------------------------------------------------------------------
 
 
