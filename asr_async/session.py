@@ -537,7 +537,7 @@ class Session:
         self._reconnector.stop()
         source_error = self._status.source.error
         if isinstance(error, ASRError) and source_error is None and error.request_id is None:
-            error.request_id = self._request_id  # the vendor's support knows nothing of an error of the source
+            error.request_id = self._request_id  # one of the source is none of the vendor's
         error = source_error or error
         for source in (self._inbox, self._source):
             if isinstance(source, PushSource):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from ..audio.samples import SAMPLE_BYTES, Channel, mono
 from ..errors import ASRError, ConfigurationError
+from .source import DroppedAudio
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,6 +39,7 @@ ENCRYPTED_TAGS = frozenset({"enca", "drms", "aavd"})
 
 
 NO_INDEX = "is cut off, or was not finished by the program that recorded it: its table of contents is missing"
+DAMAGED = "the recording is damaged there, and cannot be decoded"
 ENCRYPTED = "is encrypted: decrypt it, or record the sound anew"
 
 
@@ -68,8 +70,8 @@ class Decoder:
         track_count: the number of sound tracks in the file.
         duration_ms: the length that the file declares; None if it declares none.
         is_exact: True if the declared length is not an estimate.
-        position_ms: the length of the audio that was decoded.
-        bad_packets: the number of packets that could not be decoded.
+        position_ms: the length of the audio that was decoded, with damaged parts in between.
+        damaged_ms: the length of the damaged part at the present place, which may be the end of the file.
     """
 
     def __init__(self, reader: ByteReader, *, track: int) -> None:
@@ -81,7 +83,8 @@ class Decoder:
         self._container = _open(reader)
         try:
             self._stream = self._track(track)
-            self.bad_packets: int = 0
+            self._bad_packets = 0
+            self._damaged_s = 0.0
             self._packets: Iterator[av.Packet[AudioStream]] = self._container.demux(self._stream)
             # known at once, since it tells whether the sound is encrypted
             self._packet: av.Packet[AudioStream] | None = self._next_packet()
@@ -108,22 +111,38 @@ class Decoder:
 
     @property
     def position_ms(self) -> int:
-        """The length of the audio that was decoded."""
+        """The length of the audio that was decoded, with damaged parts in between."""
         return self._decoded_samples * 1000 // self.sample_rate
+
+    @property
+    def damaged_ms(self) -> int:
+        """The length of the damaged part at the present place, which may be the end."""
+        return round(1_000 * self._damaged_s)
 
     def samples(self, sample_rate: int, channel: Channel | None) -> Iterator[bytes]:
         """Yield 16-bit samples of a channel, or of all (None), with this rate, in pieces as they are decoded.
+
+        In the place of a damaged part that others follow is a `DroppedAudio`.
 
         Raises:
             ConfigurationError: none of it can be decoded, or the rest is encrypted; the text stands behind its name.
         """
         converter = _FrameConverter(sample_rate, channel)
         for frame in self._frames():
+            if self._damaged_s:
+                yield from converter.convert(None)
+                yield self.damaged_part(sample_rate)
             self._decoded_samples += frame.samples
             yield from converter.convert(frame)
         yield from converter.convert(None)
-        if self.bad_packets and not self._decoded_samples:
-            raise ConfigurationError(f"is damaged: none of its {self.bad_packets} packets of sound can be decoded")
+        if self._bad_packets and not self._decoded_samples:
+            raise ConfigurationError(f"is damaged: none of its {self._bad_packets} packets of sound can be decoded")
+
+    def damaged_part(self, sample_rate: int) -> DroppedAudio:
+        """Return the mark of the damaged part at the present place, and go on behind it."""
+        damaged_s, self._damaged_s = self._damaged_s, 0.0
+        self._decoded_samples += round(damaged_s * self.sample_rate)
+        return DroppedAudio.of_size(round(damaged_s * sample_rate) * SAMPLE_BYTES, DAMAGED)
 
     def close(self) -> None:
         """Close the container, not the file. Idempotent."""
@@ -161,8 +180,13 @@ class Decoder:
             except errors.EOFError:
                 return
             except errors.FFmpegError:
-                self.bad_packets += 1
+                self._record_damage(self._packet)
             self._packet = self._next_packet()
+
+    def _record_damage(self, packet: av.Packet[AudioStream]) -> None:
+        self._bad_packets += 1
+        if packet.duration and packet.time_base:
+            self._damaged_s += float(packet.duration * packet.time_base)
 
     def _next_packet(self) -> av.Packet[AudioStream] | None:
         """Return the next packet; None at the end, also of a file that is cut off.
@@ -174,7 +198,7 @@ class Decoder:
         try:
             packet = next(self._packets, None)
         except (errors.InvalidDataError, errors.EOFError):
-            self.bad_packets += 1
+            self._bad_packets += 1
             return None
         if packet is not None and packet.has_sidedata("encryption_info"):
             raise ConfigurationError(ENCRYPTED)

@@ -23,6 +23,7 @@ from .byte_reader import BinaryFile, PathInput, input_for
 from .contents import Facts, ReadOptions
 from .reader_thread import ReaderThread
 from .recording import Recording
+from .source import AudioMark
 
 __all__ = ["AudioFile", "read_audio"]
 
@@ -257,13 +258,13 @@ class _Blocks:
             self._recording.close()
 
     def _next(self) -> bytes | None:
-        """Return the next block that is not empty; None at the end. Blocks."""
+        """Return the next block that is not empty, or the next mark; None at the end. Blocks."""
         if self._pieces is None:
             source = self._source
             self._recording = source._open(source._expected)  # noqa: SLF001
             self._pieces = self._recording.pieces(source._expected)  # noqa: SLF001
             source._note_tracks(self._recording.facts)  # noqa: SLF001
-        return next((piece for piece in self._pieces if piece), None)
+        return next((piece for piece in self._pieces if piece or isinstance(piece, AudioMark)), None)
 
 
 def _channel(channel: object) -> int | Literal["mix"]:

@@ -6,7 +6,6 @@ its encoding. Blocks: it is for threads. Does not know sessions.
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -16,6 +15,7 @@ from ..audio.samples import SAMPLE_BYTES, Channel, mono, sixteen_bit
 from ..errors import AudioLostError, ConfigurationError
 from .contents import SAMPLES, Contents
 from .decoded import Resampler, has_decoder
+from .source import AudioMark
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from .contents import Facts, ReadOptions
 
 __all__ = ["Recording"]
-
-logger: logging.Logger = logging.getLogger("asr_async")
 
 BLOCK_BYTES = 64 * 1024
 """The size of one read: two seconds of 16-bit samples at 16 kHz."""
@@ -202,13 +200,11 @@ class Recording:
             yield from pieces if self._contents.is_live else _joined(pieces)
         except ConfigurationError as error:
             raise ConfigurationError(f"{self.name} {error.message}") from None
-        if decoder.bad_packets:
-            logger.warning(
-                "%s: %d packets could not be decoded, and are missing from the audio", self.name, decoder.bad_packets
-            )
         declared_ms = self.facts.declared_ms
         if declared_ms is not None:
             self._check_length(decoder.position_ms, declared_ms, max(DECODED_TOLERANCE_MS, declared_ms // 100))
+        if decoder.damaged_ms > DECODED_TOLERANCE_MS:
+            yield decoder.damaged_part(sample_rate)
 
     def _check_length(self, read_ms: int, declared_ms: int, tolerance_ms: int) -> None:
         if declared_ms - read_ms > tolerance_ms:
@@ -224,6 +220,11 @@ def _joined(pieces: Iterator[bytes]) -> Iterator[bytes]:
     waiting: list[bytes] = []
     size = 0
     for piece in pieces:
+        if isinstance(piece, AudioMark):
+            yield b"".join(waiting)
+            yield piece
+            waiting, size = [], 0
+            continue
         waiting.append(piece)
         size += len(piece)
         if size >= BLOCK_BYTES // SAMPLE_BYTES:

@@ -5,11 +5,22 @@ from __future__ import annotations
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
+import av
 import numpy as np
 import pytest
 
-from asr_async import AudioFile, AudioFormat, AudioLostError, ConfigurationError, FunASR, Paraformer, Rasr, read_audio
-from asr_async.sources import decoded
+from asr_async import (
+    AudioFile,
+    AudioFormat,
+    AudioLostError,
+    ConfigurationError,
+    FunASR,
+    Paraformer,
+    Rasr,
+    preflight,
+    read_audio,
+)
+from asr_async.sources import DroppedAudio, decoded
 
 from ..support.encoders import ENCODINGS, encode, run_ffmpeg
 from ..support.paths import RECORDINGS
@@ -197,6 +208,26 @@ async def test_a_file_that_is_cut_off_ends_in_an_error_behind_its_audio(name: st
     assert caught.value.start_ms == pytest.approx(read_bytes / 32, abs=100)
     assert caught.value.end_ms == pytest.approx(length_ms, abs=100)
     assert 0.3 < read_bytes / 32 / length_ms < 0.7
+
+
+async def test_a_damaged_part_is_dropped_audio_of_its_length(tmp_path: Path) -> None:
+    path = encode(SPEECH, tmp_path / "speech.m4a", "-c:a", "aac")
+    with av.open(str(path)) as container:
+        damaged = [packet for packet in container.demux(audio=0) if packet.size][20:40]
+        data = bytearray(path.read_bytes())
+        for packet in damaged:
+            assert packet.pos is not None
+            data[packet.pos : packet.pos + packet.size] = b"\xff" * packet.size
+        lost_ms = 1_000 * float(sum(packet.duration or 0 for packet in damaged) * (damaged[0].time_base or 0))
+    source = read_audio(bytes(data))
+    await source.preflight(PCM16K)
+    pieces = [piece async for piece in source]
+    (mark,) = [piece for piece in pieces if isinstance(piece, DroppedAudio)]
+    assert mark.size_bytes == pytest.approx(32 * lost_ms, rel=0.1)
+    assert mark.reason == "the recording is damaged there, and cannot be decoded"
+    assert (await preflight(bytes(data))).is_usable
+    length_bytes = sum(map(len, pieces)) + mark.size_bytes
+    assert length_bytes == pytest.approx(2 * len(await read(read_audio(SPEECH))), abs=2 * 32 * 64)
 
 
 async def test_an_mp3_that_is_cut_off_ends_in_an_error_decoded_or_passed_through(encoded: dict[str, Path]) -> None:
