@@ -66,8 +66,7 @@ from ._framework import require
 
 require("livekit-agents", "1.8.9", extra="livekit")
 
-from livekit import rtc  # noqa: E402 - behind the check of the version
-from livekit.agents import (  # noqa: E402
+from livekit.agents import (  # noqa: E402 - behind the check of the version
     DEFAULT_API_CONNECT_OPTIONS,
     NOT_GIVEN,
     APIConnectionError,
@@ -82,6 +81,7 @@ from livekit.agents import (  # noqa: E402
 )
 from livekit.agents.types import TimedString  # noqa: E402
 from livekit.agents.utils import is_given  # noqa: E402
+from livekit.rtc import AudioFrame, AudioResampler, AudioResamplerQuality, combine_audio_frames  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -318,6 +318,9 @@ class SpeechStream(stt.RecognizeStream):
         self._conversation: Conversation | None = None
         self._forwarding: asyncio.Task[None] | None = None
         self._has_taken_audio = False
+        # the time of day of the first frame, and the offset of its times that the framework sets
+        self._began_at: float | None = None
+        self._first_offset: float | None = None
         self._number = str(next(_numbers))
         stt._connections.streams[self._number] = self  # noqa: SLF001 - the two are one
         # the open segments, the newest interim, and the gaps since the last final
@@ -328,11 +331,13 @@ class SpeechStream(stt.RecognizeStream):
 
     # --- audio in ----------------------------------------------------------------------------------------------------
 
-    def push_frame(self, frame: rtc.AudioFrame) -> None:
+    def push_frame(self, frame: AudioFrame) -> None:
         """Push audio of any rate and number of channels, also if they change within the stream."""
         if frame.num_channels > 1:
             samples = mono(frame.data.tobytes(), frame.num_channels, "mix")
-            frame = rtc.AudioFrame(samples, frame.sample_rate, 1, frame.samples_per_channel)
+            frame = AudioFrame(samples, frame.sample_rate, 1, frame.samples_per_channel)
+        if self._began_at is None:
+            self._began_at = self.start_time = time.time()
         if self._pushed_sr and self._pushed_sr != frame.sample_rate:
             self._check_input_not_ended()
             for rest in self._resampler.flush() if self._resampler else ():
@@ -344,8 +349,8 @@ class SpeechStream(stt.RecognizeStream):
         """Push the framework's audio into the conversation. Not before the session is open: it could not be retried."""
         try:
             async for data in self._input_ch:
-                self._has_taken_audio = True
-                if isinstance(data, rtc.AudioFrame):
+                if isinstance(data, AudioFrame):
+                    self._has_taken_audio = True
                     await conversation.send(data.data.tobytes())
                 elif not (self._input_ch.closed and self._input_ch.empty()):
                     await self._flush(conversation)
@@ -362,6 +367,10 @@ class SpeechStream(stt.RecognizeStream):
     # --- the sessions ------------------------------------------------------------------------------------------------
 
     async def _run(self) -> None:
+        # A retry gets all of the audio, so times still begin with the first frame; the framework has moved both.
+        if self._first_offset is None:
+            self._first_offset = self.start_time_offset
+        self.start_time_offset, self.start_time = self._first_offset, self._began_at or self.start_time
         conversation = self._conversation = self._parent._conversation(  # noqa: SLF001 - the two are one
             self._options, self._number, self._conn_options.timeout
         )
@@ -374,7 +383,6 @@ class SpeechStream(stt.RecognizeStream):
 
     def _on_open(self) -> None:
         if self._forwarding is None and self._conversation is not None:
-            self.start_time = time.time()
             self._forwarding = asyncio.create_task(self._forward(self._conversation))
 
     def _end(self) -> None:
@@ -592,10 +600,10 @@ def _timed(word: Word, offset_s: float) -> TimedString:
 
 def _samples(buffer: AudioBuffer, sample_rate: int) -> bytes:
     """Return the samples of a buffer in one channel, at this rate."""
-    frame = rtc.combine_audio_frames(buffer)
+    frame = combine_audio_frames(buffer)
     samples = mono(frame.data.tobytes(), frame.num_channels, "mix")
     if frame.sample_rate == sample_rate:
         return samples
-    resampler = rtc.AudioResampler(frame.sample_rate, sample_rate, quality=rtc.AudioResamplerQuality.HIGH)
+    resampler = AudioResampler(frame.sample_rate, sample_rate, quality=AudioResamplerQuality.HIGH)
     pieces = [*resampler.push(bytearray(samples)), *resampler.flush()]
     return b"".join(piece.data.tobytes() for piece in pieces)

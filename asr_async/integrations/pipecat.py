@@ -172,7 +172,7 @@ class AsrAsyncSTTService(EagerEndOfTurnSTTServiceMixin, STTService):
 
     Raises:
         ConfigurationError: the options do not declare samples, recognise one sentence in a session, belong to another
-            vendor, or a setting is invalid.
+            vendor, do not let the vendor end the `turns`, or a setting is invalid.
     """
 
     Settings = AsrAsyncSTTSettings
@@ -198,6 +198,10 @@ class AsrAsyncSTTService(EagerEndOfTurnSTTServiceMixin, STTService):
         **client_settings: Unpack[ClientSettings],
     ) -> None:
         _check_options(options)
+        if turns and options.capabilities.commit:
+            raise ConfigurationError(
+                f"turns=True: {options.model} with manual_commit ends no turns; leave manual_commit out, or turns"
+            )
         client_settings["retry"] = client_settings.get("retry") or Retry(on_gap="continue")
         self._client = SharedClient(Client(service, options=options, **client_settings))
         super().__init__(
@@ -217,10 +221,10 @@ class AsrAsyncSTTService(EagerEndOfTurnSTTServiceMixin, STTService):
         self._should_interrupt = should_interrupt
         self._tags = tags
         self._history = ContextHistory(getattr(options, "context", None) or ())
-        # None while no conversation runs; `_may_restart_at` is None if only other settings can help
+        # None while no conversation runs, since the last one has failed; and when another one begins at the latest
         self._conversation: Conversation | None = None
         self._running: asyncio.Task[None] | None = None
-        self._may_restart_at: float | None = None
+        self._restarts_at = 0.0
         self._is_over = False
         self._flushes: set[asyncio.Task[None]] = set()
         # the audio while no conversation runs: the newest of it begins the next one
@@ -265,14 +269,14 @@ class AsrAsyncSTTService(EagerEndOfTurnSTTServiceMixin, STTService):
         self._begin()
 
     def _begin(self) -> None:
-        """Begin a conversation."""
-        if self._is_over:
+        """Begin a conversation, unless it could not work."""
+        if self._is_over or not self.is_usable:
             return
         conversation = Conversation(
             self._client, self._options, when_full="drop_oldest", max_s=SOURCE_S, tags=self._tags
         )
         conversation.update_context(self._history.messages)
-        self._conversation, self._may_restart_at = conversation, None
+        self._conversation = conversation
         while self._kept:
             conversation.send_nowait(self._kept.popleft())
         self._kept_bytes = 0
@@ -285,7 +289,7 @@ class AsrAsyncSTTService(EagerEndOfTurnSTTServiceMixin, STTService):
         except ASRError as error:
             self._conversation = self._interim = None
             self._dropped_bytes += conversation.unread_bytes
-            self._may_restart_at = asyncio.get_running_loop().time() + RESTART_S
+            self._restarts_at = asyncio.get_running_loop().time() + RESTART_S
             if self._speaking:
                 self._speaking.clear()
                 await self._propose_stop()
@@ -299,8 +303,6 @@ class AsrAsyncSTTService(EagerEndOfTurnSTTServiceMixin, STTService):
     async def _report_failure(self, error: ASRError) -> None:
         category = _category(error)
         is_permanent = category.is_permanent or not (error.retryable or isinstance(error, ConnectionLostError))
-        if is_permanent:
-            self._may_restart_at = None
         await self._call_event_handler("on_connection_error", str(error))
         text = f"{self}: the session has failed: {error}"
         await self.push_error(text, exception=error, category=category, force_treat_as_permanent=is_permanent)
@@ -349,9 +351,9 @@ class AsrAsyncSTTService(EagerEndOfTurnSTTServiceMixin, STTService):
             frame.sample_rate, frame.num_channels, frame.num_frames = rate, 1, len(frame.audio) // 2
             if not frame.audio:  # the resampler keeps the first samples
                 return
-        if self._may_restart_at is not None and asyncio.get_running_loop().time() >= self._may_restart_at:
+        if self._conversation is None and asyncio.get_running_loop().time() >= self._restarts_at:
             self._begin()
-        if self._muted or (self._conversation is not None and self.is_usable):
+        if self._conversation is not None or self._muted:
             await super().process_audio_frame(frame, direction)
         else:
             self._keep(bytes(frame.audio))
@@ -390,7 +392,7 @@ class AsrAsyncSTTService(EagerEndOfTurnSTTServiceMixin, STTService):
         """Process a frame: flush behind the end of speech, and use the user's turns as context."""
         await super().process_frame(frame, direction)
         if isinstance(frame, VADUserStartedSpeakingFrame):
-            if self._may_restart_at is not None:
+            if self._conversation is None:
                 self._begin()
         elif isinstance(frame, VADUserStoppedSpeakingFrame):
             if not self._turns and self._conversation is not None:

@@ -385,3 +385,8 @@ def test_audio_at_48_khz_is_resampled() -> None:
 def test_options_that_cannot_follow_a_conversation_are_refused(options: Options, text: str) -> None:
     with pytest.raises(ConfigurationError, match=re.escape(text)):
         AsrAsyncSTTService(options)
+
+
+def test_turns_of_the_vendor_need_a_vendor_that_ends_them() -> None:
+    with pytest.raises(ConfigurationError, match="with manual_commit ends no turns; leave manual_commit out, or turns"):
+        AsrAsyncSTTService(QwenRealtime(manual_commit=True), turns=True)
