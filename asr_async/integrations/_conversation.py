@@ -1,4 +1,4 @@
-"""What the adapters of voice agents share: a client that opens when it is used, and the sessions of one conversation.
+"""The common part of the adapters of voice agents: a client that opens when it is used, and a conversation's sessions.
 
 A conversation lasts longer than a session: when the options change, or the vendor ends the recognition by itself, the
 next session continues on the same line of times. Does not know any framework.
@@ -264,10 +264,10 @@ class Conversation:
         Raises:
             ASRError: it could not be made final, or the session has failed.
         """
-        part, session = self._part, self._session
+        part, session = self._part_with_room(), self._session
         if part.options.capabilities.commit:
             await part.source.commit()
-        elif part.is_running and session is not None:
+        elif part is self._running and session is not None:
             await session.finalize()
         else:
             await part.source.send(TaskEnd())

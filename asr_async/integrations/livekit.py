@@ -363,6 +363,8 @@ class SpeechStream(stt.RecognizeStream):
             await conversation.flush()
         except DeadlineError as error:
             self._report(f"the flush was not confirmed: {error}")
+        except ASRError:  # the end of the session, which `_run` raises
+            logger.debug("nothing is flushed", exc_info=True)
 
     # --- the sessions ------------------------------------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ from livekit.agents import (
     llm,
     stt,
 )
+from livekit.agents.job import _JobContextVar
 from livekit.agents.metrics import STTMetrics
 from livekit.agents.voice.events import ConversationItemAddedEvent
 from livekit.agents.voice.io import AudioInput
@@ -28,6 +29,7 @@ from asr_async import (
     ConfigurationError,
     Fallback,
     FunASR,
+    Gummy,
     GummyChat,
     Paraformer,
     Pool,
@@ -43,6 +45,7 @@ from asr_async.integrations.livekit import STT
 
 from ..support.streaming import emulator_service
 from ..support.virtual_time import now, run_virtual
+from ..support.waiting import wait_until
 from .agent_audio import LENGTH_MS, SENTENCES, emulator, frames, words
 
 if TYPE_CHECKING:
@@ -512,6 +515,46 @@ def test_prewarm_opens_a_connection_that_the_stream_takes() -> None:
 
     heard = run_virtual(scenario)
     assert [each.connection_reused for each in heard.metrics if not each.audio_duration] == [True]
+
+
+async def test_an_stt_is_closed_with_its_job() -> None:
+    callbacks: list[Any] = []
+
+    class Job:
+        def add_shutdown_callback(self, callback: Any) -> None:
+            callbacks.append(callback)
+
+    async with emulator() as server:
+        adapter = STT(Paraformer(), emulator_service(server, Paraformer()))
+        token = _JobContextVar.set(Job())  # type: ignore[arg-type]
+        try:
+            stream = adapter.stream()
+            await wait_until(lambda: callbacks)
+            adapter.prewarm()
+        finally:
+            _JobContextVar.reset(token)
+        (close,) = callbacks
+        await close()
+        assert [event async for event in stream] == []
+
+
+def test_translations_are_beside_the_text_or_in_place_of_it() -> None:
+    def speech_data(options: Options) -> stt.SpeechData:
+        async def scenario() -> Heard:
+            script = [{"text": "good morning", "start_ms": 500, "end_ms": 1_600, "translations": {"zh": "早上好"}}]
+            async with serve(engine=Scripted(script)) as server:
+                adapter = STT(options, emulator_service(server, options), timeouts=TIMEOUTS)
+                async with adapter:
+                    return await recognise(adapter)
+
+        return run_virtual(scenario).of(Kind.FINAL_TRANSCRIPT)[0].alternatives[0]
+
+    both = speech_data(Gummy(source_language="en", translation_target_languages=["zh"]))
+    assert (both.language, both.target_languages) == ("en", ["zh"])
+    assert words([both.text]) == ["good", "morning"]
+    assert both.target_texts == ["早上好"]
+    alone = speech_data(Gummy(transcription_enabled=False, translation_target_languages=["zh"]))
+    assert (alone.language, alone.text, alone.target_texts) == ("zh", "早上好", None)
 
 
 def test_lost_audio_is_a_gap_beside_the_next_final() -> None:

@@ -23,6 +23,7 @@ from pipecat.frames.frames import (
     STTMetadataFrame,
     STTUpdateSettingsFrame,
     TranscriptionFrame,
+    TranslationFrame,
     VADUserStoppedSpeakingFrame,
 )
 from pipecat.metrics.metrics import STTUsageMetricsData, TTFBMetricsData
@@ -33,13 +34,14 @@ from pipecat.processors.aggregators.llm_response_universal import LLMContextAggr
 from pipecat.processors.audio.vad_processor import VADProcessor
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 from pipecat.services.settings import STTSettings
+from pipecat.transcriptions.language import Language
 from pipecat.turns.user_turn_strategies import ExternalUserTurnStrategies
 from pipecat.utils.errors import ErrorCategory
 from pipecat.workers.runner import WorkerRunner
 
-from asr_async import ConfigurationError, FunASR, GummyChat, Paraformer, QwenRealtime, Rasr, Retry, Timeouts
+from asr_async import ConfigurationError, FunASR, Gummy, GummyChat, Paraformer, QwenRealtime, Rasr, Retry, Timeouts
 from asr_async.emulator import Scripted, position_of, serve
-from asr_async.emulator.faults import Cut, Refuse
+from asr_async.emulator.faults import Cut, MuteFinish, Refuse
 from asr_async.integrations.pipecat import AsrAsyncSTTService, AsrAsyncSTTSettings
 
 from ..support.streaming import emulator_service
@@ -280,6 +282,30 @@ def test_after_an_error_that_may_pass_the_next_speech_begins_another_session() -
     assert heard.errors[0].category in {ErrorCategory.SERVER, ErrorCategory.CONNECTIVITY}
     assert service.is_usable
     assert 0 < service.dropped_ms < 1_000
+
+
+def test_an_end_that_is_never_confirmed_does_not_hold_the_pipeline_up() -> None:
+    heard = heard_with(Paraformer(), MuteFinish(), turns=True)
+    assert words(heard.finals) == words(SENTENCES)
+    (error,) = heard.errors
+    assert "did not confirm the end within 4 s" in error.error
+    assert error.category is ErrorCategory.CONNECTIVITY
+
+
+def test_translations_are_frames_of_their_own() -> None:
+    options = Gummy(source_language="en", translation_target_languages=["zh"])
+
+    async def scenario() -> Heard:
+        script = [{"text": "good morning", "start_ms": 500, "end_ms": 1_600, "translations": {"zh": "早上好"}}]
+        async with serve(engine=Scripted(script)) as server:
+            service = AsrAsyncSTTService(options, emulator_service(server, options), timeouts=TIMEOUTS, turns=True)
+            return await run_pipeline(service)
+
+    heard = run_virtual(scenario)
+    (text,), (translation,) = heard.of(TranscriptionFrame), heard.of(TranslationFrame)
+    assert words([text.text]) == ["good", "morning"]
+    assert text.language is Language.EN
+    assert (translation.text, translation.language) == ("早上好", Language.ZH)
 
 
 def test_a_caller_who_says_nothing_is_no_error() -> None:
