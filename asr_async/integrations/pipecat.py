@@ -50,7 +50,7 @@ import copy
 import logging
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
@@ -64,6 +64,7 @@ from ..errors import (
     ConnectionLostError,
     DeadlineError,
     RateLimitedError,
+    VendorError,
 )
 from ..results import (
     Gap,
@@ -77,6 +78,7 @@ from ..results import (
     shown_text,
 )
 from ..vendors.options import ContextMessage, Options
+from ..vendors.service import ServiceOfMembers
 from ._conversation import (
     ContextHistory,
     Conversation,
@@ -133,7 +135,6 @@ SOURCE_S = 30.0
 
 RESTART_S = 5.0
 """The time after an error that may pass, after which another session begins. Speech begins it earlier."""
-
 
 KEPT_MS = 1_000
 """The audio from before another session that it begins with: the first word, until a VAD has found the speech."""
@@ -217,6 +218,7 @@ class AsrAsyncSTTService(EagerEndOfTurnSTTServiceMixin, STTService):
             name=name,
         )
         self._options = options
+        self._has_members = isinstance(service, ServiceOfMembers)
         self._turns = turns
         self._should_interrupt = should_interrupt
         self._tags = tags
@@ -302,7 +304,7 @@ class AsrAsyncSTTService(EagerEndOfTurnSTTServiceMixin, STTService):
 
     async def _report_failure(self, error: ASRError) -> None:
         category = _category(error)
-        is_permanent = category.is_permanent or not (error.retryable or isinstance(error, ConnectionLostError))
+        is_permanent = category.is_permanent or (isinstance(error, VendorError) and not error.retryable)
         await self._call_event_handler("on_connection_error", str(error))
         text = f"{self}: the session has failed: {error}"
         await self.push_error(text, exception=error, category=category, force_treat_as_permanent=is_permanent)
@@ -353,7 +355,7 @@ class AsrAsyncSTTService(EagerEndOfTurnSTTServiceMixin, STTService):
                 return
         if self._conversation is None and asyncio.get_running_loop().time() >= self._restarts_at:
             self._begin()
-        if self._conversation is not None or self._muted:
+        if self._muted or (self._conversation is not None and self.is_usable):
             await super().process_audio_frame(frame, direction)
         else:
             self._keep(bytes(frame.audio))
@@ -423,7 +425,7 @@ class AsrAsyncSTTService(EagerEndOfTurnSTTServiceMixin, STTService):
         """Use the answer of the assistant as context. Called by the framework."""
         self._add_context("assistant", text)
 
-    def _add_context(self, role: Any, text: str) -> None:
+    def _add_context(self, role: Literal["user", "assistant"], text: str) -> None:
         if text and self._options.capabilities.context:
             self._history.add(ContextMessage(role, text))
             if self._conversation is not None:
@@ -450,6 +452,8 @@ class AsrAsyncSTTService(EagerEndOfTurnSTTServiceMixin, STTService):
         return changed
 
     def _changed_options(self, delta: ServiceSettings) -> Options:
+        if self._has_members:
+            raise ConfigurationError("the options are those of the Fallback, which cannot change")
         options = self._options
         if isinstance(delta, AsrAsyncSTTSettings) and is_given(delta.options):
             options = delta.options
@@ -489,7 +493,9 @@ class AsrAsyncSTTService(EagerEndOfTurnSTTServiceMixin, STTService):
             case Reconnected():
                 await self._call_event_handler("on_connection_error", event.reason)
             case Gap():
-                text = f"{self}: audio is lost, {event.end_ms - event.start_ms} ms: {event.reason}"
+                text = (
+                    f"{self}: audio is lost from {event.start_ms} to {event.end_ms} ms of the session: {event.reason}"
+                )
                 await self.push_error(text, category=ErrorCategory.CONNECTIVITY)
             case TranslationLost():
                 text = f"{self}: a translation into {event.language} is lost: {event.reason}"

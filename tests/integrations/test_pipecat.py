@@ -39,7 +39,18 @@ from pipecat.turns.user_turn_strategies import ExternalUserTurnStrategies
 from pipecat.utils.errors import ErrorCategory
 from pipecat.workers.runner import WorkerRunner
 
-from asr_async import ConfigurationError, FunASR, Gummy, GummyChat, Paraformer, QwenRealtime, Rasr, Retry, Timeouts
+from asr_async import (
+    ConfigurationError,
+    Fallback,
+    FunASR,
+    Gummy,
+    GummyChat,
+    Paraformer,
+    QwenRealtime,
+    Rasr,
+    Retry,
+    Timeouts,
+)
 from asr_async.emulator import Scripted, position_of, serve
 from asr_async.emulator.faults import Cut, MuteFinish, Refuse
 from asr_async.integrations.pipecat import AsrAsyncSTTService, AsrAsyncSTTSettings
@@ -365,6 +376,32 @@ def test_settings_that_cannot_work_are_reported_and_not_used(delta: STTSettings,
     assert words(heard.finals) == words(SENTENCES)
     assert text in heard.errors[0].error
     assert service.settings.model == "paraformer-realtime-v2"
+
+
+def test_a_fallback_loses_no_word_and_keeps_its_options() -> None:
+    async def change(at_ms: int, worker: PipelineWorker) -> None:
+        if at_ms == 2_000:
+            await worker.queue_frame(STTUpdateSettingsFrame(delta=STTSettings(language="en")))
+
+    async def scenario() -> Heard:
+        faults = Cut(after_audio_ms=3_000, connection=1), *(Refuse(status=503, connection=n) for n in range(2, 9))
+        async with emulator(*faults) as down, emulator() as up:
+            members = [(emulator_service(down, Paraformer()), Paraformer()), (emulator_service(up, Rasr()), Rasr())]
+            fallback = Fallback(members)
+            service = AsrAsyncSTTService(fallback.options, fallback, timeouts=TIMEOUTS, turns=True)
+            return await run_pipeline(service, beside=change)
+
+    heard = run_virtual(scenario)
+    assert words(heard.finals) == words(SENTENCES)
+    assert ["the options are those of the Fallback" in error.error for error in heard.errors] == [True]
+
+
+def test_lost_audio_is_an_error_frame_and_the_stream_goes_on() -> None:
+    retry = Retry(buffer_s=0.3, on_gap="continue")
+    heard = heard_with(Paraformer(), Cut(after_audio_ms=1_200, connection=1), retry=retry, turns=True)
+    assert words(heard.finals)[-6:] == words(SENTENCES)[-6:]
+    (error,) = heard.errors
+    assert "audio is lost from 0 to" in error.error
 
 
 def test_turns_of_the_conversation_are_context(tmp_path: Path) -> None:
