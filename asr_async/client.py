@@ -186,7 +186,10 @@ class Client:
         Args:
             options: the model and its settings, such as `Paraformer(language_hints=["zh"])`; None, the default, uses
                 those of the client.
-            tags: the session's names in your program, such as `{"call": "4711"}`; observers get them.
+            tags: the session's names in your program, such as `{"call": "4711"}`. They are in `repr(session)` and
+                `session.stats`, observers get them, and the log records of the session have them as attributes, with
+                `asr_session`, `asr_vendor` and `asr_model`; a tag with the name of an attribute that all records have,
+                such as "name", is "tag_name" there.
 
         Raises:
             ConfigurationError: the options belong to another vendor than the service, the settings of the client ask

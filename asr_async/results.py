@@ -11,6 +11,7 @@ are, and with it FastAPI: as annotations, as fields of models, and as `response_
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import msgspec
@@ -265,6 +266,8 @@ class SessionStats(_Value, frozen=True, kw_only=True):
     replayed_ms: int = 0
     """Audio that is sent again after reconnects: billed again, but not part of `audio_sent_ms`. It counts from the loss
     of the connection on; 0 for compressed audio that cannot be cut."""
+    tags: Mapping[str, str] = {}
+    """The tags of the session: `client.session(options, tags={"call": "4711"})`."""
 
 
 class Transcript(_Value, frozen=True, kw_only=True):

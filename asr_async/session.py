@@ -17,7 +17,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import itertools
-import logging
 import time
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, cast
 
@@ -47,6 +46,7 @@ from .sources import (
     check_source_type,
 )
 from .telemetry.observer import Observer, SessionInfo, check_tags
+from .telemetry.session_log import SessionLogger
 from .vendors.codec import Failed, Finished, NoSpeech
 
 if TYPE_CHECKING:
@@ -62,8 +62,6 @@ if TYPE_CHECKING:
     from .vendors.service import Service
 
 __all__ = ["ResultStream", "Session"]
-
-logger: logging.Logger = logging.getLogger("asr_async")
 
 T = TypeVar("T", bound=Event)
 
@@ -129,9 +127,11 @@ class Session:
             provider=options.provider or options.vendor,
             language=options.spoken_language,
         )
+        self._tags = info.tags
+        self._log = log = SessionLogger(info)
         self._observers = observers.of_session(info)
         self._connector = Connector(
-            service, options, timeouts=timeouts, pool=pool, permit=self._permit, observers=self._observers
+            service, options, timeouts=timeouts, pool=pool, permit=self._permit, log=log, observers=self._observers
         )
         description = self._connector.description
         check_silence(retry, options, takes_commits=description.takes_commits)
@@ -159,6 +159,7 @@ class Session:
             stats=stats,
             policy=policy,
             translation_s=timeouts.translation,
+            log=log,
         )
         # the task that is read
         self._read_task: RecognitionTask | None = None
@@ -180,15 +181,17 @@ class Session:
             stats=stats,
             options=options,
             retry=retry,
+            log=log,
         )
         self._reconnector = Reconnector(
-            status, self._connector, sender=self._sender, receiver=self._receiver, buffer=buffer, policy=policy
+            status, self._connector, sender=self._sender, receiver=self._receiver, buffer=buffer, policy=policy, log=log
         )
 
     @tolerant_repr
     def __repr__(self) -> str:
         request = f" request {self._request_id}" if self._request_id else ""
-        return f"<Session {self._options.model} {self._status.state.value}{request}>"
+        tags = "".join(f" {name}={value!r}" for name, value in self._tags.items())
+        return f"<Session {self._options.model} {self._status.state.value}{request}{tags}>"
 
     @property
     def _task(self) -> RecognitionTask | None:
@@ -402,7 +405,7 @@ class Session:
         except ConfigurationError as error:
             if not task.is_substitute:
                 raise
-            logger.info("%r: the substitute %s takes no context: %s", self, task.member, error)
+            self._log.info("%r: the substitute %s takes no context: %s", self, task.member, error)
             return ()
 
     async def finish(self) -> None:
@@ -437,7 +440,7 @@ class Session:
                 async with asyncio.timeout(self._timeouts.close):
                     await task.cancel()
             except (ASRError, TimeoutError):
-                logger.debug("the cancellation could not be sent to the vendor", exc_info=True)
+                self._log.debug("the cancellation could not be sent to the vendor", exc_info=True)
 
     async def aclose(self) -> None:
         """Close at once, whatever is in progress. Idempotent; a loop that still waits gets a `LocalProtocolError`."""
@@ -487,6 +490,7 @@ class Session:
             sent_ms=self._buffer.sent_ms,
             conflated=self._queue.conflated,
             member=None if self._task is None else self._task.member,
+            tags=self._tags,
         )
 
     # --- opening and closing -----------------------------------------------------------------------------------------
@@ -687,10 +691,10 @@ class Session:
             status.end(error)
         except (asyncio.CancelledError, KeyboardInterrupt, SystemExit):
             raise
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - the session ends with it
             # The source's own, as GeneratorExit, or one that its closing raised. The task group would wrap it.
             if status.has_ended:
-                logger.warning("%r: the source raised an error after the end of the session", self, exc_info=error)
+                self._log.warning("%r: the source raised an error after the end of the session", self, exc_info=error)
             status.end(error)
         finally:
             status.end(LocalProtocolError("the audio source was cancelled before its end"))

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import logging
 import uuid
 from typing import TYPE_CHECKING
 
@@ -23,13 +22,12 @@ if TYPE_CHECKING:
     from .._net.websocket import WebSocket
     from ..config import Timeouts
     from ..telemetry.observer import SessionObservers
+    from ..telemetry.session_log import SessionLogger
     from ..vendors.options import Options
     from ..vendors.service import MemberChoice, Service
     from .pool import ConnectionPool
 
 __all__ = ["Connector"]
-
-logger = logging.getLogger("asr_async")
 
 SHORTEST_WAIT_S = 0.001
 """Less than this is no wait for a limit, but the time of the check."""
@@ -38,7 +36,7 @@ SHORTEST_WAIT_S = 0.001
 class Connector:
     """Opens the vendor tasks of one session."""
 
-    __slots__ = ("_observers", "_permit", "_pool", "_service", "description", "options", "timeouts")
+    __slots__ = ("_log", "_observers", "_permit", "_pool", "_service", "description", "options", "timeouts")
 
     def __init__(
         self,
@@ -48,6 +46,7 @@ class Connector:
         timeouts: Timeouts,
         pool: ConnectionPool,
         permit: SessionPermit,
+        log: SessionLogger,
         observers: SessionObservers | None = None,
     ) -> None:
         """Keep everything that a connection needs.
@@ -58,6 +57,7 @@ class Connector:
         self._service = service
         self._pool = pool
         self._permit = permit
+        self._log = log
         self._observers = observers
         self.options = options
         self.timeouts = timeouts
@@ -140,7 +140,7 @@ class Connector:
             try:
                 return await self._start(idle, choice, is_reused=True)
             except (ConnectionLostError, DeadlineError) as error:
-                logger.debug("an idle connection was lost meanwhile: %s", error)
+                self._log.debug("an idle connection was lost meanwhile: %s", error)
                 deadline = self._connect_deadline()
         return await connect_member(choice, functools.partial(self._connect_and_start, deadline))
 
@@ -189,7 +189,7 @@ class Connector:
         self, connection: WebSocket, choice: MemberChoice, *, is_reused: bool = False, connected_s: float = 0.0
     ) -> RecognitionTask:
         codec = choice.codec(task_id=uuid.uuid4().hex)
-        task = RecognitionTask(codec, connection, choice, timeouts=self.timeouts, permit=self._permit)
+        task = RecognitionTask(codec, connection, choice, timeouts=self.timeouts, permit=self._permit, log=self._log)
         began_at = _now()
         await task.start()
         if self._observers is not None:

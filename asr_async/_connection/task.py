@@ -7,7 +7,6 @@ segment ids.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -21,14 +20,13 @@ if TYPE_CHECKING:
     from .._net.websocket import WebSocket
     from ..audio import AudioBytes
     from ..config import Timeouts
+    from ..telemetry.session_log import SessionLogger
     from ..vendors.codec import Codec, CodecEvent, Message
     from ..vendors.options import ContextMessage
     from ..vendors.service import MemberChoice
     from .pool import ConnectionPool
 
 __all__ = ["RecognitionTask"]
-
-logger = logging.getLogger("asr_async")
 
 MAX_OPENING_CHARS = 256 * 1024
 """The size of the messages that may come before the vendor is ready: there are one or two, of some hundred bytes."""
@@ -41,6 +39,7 @@ class RecognitionTask:
         "_connection",
         "_has_finals",
         "_is_released",
+        "_log",
         "_permit",
         "_timeouts",
         "choice",
@@ -58,12 +57,14 @@ class RecognitionTask:
         *,
         timeouts: Timeouts,
         permit: SessionPermit,
+        log: SessionLogger,
     ) -> None:
         self.codec = codec
         self.choice = choice
         self._connection = connection
         self._timeouts = timeouts
         self._permit = permit
+        self._log = log
         # the events that came before the vendor was ready
         self.opening_events: list[CodecEvent] = []
         # the silence that was sent beside the source
@@ -348,7 +349,7 @@ class RecognitionTask:
             async with asyncio.timeout(self._timeouts.close):
                 await self._connection.close()
         except TimeoutError:
-            logger.debug("%r: the closing handshake took too long", self)
+            self._log.debug("%r: the closing handshake took too long", self)
         finally:
             self._connection.abort()
 

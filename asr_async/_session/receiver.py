@@ -10,7 +10,6 @@ Does not know sockets, audio or the caller.
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from .._loop.event import LightEvent
@@ -44,6 +43,7 @@ if TYPE_CHECKING:
     from .._connection.task import RecognitionTask
     from ..results import Event
     from ..sources import DroppedAudio, TaskEnd
+    from ..telemetry.session_log import SessionLogger
     from ..vendors.codec import CodecEvent, Ending
     from .policy import ReconnectPolicy
     from .replay_buffer import ReplayBuffer
@@ -52,8 +52,6 @@ if TYPE_CHECKING:
     from .stats import StatsRecorder
 
 __all__ = ["Receiver"]
-
-logger = logging.getLogger("asr_async")
 
 E = TypeVar("E", bound="Event")
 
@@ -79,6 +77,7 @@ class Receiver:
         "_buffer",
         "_dropped",
         "_finals_end_ms",
+        "_log",
         "_loop",
         "_loss_marks",
         "_pending",
@@ -106,8 +105,10 @@ class Receiver:
         stats: StatsRecorder,
         policy: ReconnectPolicy,
         translation_s: float,
+        log: SessionLogger,
     ) -> None:
         self._status = status
+        self._log = log
         self._queue = queue
         self._buffer = buffer
         self._stats = stats
@@ -245,11 +246,11 @@ class Receiver:
     def _log_undelivered(self, event: Event, task: RecognitionTask | None) -> None:
         """Log an event that a caller of results only should know of."""
         if isinstance(event, Gap):
-            logger.warning("%r: %r; session.gaps has it, session.events() delivers it", task, event)
+            self._log.warning("%r: %r; session.gaps has it, session.events() delivers it", task, event)
         elif isinstance(event, TranslationArrived):
-            logger.warning("%r: a translation arrived after its final result; session.events() delivers it", task)
+            self._log.warning("%r: a translation arrived after its final result; session.events() delivers it", task)
         elif isinstance(event, TranslationLost):
-            logger.warning("%r: no translation into %r: %s", task, event.language, event.reason)
+            self._log.warning("%r: no translation into %r: %s", task, event.language, event.reason)
 
     def _deliver_result(self, result: Result) -> None:
         own_end_ms = result.end_ms
@@ -308,13 +309,13 @@ class Receiver:
 
     def _log_unrecognised(self, event: Unrecognised, task: RecognitionTask) -> None:
         for name in self._names_to_log((event.name,)):
-            logger.info("%r: unknown to this version: %s: %s", task, task.redacted(name), task.redacted(event.raw))
+            self._log.info("%r: unknown to this version: %s: %s", task, task.redacted(name), task.redacted(event.raw))
 
     def _log_left_out(self, event: MembersLeftOut, task: RecognitionTask) -> None:
         """Log the names of the members, each once; their values may hold what was said."""
         if new_names := self._names_to_log(event.names):
             names = task.redacted(", ".join(new_names))
-            logger.info("%r: left out of a message, since the value cannot be used: %s", task, names)
+            self._log.info("%r: left out of a message, since the value cannot be used: %s", task, names)
 
     def _names_to_log(self, names: Sequence[str]) -> list[str]:
         """Return the names that were not logged before, while there are not too many, and remember them."""

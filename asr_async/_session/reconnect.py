@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import logging
 import random
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -45,6 +44,7 @@ if TYPE_CHECKING:
     from .._connection.task import RecognitionTask
     from .._loop.event import LightEvent
     from ..sources import AudioMark
+    from ..telemetry.session_log import SessionLogger
     from ..vendors.options import ContextMessage
     from .policy import ReconnectPolicy
     from .receiver import Receiver
@@ -53,8 +53,6 @@ if TYPE_CHECKING:
     from .state import SessionStatus
 
 __all__ = ["Reconnector"]
-
-logger = logging.getLogger("asr_async")
 
 ROTATION_RETRY_S = 5.0
 """The pause between attempts to open a successor ahead; the present connection is still good."""
@@ -70,6 +68,7 @@ class Reconnector:
         "_connection",
         "_connector",
         "_drain_timer",
+        "_log",
         "_lost_audio",
         "_policy",
         "_receiver",
@@ -89,6 +88,7 @@ class Reconnector:
         receiver: Receiver,
         buffer: ReplayBuffer,
         policy: ReconnectPolicy,
+        log: SessionLogger,
     ) -> None:
         """Share the parts of the session.
 
@@ -102,6 +102,7 @@ class Reconnector:
         self._receiver = receiver
         self._buffer = buffer
         self._policy = policy
+        self._log = log
         self._rotation_s = rotation_s(policy.retry, connector.options)
         # the place in the source up to which a draining task got the audio, and that from which on its successor does
         self._boundary_ms = self._successor_begin_ms = 0
@@ -179,7 +180,7 @@ class Reconnector:
         try:
             await task.update_context(self.context)
         except ConfigurationError as error:  # an earlier connection took it, so this one is to another member
-            logger.info("%r: continues without its context: %s", task, error)
+            self._log.info("%r: continues without its context: %s", task, error)
         except BaseException:
             task.abort()
             raise
@@ -235,7 +236,7 @@ class Reconnector:
             if error is not None:
                 if status.observers is not None:
                     status.observers.notify(Observer.on_reconnect, attempt=policy.attempt, error=error)
-                logger.info("%r: attempt %d in %.2f s after: %s", task, policy.attempt, delay_s, error)
+                self._log.info("%r: attempt %d in %.2f s after: %s", task, policy.attempt, delay_s, error)
                 task.abort()
                 await asyncio.sleep(delay_s or 0.0)
             connection.advance(ConnectionStep.CONNECT)
@@ -375,7 +376,7 @@ class Reconnector:
     def _switch(self, task: RecognitionTask, successor: RecognitionTask) -> None:
         """Send to the successor from here on, and let the old task drain."""
         if successor.choice.rank < task.choice.rank:
-            logger.info("%r: fails back from %s to %s", successor, task.member, successor.member)
+            self._log.info("%r: fails back from %s to %s", successor, task.member, successor.member)
         self._drain(task)
         self._successor_begin_ms = self._buffer.begin_anew()
         try:
@@ -393,7 +394,7 @@ class Reconnector:
                 successor = await self._connector.open()
                 await self._send_context(successor)
             except ASRError as error:
-                logger.warning("%r: the next connection could not be opened ahead: %s", task, error)
+                self._log.warning("%r: the next connection could not be opened ahead: %s", task, error)
                 if not error.retryable:
                     return None
                 await asyncio.sleep(ROTATION_RETRY_S)

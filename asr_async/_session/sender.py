@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from typing import TYPE_CHECKING, cast
 
 from .._loop.event import LightEvent
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     from ..audio import AudioBytes, FramerLike
     from ..config import Retry, Timeouts
     from ..sources import AudioMark, AudioSource
+    from ..telemetry.session_log import SessionLogger
     from ..vendors.options import Options
     from .replay_buffer import ReplayBuffer
     from .result_queue import ConsumerWatch
@@ -39,8 +39,6 @@ if TYPE_CHECKING:
     from .stats import StatsRecorder
 
 __all__ = ["Sender", "SourceReader"]
-
-logger = logging.getLogger("asr_async")
 
 # bound here, since an access to a member of an enum is a function call in CPython 3.11
 _UP = ConnectionState.UP
@@ -290,6 +288,7 @@ class SourceReader:
         "_framer",
         "_frames",
         "_is_cut",
+        "_log",
         "_may_be_uncuttable",
         "_options",
         "_retry",
@@ -314,8 +313,10 @@ class SourceReader:
         stats: StatsRecorder,
         options: Options,
         retry: Retry,
+        log: SessionLogger,
     ) -> None:
         self._status = status
+        self._log = log
         self._sender = sender
         self._framer = framer
         self._buffer = buffer
@@ -398,7 +399,7 @@ class SourceReader:
     async def _read(self, source: AudioSource, pace: float | None) -> None:
         try:
             await check_source(source, self._options)
-            reader = self._frames = FrameReader(source, self._framer, self._options.audio)
+            reader = self._frames = FrameReader(source, self._framer, self._options.audio, self._log)
         except Exception as error:  # noqa: BLE001 - the caller's own error, raised to the caller as it is
             self._record_error(error)
             return
@@ -479,7 +480,7 @@ class SourceReader:
                 "known; send pcm, or mp3, ADTS, AMR, or Opus or Speex in Ogg"
             )
         if retry.attempts:
-            logger.info(
+            self._log.info(
                 "%r: this %s cannot be cut: a lost connection is replaced while all of the audio fits into "
                 "Retry.buffer_s=%g",
                 self,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import bisect
 import math
 from array import array
+from collections.abc import Mapping
 from typing import TypeVar
 
 import msgspec
@@ -378,7 +379,13 @@ class StatsRecorder:
         self._lost_ms += longer_gap.end_ms - longer_gap.start_ms
 
     def snapshot(
-        self, request_id: str, *, sent_ms: int | None, conflated: int, member: str | None = None
+        self,
+        request_id: str,
+        *,
+        sent_ms: int | None,
+        conflated: int,
+        member: str | None = None,
+        tags: Mapping[str, str] | None = None,
     ) -> SessionStats:
         """Return the figures as they stand.
 
@@ -388,6 +395,7 @@ class StatsRecorder:
                 length is not known.
             conflated: the interims that the caller did not get, because a newer one replaced them.
             member: the member that the present task is at.
+            tags: the tags of the session.
         """
         is_compressed = self._format.bytes_per_second is None
         return SessionStats(
@@ -405,6 +413,7 @@ class StatsRecorder:
             replayed_ms=self._replayed_ms,
             member=member,
             silence_sent_ms=0 if is_compressed else self._format.to_ms(self._silence_bytes),
+            tags=tags or {},
         )
 
     @property

@@ -216,6 +216,7 @@ class FrameReader:
         "_framer",
         "_has_blocked",
         "_iterator",
+        "_log",
         "_may_block",
         "_plain_type",
         "_start",
@@ -225,8 +226,15 @@ class FrameReader:
         "live",
     )
 
-    def __init__(self, source: AudioSource, framer: FramerLike, audio_format: AudioFormat | None = None) -> None:
+    def __init__(
+        self,
+        source: AudioSource,
+        framer: FramerLike,
+        audio_format: AudioFormat | None = None,
+        log: logging.Logger | logging.LoggerAdapter[logging.Logger] = logger,
+    ) -> None:
         """Keep the source. With the declared format, the start of the audio is checked against it."""
+        self._log = log
         if _is_chunk(source):
             source = (cast("AudioChunk", source),)
         self.live: bool | None = getattr(source, "live", None)
@@ -320,7 +328,7 @@ class FrameReader:
     def _record_block(self, blocked_s: float) -> None:
         if not self._has_blocked:
             self._has_blocked = True
-            logger.warning(
+            self._log.warning(
                 "the source has blocked the event loop for %.2f s, in which no session moves: yield its chunks in an "
                 "async generator, or read them with asyncio.to_thread",
                 blocked_s,

@@ -33,7 +33,9 @@ def task_on(connection: BlockedConnection) -> RecognitionTask:
     choice: Any = SimpleNamespace(options=Paraformer())
     codec: Any = SimpleNamespace()
     permit: Any = SimpleNamespace()
-    return RecognitionTask(codec, cast("Any", connection), choice, timeouts=Timeouts(idle=IDLE_S), permit=permit)
+    log: Any = SimpleNamespace()
+    timeouts = Timeouts(idle=IDLE_S)
+    return RecognitionTask(codec, cast("Any", connection), choice, timeouts=timeouts, permit=permit, log=log)
 
 
 def test_a_blocked_connection_fails_after_the_idle_timeout_of_which_pauses_of_reading_are_no_part() -> None:

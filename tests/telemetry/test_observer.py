@@ -26,6 +26,7 @@ from asr_async import (
     transcribe,
 )
 from asr_async.telemetry import Observer, SessionInfo
+from asr_async.telemetry.session_log import SessionLogger
 
 from ..support.numbered_audio import FinalAtEndServer, NumberedServer, NumberedSource, cut
 from ..support.scripted_server import scripted_server
@@ -314,6 +315,55 @@ def test_tags_that_are_not_strings_are_refused_before_the_session_opens(tags: An
                 client.session(Paraformer(), tags=tags)
 
     run_virtual(scenario)
+
+
+def test_the_tags_of_a_session_are_in_its_repr_its_statistics_and_all_of_its_log_records(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.DEBUG, logger="asr_async")
+    recorder = Recorder()
+
+    async def scenario() -> None:
+        server = NumberedServer(cut, after_ms=400)
+        async with observed_session(server, recorder, retry=Retry(max_delay_s=0.1)) as session:
+            assert repr(session).endswith(" call='4711'>")
+            async for _ in session.stream(NumberedSource(2)):
+                pass
+            assert session.stats.tags == {"call": "4711"}
+            assert session.stats.reconnects == 1
+
+    run_virtual(scenario)
+    (number,) = {session.number for _, session, _, _ in recorder.calls}
+    records = [vars(record) for record in caplog.records if record.name == "asr_async"]
+    assert any("attempt 1 in" in record["message"] for record in records)
+    for record in records:
+        assert (record["asr_session"], record["call"]) == (number, "4711")
+
+
+def test_a_tag_with_the_name_of_an_attribute_of_all_log_records_has_a_prefix_there(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_record = logging.getLogRecordFactory()
+
+    def record_of_this_program(*args: Any, **values: Any) -> logging.LogRecord:
+        record = make_record(*args, **values)
+        record.tenant = "of the program"
+        return record
+
+    names = ["name", "args", "message", "asctime", "exc_info", "asr_session", "tenant", "tag_name", "two words", ""]
+    info = SessionInfo(number=7, vendor="dashscope", model="m", tags={name: f"<{name}>" for name in names})
+    monkeypatch.setattr(logging, "_logRecordFactory", record_of_this_program)
+    with caplog.at_level(logging.INFO, logger="asr_async"):
+        SessionLogger(info).info("one %s", "line")
+    (record,) = caplog.records
+    attributes = vars(record)
+    assert (record.name, record.getMessage(), attributes["tenant"]) == ("asr_async", "one line", "of the program")
+    assert (attributes["asr_session"], attributes["asr_vendor"]) == (7, "dashscope")
+    prefixed = ["name", "args", "message", "asctime", "exc_info", "asr_session", "tenant"]
+    assert {name: attributes[f"tag_{name}"] for name in prefixed} == {name: f"<{name}>" for name in prefixed}
+    assert {name: attributes[name] for name in ("two words", "")} == {"two words": "<two words>", "": "<>"}
+    assert attributes["tag_tag_name"] == "<tag_name>"
+    assert record.filename == "test_observer.py", "the place that logs, not the logger of the session"
 
 
 def test_tags_are_copied() -> None:
