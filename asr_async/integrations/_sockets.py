@@ -5,6 +5,7 @@ Does not know audio or sessions.
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, cast
 
 from ..errors import ConfigurationError
@@ -200,7 +201,8 @@ class _StarletteSocket:
         """Close the connection."""
         is_gone = self._states.DISCONNECTED in {self._websocket.application_state, self._client_state}
         if not is_gone:
-            await self._websocket.close(code, _short(reason))
+            with contextlib.suppress(self._disconnect):
+                await self._websocket.close(code, _short(reason))
 
     @property
     def _client_state(self) -> object:
