@@ -48,11 +48,11 @@ Layout, top to bottom: a part imports only from parts below it. Names with an un
     audio         the format of audio, frames of 100 ms, and the packets of compressed audio
     hotwords      hot words and their tables
     wire          events as JSON
-    _secrets      secrets that no `repr` shows, and their removal from texts of others
     errors        the tree of errors
     results       results, events, transcripts and statistics
     subtitles     the cues of a transcript, their lines, and live captions
     _alignment    the words of texts that were recognised from the same audio
+    _text         texts that others see: one line each, without a secret
 """
 
 from __future__ import annotations

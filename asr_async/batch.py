@@ -20,7 +20,7 @@ from typing import Any, Generic, Self, TypeVar
 import anyio
 import msgspec
 
-from ._secrets.text import tolerant_repr
+from ._text.secret import tolerant_repr
 from .errors import ConfigurationError, LocalProtocolError
 from .sources.source import close_iterator
 

@@ -20,9 +20,9 @@ from ._limits.limiter import Limiter
 from ._loop.owner import check_loop, is_other_loop
 from ._net.network_options import NetworkOptions
 from ._net.wire_log import WireLog
-from ._secrets.text import secret_url, tolerant_repr
 from ._session.policy import check_options
 from ._session.result_queue import event_bytes
+from ._text.secret import secret_url, tolerant_repr
 from .batch import TranscriptionBatch
 from .config import Limits, Pool, Retry, Timeouts
 from .errors import ASRError, ConfigurationError, LocalProtocolError, RemoteProtocolError

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from ._secrets.text import only_repr, secret_url, shown_url
+from ._text.secret import only_repr, secret_url, shown_url
 from .errors import ConfigurationError
 
 if TYPE_CHECKING:

@@ -23,10 +23,13 @@ Does not know which of these errors lead to a reconnect or a fail-over.
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
+from ._text.lines import printable
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .results import Transcript
 
 __all__ = [
@@ -41,19 +44,10 @@ __all__ = [
     "RateLimitedError",
     "RemoteProtocolError",
     "VendorError",
-    "printable",
 ]
 
 MAX_RAW_CHARS = 4_096
 """The longest `ASRError.raw`: enough for every message of a vendor, and little to pickle or to log."""
-
-_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-"""Characters that end a line, control a terminal, change the direction of writing, or have no encoding."""
-
-
-def printable(text: str) -> str:
-    """Return a text with a blank in place of each character that no line of a log should hold."""
-    return _UNPRINTABLE.sub(" ", text)
 
 
 class ASRError(Exception):
@@ -101,6 +95,14 @@ class ASRError(Exception):
         # the attributes and the notes without a call. `__cause__` is left out, as by every exception: it may be an
         # object of another library that cannot be pickled.
         return _new_error, (type(self),), {**self.__dict__, "args": self.args}
+
+    def change_texts(self, change: Callable[[str], str]) -> None:
+        """Replace each text that may be the vendor's, for instance by one without a credential that a server echoes."""
+        self.message = change(self.message)
+        self.code = self.code and change(self.code)
+        self.request_id = self.request_id and change(self.request_id)
+        self.raw = self.raw and change(self.raw)
+        self.args = (self.message,)
 
     def __str__(self) -> str:
         details = [f"{name} {value}" for name, value in (("code", self.code), ("request", self.request_id)) if value]

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any, Self
 import msgspec
 
 from ._limits.circuit_breaker import CircuitBreaker
-from ._secrets.text import tolerant_repr
 from ._session.policy import rotation_s
+from ._text.secret import tolerant_repr
 from .config import Retry
 from .errors import (
     ASRError,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self
 
-from ._secrets.text import tolerant_repr
+from ._text.secret import tolerant_repr
 from .errors import ConfigurationError, LocalProtocolError
 from .vendors import vendor_of
 

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import msgspec
 
 from ._alignment.words import UNSPACED
-from .subtitles import LINE_WIDTH, Languages, cues_of, one_line, subtitles
+from ._text.lines import one_line
+from .subtitles import LINE_WIDTH, Languages, cues_of, subtitles
 
 if TYPE_CHECKING:
     from pydantic_core import CoreSchema

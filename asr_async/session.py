@@ -24,7 +24,6 @@ import anyio
 
 from ._connection.connector import Connector
 from ._loop.owner import check_loop
-from ._secrets.text import tolerant_repr
 from ._session.policy import ReconnectPolicy, check_silence, commit_refusal, longest_finish_s
 from ._session.receiver import Receiver
 from ._session.reconnect import Reconnector
@@ -33,6 +32,7 @@ from ._session.result_queue import ConsumerWatch, ResultQueue
 from ._session.sender import Sender, SourceReader
 from ._session.state import SessionState, SessionStatus, SessionStep
 from ._session.stats import StatsRecorder
+from ._text.secret import tolerant_repr
 from .audio import byte_view, framer_for
 from .errors import ASRError, ConfigurationError, DeadlineError, LocalProtocolError
 from .results import Event, Gap, Result, SessionStats

@@ -29,13 +29,14 @@ from typing import TYPE_CHECKING, Literal, Protocol
 import msgspec
 
 from ._alignment.words import UNSPACED, place_words, words_of_text
+from ._text.lines import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from ._alignment.words import TimedWord
 
-__all__ = ["Cue", "Languages", "LiveCaptions", "SubtitleFormat", "cues_of", "one_line", "subtitles"]
+__all__ = ["Cue", "Languages", "LiveCaptions", "SubtitleFormat", "cues_of", "subtitles"]
 
 SubtitleFormat = Literal["srt", "vtt"]
 """SubRip, or WebVTT."""
@@ -67,7 +68,6 @@ _BREAK_COSTS = {"sentence": 0.0, "pause": 0.2, "clause": 0.25, "word": 1.5, "ins
 
 _SHORT_PAUSE_MS = 500
 
-_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 _OPENING = "\u300a\u3008\u300c\u300e\u3010\u3014\u201c\uff08\uff3b\uff5b"
 # full-width and other closing punctuation, and the small kana and marks that may not begin a line
 _CLOSING = (
@@ -138,11 +138,6 @@ class _Unit(msgspec.Struct, frozen=True):
 def _form(text: str) -> str:
     """Return the text of a unit without case and punctuation."""
     return "".join(form for form, _, _ in words_of_text(text)) or text
-
-
-def one_line(text: str) -> str:
-    """Replace control characters, which could break a line or control a terminal, by spaces."""
-    return _CONTROLS.sub(" ", text).strip()
 
 
 # --- units ------------------------------------------------------------------------------------------------------------

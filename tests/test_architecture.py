@@ -39,11 +39,11 @@ LAYERS = [
     "audio",
     "hotwords",
     "wire",
-    "_secrets",
     "errors",
     "results",
     "subtitles",
     "_alignment",
+    "_text",
 ]
 """The packages and modules directly below `asr_async`, top first. Each imports only from those below it, also under
 `TYPE_CHECKING`, so packages cannot form cycles. The map in the package's docstring has the same order."""
@@ -66,8 +66,9 @@ PURE = [
     "_alignment.overlap",
     "_alignment.places",
     "_alignment.words",
-    "_secrets.redaction",
-    "_secrets.text",
+    "_text.lines",
+    "_text.redaction",
+    "_text.secret",
     "_session.pacer",
     "_session.policy",
     "_session.replay_buffer",

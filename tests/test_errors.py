@@ -49,7 +49,7 @@ def test_the_http_status_is_a_number_beside_the_vendors_code(error_class: type[A
 
 def test_a_text_is_one_line_without_control_characters_whatever_the_vendor_sends() -> None:
     error = VendorError("a\nb\x1b[31m\u2028c\ud800", code="X\r\nY", request_id="r\x00")
-    assert str(error) == "a b [31m c  (code X  Y, request r )"
+    assert str(error) == "a b [31m c  (code X Y, request r )"
     assert (error.message, error.args) == ("a b [31m c ", ("a b [31m c ",))
 
 

@@ -2,7 +2,7 @@
 
 The classes are found by walking the package, so a new public class fails here until `EXAMPLES` holds an instance of it.
 Services are not values: they may hold a key, and are not part of this; nor are `Limits` with a password. They refuse to
-be pickled (`tests/secrets`).
+be pickled (`tests/text`).
 """
 
 from __future__ import annotations

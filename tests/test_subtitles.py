@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from asr_async import Result, SessionStats, Transcript, Translation, Word
 from asr_async._alignment.words import spoken_length_ms
 from asr_async._session.stats import StatsRecorder
+from asr_async._text.lines import one_line
 from asr_async.audio import AudioFormat
-from asr_async.subtitles import LINE_WIDTH, MAX_CUE_MS, Cue, LiveCaptions, cues_of, one_line, subtitles
+from asr_async.subtitles import LINE_WIDTH, MAX_CUE_MS, Cue, LiveCaptions, cues_of, subtitles
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -83,7 +83,7 @@ class ConnectionPool:
         try:
             return await WebSocket.connect(endpoint, connect_s=connect_s, idle_s=idle_s, close_s=close_s, log=log)
         except ASRError as error:
-            endpoint.redactor.error(error)
+            error.change_texts(endpoint.redactor.text)
             # without the frames of its origin, whose local variables hold parts of the URL and what the server sent
             raise error.with_traceback(None) from error.__cause__
 

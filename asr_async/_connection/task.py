@@ -10,9 +10,10 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from .._text.lines import one_line
 from ..errors import ASRError, ConfigurationError, DeadlineError, RemoteProtocolError
 from ..vendors.codec import ENDINGS, CancellingCodec, CommittingCodec, ContextCodec, Failed, NoSpeech, Started
-from ..vendors.error_body import one_line
+from ..vendors.error_body import MAX_TEXT_CHARS
 from .silence import Silence
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ class RecognitionTask:
         try:
             return await self._connection.receive()
         except ASRError as error:  # the reason of a closing message
-            self.choice.endpoint.redactor.error(error)
+            error.change_texts(self.choice.endpoint.redactor.text)
             raise
 
     # --- the member that the task is at ------------------------------------------------------------------------------
@@ -307,8 +308,8 @@ class RecognitionTask:
         if isinstance(error, ASRError):
             failure = error
         else:
-            reason = " ".join(str(error).split())
-            text = f"a message could not be handled: the codec raised {type(error).__name__}: {reason:.200}"
+            reason = one_line(str(error), MAX_TEXT_CHARS)
+            text = f"a message could not be handled: the codec raised {type(error).__name__}: {reason}"
             failure = RemoteProtocolError(text, request_id=self.codec.request_id or None)
             failure.__cause__ = error
         if isinstance(message, str) and self.choice.endpoint.redactor.finds(message):
@@ -320,17 +321,17 @@ class RecognitionTask:
 
         Their local variables hold the server's message.
         """
-        self.choice.endpoint.redactor.error(error)
+        error.change_texts(self.choice.endpoint.redactor.text)
         return error.with_traceback(None)
 
     def _redact_ending(self, event: CodecEvent) -> None:
         """Remove the credentials that the server sent back in the error with which it ends the task."""
         if isinstance(event, Failed | NoSpeech):
-            self.choice.endpoint.redactor.error(event.error)
+            event.error.change_texts(self.choice.endpoint.redactor.text)
 
     def redacted(self, text: str) -> str:
         """Return a text of the server for a log: one line, without the credentials of the connection."""
-        return one_line(self.choice.endpoint.redactor.text(text))
+        return one_line(self.choice.endpoint.redactor.text(text), MAX_TEXT_CHARS)
 
     # --- the end -----------------------------------------------------------------------------------------------------
 

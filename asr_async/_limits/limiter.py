@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Self, TypeVar
 
-from .._secrets.text import shown_url
+from .._text.secret import shown_url
 from ..config import Limits
 from ..errors import ASRError, ConfigurationError, ConnectionLostError, DeadlineError, RateLimitedError
 from .local import PermitKind, RateLimiter, local_rate_limiter, loop_now

@@ -37,6 +37,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from .._loop.tasks import TaskSet
+from .._text.lines import one_line
 from ..errors import ASRError, ConfigurationError, ConnectionLostError
 from .local import SHORTEST_PAUSE_S, PermitKind, RateLimiter, get_or_create, loop_now, pause
 
@@ -304,7 +305,7 @@ class RedisLimitStore:
             self.failure = self._silence_error(began_at)
             raise self.failure from None
         except (RedisError, OSError) as error:
-            reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+            reason = one_line(str(error)).rstrip(".") or type(error).__name__
             may_pass = isinstance(error, RedisConnectionError | RedisTimeoutError | OSError)
             # redis-py reports wrong credentials as a lost connection with that cause
             is_refused = any(isinstance(each, AuthenticationError) for each in (error, error.__cause__))

@@ -15,8 +15,8 @@ from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 import msgspec
 
-from .._secrets.redaction import Redactor, secrets_of
-from .._secrets.text import SecretBytes, SecretHeaders, SecretText, only_repr, secret_url
+from .._text.redaction import Redactor, secrets_of
+from .._text.secret import SecretBytes, SecretHeaders, SecretText, only_repr, secret_url
 from ..errors import ASRError, ConfigurationError, ConnectionLostError, DeadlineError, RemoteProtocolError
 from .network_options import NetworkOptions
 from .os_errors import connect_error
@@ -74,7 +74,7 @@ async def request(
     try:
         return await _send(method, url, headers, body, timeout_s=timeout_s, network=network)
     except ASRError as error:
-        Redactor(secrets_of(url, headers)).error(error)
+        error.change_texts(Redactor(secrets_of(url, headers)).text)
         # without the frames of its origin, whose local variables hold parts of the URL and what the server sent
         raise error.with_traceback(None) from None
 

@@ -10,7 +10,7 @@ from typing import Literal
 
 import msgspec
 
-from .._secrets.text import only_repr, secret_url, shown_url
+from .._text.secret import only_repr, secret_url, shown_url
 from ..errors import ConfigurationError
 from .hosts import is_loopback
 from .proxy import Proxy, environment_proxy, parse_proxy

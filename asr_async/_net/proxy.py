@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 import msgspec
 
-from .._secrets.text import SecretText, only_repr
+from .._text.secret import SecretText, only_repr
 from ..errors import ConfigurationError, ConnectionLostError
 
 __all__ = ["Proxy", "environment_proxy", "parse_proxy", "refused_by_proxy"]

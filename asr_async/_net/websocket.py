@@ -22,7 +22,7 @@ from websockets.frames import CloseCode
 from websockets.protocol import State
 from websockets.uri import WebSocketURI, parse_uri
 
-from .._secrets.redaction import Redactor, secrets_of
+from .._text.redaction import Redactor, secrets_of
 from ..errors import ASRError, ConfigurationError, ConnectionLostError, DeadlineError, RemoteProtocolError
 from .os_errors import connect_error, tls_reason
 from .refusal import MAX_REFUSAL_BYTES, Refusal, parse_refusal

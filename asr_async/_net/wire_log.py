@@ -35,7 +35,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from .._secrets.redaction import Redactor, secrets_of
+from .._text.redaction import Redactor, secrets_of
 from ..errors import ConfigurationError
 
 if TYPE_CHECKING:

@@ -22,9 +22,9 @@ from .. import ASRError, AudioFormat, ConfigurationError, Local, __version__, mi
 from .._net.proxy import environment_proxy
 from .._net.tls import default_context
 from .._net.websocket import WebSocket
+from .._text.lines import one_line
 from ..config import Timeouts
 from ..sources.source import close_iterator
-from ..subtitles import one_line
 from .display import decibels
 
 if TYPE_CHECKING:

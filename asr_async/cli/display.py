@@ -22,7 +22,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from ..subtitles import one_line
+from .._text.lines import one_line
 from .exit_status import error_line
 from .transcript_formats import wrapped
 

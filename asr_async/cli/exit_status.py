@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from .._text.lines import one_line
 from ..errors import ASRError, ConfigurationError
-from ..subtitles import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Self
 
 import click
 
-from ..subtitles import one_line
+from .._text.lines import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

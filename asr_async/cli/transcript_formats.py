@@ -16,8 +16,9 @@ import msgspec
 from rich.console import Console
 from rich.text import Text as RichText
 
+from .._text.lines import one_line
 from ..results import Gap, Result, join_texts, texts_of
-from ..subtitles import LiveCaptions, one_line
+from ..subtitles import LiveCaptions
 
 if TYPE_CHECKING:
     from ..subtitles import Languages, SubtitleFormat

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .._text.lines import one_line
 from ..results import Gap, Result, SpeechEnded, shown_text
-from ..subtitles import one_line
 from .transcript_formats import clock_tenths
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ import re
 import shlex
 from pathlib import PurePath
 
-__all__ = ["ffmpeg_command", "shell_quoted"]
+from .._text.lines import UNPRINTABLE
 
-_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+__all__ = ["ffmpeg_command", "shell_quoted"]
 
 
 def ffmpeg_command(
@@ -40,10 +40,10 @@ def _argument(path: str) -> str:
 
 def shell_quoted(text: str) -> str:
     """Return a text as one word for a shell; with `$'...'`, as bash and zsh have it, if it has unprintable bytes."""
-    if not _UNPRINTABLE.search(text):
+    if not UNPRINTABLE.search(text):
         return shlex.quote(text)
     escaped = text.replace("\\", r"\\").replace("'", r"\'")
-    return f"$'{_UNPRINTABLE.sub(_escape, escaped)}'"
+    return f"$'{UNPRINTABLE.sub(_escape, escaped)}'"
 
 
 def _escape(match: re.Match[str]) -> str:

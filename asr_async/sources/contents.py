@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
+from .._text.lines import printable
 from ..audio import AudioFormat
 from ..audio.samples import Channel, SampleFormat
-from ..errors import ConfigurationError, printable
+from ..errors import ConfigurationError
 from .advice import ffmpeg_command
 from .byte_reader import PathInput
 from .decoded import Decoder, has_decoder

@@ -15,9 +15,10 @@ from typing import Literal, Protocol, Self, TypeVar
 
 import anyio.to_thread
 
-from .._secrets.text import tolerant_repr
+from .._text.lines import printable
+from .._text.secret import tolerant_repr
 from ..audio import AudioFormat
-from ..errors import ConfigurationError, printable
+from ..errors import ConfigurationError
 from ..vendors.options import Options
 from .byte_reader import BinaryFile, PathInput, input_for
 from .contents import Facts, ReadOptions

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Self
 import anyio.to_thread
 
 from .._loop.event import LightEvent
-from .._secrets.text import tolerant_repr
+from .._text.lines import one_line
+from .._text.secret import tolerant_repr
 from ..audio import AudioFormat
 from ..audio.samples import SAMPLE_BYTES
 from ..errors import ConfigurationError
@@ -151,14 +152,14 @@ class Microphone:
             sounddevice.check_input_settings(self.device, channels=1, dtype="int16", samplerate=rate)
         except (ValueError, sounddevice.PortAudioError) as error:
             raise ConfigurationError(
-                f"{self.name} does not record one channel at {rate} Hz ({_one_line(error)}): choose another device or "
-                "sample rate"
+                f"{self.name} does not record one channel at {rate} Hz ({one_line(str(error))}): choose another device "
+                "or sample rate"
             ) from None
 
     def _no_device(self, sounddevice: ModuleType, error: Exception) -> str:
         names = [info["name"] for info in sounddevice.query_devices() if info["max_input_channels"] > 0]
         known = f"there are {', '.join(map(repr, names))}" if names else "the system has none"
-        return f"{self.name} was not found ({_one_line(error)}): {known}"
+        return f"{self.name} was not found ({one_line(str(error))}): {known}"
 
     def _open(self, capture: _Capture) -> Any:
         """Open and start the stream of the device; blocks."""
@@ -175,7 +176,7 @@ class Microphone:
             )
             stream.start()
         except sounddevice.PortAudioError as error:
-            raise OSError(errno.EIO, f"{self.name} cannot be opened: {_one_line(error)}") from None
+            raise OSError(errno.EIO, f"{self.name} cannot be opened: {one_line(str(error))}") from None
         return stream
 
 
@@ -278,7 +279,3 @@ def _sounddevice() -> ModuleType:
         ) from None
     module: ModuleType = sounddevice
     return module
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from .._loop.event import LightEvent
 from .._loop.owner import check_loop
-from .._secrets.text import tolerant_repr
+from .._text.secret import tolerant_repr
 from ..audio import COMPRESSED_BYTES_PER_SECOND, AudioFormat, byte_view, check_array
 from ..errors import ConfigurationError, DeadlineError, LocalProtocolError
 from .source import AudioChunk, DroppedAudio, UtteranceEnd

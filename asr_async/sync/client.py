@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, Unpack
 
 import msgspec
 
-from .._secrets.text import tolerant_repr
+from .._text.secret import tolerant_repr
 from ..client import CONCURRENCY, ClientSettings, conceal_proxy
 from ..client import Client as AsynchronousClient
 from ..errors import LocalProtocolError

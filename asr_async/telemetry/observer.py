@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from .._secrets.text import tolerant_repr
+from .._text.secret import tolerant_repr
 from ..errors import ConfigurationError
 
 if TYPE_CHECKING:

@@ -13,7 +13,9 @@ from typing import Any
 
 import msgspec
 
-__all__ = ["ErrorDetails", "find_header", "one_line", "read_error_body"]
+from .._text.lines import one_line
+
+__all__ = ["ErrorDetails", "find_header", "read_error_body"]
 
 MAX_TEXT_CHARS = 200
 """The longest part of a vendor's text in an error text; `ASRError.raw` holds more of it."""
@@ -74,12 +76,6 @@ def read_error_body(body: bytes) -> ErrorDetails:
     )
 
 
-def one_line(text: str, max_chars: int = MAX_TEXT_CHARS) -> str:
-    """Return a text as one line, shortened to a length with a … at its end."""
-    text = " ".join("".join(char if char.isprintable() else " " for char in text[:MAX_PAGE_CHARS]).split())
-    return text if len(text) <= max_chars else f"{text[: max_chars - 1].rstrip()}…"
-
-
 def find_header(headers: Mapping[str, str], name: str) -> str:
     """Return the value of a header, whose name may be written in any case; empty if there is none."""
     name = name.casefold()
@@ -100,7 +96,7 @@ def _readable(text: str) -> str:
     text = text[:MAX_PAGE_CHARS]
     has_word = any(char.isalnum() for char in text)
     unreadable = text.count("\ufffd")
-    return one_line(text) if has_word and unreadable <= UNREADABLE_SHARE * len(text) else ""
+    return one_line(text, MAX_TEXT_CHARS) if has_word and unreadable <= UNREADABLE_SHARE * len(text) else ""
 
 
 def _without_tags(text: str) -> str:

@@ -16,6 +16,7 @@ from email.utils import parsedate_to_datetime
 
 import msgspec
 
+from .._text.lines import one_line
 from ..errors import ASRError, RateLimitedError, VendorError
 from .error_body import find_header
 
@@ -47,7 +48,7 @@ class ErrorRule(msgspec.Struct, frozen=True):
         raw: str | None = None,
     ) -> ASRError:
         """Return the error: the vendor's text in one line, with the advice behind it."""
-        text = " ".join(text.split())
+        text = one_line(text)
         if self.advice:
             text = f"{text.rstrip('.!:')}: {self.advice}"
         if self.error_class is RateLimitedError:

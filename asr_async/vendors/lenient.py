@@ -37,7 +37,7 @@ __all__ = [
     "UnreadableError",
     "known_ms",
     "parse_json",
-    "printable_text",
+    "without_lone_surrogates",
     "word_start_ms",
 ]
 
@@ -150,7 +150,7 @@ def parse_json(text: str) -> Any:
         raise UnreadableError(str(error)) from None
 
 
-def printable_text(text: str) -> str:
+def without_lone_surrogates(text: str) -> str:
     """Replace lone surrogates: they are legal in JSON, but such a text can neither be printed nor stored."""
     return _LONE_SURROGATE.sub("\N{REPLACEMENT CHARACTER}", text)
 
@@ -268,7 +268,7 @@ def _is_name(info: inspect.Type) -> bool:
 
 
 def _text(value: Any, _info: inspect.StrType) -> str:
-    return printable_text(value) if isinstance(value, str) else str(_number(value))
+    return without_lone_surrogates(value) if isinstance(value, str) else str(_number(value))
 
 
 def _int(value: Any, info: inspect.IntType) -> int:

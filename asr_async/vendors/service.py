@@ -15,8 +15,8 @@ import msgspec
 
 from .._net.hosts import is_loopback
 from .._net.network_options import NetworkOptions
-from .._secrets.redaction import Redactor, secrets_of
-from .._secrets.text import SecretHeaders, only_repr, secret_url, shown_url
+from .._text.redaction import Redactor, secrets_of
+from .._text.secret import SecretHeaders, only_repr, secret_url, shown_url
 from ..errors import ASRError, AuthenticationError, ConfigurationError
 from ..hotwords import HotWord, Vocabulary
 from .codec import Codec, TaskDescription

@@ -8,7 +8,6 @@ import pytest
 
 from asr_async.cli.transcript_formats import EXTENSIONS, Json, JsonLines, Subtitles, Text, format_of_output, writer_for
 from asr_async.results import Gap, Result, Translation, Word
-from asr_async.subtitles import one_line
 
 HOUR_MS = 3_600_000
 
@@ -178,7 +177,3 @@ def test_every_format_has_a_writer_and_an_extension(name: str, kind: type) -> No
 
 def test_other_names_stand_for_no_format() -> None:
     assert {format_of_output(name) for name in (None, "a", "a.doc", "srt", ".srt", "a.srt/")} == {"text"}
-
-
-def test_one_line_keeps_full_width_spaces_and_symbols() -> None:
-    assert one_line("你好\u3000世界 → &") == "你好\u3000世界 → &"

@@ -18,7 +18,7 @@ import pytest
 
 from asr_async import ASRError, AuthenticationError, Client, ConfigurationError, DashScope, Paraformer, transcribe
 from asr_async._net.wire_log import CloseRecord, WireLog, count_audio_bytes, read_tape
-from asr_async._secrets.redaction import secrets_of
+from asr_async._text.redaction import secrets_of
 from asr_async.emulator import Scripted, replay, serve
 from asr_async.emulator.faults import Cut, Fault
 from asr_async.vendors.service import Endpoint

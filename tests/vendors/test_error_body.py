@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from asr_async.vendors.error_body import find_header, one_line, read_error_body
+from asr_async.vendors.error_body import find_header, read_error_body
 
 GRANT = "requested grant not found in SaaS storage: service not activated"
 NGINX = (
@@ -98,11 +98,6 @@ def test_the_text_is_one_printable_line() -> None:
     assert details.text == "[31mfirst second third"
     assert details.raw is not None
     assert details.raw.startswith("\x1b[31m")
-
-
-def test_a_long_line_ends_in_an_ellipsis() -> None:
-    assert one_line("word " * 100, 12) == "word word w…"
-    assert one_line("word") == "word"
 
 
 def test_a_header_is_found_in_any_case() -> None:

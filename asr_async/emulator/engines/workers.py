@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, cast
 
 import msgspec
 
+from ..._text.lines import printable
 from .engine import EngineRefusedError
 from .words import mask_half_words
 from .worker_messages import (
@@ -556,8 +557,7 @@ async def _lines(stream: asyncio.StreamReader) -> AsyncIterator[str]:
 
 
 def _printable(line: bytes) -> str:
-    text = line.decode(errors="replace").rstrip()
-    return "".join(character if character.isprintable() else " " for character in text)[:MAX_LINE_CHARACTERS]
+    return printable(line.decode(errors="replace")).rstrip()[:MAX_LINE_CHARACTERS]
 
 
 def _stdin(process: asyncio.subprocess.Process) -> asyncio.StreamWriter:

@@ -9,7 +9,7 @@ import inspect
 import os
 from collections.abc import Awaitable, Callable
 
-from ..._secrets.text import SecretText
+from ..._text.secret import SecretText
 from ...errors import AuthenticationError
 from ..service import fingerprint
 from .errors import VENDOR, is_invalid_key

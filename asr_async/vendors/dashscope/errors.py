@@ -12,8 +12,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import datetime
 
+from ..._text.lines import one_line
 from ...errors import ASRError, AuthenticationError, RateLimitedError, VendorError
-from ..error_body import MAX_CODE_CHARS, ErrorDetails, one_line, read_error_body
+from ..error_body import MAX_CODE_CHARS, MAX_TEXT_CHARS, ErrorDetails, read_error_body
 from ..error_rules import SERVER_ERROR, ErrorKind, ErrorRule, ErrorTable, code_key, parse_retry_after
 
 __all__ = ["error_from_code", "error_from_handshake", "error_from_response", "is_invalid_key", "is_no_speech"]
@@ -149,7 +150,7 @@ def error_from_code(
     """
     code = one_line(code or kind, MAX_CODE_CHARS)
     rule = _find_rule(code, f"{message} {kind}", status)
-    text = one_line(message) or f"DashScope refused with {code or 'no reason'}"
+    text = one_line(message, MAX_TEXT_CHARS) or f"DashScope refused with {code or 'no reason'}"
     return rule.make_error(text, vendor=VENDOR, code=code or None, request_id=request_id, retry_after=None, raw=raw)
 
 

@@ -47,7 +47,7 @@ from ..codec import (
     read_message,
     reread_events,
 )
-from ..lenient import LenientReader, UnreadableError, known_ms, parse_json, printable_text
+from ..lenient import LenientReader, UnreadableError, known_ms, parse_json, without_lone_surrogates
 from .errors import VENDOR, error_from_code
 from .realtime_models import QwenRealtime
 from .realtime_utterances import Utterances
@@ -366,7 +366,7 @@ def _type_of(message: str) -> str | None:
     except UnreadableError:
         return None
     event_type = members.get("type", "") if isinstance(members, dict) else None
-    return printable_text(event_type) if isinstance(event_type, str) else None
+    return without_lone_surrogates(event_type) if isinstance(event_type, str) else None
 
 
 def _session_config(options: QwenRealtime) -> SessionConfig:

@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from ..._secrets.text import only_repr
+from ..._text.secret import only_repr
 
 VOCABULARY_PATH = "/services/audio/asr/customization"
 FINE_TUNES_PATH = "/fine-tunes"

@@ -19,7 +19,7 @@ import msgspec
 
 from ..._net.network_options import NetworkOptions
 from ..._net.user_agent import USER_AGENT
-from ..._secrets.text import SecretHeaders, secret_url, shown_url, tolerant_repr
+from ..._text.secret import SecretHeaders, secret_url, shown_url, tolerant_repr
 from ...errors import ConfigurationError
 from ..codec import Codec, TaskDescription
 from ..options import Options, check_range, did_you_mean

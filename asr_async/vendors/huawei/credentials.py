@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from ..._secrets.text import SecretText, only_repr
+from ..._text.secret import SecretText, only_repr
 from ...errors import AuthenticationError, ConfigurationError
 from .errors import VENDOR
 

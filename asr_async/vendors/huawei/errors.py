@@ -11,8 +11,9 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 
+from ..._text.lines import one_line
 from ...errors import ASRError, AuthenticationError, RateLimitedError, VendorError
-from ..error_body import MAX_CODE_CHARS, find_header, one_line, read_error_body
+from ..error_body import MAX_CODE_CHARS, MAX_TEXT_CHARS, find_header, read_error_body
 from ..error_rules import SERVER_ERROR, ErrorKind, ErrorRule, ErrorTable, code_key, parse_retry_after
 
 __all__ = [
@@ -150,7 +151,7 @@ def error_from_code(code: str, message: str, *, request_id: str | None = None, r
         raw: the message as it came.
     """
     code = one_line(code, MAX_CODE_CHARS)
-    text = one_line(message) or f"Huawei refused with {code or 'no reason'}"
+    text = one_line(message, MAX_TEXT_CHARS) or f"Huawei refused with {code or 'no reason'}"
     rule = _find_rule(code, message, None)
     return rule.make_error(text, vendor=VENDOR, code=code or None, request_id=request_id, retry_after=None, raw=raw)
 

@@ -21,7 +21,7 @@ import msgspec
 from ..._net.http import request
 from ..._net.network_options import NetworkOptions
 from ..._net.user_agent import USER_AGENT
-from ..._secrets.text import SecretHeaders, SecretText, secret_url, shown_url, tolerant_repr
+from ..._text.secret import SecretHeaders, SecretText, secret_url, shown_url, tolerant_repr
 from ...errors import AuthenticationError, ConfigurationError
 from ..codec import TaskDescription
 from ..credentials import with_fresh_credentials

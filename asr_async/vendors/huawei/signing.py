@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from urllib.parse import quote, unquote, urlsplit
 
-from ..._secrets.text import SecretHeaders
+from ..._text.secret import SecretHeaders
 from ...errors import ConfigurationError
 
 __all__ = ["ALGORITHM", "canonical_request", "host_header", "sign", "signature"]

@@ -17,8 +17,8 @@ import msgspec
 
 from ..._net.http import request
 from ..._net.network_options import NetworkOptions
-from ..._secrets.redaction import Redactor
-from ..._secrets.text import SecretBytes, SecretText, only_repr
+from ..._text.redaction import Redactor
+from ..._text.secret import SecretBytes, SecretText, only_repr
 from ...errors import ASRError, RemoteProtocolError
 from .credentials import IamUser
 from .errors import VENDOR, error_from_iam
@@ -111,13 +111,13 @@ class TokenSource:
                 network=self._network,
             )
         except ASRError as error:
-            redactor.error(error)
+            error.change_texts(redactor.text)
             raise
         if not 200 <= response.status < 300:
             body = redactor.bytes(response.body)
             clock = functools.partial(datetime.now, UTC)
             refusal = error_from_iam(response.status, response.headers, body, clock=clock)
-            redactor.error(refusal)
+            refusal.change_texts(redactor.text)
             raise refusal
         value = SecretText(response.headers.get("X-Subject-Token", ""))
         if not value:

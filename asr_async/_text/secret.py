@@ -11,8 +11,6 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Self
 from urllib.parse import urlsplit
 
-from ..errors import ConfigurationError
-
 __all__ = [
     "MASK",
     "SecretBytes",
@@ -62,7 +60,7 @@ class SecretText(str):
         return self
 
     def __reduce_ex__(self, _protocol: object) -> tuple[Any, ...]:
-        raise ConfigurationError(f"cannot be pickled, since it holds a secret: {self._advice}")
+        raise TypeError(f"cannot be pickled, since it holds a secret: {self._advice}")
 
 
 class SecretBytes(bytes):
@@ -79,7 +77,7 @@ class SecretBytes(bytes):
         return SecretBytes(part) if isinstance(part, bytes) else part
 
     def __reduce_ex__(self, _protocol: object) -> tuple[Any, ...]:
-        raise ConfigurationError("cannot be pickled, since it holds a secret")
+        raise TypeError("cannot be pickled, since it holds a secret")
 
 
 class SecretHeaders(dict[str, str]):

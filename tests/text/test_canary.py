@@ -42,7 +42,7 @@ from asr_async import (
 from asr_async._net.http import HttpResponse, request
 from asr_async._net.network_options import NetworkOptions
 from asr_async._net.proxy import parse_proxy
-from asr_async._secrets.text import SecretBytes, SecretHeaders, SecretText
+from asr_async._text.secret import SecretBytes, SecretHeaders, SecretText
 from asr_async.vendors.dashscope.rest_wire import Token
 from asr_async.vendors.huawei.credentials import AccessKeys, GivenToken, IamUser
 from asr_async.vendors.huawei.tokens import IamToken
@@ -181,7 +181,7 @@ def test_an_object_that_is_only_half_made_has_a_repr(cls: Any) -> None:
 )
 def test_what_holds_a_secret_refuses_to_be_pickled_and_says_where_the_secret_belongs(value: Any, text: str) -> None:
 
-    with pytest.raises(ConfigurationError, match=f"cannot be pickled, since it holds a secret: {text}"):
+    with pytest.raises(TypeError, match=f"cannot be pickled, since it holds a secret: {text}"):
         pickle.dumps(value)
 
 

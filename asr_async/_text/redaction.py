@@ -11,8 +11,7 @@ import re
 from collections.abc import Iterable, Mapping
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from ..errors import ASRError
-from .text import MASK
+from .secret import MASK
 
 __all__ = ["Redactor", "secrets_of"]
 
@@ -23,9 +22,6 @@ MAX_COMPARED_CHARS = 64
 """The part of a secret that is looked for; of a longer one, such as a token, what follows up to a blank goes too."""
 
 _SECRET_NAMES = re.compile("auth|token|key|cookie|secret|signature|password", re.IGNORECASE)
-
-_TEXTS = ("message", "code", "request_id", "raw")
-"""The attributes of an error that hold text of the vendor."""
 
 
 def secrets_of(url: str, headers: Mapping[str, str]) -> frozenset[str]:
@@ -71,18 +67,6 @@ class Redactor:
     def bytes(self, body: bytes) -> bytes:
         """Return bytes of any encoding with a mask in place of each secret."""
         return self.text(body.decode(errors="surrogateescape")).encode(errors="surrogateescape")
-
-    def error(self, error: ASRError) -> bool:
-        """Mask the secrets in the texts of an error, and return True if there were any."""
-        has_secret = False
-        for name in _TEXTS:
-            text: str | None = getattr(error, name)
-            if text and self.finds(text):
-                setattr(error, name, self.text(text))
-                has_secret = True
-        if has_secret:
-            error.args = (error.message,)
-        return has_secret
 
 
 @functools.lru_cache(maxsize=64)

@@ -1,1 +1,0 @@
-"""Secrets: texts that no `repr` shows, and texts from elsewhere without the secrets in them."""

@@ -1,0 +1,1 @@
+"""Texts that others see: one line each, without a secret."""

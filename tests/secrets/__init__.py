@@ -1,1 +1,0 @@
-"""Tests of secrets: in no text that the library makes."""

@@ -1,0 +1,1 @@
+"""Tests of the texts that others see: one line each, without a secret."""
