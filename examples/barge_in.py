@@ -17,9 +17,9 @@ Speak = Callable[[str], Awaitable[None]]
 
 
 async def converse(events: AsyncIterable[Event], speak: Speak) -> None:
-    """Answer when nobody speaks any more, and be silent while somebody does."""
+    """Answer at the end of speech, and stop speaking where it begins."""
     texts: list[str] = []
-    segments: set[int] = set()  # those that have begun, and not ended: some vendors have several at a time
+    segments: set[int] = set()  # those that are open: some vendors have several at a time
     speaking: asyncio.Future[None] | None = None
     async for event in events:
         match event:

@@ -13,12 +13,11 @@ from .._loop.owner import check_loop
 from .._text.secret import tolerant_repr
 from ..audio import COMPRESSED_BYTES_PER_SECOND, AudioFormat, byte_view, check_array
 from ..errors import ConfigurationError, DeadlineError, LocalProtocolError
+from ..vendors.options import Options, check_is_options
 from .source import AudioChunk, DroppedAudio, UtteranceEnd
 
 if TYPE_CHECKING:
     from types import TracebackType
-
-    from ..vendors.options import Options
 
 __all__ = ["PushSource", "WhenFull"]
 
@@ -82,6 +81,8 @@ class PushSource:
     )
 
     def __init__(self, options: Options | None = None, *, max_s: float = 2.0, when_full: WhenFull = "wait") -> None:
+        if options is not None:
+            check_is_options(options)
         audio_format = self._format = AudioFormat() if options is None else options.audio
         if isinstance(max_s, bool) or not isinstance(max_s, int | float) or not 0 < max_s < float("inf"):
             raise ConfigurationError(f"PushSource(max_s={max_s!r}): must be a positive number of seconds")

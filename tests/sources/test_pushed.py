@@ -183,6 +183,8 @@ async def test_a_source_is_read_once_and_of_one_format() -> None:
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
+        ({"options": Paraformer}, r"Paraformer is a class: make options of it, Paraformer\(\)"),
+        ({"options": 16_000}, r"int is not the options of a model, such as Paraformer\(\)"),
         ({"max_s": 0}, r"PushSource\(max_s=0\): must be a positive number of seconds"),
         ({"max_s": "2"}, r"PushSource\(max_s='2'\): must be"),
         ({"when_full": "block"}, r"when_full='block'\): must be 'wait', 'drop_oldest' or 'raise'"),
