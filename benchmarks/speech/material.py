@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["CONDITIONS", "SOUNDS", "SOURCES", "Speech", "telephone", "with_noise"]
+__all__ = ["CONDITIONS", "SOUNDS", "SOURCES", "Speech", "noise_of_second", "telephone", "with_noise"]
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "audio"
 
@@ -169,9 +169,14 @@ CONDITIONS: dict[str, Callable[[Samples], Sound]] = {
 }
 
 
-def _pink(length: int) -> Samples:
+def noise_of_second(number: int) -> Samples:
+    """Return one second of a long pink noise, the same in each run."""
+    return _pink(RATE, seed=number) * 10 ** (-30 / 20)
+
+
+def _pink(length: int, seed: int = 1) -> Samples:
     """Return pink noise with an effective value of 1, the same in each run."""
-    spectrum = np.fft.rfft(np.random.default_rng(1).standard_normal(length))
+    spectrum = np.fft.rfft(np.random.default_rng(seed).standard_normal(length))
     noise = np.fft.irfft(spectrum / np.sqrt(np.maximum(1, np.arange(len(spectrum)))), length)
     return np.asarray(noise / np.sqrt(np.mean(noise**2)))
 

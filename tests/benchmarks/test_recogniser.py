@@ -24,7 +24,18 @@ ENGINES = ["moonshine", "pocketsphinx"]
 
 def test_both_engines_are_measured_in_one_run() -> None:
     arguments = ["--sources", "examples", "--conditions", "16 kHz", "telephone", "--sounds", "silence"]
-    arguments += ["--sessions", "1", "--seconds", "4", "--workers", "1", "--engines", *ENGINES]
+    arguments += [
+        "--sessions",
+        "1",
+        "--seconds",
+        "4",
+        "--workers",
+        "1",
+        "--noise-minutes",
+        "0.2",
+        "--engines",
+        *ENGINES,
+    ]
     command = [sys.executable, str(BENCHMARKS / "bench_recogniser.py"), "--json", *arguments]
     completed = subprocess.run(command, stdout=subprocess.PIPE, env=child_environment(), timeout=100, check=True)
     report = json.loads(completed.stdout)
@@ -37,6 +48,10 @@ def test_both_engines_are_measured_in_one_run() -> None:
         assert row["real_time_factor"] > 0
     invented = [row for row in report["rows"] if row["measure"] == "invented"]
     assert [(row["engine"], row["words"]) for row in invented] == [(engine, 0) for engine in ENGINES]
+    noise = [row for row in report["rows"] if row["measure"] == "noise"]
+    assert [(row["engine"], row["minutes"]) for row in noise] == [(engine, 0.2) for engine in ENGINES]
+    assert noise[0]["words"] == 0
+    assert noise[0]["workers_late_mib"] >= noise[0]["workers_early_mib"] > 0
     live = [row for row in report["rows"] if row["measure"] == "live"]
     for row in live:
         assert (row["refused"], row["utterances_without_final"]) == (0, 0)

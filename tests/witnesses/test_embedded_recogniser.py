@@ -59,7 +59,7 @@ async def test_dashscope_recognises_a_file(emulator: Emulator, monkeypatch: pyte
     monkeypatch.setattr(dashscope, "base_websocket_api_url", emulator.dashscope_url)
     callback: Any = None  # a call that waits has none; its declared type says otherwise
     sdk = Recognition(model="paraformer-realtime-v2", callback=callback, format="wav", sample_rate=16_000)
-    result = await run_in_thread(sdk.call, str(RECORDINGS / "train.wav"))
+    result: Any = await run_in_thread(sdk.call, str(RECORDINGS / "train.wav"))
     assert result.status_code == 200
     assert plain_words(" ".join(sentence["text"] for sentence in result.get_sentence())) == TEXT
 
