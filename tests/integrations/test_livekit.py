@@ -318,6 +318,24 @@ def test_an_agent_gets_the_turns_of_a_conversation_whose_connection_is_cut() -> 
     assert [event.error.recoverable for event in errors] == [True]
 
 
+def test_a_turn_that_the_program_commits_is_final_at_once() -> None:
+    async def scenario() -> str:
+        async with emulator() as server:
+            adapter = STT(Paraformer(), emulator_service(server, Paraformer()), timeouts=TIMEOUTS)
+            async with adapter:
+                session: AgentSession[None] = AgentSession(
+                    stt=adapter, llm=NoAnswer(), vad=None, turn_handling={"turn_detection": "manual"}
+                )
+                session.input.audio = Microphone()
+                await session.start(Listener())
+                await asyncio.sleep(1.4)  # in the last word
+                text = await session.commit_user_turn()
+                await session.aclose()
+        return text
+
+    assert words([run_virtual(scenario)]) == words(SENTENCES[:1])
+
+
 # --- flush, early ends, changes --------------------------------------------------------------------------------------
 
 
