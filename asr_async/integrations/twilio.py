@@ -146,8 +146,8 @@ class TwilioStream:
                 self.start = message.start
             elif message.event != "connected":
                 raise TwilioStreamError(
-                    f'the stream sends "{message.event}" before "start": connect Twilio\'s <Stream> here, and let no '
-                    "one else read this WebSocket"
+                    f'the stream sends "{message.event}" before "start": connect Twilio\'s <Stream> here, and read '
+                    "this WebSocket nowhere else"
                 )
         return self.start
 
@@ -205,7 +205,7 @@ class TwilioStream:
         await self._send({"event": "mark", "mark": {"name": name}})
 
     async def clear(self) -> None:
-        """Stop what is being played to the caller, who has begun to speak for instance; marks come back at once.
+        """Stop the audio that is being played, when the caller begins to speak for instance; marks come back at once.
 
         Raises:
             ClientGoneError: the connection is closed.

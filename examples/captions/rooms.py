@@ -1,4 +1,4 @@
-"""Rooms of the captions application: who speaks, who watches, and the captions so far.
+"""Rooms of the captions application: their speakers, their watchers, and the captions so far.
 
 Everything is bounded: rooms, watchers of a room, captions that are kept, messages that wait for a slow watcher.
 """
@@ -9,7 +9,7 @@ import asyncio
 import re
 import secrets
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
@@ -44,7 +44,7 @@ class Caption(msgspec.Struct, kw_only=True, tag="caption", tag_field="type"):
 
 
 class Notice(msgspec.Struct, kw_only=True, tag="notice", tag_field="type"):
-    """Something that all in a room should know."""
+    """A line for all pages of a room."""
 
     text: str
 
@@ -58,6 +58,13 @@ class Withdrawn(msgspec.Struct, kw_only=True, tag="withdrawn", tag_field="type")
 Message = Caption | Notice | Withdrawn
 Watcher = asyncio.Queue[str | None]
 """The messages for a watcher; None ends it."""
+
+
+class Voice(NamedTuple):
+    """A browser that speaks, over all its connections; its key is known to itself alone."""
+
+    id: str
+    begun_at: float
 
 
 class Rooms:
@@ -92,11 +99,11 @@ class Room:
         self.speakers: dict[str, Speaker] = {}
         self._captions: dict[str, Caption] = {}
         self._watchers: set[Watcher] = set()
-        self._begun_at: dict[str, float] = {}
+        self._voices: dict[str, Voice] = {}
 
     @property
     def is_used(self) -> bool:
-        """True if there is anyone in the room."""
+        """True if there is a speaker or a watcher."""
         return bool(self.speakers or self._watchers)
 
     def watch(self) -> Watcher:
@@ -121,7 +128,7 @@ class Room:
         """Return a new speaker; one with the same key is the same browser, which has come back.
 
         Args:
-            key: the browser's own.
+            key: the browser's secret, with which it takes the place of its own connection before.
             start_ms: the place in the browser's audio at which it continues. Its captions behind that come again.
 
         Raises:
@@ -132,15 +139,16 @@ class Room:
             await before.end()
         if len(self.speakers) >= MAX_SPEAKERS:
             raise RefusedError("too many speak in this room: try again later")
-        begun_at = self._begun_at.setdefault(key, time.time() - start_ms / 1_000)
-        while len(self._begun_at) > 10 * MAX_SPEAKERS:
-            del self._begun_at[next(iter(self._begun_at))]
+        voice = self._voices.setdefault(key, Voice(secrets.token_hex(4), time.time() - start_ms / 1_000))
+        while len(self._voices) > 10 * MAX_SPEAKERS:
+            del self._voices[next(iter(self._voices))]
+        start = _ms(voice.begun_at) + start_ms
         self.withdraw(
             caption.id
             for caption in self._captions.values()
-            if caption.id.startswith(f"{key}.") and not (caption.is_final and caption.end <= _ms(begun_at) + start_ms)
+            if caption.id.startswith(f"{voice.id}.") and not (caption.is_final and caption.end <= start)
         )
-        speaker = self.speakers[key] = Speaker(self, key, begun_at)
+        speaker = self.speakers[key] = Speaker(self, key, voice)
         return speaker
 
     def put(self, caption: Caption) -> None:
@@ -175,11 +183,11 @@ class Room:
 class Speaker:
     """One connection of a browser that speaks."""
 
-    def __init__(self, room: Room, key: str, begun_at: float) -> None:
+    def __init__(self, room: Room, key: str, voice: Voice) -> None:
         self._room = room
         self._key = key
-        self._begun_at = begun_at
-        self._prefix = f"{key}.{secrets.token_hex(4)}"
+        self._begun_at = voice.begun_at
+        self._prefix = f"{voice.id}.{secrets.token_hex(4)}"
         self._interims: set[str] = set()
         self._task = asyncio.current_task()
 

@@ -67,11 +67,12 @@ async def test_the_room_has_the_captions_of_its_speakers_and_no_other_room_has()
         site() as here,
         here.open("/rooms/a/watch") as watching,
         here.open("/rooms/b/watch") as elsewhere,
-        here.open("/rooms/a/speak?key=x") as speaking,
+        here.open("/rooms/a/speak?key=secret") as speaking,
     ):
         await speaking.send_bytes(position_audio(0, 3_000))
         await speaking.send_str('{"type":"stop"}')
         shown = [await final(watching, "caption") for _ in range(2)]
+        assert "secret" not in str(shown)  # with it, a watcher could take the place of the speaker
         assert [caption["text"] for caption in shown] == ["good morning all", "second one here"]
         assert shown[1]["start"] - shown[0]["start"] == 1_400
         await receive(speaking, "end")
@@ -193,7 +194,7 @@ async def test_a_flood_of_audio_waits_and_the_others_do_not() -> None:
     async with site() as here, here.open("/rooms/a/speak?key=flood") as flooding:
         await receive(flooding, "ready")
         hour = asyncio.create_task(send_an_hour(flooding))
-        async with here.open("/rooms/a/speak?key=x") as speaking:
+        async with here.open("/rooms/a/speak?key=secret") as speaking:
             await speaking.send_bytes(position_audio(0, 1_200))
             assert (await final(speaking, "result"))["text"] == "good morning all"
         assert not hour.done()
