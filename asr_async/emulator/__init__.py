@@ -45,10 +45,11 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    """Import the modules with the first use of a name: pytest loads the plugin in this package in every project."""
+    """Load all names with the first use of one: pytest loads the plugin in this package in every project."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from . import public_names  # noqa: PLC0415 - the reason of this function
 
-    value: object = getattr(public_names, name)
+    globals().update({each: getattr(public_names, each) for each in __all__})
+    value: object = globals()[name]
     return value
