@@ -40,6 +40,7 @@ class RecognitionTask:
         "_connection",
         "_has_finals",
         "_is_released",
+        "_is_running",
         "_log",
         "_permit",
         "_timeouts",
@@ -73,6 +74,8 @@ class RecognitionTask:
         self.is_finishing = False
         # kept by the pool for its next task: no longer ours to close
         self._is_released = False
+        # the vendor has opened the task and not ended it
+        self._is_running = False
         self._has_finals = False
 
     def __repr__(self) -> str:
@@ -87,6 +90,7 @@ class RecognitionTask:
         try:
             async with asyncio.timeout(self._timeouts.start) as limit:
                 await self._start()
+                self._is_running = True
         except TimeoutError:
             await self.close()
             if not limit.expired():
@@ -245,6 +249,7 @@ class RecognitionTask:
     async def cancel(self) -> None:
         """Have the vendor drop the audio that it has not recognised yet, if its protocol has a message for that."""
         if isinstance(self.codec, CancellingCodec):
+            self._is_running = False
             await self.send(self.codec.cancel())
 
     async def send(self, messages: Sequence[Message]) -> None:
@@ -279,6 +284,7 @@ class RecognitionTask:
                 raise failure from failure.__cause__
             for event in events:
                 if type(event) in ENDINGS:
+                    self._is_running = False
                     self._redact_ending(event)
                     on_event(event)
                     return True
@@ -343,9 +349,10 @@ class RecognitionTask:
         self._is_released = self._is_released or pool.keep(self.choice, self._connection)
 
     async def close(self) -> None:
-        """Close the connection with the closing handshake, or abort it after `Timeouts.close`."""
+        """End the task, and close the connection with the closing handshake, or abort it after `Timeouts.close`."""
         if self._is_released:
             return
+        self._end_early()
         try:
             async with asyncio.timeout(self._timeouts.close):
                 await self._connection.close()
@@ -353,6 +360,18 @@ class RecognitionTask:
             self._log.debug("%r: the closing handshake took too long", self)
         finally:
             self._connection.abort()
+
+    def _end_early(self) -> None:
+        """End a task that the session leaves: the vendor may count one without an end as running for a while more."""
+        if not self._is_running or self.is_finishing or not self._connection.is_open:
+            return
+        self._is_running = False
+        codec = self.codec
+        try:
+            for message in codec.cancel() if isinstance(codec, CancellingCodec) else codec.finish():
+                self._connection.send(message)
+        except Exception as error:  # noqa: BLE001 - it may be the codec of another project
+            self._log.debug("%r: the end could not be sent to the vendor: %s", self, type(error).__name__)
 
     def abort(self) -> None:
         """Drop the connection at once."""

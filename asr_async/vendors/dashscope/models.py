@@ -411,7 +411,7 @@ class TaskOptions(Options, frozen=True, kw_only=True):
         values = msgspec.structs.asdict(self)
         for name in ("model", "format", "sample_rate", "strict", "extra_parameters"):
             del values[name]
-        return {name: value for name, value in values.items() if value is not None}
+        return {name: value for name, value in values.items() if value is not None and value != ()}
 
     def parameters(self) -> dict[str, Any]:
         """Return the `parameters` member of run-task: the options that have a value, and no others."""
@@ -441,6 +441,10 @@ class TaskOptions(Options, frozen=True, kw_only=True):
     def _check_values(self) -> None:
         """Check the values by the model's row; each family adds its own checks."""
         self._check_audio()
+        for name in ("vocabulary_id", "phrase_id"):
+            value: str | None = getattr(self, name, None)
+            if value is not None and not value.strip():
+                raise ConfigurationError(f"{name}={value!r}: must not be empty; leave it out for no hot words")
         self._check_known_options()
 
     def _check_audio(self) -> None:

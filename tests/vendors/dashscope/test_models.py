@@ -129,6 +129,9 @@ def test_a_model_of_the_other_family_is_refused_with_those_of_this_one() -> None
             {"model": "paraformer-realtime-8k-v2", "sample_rate": 8_000, "language_hints": ["zh"]},
             "language_hints=('zh',): paraformer-realtime-8k-v2 does not have this option (paraformer-realtime-v2 do)",
         ),
+        (Paraformer, {"vocabulary_id": ""}, "vocabulary_id='': must not be empty; leave it out for no hot words"),
+        (FunASR, {"vocabulary_id": " "}, "vocabulary_id=' ': must not be empty; leave it out for no hot words"),
+        (Paraformer, {"phrase_id": ""}, "phrase_id='': must not be empty; leave it out for no hot words"),
         (Paraformer, {"format": "mp4"}, "format='mp4': did you mean 'mp3'?"),
         (Paraformer, {"language_hints": ["zh", "xx"]}, "accepts zh, en, ja, yue, ko, de, fr, ru, not 'xx'"),
         (FunASR, {"language_hints": ["zh", "en"]}, "fun-asr-realtime reads only the first; pass 1"),
@@ -144,6 +147,11 @@ def test_a_model_of_the_other_family_is_refused_with_those_of_this_one() -> None
 )
 def test_a_bad_value_is_refused_in_one_line(options_class: type[Options], values: dict[str, Any], text: str) -> None:
     assert text in refused(options_class, **values)
+
+
+def test_an_empty_list_is_no_value_and_is_not_sent() -> None:
+    assert Paraformer(language_hints=[]).parameters() == Paraformer().parameters()
+    assert FunASR(language_hints=[], context=[]).parameters() == FunASR().parameters()
 
 
 def test_options_do_not_change_after_they_were_made() -> None:
