@@ -13,6 +13,10 @@ their weights.
 A task extends from START to END. A failed task does not end its connection: the client receives ERROR, and everything
 but a new START is ignored. A failure is raised as a `TaskError`, and reported by the code in which it occurs: the
 reader, or the task beside it.
+
+The vendor's own programs do not wait for the answers to START and END. So a message that arrives while the engine opens
+or finishes waits until it has: what the client receives depends on the order of its messages, never on their times.
+Only a cancel does not wait.
 """
 
 from __future__ import annotations
@@ -124,11 +128,8 @@ CLIENT_TIMEOUTS_S = dict.fromkeys((State.IDLE, State.STREAMING, State.SENTENCE_O
 RUNNING = {State.STREAMING, State.SENTENCE_OVER, State.FINISHING}
 """The states after the answer to START; only in these does an END follow an ERROR (error page)."""
 
-_OUT_OF_ORDER = {
-    State.IDLE: "without START",
-    State.STARTING: "before START was answered",
-    State.FINISHING: "after END",
-}
+_OUT_OF_ORDER = {State.IDLE: "without START", State.FINISHING: "after END"}
+"""In words, the states in which audio and END are errors. A message waits for the end of the state STARTING."""
 
 
 class _VoiceTimeoutError(EndConnection):
@@ -165,6 +166,8 @@ class _Task:
         self._sample_rate = audio.sample_rate
         encoding = cast("Literal['pcm', 'ulaw', 'alaw']", audio.encoding)
         self._decoder = PcmDecoder() if encoding == "pcm" else G711Decoder(encoding)
+        self._short_message = b""
+        """A message below the smallest size, which is accepted only as the last one before END."""
         self._audio_bytes = 0
 
     @property
@@ -177,11 +180,31 @@ class _Task:
     def pieces(self, data: bytes) -> Iterator[bytes]:
         """Decode a message and yield its samples in pieces for the engine; each piece is counted when it is yielded."""
         smallest, largest = FRAME_LIMITS[self._sample_rate]
-        if not smallest <= len(data) <= largest:
-            raise TaskError(
-                "SIS.0032",
-                f"an audio message has {smallest} to {largest} bytes at {self._sample_rate} Hz, not {len(data)}",
-            )
+        if self._short_message or not 0 < len(data) <= largest:
+            raise self._wrong_size(self._short_message or data)
+        if len(data) < smallest:
+            self._short_message = data
+        else:
+            yield from self._decode(data)
+
+    def last_pieces(self) -> Iterator[bytes]:
+        """Yield the samples of the last message if it is below the smallest size; call this at END.
+
+        The documents allow no exception, but the official SDK divides a file into messages of one size and sends the
+        rest of it, whatever its size.
+        """
+        if self._short_message:
+            _logger.warning("emulator: %s; accepted as the last one", self._wrong_size(self._short_message))
+            yield from self._decode(self._short_message)
+
+    def _wrong_size(self, data: bytes) -> TaskError:
+        smallest, largest = FRAME_LIMITS[self._sample_rate]
+        return TaskError(
+            "SIS.0032",
+            f"an audio message has {smallest} to {largest} bytes at {self._sample_rate} Hz, not {len(data)}",
+        )
+
+    def _decode(self, data: bytes) -> Iterator[bytes]:
         for piece in split_samples(self._decoder.decode(data), self._sample_rate, PIECE_MS):
             self._audio_bytes += len(piece)
             if self._audio_bytes > self._mode.max_audio_s * self._sample_rate * SAMPLE_BYTES:
@@ -232,13 +255,15 @@ class _RasrSession(VendorSession[State, Step]):
         try:
             await self._on_command(read_message(text))
         except TaskError as error:
+            await self._wait_for_engine()
             await self._report(error)
 
     async def _on_audio(self, data: bytes) -> None:
+        await self._wait_for_engine()
         try:
             self._advance(Step.AUDIO)
             if self._lifecycle.state is State.STREAMING:
-                await self._feed(data)
+                await self._feed(self._open_task[0].pieces(data))
         except TaskError as error:
             await self._report(error)
 
@@ -254,7 +279,13 @@ class _RasrSession(VendorSession[State, Step]):
             case _:
                 raise invalid_member("command")
 
+    async def _wait_for_engine(self) -> None:
+        """Wait until the task has opened, finished or failed; nothing more is read meanwhile."""
+        if self._work is not None:
+            await asyncio.wait({self._work})
+
     async def _start(self, message: dict[str, Any]) -> None:
+        await self._wait_for_engine()
         if not self._lifecycle.allows(Step.START):
             raise self._out_of_order(Step.START)
         self._trace_id = str(uuid.uuid4())
@@ -275,6 +306,9 @@ class _RasrSession(VendorSession[State, Step]):
         return (*words, *table)
 
     async def _end(self) -> None:
+        await self._wait_for_engine()
+        if self._lifecycle.state is State.STREAMING:
+            await self._feed(self._open_task[0].last_pieces())
         self._advance(Step.END)
         if self._lifecycle.state is State.FINISHING:
             await self._inject_at("finish")
@@ -287,10 +321,10 @@ class _RasrSession(VendorSession[State, Step]):
             await self._abandon_task()
             await self._send_traced(_end_message("CANCEL"))
 
-    async def _feed(self, data: bytes) -> None:
+    async def _feed(self, pieces: Iterator[bytes]) -> None:
         task, recognition = self._open_task
         processed_bytes = 0
-        for piece in task.pieces(data):
+        for piece in pieces:
             processed_bytes += len(piece)
             with _engine_refusals():
                 await recognition.feed(piece)

@@ -24,6 +24,7 @@ from websockets.asyncio.client import ClientConnection
 
 from asr_async.emulator import Emulator, Engine, Hypothesis, HypothesisWord, PocketSphinx, Request, Scripted, serve
 from asr_async.emulator.audio_decoder import G711Decoder
+from asr_async.emulator.faults import MuteFinish
 from asr_async.emulator.huawei import rasr
 
 from ...support.probe_engine import ProbeEngine
@@ -450,7 +451,7 @@ async def test_several_tasks_run_one_after_another_on_one_connection() -> None:
         ({"command": "START", "config": CONFIG}, "START was sent while a task was running: send END first"),
         ("not json", "a text message must be a JSON object"),
         ({"command": "STOP"}, "'command' is invalid"),
-        (bytes(10), "an audio message has 320 to 65536 bytes at 16000 Hz, not 10"),
+        (b"", "an audio message has 320 to 65536 bytes at 16000 Hz, not 0"),
     ],
     ids=lambda value: str(value)[:40],
 )
@@ -470,7 +471,7 @@ async def test_after_an_error_audio_and_a_crossing_end_are_ignored_until_the_nex
     engine = ProbeEngine()
     async with connected(engine) as client:
         await client.start()
-        await client.send(bytes(10))
+        await client.send(b"")
         for message in (SECOND, bytes(1), SDK_END, {"command": "END", "cancel": True}):
             await client.send(message)
         assert (await client.error(running=True))[0] == "SIS.0032"
@@ -490,47 +491,71 @@ async def test_each_error_after_a_failed_task_is_reported_without_an_end() -> No
         await client.start()
 
 
+async def test_audio_and_end_that_do_not_wait_for_the_answer_to_start_are_processed_behind_it() -> None:
+    engine = ProbeEngine()
+    engine.gates["open"].clear()
+    async with connected(engine) as client:
+        await client.send({"command": "START", "config": CONFIG})
+        await wait_until(lambda: engine.request)
+        await client.send(SECOND)
+        await client.end()
+        engine.gates["open"].set()
+        assert (await client.receive())["resp_type"] == "START"
+        assert await client.rest() == []
+        assert engine.received == SECOND
+
+
+async def test_messages_in_one_batch_have_the_results_of_messages_that_wait_for_their_answers() -> None:
+    async with connected() as client:
+        for _ in range(50):
+            # as the vendor's sample program of 2020 sends them; the batch has two tasks
+            for message in (SDK_START, SECOND, SDK_END, SDK_START, SECOND, SDK_END):
+                await client.send(message)
+            for _ in range(2):
+                assert (await client.receive())["resp_type"] == "START"
+                assert [segment["result"]["text"] for segment in await client.segments()] == ["Hello world"]
+
+
 @pytest.mark.parametrize(
     ("early", "text"),
     [
-        (SECOND, "audio was sent before START was answered"),
-        ({"command": "END"}, "END was sent before START was answered"),
-        ({"command": "START", "config": CONFIG}, "START was sent while a task was running"),
+        (json.dumps({"command": "START", "config": CONFIG}), "START was sent while a task was running"),
+        ("not json", "a text message must be a JSON object"),
+        (bytes(0), "an audio message has 320 to 65536 bytes at 16000 Hz, not 0"),
     ],
 )
-async def test_a_message_before_the_answer_to_start_is_an_error(early: Any, text: str) -> None:
+async def test_a_wrong_message_before_the_answer_to_start_is_an_error_behind_it(early: Any, text: str) -> None:
     engine = ProbeEngine()
     engine.gates["open"].clear()
     async with connected(engine) as client:
         await client.send({"command": "START", "config": CONFIG})
         await wait_until(lambda: engine.request)
         await client.send(early)
-        code, got = await client.error()
+        engine.gates["open"].set()
+        assert (await client.receive())["resp_type"] == "START"
+        code, got = await client.error(running=True)
         assert code == "SIS.0032"
         assert text in got
         assert engine.released.is_set()
-        engine.gates["open"].set()
         await client.start()
 
 
-async def test_audio_directly_behind_start_is_an_error_before_the_engine_opens() -> None:
-    engine = ProbeEngine()
+async def test_audio_behind_a_start_that_fails_is_ignored() -> None:
+    engine = ProbeEngine(refuse_at="open")
     async with connected(engine) as client:
-        await asyncio.gather(client.send({"command": "START", "config": CONFIG}), client.send(SECOND))
-        assert await client.error() == ("SIS.0032", "audio was sent before START was answered")
-        assert engine.request is None
+        for message in (SDK_START, SECOND, SDK_END):
+            await client.send(message)
+        assert await client.error() == ("SIS.0302", "cannot open")
+        engine.refuse_at = ""
         await client.start()
+        assert engine.received == b""
 
 
 @pytest.mark.parametrize(
     ("late", "text"),
-    [
-        (SECOND, "audio was sent after END"),
-        ({"command": "END"}, "END was sent after END"),
-        ({"command": "START", "config": CONFIG}, "START was sent while a task was running"),
-    ],
+    [(SECOND, "audio was sent without START"), ({"command": "END"}, "END was sent without START")],
 )
-async def test_a_message_before_the_answer_to_end_is_an_error(late: Any, text: str) -> None:
+async def test_a_wrong_message_before_the_answer_to_end_is_an_error_behind_it(late: Any, text: str) -> None:
     engine = ProbeEngine()
     engine.gates["finish"].clear()
     async with connected(engine) as client:
@@ -538,11 +563,18 @@ async def test_a_message_before_the_answer_to_end_is_an_error(late: Any, text: s
         await client.end()
         await wait_until(lambda: engine.finishing)
         await client.send(late)
-        code, got = await client.error(running=True)
-        assert code == "SIS.0032"
-        assert text in got
-        assert engine.released.is_set()
+        engine.gates["finish"].set()
+        assert await client.rest() == []
+        assert await client.error() == ("SIS.0032", text)
         await client.start()
+
+
+async def test_audio_behind_an_end_whose_answer_is_suppressed_is_an_error() -> None:
+    async with serve(HELLO, faults=[MuteFinish()]) as emulator, connect_client(emulator) as client:
+        await client.start()
+        await client.end()
+        await client.send(SECOND)
+        assert await client.error(running=True) == ("SIS.0032", "audio was sent after END")
 
 
 async def test_audio_after_a_finished_task_is_an_error() -> None:
@@ -688,6 +720,7 @@ async def test_the_size_of_an_audio_message_is_limited_at_both_ends(audio_format
         for size in (0, least - 1, most + 1):
             await client.start(**options)
             await client.send(bytes(size))
+            await client.send(bytes(least))
             text = f"an audio message has {least} to {most} bytes at {rate_khz}000 Hz, not {size}"
             assert await client.error(running=True) == ("SIS.0032", text)
         await client.start(**options)
@@ -697,13 +730,15 @@ async def test_the_size_of_an_audio_message_is_limited_at_both_ends(audio_format
         await client.rest()
 
 
-async def test_the_smallest_size_applies_to_the_last_message_too() -> None:
-    async with connected() as client:
-        await client.start()
-        await client.send(bytes(4_000))
-        await client.send(bytes(1))
-        await client.end()
-        assert (await client.error(running=True))[0] == "SIS.0032"
+@pytest.mark.parametrize("last_bytes", [1, 2, 319])
+async def test_the_last_message_may_be_smaller_with_a_warning(
+    last_bytes: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    sound = bytes(range(256)) * 20
+    assert await decoded([sound, sound[:last_bytes]]) == sound + sound[: last_bytes // 2 * 2]
+    assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [
+        f"emulator: an audio message has 320 to 65536 bytes at 16000 Hz, not {last_bytes}; accepted as the last one"
+    ]
 
 
 async def decoded(audio: list[bytes], **config: Any) -> bytes:
@@ -1048,7 +1083,7 @@ def test_the_timeout_applies_whenever_the_server_waits_for_the_client(stage: str
         async with connected(HELLO, "sentence") as client:
             if stage != "never started":
                 await client.start()
-                await client.send(bytes(10) if stage == "failed" else SECOND)
+                await client.send(b"" if stage == "failed" else SECOND)
                 for _ in range(2 if stage == "failed" else 3):
                     await client.receive()
             if stage == "ended":
