@@ -1,14 +1,16 @@
 """The removal of secrets from texts of others: a server or a gateway may send back what it was sent.
 
-A secret is found as it is, and as JSON, a URL or HTML escape its characters. Does not know vendors or connections.
+A secret is found as it is, as JSON, a URL or HTML escape its characters, and in base64. Does not know vendors or
+connections.
 """
 
 from __future__ import annotations
 
+import base64
 import functools
 import html
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from .secret import MASK
@@ -77,15 +79,31 @@ def _pattern_of(secrets: frozenset[str]) -> re.Pattern[str] | None:
     return re.compile("|".join(form for secret in longest_first for form in _secret_patterns(secret)))
 
 
-def _secret_patterns(secret: str) -> tuple[str, str]:
-    """Return a pattern of a whole secret, and one of a secret that the end of the text cuts off."""
+def _secret_patterns(secret: str) -> Iterator[str]:
+    """Yield patterns of a whole secret, of a secret that the end of the text cuts off, and of one in base64."""
     characters = [_character_pattern(character) for character in secret[:MAX_COMPARED_CHARS]]
     rest = r"[^\s\"'<>]*" if len(secret) > MAX_COMPARED_CHARS else ""
     beginning = ""
     for character in reversed(characters[MIN_SECRET_CHARS:]):
         beginning = f"(?:{character}{beginning})?"
     cut_off = rf"{''.join(characters[:MIN_SECRET_CHARS])}{beginning}[\\\s\"'…]*\Z"
-    return "".join(characters) + rest, cut_off
+    yield "".join(characters) + rest
+    yield cut_off
+    yield from map(_base64_pattern, _base64_forms(secret[:MAX_COMPARED_CHARS]))
+
+
+def _base64_forms(secret: str) -> Iterator[str]:
+    """Yield the base64 characters of a secret behind 0, 1 and 2 other bytes: `user:password` is encoded as a whole."""
+    content = secret.encode(errors="surrogatepass")
+    for bytes_before, shared_chars in enumerate((0, 2, 3)):
+        encoded = base64.b64encode(bytes(bytes_before) + content).decode()
+        # the characters at both ends depend on the bytes beside the secret, too
+        yield encoded[shared_chars : (bytes_before + len(content)) * 8 // 6]
+
+
+def _base64_pattern(encoded: str) -> str:
+    forms = {"+": f"(?:{_character_pattern('+')}|-)", "/": f"(?:{_character_pattern('/')}|_)"}
+    return "".join(forms.get(character, character) for character in encoded) + "[A-Za-z0-9+/=_-]*"
 
 
 @functools.lru_cache(maxsize=512)

@@ -23,7 +23,8 @@ from .._net.proxy import environment_proxy
 from .._net.tls import default_context
 from .._net.websocket import WebSocket
 from .._text.lines import one_line
-from ..config import Timeouts
+from .._text.redaction import Redactor, secrets_of
+from ..config import Limits, Timeouts
 from ..sources.source import close_iterator
 from .display import decibels
 
@@ -267,13 +268,18 @@ async def check_redis(url: str) -> Finding:
         import redis.asyncio  # noqa: PLC0415 - an optional dependency
     except ImportError:
         return Finding("failed", "Redis", f"not installed: pip install '{DISTRIBUTION}[redis]'")
+    try:
+        Limits(shared=url)
+    except ConfigurationError as error:
+        return Finding("failed", "Redis", str(error))
     began_at = time.perf_counter()
     host = urlsplit(url).hostname
     try:
         async with asyncio.timeout(CHECK_SECONDS), redis.asyncio.from_url(url) as server:
             version = (await server.info("server"))["redis_version"]
     except (redis.exceptions.RedisError, OSError, ValueError) as error:
-        return Finding("failed", "Redis", one_line(f"{host}: {type(error).__name__}: {error}".replace(url, "the URL")))
+        reason = Redactor({url, *secrets_of(url, {})}).text(str(error))
+        return Finding("failed", "Redis", one_line(f"{host}: {type(error).__name__}: {reason}"))
     return Finding("good", "Redis", f"{host} has version {version} {_since(began_at)}")
 
 

@@ -168,6 +168,12 @@ def test_a_model_in_a_folder_is_tried(tmp_path: Path) -> None:
     assert "has no tokens.txt: it looks like half of a streaming CTC model" in rows(outcome.stdout)["--engine"][1]
 
 
+async def test_a_malformed_redis_url_fails_without_a_word_of_its_password() -> None:
+    finding = await check_redis("redis://user@host:the-password/0")
+    text = "Limits(shared=...): must be redis://host:port/0, rediss://host:port/0 or unix:///path"
+    assert finding == Finding("failed", "Redis", text)
+
+
 async def test_a_redis_server_that_is_not_there_fails() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

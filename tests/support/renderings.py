@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import msgspec
 import pytest
 import rich
 from rich.console import Console
@@ -47,6 +48,9 @@ def object_texts(value: Any) -> Iterator[tuple[str, str]]:
     yield "rich.print", _rich_text(value)
     yield "rich.print of a list", _rich_text([value])
     yield "rich.inspect", _inspected(value)
+    yield "attributes", repr(getattr(value, "__dict__", None))
+    yield "fields", repr(msgspec.structs.asdict(value) if isinstance(value, msgspec.Struct) else None)
+    yield "a group of exceptions", _grouped(value)
     for protocol in (0, 2, pickle.HIGHEST_PROTOCOL):
         yield f"pickle, protocol {protocol}", _pickled(value, protocol)
 
@@ -80,6 +84,13 @@ ERROR_TEXTS: dict[str, Callable[[BaseException], str]] = {
     ),
     "pytest -l": _pytest_report,
 }
+
+
+def _grouped(value: Any) -> str:
+    """Return the traceback of a group that holds an exception; empty for another value."""
+    if not isinstance(value, Exception):
+        return ""
+    return "".join(traceback.format_exception(ExceptionGroup("several", [value])))
 
 
 def error_texts(error: BaseException) -> Iterator[tuple[str, str]]:
