@@ -29,7 +29,7 @@ class Local:
     engine that is installed, and logs which:
 
     - `"moonshine"` (extra `local`): English with punctuation, at any sample rate; about 4 % of the words of recordings
-      are wrong, 5 % at telephone quality. Up to five live sessions per core.
+      are wrong, 5 to 9 % at telephone quality. Up to five live sessions per core.
     - `"pocketsphinx"` (extra `local-small`), where Moonshine's wheels do not fit: English at 16 kHz; clean read speech
       with few errors, recordings with about 40 %. Up to ten live sessions per core.
     - `Sherpa(folder)` of `asr_async.emulator`, or `"sherpa:FOLDER"` (extra `sherpa`): a model of your own.

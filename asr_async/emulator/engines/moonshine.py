@@ -2,7 +2,7 @@
 
 The weights come from the wheel `moonshine-voice`, which is searched for but never imported: only its files are used.
 sherpa-onnx runs them, Silero detects speech (`_moonshine_worker`). Measured on recordings of people: 4 % of the words
-are wrong, 5 % at telephone quality. The text has punctuation and capitals.
+are wrong, 5 to 9 % at telephone quality. The text has punctuation and capitals.
 
 Moonshine reports no word times and no confidences: the times of words are estimates, in proportion to their characters.
 Hot words have no effect. A language hint other than English is refused, since the model turns other languages into
