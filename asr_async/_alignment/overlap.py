@@ -5,9 +5,9 @@ that was final already, contain it, or lie inside it. `new_parts` finds the word
 
 - Where both texts have the times of their words, a word is a repeat if a delivered word has the same form at the same
   place, in the same order. A word of another form at such a place is a repeat too, if its neighbours on both sides are:
-  the vendor has decided otherwise the second time. A word that was cut in two where the connection's audio begins
-  may be recognised again or not. The word behind it tells, if that is another one; else such a word is new, and
-  uncertain.
+  the vendor has decided otherwise the second time. With other neighbours it is new, and uncertain. A word that was cut
+  in two where the connection's audio begins may be recognised again or not. The word behind it tells, if that is
+  another one; else such a word is new, and uncertain.
 - Where one has no times, the texts are compared as a whole. If a delivered text is part of the new one, or continues
   beyond one of its ends, the words of both are the same wherever the two overlap; the estimated times decide between
   several such positions.
@@ -46,8 +46,7 @@ MAX_ESTIMATE_ERROR_MS = 1_500
 """An estimated place is no further from the true one, or by half of the length of the text if that is more."""
 
 RIVAL_MS = 500
-"""Two positions whose estimated errors differ by less, or by that of the better one if it is inexact itself, are both
-possible: the same words were said twice."""
+"""Two positions whose estimated errors differ by less are both possible: the same words were said twice."""
 
 SHORT_WORDS = 2
 """So few words may be the same by chance."""
@@ -136,8 +135,34 @@ def new_parts(
         or speech.start_ms < item.speech.start_ms < latest_ms
     ]
     if speech.is_timed and near and all(item.speech.is_timed for item in near):
-        return _new_by_times(speech, near, from_ms, is_final=is_final)
-    return _new_by_text(speech, near, from_ms, latest_ms, is_final=is_final)
+        found = _new_by_times(speech, near, from_ms, is_final=is_final)
+    else:
+        found = _new_by_text(speech, near, from_ms, latest_ms, is_final=is_final)
+    if is_final and found.is_certain and speech.is_timed and _has_other_reading(speech, found.parts, near):
+        return NewParts(found.parts, is_certain=False)
+    return found
+
+
+def _has_other_reading(speech: Speech, parts: Sequence[NewPart], near: Sequence[DeliveredSpeech]) -> bool:
+    """Return True if a new word is at the place of a delivered one that this connection has not repeated.
+
+    The vendor may have decided otherwise about the word: "25" and "twenty five".
+    """
+    new = [word for part in parts for word in speech.words[part.first : part.behind]]
+    old = [
+        word
+        for item in near
+        if item.speech.is_timed
+        for word, is_repeated in zip(item.speech.words, item.is_repeated, strict=True)
+        if not is_repeated
+    ]
+    return any(_has_same_place(one, other) for one in new for other in old)
+
+
+def _has_same_place(one: PlacedWord, other: PlacedWord) -> bool:
+    """Return True if two words have more than half of the shorter one in common."""
+    common_ms = min(one.end_ms, other.end_ms) - max(one.start_ms, other.start_ms)
+    return 2 * common_ms > min(one.end_ms - one.start_ms, other.end_ms - other.start_ms)
 
 
 def _overlap_ms(one: Speech, other: Speech) -> int:
@@ -168,7 +193,10 @@ def _new_by_times(speech: Speech, near: Sequence[DeliveredSpeech], from_ms: int,
     repeated: dict[int, int] = dict(matches)
     is_certain = doubtful is None
     if matches and (cut := _cut_word(candidates, matches[0], first_ms)) is not None:
-        repeated[0] = cut
+        if speech.words[0].form != speech.words[1].form:
+            repeated[0] = cut
+        else:  # the first may be the delivered word, and the second the next one
+            is_certain = False
     elif 0 not in repeated and _is_second_half(speech.words[0], candidates, first_ms):
         is_certain = False
     for (new_before, old_before), (new_behind, old_behind) in pairwise(matches):
@@ -386,7 +414,8 @@ def _find_block(
     best = blocks[0]
     if is_jitter and best.size <= SHORT_WORDS:
         return None, False
-    rivals = [block for block in blocks if block.error_ms < 2 * best.error_ms + RIVAL_MS]
+    # estimates do not tell how many of several equal words at an edge are in both texts
+    rivals = [block for block in blocks if block.size != best.size or block.error_ms - best.error_ms < RIVAL_MS]
     if len(rivals) > 1:
         return min(rivals, key=lambda block: block.size), False
     return best, True

@@ -150,6 +150,10 @@ class TrackedSegment(Generic[K]):
             return True
         return (begins_together or start_ms < self.end_ms - JITTER_MS) and self.contains(text)
 
+    def encloses(self, interim: Result) -> bool:
+        """Return True if the place of an interim is known, and inside that of this final but for the jitter."""
+        return self.start_ms - JITTER_MS <= interim.start_ms < interim.end_ms <= self.end_ms + JITTER_MS
+
     def has_text(self, text: str) -> bool:
         """Return True if a text is that of this final, without regard to case, spaces and punctuation."""
         return text == self.text or letters_of(text) == letters_of(self.text)
@@ -614,7 +618,9 @@ class SegmentTracker(Generic[K, S]):
                 end_ms = interim.end_ms
                 if segment.end_ms > segment.start_ms:  # the end of the speech is reported behind the interim
                     end_ms = max(end_ms, segment.end_ms)
-                final = replace(interim, is_final=True, is_confirmed=False, end_ms=end_ms)
+                # it may be another reading of words that a final has
+                may_repeat = interim.may_repeat or any(each.encloses(interim) for each in self._finals.values())
+                final = replace(interim, is_final=True, is_confirmed=False, end_ms=end_ms, may_repeat=may_repeat)
                 self.end_unconfirmed(segment, final)
                 events += [final, *self.close(segment)]
         for segment in segments:

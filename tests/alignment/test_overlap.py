@@ -340,6 +340,39 @@ def test_a_word_that_was_cut_in_its_middle_is_marked() -> None:
     assert joiner.join([Spoken("no", 279, 510)]) == (["no"], False)
 
 
+def test_of_two_equal_words_behind_one_that_was_cut_in_two_none_is_left_out() -> None:
+    joiner = Joiner(187)
+    joiner.deliver([Spoken("is", 0, 287), Spoken("we", 287, 571)])
+    assert joiner.join([Spoken("we", 187, 430), Spoken("we", 400, 620), Spoken("go", 620, 900)]) == (
+        ["we", "go"],
+        False,
+    )
+
+
+# --- words that the vendor reads otherwise ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("before", "again"), [("twenty five", "25"), ("25", "twenty five"), ("二十五", "25")])
+def test_another_reading_without_repeated_neighbours_is_marked(before: str, again: str) -> None:
+    joiner = Joiner(900)
+    joiner.deliver([Spoken("so", 0, 400), *_in_place(before, 1_000, 1_600)])
+    assert joiner.join([*_in_place(again, 1_000, 1_600), Spoken("go", 1_700, 2_000)])[1] is False
+    assert joiner.join([*_in_place(again, 2_100, 2_700), Spoken("go", 2_800, 3_000)])[1] is True
+
+
+def test_another_reading_between_repeated_words_is_left_out() -> None:
+    joiner = Joiner(0)
+    joiner.deliver([Spoken("so", 0, 400), *_in_place("twenty five", 1_000, 1_600), Spoken("go", 1_700, 2_000)])
+    assert joiner.join([Spoken("so", 0, 400), Spoken("25", 1_000, 1_600), Spoken("go", 1_700, 2_000)]) == ([], True)
+
+
+def _in_place(text: str, start_ms: int, end_ms: int) -> list[Spoken]:
+    """Return the words of a text that have this place together."""
+    words = text.split() if text.isascii() else list(text)
+    length_ms = (end_ms - start_ms) // len(words)
+    return [Spoken(word, start_ms + n * length_ms, start_ms + (n + 1) * length_ms) for n, word in enumerate(words)]
+
+
 # --- an end that is not known ----------------------------------------------------------------------------------------
 
 
@@ -378,7 +411,7 @@ def test_a_few_words_behind_an_estimated_end_that_a_delivered_text_has_are_marke
     assert joiner.join(said, latest_ms=2_500) == (["three four"], False)
 
 
-def test_equal_words_at_an_edge_are_marked_if_the_estimates_of_both_positions_are_inexact() -> None:
+def test_equal_words_at_an_edge_are_marked_since_estimates_do_not_tell_how_many_are_repeats() -> None:
     """The pauses of the new text are not known, so its first words seem to be longer than they are."""
     said = [*speak("zero zero zero one zero zero three three", length_ms=200, pause_ms=0), Spoken("zero", 1_600, 1_800)]
     rest = [Spoken("one", 2_400, 2_600), Spoken("one", 3_200, 3_400), Spoken("two", 4_000, 4_200)]

@@ -495,6 +495,17 @@ def test_at_the_end_open_texts_are_finals_that_are_not_confirmed() -> None:
     assert task.end() == []
 
 
+@pytest.mark.parametrize(("start", "may_repeat"), [(1_450, True), (2_950, False)])
+def test_an_open_text_inside_a_final_may_be_another_reading_of_its_words(start: int, may_repeat: bool) -> None:
+    task = Task(sequential=False)
+    task.interim("twenty five", start, start + 400)
+    task.final("about 25 of us", 1_000, 2_500)
+    finals = [event for event in task.tracker.close_at_end("no text") if isinstance(event, Result)]
+    assert [(final.text, final.is_confirmed, final.may_repeat) for final in finals] == [
+        ("twenty five", False, may_repeat)
+    ]
+
+
 def test_the_jitter_of_starts_is_no_end_of_an_open_text() -> None:
     task = Task()
     task.interim("one", 1_050, None)
