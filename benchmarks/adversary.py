@@ -4,6 +4,8 @@ Each session streams numbered audio with words at known places to scripted serve
 connection they draw the boundaries of sentences anew over the audio that they are sent; times are off by up to 100 ms,
 noise becomes an interim that is never final, finals are late, repeated or out of order, ids repeat or are missing, and
 connections end at random places: aborted, closed, or with an error that passes. What became of each word is counted.
+The unstable vendors have a small vocabulary, decide otherwise about numbers ("25", "twenty five"), send the last final
+again in other words after a reconnect, are off by up to 200 ms in finals, and refuse connections for some time.
 
     python benchmarks/adversary.py --cuts 1000 --scenario all --seed 1
     python benchmarks/adversary.py --scenario huawei --session 1234567 --show 1
@@ -41,6 +43,7 @@ from asr_async import (
     Client,
     DashScope,
     Fallback,
+    FunASR,
     Gummy,
     Huawei,
     Limits,
@@ -56,7 +59,7 @@ from asr_async.sources import UtteranceEnd
 from hostile.audio import numbered_audio
 from hostile.count import Counts, Outcome, count
 from hostile.recogniser import Habits
-from hostile.script import draw_script
+from hostile.script import Script, draw_script, draw_spoken_script
 from hostile.vendors import LANGUAGE, World, connection_for
 
 CONCURRENT = 24
@@ -81,6 +84,9 @@ class Scenario:
     has_words: bool = False
     """Huawei is asked for the times of words in each session; else in every other one."""
     dies: float = 0.0
+    script: Callable[[random.Random, int], Script] | None = None
+    """Draws the words; None for words of which some are repeated."""
+    counts_translations: bool = True
     paces: tuple[float | None, ...] = (None, 30.0, 60.0)
     delivers_in_order: bool = True
     """The vendor makes sentences final in their order, so that results are delivered in it."""
@@ -168,6 +174,19 @@ def _failover(rng: random.Random) -> Habits:
     return Habits(**_common(rng), noise=rng.choice((0.0, 0.3)))
 
 
+def _unstable(rng: random.Random, **habits: Any) -> Habits:
+    """Return a vendor that decides otherwise the second time: about words, numbers, places and boundaries."""
+    common: dict[str, Any] = {
+        **_common(rng),
+        "word_times": rng.choice(("always", "finals", "never")),
+        "missing_ends": rng.choice((0.0, 0.0, 0.3)),
+        "rewrites": rng.choice((0.0, 0.5)),
+        "final_shift_ms": rng.choice((0, 100)),
+        "resends": rng.choice((0.0, 0.5)),
+    }
+    return Habits(**{**common, **habits})
+
+
 SCENARIOS: dict[str, Scenario] = {
     "paraformer": Scenario(habits=_paraformer),
     "paraformer-words": Scenario(habits=_words_always),
@@ -183,6 +202,28 @@ SCENARIOS: dict[str, Scenario] = {
     "rotation": Scenario(habits=_paraformer_noise, rotates=True, breaks=3, paces=(30.0, 60.0)),
     "failover": Scenario(
         habits=_failover, vendor="both", dies=0.6, source_ms=25_000, paces=(8.0, 15.0), delivers_in_order=False
+    ),
+    "unstable-paraformer": Scenario(habits=_unstable, script=draw_spoken_script, dies=0.2),
+    "unstable-funasr": Scenario(habits=_unstable, vendor="funasr", script=draw_spoken_script, dies=0.2),
+    "unstable-gummy": Scenario(
+        habits=lambda rng: _unstable(rng, translates=True),
+        script=draw_spoken_script,
+        dies=0.2,
+        counts_translations=False,
+    ),
+    "unstable-huawei": Scenario(
+        habits=lambda rng: _unstable(rng, is_sequential=False),
+        vendor="huawei",
+        script=draw_spoken_script,
+        dies=0.2,
+        delivers_in_order=False,
+    ),
+    "unstable-qwen": Scenario(
+        habits=lambda rng: _unstable(rng, is_sequential=False, resends=0.0),
+        vendor="qwen",
+        script=draw_spoken_script,
+        dies=0.2,
+        delivers_in_order=False,
     ),
 }
 
@@ -242,7 +283,10 @@ def _port_of(server: Server) -> int:
 def make_world(scenario: Scenario, seed: int) -> World:
     """Return the vendors of the session with this seed."""
     rng = random.Random(seed)
-    script = draw_script(rng, scenario.source_ms, repeated=rng.choice((0.0, 0.1, 0.25)))
+    if scenario.script is not None:
+        script = scenario.script(rng, scenario.source_ms)
+    else:
+        script = draw_script(rng, scenario.source_ms, repeated=rng.choice((0.0, 0.1, 0.25)))
     return World(
         seed=seed,
         script=script,
@@ -265,9 +309,8 @@ class OneSession:
         self._audio = numbered_audio(scenario.audio_format, scenario.source_ms, self._rng)
         self._pace = self._rng.choice(scenario.paces)
         self._is_transcription = not scenario.commits and not self.world.habits.translates and self._rng.random() < 0.25
-        self.outcome = Outcome(
-            script=self.world.script, wants_translation=LANGUAGE if self.world.habits.translates else ""
-        )
+        is_translated = self.world.habits.translates and scenario.counts_translations
+        self.outcome = Outcome(script=self.world.script, wants_translation=LANGUAGE if is_translated else "")
         self.counts = Counts()
         self.notes: list[str] = []
 
@@ -337,6 +380,8 @@ class OneSession:
         match self._scenario.vendor:
             case "huawei":
                 return huawei, rasr
+            case "funasr":
+                return dashscope, FunASR(format=self._scenario.audio_format)
             case "qwen":
                 return dashscope, QwenRealtime(manual_commit=self._scenario.commits)
             case "both":

@@ -158,7 +158,9 @@ def count(outcome: Outcome) -> tuple[Counts, list[str]]:
     counts.unconfirmed = sum(not final.is_confirmed for final in finals)
     delivered = [
         _Delivered(text, final, order)
-        for order, (final, text) in enumerate((final, text) for final in finals for text in texts_of(final.text))
+        for order, (final, text) in enumerate(
+            (final, text) for final in finals for text in outcome.script.texts_of(final.text)
+        )
     ]
     _match(delivered, outcome.script, is_delivered_order=not outcome.results)
     _count_extra(delivered, outcome, counts, notes)
@@ -260,7 +262,7 @@ def _count_extra(delivered: list[_Delivered], outcome: Outcome, counts: Counts, 
             if each.result.is_confirmed:
                 counts.invented += 1
                 notes.append(f"invented: {place}")
-        elif each.text not in known:
+        elif each.text not in known and not (outcome.script.forms and each.result.may_repeat):  # a part of a form
             counts.invented += 1
             notes.append(f"no word of the script: {place}")
         elif each.result.may_repeat:
@@ -277,7 +279,7 @@ def _count_missing(delivered: list[_Delivered], outcome: Outcome, counts: Counts
         text
         for event in outcome.events
         if isinstance(event, SpeechEnded) and event.is_withdrawn
-        for text in texts_of(event.withdrawn_text)
+        for text in outcome.script.texts_of(event.withdrawn_text)
     )
     explained = {word.middle_ms for word in outcome.unanswered}
     found = {each.word for each in delivered}
@@ -311,7 +313,7 @@ def _count_order(delivered: list[_Delivered], outcome: Outcome, counts: Counts, 
         counts.unordered += 1
         notes.append(f"out of order: {before.text} ({_brief(before.result)}), {after.text} ({_brief(after.result)})")
     if outcome.transcript_text is not None:
-        shown = texts_of(outcome.transcript_text)
+        shown = outcome.script.texts_of(outcome.transcript_text)
         if shown != [each.text for each in delivered]:
             counts.unordered += 1
             notes.append(f"the text of the transcript is not that of its results: {outcome.transcript_text!r}")

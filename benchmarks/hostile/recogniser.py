@@ -64,6 +64,12 @@ class Habits:
     unanswered: float = 0.0
     """The share of tasks that end with speech that was detected and never got a text."""
     translates: bool = False
+    rewrites: float = 0.0
+    """The share of words for which another connection, or the final, has another of their forms."""
+    final_shift_ms: int = 0
+    """The most that the times of a final are off beside its jitter."""
+    resends: float = 0.0
+    """The share of connections that begin with the last final of the one before, in other words."""
     punctuates: bool = False
     splits_less: bool = False
     """Long sentences over several pauses."""
@@ -107,8 +113,8 @@ class Sentence:
         """Return the text of some of the words."""
         text = ""
         for word in words:
-            is_spaced = text and (word.text.isascii() or text[-1].isascii())
-            text += f" {word.text}" if is_spaced else word.text
+            is_spaced = text and (word.shown.isascii() or text[-1].isascii())
+            text += f" {word.shown}" if is_spaced else word.shown
         return f"{text[:1].upper()}{text[1:]}{'.' if text.isascii() else '。'}" if punctuates else text
 
 

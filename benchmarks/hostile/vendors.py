@@ -13,7 +13,7 @@ import base64
 import json
 import random
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from websockets.asyncio.server import ServerConnection
@@ -162,7 +162,30 @@ class Connection:
 
     def draw_plan(self) -> list[Step]:
         """Return the steps of this connection, after its first audio has arrived."""
-        return plan_of(self.world.script, self._habits, self.rng, self.begin_ms)
+        steps = plan_of(self.world.script, self._habits, self.rng, self.begin_ms)
+        for sentence in {id(step.sentence): step.sentence for step in steps}.values():
+            self._rewrite(sentence)
+        return [*self._resent(), *steps]
+
+    def _rewrite(self, sentence: Sentence) -> None:
+        """Choose another form for some words."""
+        forms = self.world.script.forms
+        for index, word in enumerate(sentence.words):
+            if word.text in forms and self.rng.random() < self._habits.rewrites:
+                sentence.words[index] = replace(word, form=self.rng.choice(forms[word.text]))
+
+    def _resent(self) -> list[Step]:
+        """Return the last final of the audio before that of this connection, in other words, as its first step."""
+        if not self._habits.resends or self.rng.random() >= self._habits.resends:
+            return []
+        before = self.world.connections[self.world.used_before : self.number]
+        finals = [final for each in before for final in each.finals if final.end_ms <= self.begin_ms]
+        if not finals:
+            return []
+        last = max(finals, key=lambda final: final.end_ms)
+        again = Sentence(number=-1, words=[*last.words], shift_ms=last.shift_ms)
+        self._rewrite(again)
+        return [Step(at_ms=self.begin_ms, kind=StepKind.FINAL, sentence=again, count=len(again.words))]
 
     async def _send_due(self) -> None:
         plan = self._plan or []
@@ -215,7 +238,7 @@ class Connection:
     def _recognised(self, words: list[Word]) -> list[Word]:
         """Return the words of which the middle was received; a word ends where the audio ends."""
         end_ms = self.reader.end_ms
-        return [Word(word.text, word.start_ms, min(word.end_ms, end_ms)) for word in words if word.middle_ms < end_ms]
+        return [replace(word, end_ms=min(word.end_ms, end_ms)) for word in words if word.middle_ms < end_ms]
 
     async def _send_never_final(self, step: Step) -> None:
         """Send all the words of the last sentence as an interim, and never its final."""
@@ -287,6 +310,9 @@ class Connection:
     def make_final(self, sentence: Sentence) -> None:
         """Note the final of a sentence; its repeats have the same times."""
         sentence.shift_ms = self.shift_ms(sentence)
+        if self._habits.final_shift_ms:
+            sentence.shift_ms += self.rng.randint(-self._habits.final_shift_ms, self._habits.final_shift_ms)
+        self._rewrite(sentence)
         sentence.is_final = True
         self.finals.append(sentence)
 
@@ -427,7 +453,7 @@ class DashScopeTask(Connection):
 
     def _word(self, word: Word, shift_ms: int) -> dict[str, Any]:
         begin, end = self.own_ms(word.start_ms, shift_ms), self.own_ms(word.end_ms, shift_ms)
-        return {"begin_time": begin, "end_time": end, "text": word.text, "punctuation": ""}
+        return {"begin_time": begin, "end_time": end, "text": word.shown, "punctuation": ""}
 
 
 class RealtimeSession(Connection):
@@ -523,7 +549,7 @@ class RealtimeSession(Connection):
                 fixed = self.rng.randrange(len(text))
                 await self._text("text", sentence, text=text[:fixed], stash=text[fixed:])
             case StepKind.INTERIM if sentence.kind == "noise":
-                await self._text("text", sentence, text="", stash=sentence.words[0].text)
+                await self._text("text", sentence, text="", stash=sentence.words[0].shown)
             case StepKind.FINAL if sentence.kind == "speech":
                 self.make_final(sentence)
                 text = sentence.text(sentence.words, punctuates=self._habits.punctuates)
@@ -616,7 +642,7 @@ class HuaweiTask(Connection):
                 {
                     "start_time": self.own_ms(word.start_ms, shift_ms),
                     "end_time": self.own_ms(word.end_ms, shift_ms),
-                    "word": word.text,
+                    "word": word.shown,
                 }
                 for word in words
             ]

@@ -33,7 +33,7 @@ from asr_async import (
 from hostile.audio import AudioReader, Undecodable, numbered_audio, reader_for
 from hostile.count import Counts, Outcome, count
 from hostile.recogniser import Habits, StepKind, plan_of
-from hostile.script import Script, Word, draw_script, texts_of, translated
+from hostile.script import Script, Word, draw_script, draw_spoken_script, texts_of, translated
 
 SCRIPT = Script((Word("alpha", 0, 400), Word("beta", 500, 900), Word("no", 1500, 1800), Word("no", 1800, 2100)), 3_000)
 
@@ -267,6 +267,27 @@ def test_a_plan_has_each_recognised_word_in_one_final() -> None:
 def test_a_text_is_read_word_by_word() -> None:
     assert texts_of("Bago rimu, 好的是。 No.") == ["bago", "rimu", "好", "的", "是", "no"]
     assert texts_of(f"{translated('no')} {translated('好')}") == ["trno", "tr597d"]
+
+
+def test_a_number_is_read_in_all_of_its_forms() -> None:
+    script = Script(
+        (Word("25", 0, 400), Word("47", 500, 900)), 1_000, {"25": ("25", "twenty five"), "47": ("47", "四十七")}
+    )
+    assert script.texts_of("Twenty five, 四十七 twenty") == ["25", "47", "twenty"]
+    assert script.texts_of("25四十七") == ["25", "47"]
+    events = [*final(0, "Twenty five.", 0, 400), *final(1, "四十七", 500, 900)]
+    assert count(Outcome(script=script, events=events))[0].broken == {}
+    halves = [*final(0, "twenty", 0, 200), *final(1, "five", 200, 400), *final(2, "47", 500, 900)]
+    assert count(Outcome(script=script, events=halves))[0].broken == {"invented": 2, "lost": 1, "wrong_ends": 1}
+
+
+def test_a_spoken_script_has_few_texts_and_each_number_once() -> None:
+    for seed in range(20):
+        script = draw_spoken_script(random.Random(seed), 15_000)
+        times = Counter(word.text for word in script.words)
+        assert all(times[number] == 1 for number in script.forms if number in times)
+        assert times.total() > len(times)
+        assert all(script.texts_of(form) == [number] for number, forms in script.forms.items() for form in forms)
 
 
 @pytest.mark.parametrize("vendor", ["dashscope", "huawei", "qwen"])
