@@ -157,8 +157,10 @@ def _check_names(given: dict[str, Any], capability: ModelRow) -> None:
     """Refuse parameters that the model lacks. Only the message model is known to do so (reports of clients, 2026)."""
     if not is_message_model(capability.model):
         return
+    # the official SDK up to 1.25 adds "stream" to the parameters of every model
+    known = {"format", "sample_rate", "stream", *capability.options}
     for name, value in given.items():
-        if value is not None and name not in {"format", "sample_rate", *capability.options}:
+        if value is not None and name not in known:
             raise TaskFailedError("InvalidParameter", f"{name} is not supported by {capability.model}")
 
 

@@ -43,7 +43,7 @@ from ...vendors.dashscope.realtime_wire import (
     WireSpeechStarted,
     WireSpeechStopped,
 )
-from ..audio_decoder import PcmDecoder, split_samples
+from ..audio_decoder import AudioDecodeError, PcmDecoder, WavDecoder, split_samples
 from ..engines.engine import Request
 from ..lifecycle import Lifecycle
 from ..session import EndConnection, VendorSession, engine_refusals
@@ -165,8 +165,9 @@ class _TurnDetection(msgspec.Struct, frozen=True, kw_only=True):
 class _Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The settings of a session; null counts as not given, except in `turn_detection`, where it is the manual mode."""
 
-    # "pcm16" is what the samples of session.created show, and what the SDK sends by default
-    input_audio_format: Literal["pcm", "pcm16", "opus"] = "pcm"
+    # "pcm16" is what the samples of session.created show, and what the SDK sends by default; "wav" is in no page, but a
+    # preset of the SDK 2.0.2
+    input_audio_format: Literal["pcm", "pcm16", "wav", "opus"] = "pcm"
     sample_rate: Literal[8000, 16000] = 16_000
     input_audio_transcription: _Transcription = _Transcription()
     turn_detection: _TurnDetection | None = _TurnDetection(type="server_vad")
@@ -174,6 +175,10 @@ class _Settings(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def is_manual(self) -> bool:
         return self.turn_detection is None
+
+    def create_decoder(self) -> PcmDecoder | WavDecoder:
+        """Return a decoder of the client's audio."""
+        return WavDecoder(self.sample_rate) if self.input_audio_format == "wav" else PcmDecoder()
 
     @property
     def request(self) -> Request:
@@ -212,6 +217,10 @@ def _read_header(text: str) -> _EventHeader:
 
 def _read_settings(config: SessionConfig) -> _Settings:
     given = msgspec.to_builtins(config)
+    audio = given.pop("audio", None) or {}
+    declared = (audio.get("input") or {}).get("format") or {}
+    given["input_audio_format"] = declared.get("type") or given["input_audio_format"]
+    given["sample_rate"] = declared.get("sample_rate") or given["sample_rate"]
     given = {name: value for name, value in given.items() if value is not None or name == "turn_detection"}
     try:
         settings = msgspec.convert(given, _Settings)
@@ -219,7 +228,9 @@ def _read_settings(config: SessionConfig) -> _Settings:
         # "Expected `int` >= 200 - at `$.turn_detection.silence_duration_ms`": names the member
         raise _RefusedError("invalid_value", str(error), "session") from None
     if settings.input_audio_format == "opus":
-        raise _RefusedError("invalid_value", "the emulator decodes pcm only, not opus", "session.input_audio_format")
+        raise _RefusedError(
+            "invalid_value", "the emulator decodes pcm and wav only, not opus", "session.input_audio_format"
+        )
     return settings
 
 
@@ -238,7 +249,7 @@ class _RealtimeSession(VendorSession[State, Step]):
         self._session_id = _new_id("sess")
         self._settings = _Settings()
         self._recognition: Recognition | None = None
-        self._samples = PcmDecoder()
+        self._decoder = self._settings.create_decoder()
         self._items = _Items()
         self._uncommitted: list[str] = []
         """In the manual mode, the texts recognised since the last commit."""
@@ -288,17 +299,24 @@ class _RealtimeSession(VendorSession[State, Step]):
         # Before the confirmation: what the engine does not support is refused here, not while audio is being sent.
         self._recognition = await self._open(settings)
         self._settings = settings
+        self._decoder = settings.create_decoder()
         await self._send(SessionUpdated(event_id=_new_id("event"), session=self._session))
 
     async def _on_append(self, data: bytes) -> None:
         self._advance(Step.AUDIO)
         if self._recognition is None:
             self._recognition = await self._open(self._settings)
-        samples = self._samples.decode(data)
+        samples = self._decode(data)
         for piece in split_samples(samples, self._settings.sample_rate, PIECE_MS):
             with _engine_refusals():
                 await self._recognition.feed(piece)
         await self._inject_after_audio(len(samples), self._settings.sample_rate)
+
+    def _decode(self, data: bytes) -> bytes:
+        try:
+            return self._decoder.decode(data)
+        except AudioDecodeError as error:
+            raise _RefusedError("invalid_value", f"Failed to decode audio: {error}", "audio") from None
 
     async def _on_commit(self) -> None:
         self._advance(Step.COMMIT)
@@ -422,7 +440,6 @@ class _RealtimeSession(VendorSession[State, Step]):
         if self._recognition is not None:
             await self._recognition.aclose()
         self._recognition = None
-        self._samples = PcmDecoder()
         self._uncommitted.clear()
 
     async def _send_reason(self, end: EndConnection) -> None:

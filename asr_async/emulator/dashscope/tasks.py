@@ -29,6 +29,7 @@ from ...vendors.dashscope.wire import (
 )
 from ..audio_decoder import SAMPLE_BYTES, AudioDecodeError, CompressedDecoder, PcmDecoder, WavDecoder, split_samples
 from ..engines.engine import Request
+from ..engines.words import spell_digits, without_punctuation
 from ..handler import FaultInjectingHandler
 from ..lifecycle import Lifecycle
 from ..session import EndConnection, VendorSession, engine_refusals
@@ -46,7 +47,7 @@ from .gummy import GummySentences
 from .rest import refusal, reject_by_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from ..api_keys import ApiKeys
     from ..connection import ClientConnection
@@ -222,6 +223,7 @@ class _Task:
         """None until the engine has opened it."""
         self._decoder = _decoder(self.parameters)
         self._sentences = _sentences(capability, self.parameters)
+        self._changes_of_text = _changes_of_text(capability, self.parameters)
         # "only final results unless intermediate_result_enabled" (client event page)
         self._sends_interims = not is_message_model(run.model) or bool(self.parameters.intermediate_result_enabled)
         self._is_one_sentence = _is_chat(run.model)
@@ -274,6 +276,8 @@ class _Task:
         if self._is_over or not (hypothesis.is_final or self._sends_interims):
             return
         self._is_over = self._is_one_sentence and hypothesis.is_final
+        for change in self._changes_of_text:
+            hypothesis = change(hypothesis)
         for output in self._sentences.outputs(hypothesis):
             yield self._result(output, self._usage if hypothesis.is_final else None)
 
@@ -317,6 +321,18 @@ def _sentences(capability: ModelRow, parameters: Parameters) -> _Sentences | Gum
         )
     # "VAD mode, final only" (Paraformer SDK page)
     return _Sentences(emotion=capability.emotion and not parameters.semantic_punctuation_enabled)
+
+
+def _changes_of_text(capability: ModelRow, parameters: Parameters) -> tuple[Callable[[Hypothesis], Hypothesis], ...]:
+    """Return the changes that the parameters demand of every text.
+
+    Only Paraformer v2 can do without punctuation and digits: the other models always write both (SDK pages, 2025-10).
+    """
+    if "inverse_text_normalization_enabled" not in capability.options:
+        return ()
+    punctuation = () if parameters.punctuation_prediction_enabled is not False else (without_punctuation,)
+    digits = () if parameters.inverse_text_normalization_enabled is not False else (spell_digits,)
+    return (*digits, *punctuation)
 
 
 # --- session ----------------------------------------------------------------------------------------------------------

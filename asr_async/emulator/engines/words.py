@@ -16,7 +16,15 @@ if TYPE_CHECKING:
 
     from .engine import Hypothesis
 
-__all__ = ["WORD", "mask_half_words", "spread_over_pieces", "spread_words", "words_at_tokens"]
+__all__ = [
+    "WORD",
+    "mask_half_words",
+    "spell_digits",
+    "spread_over_pieces",
+    "spread_words",
+    "without_punctuation",
+    "words_at_tokens",
+]
 
 _CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 """Kana and Han, which are written without spaces: each character counts as a word, as with the vendors."""
@@ -37,6 +45,11 @@ OBSCENITIES = frozenset(
     "tit tits twat wank whore".split()
 )
 """English words that recognisers print for the beginning or the end of harmless ones: assist, cocktail, title."""
+
+_HAS_CJK = re.compile(f"[{_CJK}]")
+_NUMBER = re.compile("[0-9]+")
+_DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+_CJK_DIGITS = "零一二三四五六七八九"
 
 _NOT_WRITTEN = re.compile(r"[\s▁]|@@$")
 """The parts of a token that are no characters of the text: they show where words begin and end."""
@@ -115,6 +128,34 @@ def _timed_words(
         words.append(HypothesisWord(text=match["word"], punctuation=match["punctuation"], **times))
         position = behind
     return tuple(words)
+
+
+def without_punctuation(hypothesis: Hypothesis) -> Hypothesis:
+    """Return a hypothesis without the punctuation behind its words."""
+    text, kept, position = hypothesis.text, "", 0
+    for word in hypothesis.words:
+        start = text.find(word.text, position)
+        if start >= 0:
+            end = start + len(word.text)
+            kept += text[position:end]
+            position = end + len(word.punctuation) if text.startswith(word.punctuation, end) else end
+    words = tuple(msgspec.structs.replace(word, punctuation="") for word in hypothesis.words)
+    return msgspec.structs.replace(hypothesis, text=kept + text[position:], words=words)
+
+
+def spell_digits(hypothesis: Hypothesis) -> Hypothesis:
+    """Return a hypothesis whose numbers are spelled, in Chinese if it has any kana or Han, else in English.
+
+    Each digit is spelled alone; the vendors spell the value of a number.
+    """
+    is_cjk = bool(_HAS_CJK.search(hypothesis.text))
+    digits, joint = (_CJK_DIGITS, "") if is_cjk else (_DIGITS, "-")
+
+    def spell(text: str) -> str:
+        return _NUMBER.sub(lambda number: joint.join(digits[int(digit)] for digit in number[0]), text)
+
+    words = tuple(msgspec.structs.replace(word, text=spell(word.text)) for word in hypothesis.words)
+    return msgspec.structs.replace(hypothesis, text=spell(hypothesis.text), words=words)
 
 
 def mask_half_words(hypothesis: Hypothesis) -> Hypothesis:

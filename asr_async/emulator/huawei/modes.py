@@ -12,6 +12,7 @@ from msgspec import UNSET
 from ...results import join_texts
 from ...vendors.huawei.wire import ServerMessage, WireResult, WireSegment, WireWord
 from ..engines.engine import Hypothesis
+from ..engines.words import spell_digits, without_punctuation
 
 if TYPE_CHECKING:
     from .commands import Config
@@ -29,18 +30,6 @@ def _event(name: str, timestamp: int) -> ServerMessage:
     return ServerMessage(resp_type="EVENT", event=name, timestamp=timestamp)
 
 
-def _without_punctuation(hypothesis: Hypothesis) -> str:
-    """Return the text without the punctuation behind its words."""
-    text, kept, position = hypothesis.text, "", 0
-    for word in hypothesis.words:
-        start = text.find(word.text, position)
-        if start >= 0:
-            end = start + len(word.text)
-            kept += text[position:end]
-            position = end + len(word.punctuation) if text.startswith(word.punctuation, end) else end
-    return kept + text[position:]
-
-
 class ContinueMode:
     """The messages of mode continue: sentence after sentence."""
 
@@ -56,7 +45,7 @@ class ContinueMode:
 
     def on_hypothesis(self, hypothesis: Hypothesis) -> list[ServerMessage]:
         """Return the messages for a hypothesis."""
-        return self._results(hypothesis)
+        return self._results(self._spelled(hypothesis))
 
     def on_silence(self, _silent_ms: int) -> list[ServerMessage]:
         """Return the messages for silence since the start."""
@@ -79,15 +68,18 @@ class ContinueMode:
             end_time=hypothesis.end_ms,
             is_final=hypothesis.is_final,
             result=WireResult(
-                text=self._text(hypothesis),
+                text=hypothesis.text,
                 score=FINAL_SCORE if hypothesis.is_final else 0.0,
                 word_info=_wire_words(hypothesis) if self._config.need_word_info == "yes" else UNSET,
             ),
         )
         return [ServerMessage(resp_type="RESULT", segments=(segment,))]
 
-    def _text(self, hypothesis: Hypothesis) -> str:
-        return hypothesis.text if self._config.add_punc == "yes" else _without_punctuation(hypothesis)
+    def _spelled(self, hypothesis: Hypothesis) -> Hypothesis:
+        """Return the hypothesis with its numbers and punctuation as START demands them."""
+        if self._config.digit_norm == "no":
+            hypothesis = spell_digits(hypothesis)
+        return hypothesis if self._config.add_punc == "yes" else without_punctuation(hypothesis)
 
 
 class SentenceMode(ContinueMode):
@@ -112,7 +104,7 @@ class SentenceMode(ContinueMode):
         self._has_begun = True
         self._is_over = hypothesis.is_final
         over = [_event("VOICE_END", hypothesis.end_ms)] if hypothesis.is_final else []
-        return [*begun, *self._results(hypothesis), *over]
+        return [*begun, *super().on_hypothesis(hypothesis), *over]
 
     def on_silence(self, silent_ms: int) -> list[ServerMessage]:
         """Return an event once the silence reaches `vad_head`; 0 turns this off (Chinese documents)."""
@@ -134,6 +126,7 @@ class ShortMode(ContinueMode):
 
     def on_hypothesis(self, hypothesis: Hypothesis) -> list[ServerMessage]:
         """Return everything recognised so far, never as final."""
+        hypothesis = self._spelled(hypothesis)
         whole = self._whole([*self._utterances, hypothesis], is_final=False)
         if hypothesis.is_final:
             self._utterances.append(hypothesis)
@@ -145,7 +138,7 @@ class ShortMode(ContinueMode):
 
     def _whole(self, utterances: list[Hypothesis], *, is_final: bool) -> Hypothesis:
         return Hypothesis(
-            text=join_texts([self._text(utterance) for utterance in utterances]),
+            text=join_texts([utterance.text for utterance in utterances]),
             is_final=is_final,
             start_ms=utterances[0].start_ms,
             end_ms=utterances[-1].end_ms,

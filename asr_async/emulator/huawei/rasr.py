@@ -7,7 +7,7 @@ plain HTTP is answered in `rest`. Sources: the API reference of SIS (public docu
 pages sis_03_0029 to sis_03_0045, 2025/26) and messages of the official Python SDK (1.7/1.8 line).
 
 The engine alone decides where a sentence ends: `vad_tail`, `max_seconds` and, in mode continue, `vad_head` are checked
-and have no effect; the same is true of `digit_norm` and `vad_threshold`. Hot words are passed to the engine without
+and have no effect; the same is true of `vad_threshold`. Hot words are passed to the engine without
 their weights.
 
 A task extends from START to END. A failed task does not end its connection: the client receives ERROR, and everything

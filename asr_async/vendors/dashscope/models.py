@@ -63,6 +63,17 @@ the length of one: in characters, or in parts between spaces if all of it is ASC
 
 VAD_MODELS = ("far_field_meeting_16k", "near_meeting_16k")
 
+_MODELS_DO_ANYWAY: dict[str, bool] = {
+    "disfluency_removal_enabled": False,
+    "heartbeat": False,
+    "inverse_text_normalization_enabled": True,
+    "keep_dialect": False,
+    "multi_threshold_mode_enabled": False,
+    "punctuation_prediction_enabled": True,
+    "semantic_punctuation_enabled": False,
+}
+"""Option → the value that describes a model without the option: it changes nothing, is accepted and not sent."""
+
 TRANSLATIONS: dict[str, tuple[str, ...]] = {
     "zh": ("en", "ja", "ko"),
     "en": ("zh", "ja", "ko"),
@@ -214,7 +225,6 @@ def _fun_asr(
         sample_rates=(16_000,),
         languages=languages,
         language_hints=languages,
-        # "only the first value is read" (client event page, 2026): more would be accepted and ignored
         max_language_hints=1,
         options=_FUN | {"context"} if context else _FUN,
         context=context,
@@ -276,7 +286,8 @@ MODEL_ROWS: dict[str, ModelRow] = {
         _paraformer("paraformer-realtime-8k-v1", (8_000,), _V1, languages=("zh",)),
         _fun_asr("fun-asr-realtime", ("zh", "en", "ja"), context=True),
         _fun_asr("fun-asr-realtime-2025-11-07", ("zh", "en", "ja"), context=True),
-        _fun_asr("fun-asr-realtime-2026-02-28", ("zh", "en", "ja")),
+        # of the mainland only (model page, 2026-03-22)
+        _fun_asr("fun-asr-realtime-2026-02-28", ("zh", "en", "ja"), regions=("cn-beijing",)),
         # not in the price list of the international region (model selection page, 2026-01)
         _fun_asr("fun-asr-realtime-2025-09-15", ("zh", "en"), regions=("cn-beijing",)),
         *(
@@ -419,7 +430,18 @@ class TaskOptions(Options, frozen=True, kw_only=True):
         parameters = {"format": audio.encoding, "sample_rate": audio.sample_rate, **self.set_options()}
         for name in ("phrase_id", "context"):  # other members of run-task
             parameters.pop(name, None)
+        if self.strict:
+            parameters = {name: value for name, value in parameters.items() if not self._is_needless(name, value)}
         return {**parameters, **self.extra_parameters}
+
+    def _is_needless(self, name: str, value: Any) -> bool:
+        """Return True if the model lacks an option and does what this value of it says."""
+        row = self.model_row
+        if name in row.options:
+            return False
+        if name == "language_hints":
+            return len(row.languages) == 1 and set(value) == set(row.languages)
+        return _MODELS_DO_ANYWAY.get(name) is value
 
     def _check(self) -> None:
         self._check_model()
@@ -456,7 +478,7 @@ class TaskOptions(Options, frozen=True, kw_only=True):
 
     def _check_known_options(self) -> None:
         for name, value in self.set_options().items():
-            if name not in self.model_row.options:
+            if name not in self.model_row.options and not self._is_needless(name, value):
                 supporting = [row.model for row in MODEL_ROWS.values() if name in row.options]
                 supporting = [model for model in supporting if model.startswith(self._family)] or supporting
                 raise ConfigurationError(
@@ -469,7 +491,7 @@ class RecognitionOptions(TaskOptions, frozen=True, kw_only=True):
 
     Args:
         language_hints: the languages that are spoken, such as ["zh", "en"]; None lets the model detect them. Fun-ASR
-            accepts one, Qwen-Audio four at most.
+            reads the first only, Qwen-Audio accepts four at most.
         semantic_punctuation_enabled: True ends sentences by meaning (more exact), False by silence (faster; the
             vendor's default).
         max_sentence_silence: the silence in milliseconds that ends a sentence, 200..6000, if sentences end by silence.
@@ -510,15 +532,15 @@ class RecognitionOptions(TaskOptions, frozen=True, kw_only=True):
     def _check_language_hints(self) -> None:
         hints, row = self.language_hints or (), self.model_row
         for hint in hints:
-            if row.language_hints is not None and hint not in row.language_hints:
+            # without a list the model lacks the option, and `hints` is its language
+            if row.language_hints and hint not in row.language_hints:
                 raise ConfigurationError(
                     f"language_hints={list(hints)}: {self.model} accepts {', '.join(row.language_hints)}, not {hint!r}"
                 )
-        if row.max_language_hints is not None and len(hints) > row.max_language_hints:
-            limit = "only the first" if row.max_language_hints == 1 else f"{row.max_language_hints} at most"
-            raise ConfigurationError(
-                f"language_hints={list(hints)}: {self.model} reads {limit}; pass {row.max_language_hints}"
-            )
+        # "only the first value is read" (client event page of Fun-ASR, 2026): more change nothing, and are accepted
+        if row.max_language_hints not in {None, 1} and len(hints) > row.max_language_hints:
+            limit = row.max_language_hints
+            raise ConfigurationError(f"language_hints={list(hints)}: {self.model} reads {limit} at most; pass {limit}")
 
     def _check_segmentation(self) -> None:
         check_range("max_sentence_silence", self.max_sentence_silence, 200, 6_000, "ms")

@@ -40,6 +40,25 @@ class TurnDetection(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     silence_duration_ms: int | None = None
 
 
+class InputFormat(msgspec.Struct, frozen=True):
+    """The encoding and the sample rate in Hz of the audio that the client sends."""
+
+    type: str | None = None
+    sample_rate: int | None = None
+
+
+class AudioInput(msgspec.Struct, frozen=True):
+    """The audio that the client sends."""
+
+    format: InputFormat | None = None
+
+
+class AudioConfig(msgspec.Struct, frozen=True):
+    """The newer form of `input_audio_format` and `sample_rate` (`input_audio_config` of the official SDK 2.0.2)."""
+
+    input: AudioInput | None = None
+
+
 class SessionConfig(msgspec.Struct, frozen=True, kw_only=True):
     """The options of a session. `turn_detection` null is the manual mode; without it, the server's setting stays."""
 
@@ -48,6 +67,7 @@ class SessionConfig(msgspec.Struct, frozen=True, kw_only=True):
     sample_rate: int | None = None
     input_audio_transcription: Transcription | None = None
     turn_detection: TurnDetection | UnsetType | None = UNSET
+    audio: AudioConfig | UnsetType | None = UNSET
 
 
 class _ClientEvent(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import contextlib
 import json
+import struct
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -266,6 +267,46 @@ async def test_a_commit_is_refused_with_server_vad_and_for_an_empty_buffer() -> 
         }
 
 
+# --- the form of the audio in the official SDK 2.0.2 ------------------------------------------------------------------
+
+
+async def test_the_declared_format_of_the_input_is_read() -> None:
+    engine = ProbeEngine()
+    async with session(engine) as client:
+        # as `update_session(input_audio_config=AudioFormatConfig(AudioFormatType.WAV, 8000))` sends it
+        audio = {"input": {"format": {"type": "wav", "sample_rate": 8_000}}}
+        settings = (await client.update(audio=audio, turn_detection=None))["session"]
+        assert (settings["input_audio_format"], settings["sample_rate"]) == ("wav", 8_000)
+        header = struct.pack(
+            "<4sI4s4sIHHIIHH4sI", b"RIFF", 0, b"WAVE", b"fmt ", 16, 1, 1, 8_000, 16_000, 2, 16, b"data", 0
+        )
+        file = header + SECOND
+        for piece in (file[:30], file[30:]):
+            await client.append(piece)
+        await client.send("input_audio_buffer.commit")
+        await client.send("session.finish")
+        await client.rest()
+        assert engine.received == SECOND
+        assert engine.request is not None
+        assert engine.request.sample_rate == 8_000
+
+
+@pytest.mark.parametrize("audio", [None, {}, {"input": None}, {"input": {"format": None}}, {"input": {"format": {}}}])
+async def test_an_empty_declaration_of_the_audio_changes_nothing(audio: Any) -> None:
+    async with session() as client:
+        settings = (await client.update(audio=audio, sample_rate=8_000, input_audio_format="pcm16"))["session"]
+        assert (settings["input_audio_format"], settings["sample_rate"]) == ("pcm16", 8_000)
+
+
+async def test_audio_that_is_no_wav_is_refused_and_the_connection_continues() -> None:
+    async with session() as client:
+        await client.update(input_audio_format="wav")
+        await client.append(SECOND)
+        assert (await client.fault())["message"] == "Failed to decode audio: not a wav file: it has no RIFF/WAVE header"
+        await client.send("session.finish")
+        assert await client.rest() == []
+
+
 # --- refusals ---------------------------------------------------------------------------------------------------------
 
 
@@ -274,7 +315,10 @@ async def test_a_commit_is_refused_with_server_vad_and_for_an_empty_buffer() -> 
     [
         ({"sample_rate": 44_100}, "Invalid enum value 44100 - at `$.sample_rate`"),
         ({"input_audio_format": "mp3"}, "Invalid enum value 'mp3' - at `$.input_audio_format`"),
-        ({"input_audio_format": "opus"}, "the emulator decodes pcm only, not opus"),
+        ({"input_audio_format": "opus"}, "the emulator decodes pcm and wav only, not opus"),
+        ({"audio": {"input": {"format": {"type": "mp3"}}}}, "Invalid enum value 'mp3' - at `$.input_audio_format`"),
+        ({"audio": {"input": {"format": {"sample_rate": 24_000}}}}, "Invalid enum value 24000 - at `$.sample_rate`"),
+        ({"audio": {"input": 1}}, "Expected `object | null`, got `int` - at `$.session.audio.input`"),
         (
             {"turn_detection": {"type": "other"}},
             "Invalid enum value 'other' - at `$.turn_detection.type`",

@@ -348,6 +348,60 @@ async def test_the_message_model_refuses_parameters_that_it_lacks(name: str, val
         await client.start(model=model, parameters={**known, name: None})
 
 
+@pytest.mark.parametrize("model", ["paraformer-realtime-v2", "qwen-audio-3.1-asr-flash-message"])
+async def test_the_parameter_stream_of_the_official_sdk_until_1_25_is_accepted(model: str) -> None:
+    async with connected() as client:
+        await client.start(model=model, parameters={"stream": True})
+
+
+@pytest.mark.parametrize(
+    ("model", "parameters", "text", "words"),
+    [
+        (
+            "paraformer-realtime-v2",
+            {"punctuation_prediction_enabled": False},
+            "Hello 25 worlds",
+            [("Hello", ""), ("25", ""), ("worlds", "")],
+        ),
+        (
+            "paraformer-realtime-v2",
+            {"inverse_text_normalization_enabled": False},
+            "Hello, two-five worlds.",
+            [("Hello", ","), ("two-five", ""), ("worlds", ".")],
+        ),
+        (
+            "paraformer-realtime-v2",
+            {"punctuation_prediction_enabled": False, "inverse_text_normalization_enabled": False},
+            "Hello two-five worlds",
+            [("Hello", ""), ("two-five", ""), ("worlds", "")],
+        ),
+        (
+            "paraformer-realtime-v2",
+            {"punctuation_prediction_enabled": True, "inverse_text_normalization_enabled": True},
+            "Hello, 25 worlds.",
+            [("Hello", ","), ("25", ""), ("worlds", ".")],
+        ),
+        # "always on" (SDK page, 2025-10-30)
+        (
+            "fun-asr-realtime",
+            {"punctuation_prediction_enabled": False},
+            "Hello, 25 worlds.",
+            [("Hello", ","), ("25", ""), ("worlds", ".")],
+        ),
+    ],
+)
+async def test_paraformer_v2_leaves_out_punctuation_and_digits_on_request(
+    model: str, parameters: dict[str, Any], text: str, words: list[tuple[str, str]]
+) -> None:
+    async with connected(Scripted([("Hello, 25 worlds.", 0, 1000)])) as client:
+        await client.start(model=model, parameters=parameters)
+        await client.send(SECOND)
+        await client.finish()
+        (sentence,) = [sentence for sentence in await client.sentences() if sentence["sentence_end"]]
+        assert sentence["text"] == text
+        assert [(word["text"], word["punctuation"]) for word in sentence["words"]] == words
+
+
 @pytest.mark.parametrize("task_id", ["", "t1"])
 async def test_a_task_id_must_be_new(task_id: str) -> None:
     async with connected() as client:

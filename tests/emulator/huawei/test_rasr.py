@@ -871,6 +871,18 @@ async def test_continue_returns_finals_without_punctuation_and_words_by_default(
     assert await messages_of("continue", TWO) == [result(200, 1000, "Hello world"), result(1400, 2200, "Good bye")]
 
 
+@pytest.mark.parametrize(
+    ("said", "text"),
+    [("It is 10 past 9.", "It is one-zero past nine"), ("现在9点10分。", "现在九点一零分")],
+)
+async def test_without_digit_norm_numbers_are_spelled(said: str, text: str) -> None:
+    async with connected(Scripted([(said, 0, 1000)])) as client:
+        await client.start(digit_norm="no")
+        await client.send(SECOND)
+        await client.end()
+        assert [segment["result"]["text"] for segment in await client.segments()] == [text]
+
+
 async def test_continue_with_all_options() -> None:
     assert await messages_of("continue", TWO, **ALL) == [
         result(200, 700, "Hello, world.", HELLO_WORDS[0], (600, 700, "world"), final=False),
