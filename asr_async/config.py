@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from ._text.secret import only_repr, secret_url, shown_url
+from ._text.secret import ShownByRepr, secret_url, shown_url
 from .errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True, metaclass=NamedSettings):
             raise ConfigurationError(f"Retry(silence={self.silence!r}): must be 'resume' or 'fill'")
 
 
-class Limits(msgspec.Struct, frozen=True, kw_only=True, metaclass=NamedSettings):
+class Limits(ShownByRepr, frozen=True, kw_only=True, metaclass=NamedSettings):
     """The sessions and starts that a client allows itself, for each account and model.
 
     A session that would exceed a limit waits, in the order of arrival. All clients of an event loop are counted
@@ -203,8 +203,6 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, metaclass=NamedSettings)
             raise ConfigurationError(f"Limits(wait={self.wait!r}): must be a positive number of seconds")
         if self.shared is not None:
             msgspec.structs.force_setattr(self, "shared", _checked_redis_url(self.shared))
-
-    __rich_repr__ = only_repr
 
     def __repr__(self) -> str:
         shared = None if self.shared is None else shown_url(self.shared)

@@ -13,10 +13,8 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
-import msgspec
-
 from .._text.redaction import Redactor, secrets_of
-from .._text.secret import SecretBytes, SecretHeaders, SecretText, only_repr, secret_url
+from .._text.secret import SecretBytes, SecretHeaders, SecretText, ShownByRepr, secret_url
 from ..errors import ASRError, ConfigurationError, ConnectionLostError, DeadlineError, RemoteProtocolError
 from .network_options import NetworkOptions
 from .os_errors import connect_error
@@ -39,15 +37,13 @@ MAX_RESPONSE_BYTES = 16 * 1024 * 1024
 _FROM_ENVIRONMENT = NetworkOptions()
 
 
-class HttpResponse(msgspec.Struct, frozen=True, kw_only=True):
+class HttpResponse(ShownByRepr, frozen=True, kw_only=True):
     """A whole response, of any status."""
 
     status: int
     headers: Mapping[str, str]
     """Names in any case."""
     body: bytes
-
-    __rich_repr__ = only_repr
 
     def __repr__(self) -> str:
         return f"<HttpResponse {self.status}>"  # headers and body may hold a token

@@ -10,7 +10,7 @@ from typing import Literal
 
 import msgspec
 
-from .._text.secret import only_repr, secret_url, shown_url
+from .._text.secret import ShownByRepr, secret_url, shown_url
 from ..errors import ConfigurationError
 from .hosts import is_loopback
 from .proxy import Proxy, environment_proxy, parse_proxy
@@ -22,7 +22,7 @@ __all__ = ["NetworkOptions"]
 PICKLE_ADVICE = "name the proxy in HTTPS_PROXY where it is unpickled, or pass proxy= to the client there"
 
 
-class NetworkOptions(msgspec.Struct, frozen=True, kw_only=True):
+class NetworkOptions(ShownByRepr, frozen=True, kw_only=True):
     """The TLS context and the proxy of connections and HTTP requests.
 
     Raises:
@@ -45,8 +45,6 @@ class NetworkOptions(msgspec.Struct, frozen=True, kw_only=True):
             parse_proxy(self.proxy, "proxy=")
         elif self.proxy is not None and self.proxy is not False:
             raise ConfigurationError("proxy= must be a URL such as http://host:port, False for none, or None")
-
-    __rich_repr__ = only_repr
 
     def __repr__(self) -> str:
         proxy = shown_url(self.proxy) if isinstance(self.proxy, str) else self.proxy

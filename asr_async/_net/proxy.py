@@ -10,9 +10,7 @@ import functools
 from http import HTTPStatus
 from urllib.parse import unquote, urlsplit
 
-import msgspec
-
-from .._text.secret import SecretText, only_repr
+from .._text.secret import SecretText, ShownByRepr
 from ..errors import ConfigurationError, ConnectionLostError
 
 __all__ = ["Proxy", "environment_proxy", "parse_proxy", "refused_by_proxy"]
@@ -33,7 +31,7 @@ they are `wss_proxy` and `ws_proxy`, else those of HTTP, the encrypted one first
 _ESCAPES = "in a password, write / as %2F, ? as %3F, # as %23"
 
 
-class Proxy(msgspec.Struct, frozen=True):
+class Proxy(ShownByRepr, frozen=True):
     """The address of a proxy and the credentials for it."""
 
     scheme: str
@@ -41,8 +39,6 @@ class Proxy(msgspec.Struct, frozen=True):
     port: int
     username: str | None = None
     password: str | None = None
-
-    __rich_repr__ = only_repr
 
     def __repr__(self) -> str:
         return f"<Proxy {self.scheme}://{self.address}>"  # without the credentials

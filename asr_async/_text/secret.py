@@ -11,12 +11,14 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Self
 from urllib.parse import urlsplit
 
+import msgspec
+
 __all__ = [
     "MASK",
     "SecretBytes",
     "SecretHeaders",
     "SecretText",
-    "only_repr",
+    "ShownByRepr",
     "secret_url",
     "shown_url",
     "tolerant_repr",
@@ -113,9 +115,12 @@ def shown_url(url: str) -> str:
     return f"{parts.scheme}://{host}{parts.path}"
 
 
-def only_repr(_struct: object) -> Any:
-    """Return nothing, so that rich falls back on the `repr`; the `__rich_repr__` of a struct yields its fields."""
-    return None
+class ShownByRepr(msgspec.Struct, frozen=True):
+    """A struct of which rich shows the `repr`: the `__rich_repr__` of other structs yields all fields."""
+
+    def __rich_repr__(self) -> Any:
+        """Return nothing, so that rich falls back on the `repr`."""
+        return None
 
 
 def tolerant_repr(method: Callable[[Any], str]) -> Callable[[Any], str]:

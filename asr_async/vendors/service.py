@@ -16,7 +16,7 @@ import msgspec
 from .._net.hosts import is_loopback
 from .._net.network_options import NetworkOptions
 from .._text.redaction import Redactor, secrets_of
-from .._text.secret import SecretHeaders, only_repr, secret_url, shown_url
+from .._text.secret import SecretHeaders, ShownByRepr, secret_url, shown_url
 from ..errors import ASRError, AuthenticationError, ConfigurationError
 from ..hotwords import HotWord, Vocabulary
 from .codec import Codec, TaskDescription
@@ -42,7 +42,7 @@ def _nothing_cached(_error: AuthenticationError) -> bool:
     return False
 
 
-class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
+class Endpoint(ShownByRepr, frozen=True, kw_only=True):
     """The address of a vendor's service, with the headers that authenticate a connection."""
 
     url: str
@@ -59,8 +59,6 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     """The account whose rate limits a connection counts towards: the `fingerprint` of what names it, or empty."""
     network: NetworkOptions = NetworkOptions()
     """The TLS context and the proxy of a connection to it."""
-
-    __rich_repr__ = only_repr
 
     def __repr__(self) -> str:
         return f"<Endpoint {self.host}>"  # the headers hold credentials
@@ -202,15 +200,13 @@ class Vocabularies(Protocol):
         ...
 
 
-class TemporaryKey(msgspec.Struct, frozen=True, kw_only=True):
+class TemporaryKey(ShownByRepr, frozen=True, kw_only=True):
     """A key that is valid for some minutes, with the rights of the key that made it; it cannot be revoked."""
 
     value: str
     """The key, for use in place of another: `DashScope(temporary.value)`."""
     expires_at: int
     """Unix time in seconds. It limits new connections only: an open session continues."""
-
-    __rich_repr__ = only_repr
 
     def __repr__(self) -> str:
         return f"<TemporaryKey expires_at={self.expires_at}>"

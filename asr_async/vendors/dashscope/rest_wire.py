@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from ..._text.secret import only_repr
+from ..._text.secret import ShownByRepr
 
 VOCABULARY_PATH = "/services/audio/asr/customization"
 FINE_TUNES_PATH = "/fine-tunes"
@@ -178,13 +178,11 @@ class FineTunedList(msgspec.Struct, frozen=True, kw_only=True):
 # --- temporary keys --------------------------------------------------------------------------------------------------
 
 
-class Token(msgspec.Struct, frozen=True):
+class Token(ShownByRepr, frozen=True):
     """A temporary key and the Unix time in seconds at which it expires."""
 
     token: str
     expires_at: int
-
-    __rich_repr__ = only_repr
 
     def __repr__(self) -> str:
         return f"<Token expires_at={self.expires_at}>"

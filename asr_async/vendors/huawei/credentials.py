@@ -8,9 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-import msgspec
-
-from ..._text.secret import SecretText, only_repr
+from ..._text.secret import SecretText, ShownByRepr
 from ...errors import AuthenticationError, ConfigurationError
 from .errors import VENDOR
 
@@ -33,39 +31,33 @@ PICKLE_ADVICE = (
 )
 
 
-class AccessKeys(msgspec.Struct, frozen=True):
+class AccessKeys(ShownByRepr, frozen=True):
     """An access key and its secret, which sign each request; temporary ones have a security token as well."""
 
     ak: str
     sk: str
     security_token: str | None = None
 
-    __rich_repr__ = only_repr
-
     def __repr__(self) -> str:
         return "<AccessKeys>"
 
 
-class GivenToken(msgspec.Struct, frozen=True):
+class GivenToken(ShownByRepr, frozen=True):
     """A project's token that the caller has requested, and renews."""
 
     token: str
-
-    __rich_repr__ = only_repr
 
     def __repr__(self) -> str:
         return "<GivenToken>"
 
 
-class IamUser(msgspec.Struct, frozen=True):
+class IamUser(ShownByRepr, frozen=True):
     """An IAM user, with the password that tokens are requested with."""
 
     username: str
     password: str
     domain: str
     """The account that the user belongs to."""
-
-    __rich_repr__ = only_repr
 
     def __repr__(self) -> str:
         return "<IamUser>"

@@ -18,7 +18,7 @@ import msgspec
 from ..._net.http import request
 from ..._net.network_options import NetworkOptions
 from ..._text.redaction import Redactor
-from ..._text.secret import SecretBytes, SecretText, only_repr
+from ..._text.secret import SecretBytes, SecretText, ShownByRepr
 from ...errors import ASRError, RemoteProtocolError
 from .credentials import IamUser
 from .errors import VENDOR, error_from_iam
@@ -38,7 +38,7 @@ MAX_CACHED = 1_000
 Key = tuple[str, ...]
 
 
-class IamToken(msgspec.Struct, frozen=True):
+class IamToken(ShownByRepr, frozen=True):
     """A token of one user in one project."""
 
     value: str
@@ -46,8 +46,6 @@ class IamToken(msgspec.Struct, frozen=True):
     """By the clock of the event loop."""
     is_cached: bool = False
     """True if the token was requested for an earlier call, so that a new one may be accepted where it is refused."""
-
-    __rich_repr__ = only_repr
 
     def __repr__(self) -> str:
         return f"<IamToken {'cached' if self.is_cached else 'new'}>"
