@@ -81,7 +81,7 @@ class ASRError(Exception):
     ) -> None:
         message = printable(message)
         super().__init__(message)
-        self.message = message
+        self.message: str = message
         self.retryable = retryable
         self.code: str | None = code and printable(code)
         self.status = status
@@ -102,7 +102,7 @@ class ASRError(Exception):
         self.code = self.code and change(self.code)
         self.request_id = self.request_id and change(self.request_id)
         self.raw = self.raw and change(self.raw)
-        self.args = (self.message,)
+        Exception.__init__(self, self.message)  # its `args`
 
     def __str__(self) -> str:
         details = [f"{name} {value}" for name, value in (("code", self.code), ("request", self.request_id)) if value]

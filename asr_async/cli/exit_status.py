@@ -9,7 +9,7 @@ import asyncio
 import enum
 import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import click
 
@@ -43,7 +43,7 @@ class WrongUse(click.ClickException):
     What is wrong with the words of a call is a `click.UsageError`, which is printed with the usage of the command.
     """
 
-    exit_code = ExitStatus.WRONG_USE
+    exit_code: ClassVar[int] = ExitStatus.WRONG_USE
 
     def show(self, file: IO[Any] | None = None) -> None:
         """Print the message as an error line."""
