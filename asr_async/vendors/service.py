@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import builtins
 import hashlib
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol, Self, runtime_checkable
 from urllib.parse import urlsplit
@@ -32,6 +33,7 @@ __all__ = [
     "TemporaryKeyService",
     "Vocabularies",
     "check_endpoint",
+    "check_headers",
     "check_is_service",
     "fingerprint",
     "with_network",
@@ -320,6 +322,28 @@ def with_network(service: Service, network: NetworkOptions) -> Service:
 def fingerprint(credential: str) -> str:
     """Return a name for an account that does not reveal its key: 48 bits of the key's SHA-256, in hexadecimal."""
     return hashlib.sha256(credential.encode()).hexdigest()[:12]
+
+
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_HEADERS_OF_REQUESTS = frozenset({"host", "user-agent", "connection", "upgrade", "content-length", "content-type"})
+_HEADERS_OF_CREDENTIALS = frozenset({"authorization", "x-auth-token", "x-sdk-date", "x-security-token"})
+
+
+def check_headers(headers: Mapping[str, str] | None) -> SecretHeaders:
+    """Return a copy of the caller's headers, whose values no `repr` shows; refuse what cannot be sent.
+
+    Raises:
+        ConfigurationError: a name or value is malformed, or the header is one that this library sends.
+    """
+    for name, value in (headers or {}).items():
+        if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
+            raise ConfigurationError(f"headers: {name!r} is no name of a header")
+        is_ours = name.lower() in _HEADERS_OF_REQUESTS | _HEADERS_OF_CREDENTIALS
+        if is_ours or name.lower().startswith("sec-websocket-"):
+            raise ConfigurationError(f"headers: {name} is sent by this library: leave it out")
+        if not isinstance(value, str) or not value.isascii() or not value.isprintable():
+            raise ConfigurationError(f"headers: the value of {name} must be printable ASCII text")
+    return SecretHeaders(headers or {})
 
 
 def check_endpoint(

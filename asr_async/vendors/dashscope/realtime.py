@@ -171,7 +171,10 @@ class RealtimeCodec:
     def start(self) -> list[Message]:
         """Return session.update, which configures the session."""
         self._lifecycle.advance(Step.START)
-        return [_text(SessionUpdate(event_id=self._next_event_id(), session=_session_config(self._options)))]
+        update = SessionUpdate(event_id=self._next_event_id(), session=_session_config(self._options))
+        message = msgspec.to_builtins(update)
+        message["session"].update(self._options.extra_parameters)
+        return [_encode(message).decode()]
 
     def audio(self, frame: AudioBytes) -> Message:
         """Return the message that carries the audio as base64."""

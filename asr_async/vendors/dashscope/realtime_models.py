@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Annotated, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import msgspec
 
@@ -83,6 +83,8 @@ class QwenRealtime(Options, frozen=True, kw_only=True):
             minute.
         strict: False accepts every model and every value of an option, for models newer than this library; types are
             checked all the same. Not sent.
+        extra_parameters: members of `session` that are sent unchanged and unchecked, for those of the vendor that this
+            library does not know.
     """
 
     vendor: ClassVar[str] = "dashscope"
@@ -103,6 +105,7 @@ class QwenRealtime(Options, frozen=True, kw_only=True):
     manual_commit: bool = False
     # beyond the documents
     strict: bool = True
+    extra_parameters: dict[str, Any] = msgspec.field(default_factory=dict)
 
     @property
     def audio(self) -> AudioFormat:

@@ -10,7 +10,7 @@ import copy
 import functools
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal, Self
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
@@ -23,7 +23,7 @@ from ..._text.secret import SecretHeaders, secret_url, shown_url, tolerant_repr
 from ...errors import ConfigurationError
 from ..codec import Codec, TaskDescription
 from ..options import Options, check_range, did_you_mean
-from ..service import Endpoint, TemporaryKey, check_endpoint
+from ..service import Endpoint, TemporaryKey, check_endpoint, check_headers
 from .codec import TaskCodec, describe_task
 from .credentials import ApiKey, KeyFunction, account_of, is_temporary
 from .errors import error_from_handshake
@@ -101,6 +101,8 @@ class DashScope:
         http_endpoint: the HTTP base, `https://host/api/v1`, for hot-word tables and temporary keys. Default: the host
             and encryption of `endpoint` with the path `/api/v1`; else `DASHSCOPE_HTTP_BASE_URL`, which the official SDK
             reads too; else that of `DASHSCOPE_WEBSOCKET_BASE_URL`; else the region's or the workspace's.
+        headers: further headers of connections and HTTP requests, for those of the vendor that this library does not
+            know.
         inspect_data: True requests the vendor's content check of the audio, which may refuse a session
             (`DataInspectionFailed`). By default no check is requested, as the vendor advises since 2025-11.
         ssl_context: the TLS context of connections and HTTP requests, used as it is. Default: the system's trust store,
@@ -112,7 +114,7 @@ class DashScope:
             verify the server.
 
     Raises:
-        ConfigurationError: the region is unknown, or the workspace id or an endpoint is malformed.
+        ConfigurationError: the region is unknown, or the workspace id, a header or an endpoint is malformed.
     """
 
     def __init__(
@@ -125,6 +127,7 @@ class DashScope:
         endpoint: str | None = None,
         http_endpoint: str | None = None,
         # connection
+        headers: Mapping[str, str] | None = None,
         inspect_data: bool | None = None,
         ssl_context: ssl.SSLContext | None = None,
         proxy: str | Literal[False] | None = None,
@@ -132,6 +135,7 @@ class DashScope:
     ) -> None:
         # first, so that no local variable in a traceback shows a secret, and a `repr` is possible
         self._key, api_key = ApiKey(api_key), None
+        self._given_headers = headers = check_headers(headers)
         self._region = region
         self._endpoint = endpoint = endpoint and secret_url(endpoint)
         self._http_endpoint = http_endpoint = http_endpoint and secret_url(http_endpoint)
@@ -235,7 +239,7 @@ class DashScope:
         )
 
     def _headers(self, key: str) -> dict[str, str]:
-        headers = SecretHeaders({"Authorization": f"Bearer {key}", "User-Agent": USER_AGENT})
+        headers = SecretHeaders({**self._given_headers, "Authorization": f"Bearer {key}", "User-Agent": USER_AGENT})
         if self._workspace is not None:
             headers["X-DashScope-WorkSpace"] = self._workspace
         return headers
@@ -245,10 +249,12 @@ class DashScope:
         if endpoint := self._given_endpoint():
             url = _replace_protocol_path(endpoint, protocol.path)
         else:
-            regions = options.model_row.regions
+            regions = options.model_row.regions if options.strict else None
             if regions is not None and self._region not in regions:
                 names = " and ".join(regions)
-                raise ConfigurationError(f"region={self._region!r} does not have {options.model}: {names} does")
+                raise ConfigurationError(
+                    f"region={self._region!r} does not have {options.model}: {names} does (strict=False accepts any)"
+                )
             url = f"wss://{self._host}{protocol.path}"
         return _add_model_to_query(url, options.model) if protocol.names_model_in_url else url
 

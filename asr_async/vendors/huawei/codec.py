@@ -123,7 +123,9 @@ class RasrCodec:
     def start(self) -> list[Message]:
         """Return START, which opens the task."""
         self._lifecycle.advance(Step.START)
-        return [_text(Start(self._options.config()))]
+        message = msgspec.to_builtins(Start(self._options.config()))
+        message["config"].update(self._options.extra_parameters)
+        return [_encode(message).decode()]
 
     def audio(self, frame: AudioBytes) -> Message:
         """Return the audio itself: it is sent as a binary message."""

@@ -155,6 +155,10 @@ class Rasr(Options, frozen=True, kw_only=True):
         interim_results: True sends results of sentences that are not over yet. The vendor's default is False; ours is
             True, because a stream is opened to read along, and every other vendor sends them without a request.
         need_word_info: True adds each word with its times; vendor's default False.
+        strict: False accepts every value of an option, and options that the mode does not have; types, the mode and
+            `audio_format` are checked all the same. Not sent.
+        extra_parameters: members of `config` that are sent unchanged and unchecked, for those of the vendor that this
+            library does not know, such as need_smooth.
     """
 
     vendor: ClassVar[str] = "huawei"
@@ -179,6 +183,9 @@ class Rasr(Options, frozen=True, kw_only=True):
     # results
     interim_results: bool | None = True
     need_word_info: bool | None = None
+    # beyond the documents
+    strict: bool = True
+    extra_parameters: dict[str, Any] = msgspec.field(default_factory=dict)
 
     @builtins.property
     def sentence_end_ms(self) -> int | None:
@@ -261,6 +268,11 @@ class Rasr(Options, frozen=True, kw_only=True):
 
     def _check(self) -> None:
         self._check_audio()
+        if self.strict:
+            self._check_values()
+
+    def _check_values(self) -> None:
+        self._check_rate()
         self._check_known_options()
         check_range("vad_head", self.vad_head, 0, 60_000, "ms")
         check_range("vad_tail", self.vad_tail, 0, 3_000, "ms")
@@ -277,6 +289,8 @@ class Rasr(Options, frozen=True, kw_only=True):
             raise ConfigurationError(
                 f"audio_format={self.audio_format!r}: {did_you_mean(self.audio_format, AUDIO_FORMATS)}"
             )
+
+    def _check_rate(self) -> None:
         named = None if self.property is None else rate_of(self.property)
         audio = self.audio
         if named is not None and named != audio.sample_rate:
@@ -292,14 +306,17 @@ class Rasr(Options, frozen=True, kw_only=True):
                 raise ConfigurationError(f"{name}={value!r}: {self.model} does not have this option ({supporting} do)")
 
     def set_options(self) -> dict[str, Any]:
-        """Return the options that have a value, without the mode, the audio format and the property."""
+        """Return the options that have a value, without mode, audio format, property and those beyond the documents."""
         values = msgspec.structs.asdict(self)
-        for name in ("mode", "model", "audio_format", "property"):
+        for name in ("mode", "model", "audio_format", "property", "strict", "extra_parameters"):
             del values[name]
         return {name: value for name, value in values.items() if value is not None}
 
     def config(self) -> StartConfig:
-        """Return the `config` member of START: the options that have a value, without an empty list of words."""
+        """Return the `config` member of START: the options that have a value, without an empty list of words.
+
+        The `extra_parameters` are not in it.
+        """
         flags = {True: "yes", False: "no"}
         values: dict[str, Any] = {
             name: flags[value] if isinstance(value, bool) else value for name, value in self.set_options().items()

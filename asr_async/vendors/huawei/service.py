@@ -11,7 +11,7 @@ import copy
 import functools
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal, Self
 from urllib.parse import urlsplit
@@ -26,7 +26,7 @@ from ...errors import AuthenticationError, ConfigurationError
 from ..codec import TaskDescription
 from ..credentials import with_fresh_credentials
 from ..options import Options
-from ..service import Endpoint, check_endpoint, fingerprint
+from ..service import Endpoint, check_endpoint, check_headers, fingerprint
 from .codec import RasrCodec, describe_task
 from .credentials import PICKLE_ADVICE, AccessKeys, Credentials, GivenToken, IamUser, from_arguments, from_environment
 from .errors import error_from_response, is_stale_token
@@ -84,6 +84,8 @@ class Huawei:
         endpoint: scheme and host, `wss://host`, in place of the region's own. Default: `HUAWEICLOUD_SIS_ENDPOINT`, if
             it is set.
         iam_endpoint: scheme and host of IAM, `https://host`, in place of the region's own.
+        headers: further headers of connections and HTTP requests to SIS, such as Enterprise-Project-Id or X-Language;
+            signed like the others.
         ssl_context: the TLS context of connections and HTTP requests, used as it is. Default: the system's trust store,
             or SSL_CERT_FILE and SSL_CERT_DIR.
         proxy: the URL of their proxy, `http://user:password@host:port` (`https`, for connections `socks5` too); False
@@ -93,8 +95,8 @@ class Huawei:
             verify the server.
 
     Raises:
-        ConfigurationError: there are two kinds of credentials or a part of one, or the project, the region or an
-            endpoint is malformed.
+        ConfigurationError: there are two kinds of credentials or a part of one, or the project, the region, a
+            header or an endpoint is malformed.
     """
 
     def __init__(
@@ -111,6 +113,7 @@ class Huawei:
         domain: str | None = None,
         endpoint: str | None = None,
         iam_endpoint: str | None = None,
+        headers: Mapping[str, str] | None = None,
         ssl_context: ssl.SSLContext | None = None,
         proxy: str | Literal[False] | None = None,
         insecure: bool = False,
@@ -129,6 +132,7 @@ class Huawei:
         ak = sk = security_token = token = username = password = None
         proxy = secret_url(proxy) if isinstance(proxy, str) else proxy
         endpoint, iam_endpoint = endpoint and secret_url(endpoint), iam_endpoint and secret_url(iam_endpoint)
+        self._given_headers = headers = check_headers(headers)
         self._region = self._endpoint = None
         self._credentials = from_arguments(given)
         self._insecure = insecure
@@ -186,7 +190,7 @@ class Huawei:
             ConfigurationError: there is no project or region, or the environment's endpoint is malformed.
         """
         url = f"{self._base_url()}/{_checked_options(options).model_row.path}"
-        authorization = await self._authorize("GET", url, {}, b"")
+        authorization = await self._authorize("GET", url, self._given_headers, b"")
         return Endpoint(
             url=url,
             # User-Agent is not signed: a client library may change it
@@ -255,7 +259,7 @@ class Huawei:
     async def _call_vocabularies(self, method: str, path: str, body: bytes) -> bytes:
         url = f"{self._base_url()}/asr/vocabularies{path}".replace("ws", "http", 1)
         # sent and signed if there is a body, as in the official SDK
-        headers = {"Content-Type": "application/json"} if body else {}
+        headers = {**self._given_headers, **({"Content-Type": "application/json"} if body else {})}
         authorize = functools.partial(self._authorize, method, url, headers, body)
         return await with_fresh_credentials(
             await authorize(),

@@ -147,6 +147,13 @@ def test_the_session_is_configured_with_exactly_the_options(options: dict[str, A
     assert decoded(message) == {"type": "session.update", "event_id": "T_1", "session": VAD_DEFAULTS | changes}
 
 
+def test_extra_parameters_are_members_of_the_session_and_replace_others() -> None:
+    options = QwenRealtime(extra_parameters={"modalities": ["text", "audio"], "enable_words": True})
+    (message,) = RealtimeCodec(options, task_id="T").start()
+    changes = {"modalities": ["text", "audio"], "enable_words": True}
+    assert decoded(message)["session"] == VAD_DEFAULTS | changes
+
+
 def test_audio_is_base64_text_and_session_finish_ends_the_session() -> None:
     codec = streaming()
     assert decoded(codec.audio(memoryview(b"\x00\xff\x10"))) == {

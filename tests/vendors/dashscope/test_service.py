@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from asr_async import AuthenticationError, ConfigurationError, DashScope, FunASR, Paraformer, QwenRealtime
+from asr_async import AuthenticationError, ConfigurationError, DashScope, FunASR, Huawei, Paraformer, QwenRealtime
 from asr_async.vendors.dashscope.codec import TaskCodec
 from asr_async.vendors.dashscope.realtime import RealtimeCodec
 from asr_async.vendors.options import Options
@@ -174,6 +176,39 @@ async def test_a_region_without_the_model_is_refused_before_connecting() -> None
         ConfigurationError, match="'ap-southeast-1' does not have paraformer-realtime-v2: cn-beijing does"
     ):
         await DashScope(KEY, region="ap-southeast-1").resolve(Paraformer())
+
+
+async def test_without_strict_every_region_is_tried() -> None:
+    endpoint = await DashScope(KEY, region="eu-central-1", workspace="ws-1").resolve(FunASR(strict=False))
+    assert endpoint.url == "wss://ws-1.eu-central-1.maas.aliyuncs.com/api-ws/v1/inference"
+    endpoint = await DashScope(KEY, region="cn-hongkong").resolve(QwenRealtime(strict=False))
+    assert endpoint.url.startswith("wss://cn-hongkong.dashscope.aliyuncs.com/api-ws/v1/realtime?")
+
+
+async def test_headers_of_the_caller_are_sent_beside_ours_and_shown_in_no_repr() -> None:
+    service = DashScope(KEY, headers={"X-DashScope-Trace": "secret-1"})
+    headers = (await service.resolve(Paraformer())).headers
+    assert headers["X-DashScope-Trace"] == "secret-1"
+    assert headers["Authorization"] == f"Bearer {KEY}"
+    assert "secret-1" not in repr(vars(service)) + repr(headers)
+
+
+@pytest.mark.parametrize(
+    ("headers", "text"),
+    [
+        ({"X Trace": "a"}, "headers: 'X Trace' is no name of a header"),
+        ({"": "a"}, "headers: '' is no name of a header"),
+        ({"authorization": "Bearer a"}, "headers: authorization is sent by this library: leave it out"),
+        ({"Sec-WebSocket-Key": "a"}, "headers: Sec-WebSocket-Key is sent by this library: leave it out"),
+        ({"X-Trace": "secret-1\r\nHost: b"}, "headers: the value of X-Trace must be printable ASCII text"),
+        ({"X-Trace": 1}, "headers: the value of X-Trace must be printable ASCII text"),
+    ],
+)
+@pytest.mark.parametrize("service_class", [DashScope, Huawei])
+def test_a_header_that_cannot_be_sent_is_refused_in_one_line(service_class: Any, headers: Any, text: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        service_class(headers=headers)
+    assert str(caught.value) == text
 
 
 async def test_an_endpoint_from_the_environment_is_checked_too(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -125,6 +125,13 @@ def test_start_of_every_mode_needs_only_the_required_members(mode: str) -> None:
     }
 
 
+def test_extra_parameters_are_members_of_config_and_replace_others() -> None:
+    options = Rasr(interim_results=None, extra_parameters={"need_smooth": "yes", "vad_head": "off"}, vad_head=1)
+    (message,) = RasrCodec(options).start()
+    config = {"audio_format": "pcm16k16bit", "property": "chinese_16k_general"}
+    assert decoded(message) == {"command": "START", "config": {**config, "vad_head": "off", "need_smooth": "yes"}}
+
+
 def test_cancel_in_end_is_a_boolean() -> None:
     assert [decoded(message) for message in started().finish()] == [{"command": "END", "cancel": False}]
     assert [decoded(message) for message in started().cancel()] == [{"command": "END", "cancel": True}]

@@ -50,6 +50,13 @@ def test_every_mode_accepts_its_options_and_refuses_all_others(mode: str) -> Non
     assert MODES[mode].options <= set(EVERY_OPTION)
 
 
+def test_without_strict_every_value_and_option_is_sent_and_types_are_checked() -> None:
+    assert sent(Rasr(mode="short", vad_head=99_999, strict=False))["vad_head"] == 99_999
+    assert sent(Rasr(property="chinese_8k_x", audio_format="pcm16k16bit", strict=False))["property"] == "chinese_8k_x"
+    assert refused(vad_head="long", strict=False) == "vad_head='long': expected int | null, got str"
+    assert refused(audio_format="mp3", strict=False).startswith("audio_format='mp3': ")
+
+
 def test_the_short_mode_has_no_segmentation() -> None:
     assert set(EVERY_OPTION) - MODES["short"].options == {"vad_head", "vad_tail", "max_seconds"}
 

@@ -242,6 +242,15 @@ async def test_temporary_keys_send_and_sign_their_security_token() -> None:
     assert parts_of(endpoint.headers["Authorization"])[1] == ["host", "x-sdk-date", "x-security-token"]
 
 
+async def test_headers_of_the_caller_are_sent_and_signed() -> None:
+    given = {"Enterprise-Project-Id": "e-1", "X-Language": "en-us"}
+    service = Huawei(project_id="p1", region="cn-north-4", ak="A", sk="S", headers=given)
+    headers = (await service.resolve(Rasr())).headers
+    assert {name: headers[name] for name in given} == given
+    assert "SignedHeaders=enterprise-project-id;host;x-language;x-sdk-date" in headers["Authorization"]
+    assert "e-1" not in repr(headers)
+
+
 async def test_a_given_token_is_sent_without_a_signature() -> None:
     endpoint = await huawei_by_token(token="given").resolve(Rasr())
     assert set(endpoint.headers) == {"X-Auth-Token", "User-Agent"}
