@@ -35,7 +35,7 @@ class ModelFeatures(NamedTuple):
 
 
 def _fun_asr(languages: frozenset[str], regions: set[str]) -> ModelFeatures:
-    return ModelFeatures(16_000, 8_000, 20, 0.00033, languages, regions, {HOT_WORDS})
+    return ModelFeatures(16_000, 8_000, 20, 0.00033, languages, regions, {HOT_WORDS, NO_FILLERS})
 
 
 def _gummy(accepted_hz: int, rejected_hz: int, *features: str) -> ModelFeatures:

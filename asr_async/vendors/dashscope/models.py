@@ -156,6 +156,7 @@ _V2 = frozenset(
 _V1 = frozenset({"phrase_id", "disfluency_removal_enabled"})
 _FUN = frozenset(
     {
+        "disfluency_removal_enabled",
         "vocabulary_id",
         "language_hints",
         "semantic_punctuation_enabled",
@@ -194,7 +195,10 @@ _GUMMY_LANGUAGES = (
 _PARAFORMER_LANGUAGES = ("zh", "en", "ja", "yue", "ko", "de", "fr", "ru")
 _FEATURE_TABLE = "feature table of the model selection page, 2026-01"
 _PARAFORMER_PAGE = f"Paraformer real-time Python SDK page, 2025-10; {_FEATURE_TABLE}"
-_FUN_PAGE = f"Fun-ASR real-time Python SDK page, 2025-10-30; client event page, 2026; {_FEATURE_TABLE}"
+_FUN_PAGE = (
+    "Fun-ASR real-time Python SDK page, 2025-10-30; client event page, 2026; "
+    f"{_FEATURE_TABLE}, which alone has disfluency_removal_enabled"
+)
 _GUMMY_PAGE = f"Gummy WebSocket API pages, 2025; {_FEATURE_TABLE}"
 _MODEL_LIST = "Model Studio client event page and model list, 2026"
 _QWEN_PAGE = f"{_MODEL_LIST}; reports of clients"
@@ -593,6 +597,8 @@ class FunASR(RecognitionOptions, frozen=True, kw_only=True):
     Shared options are described in `RecognitionOptions` and `TaskOptions` of `asr_async.vendors.dashscope`.
 
     Args:
+        disfluency_removal_enabled: True leaves out filler words. The documents contradict each other: the feature table
+            of 2026-01 has this for Fun-ASR, the parameter pages do not list it.
         punctuation_prediction_enabled: the model always sets punctuation marks: True has no effect, False is refused.
         speech_noise_threshold: -1.0..1.0: towards -1 more noise is recognised as speech, towards +1 more speech is
             dropped as noise.
@@ -603,6 +609,7 @@ class FunASR(RecognitionOptions, frozen=True, kw_only=True):
     _family: ClassVar[str] = "fun-asr-"
 
     model: str = "fun-asr-realtime"
+    disfluency_removal_enabled: bool | None = None
     punctuation_prediction_enabled: bool | None = None
     speech_noise_threshold: float | None = None
     special_word_filter: str | None = None

@@ -174,6 +174,13 @@ def test_a_value_that_changes_nothing_is_accepted_and_not_sent(
     assert sent.keys() >= harmless.keys()
 
 
+def test_an_option_on_which_the_documents_disagree_is_sent_and_noted_in_the_models() -> None:
+    assert FunASR(disfluency_removal_enabled=True).parameters()["disfluency_removal_enabled"] is True
+    assert "feature table of the model selection page, 2026-01, which alone has disfluency_removal_enabled" in (
+        MODEL_ROWS["fun-asr-realtime"].source
+    )
+
+
 def test_fun_asr_reads_the_first_of_several_languages() -> None:
     assert FunASR(language_hints=["zh", "en"]).parameters()["language_hints"] == ("zh", "en")
 
