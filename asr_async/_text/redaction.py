@@ -1,13 +1,13 @@
 """The removal of secrets from texts of others: a server or a gateway may send back what it was sent.
 
-A secret is found as it is, as JSON, a URL or HTML escape its characters, and in base64. Does not know vendors or
-connections.
+A secret is found as it is, as JSON, a URL or HTML escape its characters, and in base64. Escapes are replaced in the
+text and in the secrets, and then the one is searched for the others: a pattern of all forms takes milliseconds to
+compile, and a signature is another one on each connection. Does not know vendors or connections.
 """
 
 from __future__ import annotations
 
 import base64
-import functools
 import html
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -22,6 +22,13 @@ MIN_SECRET_CHARS = 6
 
 MAX_COMPARED_CHARS = 64
 """The part of a secret that is looked for; of a longer one, such as a token, what follows up to a blank goes too."""
+
+_ESCAPES = re.compile(r"\\+(?:u[0-9a-fA-F]{4})?|(?:%[0-9a-fA-F]{2})+|&(?:#[0-9]+|#[xX][0-9a-fA-F]+|[a-zA-Z]+);")
+_REST = re.compile(r"[^\s\"'<>]*")
+_BASE64_REST = re.compile(r"[A-Za-z0-9+/=_-]*")
+_URL_SAFE = str.maketrans("-_", "+/")
+_ENDS = "\\\"'… \t\r\n"
+"""The characters that may stand behind a secret that the end of the text cuts off."""
 
 _SECRET_NAMES = re.compile("auth|token|key|cookie|secret|signature|password", re.IGNORECASE)
 
@@ -50,46 +57,84 @@ def _parts_of(value: str) -> set[str]:
 class Redactor:
     """The removal of some secrets from texts; made where a text has to be cleaned, since most connections need none."""
 
-    __slots__ = ("_pattern",)
+    __slots__ = ("_base64_forms", "_secrets")
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        self._pattern = _pattern_of(frozenset(str(secret) for secret in secrets if len(secret) >= MIN_SECRET_CHARS))
+        whole = {str(secret) for secret in secrets if len(secret) >= MIN_SECRET_CHARS}
+        # a secret may itself look like an escape, which is replaced where it was not escaped
+        plain = {form for secret in whole for form in (secret.replace("\\", ""), _unescaped(secret)[0])}
+        self._secrets = [form for form in plain if len(form) >= MIN_SECRET_CHARS]
+        self._base64_forms = [form for secret in whole for form in _base64_forms(secret[:MAX_COMPARED_CHARS])]
 
     def __repr__(self) -> str:
-        return f"<Redactor {'of secrets' if self._pattern else 'of none'}>"
+        return f"<Redactor {'of secrets' if self._secrets else 'of none'}>"
 
     def finds(self, text: str) -> bool:
         """Return True if a secret is in the text."""
-        return self._pattern is not None and self._pattern.search(text) is not None
+        return next(self._places(text), None) is not None
 
     def text(self, text: str) -> str:
         """Return the text with a mask in place of each secret."""
-        return text if self._pattern is None else self._pattern.sub(MASK, text)
+        places = sorted(self._places(text))
+        if not places:
+            return text
+        kept: list[str] = []
+        kept_from = 0
+        for begin, end in places:
+            if begin >= kept_from:
+                kept += text[kept_from:begin], MASK
+            kept_from = max(kept_from, end)
+        return "".join([*kept, text[kept_from:]])
 
     def bytes(self, body: bytes) -> bytes:
         """Return bytes of any encoding with a mask in place of each secret."""
         return self.text(body.decode(errors="surrogateescape")).encode(errors="surrogateescape")
 
+    def _places(self, text: str) -> Iterator[tuple[int, int]]:
+        """Yield the begin and the end of each secret in a text, in no order."""
+        if not self._secrets:
+            return
+        plain, origins = _unescaped(text)
+        for begin, end in self._plain_places(plain):
+            if origins is None:
+                yield begin, end
+            else:
+                yield origins[begin], origins[end]
 
-@functools.lru_cache(maxsize=64)
-def _pattern_of(secrets: frozenset[str]) -> re.Pattern[str] | None:
-    if not secrets:
-        return None
-    longest_first = sorted(secrets, key=len, reverse=True)  # one may contain a shorter one
-    return re.compile("|".join(form for secret in longest_first for form in _secret_patterns(secret)))
+    def _plain_places(self, text: str) -> Iterator[tuple[int, int]]:
+        """Yield the places in a text without escapes."""
+        shown = text.rstrip(_ENDS)
+        for secret in self._secrets:
+            compared = secret[:MAX_COMPARED_CHARS]
+            for begin in _occurrences(compared, text):
+                end = begin + len(compared)
+                yield begin, end if len(secret) == len(compared) else _end_of(_REST, text, end)
+            if (length := _cut_off_length(compared, shown)) is not None:
+                yield len(shown) - length, len(text)
+        standard = text.translate(_URL_SAFE)
+        for form in self._base64_forms:
+            for begin in _occurrences(form, standard):
+                yield begin, _end_of(_BASE64_REST, text, begin + len(form))
 
 
-def _secret_patterns(secret: str) -> Iterator[str]:
-    """Yield patterns of a whole secret, of a secret that the end of the text cuts off, and of one in base64."""
-    characters = [_character_pattern(character) for character in secret[:MAX_COMPARED_CHARS]]
-    rest = r"[^\s\"'<>]*" if len(secret) > MAX_COMPARED_CHARS else ""
-    beginning = ""
-    for character in reversed(characters[MIN_SECRET_CHARS:]):
-        beginning = f"(?:{character}{beginning})?"
-    cut_off = rf"{''.join(characters[:MIN_SECRET_CHARS])}{beginning}[\\\s\"'…]*\Z"
-    yield "".join(characters) + rest
-    yield cut_off
-    yield from map(_base64_pattern, _base64_forms(secret[:MAX_COMPARED_CHARS]))
+def _occurrences(part: str, text: str) -> Iterator[int]:
+    begin = text.find(part)
+    while begin >= 0:
+        yield begin
+        begin = text.find(part, begin + 1)
+
+
+def _end_of(pattern: re.Pattern[str], text: str, begin: int) -> int:
+    match = pattern.match(text, begin)
+    return begin if match is None else match.end()
+
+
+def _cut_off_length(secret: str, text: str) -> int | None:
+    """Return the length of the beginning of a secret with which a text ends; None if it is too short for one."""
+    for length in range(len(secret), MIN_SECRET_CHARS - 1, -1):
+        if text.endswith(secret[:length]):
+            return length
+    return None
 
 
 def _base64_forms(secret: str) -> Iterator[str]:
@@ -101,24 +146,46 @@ def _base64_forms(secret: str) -> Iterator[str]:
         yield encoded[shared_chars : (bytes_before + len(content)) * 8 // 6]
 
 
-def _base64_pattern(encoded: str) -> str:
-    forms = {"+": f"(?:{_character_pattern('+')}|-)", "/": f"(?:{_character_pattern('/')}|_)"}
-    return "".join(forms.get(character, character) for character in encoded) + "[A-Za-z0-9+/=_-]*"
+def _unescaped(text: str) -> tuple[str, list[int] | None]:
+    r"""Return a text without escapes of JSON, URLs and HTML, and the place that each character and the end had.
+
+    Escapes may be escaped again (`\\u0022`), so backslashes are left out; also those of the text itself. The places are
+    None if the text has no escapes.
+    """
+    pieces: list[str] = []
+    origins: list[int] = []
+    done = 0
+    for match in _ESCAPES.finditer(text):
+        begin, end = match.span()
+        pieces.append(text[done:begin])
+        origins += range(done, begin)
+        for character, origin in _characters_of(match[0], begin):
+            pieces.append(character)
+            origins.append(origin)
+        done = end
+    if not done:
+        return text, None
+    pieces.append(text[done:])
+    origins += range(done, len(text) + 1)
+    return "".join(pieces), origins
 
 
-@functools.lru_cache(maxsize=512)
-def _character_pattern(character: str) -> str:
-    r"""Return a pattern of a character, as it is or escaped, once or several times: `\"`, `\u0022`, `%22`, `&quot;`."""
-    code = ord(character)
-    forms = [
-        rf"\\{{0,8}}{re.escape(character)}",
-        rf"\\{{1,8}}u(?i:{code:04x})" if code < 0x10000 else "",
-        "".join(f"%(?i:{byte:02x})" for byte in character.encode(errors="surrogatepass")),
-        rf"&#0*{code};",
-        rf"&#[xX]0*(?i:{code:x});",
-    ]
-    if character == "\\":
-        forms[0] = r"\\{1,8}"
-    if (escaped := html.escape(character)) != character:
-        forms.append(re.escape(escaped))
-    return f"(?:{'|'.join(filter(None, forms))})"
+def _characters_of(escape: str, begin: int) -> Iterator[tuple[str, int]]:
+    """Yield the characters of an escape, but for backslashes, with their places in the text."""
+    if escape.startswith("\\"):
+        if not escape.endswith("\\") and (character := chr(int(escape[-4:], 16))) != "\\":
+            yield character, begin
+    elif escape.startswith("%"):
+        content = bytes.fromhex(escape.replace("%", ""))
+        for character in content.decode(errors="surrogateescape"):
+            if character != "\\":
+                yield character, begin
+            begin += 3 * len(character.encode(errors="surrogateescape"))
+    else:
+        character = html.unescape(escape)
+        if character == "\\":
+            return
+        if len(character) == 1:
+            yield character, begin
+        else:  # no escape, but it looks like one
+            yield from zip(escape, range(begin, begin + len(escape)), strict=True)
