@@ -22,6 +22,7 @@ from ..support.paths import BENCHMARKS
 ENGINES = ["moonshine", "pocketsphinx"]
 
 
+@pytest.mark.timeout(300)  # half a minute, or more beside other tests
 def test_both_engines_are_measured_in_one_run() -> None:
     arguments = ["--sources", "examples", "--conditions", "16 kHz", "telephone", "--sounds", "silence"]
     arguments += [
@@ -37,7 +38,7 @@ def test_both_engines_are_measured_in_one_run() -> None:
         *ENGINES,
     ]
     command = [sys.executable, str(BENCHMARKS / "bench_recogniser.py"), "--json", *arguments]
-    completed = subprocess.run(command, stdout=subprocess.PIPE, env=child_environment(), timeout=100, check=True)
+    completed = subprocess.run(command, stdout=subprocess.PIPE, env=child_environment(), timeout=280, check=True)
     report = json.loads(completed.stdout)
     accuracy = [row for row in report["rows"] if row["measure"] == "accuracy"]
     assert [(row["condition"], row["engine"]) for row in accuracy] == list(product(["16 kHz", "telephone"], ENGINES))

@@ -320,7 +320,7 @@ USAGE_ERRORS = {
     ),
     "out of range": (["--option", "max_sentence_silence=1"], "max_sentence_silence=1: must be between 200 and 6000"),
     "not of this model": (
-        ["--model", "paraformer-realtime-v1", "--option", "language_hints=zh"],
+        ["--model", "paraformer-realtime-v1", "--option", "language_hints=ja"],
         "paraformer-realtime-v1 does not have this option",
     ),
     "pace zero": (["--pace", "0"], "'0' is neither a positive number nor max"),

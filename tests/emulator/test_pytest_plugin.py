@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 import zipfile
+from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
 from asr_async.emulator import pytest_plugin
@@ -18,8 +19,10 @@ from ..support.paths import ROOT
 if TYPE_CHECKING:
     from pathlib import Path
 
-PLUGIN = ["-p", "asr_async.emulator.pytest_plugin"]
-"""Loads the plugin where the installed package has no entry point for it."""
+PLUGIN = "asr_async.emulator.pytest_plugin"
+IS_INSTALLED = any(entry_point.value == PLUGIN for entry_point in entry_points(group="pytest11"))
+LOADED = [] if IS_INSTALLED else ["-p", PLUGIN]
+"""Loads the plugin where the package is on the path only, and has no entry point."""
 
 OPTIONS = ["-p", "no:cacheprovider", "-o", "asyncio_mode=auto", "-q"]
 
@@ -27,7 +30,7 @@ OPTIONS = ["-p", "no:cacheprovider", "-o", "asyncio_mode=auto", "-q"]
 def run_tests(folder: Path, code: str, *arguments: str) -> str:
     """Run a module of tests in a process of its own; return the output."""
     (folder / "test_program.py").write_text(textwrap.dedent(code), encoding="utf-8")
-    return run_pytest(folder, child_environment(), *PLUGIN, *arguments)
+    return run_pytest(folder, child_environment(), *LOADED, *arguments)
 
 
 def run_pytest(folder: Path, environment: dict[str, str], *arguments: str) -> str:

@@ -163,7 +163,9 @@ async def test_a_refused_key_is_an_authentication_error() -> None:
 
 
 async def test_settings_that_the_server_refuses_end_the_opening_with_its_words() -> None:
-    with pytest.raises(VendorError, match=r"the emulator decodes pcm only, not opus \(session.input_audio_format\)"):
+    with pytest.raises(
+        VendorError, match=r"the emulator decodes pcm and wav only, not opus \(session.input_audio_format\)"
+    ):
         async with session(QwenRealtime(format="opus")):
             pass
 
