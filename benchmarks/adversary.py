@@ -36,6 +36,7 @@ from http import HTTPStatus
 from typing import Any
 
 from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from asr_async import (
@@ -241,7 +242,8 @@ class Servers:
     async def handle(self, ws: ServerConnection) -> None:
         world = self._world(ws.request)
         if world is not None and ws.request is not None:
-            await connection_for(world, ws, ws.request.path).run()
+            with suppress(ConnectionClosed):  # the client may leave at any time
+                await connection_for(world, ws, ws.request.path).run()
 
     def refuse_the_dead(self, ws: ServerConnection, request: Request) -> Response | None:
         """Refuse a handshake while the vendor is down."""

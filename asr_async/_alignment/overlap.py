@@ -29,7 +29,7 @@ from .places import JITTER_MS, SAME_MS
 from .words import PlacedWord, Speech
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 __all__ = ["DeliveredSpeech", "NewPart", "NewParts", "new_parts"]
 
@@ -73,7 +73,7 @@ class DeliveredSpeech:
         speech = self.speech
         return f"<DeliveredSpeech {speech.start_ms} to {speech.end_ms} ms, {sum(self.is_repeated)} repeated>"
 
-    def mark(self, indices: Sequence[int]) -> None:
+    def mark(self, indices: Iterable[int]) -> None:
         """Record that words were recognised again: a later word of the connection is not a repeat of them."""
         for index in indices:
             self.is_repeated[index] = 1

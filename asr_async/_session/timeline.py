@@ -635,7 +635,9 @@ class ConnectionTimeline:
     def _place_overlapping(self, result: Result, segment: _Segment, sent_ms: int | None) -> Sequence[Event]:
         """Return the new words of a result, with times in the source, whose audio may overlap that of known finals."""
         text, start_ms, end_ms = shown_text(result), result.start_ms, result.end_ms
-        if result.is_final and any(final.is_same(text, start_ms, end_ms) for final in self._known_finals):
+        if result.is_final and (same := self._find_same(text, start_ms, end_ms)) is not None:
+            if same.end_ms > self._offset_ms + JITTER_MS:  # else the vendor repeats it without its audio
+                self._record_repeat(same)
             return self._leave_out(result, segment, sent_ms)
         speech_end_ms = end_ms
         if not result.is_final or end_ms <= start_ms:  # the end is not known
@@ -698,6 +700,16 @@ class ConnectionTimeline:
         if segment.is_started and not segment.is_ended and segment.id is not None:
             segment.is_ended = True
             yield SpeechEnded(segment_id=segment.id, end_ms=segment.end_ms)
+
+    def _find_same(self, text: str, start_ms: int, end_ms: int) -> _Final | None:
+        return next((final for final in self._known_finals if final.is_same(text, start_ms, end_ms)), None)
+
+    def _record_repeat(self, final: _Final) -> None:
+        """Record that the connection has recognised a final again: equal words behind it are other ones."""
+        speech = final.speech()
+        for item in self._known_speech():
+            if item.speech == speech:
+                item.mark(range(len(speech.words)))
 
     def _known_speech(self) -> list[DeliveredSpeech]:
         if self._known is None:

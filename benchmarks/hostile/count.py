@@ -45,6 +45,9 @@ LEFT_OUT_MS = 60_000
 PLACE_MS = 500
 """A result whose word is farther away from its place than this is at a wrong time."""
 
+MOST_JITTER_MS = 100
+"""The most by which the servers' times are off."""
+
 
 BROKEN = (
     "lost",
@@ -286,9 +289,12 @@ def _count_missing(delivered: list[_Delivered], outcome: Outcome, counts: Counts
     for index, word in enumerate(outcome.script.words):
         if index in found:
             continue
-        if any(gap.start_ms <= word.middle_ms <= gap.end_ms for gap in gaps):
+        is_explained = word.middle_ms in explained
+        # the gap has the times at which the server reported the speech
+        jitter_ms = MOST_JITTER_MS if is_explained else 0
+        if any(gap.start_ms - jitter_ms <= word.middle_ms <= gap.end_ms + jitter_ms for gap in gaps):
             counts.behind_gap += 1
-            if word.middle_ms not in explained:
+            if not is_explained:
                 counts.false_gap += 1
                 notes.append(f"behind a gap that nothing explains: {word}")
         elif outcome.error is not None:

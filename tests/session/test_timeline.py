@@ -640,3 +640,32 @@ def test_finals_before_the_place_of_a_replay_are_forgotten_except_the_last_ones(
     assert len(timeline._finals) == KEPT_FINALS
     assert timeline._finals_bytes == sum(kept.size_bytes for kept in timeline._finals)
     assert timeline.has_finals
+
+
+def final_of(segment_id: int, *words: tuple[str, int, int]) -> Result:
+    return Result(
+        text="".join(text for text, _, _ in words),
+        is_final=True,
+        segment_id=segment_id,
+        start_ms=words[0][1],
+        end_ms=words[-1][2],
+        words=tuple(Word(text=text, start_ms=start_ms, end_ms=end_ms) for text, start_ms, end_ms in words),
+    )
+
+
+def test_equal_words_behind_a_final_that_was_recognised_again_are_other_ones() -> None:
+    """The jitter of both would explain the place of the second one, if the first had not come again before."""
+    timeline = Timeline()
+    place(timeline.connect(0), final_of(0, ("他", 249, 454), ("是", 454, 738)), final_of(1, ("好", 1_079, 1_245)))
+    second = timeline.connect(354)
+    assert place(second, final_of(0, ("他", -41, 81), ("是", 81, 365))) == []
+    (new,) = place(second, final_of(1, ("是", 412, 725), ("好", 725, 891)))
+    assert (new.text, new.start_ms, new.end_ms) == ("是", 766, 1_079)
+
+
+def test_a_final_that_the_vendor_repeats_without_its_audio_does_not_stand_for_its_words() -> None:
+    timeline = Timeline()
+    place(timeline.connect(0), final_of(0, ("他", 249, 454), ("是", 454, 738)))
+    second = timeline.connect(700)
+    assert place(second, final_of(0, ("他", -451, -246), ("是", -246, 38))) == []
+    assert place(second, final_of(1, ("是", 0, 60))) == []
