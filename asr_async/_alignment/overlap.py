@@ -177,14 +177,12 @@ def _new_by_times(speech: Speech, near: Sequence[DeliveredSpeech], from_ms: int,
     first_ms = from_ms if speech.start_ms >= from_ms - JITTER_MS else speech.start_ms
     candidates = [
         (item, index, word)
-        for item in near
-        for index, word in enumerate(item.speech.words)
+        for item, index, word in _in_order(near)
         if not item.is_repeated[index]
         and word.end_ms + JITTER_MS > first_ms
         and speech.start_ms - SAME_PLACE_MS <= word.end_ms
         and word.start_ms <= speech.end_ms + SAME_PLACE_MS
     ]
-    candidates.sort(key=lambda candidate: candidate[2].start_ms)
     old_words = [word for _, _, word in candidates]
     matches = _match_in_order(speech.words, old_words, first_ms)
     doubtful = _doubtful_match(speech.words, candidates, matches, first_ms)
@@ -210,6 +208,25 @@ def _new_by_times(speech: Speech, near: Sequence[DeliveredSpeech], from_ms: int,
             item, index, _ = candidates[old]
             item.mark([index])
     return NewParts(tuple(_parts(speech, {new: old_words[old] for new, old in repeated.items()})), is_certain)
+
+
+def _in_order(near: Sequence[DeliveredSpeech]) -> list[_Candidate]:
+    """Return the delivered words in the order of the audio.
+
+    Two texts of which one ends where the other begins may overlap by the jitter of both; their words keep their order.
+    """
+    placed: list[tuple[int, _Candidate]] = []
+    before: Speech | None = None
+    for item in near:
+        speech = item.speech
+        earliest_ms = speech.start_ms
+        if before is not None and before.end_ms - speech.start_ms <= 2 * JITTER_MS:
+            earliest_ms = before.words[-1].start_ms
+        placed += ((max(earliest_ms, word.start_ms), (item, at, word)) for at, word in enumerate(speech.words))
+        if before is None or speech.end_ms > before.end_ms:
+            before = speech
+    placed.sort(key=lambda each: each[0])
+    return [candidate for _, candidate in placed]
 
 
 def _match_in_order(new: Sequence[PlacedWord], old: Sequence[PlacedWord], first_ms: int) -> list[tuple[int, int]]:

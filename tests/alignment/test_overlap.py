@@ -536,3 +536,16 @@ def test_long_texts_are_joined_in_bounded_time(is_timed: bool, vocabulary: list[
     began_at = time.thread_time()
     joiner.join(spoken[shift:])
     assert time.thread_time() - began_at < 3
+
+
+def test_the_words_of_two_texts_keep_their_order_where_the_jitter_of_both_makes_them_overlap() -> None:
+    def timed(*words: tuple[str, int, int]) -> Speech:
+        placed = tuple(Word(text=text, start_ms=start_ms, end_ms=end_ms) for text, start_ms, end_ms in words)
+        return place_words(" ".join(text for text, _, _ in words), placed, words[0][1], words[-1][2])
+
+    delivered = [
+        DeliveredSpeech(timed(("copper", 1_253, 1_535), ("yes", 1_535, 1_685))),
+        DeliveredSpeech(timed(("the", 1_492, 1_883), ("delta", 1_883, 2_282))),
+    ]
+    again = timed(("copper", 1_104, 1_386), ("yes", 1_386, 1_536), ("the", 1_536, 1_927), ("delta", 1_927, 2_326))
+    assert new_parts(again, delivered, from_ms=46).parts == ()
