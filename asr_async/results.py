@@ -11,7 +11,7 @@ are, and with it FastAPI: as annotations, as fields of models, and as `response_
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import msgspec
@@ -41,6 +41,7 @@ __all__ = [
 ]
 
 S = TypeVar("S")
+T = TypeVar("T", bound=msgspec.Struct)
 
 _UNSPACED = re.compile(rf"[{UNSPACED}\u3000-\u303f\uff00-\uffef]")
 """A character of a script without spaces between words, or the punctuation and the full-width forms that go with it."""
@@ -370,6 +371,29 @@ def texts_of(result: Result, languages: Languages) -> list[str]:
 def shown_text(result: Result) -> str:
     """Return the text of a result; if only translations were requested, that of the first one."""
     return result.text or next((translation.text for translation in result.translations.values()), "")
+
+
+def with_times(value: T, time_of: Callable[[int, bool], int]) -> T:
+    """Return an event, a word or a translation with other times, also in the values that it holds.
+
+    Args:
+        value: the event, word or translation.
+        time_of: returns the other time for each one in milliseconds; its second argument is True for that of an end.
+    """
+    changes: dict[str, object] = {
+        name: time_of(time_ms, name == "end_ms")
+        for name in ("start_ms", "end_ms", "at_ms")
+        if (time_ms := getattr(value, name, None)) is not None
+    }
+    if isinstance(value, Result | Translation) and value.words:
+        changes["words"] = tuple(with_times(word, time_of) for word in value.words)
+    if isinstance(value, Result) and value.translations:
+        changes["translations"] = {
+            language: with_times(translation, time_of) for language, translation in value.translations.items()
+        }
+    if isinstance(value, TranslationArrived):
+        changes["translation"] = with_times(value.translation, time_of)
+    return msgspec.structs.replace(value, **changes)
 
 
 def join_texts(texts: list[str]) -> str:

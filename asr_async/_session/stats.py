@@ -14,7 +14,7 @@ from typing import TypeVar
 import msgspec
 
 from ..audio import AudioFormat
-from ..results import Gap, Result, SessionStats, Translation, TranslationArrived
+from ..results import Gap, Result, SessionStats, with_times
 from ..telemetry.observer import Observer, SessionObservers
 from .pacer import Pacer
 
@@ -216,20 +216,8 @@ class DroppedParts:
         return source_ms
 
     def placed(self, event: T) -> T:
-        """Return an event, a word or a translation with times in the source."""
-        members = event.__struct_fields__
-        changes: dict[str, object] = {
-            name: self.to_source(time_ms, is_end=name == "end_ms")
-            for name in ("start_ms", "end_ms", "at_ms")
-            if name in members and (time_ms := getattr(event, name)) is not None
-        }
-        if isinstance(event, Result | Translation) and event.words:
-            changes["words"] = tuple(map(self.placed, event.words))
-        if isinstance(event, Result) and event.translations:
-            changes["translations"] = {language: self.placed(text) for language, text in event.translations.items()}
-        if isinstance(event, TranslationArrived):
-            changes["translation"] = self.placed(event.translation)
-        return msgspec.structs.replace(event, **changes)
+        """Return an event with times in the source."""
+        return with_times(event, lambda time_ms, is_end: self.to_source(time_ms, is_end=is_end))
 
 
 class StatsRecorder:

@@ -25,13 +25,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
 from ..audio import COMPRESSED_BYTES_PER_SECOND, AudioFormat
 from ..audio.samples import SAMPLE_BYTES, SampleFormat
 from ..errors import ASRError, ConfigurationError
+from ..results import with_times
 from ..sources import TaskEnd
 from ..wire import to_json
 from ._samples import SampleConverter
@@ -56,8 +57,6 @@ __all__ = [
 ]
 
 logger: logging.Logger = logging.getLogger("asr_async")
-
-StructT = TypeVar("StructT", bound=msgspec.Struct)
 
 MAX_AHEAD_S = 90.0
 """The audio that a client may send faster than real time: what a browser has kept while its connection was lost. With
@@ -294,7 +293,7 @@ async def captions(
             async with client.session(options, tags=tags) as session:
                 await socket.send('{"type":"ready"}')
                 async for event in session.events(audio, on_source_error="cancel"):
-                    moved = _moved(event, start_ms) if start_ms else event
+                    moved = with_times(event, lambda time_ms, _: time_ms + start_ms) if start_ms else event
                     if on_event is not None:
                         on_event(moved)
                     await socket.send(to_json(moved))
@@ -315,19 +314,3 @@ async def _end(socket: Socket, code: int, message: str, *, retryable: bool) -> N
     with contextlib.suppress(ClientGoneError):
         await socket.send(msgspec.json.encode(error).decode())
         await socket.close(code, message)
-
-
-def _moved(value: StructT, by_ms: int) -> StructT:
-    """Return an event, a word or a translation with later times."""
-    changes: dict[str, Any] = {}
-    for name in value.__struct_fields__:
-        member = getattr(value, name)
-        if name in {"start_ms", "end_ms", "at_ms"} and member is not None:
-            changes[name] = member + by_ms
-        elif name == "words":
-            changes[name] = tuple(_moved(word, by_ms) for word in member)
-        elif name == "translations":
-            changes[name] = {language: _moved(translation, by_ms) for language, translation in member.items()}
-        elif name == "translation":
-            changes[name] = _moved(member, by_ms)
-    return msgspec.structs.replace(value, **changes)
