@@ -94,7 +94,7 @@ PURE = [
     "vendors.*.models",
     "vendors.*.realtime",
     "vendors.*.realtime_models",
-    "vendors.*.realtime_utterances",
+    "vendors.*.utterances",
     "vendors.*.realtime_wire",
     "vendors.*.rest_wire",
     "vendors.*.segments",

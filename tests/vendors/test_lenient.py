@@ -33,7 +33,7 @@ from asr_async import (
 )
 from asr_async.vendors.codec import Codec, CodecEvent, Failed, MembersLeftOut, Unrecognised, Usage
 from asr_async.vendors.dashscope.codec import TaskCodec
-from asr_async.vendors.dashscope.realtime import RealtimeCodec
+from asr_async.vendors.dashscope.realtime import QwenRealtimeCodec
 from asr_async.vendors.dashscope.realtime_wire import ServerEvent
 from asr_async.vendors.dashscope.wire import ServerMessage as DashScopeMessage
 from asr_async.vendors.huawei.codec import RasrCodec
@@ -183,7 +183,7 @@ PROTOCOLS = {
     ),
     "realtime": Protocol(
         QwenRealtime(),
-        lambda: RealtimeCodec(QwenRealtime(), task_id="T"),
+        lambda: QwenRealtimeCodec(QwenRealtime(), task_id="T"),
         opening=[
             realtime_message("session.created", session=SESSION),
             realtime_message("session.updated", session=SESSION),
@@ -431,7 +431,7 @@ def test_a_numeric_error_code_of_the_realtime_protocol_is_an_error_of_the_server
 
 @pytest.mark.parametrize("session", [7, None, [], {"id": 5}, {"id": None}, {"id": "sess_1", "turn_detection": DEEP}])
 def test_a_realtime_session_starts_whatever_its_description_holds(session: Any) -> None:
-    codec = RealtimeCodec(QwenRealtime(), task_id="T")
+    codec = QwenRealtimeCodec(QwenRealtime(), task_id="T")
     codec.start()
     codec.receive(written(realtime_message("session.created", session=SESSION)))
     events = codec.receive(written(realtime_message("session.updated", session=session)))

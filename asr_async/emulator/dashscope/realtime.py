@@ -10,8 +10,6 @@ gives the reason for a choice. Sources: the client event, server event and inter
 from __future__ import annotations
 
 import enum
-import functools
-import uuid
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import msgspec
@@ -20,32 +18,20 @@ from aiohttp import WSCloseCode, web
 from ...results import join_texts
 from ...vendors.dashscope.realtime_models import REALTIME_MODEL_ROWS
 from ...vendors.dashscope.realtime_wire import (
-    CLIENT_EVENT_NAMES,
-    Append,
-    Clear,
-    Cleared,
     ClientEvent,
-    Commit,
-    Committed,
-    ErrorEvent,
+    ConfiguredSession,
     Finish,
-    ItemCreated,
-    ItemInfo,
     SessionConfig,
-    SessionCreated,
     SessionFinished,
-    SessionInfo,
     SessionUpdate,
-    SessionUpdated,
     TranscriptionCompleted,
     TranscriptionText,
-    WireError,
-    WireSpeechStarted,
-    WireSpeechStopped,
 )
+from ...vendors.realtime.wire import Append, Clear, Cleared, ClientMessage, Commit, SessionCreated, SessionUpdated
 from ..audio_decoder import AudioDecodeError, PcmDecoder, WavDecoder, split_samples
 from ..engines.engine import Request
 from ..lifecycle import Lifecycle
+from ..realtime import ClientEventReader, RealtimeSession, RefusedError, ServerError, new_id
 from ..session import EndConnection, VendorSession, engine_refusals
 from .tasks import ApiKeyHandler
 
@@ -112,37 +98,11 @@ TRANSITIONS: dict[tuple[State, Step], State] = {
 CLIENT_TIMEOUTS_S = dict.fromkeys((State.READY, State.STREAMING, State.FINISHED), IDLE_TIMEOUT_S)
 
 
-class _RefusedError(Exception):
-    """An error of the client: it is reported, and the connection continues."""
-
-    def __init__(self, code: str, message: str, param: str | None = None) -> None:
-        super().__init__(message)
-        self.fault = WireError(type="invalid_request_error", code=code, message=message, param=param)
-
-
-class _ServerError(EndConnection):
-    """An error of the server: it is reported, then the connection is closed.
-
-    The documents give no close code for this; 1011 was seen (a third party's log, 2026-04).
-    """
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__("Internal server error", close_code=WSCloseCode.INTERNAL_ERROR)
-        self.fault = WireError(type="server_error", code=code, message=message)
-
-
 _ENGINE_CODES = {
     "unsupported": "invalid_value",
     "capacity": "Throttling.Concurrency",
     "broken": "InternalError",
 }
-
-
-def _engine_failure(code: str, reason: str) -> Exception:
-    return _RefusedError(code, reason) if code == _ENGINE_CODES["unsupported"] else _ServerError(code, reason)
-
-
-_engine_refusals = functools.partial(engine_refusals, _ENGINE_CODES, _engine_failure)
 
 
 # --- messages of the client -------------------------------------------------------------------------------------------
@@ -187,34 +147,6 @@ class _Settings(msgspec.Struct, frozen=True, kw_only=True):
         return Request(sample_rate=self.sample_rate, languages=(language,) if language else ())
 
 
-_client_decoder = msgspec.json.Decoder(ClientEvent)
-
-
-class _EventHeader(msgspec.Struct, frozen=True):
-    """The members that an error refers to."""
-
-    type: str = ""
-    event_id: str | None = None
-
-
-def _read_event(text: str, header: _EventHeader) -> ClientEvent:
-    if header.type not in CLIENT_EVENT_NAMES:
-        raise _RefusedError("invalid_value", f"Invalid value: {header.type!r}. There is no such event.", "type")
-    try:
-        event: ClientEvent = _client_decoder.decode(text)
-    except msgspec.ValidationError as error:
-        raise _RefusedError("invalid_value", str(error)) from None
-    return event
-
-
-def _read_header(text: str) -> _EventHeader:
-    try:
-        return msgspec.json.decode(text, type=_EventHeader)
-    except (msgspec.MsgspecError, RecursionError):
-        # "1007: bad JSON" (error page)
-        raise EndConnection("Invalid payload data", close_code=WSCloseCode.INVALID_TEXT) from None
-
-
 def _read_settings(config: SessionConfig) -> _Settings:
     given = msgspec.to_builtins(config)
     audio = given.pop("audio", None) or {}
@@ -226,9 +158,9 @@ def _read_settings(config: SessionConfig) -> _Settings:
         settings = msgspec.convert(given, _Settings)
     except msgspec.ValidationError as error:
         # "Expected `int` >= 200 - at `$.turn_detection.silence_duration_ms`": names the member
-        raise _RefusedError("invalid_value", str(error), "session") from None
+        raise RefusedError("invalid_value", str(error), "session") from None
     if settings.input_audio_format == "opus":
-        raise _RefusedError(
+        raise RefusedError(
             "invalid_value", "the emulator decodes pcm and wav only, not opus", "session.input_audio_format"
         )
     return settings
@@ -237,42 +169,27 @@ def _read_settings(config: SessionConfig) -> _Settings:
 # --- session ----------------------------------------------------------------------------------------------------------
 
 
-class _RealtimeSession(VendorSession[State, Step]):
+class _RealtimeSession(RealtimeSession[State, Step]):
     """The session of one client."""
 
     engine_codes = _ENGINE_CODES
+    events = ClientEventReader(ClientEvent)
 
     def __init__(self, connection: ClientConnection, faults: ConnectionFaults, engine: Engine, model: str) -> None:
-        super().__init__(connection, faults, Lifecycle(State.READY, TRANSITIONS, CLIENT_TIMEOUTS_S))
-        self._engine = faults.engine_of(engine)
+        super().__init__(connection, faults, Lifecycle(State.READY, TRANSITIONS, CLIENT_TIMEOUTS_S), engine)
         self._model = model
-        self._session_id = _new_id("sess")
         self._settings = _Settings()
-        self._recognition: Recognition | None = None
         self._decoder = self._settings.create_decoder()
-        self._items = _Items()
-        self._uncommitted: list[str] = []
-        """In the manual mode, the texts recognised since the last commit."""
+        self._interim = _Interim()
 
     async def _read(self) -> NoReturn:
         # not at the handshake: "Model not found" is a close code (error page)
         if self._model not in REALTIME_MODEL_ROWS:
             raise EndConnection("Model not found", close_code=WSCloseCode.INVALID_TEXT)
-        await self._send(SessionCreated(event_id=_new_id("event"), session=self._session))
+        await self._send(SessionCreated(event_id=new_id("event"), session=self._session))
         await super()._read()
 
-    async def _on_text(self, text: str) -> None:
-        header = _read_header(text)
-        try:
-            await self._on_event(_read_event(text, header))
-        except _RefusedError as refused:
-            await self._send_fault(msgspec.structs.replace(refused.fault, event_id=header.event_id))
-
-    async def _on_audio(self, _data: bytes) -> None:
-        fault = _RefusedError("invalid_value", "audio must be sent as base64 in input_audio_buffer.append").fault
-        await self._send_fault(fault)
-
-    async def _on_event(self, event: ClientEvent) -> None:
+    async def _on_event(self, event: ClientMessage) -> None:
         match event:
             case SessionUpdate():
                 await self._on_update(event)
@@ -284,7 +201,7 @@ class _RealtimeSession(VendorSession[State, Step]):
                 self._advance(Step.CLEAR)
                 await self._close_recognition()
                 self._items.open_id = None
-                await self._send(Cleared(event_id=_new_id("event")))
+                await self._send(Cleared(event_id=new_id("event")))
             case Finish():
                 self._advance(Step.FINISH)
                 await self._inject_at("finish")
@@ -300,7 +217,7 @@ class _RealtimeSession(VendorSession[State, Step]):
         self._recognition = await self._open(settings)
         self._settings = settings
         self._decoder = settings.create_decoder()
-        await self._send(SessionUpdated(event_id=_new_id("event"), session=self._session))
+        await self._send(SessionUpdated(event_id=new_id("event"), session=self._session))
 
     async def _on_append(self, data: bytes) -> None:
         self._advance(Step.AUDIO)
@@ -308,7 +225,7 @@ class _RealtimeSession(VendorSession[State, Step]):
             self._recognition = await self._open(self._settings)
         samples = self._decode(data)
         for piece in split_samples(samples, self._settings.sample_rate, PIECE_MS):
-            with _engine_refusals():
+            with self._engine_refusals():
                 await self._recognition.feed(piece)
         await self._inject_after_audio(len(samples), self._settings.sample_rate)
 
@@ -316,15 +233,15 @@ class _RealtimeSession(VendorSession[State, Step]):
         try:
             return self._decoder.decode(data)
         except AudioDecodeError as error:
-            raise _RefusedError("invalid_value", f"Failed to decode audio: {error}", "audio") from None
+            raise RefusedError("invalid_value", f"Failed to decode audio: {error}", "audio") from None
 
     async def _on_commit(self) -> None:
         self._advance(Step.COMMIT)
         if not self._settings.is_manual:
-            raise _RefusedError("invalid_value", "input_audio_buffer.commit is for turn_detection null only")
+            raise RefusedError("invalid_value", "input_audio_buffer.commit is for turn_detection null only")
         if self._lifecycle.state is State.READY or self._recognition is None:
-            raise _RefusedError("invalid_value", "the input audio buffer is empty")
-        with _engine_refusals():
+            raise RefusedError("invalid_value", "the input audio buffer is empty")
+        with self._engine_refusals():
             await self._recognition.finish()
         transcript = join_texts(self._uncommitted)
         await self._close_recognition()
@@ -334,16 +251,16 @@ class _RealtimeSession(VendorSession[State, Step]):
     async def _finish(self) -> None:
         # Audio that was not committed is dropped, so that a client that forgets to commit notices.
         if self._recognition is not None and not self._settings.is_manual:
-            with engine_refusals(_ENGINE_CODES, _ServerError):
+            with engine_refusals(_ENGINE_CODES, ServerError):
                 await self._recognition.finish()
             await self._inject_at("result")
         await self._close_recognition()
         self._advance(Step.FINISHED)
         self._restart_client_timeout()
-        await self._send(SessionFinished(event_id=_new_id("event")))
+        await self._send(SessionFinished(event_id=new_id("event")))
 
     async def _open(self, settings: _Settings) -> Recognition:
-        with _engine_refusals():
+        with self._engine_refusals():
             return await self._engine.open(settings.request, self._emit)
 
     async def _emit(self, hypothesis: Hypothesis) -> None:
@@ -358,27 +275,22 @@ class _RealtimeSession(VendorSession[State, Step]):
 
     async def _send_hypothesis(self, hypothesis: Hypothesis) -> None:
         self._faults.record_result()
-        items = self._items
-        if items.open_id is None:
-            items.begin()
-            await self._send(
-                WireSpeechStarted(event_id=_new_id("event"), item_id=items.open_id, audio_start_ms=hypothesis.start_ms)
-            )
+        if self._items.open_id is None:
+            self._interim.begin()
+            await self._start_speech(hypothesis.start_ms)
         if not (hypothesis.is_final or hypothesis.is_noise):
             await self._send_interim(hypothesis)
             return
-        await self._send(
-            WireSpeechStopped(event_id=_new_id("event"), item_id=items.open_id, audio_end_ms=hypothesis.end_ms)
-        )
+        await self._stop_speech(hypothesis.end_ms)
         item_id = await self._create_item()
         if hypothesis.is_final:  # an utterance in which no speech was recognised gets no text (client event page)
             await self._complete(item_id, hypothesis.text)
 
     async def _send_interim(self, hypothesis: Hypothesis) -> None:
-        fixed, stash = self._items.split(hypothesis.text)
+        fixed, stash = self._interim.split(hypothesis.text)
         await self._send(
             TranscriptionText(
-                event_id=_new_id("event"),
+                event_id=new_id("event"),
                 item_id=self._items.open_id,
                 content_index=0,
                 language=self._language,
@@ -388,18 +300,10 @@ class _RealtimeSession(VendorSession[State, Step]):
             )
         )
 
-    async def _create_item(self) -> str:
-        """Turn the audio received since the last item into an item of the conversation; return its id."""
-        item_id, previous_id = self._items.end()
-        await self._send(Committed(event_id=_new_id("event"), item_id=item_id, previous_item_id=previous_id))
-        item = ItemInfo(id=item_id, content=({"type": "input_audio", "transcript": None},))
-        await self._send(ItemCreated(event_id=_new_id("event"), previous_item_id=previous_id, item=item))
-        return item_id
-
     async def _complete(self, item_id: str, transcript: str) -> None:
         await self._send(
             TranscriptionCompleted(
-                event_id=_new_id("event"),
+                event_id=new_id("event"),
                 item_id=item_id,
                 content_index=0,
                 language=self._language,
@@ -413,9 +317,9 @@ class _RealtimeSession(VendorSession[State, Step]):
         return self._settings.input_audio_transcription.language
 
     @property
-    def _session(self) -> SessionInfo:
+    def _session(self) -> ConfiguredSession:
         settings = self._settings
-        return SessionInfo(
+        return ConfiguredSession(
             id=self._session_id,
             model=self._model,
             input_audio_format=settings.input_audio_format,
@@ -426,40 +330,18 @@ class _RealtimeSession(VendorSession[State, Step]):
 
     def _out_of_order(self, step: Step) -> Exception:
         if self._lifecycle.state is State.STREAMING:
-            return _RefusedError("invalid_value", f"{step.value} was sent after audio")
-        return _RefusedError("invalid_value", f"{step.value} was sent after session.finish")
-
-    def _timed_out(self) -> EndConnection:
-        return EndConnection("idle", close_code=WSCloseCode.OK)
-
-    def _failure(self, code: str, message: str) -> EndConnection:
-        return _ServerError(code, message)
-
-    async def _close_recognition(self) -> None:
-        """Close the recognition and forget its texts."""
-        if self._recognition is not None:
-            await self._recognition.aclose()
-        self._recognition = None
-        self._uncommitted.clear()
-
-    async def _send_reason(self, end: EndConnection) -> None:
-        if isinstance(end, _ServerError):
-            await self._send_fault(end.fault)
-
-    async def _send_fault(self, fault: WireError) -> None:
-        await self._send(ErrorEvent(event_id=_new_id("event"), error=fault))
+            return RefusedError("invalid_value", f"{step.value} was sent after audio")
+        return RefusedError("invalid_value", f"{step.value} was sent after session.finish")
 
 
-class _Items:
-    """The ids of the conversation's items, and the last interim of the present item."""
+class _Interim:
+    """The last interim of the present item."""
 
     def __init__(self) -> None:
-        self.open_id: str | None = None
-        self._last_id: str | None = None
         self._interim = ""
 
     def begin(self) -> None:
-        self.open_id = _new_id("item")
+        """Forget the interim of the item before."""
         self._interim = ""
 
     def split(self, text: str) -> tuple[str, str]:
@@ -470,16 +352,6 @@ class _Items:
         fixed = self._interim if text.startswith(self._interim) else ""
         self._interim = text
         return fixed, text[len(fixed) :]
-
-    def end(self) -> tuple[str, str | None]:
-        """Complete the present item; return its id and the id of the item before it."""
-        item_id, previous_id = self.open_id or _new_id("item"), self._last_id
-        self.open_id, self._last_id = None, item_id
-        return item_id, previous_id
-
-
-def _new_id(kind: str) -> str:
-    return f"{kind}_{uuid.uuid4().hex}"
 
 
 # --- routes -----------------------------------------------------------------------------------------------------------

@@ -1,19 +1,36 @@
-"""The messages of the Qwen realtime protocol (`/api-ws/v1/realtime`), defined once for client and server.
+"""The messages of the Qwen realtime protocol (`/api-ws/v1/realtime`) that only DashScope has; see `realtime.wire`.
 
-Only shapes: does not know their order, which the codec checks on the client's side and the emulator on the server's.
-All messages are JSON texts with their name in `type`. Members that this library uses are lenient; the others are
-accepted with any value. Sources: the client event and server event pages of Qwen-ASR-Realtime (2026-03-15), and the
+Sources: the client event and server event pages of Qwen-ASR-Realtime (2026-03-15), and the
 messages of the official SDK 2.0.2 (`audio/qwen_omni`).
 """
 
 from __future__ import annotations
 
-from typing import Any, get_args
+from typing import Any
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from ..lenient import Count, Milliseconds
+from ..lenient import Count
+from ..realtime.wire import (
+    Append,
+    Clear,
+    Cleared,
+    ClientMessage,
+    Commit,
+    Committed,
+    ErrorEvent,
+    ItemCreated,
+    ItemMessage,
+    ServerMessage,
+    SessionCreated,
+    SessionInfo,
+    SessionUpdated,
+    TranscriptionFailed,
+    WireSpeechStarted,
+    WireSpeechStopped,
+    names_of,
+)
 
 # --- client to server ------------------------------------------------------------------------------------------------
 
@@ -70,31 +87,13 @@ class SessionConfig(msgspec.Struct, frozen=True, kw_only=True):
     audio: AudioConfig | UnsetType | None = UNSET
 
 
-class _ClientEvent(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
-    event_id: str = ""
-
-
-class SessionUpdate(_ClientEvent, frozen=True, kw_only=True, tag="session.update"):
+class SessionUpdate(ClientMessage, frozen=True, kw_only=True, tag="session.update"):
     """Configure the session."""
 
     session: SessionConfig
 
 
-class Append(_ClientEvent, frozen=True, kw_only=True, tag="input_audio_buffer.append"):
-    """A piece of audio as base64, 15 MiB of that at most; the server does not answer it."""
-
-    audio: memoryview
-
-
-class Commit(_ClientEvent, frozen=True, kw_only=True, tag="input_audio_buffer.commit"):
-    """Manual mode: recognise the audio in the buffer as one utterance."""
-
-
-class Clear(_ClientEvent, frozen=True, kw_only=True, tag="input_audio_buffer.clear"):
-    """Drop the audio in the buffer."""
-
-
-class Finish(_ClientEvent, frozen=True, kw_only=True, tag="session.finish"):
+class Finish(ClientMessage, frozen=True, kw_only=True, tag="session.finish"):
     """The end of the audio; the server still sends its results."""
 
 
@@ -103,10 +102,9 @@ ClientEvent = SessionUpdate | Append | Commit | Clear | Finish
 # --- server to client ------------------------------------------------------------------------------------------------
 
 
-class SessionInfo(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """The session as the server has configured it."""
+class ConfiguredSession(SessionInfo, frozen=True, kw_only=True, gc=False):
+    """The session as DashScope reports it."""
 
-    id: str = ""
     object: Any = "realtime.session"
     model: Any = None
     modalities: Any = ("text",)
@@ -116,93 +114,11 @@ class SessionInfo(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     turn_detection: Any = None
 
 
-class WireError(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """The server's description of an error; `event_id` is the client's event that caused it.
-
-    `invalid_request_error` leaves the connection open, `server_error` ends it (server event page of the sibling
-    Qwen-Audio-Realtime, 2026-07-14).
-    """
-
-    type: str | None = None
-    code: str | None = None
-    message: str | None = None
-    param: str | None = None
-    event_id: str | None = None
-
-
-class ItemInfo(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """An utterance as an item of the conversation."""
-
-    id: str = ""
-    object: Any = "realtime.item"
-    type: Any = "message"
-    status: Any = "completed"
-    role: Any = "user"
-    content: Any = ()
-
-
-class _ServerEvent(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", gc=False):
-    event_id: str | None = None
-
-
-class _ItemEvent(_ServerEvent, frozen=True, kw_only=True):
-    """An event of one utterance."""
-
-    item_id: str | None = None
-
-
-class SessionCreated(_ServerEvent, frozen=True, kw_only=True, tag="session.created"):
-    """The first message, with the server's defaults."""
-
-    session: SessionInfo = SessionInfo()
-
-
-class SessionUpdated(_ServerEvent, frozen=True, kw_only=True, tag="session.updated"):
-    """The server has accepted session.update."""
-
-    session: SessionInfo = SessionInfo()
-
-
-class SessionFinished(_ServerEvent, frozen=True, kw_only=True, tag="session.finished"):
+class SessionFinished(ServerMessage, frozen=True, kw_only=True, tag="session.finished"):
     """The end: every result has been sent."""
 
 
-class ErrorEvent(_ServerEvent, frozen=True, kw_only=True, tag="error"):
-    """An error of the session, or of one of the client's events."""
-
-    error: WireError = WireError()
-
-
-class WireSpeechStarted(_ItemEvent, frozen=True, kw_only=True, tag="input_audio_buffer.speech_started"):
-    """Speech begins, in milliseconds from the start of the session's audio."""
-
-    audio_start_ms: Milliseconds | None = None
-
-
-class WireSpeechStopped(_ItemEvent, frozen=True, kw_only=True, tag="input_audio_buffer.speech_stopped"):
-    """Speech ends, in milliseconds from the start of the session's audio."""
-
-    audio_end_ms: Milliseconds | None = None
-
-
-class Committed(_ItemEvent, frozen=True, kw_only=True, tag="input_audio_buffer.committed"):
-    """The audio in the buffer has become an utterance."""
-
-    previous_item_id: str | None = None
-
-
-class Cleared(_ServerEvent, frozen=True, kw_only=True, tag="input_audio_buffer.cleared"):
-    """The buffer is empty."""
-
-
-class ItemCreated(_ServerEvent, frozen=True, kw_only=True, tag="conversation.item.created"):
-    """The utterance is an item of the conversation."""
-
-    previous_item_id: str | None = None
-    item: ItemInfo = ItemInfo()
-
-
-class TranscriptionText(_ItemEvent, frozen=True, kw_only=True, tag="conversation.item.input_audio_transcription.text"):
+class TranscriptionText(ItemMessage, frozen=True, kw_only=True, tag="conversation.item.input_audio_transcription.text"):
     """The utterance so far: `text` does not change any more, `stash` behind it may still change."""
 
     content_index: Count | None = None
@@ -213,7 +129,7 @@ class TranscriptionText(_ItemEvent, frozen=True, kw_only=True, tag="conversation
 
 
 class TranscriptionCompleted(
-    _ItemEvent, frozen=True, kw_only=True, tag="conversation.item.input_audio_transcription.completed"
+    ItemMessage, frozen=True, kw_only=True, tag="conversation.item.input_audio_transcription.completed"
 ):
     """The final text of the utterance."""
 
@@ -221,15 +137,6 @@ class TranscriptionCompleted(
     language: str | None = None
     emotion: str | None = None
     transcript: str | None = None
-
-
-class TranscriptionFailed(
-    _ItemEvent, frozen=True, kw_only=True, tag="conversation.item.input_audio_transcription.failed"
-):
-    """The utterance could not be recognised."""
-
-    content_index: Count | None = None
-    error: WireError = WireError()
 
 
 ServerEvent = (
@@ -247,5 +154,4 @@ ServerEvent = (
     | TranscriptionFailed
 )
 
-SERVER_EVENT_NAMES = frozenset(str(event.__struct_config__.tag) for event in get_args(ServerEvent))
-CLIENT_EVENT_NAMES = frozenset(str(event.__struct_config__.tag) for event in get_args(ClientEvent))
+CLIENT_EVENT_NAMES = names_of(ClientEvent)

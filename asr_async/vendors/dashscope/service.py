@@ -29,7 +29,7 @@ from .credentials import ApiKey, KeyFunction, account_of, is_temporary
 from .errors import error_from_handshake
 from .hotwords import uses_phrase_list
 from .models import MODEL_ROWS, TaskOptions
-from .realtime import RealtimeCodec, describe_session
+from .realtime import QwenRealtimeCodec, describe_session
 from .realtime_models import QwenRealtime
 from .rest import RestClient
 from .rest_wire import TOKENS_PATH, Token
@@ -63,7 +63,7 @@ class _Protocol(msgspec.Struct, frozen=True):
 
 _PROTOCOLS: dict[type[TaskOptions | QwenRealtime], _Protocol] = {
     TaskOptions: _Protocol(INFERENCE_PATH, describe_task, TaskCodec, names_model_in_url=False, reuse_s=REUSE_S),
-    QwenRealtime: _Protocol(REALTIME_PATH, describe_session, RealtimeCodec, names_model_in_url=True, reuse_s=None),
+    QwenRealtime: _Protocol(REALTIME_PATH, describe_session, QwenRealtimeCodec, names_model_in_url=True, reuse_s=None),
 }
 """Class of options → protocol, for its subclasses too."""
 

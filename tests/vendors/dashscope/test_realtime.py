@@ -36,7 +36,7 @@ from asr_async.vendors.codec import (
 )
 from asr_async.vendors.dashscope.codec import TaskCodec
 from asr_async.vendors.dashscope.models import TaskOptions
-from asr_async.vendors.dashscope.realtime import RealtimeCodec, describe_session
+from asr_async.vendors.dashscope.realtime import QwenRealtimeCodec, describe_session
 from asr_async.vendors.segments import MAX_REMEMBERED
 
 TRANSCRIPTION = "conversation.item.input_audio_transcription"
@@ -92,15 +92,15 @@ def kinds(messages: list[Message]) -> list[str]:
     return [decoded(message)["type"] for message in messages]
 
 
-def streaming(**options: Any) -> RealtimeCodec:
-    codec = RealtimeCodec(QwenRealtime(**options), task_id="T")
+def streaming(**options: Any) -> QwenRealtimeCodec:
+    codec = QwenRealtimeCodec(QwenRealtime(**options), task_id="T")
     codec.start()
     codec.receive(CREATED)
     assert codec.receive(UPDATED) == [Started("sess_1")]
     return codec
 
 
-def received(codec: RealtimeCodec, *messages: str) -> list[CodecEvent]:
+def received(codec: QwenRealtimeCodec, *messages: str) -> list[CodecEvent]:
     return [event for message in messages for event in codec.receive(message)]
 
 
@@ -143,13 +143,13 @@ def results(events: list[CodecEvent]) -> list[tuple[int, str, bool, int, int]]:
     ids=["defaults", "audio and words", "server VAD", "manual"],
 )
 def test_the_session_is_configured_with_exactly_the_options(options: dict[str, Any], changes: dict[str, Any]) -> None:
-    (message,) = RealtimeCodec(QwenRealtime(**options), task_id="T").start()
+    (message,) = QwenRealtimeCodec(QwenRealtime(**options), task_id="T").start()
     assert decoded(message) == {"type": "session.update", "event_id": "T_1", "session": VAD_DEFAULTS | changes}
 
 
 def test_extra_parameters_are_members_of_the_session_and_replace_others() -> None:
     options = QwenRealtime(extra_parameters={"modalities": ["text", "audio"], "enable_words": True})
-    (message,) = RealtimeCodec(options, task_id="T").start()
+    (message,) = QwenRealtimeCodec(options, task_id="T").start()
     changes = {"modalities": ["text", "audio"], "enable_words": True}
     assert decoded(message)["session"] == VAD_DEFAULTS | changes
 
@@ -189,14 +189,14 @@ def test_the_options_decide_whether_the_caller_commits() -> None:
 
 
 def test_there_is_no_cancel_message_and_steps_out_of_order_are_refused() -> None:
-    codec = RealtimeCodec(QwenRealtime(), task_id="T")
+    codec = QwenRealtimeCodec(QwenRealtime(), task_id="T")
     with pytest.raises(LocalProtocolError, match="cannot audio while the task is idle"):
         codec.audio(HALF_SECOND)
     codec.start()
     with pytest.raises(LocalProtocolError, match="cannot commit while the task is starting"):
         codec.commit()
     assert not isinstance(codec, CancellingCodec)
-    assert repr(codec) == "<RealtimeCodec qwen3-asr-flash-realtime T starting>"
+    assert repr(codec) == "<QwenRealtimeCodec qwen3-asr-flash-realtime T starting>"
 
 
 def test_a_piece_of_audio_is_limited_by_the_size_of_a_message() -> None:
@@ -210,7 +210,7 @@ def test_a_piece_of_audio_is_limited_by_the_size_of_a_message() -> None:
 
 @pytest.mark.parametrize("created_first", [True, False])
 def test_the_session_starts_when_the_server_accepts_our_settings_in_either_order(created_first: bool) -> None:
-    codec = RealtimeCodec(QwenRealtime(), task_id="T")
+    codec = QwenRealtimeCodec(QwenRealtime(), task_id="T")
     assert codec.request_id == ""
     if created_first:
         assert codec.receive(CREATED) == []
@@ -415,7 +415,7 @@ def test_a_commit_that_is_never_completed_is_unheard() -> None:
 
 
 def test_an_error_while_the_session_opens_ends_it() -> None:
-    codec = RealtimeCodec(QwenRealtime(), task_id="T")
+    codec = QwenRealtimeCodec(QwenRealtime(), task_id="T")
     codec.start()
     caught = failure(received(codec, CREATED, error(param="session.sample_rate")))
     assert str(caught) == "Not so. (session.sample_rate) (code invalid_value, request sess_1)"
@@ -529,7 +529,7 @@ def test_a_message_that_cannot_be_read_is_an_error_with_its_beginning(message: s
 
 
 def test_results_before_the_session_has_started_are_out_of_order() -> None:
-    codec = RealtimeCodec(QwenRealtime(), task_id="T")
+    codec = QwenRealtimeCodec(QwenRealtime(), task_id="T")
     codec.start()
     with pytest.raises(RemoteProtocolError, match="while the task was starting"):
         codec.receive(interim("early"))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from asr_async import QwenRealtime, Result, SpeechEnded, SpeechEnding, SpeechStarted, VendorError
 from asr_async.vendors.codec import Failed, Finished, Unheard
-from asr_async.vendors.dashscope.realtime import RealtimeCodec
+from asr_async.vendors.dashscope.realtime import QwenRealtimeCodec
 from asr_async.vendors.segments import MAX_REMEMBERED
 
 from .test_realtime import CREATED, FINISHED, TRANSCRIPTION, UPDATED, server
@@ -108,15 +108,15 @@ def brief(event: CodecEvent) -> tuple[Any, ...]:
     return short
 
 
-def new_codec(**options: Any) -> RealtimeCodec:
-    codec = RealtimeCodec(QwenRealtime(**options), task_id="T")
+def new_codec(**options: Any) -> QwenRealtimeCodec:
+    codec = QwenRealtimeCodec(QwenRealtime(**options), task_id="T")
     codec.start()
     codec.receive(CREATED)
     codec.receive(UPDATED)
     return codec
 
 
-def played(codec: RealtimeCodec, steps: Iterable[Any]) -> list[tuple[Any, ...]]:
+def played(codec: QwenRealtimeCodec, steps: Iterable[Any]) -> list[tuple[Any, ...]]:
     """Return the events of messages, in short, without `SpeechEnding`; steps of the caller are carried out."""
     events: list[tuple[Any, ...]] = []
     for step in steps:

@@ -8,7 +8,7 @@ import pytest
 
 from asr_async import AuthenticationError, ConfigurationError, DashScope, FunASR, Huawei, Paraformer, QwenRealtime
 from asr_async.vendors.dashscope.codec import TaskCodec
-from asr_async.vendors.dashscope.realtime import RealtimeCodec
+from asr_async.vendors.dashscope.realtime import QwenRealtimeCodec
 from asr_async.vendors.options import Options
 
 KEY = "sk-0123456789abcdef"
@@ -105,7 +105,7 @@ async def test_an_endpoint_with_the_realtime_path_gets_the_path_of_the_task_mode
 
 def test_each_model_gets_the_codec_of_its_protocol() -> None:
     assert isinstance(DashScope(KEY).codec(FunASR(), task_id="T"), TaskCodec)
-    assert isinstance(DashScope(KEY).codec(QwenRealtime(), task_id="T"), RealtimeCodec)
+    assert isinstance(DashScope(KEY).codec(QwenRealtime(), task_id="T"), QwenRealtimeCodec)
 
 
 async def test_the_headers_of_the_handshake() -> None:

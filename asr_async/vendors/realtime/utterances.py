@@ -25,7 +25,6 @@ from ..segments import SegmentTracker, TrackedSegment
 
 if TYPE_CHECKING:
     from ..codec import CodecEvent
-    from .realtime_wire import TranscriptionCompleted, TranscriptionText
 
 __all__ = ["Utterances"]
 
@@ -162,38 +161,74 @@ class Utterances:
 
     # --- texts -------------------------------------------------------------------------------------------------------
 
-    def interim(self, message: TranscriptionText, *, request_id: str, raw: str) -> list[CodecEvent]:
-        """Return the present text of an utterance; empty if there is none, or if it comes behind the final."""
-        stable_text = message.text or ""
-        text = stable_text + (message.stash or "")
+    def interim(
+        self,
+        key: str | None,
+        text: str,
+        *,
+        stable_text: str = "",
+        language: str | None = None,
+        request_id: str,
+        raw: str,
+    ) -> list[CodecEvent]:
+        """Return the present text of an utterance; empty if there is none, or if it comes behind the final.
+
+        Args:
+            key: the utterance's item, if the server named it.
+            text: its whole text so far.
+            stable_text: the part of that which will not change, if the vendor reports one.
+            language: its language, if the vendor reports one.
+            request_id: the session's id.
+            raw: the message.
+        """
         if not text:
             return []
-        key, tracker = message.item_id or None, self._tracker
+        tracker = self._tracker
         events: list[CodecEvent] = []
         if key is not None and tracker.find_open(key) is None and tracker.find_withdrawn(key) is not None:
             tracker.revive(key, None, None)
         utterance = tracker.assign(key, None, None, text, is_final=False, events=events)
         if utterance is None:
             return events
-        result = _result(utterance, text, message.language, stable_text=stable_text, request_id=request_id, raw=raw)
+        result = _result(utterance, text, language, stable_text=stable_text, request_id=request_id, raw=raw)
         utterance.interim_result = result
         events.append(result)
         return events
 
-    def final(self, message: TranscriptionCompleted, *, request_id: str, raw: str) -> list[CodecEvent]:
-        """Return the final text of an utterance; empty for a repeat, and if no speech was recognised at all."""
-        text = message.transcript or ""
+    def final(
+        self,
+        key: str | None,
+        text: str,
+        *,
+        language: str | None = None,
+        emotion: str | None = None,
+        confidence: float | None = None,
+        request_id: str,
+        raw: str,
+    ) -> list[CodecEvent]:
+        """Return the final text of an utterance; empty for a repeat, and if no speech was recognised at all.
+
+        Args:
+            key: the utterance's item, if the server named it.
+            text: its text.
+            language: its language, if the vendor reports one.
+            emotion: the speaker's mood, if the vendor reports it.
+            confidence: 0 to 1, if the vendor reports it.
+            request_id: the session's id.
+            raw: the message.
+        """
         events: list[CodecEvent] = []
-        utterance = self._find_due(message.item_id or None, text, events)
+        utterance = self._find_due(key, text, events)
         if utterance is None:
             return events
         result = _result(
             utterance,
             text,
-            message.language,
+            language,
             is_final=True,
             stable_text=text,
-            emotion=message.emotion,
+            emotion=emotion,
+            confidence=confidence,
             request_id=request_id,
             raw=raw,
         )
@@ -235,6 +270,7 @@ def _result(
     is_final: bool = False,
     stable_text: str,
     emotion: str | None = None,
+    confidence: float | None = None,
     request_id: str,
     raw: str,
 ) -> Result:
@@ -244,6 +280,7 @@ def _result(
         segment_id=utterance.id,
         start_ms=utterance.start_ms,
         end_ms=utterance.end_ms,
+        confidence=confidence,
         stable_text=stable_text,
         emotion=emotion,
         language=language,
