@@ -29,6 +29,7 @@ Layout, top to bottom: a part imports only from parts below it. Names with an un
     __main__      `python -m asr_async`
     cli           the command line
     integrations  adapters for frameworks of voice agents and web services
+    compat        the classes of the vendors' official SDKs, for programs that are written for them
     sync          the same without an event loop: a blocking `Client`, `connect` and `transcribe`
     client        `Client`, `connect` and `transcribe`
     batch         many sources, some of them at once

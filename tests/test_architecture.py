@@ -20,6 +20,7 @@ LAYERS = [
     "cli",
     "",  # the package itself: `asr_async/__init__.py`
     "integrations",
+    "compat",
     "sync",
     "client",
     "batch",
