@@ -13,8 +13,9 @@ import msgspec
 from ..._net.http import REQUEST_TIMEOUT_S, request
 from ..._net.network_options import NetworkOptions
 from ...errors import DeadlineError, RemoteProtocolError
+from ..api_key import ApiKey
 from ..credentials import with_fresh_credentials
-from .credentials import ApiKey, is_temporary
+from .credentials import is_temporary
 from .errors import error_from_response
 
 __all__ = ["RestClient"]

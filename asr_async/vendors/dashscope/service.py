@@ -21,11 +21,12 @@ from ..._net.network_options import NetworkOptions
 from ..._net.user_agent import USER_AGENT
 from ..._text.secret import SecretHeaders, secret_url, shown_url, tolerant_repr
 from ...errors import ConfigurationError
+from ..api_key import KeyFunction
 from ..codec import Codec, TaskDescription
 from ..options import Options, check_range, did_you_mean
 from ..service import Endpoint, TemporaryKey, check_endpoint, check_headers
 from .codec import TaskCodec, describe_task
-from .credentials import ApiKey, KeyFunction, account_of, is_temporary
+from .credentials import DashScopeKey, account_of, is_temporary
 from .errors import error_from_handshake
 from .hotwords import uses_phrase_list
 from .models import MODEL_ROWS, TaskOptions
@@ -134,7 +135,7 @@ class DashScope:
         insecure: bool = False,
     ) -> None:
         # first, so that no local variable in a traceback shows a secret, and a `repr` is possible
-        self._key, api_key = ApiKey(api_key), None
+        self._key, api_key = DashScopeKey(api_key), None
         self._given_headers = headers = check_headers(headers)
         self._region = region
         self._endpoint = endpoint = endpoint and secret_url(endpoint)
