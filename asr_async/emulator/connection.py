@@ -10,13 +10,14 @@ import logging
 import socket
 import struct
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable
     from typing import NoReturn
 
 __all__ = ["CLOSE_TIMEOUT_S", "HALF_OPEN_S", "ClientConnection", "wait_for_shutdown"]
@@ -33,7 +34,19 @@ MAX_DELAYED_MESSAGES = 1_000
 SLOW_RECEIVE_BUFFER_BYTES = 4_096
 """The receive buffer of a slow reader's socket: small, so that the client notices backpressure soon."""
 
+PONG_TIMEOUT_S = 1.0
+"""A client that does not answer a ping is taken to have read it after this time: few clients answer none."""
+
 _logger = logging.getLogger("asr_async")
+
+
+class _Ping(NamedTuple):
+    """A ping that the client has not answered."""
+
+    number: int
+    on_read: Callable[[], None]
+    timer: asyncio.TimerHandle
+    """Answers in place of a client that does not."""
 
 
 class ClientConnection:
@@ -47,6 +60,9 @@ class ClientConnection:
         """Messages that wait for their delay, each with the time at which it is due."""
         self._delayed_slots = asyncio.Semaphore(MAX_DELAYED_MESSAGES)
         self._message_delayed = asyncio.Event()
+        self._pings = 0
+        """The number of pings sent, which is also the content of the last one."""
+        self._unanswered: deque[_Ping] = deque()
         self._bytes_per_second: float | None = None
         """The rate limit of reading; None means no limit."""
 
@@ -57,8 +73,15 @@ class ClientConnection:
     # --- messages -----------------------------------------------------------------------------------------------------
 
     async def receive(self) -> Any:
-        """Wait for the next message; pings are answered meanwhile."""
-        return await self._ws.receive()
+        """Wait for the next message; pings are answered, and pongs processed, meanwhile."""
+        while True:
+            message = await self._ws.receive()
+            if message.type is WSMsgType.PING:
+                await self._write(message.data, WSMsgType.PONG)
+            elif message.type is WSMsgType.PONG:
+                self._on_pong(message.data)
+            else:
+                return message
 
     async def throttle(self, message: Any) -> None:
         """Wait as long as a slow reader needs for this message; return at once if reading is not slowed down."""
@@ -81,6 +104,34 @@ class ClientConnection:
     async def _write(self, data: bytes, kind: WSMsgType) -> None:
         with suppress(ConnectionError):
             await self._ws.send_frame(data, kind)
+
+    async def ping(self, on_read: Callable[[], None]) -> None:
+        """Send a ping; call `on_read` when the client has read all that was sent before it.
+
+        The pong tells so: a client answers a ping before it reads on. Messages that the client had sent by then are
+        returned by `receive` before the call, all others after it.
+        """
+        self._pings += 1
+        content = str(self._pings).encode()
+        timeout_s = PONG_TIMEOUT_S + self._delay_s
+        timer = asyncio.get_running_loop().call_later(timeout_s, self._on_pong, content)
+        self._unanswered.append(_Ping(self._pings, on_read, timer))
+        await self.send(content, WSMsgType.PING)
+
+    def _on_pong(self, content: bytes) -> None:
+        number = int(content) if content.isdigit() else 0  # a client may send pongs of its own
+        # a client need not answer more than the newest ping (RFC 6455, section 5.5.3)
+        while self._unanswered and self._unanswered[0].number <= number:
+            ping = self._unanswered.popleft()
+            ping.timer.cancel()
+            ping.on_read()
+
+    async def wait_round_trips(self, count: int) -> None:
+        """Wait until the client has answered so many pings, one after another; not if messages are delayed."""
+        for _ in range(0 if self.is_delayed else count):
+            is_answered = asyncio.Event()
+            await self.ping(is_answered.set)
+            await is_answered.wait()
 
     async def deliver_delayed(self) -> NoReturn:
         """Write each delayed message when it is due, for as long as the connection lives."""

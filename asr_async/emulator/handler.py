@@ -53,7 +53,12 @@ class WebSocketHandler(ABC):
         self._handler_tasks.add(handler_task)
         handler_task.add_done_callback(self._handler_tasks.discard)
         # no compression: no vendor is known to offer permessage-deflate, and no official SDK requests it
-        ws = web.WebSocketResponse(timeout=CLOSE_TIMEOUT_S, compress=False, max_msg_size=MAX_MESSAGE_BYTES)
+        ws = web.WebSocketResponse(
+            timeout=CLOSE_TIMEOUT_S,
+            compress=False,
+            max_msg_size=MAX_MESSAGE_BYTES,
+            autoping=False,  # `ClientConnection` answers pings, and needs the pongs
+        )
         session = await self._accept(request, ClientConnection(ws, request.transport))
         if isinstance(session, web.Response):
             return session

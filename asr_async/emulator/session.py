@@ -181,6 +181,14 @@ class VendorSession(ABC, Generic[_State, _Step]):
     async def _send(self, message: msgspec.Struct) -> None:
         await self._connection.send(msgspec.json.encode(message))
 
+    async def _send_awaited(self, message: msgspec.Struct, on_read: Callable[[], None]) -> None:
+        """Send a message that the client has to wait for; call `on_read` when the client has read it.
+
+        What the client sent before that call, it sent without waiting.
+        """
+        await self._connection.ping(on_read)
+        await self._send(message)
+
     # --- faults -------------------------------------------------------------------------------------------------------
 
     async def _inject_at(self, moment: Moment) -> None:

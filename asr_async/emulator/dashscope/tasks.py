@@ -4,10 +4,16 @@ Knows no engine: it checks keys, order, models and parameters, decodes the audio
 the vendor's messages. It is as strict as the documents; where they are silent, a comment gives the reason for a choice.
 Commands are decoded in `commands`. Sources: the WebSocket API pages of Fun-ASR and Gummy, the error page, and the
 client and server event pages of the platform (2025-10 to 2026).
+
+A client has to wait for task-started, and for task-finished before the next run-task. What a client that does not wait
+receives depends on the order of the messages, never on their times: a message that arrives while the engine opens or
+finishes is judged when it has; and a task has started, or finished, for a client only when it has read that message,
+which the answer to a ping shows.
 """
 
 from __future__ import annotations
 
+import asyncio
 import enum
 import functools
 import logging
@@ -75,6 +81,10 @@ SILENCE_LIMIT_MS = 60_000
 HEARTBEAT_EVERY_MS = 5_000
 """With `heartbeat`, the silence after which a heartbeat sentence is sent. The documents give no figure."""
 
+ROUND_TRIPS = 3
+"""The pings that a client has to answer before task-started is sent. The vendor takes longer to start a task than a
+client that does not wait takes to send the next message; on this machine the emulator would not."""
+
 PIECE_MS = 1_000
 """The engine receives longer messages in pieces of this length, so that silence is judged alike for any framing."""
 
@@ -89,8 +99,10 @@ class State(enum.Enum):
 
     IDLE = "no task"
     STARTING = "task starting"
+    STARTED = "task started, client not informed"
     STREAMING = "task open"
     FINISHING = "task finishing"
+    FINISHED = "task finished, client not informed"
     FAILED = "task failed"
 
 
@@ -102,27 +114,38 @@ class Step(enum.Enum):
     CONTINUE = "continue-task"
     FINISH = "finish-task"
     STARTED = "task-started"
+    STARTED_READ = "task-started read"
     RESULT = "result-generated"
     FINISHED = "task-finished"
+    FINISHED_READ = "task-finished read"
     FAIL = "task-failed"
 
 
 TRANSITIONS: dict[tuple[State, Step], State] = {
     (State.IDLE, Step.RUN): State.STARTING,
-    (State.STARTING, Step.STARTED): State.STREAMING,
+    (State.STARTING, Step.STARTED): State.STARTED,
     (State.STARTING, Step.FAIL): State.FAILED,
+    (State.STARTED, Step.STARTED_READ): State.STREAMING,
+    (State.STARTED, Step.RESULT): State.STARTED,
+    (State.STARTED, Step.FAIL): State.FAILED,
     (State.STREAMING, Step.AUDIO): State.STREAMING,
     (State.STREAMING, Step.CONTINUE): State.STREAMING,
     (State.STREAMING, Step.RESULT): State.STREAMING,
     (State.STREAMING, Step.FINISH): State.FINISHING,
     (State.STREAMING, Step.FAIL): State.FAILED,
     (State.FINISHING, Step.RESULT): State.FINISHING,
-    (State.FINISHING, Step.FINISHED): State.IDLE,
+    (State.FINISHING, Step.FINISHED): State.FINISHED,
     (State.FINISHING, Step.FAIL): State.FAILED,
+    (State.FINISHED, Step.FINISHED_READ): State.IDLE,
 }
 """The whole lifecycle of a connection. A failed task ends its connection (Fun-ASR WebSocket API page)."""
 
-CLIENT_TIMEOUTS_S = {State.IDLE: IDLE_TIMEOUT_S, State.STREAMING: DATA_TIMEOUT_S}
+CLIENT_TIMEOUTS_S = {
+    State.IDLE: IDLE_TIMEOUT_S,
+    State.STARTED: DATA_TIMEOUT_S,
+    State.STREAMING: DATA_TIMEOUT_S,
+    State.FINISHED: IDLE_TIMEOUT_S,
+}
 """The longest silence of the client, by state. In the other states the server waits for the engine."""
 
 
@@ -353,24 +376,26 @@ class _TaskProtocolSession(VendorSession[State, Step]):
         self._task_id = ""
         """The task that a failure is reported for, which may be one that was not accepted."""
         self._used_ids: set[str] = set()
+        self._work: asyncio.Task[None] | None = None
+        """The last engine work that was started beside the reader."""
 
     def _timed_out(self) -> EndConnection:
-        if self._lifecycle.state is State.IDLE:
+        if self._lifecycle.state in {State.IDLE, State.FINISHED}:
             return EndConnection("idle", close_code=WSCloseCode.OK)
         return TaskFailedError("CLIENT_ERROR", f"request timeout after {DATA_TIMEOUT_S} seconds.")
 
     def _out_of_order(self, step: Step) -> EndConnection:
-        if self._lifecycle.state is State.IDLE:
-            return InvalidPayloadError()
         if step is Step.RUN:
             return TaskFailedError("InvalidParameter", "a task is still open on this connection")
-        when = "before task-started" if self._lifecycle.state is State.STARTING else "after finish-task"
-        return TaskFailedError("CLIENT_ERROR", f"{step.value} was sent {when}")
+        if self._lifecycle.state in {State.STARTING, State.STARTED}:
+            return TaskFailedError("CLIENT_ERROR", f"{step.value} was sent before task-started was received")
+        return InvalidPayloadError()
 
     def _failure(self, code: str, message: str) -> EndConnection | None:
         return TaskFailedError(code, message) if self._lifecycle.allows(Step.FAIL) else None
 
     async def _on_text(self, text: str) -> None:
+        await self._wait_for_engine()
         control = read_control(text)
         task_id = control.header.task_id
         match control.header.action:
@@ -384,7 +409,12 @@ class _TaskProtocolSession(VendorSession[State, Step]):
                 self._check_id(task_id)
                 await self._inject_at("finish")
                 if not self._is_finish_muted:
-                    self._tasks.create_task(self._finish())
+                    self._work = self._tasks.create_task(self._finish())
+
+    async def _wait_for_engine(self) -> None:
+        """Wait until the task has opened, finished or failed; nothing more is read meanwhile."""
+        if self._work is not None:
+            await asyncio.wait({self._work})
 
     async def _on_run(self, task_id: str, payload: dict[str, Any]) -> None:
         self._advance(Step.RUN)
@@ -395,13 +425,14 @@ class _TaskProtocolSession(VendorSession[State, Step]):
         self._used_ids.add(task_id)
         self._task = _Task(task_id, payload, self._tables)
         await self._inject_at("start")
-        self._tasks.create_task(self._start(self._task))
+        self._work = self._tasks.create_task(self._open(self._task))
 
     def _check_id(self, task_id: str) -> None:
         if task_id != self._task_id:
             raise TaskFailedError("InvalidParameter", f"task_id {task_id} is not that of the open task")
 
     async def _on_audio(self, data: bytes) -> None:
+        await self._wait_for_engine()
         self._advance(Step.AUDIO)
         task, recognition = self._open_task
         processed_bytes = 0
@@ -413,12 +444,21 @@ class _TaskProtocolSession(VendorSession[State, Step]):
                 await self._send(heartbeat)
         await self._inject_after_audio(processed_bytes, task.parameters.sample_rate)
 
-    async def _start(self, task: _Task) -> None:
+    async def _open(self, task: _Task) -> None:
         with engine_refusals(_ENGINE_CODES, TaskFailedError):
             task.recognition = await self._engine.open(task.request, functools.partial(self._emit, task))
+        self._tasks.create_task(self._start(task))
+
+    async def _start(self, task: _Task) -> None:
+        await self._connection.wait_round_trips(ROUND_TRIPS)
         self._advance(Step.STARTED)
         self._restart_client_timeout()
-        await self._send(task.started_message())
+        await self._send_awaited(task.started_message(), functools.partial(self._on_read, Step.STARTED_READ))
+
+    def _on_read(self, step: Step) -> None:
+        if self._lifecycle.allows(step):  # not if the task has failed
+            self._advance(step)
+            self._restart_client_timeout()
 
     async def _finish(self) -> None:
         task, recognition = self._open_task
@@ -431,7 +471,7 @@ class _TaskProtocolSession(VendorSession[State, Step]):
             raise TaskFailedError("NO_VALID_AUDIO_ERROR", "no valid audio was received")
         self._advance(Step.FINISHED)
         self._restart_client_timeout()
-        await self._send(task.finished_message())
+        await self._send_awaited(task.finished_message(), functools.partial(self._on_read, Step.FINISHED_READ))
 
     async def _emit(self, task: _Task, hypothesis: Hypothesis) -> None:
         """Send a hypothesis to the client; one that arrives after the end of its task is dropped."""
@@ -456,7 +496,8 @@ class _TaskProtocolSession(VendorSession[State, Step]):
 
     async def _send_reason(self, end: EndConnection) -> None:
         if isinstance(end, TaskFailedError):
-            self._advance(Step.FAIL)
+            if self._lifecycle.allows(Step.FAIL):  # not if the client has started the next task too early
+                self._advance(Step.FAIL)
             _logger.debug("emulator: task %s failed: %s %s", self._task_id, end.code, end.message)
             await self._send(_failure(self._task_id, end))
 

@@ -45,7 +45,7 @@ from .commands import TaskError, invalid_member, read_cancel, read_config, read_
 from .modes import MODE_OUTPUTS
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
+    from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
 
     from ..connection import ClientConnection
     from ..engines.engine import Engine, Recognition
@@ -262,8 +262,11 @@ class _RasrSession(VendorSession[State, Step]):
         await self._wait_for_engine()
         try:
             self._advance(Step.AUDIO)
+            pieces = () if self._task is None else self._task.pieces(data)
             if self._lifecycle.state is State.STREAMING:
-                await self._feed(self._open_task[0].pieces(data))
+                await self._feed(pieces)
+            for _ in pieces:  # not recognised behind the only sentence, but checked: the engine may end it any time
+                pass
         except TaskError as error:
             await self._report(error)
 
@@ -316,12 +319,14 @@ class _RasrSession(VendorSession[State, Step]):
                 self._start_beside_reader(self._finish)
 
     async def _cancel(self) -> None:
+        if self._lifecycle.state is State.IDLE and self._work is not None:
+            return  # it has crossed the end of its task
         self._advance(Step.CANCEL)
         if self._lifecycle.state is State.IDLE:
             await self._abandon_task()
             await self._send_traced(_end_message("CANCEL"))
 
-    async def _feed(self, pieces: Iterator[bytes]) -> None:
+    async def _feed(self, pieces: Iterable[bytes]) -> None:
         task, recognition = self._open_task
         processed_bytes = 0
         for piece in pieces:

@@ -13,9 +13,10 @@ import aiohttp
 import pytest
 import websockets
 from websockets.asyncio.client import ClientConnection
+from websockets.frames import Frame, Opcode
 
 from asr_async.emulator import Emulator, Engine, Hypothesis, HypothesisWord, Request, Scripted, serve
-from asr_async.emulator.connection import CLOSE_TIMEOUT_S
+from asr_async.emulator.connection import CLOSE_TIMEOUT_S, PONG_TIMEOUT_S
 from asr_async.emulator.dashscope import tasks as task_protocol
 from asr_async.vendors.dashscope.models import MODEL_ROWS
 
@@ -444,39 +445,124 @@ async def test_an_unsupported_audio_format_fails(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize("early", [b"\0\0", input_message("finish-task"), input_message("continue-task")])
-async def test_a_message_before_task_started_fails_the_task(early: Any) -> None:
+@pytest.mark.parametrize("is_slow", [False, True], ids=["fast engine", "slow engine"])
+async def test_a_message_before_task_started_fails_the_task(early: Any, is_slow: bool) -> None:
     engine = ProbeEngine()
-    engine.gates["open"].clear()
+    if is_slow:
+        engine.gates["open"].clear()
     async with connected(engine) as client:
         await client.send(run_task())
         await client.send(early)
+        await client.ws.ping()
+        engine.gates["open"].set()
         code, text = await client.failure()
         assert code == "CLIENT_ERROR"
-        assert "before task-started" in text
+        assert text.endswith(" was sent before task-started was received")
 
 
-@pytest.mark.parametrize("late", [b"\0\0", input_message("finish-task"), input_message("continue-task")])
-async def test_a_message_after_finish_task_fails_the_task(late: Any) -> None:
-    engine = ProbeEngine()
-    engine.gates["finish"].clear()
+async def test_an_engine_that_refuses_precedes_the_error_of_a_message_before_task_started() -> None:
+    engine = ProbeEngine(refuse_at="open")
+    engine.gates["open"].clear()
     async with connected(engine) as client:
+        await client.send(run_task())
+        await client.send(SECOND)
+        engine.gates["open"].set()
+        assert await client.failure() == ("InternalError", "cannot open")
+
+
+class PausedPongs:
+    """A client that reads messages, but answers no ping before `release` is called."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._send_frame = client.ws.protocol.send_frame
+        self._pongs: list[Frame] = []
+        client.ws.protocol.send_frame = self._hold_pongs  # type: ignore[method-assign]
+
+    def _hold_pongs(self, frame: Frame) -> None:
+        if frame.opcode is Opcode.PONG:
+            self._pongs.append(frame)
+        else:
+            self._send_frame(frame)
+
+    async def release(self) -> None:
+        self._client.ws.protocol.send_frame = self._send_frame  # type: ignore[method-assign]
+        await self._client.ws.pong(self._pongs[-1].data)
+
+
+def test_audio_is_early_until_the_client_has_read_task_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    """task-started is on its way when the client sends the audio: the verdict is the same as before it was sent."""
+    monkeypatch.setattr(task_protocol, "ROUND_TRIPS", 0)
+
+    async def scenario() -> None:
+        async with connected() as client:
+            pongs = PausedPongs(client)
+            await client.start()
+            await client.send(SECOND)
+            await pongs.release()
+            code, text = await client.failure()
+            assert (code, text) == ("CLIENT_ERROR", "audio was sent before task-started was received")
+
+    run_virtual(scenario)
+
+
+def test_a_client_that_answers_no_ping_may_send_audio_a_second_later() -> None:
+    async def scenario() -> None:
+        async with connected() as client:
+            PausedPongs(client)
+            await client.start()
+            assert now() == pytest.approx(task_protocol.ROUND_TRIPS * PONG_TIMEOUT_S, abs=0.1)
+            await asyncio.sleep(PONG_TIMEOUT_S)
+            await client.send(SECOND)
+            await client.finish()
+            assert [sentence["text"] for sentence in await client.sentences()] == ["Hello,", "Hello, world."]
+
+    run_virtual(scenario)
+
+
+async def test_pongs_of_the_clients_own_are_ignored() -> None:
+    async with connected() as client:
+        await client.ws.pong(b"999")
+        await client.ws.pong(b"alive")
         await client.start()
+        await client.ws.pong(b"")
+        await client.send(SECOND)
         await client.finish()
-        await client.send(late)
-        code, text = await client.failure()
-        assert code == "CLIENT_ERROR"
-        assert "after finish-task" in text
-    assert engine.released.is_set()
+        assert await client.sentences()
 
 
-async def test_audio_after_the_task_has_finished_closes_with_1007() -> None:
+@pytest.mark.parametrize("late", [b"\0\0", input_message("finish-task"), input_message("continue-task"), "not json"])
+@pytest.mark.parametrize("reads_first", [False, True], ids=["sent at once", "sent behind task-finished"])
+async def test_a_message_after_finish_task_closes_with_1007_behind_the_results(late: Any, reads_first: bool) -> None:
+    async with connected() as client:
+        await client.start()
+        await client.send(SECOND)
+        await client.finish()
+        if not reads_first:
+            await client.send(late)
+        assert [sentence["text"] for sentence in await client.sentences()] == ["Hello,", "Hello, world."]
+        if reads_first:
+            await client.send(late)
+        assert await client.receive_close() == INVALID_PAYLOAD
+
+
+async def test_the_next_task_may_start_when_task_finished_is_read() -> None:
     async with connected() as client:
         await client.start()
         await client.send(SECOND)
         await client.finish()
         await client.sentences()
+        await client.start("t2")
+
+
+async def test_a_task_that_starts_before_task_finished_is_read_fails() -> None:
+    async with connected() as client:
+        await client.start()
         await client.send(SECOND)
-        assert await client.receive_close() == INVALID_PAYLOAD
+        await client.finish()
+        await client.send(run_task("t2"))
+        assert len(await client.sentences()) == 2
+        assert await client.failure() == ("InvalidParameter", "a task is still open on this connection")
 
 
 # --- results ----------------------------------------------------------------------------------------------------------

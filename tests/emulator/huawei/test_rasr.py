@@ -577,6 +577,35 @@ async def test_audio_behind_an_end_whose_answer_is_suppressed_is_an_error() -> N
         assert await client.error(running=True) == ("SIS.0032", "audio was sent after END")
 
 
+async def test_a_cancel_that_crosses_the_end_of_its_task_is_ignored() -> None:
+    async with connected() as client:
+        await client.start()
+        await client.end()
+        await client.rest()
+        await client.end(cancel=True)
+        await client.start()
+        await client.send(SECOND)
+
+
+async def test_a_cancel_without_a_task_is_an_error() -> None:
+    async with connected() as client:
+        await client.end(cancel=True)
+        assert await client.error() == ("SIS.0032", "END with cancel was sent without START")
+
+
+@pytest.mark.parametrize("is_over", [False, True], ids=["within the sentence", "behind the sentence"])
+async def test_a_wrong_size_is_an_error_whether_or_not_the_only_sentence_has_ended(is_over: bool) -> None:
+    engine = ProbeEngine()
+    async with connected(engine, "sentence") as client:
+        await client.start()
+        if is_over:
+            await engine.emit_text("That is all.")
+        await client.send(bytes(100_000))
+        while (message := await client.receive())["resp_type"] != "ERROR":
+            pass
+        assert message["error_code"] == "SIS.0032"
+
+
 async def test_audio_after_a_finished_task_is_an_error() -> None:
     async with connected() as client:
         await client.start()
