@@ -12,7 +12,7 @@ nox.options.sessions = ["tests", "lint", "types"]
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 CODE = ["asr_async", "tests", "benchmarks", "examples", "noxfile.py"]
-EXTRAS = "local,local-small,sherpa,cli,audio,mic,speed,redis,otel"
+EXTRAS = "local,local-small,sherpa,cli,audio,mic,speed,redis,postgres,parquet,otel"
 FRAMEWORKS = "livekit,pipecat,wyoming"
 
 WORKERS = 2 * (os.cpu_count() or 1)
@@ -20,7 +20,7 @@ WORKERS = 2 * (os.cpu_count() or 1)
 
 CORE_TESTS = [
     f"tests/{name}"
-    for name in ("alignment", "audio", "session", "connection", "net", "limits", "loop", "vendors", "sources")
+    for name in ("alignment", "audio", "batch", "session", "connection", "net", "limits", "loop", "vendors", "sources")
 ]
 """The tests of everything between the audio and the results, without the emulator's and the command line's own."""
 
@@ -104,7 +104,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Check the types strictly, and that every public symbol has a declared type."""
-    install(session, f"local,cli,audio,mic,redis,otel,{FRAMEWORKS}", "tests", "integrations", "types")
+    install(session, f"local,cli,audio,mic,redis,postgres,parquet,otel,{FRAMEWORKS}", "tests", "integrations", "types")
     session.install("nox")
     session.run("mypy")
     session.run("pyright", "--verifytypes", "asr_async", "--ignoreexternal")
@@ -113,7 +113,7 @@ def types(session: nox.Session) -> None:
 @nox.session
 def docs(session: nox.Session) -> None:
     """Build the API reference from the docstrings; a warning is an error."""
-    install(session, f"local,cli,audio,mic,redis,otel,{FRAMEWORKS}", "docs")
+    install(session, f"local,cli,audio,mic,redis,postgres,otel,{FRAMEWORKS}", "docs")
     options = ["--docformat", "google", "--output-directory", API_REFERENCE]
     # pdoc shows the names that a module has; those of the emulator are there from the first use on.
     pdoc = "from asr_async.emulator import serve; import runpy; runpy.run_module('pdoc', run_name='__main__')"

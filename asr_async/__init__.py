@@ -30,9 +30,9 @@ Layout, top to bottom: a part imports only from parts below it. Names with an un
     cli           the command line
     integrations  adapters for frameworks of voice agents and web services
     compat        the classes of the vendors' official SDKs, for programs that are written for them
+    batch         many files: a manifest that outlives the process, and engines that work through it
     sync          the same without an event loop: a blocking `Client`, `connect` and `transcribe`
     client        `Client`, `connect` and `transcribe`
-    batch         many sources, some of them at once
     fallback      several services used as one
     session       `Session` and `ResultStream`: the public object of one stream
     _session      its state, sender and receiver, pacer, replay buffer, timeline, result queue, reconnects, statistics
@@ -60,7 +60,6 @@ from __future__ import annotations
 
 from ._net.user_agent import __version__
 from .audio import AudioFormat
-from .batch import TranscriptionBatch
 from .client import Client, connect, transcribe
 from .config import Limits, Pool, Retry, Timeouts
 from .errors import (
@@ -96,7 +95,17 @@ from .results import (
     Word,
 )
 from .session import ResultStream, Session
-from .sources import AudioFile, Finding, Microphone, PushSource, Report, microphone, preflight, read_audio
+from .sources import (
+    AudioFile,
+    Finding,
+    Microphone,
+    PushSource,
+    Report,
+    TranscriptionBatch,
+    microphone,
+    preflight,
+    read_audio,
+)
 from .vendors import Capabilities, ModelInfo, models
 from .vendors.dashscope import ContextMessage, DashScope, FunASR, Gummy, GummyChat, Paraformer, QwenAudio, QwenRealtime
 from .vendors.huawei import Huawei, Rasr

@@ -23,12 +23,11 @@ from ._net.wire_log import WireLog
 from ._session.policy import check_options
 from ._session.result_queue import event_bytes
 from ._text.secret import secret_url, tolerant_repr
-from .batch import TranscriptionBatch
 from .config import Limits, Pool, Retry, Timeouts
 from .errors import ASRError, ConfigurationError, LocalProtocolError, RemoteProtocolError
 from .results import BatchItem, Event, Gap, Result, SessionStats, Transcript, TranslationArrived, join_texts
 from .session import Session
-from .sources import AudioFile, AudioSource, check_source, prepare, read_audio
+from .sources import AudioFile, AudioSource, TranscriptionBatch, check_source, prepare, read_audio
 from .telemetry.observer import Observer, ObserverGroup
 from .vendors import service_for
 from .vendors.options import check_is_options

@@ -64,9 +64,13 @@ class ASRError(Exception):
         raw: the vendor's message, or the body of its HTTP response, as it came, but not more than `MAX_RAW_CHARS`
             characters; None if there is none. It may hold line ends and control characters: write `repr(error.raw)`
             into a log.
+        concerns_account: True if every call with this account and model fails in the same way until someone acts: wrong
+            credentials, an unpaid bill, a used-up quota, an unknown model.
         transcript: everything recognised before the error. Only `transcribe()` sets it, since it returns results only
             at the end.
     """
+
+    concerns_account: bool = False
 
     def __init__(
         self,
@@ -120,6 +124,8 @@ class ConfigurationError(ASRError, ValueError):
 
 class AuthenticationError(ASRError):
     """Missing credentials, or credentials that the vendor refused."""
+
+    concerns_account: bool = True
 
 
 class DeadlineError(ASRError, TimeoutError):

@@ -21,9 +21,9 @@ LAYERS = [
     "",  # the package itself: `asr_async/__init__.py`
     "integrations",
     "compat",
+    "batch",
     "sync",
     "client",
-    "batch",
     "fallback",
     "session",
     "_session",
@@ -70,6 +70,8 @@ PURE = [
     "_text.lines",
     "_text.redaction",
     "_text.secret",
+    "batch.failures",
+    "batch.records",
     "_session.pacer",
     "_session.policy",
     "_session.replay_buffer",
@@ -113,6 +115,8 @@ LIBRARIES = {
     "pipecat": {"integrations"},
     "wyoming": {"integrations"},
     "redis": {"_limits.redis", "cli.checks"},
+    "psycopg": {"batch.databases"},
+    "sqlite3": {"batch.databases"},
     "click": {"cli"},
     "pysubs2": {"subtitles"},
     "opentelemetry": {"telemetry.otel"},
@@ -253,8 +257,9 @@ def test_no_code_outside_vendors_depends_on_a_vendors_name() -> None:
 def test_importing_the_package_loads_no_optional_library_and_no_emulator() -> None:
     code = (
         "import sys, asr_async\n"
-        "optional = ('aiohttp', 'av', 'redis', 'click', 'rich', 'opentelemetry', 'pocketsphinx', 'pysubs2',\n"
-        "            'sounddevice', 'livekit', 'pipecat', 'wyoming', 'uvloop', 'numpy', 'asr_async.emulator')\n"
+        "optional = ('aiohttp', 'av', 'redis', 'psycopg', 'sqlite3', 'click', 'rich', 'opentelemetry',\n"
+        "            'pocketsphinx', 'pysubs2', 'sounddevice', 'livekit', 'pipecat', 'wyoming', 'uvloop',\n"
+        "            'numpy', 'asr_async.emulator')\n"
         "print(' '.join(n for n in optional if n in sys.modules))"
     )
     completed = subprocess.run(

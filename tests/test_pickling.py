@@ -68,6 +68,7 @@ from asr_async import (
     Word,
     models,
 )
+from asr_async.batch import BatchOutcome, BatchProgress, Budget, Row, StorageError, Work
 from asr_async.emulator import EngineRefusedError, Hypothesis, HypothesisWord, Request, faults
 from asr_async.subtitles import Cue
 from asr_async.telemetry import SessionInfo
@@ -283,6 +284,53 @@ EXAMPLES: dict[type, list[object]] = {
     BatchItem: [
         BatchItem(index=0, source="a.wav", transcript=TRANSCRIPT),
         BatchItem(index=1, source=("b", 2), transcript=None, error=None),
+    ],
+    StorageError: [StorageError("run.sqlite is read-only"), complete(StorageError("the disk is full"))],
+    Budget: [Budget(billed_s=3_600), Budget(yuan=10.5)],
+    BatchOutcome: [
+        BatchOutcome(source="/calls/1.wav", state="done", output="/texts/1.json", audio_s=60.0, billed_s=61.0),
+        BatchOutcome(
+            source="/calls/2.wav",
+            state="poison",
+            output="/texts/2.json",
+            attempts=1,
+            missing_s=0.5,
+            error_class="ConfigurationError",
+            error="it is no audio",
+        ),
+    ],
+    BatchProgress: [BatchProgress(done=1, waiting=2, remaining_s=4.5, stopped="budget")],
+    Row: [
+        Row(
+            source="/calls/1.wav",
+            output="1.json",
+            state="done",
+            size_bytes=1_000,
+            version="1767225600",
+            attempts=1,
+            losses=0,
+            audio_s=60.0,
+            billed_s=61.0,
+            missing_s=0.0,
+            sha256="ab",
+            error_class=None,
+            error=None,
+        )
+    ],
+    Work: [
+        Work(
+            manifest="run.sqlite",
+            options=Paraformer(),
+            service=None,
+            output="/texts",
+            format="json",
+            attempts=3,
+            budget_s=None,
+            limits=Limits(),
+            timeouts=Timeouts(),
+            retry=Retry(),
+            pace=None,
+        )
     ],
     # models
     Capabilities: [Paraformer().capabilities, Rasr(need_word_info=True).capabilities],

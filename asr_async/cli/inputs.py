@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Self
 import click
 
 from .._text.lines import one_line
+from ..sources import AUDIO_SUFFIXES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,16 +23,6 @@ if TYPE_CHECKING:
 __all__ = ["STANDARD_INPUT", "Input", "Problem", "find_inputs", "shown_name"]
 
 STANDARD_INPUT = "-"
-
-AUDIO_SUFFIXES = frozenset(
-    f".{name}"
-    for names in (
-        "3gp aac aif aiff amr au avi awb caf flac flv m4a m4v mka mkv mov mp3 mp4",
-        "mpga oga ogg opus pcm raw spx ts w64 wav webm wma wmv",
-    )
-    for name in names.split()
-)
-"""The names of files that are taken from a folder; a file that is named, or matched by a pattern, may have any name."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .file import AudioFile, read_audio
+from .file import AUDIO_SUFFIXES, AudioFile, read_audio
 from .microphone import Microphone, microphone
 from .pushed import PushSource
 from .report import Finding, Report, preflight
@@ -20,9 +20,11 @@ from .source import (
     check_source_type,
     prepare,
 )
+from .transcription_batch import TranscriptionBatch
 
 __all__ = [
     "AHEAD_FRAMES",
+    "AUDIO_SUFFIXES",
     "AudioChunk",
     "AudioFile",
     "AudioMark",
@@ -35,6 +37,7 @@ __all__ = [
     "Report",
     "SourceErrorAction",
     "TaskEnd",
+    "TranscriptionBatch",
     "UtteranceEnd",
     "check_source",
     "check_source_type",

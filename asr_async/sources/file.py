@@ -26,9 +26,19 @@ from .reader_thread import ReaderThread
 from .recording import Recording
 from .source import AudioMark
 
-__all__ = ["AudioFile", "read_audio"]
+__all__ = ["AUDIO_SUFFIXES", "AudioFile", "read_audio"]
 
 logger: logging.Logger = logging.getLogger("asr_async")
+
+AUDIO_SUFFIXES = frozenset(
+    f".{name}"
+    for names in (
+        "3gp aac aif aiff amr au avi awb caf flac flv m4a m4v mka mkv mov mp3 mp4",
+        "mpga oga ogg opus pcm raw spx ts w64 wav webm wma wmv",
+    )
+    for name in names.split()
+)
+"""The names of files that are taken from a folder; a file that is named, or matched by a pattern, may have any name."""
 
 T = TypeVar("T")
 

@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     import builtins
     from collections.abc import Iterable, Mapping
 
-    from ..batch import TranscriptionBatch as AsynchronousBatch
     from ..hotwords import HotWord, Vocabulary
     from ..results import Transcript
     from ..session import Session as AsynchronousSession
+    from ..sources import TranscriptionBatch as AsynchronousBatch
     from ..vendors.options import Options
     from ..vendors.service import Service, TemporaryKey
     from ..vendors.service import Vocabularies as AsynchronousVocabularies

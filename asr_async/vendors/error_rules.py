@@ -35,6 +35,9 @@ class ErrorRule(msgspec.Struct, frozen=True):
     """True if the same request may succeed later."""
     advice: str = ""
     """The remedy, for the end of the error text; empty if none is known."""
+    concerns_account: bool = False
+    """True if every request of the account with this model fails until the remedy is applied; `AuthenticationError`
+    implies it."""
 
     def make_error(
         self,
@@ -61,7 +64,7 @@ class ErrorRule(msgspec.Struct, frozen=True):
                 vendor=vendor,
                 raw=raw,
             )
-        return self.error_class(
+        error = self.error_class(
             text,
             retryable=self.retryable,
             code=code,
@@ -70,6 +73,9 @@ class ErrorRule(msgspec.Struct, frozen=True):
             vendor=vendor,
             raw=raw,
         )
+        if self.concerns_account:
+            error.concerns_account = True
+        return error
 
 
 SERVER_ERROR = ErrorRule(VendorError, True, "an error of the vendor; try again")

@@ -32,16 +32,17 @@ _ENDPOINT = ErrorRule(
     False,
     "check that the key belongs to the workspace of the endpoint, and that the model is still offered",
 )
-_UNPURCHASED = ErrorRule(VendorError, False, "activate the service for this account first")
+_UNPURCHASED = ErrorRule(VendorError, False, "activate the service for this account first", concerns_account=True)
 _NOT_ACTIVATED = ErrorRule(AuthenticationError, False, "activate the service for this account first")
-_BILLING = ErrorRule(VendorError, False, "settle the account's billing")
+_BILLING = ErrorRule(VendorError, False, "settle the account's billing", concerns_account=True)
 _EXHAUSTED = ErrorRule(
     VendorError,
     False,
     "the free quota is used up: switch 'use free tier only' off in the console, or choose another model",
+    concerns_account=True,
 )
 _QUOTA = ErrorRule(RateLimitedError, True, "slow down, or have the quota raised")
-_MODEL = ErrorRule(VendorError, False, "check the model's name and that the region has it")
+_MODEL = ErrorRule(VendorError, False, "check the model's name and that the region has it", concerns_account=True)
 _NOT_FOUND = ErrorRule(VendorError, False, "check the hot-word list's id; for a connection, the endpoint and its path")
 _UNDECODABLE = ErrorRule(VendorError, False, "set `format` and `sample_rate` to those of the audio")
 _NO_SPEECH = ErrorRule(VendorError, False, "only silence was sent, or audio of another format than declared")

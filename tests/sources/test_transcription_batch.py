@@ -28,8 +28,8 @@ from asr_async.client import CONCURRENCY
 from asr_async.emulator import EngineRefusedError, Scripted, serve
 from asr_async.emulator.engines.engine import Emit, Recognition, Request
 
-from .support.virtual_time import now, run_virtual
-from .support.waiting import wait_until
+from ..support.virtual_time import now, run_virtual
+from ..support.waiting import wait_until
 
 pytestmark = pytest.mark.both_loops
 

@@ -20,9 +20,9 @@ from typing import Any, Generic, Self, TypeVar
 import anyio
 import msgspec
 
-from ._text.secret import tolerant_repr
-from .errors import ConfigurationError, LocalProtocolError
-from .sources.source import close_iterator
+from .._text.secret import tolerant_repr
+from ..errors import ConfigurationError, LocalProtocolError
+from .source import close_iterator
 
 __all__ = ["TranscriptionBatch"]
 
