@@ -12,7 +12,7 @@ nox.options.sessions = ["tests", "lint", "types"]
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 CODE = ["asr_async", "tests", "benchmarks", "examples", "noxfile.py"]
-EXTRAS = "local,local-small,sherpa,cli,audio,mic,speed,redis,postgres,parquet,otel"
+EXTRAS = "local,local-small,sherpa,cli,audio,mic,storage,speed,redis,postgres,parquet,otel"
 FRAMEWORKS = "livekit,pipecat,wyoming"
 
 WORKERS = 2 * (os.cpu_count() or 1)

@@ -121,6 +121,7 @@ LIBRARIES = {
     "pysubs2": {"subtitles"},
     "opentelemetry": {"telemetry.otel"},
     "av": {"sources.decoded"},
+    "fsspec": {"sources.object_store"},
     "sounddevice": {"sources.microphone"},
     "pytest": {"emulator.pytest_plugin"},
 }
@@ -258,8 +259,8 @@ def test_importing_the_package_loads_no_optional_library_and_no_emulator() -> No
     code = (
         "import sys, asr_async\n"
         "optional = ('aiohttp', 'av', 'redis', 'psycopg', 'sqlite3', 'click', 'rich', 'opentelemetry',\n"
-        "            'pocketsphinx', 'pysubs2', 'sounddevice', 'livekit', 'pipecat', 'wyoming', 'uvloop',\n"
-        "            'numpy', 'asr_async.emulator')\n"
+        "            'pocketsphinx', 'pysubs2', 'sounddevice', 'fsspec', 'livekit', 'pipecat', 'wyoming',\n"
+        "            'uvloop', 'numpy', 'urllib.request', 'asr_async.emulator')\n"
         "print(' '.join(n for n in optional if n in sys.modules))"
     )
     completed = subprocess.run(

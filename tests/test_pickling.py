@@ -14,6 +14,7 @@ import pickle
 import pkgutil
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -70,6 +71,7 @@ from asr_async import (
 )
 from asr_async.batch import BatchOutcome, BatchProgress, Budget, Row, StorageError, Work
 from asr_async.emulator import EngineRefusedError, Hypothesis, HypothesisWord, Request, faults
+from asr_async.sources import FoundSource, SourceVersion
 from asr_async.subtitles import Cue
 from asr_async.telemetry import SessionInfo
 from asr_async.vendors import Vendor
@@ -201,6 +203,8 @@ FINDING = Finding("silent", "error", "there is nothing to hear in it", "check th
 
 EXAMPLES: dict[type, list[object]] = {
     Finding: [FINDING],
+    SourceVersion: [SourceVersion(size_bytes=3_244, tag='"1"')],
+    FoundSource: [FoundSource("s3://calls/a/b.wav", PurePath("a/b"), SourceVersion(3_244, None))],
     Report: [
         Report(
             name="a.wav",

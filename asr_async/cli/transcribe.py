@@ -12,6 +12,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+import anyio.to_thread
 import click
 
 from .. import ASRError, AuthenticationError, Client, TranscriptionBatch, read_audio
@@ -213,7 +214,7 @@ async def _transcribe(job: _Job) -> ExitStatus:
 
 async def _recordings(state: _Run) -> list[_Recording]:
     """Return the inputs that can be read, with their outputs; report the others."""
-    inputs, problems = find_inputs(state.job.arguments)
+    inputs, problems = await anyio.to_thread.run_sync(find_inputs, state.job.arguments, abandon_on_cancel=True)
     for problem in problems:
         state.screen.error(problem.reason, problem.name)
         state.statuses.append(ExitStatus.WRONG_USE)

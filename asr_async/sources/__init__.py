@@ -1,11 +1,12 @@
-"""Sources of audio: recordings, live inputs, pushed chunks, and any other iterable of bytes."""
+"""Sources of audio: recordings here and on other machines, live inputs, pushed chunks, any other iterable of bytes."""
 
 from __future__ import annotations
 
-from .file import AUDIO_SUFFIXES, AudioFile, read_audio
+from .file import AudioFile, read_audio
 from .microphone import Microphone, microphone
 from .pushed import PushSource
 from .report import Finding, Report, preflight
+from .search import AUDIO_SUFFIXES, FoundSource, find_sources, find_version
 from .source import (
     AHEAD_FRAMES,
     AudioChunk,
@@ -20,6 +21,7 @@ from .source import (
     check_source_type,
     prepare,
 )
+from .stored_object import SourceVersion, is_url
 from .transcription_batch import TranscriptionBatch
 
 __all__ = [
@@ -31,16 +33,21 @@ __all__ = [
     "AudioSource",
     "DroppedAudio",
     "Finding",
+    "FoundSource",
     "FrameReader",
     "Microphone",
     "PushSource",
     "Report",
     "SourceErrorAction",
+    "SourceVersion",
     "TaskEnd",
     "TranscriptionBatch",
     "UtteranceEnd",
     "check_source",
     "check_source_type",
+    "find_sources",
+    "find_version",
+    "is_url",
     "microphone",
     "preflight",
     "prepare",

@@ -1,6 +1,6 @@
 """The bytes of an input, read once from front to back, with a look ahead: of a file, a pipe, a device or bytes.
 
-Blocks until there are bytes: it is for threads. Does not know audio.
+Blocks until there are bytes: it is for threads. Does not know audio, nor URLs, which `remote` reads.
 """
 
 from __future__ import annotations
@@ -119,8 +119,12 @@ class AudioInput(Protocol):
 
     name: str
     """The name for texts."""
+    suffix: str
+    """The end of the name of its file in lower case, such as ".wav"; empty if it has none."""
     is_live: bool
     """True if its bytes may come at any time, and only once."""
+    may_stall: bool
+    """True if a read may wait for long, for audio or for a network."""
 
     def open(self) -> ByteReader:
         """Open it from its start.
@@ -137,12 +141,14 @@ class PathInput:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path: str = os.fsdecode(path)
         self.name: str = self.path
+        self.suffix: str = self.path[self.path.rfind(".") :].lower() if "." in self.path else ""
         self.is_live: bool = False
+        self.may_stall: bool = False
         try:
             mode = os.stat(self.path).st_mode  # noqa: PTH116 - a path may end in / or be one that pathlib changes
         except (OSError, ValueError):
             return  # raised when it is opened
-        self.is_live = not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+        self.is_live = self.may_stall = not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
     def open(self) -> ByteReader:
         """Open the file; a pipe waits for its writer."""
@@ -152,7 +158,9 @@ class PathInput:
 class BytesInput:
     """Bytes in memory."""
 
+    suffix: str = ""
     is_live: bool = False
+    may_stall: bool = False
 
     def __init__(self, data: bytes | bytearray | memoryview) -> None:
         self._data = bytes(data)
@@ -166,6 +174,8 @@ class BytesInput:
 class FileInput:
     """An open file of the caller, read from where it stands now; it stays open."""
 
+    suffix: str = ""
+
     def __init__(self, file: Any, name: str | None = None) -> None:
         if isinstance(file, io.TextIOBase):
             raise ConfigurationError(f"{file!r} is open as text: open it in binary mode, with open(..., 'rb')")
@@ -177,6 +187,7 @@ class FileInput:
         self.name: str = name or (given if isinstance(given, str) else f"the {type(file).__name__}")
         self._file = file
         self.is_live: bool = not _is_seekable(file)
+        self.may_stall: bool = self.is_live
         self._start = None if self.is_live else file.tell()
         self._is_read = False
 

@@ -110,6 +110,7 @@ class Contents:
         self.is_live: bool = audio_input.is_live
         self.wav: WavHeader | None = None
         self.raw: AudioFormat | None = None
+        self._suffix: str = audio_input.suffix
         self._path: str | None = audio_input.path if isinstance(audio_input, PathInput) else None
         self._options = options
         self._decoder: Decoder | None = None
@@ -180,11 +181,6 @@ class Contents:
         if self.is_live and own_format is not None:
             return self._raw_facts(own_format)
         return self._decoded_facts()
-
-    @property
-    def _suffix(self) -> str:
-        path = self._path or ""
-        return path[path.rfind(".") :].lower() if "." in path else ""
 
     def _read_wav(self) -> Facts:
         reader = self.reader
@@ -266,6 +262,9 @@ class Contents:
                 self._decoder = Decoder(self.reader, track=self._options.track or 0)
             except ConfigurationError as error:
                 raise ConfigurationError(f"{self.name} {error.message}") from None
+            if not self._decoder.has_packet and not self.reader.is_seekable:
+                text = "cannot be read as a stream, since its table of contents is at its end: read it from a file"
+                raise ConfigurationError(f"{self.name} {text}")
         return self._decoder
 
     def _check_channel(self) -> None:

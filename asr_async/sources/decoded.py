@@ -110,6 +110,11 @@ class Decoder:
         return len(self._container.streams.audio)
 
     @property
+    def has_packet(self) -> bool:
+        """True if there is a packet to decode next."""
+        return self._packet is not None
+
+    @property
     def position_ms(self) -> int:
         """The length of the audio that was decoded, with damaged parts in between."""
         return self._decoded_samples * 1000 // self.sample_rate

@@ -1,4 +1,4 @@
-"""Recordings and live inputs as sources: files of any kind, bytes, pipes, and standard input.
+"""Recordings and live inputs as sources: files of any kind, URLs, bytes, pipes, and standard input.
 
 Files are read and decoded in worker threads, so the event loop does not block, and in large blocks, so thousands of
 sessions do not each cross a thread boundary ten times a second. Does not know formats of files: `contents` does.
@@ -11,7 +11,7 @@ import logging
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
-from typing import Literal, Protocol, Self, TypeVar
+from typing import Any, Literal, Protocol, Self, TypeVar
 
 import anyio.to_thread
 
@@ -20,25 +20,17 @@ from .._text.secret import tolerant_repr
 from ..audio import AudioFormat
 from ..errors import ConfigurationError
 from ..vendors.options import Options
-from .byte_reader import BinaryFile, PathInput, input_for
+from .byte_reader import AudioInput, BinaryFile, PathInput, input_for
 from .contents import Facts, ReadOptions
 from .reader_thread import ReaderThread
 from .recording import Recording
+from .remote import RemoteInput
 from .source import AudioMark
+from .stored_object import is_url
 
-__all__ = ["AUDIO_SUFFIXES", "AudioFile", "read_audio"]
+__all__ = ["AudioFile", "read_audio"]
 
 logger: logging.Logger = logging.getLogger("asr_async")
-
-AUDIO_SUFFIXES = frozenset(
-    f".{name}"
-    for names in (
-        "3gp aac aif aiff amr au avi awb caf flac flv m4a m4v mka mkv mov mp3 mp4",
-        "mpga oga ogg opus pcm raw spx ts w64 wav webm wma wmv",
-    )
-    for name in names.split()
-)
-"""The names of files that are taken from a folder; a file that is named, or matched by a pattern, may have any name."""
 
 T = TypeVar("T")
 
@@ -70,15 +62,19 @@ def read_audio(
     WebM, flac, amr, wma, the sound of a video) by PyAV, in the extra `audio`. The sound is mixed to one channel and
     resampled as the session needs it; resampling needs the extra too. What is done is logged, and is in `treatment`.
 
+    A URL is read in blocks as its audio is needed, with retries at the place where a read broke: `https://` by this
+    package; `s3://`, `oss://`, `obs://` and others with the extra `storage` and the store's filesystem for fsspec,
+    which has its credentials and addresses from the environment.
+
     Compressed audio of one channel is passed through as it is, if the options declare its encoding; `transcribe` makes
     the options declare it where the model takes it (`AudioFile.fit`). The file is not opened before it is iterated,
     checked or fitted.
 
     Args:
-        source: a path; "-", which is standard input; the bytes of a file; or a binary file, which is read from where it
-            stands and stays open. Standard input, FIFOs, devices and files that cannot seek are live: they are read as
-            their audio comes, once. What they bring without a header that is known is taken for bare samples in the
-            format of the options.
+        source: a path; a URL; "-", which is standard input; the bytes of a file; or a binary file, which is read from
+            where it stands and stays open. Standard input, FIFOs, devices and files that cannot seek are live: they are
+            read as their audio comes, once. What they bring without a header that is known is taken for bare samples in
+            the format of the options.
         channel: the channel that is recognised: the mean of all ("mix", the default), "left", "right", or a number from
             0 on. In a stereo call, each side is a session of its own.
         track: the sound track of a file with several, from 0 on. None, the default, is the first one, and a warning is
@@ -97,7 +93,7 @@ class AudioFile:
     """A recording or a live input as a source; see `read_audio`.
 
     Attributes:
-        name: its name in texts: the path, or what it is.
+        name: its name in texts: the path, the URL without what may be a secret, or what it is.
         path: the path, as the caller passed it; None for other inputs.
         duration_ms: the length of the audio; None before the file was checked, and where it is not known.
         live: False for a file, which brings its audio at once; None for a pipe or a device, which may.
@@ -112,7 +108,7 @@ class AudioFile:
         track: int | None = None,
         raw: AudioFormat | None = None,
     ) -> None:
-        self._input = input_for(source)
+        self._input: AudioInput = _input_for(source)
         self._read_options = ReadOptions(_channel(channel), _track(track), _raw(raw))
         self.name: str = printable(self._input.name)
         self.path: Path | None = Path(self._input.path) if isinstance(self._input, PathInput) else None
@@ -178,11 +174,25 @@ class AudioFile:
 
         The iterator blocks: call it in that thread.
         """
-        recording = await self._call(lambda: self._open(self._expected))
+        thread = self._new_thread()
+        call: CallInThread = self._call if thread is None else thread.call
+        opened: list[Recording] = []
+
+        def open_recording() -> Recording:
+            opened.append(self._open(self._expected))
+            return opened[0]
+
+        def close() -> None:
+            for recording in opened:
+                recording.close()
+
         try:
-            yield recording.all_channels(), self._call
+            yield (await call(open_recording)).all_channels(), call
         finally:
-            recording.close()
+            if thread is None:
+                close()
+            else:
+                thread.stop(close)
 
     async def _look(self, look: Callable[[Recording], T], expected: AudioFormat) -> T:
         """Return what a function finds in the opened file. A live input stays open, since it cannot be opened again."""
@@ -196,7 +206,13 @@ class AudioFile:
             finally:
                 recording.close()
 
-        return await self._call(open_and_look)
+        thread = self._new_thread()
+        if thread is None:
+            return await anyio.to_thread.run_sync(open_and_look)
+        try:
+            return await thread.call(open_and_look)
+        finally:
+            thread.stop()
 
     async def _call(self, function: Callable[[], T]) -> T:
         """Call a blocking function in a thread."""
@@ -205,6 +221,10 @@ class AudioFile:
         if self._thread is None:
             self._thread = ReaderThread(self.name)
         return await self._thread.call(function)
+
+    def _new_thread(self) -> ReaderThread | None:
+        """Return a thread for a recording behind a network, whose reads may stall; None for other inputs."""
+        return ReaderThread(self.name) if self._input.may_stall and not self._input.is_live else None
 
     def _open(self, expected: AudioFormat) -> Recording:
         """Return the opened file; blocks."""
@@ -234,6 +254,9 @@ class _Blocks:
 
     def __init__(self, source: AudioFile) -> None:
         self._source = source
+        # of a recording behind a network
+        self._thread = source._new_thread()  # noqa: SLF001 - this is the iterator of that class
+        self._call: CallInThread = source._call if self._thread is None else self._thread.call  # noqa: SLF001
         self._recording: Recording | None = None
         self._pieces: Iterator[bytes] | None = None
         self._is_closed = False
@@ -245,7 +268,7 @@ class _Blocks:
         if self._is_closed:
             raise StopAsyncIteration
         try:
-            block = await self._source._call(self._next)  # noqa: SLF001 - this is the iterator of that class
+            block = await self._call(self._next)
         except BaseException:
             await self.aclose()
             raise
@@ -259,7 +282,9 @@ class _Blocks:
         if self._is_closed:
             return
         self._is_closed = True
-        if self._source._input.is_live:  # noqa: SLF001
+        if self._thread is not None:
+            self._thread.stop(self._close)
+        elif self._source._input.is_live:  # noqa: SLF001
             self._source._stop(self._close)  # noqa: SLF001
         else:
             self._close()
@@ -276,6 +301,10 @@ class _Blocks:
             self._pieces = self._recording.pieces(source._expected)  # noqa: SLF001
             source._note_tracks(self._recording.facts)  # noqa: SLF001
         return next((piece for piece in self._pieces if piece or isinstance(piece, AudioMark)), None)
+
+
+def _input_for(source: Any) -> AudioInput:
+    return RemoteInput(source) if isinstance(source, str) and is_url(source) else input_for(source)
 
 
 def _channel(channel: object) -> int | Literal["mix"]:

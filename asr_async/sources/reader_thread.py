@@ -1,7 +1,8 @@
-"""A thread for the blocking calls of one live input.
+"""A thread for the blocking calls of one live input, or of one recording behind a network.
 
-A read from a pipe or a device may wait for ever, and no thread can be interrupted. So each live input has a thread of
-its own, which does not keep the program from its end. Files share the threads of the event loop instead.
+A read from a pipe or a device may wait for ever, one from a network for long, and no thread can be interrupted. So each
+of these inputs has a thread of its own, which does not keep the program from its end. Files share the threads of the
+event loop instead.
 """
 
 from __future__ import annotations
@@ -49,9 +50,10 @@ class ReaderThread:
         self._calls.put(work)
         return await future
 
-    def stop(self, last_call: Callable[[], None]) -> None:
+    def stop(self, last_call: Callable[[], None] | None = None) -> None:
         """End the thread behind a last call, when the present one has returned."""
-        self._calls.put(last_call)
+        if last_call is not None:
+            self._calls.put(last_call)
         self._calls.put(None)
 
     def _run(self) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from asr_async.cli.inputs import Input, find_inputs, shown_name
 
+from ..support.recording_server import recording_server
 from ..support.wav_files import write_wav
 from .command_line import FINALS, transcribe
 
@@ -68,6 +69,24 @@ class TestPatterns:
     def test_a_file_with_brackets_in_its_name_is_no_pattern(self, tmp_path: Path) -> None:
         path = write_wav(tmp_path / "call [1].wav")
         assert names(find_inputs([str(path)])[0]) == ["call [1].wav"]
+
+
+class TestUrls:
+    def test_a_recording_on_another_machine_is_transcribed(self, clip: Path, tmp_path: Path, url: str) -> None:
+        with recording_server() as server:
+            clip_url = server.add("/calls/clip.wav", clip.read_bytes())
+            outcome = transcribe(clip_url, "-o", f"{tmp_path}/texts/", "-f", "text", url=url)
+        assert (outcome.exit_code, (tmp_path / "texts" / "clip.txt").read_text(encoding="utf-8")) == (0, FINALS)
+
+    def test_errors_name_it_without_what_is_secret(self, url: str) -> None:
+        with recording_server() as server:
+            outcome = transcribe(f"{server.url}/missing.wav?Signature=abcdefgh", url=url)
+        assert outcome.stderr == (f"asr-async: {server.url}/missing.wav: No such file or directory (HTTP status 404)\n")
+
+    def test_a_store_that_cannot_be_read_is_named(self, url: str) -> None:
+        outcome = transcribe("nothing://calls/*.wav", url=url)
+        assert outcome.exit_code == 2
+        assert outcome.stderr.startswith("asr-async: nothing://calls/*.wav: cannot be read: no filesystem of fsspec")
 
 
 class TestLiveInputs:
