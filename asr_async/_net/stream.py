@@ -120,9 +120,9 @@ class ByteStream(asyncio.BufferedProtocol):
     # --- sending -----------------------------------------------------------------------------------------------------
 
     def write(self, data: bytes) -> None:
-        """Send bytes; after the end of the stream they are dropped."""
+        """Send bytes; after the end of the stream they are dropped, also before the event loop has reported the end."""
         transport, tls = self._transport, self._tls
-        if transport is None:
+        if transport is None or transport.is_closing():
             return
         if tls is None:
             transport.write(data)

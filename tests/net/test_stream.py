@@ -264,6 +264,21 @@ async def test_after_the_end_of_its_own_bytes_a_stream_still_receives() -> None:
         assert recorder.received == b"got everything"
 
 
+async def test_nothing_is_sent_behind_a_failure_before_the_event_loop_has_reported_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        stream = ByteStream(Recorder())
+        await stream.connect(host="127.0.0.1", port=server.getsockname()[1])
+        server_socket, _ = server.accept()
+        server_socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        server_socket.close()  # resets the connection
+        for _ in range(20):
+            stream.write(b"x")
+        await stream.wait_closed()
+    assert not [record for record in caplog.records if "socket.send()" in record.message]
+
+
 # --- TLS -------------------------------------------------------------------------------------------------------------
 
 
