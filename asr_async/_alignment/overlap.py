@@ -25,16 +25,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from .places import JITTER_MS, SAME_MS
+from .places import DOUBT_MS, JITTER_MS, SAME_MS
 from .words import PlacedWord, Speech
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 __all__ = ["DeliveredSpeech", "NewPart", "NewParts", "new_parts"]
-
-SAME_PLACE_MS = 400
-"""The ends of the same word, as two connections report it, are not further apart: two frames of jitter for each."""
 
 SHORTEST_MS = 100
 """No word is as short as this: it is the rest of one that was cut in two."""
@@ -130,7 +127,7 @@ def new_parts(
     near = [
         item
         for item in delivered
-        if _overlap_ms(item.speech, speech) > (-SAME_PLACE_MS if speech.is_timed else -SAME_MS)
+        if _overlap_ms(item.speech, speech) > (-DOUBT_MS if speech.is_timed else -SAME_MS)
         or item.speech.start_ms < speech.start_ms < item.latest_ms
         or speech.start_ms < item.speech.start_ms < latest_ms
     ]
@@ -180,8 +177,8 @@ def _new_by_times(speech: Speech, near: Sequence[DeliveredSpeech], from_ms: int,
         for item, index, word in _in_order(near)
         if not item.is_repeated[index]
         and word.end_ms + JITTER_MS > first_ms
-        and speech.start_ms - SAME_PLACE_MS <= word.end_ms
-        and word.start_ms <= speech.end_ms + SAME_PLACE_MS
+        and speech.start_ms - DOUBT_MS <= word.end_ms
+        and word.start_ms <= speech.end_ms + DOUBT_MS
     ]
     old_words = [word for _, _, word in candidates]
     matches = _match_in_order(speech.words, old_words, first_ms)
@@ -195,7 +192,7 @@ def _new_by_times(speech: Speech, near: Sequence[DeliveredSpeech], from_ms: int,
             repeated[0] = cut
         else:  # the first may be the delivered word, and the second the next one
             is_certain = False
-    elif 0 not in repeated and _is_second_half(speech.words[0], candidates, first_ms):
+    elif 0 not in repeated and _may_be_cut(speech.words[0], near, first_ms):
         is_certain = False
     for (new_before, old_before), (new_behind, old_behind) in pairwise(matches):
         spare = old_behind - old_before - 1
@@ -236,7 +233,7 @@ def _match_in_order(new: Sequence[PlacedWord], old: Sequence[PlacedWord], first_
         for j in range(len(old) - 1, -1, -1):
             best = max(rows[i + 1][j], rows[i][j + 1])
             if _is_same(new[i], old[j], first_ms):
-                closeness = 1 - abs(new[i].middle_ms - old[j].middle_ms) / (2 * SAME_PLACE_MS)
+                closeness = 1 - abs(new[i].middle_ms - old[j].middle_ms) / (2 * DOUBT_MS)
                 best = max(best, rows[i + 1][j + 1] + 1 + closeness)
             rows[i][j] = best
     matches: list[tuple[int, int]] = []
@@ -257,7 +254,7 @@ def _is_same(new: PlacedWord, old: PlacedWord, first_ms: int) -> bool:
         return False
     if old.start_ms < first_ms:  # only its rest was recognised again, which ends where the word does
         return abs(new.end_ms - old.end_ms) <= SAME_MS
-    return max(abs(new.start_ms - old.start_ms), abs(new.end_ms - old.end_ms)) <= SAME_PLACE_MS
+    return max(abs(new.start_ms - old.start_ms), abs(new.end_ms - old.end_ms)) <= DOUBT_MS
 
 
 def _cut_word(candidates: Sequence[_Candidate], match: tuple[int, int], first_ms: int) -> int | None:
@@ -273,17 +270,15 @@ def _cut_word(candidates: Sequence[_Candidate], match: tuple[int, int], first_ms
     return old - 1 if is_cut and _is_next(before, candidates[old]) else None
 
 
-def _is_second_half(new: PlacedWord, candidates: Sequence[_Candidate], first_ms: int) -> bool:
-    """Return True if a word may be the second half of a delivered one, which ends where the audio begins.
+def _may_be_cut(new: PlacedWord, near: Sequence[DeliveredSpeech], first_ms: int) -> bool:
+    """Return True if a word may be the rest of a delivered one in which the audio begins.
 
     The audio of the connection before may have ended there, in the middle of the word: then the places of both halves
-    have nothing in common.
+    have nothing in common. Or it was recognised before and is cut now, and its times were off.
     """
-    if not candidates or abs(new.start_ms - first_ms) > JITTER_MS:
-        return False
-    old = candidates[0][2]
-    is_last = len(candidates) == 1 or not _is_next(candidates[0], candidates[1])
-    return is_last and old.form == new.form and abs(old.end_ms - first_ms) <= JITTER_MS
+    return abs(new.start_ms - first_ms) <= JITTER_MS and any(
+        old.form == new.form and abs(old.end_ms - first_ms) <= DOUBT_MS for item in near for old in item.speech.words
+    )
 
 
 def _is_next(one: _Candidate, other: _Candidate) -> bool:
@@ -332,7 +327,7 @@ def _new_by_text(
         if all(item.is_repeated):
             continue
         is_edge = 2 * overlap_ms < min(speech.length_ms, item.speech.length_ms)
-        is_jitter = is_edge and overlap_ms <= 2 * JITTER_MS
+        is_jitter = is_edge and overlap_ms <= SAME_MS
         # one of the two may be longer than its estimate
         is_behind = item.speech.start_ms - JITTER_MS <= speech.start_ms < item.latest_ms > item.speech.end_ms
         is_before = speech.start_ms - JITTER_MS <= item.speech.start_ms < latest_ms > speech.end_ms
@@ -341,13 +336,16 @@ def _new_by_text(
         elif is_edge and overlap_ms <= JITTER_MS:  # too little for a whole word
             block, is_sure = None, not _may_share_words(speech, item.speech, from_ms)
         else:
-            block, is_sure = _find_block(speech, forms, first, item, is_jitter=is_jitter)
+            block, is_sure = _find_block(speech, forms, first, item, from_ms, is_jitter=is_jitter)
         is_certain &= is_sure
         if block is None:
             continue
         delivered_words = item.speech.words[block.delivered_from : block.delivered_to]
-        if not item.has_end:  # the places in the new text are the better ones
-            delivered_words = speech.words[block.new_from : block.new_to]
+        if not item.has_end:  # the places in the new text are the better ones, but for the start
+            delivered_words = tuple(
+                msgspec.structs.replace(word, end_ms=max(word.end_ms, item.speech.start_ms + 1))
+                for word in speech.words[block.new_from : block.new_to]
+            )
         for index in range(block.new_from, block.new_to):
             repeated[index] = delivered_words[min(index - block.new_from, len(delivered_words) - 1)]
         repeated[block.new_to - 1] = delivered_words[-1]
@@ -374,11 +372,16 @@ def _is_inside(speech: Speech, forms: Sequence[str], part: NewPart, near: Sequen
 
 
 def _may_share_words(new: Speech, old: Speech, from_ms: int) -> bool:
-    """Return True if one text begins as the other ends: jitter hides that they overlap, or a word was cut in two."""
+    """Return True if one text begins as the other ends: jitter hides that they overlap, or a word was cut in two.
+
+    A number may have been written in digits once, and in words the other time.
+    """
     if old.end_ms < from_ms - SAME_MS:  # none of its audio was sent again
         return False
     new_forms, old_forms = [word.form for word in new.words], [word.form for word in old.words]
     first, second = (old_forms, new_forms) if old.start_ms <= new.start_ms else (new_forms, old_forms)
+    if first[-1][-1:].isdigit() != second[0][:1].isdigit():
+        return True
     return any(first[-count:] == second[:count] for count in range(1, SHORT_WORDS + 1))
 
 
@@ -409,7 +412,7 @@ def _find_rest(
 
 
 def _find_block(
-    speech: Speech, forms: Sequence[str], first: int, item: DeliveredSpeech, *, is_jitter: bool
+    speech: Speech, forms: Sequence[str], first: int, item: DeliveredSpeech, from_ms: int, *, is_jitter: bool
 ) -> tuple[_Block | None, bool]:
     """Return the words, from `first` on, that repeat a delivered text, and True if that is certain.
 
@@ -418,6 +421,7 @@ def _find_block(
         forms: its words.
         first: the first of them that no other text has repeated.
         item: the delivered text.
+        from_ms: the place at which the audio of the connection begins.
         is_jitter: True if the two overlap by so little that the jitter of both explains it.
     """
     blocks = sorted(_exact_blocks(speech, forms, first, item), key=lambda block: block.error_ms)
@@ -426,16 +430,28 @@ def _find_block(
     if len(blocks) > 1:
         blocks = [block for block in blocks if _explains_edges(block, speech, forms, first, item)] or blocks
     if not blocks:
-        block = None if is_jitter else _similar_block(speech, forms, first, item)
-        return block, is_jitter or block is not None
+        if is_jitter:
+            return None, not _may_share_words(speech, item.speech, from_ms)
+        block = _similar_block(speech, forms, first, item)
+        return block, block is not None
     best = blocks[0]
-    if is_jitter and best.size <= SHORT_WORDS:
+    if best.size <= SHORT_WORDS and (is_jitter or _may_be_behind(best, speech, item, from_ms)):
         return None, False
     # estimates do not tell how many of several equal words at an edge are in both texts
     rivals = [block for block in blocks if block.size != best.size or block.error_ms - best.error_ms < RIVAL_MS]
     if len(rivals) > 1:
         return min(rivals, key=lambda block: block.size), False
     return best, True
+
+
+def _may_be_behind(block: _Block, speech: Speech, item: DeliveredSpeech, from_ms: int) -> bool:
+    """Return True if the words of a block may be equal ones behind the delivered text.
+
+    They may lie there but for the jitter of both, and the connection's audio begins too late for all of the delivered
+    ones. What is too short for a word is the rest of a delivered one.
+    """
+    is_cut = item.speech.words[block.delivered_from].start_ms < from_ms
+    return is_cut and item.speech.end_ms - speech.start_ms <= SAME_MS and speech.length_ms > SHORTEST_MS
 
 
 def _explains_edges(block: _Block, speech: Speech, forms: Sequence[str], first: int, item: DeliveredSpeech) -> bool:

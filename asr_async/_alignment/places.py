@@ -5,13 +5,18 @@ Does not know words, results or segments.
 
 from __future__ import annotations
 
-__all__ = ["JITTER_MS", "SAME_MS", "is_same_place"]
+__all__ = ["DOUBT_MS", "JITTER_MS", "SAME_MS", "is_same_place"]
 
 JITTER_MS = 100
 """The vendors' times are as exact as a frame of audio."""
 
 SAME_MS = 2 * JITTER_MS
 """Two reports of one time differ by no more: each has its own jitter."""
+
+
+DOUBT_MS = 2 * SAME_MS
+"""Two reports that differ by more are not about one time, however inexact a vendor is: the finals of some are off by
+more than their interims. Nothing is left out for such a distance alone, but what may be a repeat is marked."""
 
 
 def is_same_place(start_ms: int, end_ms: int, other_start_ms: int, other_end_ms: int) -> bool:

@@ -62,6 +62,9 @@ or many hours of text."""
 KEPT_FINALS = 4
 """The finals before the covered place that are kept: some vendors repeat one although its audio is not sent again."""
 
+FEW_FINALS = 8
+"""The finals that may be delivered between two that begin at one place: vendors' finals are some seconds late."""
+
 KEPT_MS = 2_000
 """The finals that end so long before the place of a replay are kept as well: a replay begins there or a little earlier,
 since vendors have a smallest message of audio, and decoders need packets from before."""
@@ -441,10 +444,26 @@ class Timeline:
             for final in self._last_finals
         )
 
+    def start_in_order(self, final: _Final) -> int:
+        """Return the start of a final, in the order of the audio with those that begin there but for the jitter.
+
+        Two sentences in a row have no audio in common. So the one with the earlier middle is the first: in the other
+        order, their times would be off by more.
+        """
+        start_ms, middle_ms = final.start_ms, final.start_ms + final.end_ms
+        for other in islice(reversed(self._finals), FEW_FINALS):
+            if abs(other.start_ms - final.start_ms) > SAME_MS:
+                continue
+            if other.start_ms + other.end_ms <= middle_ms:
+                start_ms = max(start_ms, other.start_ms + 1)
+            else:
+                start_ms = min(start_ms, other.start_ms - 1)
+        return max(0, start_ms)
+
     def forget(self, before_ms: int) -> None:
-        """Forget the finals that end before the place where a replay would begin."""
+        """Forget the finals that end before the place where a replay would begin, but for the last ones."""
         finals = self._finals
-        while len(finals) > KEPT_FINALS and finals[0].end_ms < before_ms - KEPT_MS:
+        while len(finals) > KEPT_FINALS and finals[KEPT_FINALS].end_ms < before_ms - KEPT_MS:
             self._forget_oldest()
 
     def _forget_oldest(self) -> None:
@@ -601,7 +620,12 @@ class ConnectionTimeline:
                 timeline.record_jitter(end_ms - sent_ms)
             if not has_interim and timeline.resembles_final(result):
                 result = msgspec.structs.replace(result, may_repeat=True)
-            events += timeline.add_final(_final(result, sent_ms, last_ms))
+            final = _final(result, sent_ms, last_ms)
+            if start_ms < timeline.finals_end_ms:
+                start_ms = segment.start_ms = timeline.start_in_order(final)
+                segment.end_ms = max(start_ms, end_ms)
+                result = msgspec.structs.replace(result, start_ms=start_ms, end_ms=segment.end_ms)
+            events += timeline.add_final(final)
             if sent_ms is not None and end_ms <= start_ms < sent_ms:
                 # a final that the vendor sent without an end ends where the audio sent so far ends
                 result = msgspec.structs.replace(result, end_ms=sent_ms)
@@ -636,7 +660,8 @@ class ConnectionTimeline:
         """Return the new words of a result, with times in the source, whose audio may overlap that of known finals."""
         text, start_ms, end_ms = shown_text(result), result.start_ms, result.end_ms
         if result.is_final and (same := self._find_same(text, start_ms, end_ms)) is not None:
-            if same.end_ms > self._offset_ms + JITTER_MS:  # else the vendor repeats it without its audio
+            # else the vendor repeats it without its audio, or without the start of that
+            if same.end_ms > self._offset_ms + JITTER_MS and same.start_ms > self._offset_ms - SAME_MS:
                 self._record_repeat(same)
             return self._leave_out(result, segment, sent_ms)
         speech_end_ms = end_ms
@@ -656,7 +681,8 @@ class ConnectionTimeline:
             )
         # a translation alone cannot be cut
         pieces = [_cut(result, speech, part) for part in (parts.parts if result.text else parts.parts[:1])]
-        is_doubtful = bool(parts.parts) and not parts.is_certain
+        # words before the audio of the connection were recognised before, if no final has them any more
+        is_doubtful = bool(parts.parts) and (not parts.is_certain or speech_end_ms < self._offset_ms - SAME_MS)
         # texts are compared anew for each result; times are as certain for the last one as they get
         segment.may_repeat = is_doubtful or (segment.may_repeat and not speech.is_timed)
         if segment.may_repeat:
@@ -816,10 +842,13 @@ def _final(result: Result, sent_ms: int | None, last_ms: int) -> _Final:
 
 
 def _latest_end_ms(result: Result, sent_ms: int | None) -> int:
-    """Return the latest place at which a final without an end may have ended; 0 for all other results."""
+    """Return the latest place at which a final without an end may have ended; 0 for all other results.
+
+    A word that was cut in two where the audio ended may be reported again behind that place.
+    """
     if not result.is_final or result.end_ms > result.start_ms:
         return 0
-    return result.start_ms + LONGEST_MS if sent_ms is None else sent_ms
+    return result.start_ms + LONGEST_MS if sent_ms is None else sent_ms + JITTER_MS
 
 
 def _cut(result: Result, speech: Speech, part: NewPart) -> Result:

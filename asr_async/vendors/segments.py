@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from msgspec.structs import replace
 
-from .._alignment.places import JITTER_MS, SAME_MS, is_same_place
+from .._alignment.places import DOUBT_MS, JITTER_MS, SAME_MS, is_same_place
 from .._alignment.words import letters_of, words_of_text
 from ..results import Result, SpeechEnded, SpeechStarted, shown_text
 from .codec import Unheard
@@ -150,9 +150,11 @@ class TrackedSegment(Generic[K]):
             return True
         return (begins_together or start_ms < self.end_ms - JITTER_MS) and self.contains(text)
 
-    def encloses(self, interim: Result) -> bool:
-        """Return True if the place of an interim is known, and inside that of this final but for the jitter."""
-        return self.start_ms - JITTER_MS <= interim.start_ms < interim.end_ms <= self.end_ms + JITTER_MS
+    def may_hold(self, interim: Result) -> bool:
+        """Return True if an interim may be about words of this final: it lies inside, or is the same near it."""
+        if self.start_ms - JITTER_MS <= interim.start_ms < interim.end_ms <= self.end_ms + JITTER_MS:
+            return True
+        return abs(self.start_ms - interim.start_ms) <= DOUBT_MS and self.has_text(interim.text)
 
     def has_text(self, text: str) -> bool:
         """Return True if a text is that of this final, without regard to case, spaces and punctuation."""
@@ -388,9 +390,9 @@ class SegmentTracker(Generic[K, S]):
         return bool(self._open)
 
     def _find_named(self, key: K, start_ms: int | None, end_ms: int | None) -> S | None:
-        """Return the open segment with the key; without key and place, the newest."""
+        """Return the open segment with the key; without key and start, the newest that begins before the end."""
         if key is None:
-            return self._newest if start_ms is None else None
+            return self._find_newest(end_ms) if start_ms is None else None
         segment = self._by_key.get(key)
         if segment is None or segment.is_over:
             return None
@@ -403,7 +405,7 @@ class SegmentTracker(Generic[K, S]):
 
         Of several, it is the one that the text continues, else the closest.
         """
-        newest = self._newest
+        newest = self._newest if start_ms is not None else self._find_newest(end_ms)
         if newest is None:
             return None
         if start_ms is not None:
@@ -422,7 +424,7 @@ class SegmentTracker(Generic[K, S]):
                     candidates,
                     key=lambda segment: (not segment.is_continued_by(text), abs(segment.start_ms - start_ms)),
                 )
-            if newest.is_placed:
+            if newest.is_placed or newest.start_ms < newest.end_ms < start_ms - SAME_MS:
                 return None
         return newest if key is None or newest.key is None else None
 
@@ -431,9 +433,13 @@ class SegmentTracker(Generic[K, S]):
 
         It is that final again, with other times, or the same words said again.
         """
-        if start_ms is None or start_ms > self._last_start_ms + SAME_MS:
+        if start_ms is None or segment.interim_result is None or segment.is_continued_by(text):
             return False
-        if segment.interim_result is None or segment.is_continued_by(text):
+        return self.resembles_final(start_ms, text)
+
+    def resembles_final(self, start_ms: int, text: str) -> bool:
+        """Return True if a text may be that of a final which was returned, with other times; or it was said again."""
+        if start_ms > self._last_start_ms + SAME_MS:
             return False
         finals = islice(reversed(self._finals.values()), FEW_FINALS)
         return any(abs(final.start_ms - start_ms) <= SAME_MS and final.has_text(text) for final in finals)
@@ -619,7 +625,7 @@ class SegmentTracker(Generic[K, S]):
                 if segment.end_ms > segment.start_ms:  # the end of the speech is reported behind the interim
                     end_ms = max(end_ms, segment.end_ms)
                 # it may be another reading of words that a final has
-                may_repeat = interim.may_repeat or any(each.encloses(interim) for each in self._finals.values())
+                may_repeat = interim.may_repeat or any(each.may_hold(interim) for each in self._finals.values())
                 final = replace(interim, is_final=True, is_confirmed=False, end_ms=end_ms, may_repeat=may_repeat)
                 self.end_unconfirmed(segment, final)
                 events += [final, *self.close(segment)]
@@ -654,8 +660,17 @@ class SegmentTracker(Generic[K, S]):
                 if other.key == key and other is not segment:
                     self._by_key[key] = other
 
-    def _find_newest(self) -> S | None:
-        return next((segment for segment in reversed(self._open.values()) if not segment.is_over), None)
+    def _find_newest(self, before_ms: int | None = None) -> S | None:
+        """Return the newest segment that the vendor has open, if its place allows that it begins before another one."""
+        return next(
+            (
+                segment
+                for segment in reversed(self._open.values())
+                if not segment.is_over
+                and (before_ms is None or not segment.is_placed or segment.start_ms - JITTER_MS < before_ms)
+            ),
+            None,
+        )
 
     def _withdraw_stale(self, final: S) -> list[CodecEvent]:
         """Withdraw the open segments that get no final any more, since a later one has become final."""

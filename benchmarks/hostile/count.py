@@ -207,19 +207,21 @@ def _match(delivered: list[_Delivered], script: Script, *, is_delivered_order: b
 def _cheapest_pairs(copies: list[_Delivered], indices: list[int], script: Script) -> list[tuple[_Delivered, int]]:
     """Return pairs of delivered words and words of the script, both in their order, with the least distance in all.
 
-    As many words as possible are in a pair, whatever the distance.
+    As many words as possible are in a pair, whatever the distance. A distance within the jitter of the servers tells
+    nothing: of two copies that may each be the word, a marked one is left over, since the reader leaves it out too.
     """
     in_place = sorted(copies, key=lambda copy: (copy.result.start_ms, copy.order))
     # for each number of words of the script so far: the least distance, and its pairs
     best: list[tuple[int, tuple[tuple[_Delivered, int], ...]]]
     best = [(LEFT_OUT_MS * number, ()) for number in range(len(indices) + 1)]
     for copy in in_place:
-        row = [(best[0][0] + LEFT_OUT_MS, best[0][1])]
+        left_out_ms = LEFT_OUT_MS - copy.result.may_repeat
+        row = [(best[0][0] + left_out_ms, best[0][1])]
         for column, index in enumerate(indices):
-            distance_ms = _distance_ms(script.words[index], copy.result)
+            distance_ms = max(0, _distance_ms(script.words[index], copy.result) - MOST_JITTER_MS)
             options = (
                 (best[column][0] + distance_ms, (*best[column][1], (copy, index))),
-                (best[column + 1][0] + LEFT_OUT_MS, best[column + 1][1]),
+                (best[column + 1][0] + left_out_ms, best[column + 1][1]),
                 (row[column][0] + LEFT_OUT_MS, row[column][1]),
             )
             row.append(min(options, key=lambda option: option[0]))

@@ -549,3 +549,26 @@ def test_the_words_of_two_texts_keep_their_order_where_the_jitter_of_both_makes_
     ]
     again = timed(("copper", 1_104, 1_386), ("yes", 1_386, 1_536), ("the", 1_536, 1_927), ("delta", 1_927, 2_326))
     assert new_parts(again, delivered, from_ms=46).parts == ()
+
+
+@pytest.mark.parametrize(("start_ms", "end_ms", "is_new"), [(940, 1_100, True), (940, 1_040, False), (750, 950, False)])
+def test_a_word_that_may_lie_behind_an_equal_one_that_was_cut_is_not_left_out(
+    start_ms: int, end_ms: int, is_new: bool
+) -> None:
+    joiner = Joiner(900, is_timed=False)
+    joiner.deliver([Spoken("yes", 0, 500), Spoken("no", 800, 1_000)])
+    assert joiner.join([Spoken("no", start_ms, end_ms)]) == ((["no"], False) if is_new else ([], True))
+
+
+@pytest.mark.parametrize(("before", "again"), [("twenty five", "25"), ("25", "twenty five"), ("二十五", "25")])
+@pytest.mark.parametrize("start_ms", [910, 990])
+def test_another_reading_of_a_number_at_a_seam_without_times_is_marked(before: str, again: str, start_ms: int) -> None:
+    joiner = Joiner(900, is_timed=False)
+    joiner.deliver([Spoken("so", 0, 400), *_in_place(before, 500, 1_000)])
+    assert joiner.join([*_in_place(again, start_ms, 1_200), Spoken("go", 1_300, 2_000)])[1] is False
+
+
+def test_the_rest_of_a_word_with_other_times_is_marked_where_the_audio_begins() -> None:
+    joiner = Joiner(1_000)
+    joiner.deliver([Spoken("no", 600, 800), Spoken("yes", 1_050, 1_300)])
+    assert joiner.join([Spoken("no", 940, 1_000), Spoken("yes", 1_000, 1_250)]) == (["no"], False)

@@ -635,7 +635,7 @@ def test_finals_before_the_place_of_a_replay_are_forgotten_except_the_last_ones(
     timeline = Timeline()
     place(timeline.connect(0), *(final(n, 1_000 * n, 1_000 * (n + 1), f"word {n}") for n in range(20)))
     timeline.forget(10_000)
-    assert timeline._finals[0].end_ms == 10_000 - KEPT_MS
+    assert timeline._finals[KEPT_FINALS].end_ms == 10_000 - KEPT_MS  # some before it, whatever is behind it
     timeline.forget(100_000)
     assert len(timeline._finals) == KEPT_FINALS
     assert timeline._finals_bytes == sum(kept.size_bytes for kept in timeline._finals)
@@ -669,3 +669,68 @@ def test_a_final_that_the_vendor_repeats_without_its_audio_does_not_stand_for_it
     second = timeline.connect(700)
     assert place(second, final_of(0, ("他", -451, -246), ("是", -246, 38))) == []
     assert place(second, final_of(1, ("是", 0, 60))) == []
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (("yes", 1_000, 1_200), ("no yes no", 990, 3_000)),  # a short sentence, and the long one behind it
+        (("no yes no", 990, 3_000), ("yes", 1_000, 1_200)),  # its final is late
+        (("yes", 1_150, 1_350), ("no yes no", 1_000, 3_000)),
+    ],
+)
+def test_finals_that_begin_together_but_for_the_jitter_are_in_the_order_of_their_middles(
+    first: tuple[str, int, int], second: tuple[str, int, int]
+) -> None:
+    def final_at(segment_id: int, text: str, start_ms: int, end_ms: int) -> Result:
+        return final(segment_id, start_ms, end_ms, text)
+
+    placed = finals_of(place(Timeline().connect(0), final_at(0, *first), final_at(1, *second)))
+    in_order = sorted(placed, key=lambda each: each[2])
+    assert [text for _, text, _, _ in in_order] == ["yes", "no yes no"]
+    assert in_order[0][2] < in_order[1][2]
+
+
+def test_finals_that_do_not_begin_together_keep_their_times() -> None:
+    events = place(Timeline().connect(0), final(0, 1_201, 1_500, "yes"), final(1, 1_000, 3_000, "no yes no"))
+    assert finals_of(events) == [(0, "yes", 1_201, 1_500), (1, "no yes no", 1_000, 3_000)]
+
+
+def test_a_final_from_long_before_a_replay_is_known_although_many_followed_it() -> None:
+    timeline = Timeline()
+    first = [final(n, 1_000 * n, 1_000 * n + 800, f"word {n}") for n in range(20)]
+    place(timeline.connect(0), *first)
+    timeline.forget(10_000)
+    assert place(timeline.connect(10_000), final(0, -5_000, -4_200, "word 5")) == []
+
+
+def test_a_final_before_the_audio_of_its_connection_is_marked_if_it_is_not_known() -> None:
+    timeline = Timeline()
+    place(timeline.connect(0), final(0, 9_000, 9_900, "one two"))
+    (placed,) = place(timeline.connect(9_800), final(0, -5_000, -4_200, "three"))
+    assert placed.may_repeat
+
+
+def test_a_final_that_is_only_sent_again_does_not_stand_for_its_words_that_are_recognised_again() -> None:
+    timeline = Timeline()
+    place(timeline.connect(0), final(0, 1_000, 3_000, "one two three"))
+    second = timeline.connect(2_850)
+    assert place(second, final(0, -1_850, 150, "one two three")) == []  # its audio was not sent
+    assert place(second, final(1, 0, 100, "three")) == []
+
+
+def test_a_word_behind_the_audio_of_a_final_without_an_end_may_be_its_last_one() -> None:
+    timeline = Timeline()
+    first = timeline.connect(0)
+    first.limit_ms = 3_000
+    place(first, final(0, 1_000, 1_000, "one two three"))
+    (placed,) = place(timeline.connect(3_000), final(0, 80, 300, "three"))
+    assert placed.may_repeat
+
+
+def test_the_new_words_behind_a_final_without_an_end_begin_behind_its_start() -> None:
+    timeline = Timeline()
+    place(timeline.connect(0), interim(0, 3_460, 3_800, "pavadu"), final(0, 3_460, 3_460, "pavadu"))
+    (placed,) = place(timeline.connect(3_000), final(0, 300, 1_260, "pavadu fulilu zuga"))
+    assert placed.text == "fulilu zuga"
+    assert placed.start_ms > 3_460

@@ -681,3 +681,24 @@ def test_memory_is_bounded_whatever_comes(sequential: bool, said: list[Message],
     tracker = task.tracker
     sizes = [len(each) for each in (tracker._open, tracker._withdrawn, tracker._finals, tracker._by_key)]
     assert max(sizes) <= MAX_REMEMBERED
+
+
+def test_a_message_with_an_end_alone_is_about_the_newest_segment_that_begins_before_it() -> None:
+    task = Task(sequential=False)
+    task.interim("one", None, 80)
+    assert task.interim("two", 450, 600) == [("started", 1, 450), ("interim", 1, "two")]
+    task.interim("three", 1_400, 1_700)
+    assert task.final("one", None, 81) == [("final", 0, "one"), ("ended", 0, 81)]
+    assert task.final("two", None, 600) == [("final", 1, "two"), ("ended", 1, 600)]
+    assert task.final("three", None, None)[0] == ("final", 2, "three")
+
+
+@pytest.mark.parametrize(("distance_ms", "may_repeat"), [(210, True), (400, True), (401, False)])
+def test_an_interim_of_the_words_of_a_final_near_it_may_repeat_them_at_the_end(
+    distance_ms: int, may_repeat: bool
+) -> None:
+    task = Task(sequential=False)
+    task.interim("no", 1_000 + distance_ms, 1_200 + distance_ms)
+    task.final("no", 1_000, 1_200)
+    (result,) = [event for event in task.tracker.close_at_end("no text") if isinstance(event, Result)]
+    assert (result.is_confirmed, result.may_repeat) == (False, may_repeat)

@@ -207,6 +207,9 @@ class TranslatedSegments:
     def _record(self, sentence: _Sentence, part: GummySentence, collected: _Collected) -> None:
         """Record what a part has changed in the sentence that it makes."""
         if not sentence.is_over and is_final(part):
+            result = sentence.result
+            if sentence.interim_result is None and self._tracker.resembles_final(result.start_ms, result.text):
+                sentence.result = _replace(result, may_repeat=True)
             collected.extend(self._tracker.end(sentence, sentence.result))
             self._over[sentence.id] = sentence
             sentence.text = part.text or ""  # a translation if only those were requested: repeats have the same

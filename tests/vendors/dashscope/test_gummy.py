@@ -544,3 +544,12 @@ def test_a_predicted_end_is_reported_once_and_withdrawn() -> None:
 def test_no_end_is_predicted_behind_the_end() -> None:
     events = receive(started(GummyChat()), part("hey", end=True, vad_pre_end=True, pre_end_end_time=480))
     assert SpeechEnding not in map(type, events)
+
+
+@pytest.mark.parametrize(("start_ms", "may_repeat"), [(1_179, True), (1_201, False)])
+def test_a_final_without_an_interim_may_repeat_the_one_before_it(start_ms: int, may_repeat: bool) -> None:
+    codec = started()
+    receive(codec, part("a", 1, end=True, begin_time=1_000, end_time=1_150))
+    again = receive(codec, part("a", 1, end=True, begin_time=start_ms, end_time=start_ms + 150))
+    (result,) = [event for event in again if isinstance(event, Result) and event.start_ms == start_ms]
+    assert result.may_repeat is may_repeat
