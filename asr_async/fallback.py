@@ -322,8 +322,8 @@ class _Choice:
         self._refusals[self._member] = error
         _record_failure(self._member, error, task_was_open=False)
 
-    def record_loss(self, error: ASRError) -> bool:
-        if not (error.retryable or isinstance(error, _CONNECTION_ERRORS)):
+    def record_loss(self, error: ASRError, *, is_refusal: bool = False) -> bool:
+        if not (error.retryable or is_refusal or isinstance(error, _CONNECTION_ERRORS)):
             return False
         _record_failure(self._member, error, task_was_open=True)
         return self._member.breaker.is_open(_now()) and self._members.has_alternative(self._member)

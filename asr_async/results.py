@@ -136,8 +136,8 @@ class Result(_Value, frozen=True, kw_only=True, gc=False, tag="result"):
     raw: str = ""
     """The vendor's message of this result, unchanged: JSON text, including everything that has no field here."""
     is_confirmed: bool = True
-    """False for a final that the vendor did not send: it confirmed the end of the task while this text was the newest
-    interim of its segment."""
+    """False for a final that the vendor did not send: it ended the task while this text was the newest interim of its
+    segment."""
     may_repeat: bool = False
     """True if the text may repeat words of a result before it.
 
@@ -288,9 +288,10 @@ class Transcript(_Value, frozen=True, kw_only=True):
     gaps: tuple[Gap, ...]
     """The audio that no result covers, in the order of the audio.
 
-    There are three causes: a reconnect with `Retry(on_gap="continue")`; speech that the vendor reported and for which
-    it sent no text until the end; and the rest of a source that is longer than what the model recognises in a session,
-    behind the one sentence of `GummyChat` and of `Rasr(mode="sentence")`.
+    There are four causes: a reconnect with `Retry(on_gap="continue")`; speech that the vendor reported and for which
+    it sent no text until the end; the rest of a source that is longer than what the model recognises in a session,
+    behind the one sentence of `GummyChat` and of `Rasr(mode="sentence")`; and audio behind the last result of a vendor
+    that never confirms the end (`TaskDescription.quiet_end_s`).
     """
     usage_seconds: float | None
     request_id: str

@@ -542,7 +542,7 @@ class Session:
         source_error = self._status.source.error
         if isinstance(error, ASRError) and source_error is None and error.request_id is None:
             error.request_id = self._request_id  # one of the source is none of the vendor's
-        error = source_error or error
+        error = source_error or error or self._status.codec_error
         for source in (self._inbox, self._source):
             if isinstance(source, PushSource):
                 source.end(error)
@@ -594,6 +594,10 @@ class Session:
                 status.end(None)
             case Finished():
                 await self._report_unheard(task)
+                if task.is_end_assumed and not status.has_ended:
+                    self._receiver.release_all()
+                    self._receiver.finish()
+                    self._receiver.record_assumed_end(self._buffer.longest_sent_ms, task)
                 status.confirm()
         return None
 

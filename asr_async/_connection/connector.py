@@ -10,7 +10,7 @@ import functools
 import uuid
 from typing import TYPE_CHECKING
 
-from ..errors import ASRError, ConnectionLostError, DeadlineError
+from ..errors import ASRError, ConfigurationError, ConnectionLostError, DeadlineError
 from ..telemetry.observer import Observer
 from .member import choose_member, connect_member
 from .task import RecognitionTask
@@ -52,7 +52,7 @@ class Connector:
         """Keep everything that a connection needs.
 
         Raises:
-            ConfigurationError: the options are not of the service's vendor.
+            ConfigurationError: the options are not of the service's vendor, or `Timeouts.finish` is too short for it.
         """
         self._service = service
         self._pool = pool
@@ -61,8 +61,13 @@ class Connector:
         self._observers = observers
         self.options = options
         self.timeouts = timeouts
-        self.description = service.describe(options)
+        self.description = description = service.describe(options)
         """The facts that are the same for the task of every connection."""
+        if description.quiet_end_s is not None and description.quiet_end_s >= timeouts.finish:
+            raise ConfigurationError(
+                f"Timeouts(finish={timeouts.finish:g}): {options.model} ends {description.quiet_end_s:g} s after its "
+                "last message, so allow more"
+            )
 
     def __repr__(self) -> str:
         return f"<Connector {self.options.model} {self._service!r}>"
@@ -188,10 +193,16 @@ class Connector:
     async def _start(
         self, connection: WebSocket, choice: MemberChoice, *, is_reused: bool = False, connected_s: float = 0.0
     ) -> RecognitionTask:
-        codec = choice.codec(task_id=uuid.uuid4().hex)
-        task = RecognitionTask(codec, connection, choice, timeouts=self.timeouts, permit=self._permit, log=self._log)
+        try:
+            codec = choice.codec(task_id=uuid.uuid4().hex)
+            task = RecognitionTask(
+                codec, connection, choice, timeouts=self.timeouts, permit=self._permit, log=self._log
+            )
+        except BaseException:
+            connection.abort()
+            raise
         began_at = _now()
-        await task.start()
+        await task.start(is_reused=is_reused)
         if self._observers is not None:
             self._observers.notify(
                 Observer.on_connect,

@@ -80,7 +80,7 @@ class SoleMember:
         """Keep the error for `next_member`."""
         self._refusal = error
 
-    def record_loss(self, error: ASRError) -> bool:  # noqa: ARG002 - the signature of `MemberChoice`
+    def record_loss(self, error: ASRError, *, is_refusal: bool = False) -> bool:  # noqa: ARG002 - as `MemberChoice`
         """Return False: there is no member to fail over to."""
         return False
 

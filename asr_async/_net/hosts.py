@@ -37,6 +37,11 @@ class Destination(Protocol):
         ...
 
     @property
+    def subprotocols(self) -> tuple[str, ...]:
+        """The WebSocket subprotocols to offer, the preferred one first."""
+        ...
+
+    @property
     def network(self) -> NetworkOptions:
         """The TLS context and the proxy."""
         ...

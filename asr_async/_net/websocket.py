@@ -12,12 +12,13 @@ import enum
 import functools
 import logging
 import os
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from websockets.client import ClientProtocol
-from websockets.exceptions import InvalidHandshake, InvalidStatus, InvalidURI
+from websockets.exceptions import InvalidHandshake, InvalidStatus, InvalidURI, NegotiationError
 from websockets.frames import CloseCode
 from websockets.protocol import State
 from websockets.uri import WebSocketURI, parse_uri
@@ -32,6 +33,7 @@ from .ws_frames import FIN_AND_PONG, MessageReader, binary_frame, text_of
 
 if TYPE_CHECKING:
     from websockets.frames import Close
+    from websockets.typing import Subprotocol
 
     from .hosts import Destination, Message
     from .wire_log import ConnectionLog
@@ -98,6 +100,7 @@ class WebSocket:
         "_loop",
         "_opening_bytes",
         "_pong",
+        "_probe",
         "_protocol",
         "_reader",
         "_state",
@@ -109,7 +112,14 @@ class WebSocket:
     )
 
     def __init__(
-        self, uri: WebSocketURI, host: str, *, idle_s: float, close_s: float, log: ConnectionLog | None
+        self,
+        uri: WebSocketURI,
+        host: str,
+        *,
+        subprotocols: Sequence[str] = (),
+        idle_s: float,
+        close_s: float,
+        log: ConnectionLog | None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._host = host
@@ -117,7 +127,10 @@ class WebSocket:
         self._close_s = close_s
         # records everything that goes over the connection
         self._log = log
-        self._protocol = ClientProtocol(uri, max_size=MAX_MESSAGE_BYTES, logger=_quiet_logger)
+        offered = [cast("Subprotocol", name) for name in subprotocols]
+        self._protocol = ClientProtocol(
+            uri, subprotocols=offered or None, max_size=MAX_MESSAGE_BYTES, logger=_quiet_logger
+        )
         self._stream = ByteStream(self)
         self._reader = MessageReader(self._protocol)
         self._state = WebSocketState.CONNECTING
@@ -125,6 +138,8 @@ class WebSocket:
         self._opening_bytes: bytearray | None = bytearray()
         # the answer to the newest ping, while the network does not keep up with what is sent
         self._pong: bytes | None = None
+        # the payload of the newest ping of `send_probe`; None before the first
+        self._probe: bytes | None = None
         # complete messages that are not received yet, and their size
         self._unread: list[str | bytes] = []
         self._unread_chars = 0
@@ -174,14 +189,15 @@ class WebSocket:
             ConfigurationError: the URL, a header, the proxy or the TLS context cannot be used.
             ConnectionLostError: the server or the proxy cannot be reached.
             DeadlineError: not within `connect_s`.
-            RemoteProtocolError: the server does not speak WebSocket.
+            RemoteProtocolError: the server does not speak WebSocket, or chose a subprotocol that was not offered.
         """
         uri = _parse_url(endpoint.url)
         _check_headers(endpoint.headers)
+        _check_subprotocols(endpoint.subprotocols)
         host = endpoint.host
         server = Server("wss" if uri.secure else "ws", uri.host, uri.port, host)
         with _mapped_errors(host, f"no connection to {host} within {connect_s:g} s (Timeouts.connect)"):
-            self = cls(uri, host, idle_s=idle_s, close_s=close_s, log=log)
+            self = cls(uri, host, subprotocols=endpoint.subprotocols, idle_s=idle_s, close_s=close_s, log=log)
             try:
                 async with asyncio.timeout(connect_s):
                     user_agent = endpoint.headers.get("User-Agent")
@@ -340,6 +356,10 @@ class WebSocket:
             self._listener = self._listening = None
             self.resume_reading()
 
+    def stop_listening(self, error: Exception | None = None) -> None:
+        """End `listen` as if its callback had returned True, or raised this error; does nothing without a `listen`."""
+        self._end_listening(error)
+
     def pause_reading(self) -> None:
         """Leave further messages in the network until `resume_reading`, or until `listen` returns.
 
@@ -457,6 +477,35 @@ class WebSocket:
 
     # --- signs of life -----------------------------------------------------------------------------------------------
 
+    def send_probe(self) -> None:
+        """Send a ping; its answer (`is_probe_answered`) proves that the server has received all messages before it.
+
+        Raises:
+            ASRError: as `send`.
+        """
+        if self._state is not _OPEN:
+            raise self._end_error()
+        self._probe = os.urandom(4)
+        self._protocol.send_ping(self._probe)
+        self._flush()
+
+    @property
+    def is_probe_answered(self) -> bool:
+        """True if the pong of the newest probe has arrived, and with it all messages that were sent before it."""
+        return self._probe is not None and self._reader.last_pong == self._probe
+
+    async def probe(self) -> None:
+        """Send a probe, and return when it is answered; messages that arrive before wait to be received.
+
+        Raises:
+            ASRError: as `receive`.
+        """
+        self.send_probe()
+        while not self.is_probe_answered:
+            if not self.is_open:
+                raise self._end_error()
+            await self._wait_for_arrival()
+
     def _watch_idle(self) -> None:
         self._stop_timer()
         last_at = self._stream.last_received_at
@@ -473,7 +522,8 @@ class WebSocket:
         if stream.last_received_at != last_at:
             self._watch_idle()
             return
-        self._protocol.send_ping(os.urandom(4))
+        # A server may answer only the newest of several pings (RFC 6455, section 5.5.3): it then answers the probe too.
+        self._protocol.send_ping(self._probe or os.urandom(4))
         self._flush()
         # from now on, not from the last sign of life: after a sleep of the machine this call comes late
         self._timer = self._loop.call_later(self._idle_s / 2, self._check_pong, last_at)
@@ -567,11 +617,26 @@ def _parse_url(url: str) -> WebSocketURI:
 def _check_headers(headers: dict[str, str]) -> None:
     """Refuse headers that break the request, such as a line end behind a key; the library would show the key."""
     for name, value in headers.items():
+        if name.lower().startswith("sec-websocket-"):
+            raise ConfigurationError(
+                f"the header {name} belongs to the handshake: leave it out, and name subprotocols in "
+                "Endpoint(subprotocols=...)"
+            )
         if not (value.isascii() and value.isprintable()):
             raise ConfigurationError(
                 f"the header {name} can only hold printable ASCII characters: look for a line end, a blank or a "
                 "letter that is not ASCII in its source, such as the key"
             )
+
+
+_SUBPROTOCOL = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+"""A token of HTTP."""
+
+
+def _check_subprotocols(names: Sequence[str]) -> None:
+    for name in names:
+        if not _SUBPROTOCOL.fullmatch(name):
+            raise ConfigurationError(f"not a WebSocket subprotocol: {name!r}; it is one word of ASCII characters")
 
 
 @contextmanager
@@ -586,6 +651,9 @@ def _mapped_errors(host: str, deadline_text: str) -> Iterator[None]:
         if isinstance(error, EOFError) or isinstance(error.__cause__, EOFError):
             text = f"lost the connection to {host}: it ended during the handshake"
             raise ConnectionLostError(text, retryable=True) from None
+        if isinstance(error, NegotiationError) or getattr(error, "name", "") == "Sec-WebSocket-Protocol":
+            text = f"{host} chose a WebSocket subprotocol that was not offered: {error}"
+            raise RemoteProtocolError(text) from None
         raise RemoteProtocolError(f"{host} does not speak WebSocket: {error}") from None
     except TimeoutError:
         raise DeadlineError(deadline_text, retryable=True) from None

@@ -113,7 +113,15 @@ def wire_bytes(length: int) -> int:
 class MessageReader:
     """The reading side of one connection: received bytes in, whole messages out."""
 
-    __slots__ = ("_fragments", "_is_text", "_protocol", "_unparsed_bytes", "frame_count", "is_between_messages")
+    __slots__ = (
+        "_fragments",
+        "_is_text",
+        "_protocol",
+        "_unparsed_bytes",
+        "frame_count",
+        "is_between_messages",
+        "last_pong",
+    )
 
     def __init__(self, protocol: ClientProtocol) -> None:
         self._protocol = protocol
@@ -126,6 +134,8 @@ class MessageReader:
         """True if the next byte begins a new message, so that `text_of` may read it. Read for each message."""
         self.frame_count: int = 0
         """The number of ws frames that the last bytes completed."""
+        self.last_pong: bytes | None = None
+        """The payload of the newest pong."""
 
     def receive(self, data: bytes) -> list[str | bytes]:
         """Parse bytes of any kind; return the messages that are complete now, up to the first invalid one.
@@ -141,10 +151,14 @@ class MessageReader:
         messages: list[str | bytes] = []
         try:
             for event in events:
-                if isinstance(event, Frame) and event.opcode < Opcode.CLOSE:  # from there on: control frames
+                if not isinstance(event, Frame):
+                    continue
+                if event.opcode < Opcode.CLOSE:  # from there on: control frames
                     message = self._join(event)
                     if message is not None:
                         messages.append(message)
+                elif event.opcode is Opcode.PONG:
+                    self.last_pong = bytes(event.data)
         except UnicodeDecodeError as error:
             self._protocol.fail(CloseCode.INVALID_DATA, f"{error.reason} at position {error.start}")
         self._count_unparsed(data, events, is_handshake=is_handshake)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 
 from .._loop.event import LightEvent
 from ..audio import FRAME_MS
+from ..errors import ASRError
 from ..results import (
     Gap,
     Reconnected,
@@ -26,10 +27,10 @@ from ..results import (
 )
 from ..vendors.codec import (
     ENDINGS,
-    DeferringCodec,
     FinalPending,
     InputClosed,
     MembersLeftOut,
+    Started,
     Unheard,
     Unrecognised,
     Usage,
@@ -38,7 +39,7 @@ from .stats import DroppedParts, LossMarks
 from .timeline import Timeline
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from .._connection.task import RecognitionTask
     from ..results import Event
@@ -61,6 +62,10 @@ MAX_REPORTED = 100
 MAX_NAME_CHARS = 100
 """The part of a name that is logged and remembered."""
 
+
+UNCONFIRMED_MS = 1_100
+"""Audio behind the last result that is not reported where the vendor does not confirm the end: the silence that ends a
+sentence, and the way from the speaker to the end of the source."""
 
 KEPT_MS = 300
 """The audio behind which final results end and which is kept all the same: the next segment may begin a little before
@@ -194,7 +199,7 @@ class Receiver:
                 for placed in self._task_timeline.place(event):
                     self._deliver(placed, task)
             case FinalPending():
-                timer = self._loop.call_later(self._translation_s, self._release, event.segment_id)
+                timer = self._loop.call_later(self._translation_s, self._release_late, event.segment_id)
                 self._pending[event.segment_id] = timer, task
             case InputClosed():
                 self._status.close_input()
@@ -204,6 +209,10 @@ class Receiver:
                 self._log_unrecognised(event, task)
             case MembersLeftOut():
                 self._log_left_out(event, task)
+            case Started():  # of a vendor that does not answer the start at once, or answers twice
+                pass
+            case _:  # it may be the codec of another project
+                raise TypeError(f"a value of type {type(event).__name__}, which is no event of a codec")
 
     def _receive_unheard(self, event: Unheard, task: RecognitionTask) -> None:
         """Report speech that the vendor found and sent no text for; without an end, up to the audio that was sent."""
@@ -332,13 +341,17 @@ class Receiver:
 
     # --- pending finals ----------------------------------------------------------------------------------------------
 
-    def _release(self, segment_id: int) -> None:
+    def _release_late(self, segment_id: int) -> None:
         """Deliver a final that has waited long enough for its translations."""
+        self._release(segment_id)
+        if self._status.codec_error is not None:
+            self._status.end(self._status.codec_error)
+
+    def _release(self, segment_id: int) -> None:
+        """Deliver a pending final."""
         timer, task = self._pending.pop(segment_id)
         timer.cancel()
-        if isinstance(task.codec, DeferringCodec):
-            for event in task.codec.release_pending(segment_id):
-                self.receive(task, event)
+        self._receive_from(task, lambda: task.release_pending(segment_id))
 
     def release_all(self) -> None:
         """Deliver all pending finals: nothing more arrives that could belong to one."""
@@ -362,9 +375,16 @@ class Receiver:
 
     def _report_lost_translations(self, reason: str) -> None:
         task = self._task
-        if task is not None and isinstance(task.codec, DeferringCodec):
-            for event in task.codec.lost_translations(reason):
+        if task is not None:
+            self._receive_from(task, lambda: task.lost_translations(reason))
+
+    def _receive_from(self, task: RecognitionTask, events: Callable[[], list[CodecEvent]]) -> None:
+        """Handle events that the codec returns outside of a message; if it fails, the session ends with its error."""
+        try:
+            for event in events():
                 self.receive(task, event)
+        except ASRError as error:
+            self._status.codec_error = self._status.codec_error or error
 
     # --- from one connection to the next -----------------------------------------------------------------------------
 
@@ -431,6 +451,19 @@ class Receiver:
         self._stats.record_gap(gap)
         self._loss_marks.add(gap)
         self._put(gap, task)
+
+    def record_assumed_end(self, sent_ms: int, task: RecognitionTask) -> None:
+        """Report the audio behind the last result of a task that the vendor ended by being quiet: it may hold words.
+
+        Args:
+            sent_ms: the place in the source up to which the task got audio.
+            task: the task.
+        """
+        covered_ms = self.covered_ms
+        if sent_ms - covered_ms > UNCONFIRMED_MS:
+            quiet_s = task.choice.description.quiet_end_s
+            reason = f"the vendor does not confirm the end, and sent no more for {quiet_s:g} s behind the audio"
+            self.record_gap(Gap(start_ms=covered_ms, end_ms=sent_ms, reason=reason), task)
 
     def record_dropped(self, dropped: DroppedAudio, task: RecognitionTask) -> None:
         """Record audio that the source has dropped behind the audio that was sent."""

@@ -145,6 +145,8 @@ class Reconnector:
         self._begun_at = max(self._begun_at, self._buffer.position)
         self._status.source.is_connection_needed = False
         self._connection.use(task, step)
+        if task.choice.description.quiet_end_s is not None:
+            task.owed_s = functools.partial(self._owed_s, _now(), self._buffer.cursor_ms)
         self._sender.rotation_due.set()  # wakes the rotation of the task before, which has nothing to do any more
         self._plan_replacement(task)
         first_result_s = self._connector.timeouts.first_result
@@ -166,6 +168,18 @@ class Reconnector:
         if limits_s:
             self._sender.rotate_at = self._buffer.position_after(round(min(limits_s) * 1000))
             tasks.start(self._rotate(task, min(limits_s)))
+
+    def _owed_s(self, began_at: float, begin_ms: int) -> float:
+        """Return the time that a recogniser in real time still needs for the audio that was sent to a task.
+
+        Args:
+            began_at: the instant from which on audio was sent to it.
+            begin_ms: the place in the source of that audio.
+        """
+        sent_ms = self._buffer.longest_sent_ms
+        audio_began_at = max(began_at, self._sender.audio_began_at or began_at)
+        rest_s = max(0, sent_ms - self._receiver.progress_ms) / 1000
+        return max(0.0, min(rest_s, (sent_ms - begin_ms) / 1000 - (_now() - audio_began_at)))
 
     def _send_header(self, task: RecognitionTask) -> None:
         """Send the header that stands in front of the samples, if the audio begins in the middle of the source."""
@@ -383,6 +397,8 @@ class Reconnector:
             task.finish()
         except ConnectionLostError:
             task.abort()
+        except ASRError as error:  # a defect of the codec
+            self._status.end(error)
         with suppress(ConnectionLostError):  # found by the receiver
             self._send_header(successor)
         self._begin_sending(successor, ConnectionStep.SWITCH)
@@ -438,6 +454,8 @@ class Reconnector:
             ASRError: there was none yet, and it could not be opened.
         """
         self._end_draining()
+        if drained.is_end_assumed:
+            self._receiver.record_assumed_end(self._boundary_ms, drained)
         self._receiver.record_switch(self._boundary_ms, drained)
         successor = self._connection.task
         if successor is None or successor is drained:

@@ -227,6 +227,11 @@ class Sender:
             self._stats.finished_at = self._loop.time()
             self._status.progress.set()
 
+    @property
+    def audio_began_at(self) -> float | None:
+        """The instant at which the first audio of the session was sent; None before."""
+        return self._stats.audio_started_at
+
     def record_replay(self, length_ms: int) -> None:
         """Record that so much audio, which was sent already, is to be sent again."""
         self._stats.record_replay(max(0, length_ms))

@@ -309,6 +309,7 @@ class SessionStatus(StateMachine[SessionState, SessionStep]):
     __slots__ = (
         "_on_end",
         "_traceback",
+        "codec_error",
         "connection",
         "ended",
         "error",
@@ -343,6 +344,8 @@ class SessionStatus(StateMachine[SessionState, SessionStep]):
         self.ended = LightEvent()
         self.error: BaseException | None = None
         self.is_confirmed = False
+        # the error of a codec that failed outside of a message, at the end of the session for instance
+        self.codec_error: ASRError | None = None
         # that of the error at the end: each raise would lengthen it, and keep the frames and the audio of the caller
         self._traceback: TracebackType | None = None
 
@@ -369,7 +372,7 @@ class SessionStatus(StateMachine[SessionState, SessionStep]):
         if self.has_ended:
             return
         self._on_end(error)
-        self.error = self.source.error or error
+        self.error = self.source.error or error or self.codec_error
         self._traceback = None if self.error is None else self.error.__traceback__
         self.advance(SessionStep.END)
         self.connection.stop_sending()

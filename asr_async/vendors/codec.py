@@ -8,7 +8,7 @@ returns. So the wire format of a new vendor is written, read and tested with val
 from __future__ import annotations
 
 import enum
-from typing import TYPE_CHECKING, ClassVar, Generic, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, ClassVar, Generic, Protocol, TypeVar, get_args, runtime_checkable
 
 import msgspec
 
@@ -31,10 +31,12 @@ __all__ = [
     "ContextCodec",
     "DeferringCodec",
     "Ending",
+    "EndingCodec",
     "Failed",
     "FinalPending",
     "Finished",
     "InputClosed",
+    "KeepaliveCodec",
     "MembersLeftOut",
     "Message",
     "NoSpeech",
@@ -47,6 +49,8 @@ __all__ = [
     "Unheard",
     "Unrecognised",
     "Usage",
+    "check_codec",
+    "check_events",
     "read_message",
     "reread_events",
 ]
@@ -58,7 +62,10 @@ Message = str | bytes | memoryview
 
 
 class Started(msgspec.Struct, frozen=True, gc=False):
-    """The vendor is ready for audio."""
+    """The vendor is ready for audio.
+
+    Where it does not answer the start (`TaskDescription.answers_start`), this may come later or not at all.
+    """
 
     request_id: str
 
@@ -134,6 +141,8 @@ structs, and is made for each event."""
 
 CodecEvent = Event | Started | Usage | InputClosed | FinalPending | Unheard | Unrecognised | MembersLeftOut | Ending
 
+_EVENT_TYPES = frozenset(get_args(CodecEvent))
+
 
 class TaskDescription(msgspec.Struct, frozen=True, kw_only=True):
     """The facts about a vendor task that follow from its options alone, known before there is a connection."""
@@ -148,20 +157,39 @@ class TaskDescription(msgspec.Struct, frozen=True, kw_only=True):
     """True if the caller decides where an utterance ends; the codec is a `CommittingCodec` then."""
     context_refusal: str | None = None
     """The reason for which a running task accepts no new context; None if the codec is a `ContextCodec`."""
+    answers_start: bool = True
+    """False if the vendor does not answer the start: audio is sent at once. An error that comes later ends the task as
+    any other does; the vendor's id of the task, if there is one, is that of `Codec.request_id` whenever it is known."""
+    ends_by_close: bool = False
+    """True if the vendor confirms the end by closing the connection after `finish`, in good order (WebSocket close code
+    1000, or none). The codec is an `EndingCodec` then. A connection that is closed before the vendor can have received
+    the end of the audio, or with another code, or that breaks, is lost."""
+    quiet_end_s: float | None = None
+    """The time without a message, after `finish`, that means the end, where the vendor confirms it by nothing; None if
+    it does. The codec is an `EndingCodec` then.
+
+    It counts from the last message on, and from the time at which the audio could have been recognised in real time;
+    the server must have answered a ping meanwhile, so the silence is not the network's. Audio behind the last result
+    is reported as a `Gap`, unless it is about a second or less: the vendor has not confirmed that it holds no speech.
+    """
+    keepalive_s: float | None = None
+    """The time without audio after which a message keeps the vendor from ending the task; None if nothing is needed.
+    The codec is a `KeepaliveCodec` then. No such message is sent after `finish`."""
 
 
+@runtime_checkable
 class Codec(Protocol):
     """The client side of one vendor task: the members that every vendor has.
 
     `receive` returns the events of an incoming message, and raises `RemoteProtocolError` for one that cannot be read. A
     member that is not needed never makes a message unreadable: see `lenient`. Every other method returns the messages
     to send now, in order. The members that only some protocols have are in `CommittingCodec`, `ContextCodec`,
-    `CancellingCodec` and `DeferringCodec`.
+    `CancellingCodec`, `DeferringCodec`, `EndingCodec` and `KeepaliveCodec`.
     """
 
     @property
     def request_id(self) -> str:
-        """The vendor's id of this task; it may change until `Started`."""
+        """The vendor's id of this task, empty while it has none; it may change until `Started`."""
         ...
 
     def start(self) -> Sequence[Message]:
@@ -288,6 +316,62 @@ class DeferringCodec(Protocol):
         connection is lost before.
         """
         ...
+
+
+@runtime_checkable
+class EndingCodec(Protocol):
+    """A codec of a protocol in which no message confirms the end; see `ends_by_close` and `quiet_end_s`."""
+
+    def end(self) -> list[CodecEvent]:
+        """Return the events of the end: a final for each interim without one (`is_confirmed=False`), then `Finished`.
+
+        Called after `finish`, when the server has closed the connection or has been quiet. If an answer is still
+        missing, by what the codec knows, it returns no ending: then the connection is lost, or the session waits for
+        the next message or the next quiet. A codec with a `SegmentTracker` has the finals from `close_at_end`.
+        """
+        ...
+
+
+@runtime_checkable
+class KeepaliveCodec(Protocol):
+    """A codec of a protocol whose server ends a task to which nothing is sent; see `TaskDescription.keepalive_s`."""
+
+    def keepalive(self) -> Sequence[Message]:
+        """Return the messages that keep the task open."""
+        ...
+
+
+def check_codec(codec: object, description: TaskDescription, *, vendor: str) -> None:
+    """Refuse a codec that lacks a member which every codec has, or which the description of its tasks announces.
+
+    Raises:
+        LocalProtocolError: the text names the codec, its vendor and the missing member.
+    """
+    announced: list[tuple[bool, type, str]] = [
+        (True, Codec, "request_id, start(), audio(), finish() and receive()"),
+        (description.takes_commits, CommittingCodec, "commit(), since its tasks take commits"),
+        (description.ends_by_close, EndingCodec, "end(), since its tasks end by the server's close"),
+        (description.quiet_end_s is not None, EndingCodec, "end(), since its tasks end by quiet"),
+        (description.keepalive_s is not None, KeepaliveCodec, "keepalive(), since its tasks have a keepalive_s"),
+    ]
+    for is_needed, protocol, members in announced:
+        if is_needed and not isinstance(codec, protocol):
+            raise LocalProtocolError(
+                f"the codec {type(codec).__name__} of vendor {vendor!r} must have {members}", vendor=vendor
+            )
+
+
+def check_events(events: object) -> None:
+    """Refuse a return value of a codec that is not a list of events.
+
+    Raises:
+        TypeError: the text says what it is.
+    """
+    if not isinstance(events, list | tuple):
+        raise TypeError(f"a value of type {type(events).__name__}, not a list of events")
+    for event in events:
+        if type(event) not in _EVENT_TYPES:
+            raise TypeError(f"a list with a value of type {type(event).__name__}, which is no event of a codec")
 
 
 class State(enum.Enum):

@@ -61,6 +61,9 @@ class Endpoint(ShownByRepr, frozen=True, kw_only=True):
     """The account whose rate limits a connection counts towards: the `fingerprint` of what names it, or empty."""
     network: NetworkOptions = NetworkOptions()
     """The TLS context and the proxy of a connection to it."""
+    subprotocols: tuple[str, ...] = ()
+    """The WebSocket subprotocols that are offered to the server, the preferred one first; none is a credential. A
+    server may choose one of them or none; a choice of another one is refused."""
 
     def __repr__(self) -> str:
         return f"<Endpoint {self.host}>"  # the headers hold credentials
@@ -150,8 +153,13 @@ class MemberChoice(Protocol):
         """Record that no task could be opened."""
         ...
 
-    def record_loss(self, error: ASRError) -> bool:
-        """Record the error that ended the connection, and return True if another member should take over at once."""
+    def record_loss(self, error: ASRError, *, is_refusal: bool = False) -> bool:
+        """Record the error that ended the connection, and return True if another member should take over at once.
+
+        Args:
+            error: the error.
+            is_refusal: the vendor does not answer starts, and has recognised nothing: it may have refused the task.
+        """
         ...
 
     def record_final(self) -> None:

@@ -10,6 +10,8 @@ import pytest
 
 from asr_async import DeadlineError, Paraformer, Timeouts
 from asr_async._connection.task import RecognitionTask
+from asr_async.vendors.codec import TaskDescription
+from asr_async.vendors.dashscope.codec import TaskCodec
 
 from ..support.virtual_time import now, run_virtual
 
@@ -25,13 +27,17 @@ class BlockedConnection:
     def call_when_writable(self, _callback: Any) -> None:
         pass
 
+    def send(self, _message: Any) -> bool:
+        return False
+
     async def drain(self) -> None:
         await asyncio.sleep(3_600)
 
 
 def task_on(connection: BlockedConnection) -> RecognitionTask:
-    choice: Any = SimpleNamespace(options=Paraformer())
-    codec: Any = SimpleNamespace()
+    description = TaskDescription(audio_format=Paraformer().audio, max_frame_bytes=3_200)
+    choice: Any = SimpleNamespace(options=Paraformer(), description=description)
+    codec = TaskCodec(Paraformer(), task_id="t")
     permit: Any = SimpleNamespace()
     log: Any = SimpleNamespace()
     timeouts = Timeouts(idle=IDLE_S)

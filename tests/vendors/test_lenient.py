@@ -787,7 +787,10 @@ async def test_an_exception_in_a_codec_is_one_bare_error_of_the_session(
             async with connect(protocol.options, service) as session:
                 async for _ in session.stream([bytes(3_200)], pace=None):
                     pass
-    assert caught.value.message == f"a message could not be handled: the codec raised {error_class.__name__}: no reason"
+    assert caught.value.message == (
+        "a message could not be handled by the codec TaskCodec of vendor 'dashscope': "
+        f"{error_class.__name__}: no reason"
+    )
     assert type(caught.value.__cause__) is error_class
 
 
