@@ -19,6 +19,7 @@ from .._session.policy import check_options
 from .._text.secret import secret_url
 from ..config import Limits, Retry, Timeouts
 from ..errors import ASRError, ConfigurationError
+from ..sources import read_audio
 from ..vendors import models, service_for
 from ..vendors.options import Options, check_is_options
 from ..vendors.service import Service, check_is_service
@@ -63,6 +64,7 @@ class Batch:
         budget: the most that the run may bill. It then ends with sources left, and continues with a larger one.
         timeouts, retry: those of `Client`.
         pace: the speed of sending; None, the default, sends as fast as the connection accepts audio.
+        channel, track: the channel that is recognised, and the sound track of files with several; see `read_audio`.
         lease_s: the time after which the source of a machine that died is begun again.
 
     Raises:
@@ -90,6 +92,9 @@ class Batch:
         timeouts: Timeouts | None = None,
         retry: Retry | None = None,
         pace: float | None = None,
+        # audio
+        channel: Literal["mix", "left", "right"] | int = "mix",
+        track: int | None = None,
         # machines
         lease_s: float = LEASE_S,
     ) -> None:
@@ -104,6 +109,7 @@ class Batch:
             check_is_service(service)
         retry = retry or Retry()
         check_options(service or service_for(options), options, retry)
+        read_audio(b"", channel=channel, track=track)  # checks both
         self._sources = sources
         self._work = Work(
             manifest=manifest,
@@ -117,6 +123,8 @@ class Batch:
             timeouts=timeouts or Timeouts(),
             retry=retry,
             pace=pace,
+            channel=channel,
+            track=track,
             lease_s=lease_s,
         )
         self._manifest = Manifest(manifest, create=True, lease_s=lease_s)
@@ -164,6 +172,9 @@ class Batch:
             return await anext(self._outcomes)
         except StopAsyncIteration:
             self._has_ended = True
+        except Exception:
+            self._has_ended = True
+            raise
         progress = await self.progress()
         if progress.stopped == "finished":
             await anyio.to_thread.run_sync(OutputFolder(self._work.output).remove_temporary_files)
@@ -199,7 +210,14 @@ class Batch:
 def _record(work: Work) -> RunRecord:
     options = msgspec.to_builtins(work.options)
     return RunRecord(
-        options={"options": type(work.options).__name__, **options}, output=work.output, format=work.format
+        options={
+            "options": type(work.options).__name__,
+            **options,
+            "channel": work.channel,
+            "track": work.track,
+        },
+        output=work.output,
+        format=work.format,
     )
 
 

@@ -9,6 +9,7 @@ import glob
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePath
+from typing import Literal
 
 from .._text.lines import one_line
 from ..errors import ConfigurationError
@@ -122,6 +123,6 @@ def check_unchanged(source: str, size_bytes: int | None, version: str) -> None:
     )
 
 
-def open_source(source: str) -> AudioFile:
-    """Return a source as one of a session."""
-    return read_audio(source)
+def open_source(source: str, *, channel: Literal["mix", "left", "right"] | int, track: int | None) -> AudioFile:
+    """Return a source as one of a session; the arguments are those of `read_audio`."""
+    return read_audio(source, channel=channel, track=track)

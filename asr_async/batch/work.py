@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from .._text.secret import ShownByRepr
 from ..config import Limits, Retry, Timeouts
 from ..vendors.options import Options
@@ -34,6 +36,9 @@ class Work(ShownByRepr, frozen=True, kw_only=True):
     timeouts: Timeouts
     retry: Retry
     pace: float | None
+    channel: Literal["mix", "left", "right"] | int = "mix"
+    """The channel that is recognised, and the sound track of files with several; see `read_audio`."""
+    track: int | None = None
     lease_s: float = LEASE_S
     """The time for which a source belongs to its worker without a renewal."""
 

@@ -22,6 +22,7 @@ from ..errors import ASRError
 from ..results import SessionStats, Transcript
 from ..sources import TranscriptionBatch, check_source, prepare
 from ..vendors.service import ServiceOfMembers
+from .databases import StorageError
 from .failures import Verdict, retry_delay_s, verdict_of
 from .manifest import Manifest
 from .outputs import OutputFolder, render
@@ -188,7 +189,7 @@ class Worker:
         """Transcribe a source; return None if the budget or the lease ended before."""
         work = self._work
         await _in_thread(check_unchanged, lease.source, lease.size_bytes, lease.version)
-        source = open_source(lease.source)
+        source = open_source(lease.source, channel=work.channel, track=work.track)
         options = work.options
         service: object = work.service
         if isinstance(service, ServiceOfMembers):  # its members declare what they were given
@@ -204,7 +205,11 @@ class Worker:
         """Write an output, and settle its row; see `outputs`."""
         content = render(transcript, self._work.format)
         figures = _figures(transcript)
-        sha256 = await _in_thread(self._folder.write_temporary, lease.output, content)
+        try:
+            sha256 = await _in_thread(self._folder.write_temporary, lease.output, content)
+        except StorageError as error:
+            await self._manifest.put_back(lease, error, billed_s=figures.billed_s)
+            raise
         if not await self._manifest.prepare(lease, sha256, figures):
             return _lost(lease)
         if not await _in_thread(self._folder.give_name, lease.output, sha256):

@@ -60,12 +60,13 @@ class SessionChoice:
 
     def client(self, screen: Screen) -> Client:
         """Return a client of the service; write why it is the local one, unless that was chosen."""
-        service = self._service(screen)
+        service = self.service(screen)
         if self.verbosity:
             screen.info(f"asr-async: {self.options.model} of {service!r}")
         return Client(service, tape=self.tape)
 
-    def _service(self, screen: Screen) -> Service:
+    def service(self, screen: Screen) -> Service:
+        """Return the service; write why it is the local one, unless that was chosen."""
         if self.is_local:
             if self.service_name == "auto":
                 variable = self.missing_variables[0]
