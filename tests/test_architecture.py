@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import subprocess
 import sys
@@ -136,7 +137,8 @@ def module_name(path: Path) -> str:
     return "" if name == "__init__" else name.removesuffix(".__init__")
 
 
-def imports(path: Path, *, with_type_checking: bool = True) -> set[str]:
+@functools.cache
+def imports(path: Path, *, with_type_checking: bool = True) -> frozenset[str]:
     """Return the absolute names of all modules that a file imports, on any line of it."""
     own = module_name(path)
     package = own if path.name == "__init__.py" else own.rpartition(".")[0]
@@ -155,7 +157,7 @@ def imports(path: Path, *, with_type_checking: bool = True) -> set[str]:
             base = parts[: len(parts) - (node.level - 1)]
             imported = ".".join([*base, *(node.module or "").split(".")]).strip(".")
             found.add(f"asr_async.{imported}".rstrip("."))
-    return found
+    return frozenset(found)
 
 
 def type_checking_nodes(tree: ast.Module) -> set[ast.AST]:
