@@ -109,6 +109,7 @@ from .sources import (
 from .vendors import Capabilities, ModelInfo, models
 from .vendors.dashscope import ContextMessage, DashScope, FunASR, Gummy, GummyChat, Paraformer, QwenAudio, QwenRealtime
 from .vendors.huawei import Huawei, Rasr
+from .vendors.openai import OpenAI, OpenAIRealtime
 from .vendors.service import TemporaryKey
 from .wire import asdict, from_json, from_json_lines, to_json, to_json_lines
 
@@ -141,6 +142,8 @@ __all__ = [
     "LocalProtocolError",
     "Microphone",
     "ModelInfo",
+    "OpenAI",
+    "OpenAIRealtime",
     "Paraformer",
     "Pool",
     "ProtocolError",

@@ -42,6 +42,7 @@ from asr_async import (
     Limits,
     LocalProtocolError,
     ModelInfo,
+    OpenAIRealtime,
     Paraformer,
     Pool,
     ProtocolError,
@@ -260,6 +261,10 @@ EXAMPLES: dict[type, list[object]] = {
     GummyChat: [GummyChat()],
     QwenAudio: [QwenAudio()],
     QwenRealtime: [QwenRealtime()],
+    OpenAIRealtime: [
+        OpenAIRealtime(language="en", prompt="birds", turn_detection="server_vad", vad_threshold=0.4),
+        OpenAIRealtime(model="gpt-live-transcribe", keywords=["Paraformer"]),
+    ],
     Rasr: [Rasr(), Rasr(mode="short", add_punc=False)],
     # results and events
     Word: [WORD],

@@ -200,7 +200,7 @@ def _abbreviate(names: Sequence[str], count: int) -> str:
 _COLUMNS: dict[str, Callable[[ModelInfo], str]] = {
     "Model": lambda row: row.model,
     "kHz": _rates,
-    "Languages": lambda row: _abbreviate(row.languages, 3),
+    "Language": lambda row: _abbreviate(row.languages, 3),
     "Formats": lambda row: _abbreviate(row.formats, 2),
     "Hot words": lambda row: " ".join(row.hot_words),
     "Split by": lambda row: ", ".join(row.segmentation),

@@ -16,6 +16,7 @@ from aiohttp import web
 from ..errors import LocalProtocolError
 from .dashscope import realtime as dashscope_realtime
 from .dashscope import tasks as dashscope_tasks
+from .openai import realtime as openai_realtime
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -93,6 +94,11 @@ class LocalServer(ABC):
     def dashscope_realtime_url(self) -> str:
         """The endpoint of DashScope's realtime protocol."""
         return f"ws://{self.address}{dashscope_realtime.PATH}"
+
+    @property
+    def openai_url(self) -> str:
+        """The endpoint of OpenAI's realtime transcription."""
+        return f"ws://{self.address}{openai_realtime.PATH}"
 
     @property
     def huawei_url(self) -> str:

@@ -18,6 +18,7 @@ from ..vendors.realtime.wire import (
     ClientMessage,
     Committed,
     ErrorEvent,
+    ItemAdded,
     ItemCreated,
     ItemInfo,
     WireError,
@@ -131,6 +132,8 @@ class RealtimeSession(VendorSession[_State, _Step], Generic[_State, _Step]):
 
     events: ClassVar[ClientEventReader]
     """The decoder of the client's events."""
+    item_created: ClassVar[type[ItemCreated | ItemAdded]] = ItemCreated
+    """The message for a new item of the conversation."""
 
     def __init__(
         self,
@@ -177,7 +180,7 @@ class RealtimeSession(VendorSession[_State, _Step], Generic[_State, _Step]):
         item_id, previous_id = self._items.end()
         await self._send(Committed(event_id=new_id("event"), item_id=item_id, previous_item_id=previous_id))
         item = ItemInfo(id=item_id, content=({"type": "input_audio", "transcript": None},))
-        await self._send(ItemCreated(event_id=new_id("event"), previous_item_id=previous_id, item=item))
+        await self._send(self.item_created(event_id=new_id("event"), previous_item_id=previous_id, item=item))
         return item_id
 
     @contextlib.contextmanager

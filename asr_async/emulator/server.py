@@ -19,6 +19,7 @@ from .engines.installed import choose_engine
 from .faults import FaultInjector, Faults
 from .huawei import rasr as huawei_rasr
 from .local_server import LocalServer
+from .openai import realtime as openai_realtime
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -60,9 +61,9 @@ def serve(
             of a model; by default the best one that is installed.
         host: loopback by default: the server is meant for this machine, and its keys are not secret.
         port: 0 selects a free port.
-        api_keys: the accepted keys: DashScope API keys, Huawei Cloud access keys and IAM user names. None accepts
-            every key, but still rejects a client without one. A mapping gives each key its secret (the secret key of
-            an access key, the password of a user), and only then are signatures and passwords checked.
+        api_keys: the accepted keys: API keys of DashScope and OpenAI, Huawei Cloud access keys and IAM user names. None
+            accepts every key, but still rejects a client without one. A mapping gives each key its secret (the secret
+            key of an access key, the password of a user), and only then are signatures and passwords checked.
         faults: the faults to inject, and into which connections, see `asr_async.emulator.faults`.
 
     Raises:
@@ -106,6 +107,7 @@ class Emulator(LocalServer):
         return application, [
             dashscope_tasks.add_routes(application, engine, keys=keys, tables=tables, faults=faults),
             dashscope_realtime.add_routes(application, engine, keys=keys, faults=faults),
+            openai_realtime.add_routes(application, engine, keys=keys, faults=faults),
             huawei_rasr.add_routes(application, engine, api_keys=self._api_keys, faults=faults),
         ]
 

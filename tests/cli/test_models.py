@@ -49,7 +49,7 @@ def test_in_a_pipe_each_model_is_one_line_without_control_codes() -> None:
     heading, gummy = lines[0], lines_of("gummy-chat-v1", out)[0]
     for name, cell in {
         "kHz": "16",
-        "Languages": "zh en ja +18",
+        "Language": "zh en ja +18",
         "Formats": "pcm wav +5",
         "Hot words": "vocabulary_id",
         "Split by": "one sentence",
@@ -80,7 +80,7 @@ def test_the_row_of_a_model_has_its_capabilities(model: str, cells: list[str]) -
 
 def test_the_number_of_a_row_refers_to_its_source_below() -> None:
     out = invoke("models").stdout
-    notes = dict(re.findall(r"^(\d+) (.+)$", out, re.MULTILINE))
+    notes = dict(re.findall(r"^(\d+) +(.+)$", out, re.MULTILINE))
     for row in models():
         number = lines_of(row.model, out)[0].split()[-1]
         assert notes[number] == row.source
@@ -113,7 +113,7 @@ def test_jsonl_has_every_detail() -> None:
     assert (outcome.exit_code, tuple(rows)) == (0, models())
 
 
-@pytest.mark.parametrize("vendor", ["dashscope", "huawei"])
+@pytest.mark.parametrize("vendor", ["dashscope", "huawei", "openai"])
 def test_vendor_lists_only_its_models(vendor: str) -> None:
     lines = invoke("models", "--vendor", vendor, "--format", "jsonl").stdout.splitlines()
     assert [json.loads(line)["model"] for line in lines] == [row.model for row in models() if row.vendor == vendor]
@@ -122,7 +122,7 @@ def test_vendor_lists_only_its_models(vendor: str) -> None:
 def test_an_unknown_vendor_is_refused() -> None:
     outcome = invoke("models", "--vendor", "hauwei")
     assert (outcome.exit_code, outcome.stdout) == (2, "")
-    assert "'hauwei' is not one of 'dashscope', 'huawei'" in outcome.stderr
+    assert "'hauwei' is not one of 'dashscope', 'huawei', 'openai'" in outcome.stderr
 
 
 def test_the_models_of_a_registered_vendor_are_listed_after_the_built_in_ones(tmp_path: Path) -> None:

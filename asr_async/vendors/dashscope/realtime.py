@@ -91,11 +91,12 @@ class QwenRealtimeCodec(RealtimeCodec[ServerEvent]):
         )
 
     def _on_completed(self, event: TranscriptionCompleted, raw: str) -> Events:
-        item_id = event.item_id or None
+        item_id, text = event.item_id or None, event.transcript or ""
         events = self._complete_commit(item_id)
         events += self._utterances.final(
             item_id,
-            event.transcript or "",
+            text,
+            stable_text=text,
             language=event.language,
             emotion=event.emotion,
             request_id=self._session_id,

@@ -53,6 +53,7 @@ from .wire import (
     Commit,
     Committed,
     ErrorEvent,
+    ItemAdded,
     ItemCreated,
     ServerMessage,
     SessionCreated,
@@ -317,7 +318,7 @@ class RealtimeCodec(ABC, Generic[_M]):
     def _on_speech_stopped(self, event: WireSpeechStopped, _raw: str) -> Events:
         return self._utterances.stop(event.item_id or None, self._to_sent_ms(event.audio_end_ms))
 
-    def _on_item_created(self, event: ItemCreated, _raw: str) -> Events:
+    def _on_item_created(self, event: ItemCreated | ItemAdded, _raw: str) -> Events:
         return self._utterances.detect(event.item.id or None)
 
     def _on_item_failed(self, event: TranscriptionFailed, raw: str) -> Events:

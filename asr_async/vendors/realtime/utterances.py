@@ -114,6 +114,21 @@ class Utterances:
         tracker = self._tracker
         return bool(tracker.find_open(item_id) or tracker.find_closed(item_id) or tracker.find_withdrawn(item_id))
 
+    def is_over(self, item_id: str) -> bool:
+        """Return True if the final of this item was returned."""
+        return self._tracker.find_open(item_id) is None and self._tracker.find_closed(item_id) is not None
+
+    def is_stopped(self, item_id: str) -> bool:
+        """Return True if the speech of this item has ended, and its final is due."""
+        utterance = self._tracker.find_open(item_id)
+        return utterance is not None and utterance.is_stopped
+
+    def shown_text(self, item_id: str | None) -> str:
+        """Return the newest interim of an item that is open; without an id, that of the newest one."""
+        tracker = self._tracker
+        utterance = tracker.find_open(item_id) if item_id is not None else next(reversed(tracker.open_segments), None)
+        return "" if utterance is None or utterance.interim_result is None else utterance.interim_result.text
+
     # --- commits of the caller ---------------------------------------------------------------------------------------
 
     def confirm_commit(self, item_id: str | None) -> bool:
@@ -166,7 +181,7 @@ class Utterances:
         key: str | None,
         text: str,
         *,
-        stable_text: str = "",
+        stable_text: str | None = None,
         language: str | None = None,
         request_id: str,
         raw: str,
@@ -200,6 +215,7 @@ class Utterances:
         key: str | None,
         text: str,
         *,
+        stable_text: str | None = None,
         language: str | None = None,
         emotion: str | None = None,
         confidence: float | None = None,
@@ -211,6 +227,7 @@ class Utterances:
         Args:
             key: the utterance's item, if the server named it.
             text: its text.
+            stable_text: the same, if the vendor reports which part of an interim is stable.
             language: its language, if the vendor reports one.
             emotion: the speaker's mood, if the vendor reports it.
             confidence: 0 to 1, if the vendor reports it.
@@ -226,7 +243,7 @@ class Utterances:
             text,
             language,
             is_final=True,
-            stable_text=text,
+            stable_text=stable_text,
             emotion=emotion,
             confidence=confidence,
             request_id=request_id,
@@ -268,7 +285,7 @@ def _result(
     language: str | None,
     *,
     is_final: bool = False,
-    stable_text: str,
+    stable_text: str | None,
     emotion: str | None = None,
     confidence: float | None = None,
     request_id: str,

@@ -22,6 +22,7 @@ __all__ = [
     "Commit",
     "Committed",
     "ErrorEvent",
+    "ItemAdded",
     "ItemCreated",
     "ItemInfo",
     "ItemMessage",
@@ -147,6 +148,13 @@ class Cleared(ServerMessage, frozen=True, kw_only=True, tag="input_audio_buffer.
 
 class ItemCreated(ServerMessage, frozen=True, kw_only=True, tag="conversation.item.created"):
     """The utterance is an item of the conversation."""
+
+    previous_item_id: str | None = None
+    item: ItemInfo = ItemInfo()
+
+
+class ItemAdded(ServerMessage, frozen=True, kw_only=True, tag="conversation.item.added"):
+    """OpenAI's newer form of `conversation.item.created`."""
 
     previous_item_id: str | None = None
     item: ItemInfo = ItemInfo()

@@ -1,0 +1,1 @@
+"""The emulated endpoint of OpenAI: realtime transcription."""
