@@ -148,15 +148,26 @@ def _version(name: str) -> str | None:
 
 
 def check_keys(vendor: Vendor) -> Iterator[Finding]:
-    """Yield a finding for each environment variable of a vendor's credentials; values are masked."""
+    """Yield a finding for each environment variable of a vendor's credentials, or for the file in place of them.
+
+    Values are masked; those of a file are not shown at all.
+    """
     for name in vendor.key_variables:
         value = os.environ.get(name, "")
         if not value.strip():
-            yield Finding("note", name, "not set")
+            yield _key_of_file(vendor, name)
         elif value != value.strip() or value[0] in "\"'":
             yield Finding("warning", name, "has blanks or quotes around it, which are not part of a key")
         else:
             yield Finding("good", name, _masked(value))
+
+
+def _key_of_file(vendor: Vendor, variable: str) -> Finding:
+    try:
+        source = vendor.other_key_source()
+    except ConfigurationError as error:
+        return Finding("failed", variable, f"not set; {one_line(str(error))}")
+    return Finding("good", variable, f"not set; key of {source}") if source else Finding("note", variable, "not set")
 
 
 def _masked(value: str) -> str:

@@ -84,12 +84,19 @@ def doctor(
 
 def _targets(model: str | None, endpoint: str | None) -> list[tuple[Vendor, Options]]:
     """Return the vendors whose services are checked, with the options of a session."""
-    found = [(vendor, vendor.default_model) for vendor in vendors().values() if not vendor.missing_variables()]
+    found = [(vendor, vendor.default_model) for vendor in vendors().values() if _has_credentials(vendor)]
     if model is not None or endpoint is not None:
         model = model or next(iter(vendors().values())).default_model
         vendor = vendors()[options_for_model(model).vendor]
         found = [(vendor, model)]
     return [(vendor, options_for_model(name)(model=name)) for vendor, name in found]
+
+
+def _has_credentials(vendor: Vendor) -> bool:
+    try:
+        return not vendor.missing_variables()
+    except ConfigurationError:  # reported among the keys
+        return False
 
 
 async def _doctor(

@@ -177,9 +177,13 @@ def _choice(  # noqa: PLR0917 - called with keywords
         verbosity=verbosity,
         is_quiet=is_quiet,
     )
-    if not choice.is_local and choice.missing_variables:
+    try:
+        missing = [] if choice.is_local else choice.missing_variables
+    except ConfigurationError as error:
+        raise click.UsageError(str(error)) from None
+    if missing:
         needing = f"--service {service}" if service != "auto" else "--endpoint"
-        raise click.UsageError(f"{needing} needs a key: set {' and '.join(choice.missing_variables)}")
+        raise click.UsageError(f"{needing} needs a key: set {' and '.join(missing)}")
     return choice
 
 

@@ -39,6 +39,9 @@ class Vendor(msgspec.Struct, frozen=True, kw_only=True):
     """Makes the service with credentials and addresses from the environment; `endpoint=` names another address."""
     key_variables: tuple[str, ...]
     """The environment variables that `service` needs for its credentials."""
+    other_key_source: Callable[[], str] = lambda: ""
+    """Returns the file that holds the credentials in place of `key_variables`; empty if there is none. May raise a
+    `ConfigurationError` that names the file."""
     local_service: Callable[[str], Service]
     """Makes the service on the emulator at "host:port"."""
 
@@ -49,8 +52,13 @@ class Vendor(msgspec.Struct, frozen=True, kw_only=True):
         return {name: classes[row.options] for row in self.catalogue for name in (row.model, *row.other_names)}
 
     def missing_variables(self) -> list[str]:
-        """Return those of `key_variables` that are not set in the environment."""
-        return [name for name in self.key_variables if not os.environ.get(name, "").strip()]
+        """Return those of `key_variables` that are not set in the environment; none if a file holds the credentials.
+
+        Raises:
+            ConfigurationError: there is such a file, and it cannot be read.
+        """
+        missing = [name for name in self.key_variables if not os.environ.get(name, "").strip()]
+        return [] if missing and self.other_key_source() else missing
 
 
 @functools.cache

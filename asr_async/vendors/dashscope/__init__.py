@@ -16,6 +16,7 @@ from .models import (
     TranslationOptions,
 )
 from .realtime_models import QwenRealtime
+from .sdk_settings import KEY_VARIABLE, other_key_source
 from .service import INFERENCE_PATH, DashScope
 
 __all__ = [
@@ -39,7 +40,8 @@ VENDOR = Vendor(
     catalogue=CATALOGUE,
     default_model="paraformer-realtime-v2",
     service=DashScope,
-    key_variables=("DASHSCOPE_API_KEY",),
+    key_variables=(KEY_VARIABLE,),
+    other_key_source=other_key_source,
     local_service=lambda address: DashScope("local", endpoint=f"ws://{address}{INFERENCE_PATH}"),
 )
 """The entry of this vendor in the registry."""

@@ -5,12 +5,11 @@ Does not know the form of a key, except that a temporary one begins with `st-` (
 
 from __future__ import annotations
 
-import os
-
 from ...errors import AuthenticationError
 from ..api_key import ApiKey
 from ..service import fingerprint
 from .errors import VENDOR, is_invalid_key
+from .sdk_settings import KEY_VARIABLE, find_key
 
 __all__ = ["DashScopeKey", "account_of", "is_temporary"]
 
@@ -28,15 +27,16 @@ def account_of(key: str) -> str:
 
 
 class DashScopeKey(ApiKey):
-    """The source of one service's key; without one, `DASHSCOPE_API_KEY`."""
+    """The source of one service's key; without one, the settings of the official SDK."""
 
     vendor = VENDOR
     vendor_name = "DashScope"
     service = "DashScope"
-    variable = "DASHSCOPE_API_KEY"
+    variable = KEY_VARIABLE
 
     def _read_environment(self) -> str:
-        return os.environ.get(self.variable, "")
+        setting = find_key()
+        return setting.value if setting else ""
 
     def _is_invalid_key(self, error: AuthenticationError) -> bool:
         return is_invalid_key(error)

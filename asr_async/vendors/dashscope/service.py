@@ -12,7 +12,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Literal, NamedTuple, Self
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import msgspec
@@ -34,6 +34,7 @@ from .realtime import QwenRealtimeCodec, describe_session
 from .realtime_models import QwenRealtime
 from .rest import RestClient
 from .rest_wire import TOKENS_PATH, Token
+from .sdk_settings import WORKSPACE_VARIABLES, find_region, find_workspace, inspects_data
 from .vocabularies import DashScopeVocabularies
 
 if TYPE_CHECKING:
@@ -77,35 +78,45 @@ SHARED_HOSTS = {
 
 WORKSPACE_REGIONS = (*SHARED_HOSTS, "us-east-1", "eu-central-1", "ap-northeast-1")
 
+DEFAULT_REGION = "cn-beijing"
+
+WORKSPACE_PLACEHOLDER = "{workspace_id}"
+"""The part of an endpoint that the official SDK replaces by the workspace."""
+
 _WORKSPACE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
 class DashScope:
     """Alibaba Cloud Model Studio (DashScope): real-time recognition over WebSocket.
 
-    The service of `Paraformer`, `FunASR`, `QwenAudio`, `Gummy`, `GummyChat` and `QwenRealtime`. The environment is read
-    each time a session connects, never at import: `DASHSCOPE_API_KEY`, `DASHSCOPE_WEBSOCKET_BASE_URL` and
-    `DASHSCOPE_HTTP_BASE_URL`.
+    The service of `Paraformer`, `FunASR`, `QwenAudio`, `Gummy`, `GummyChat` and `QwenRealtime`. What the arguments
+    leave open is read each time a session connects, never at import: from the environment variables of the official
+    SDK, then from its files, `~/.dashscope/config.toml` (or `DASHSCOPE_CONFIG`) and `~/.dashscope/api_key`.
 
     Args:
         api_key: a key, a temporary key (`st-...`), or a plain or async function that returns one. The function is
             called in the event loop for each connection and each HTTP request, within their deadlines; its exceptions
-            reach the caller. Default: the environment variable `DASHSCOPE_API_KEY`.
-        region: the region of the key: cn-beijing, ap-southeast-1 or cn-hongkong; with `workspace` also us-east-1,
-            eu-central-1 or ap-northeast-1.
+            reach the caller. Default: `DASHSCOPE_API_KEY`; else the file that `DASHSCOPE_API_KEY_FILE_PATH` names; else
+            `api_key` in `config.toml`; else the file `~/.dashscope/api_key`.
+        region: the region of the key: cn-beijing, ap-southeast-1 or cn-hongkong; with a workspace also us-east-1,
+            eu-central-1 or ap-northeast-1. Default: `DASHSCOPE_REGION` or `DASHSCOPE_API_REGION`; else `region` in
+            `config.toml`; else cn-beijing.
         workspace: the id of a workspace. Connections then go to the workspace's own host, as the vendor advises since
-            2026, and name the workspace in a header.
-        endpoint: a WebSocket URL, in place of the region's or the workspace's. Default:
-            `DASHSCOPE_WEBSOCKET_BASE_URL`, which the official SDK reads too, if it is set. If its path is that of the
-            other of the two protocols (`/api-ws/v1/inference`, `/api-ws/v1/realtime`), it is replaced by the path of
-            the model's protocol; any other path is used unchanged.
+            2026, and name the workspace in a header. Default: `DASHSCOPE_WORKSPACE` or `DASHSCOPE_WORKSPACE_ID`; else
+            `workspace` in `config.toml`. With an endpoint, only the argument counts, and `{workspace_id}` in the
+            endpoint.
+        endpoint: a WebSocket URL, in place of the region's or the workspace's, which may hold `{workspace_id}`.
+            Default: `DASHSCOPE_WEBSOCKET_BASE_URL`, if it is set. If its path is that of the other of the two protocols
+            (`/api-ws/v1/inference`, `/api-ws/v1/realtime`), it is replaced by the path of the model's protocol; any
+            other path is used unchanged.
         http_endpoint: the HTTP base, `https://host/api/v1`, for hot-word tables and temporary keys. Default: the host
             and encryption of `endpoint` with the path `/api/v1`; else `DASHSCOPE_HTTP_BASE_URL`, which the official SDK
             reads too; else that of `DASHSCOPE_WEBSOCKET_BASE_URL`; else the region's or the workspace's.
         headers: further headers of connections and HTTP requests, for those of the vendor that this library does not
             know.
         inspect_data: True requests the vendor's content check of the audio, which may refuse a session
-            (`DataInspectionFailed`). By default no check is requested, as the vendor advises since 2025-11.
+            (`DataInspectionFailed`). By default no check is requested, as the vendor advises since 2025-11, unless
+            `DASHSCOPE_DISABLE_DATA_INSPECTION` is "false".
         ssl_context: the TLS context of connections and HTTP requests, used as it is. Default: the system's trust store,
             or SSL_CERT_FILE and SSL_CERT_DIR.
         proxy: the URL of their proxy, `http://user:password@host:port` (`https`, for connections `socks5` too); False
@@ -123,7 +134,7 @@ class DashScope:
         api_key: str | KeyFunction | None = None,
         *,
         # address
-        region: str = "cn-beijing",
+        region: str | None = None,
         workspace: str | None = None,
         endpoint: str | None = None,
         http_endpoint: str | None = None,
@@ -141,14 +152,12 @@ class DashScope:
         self._endpoint = endpoint = endpoint and secret_url(endpoint)
         self._http_endpoint = http_endpoint = http_endpoint and secret_url(http_endpoint)
         proxy = secret_url(proxy) if isinstance(proxy, str) else proxy
-        if region not in WORKSPACE_REGIONS:
-            raise ConfigurationError(f"region={region!r}: {did_you_mean(region, WORKSPACE_REGIONS)}")
-        if workspace is None and region not in SHARED_HOSTS:
-            raise ConfigurationError(f"region={region!r} has hosts of workspaces only: pass workspace=")
-        if workspace is not None and not _WORKSPACE_ID.fullmatch(workspace):
-            raise ConfigurationError(f"workspace={workspace!r}: must be 1 to 64 letters, digits, '_' and '-'")
+        if region is not None:
+            _check_region(region, f"region={region!r}")
+        if workspace is not None:
+            _check_workspace(workspace, f"workspace={workspace!r}")
         if endpoint is not None:
-            check_endpoint(endpoint, insecure=insecure)
+            check_endpoint(endpoint.replace(WORKSPACE_PLACEHOLDER, "id"), insecure=insecure)
         if http_endpoint is not None:
             _check_http_endpoint(http_endpoint, "http_endpoint", insecure=insecure)
         self._workspace = workspace
@@ -158,7 +167,7 @@ class DashScope:
 
     @tolerant_repr
     def __repr__(self) -> str:
-        return f"<DashScope {shown_url(self._endpoint) if self._endpoint else self._region}>"
+        return f"<DashScope {shown_url(self._endpoint) if self._endpoint else self._shown_region}>"
 
     async def __aenter__(self) -> Self:
         return self
@@ -200,7 +209,7 @@ class DashScope:
         v1_regions = {
             region for row in MODEL_ROWS.values() if uses_phrase_list(row.model) for region in row.regions or ()
         }
-        return DashScopeVocabularies(self._rest, lists_phrases=self._region in v1_regions)
+        return DashScopeVocabularies(self._rest, lists_phrases=self._address.region in v1_regions)
 
     async def temporary_key(self, *, expires_in: int = 60) -> TemporaryKey:
         """Make a key for a program that must not have this one: in a browser, on a device.
@@ -220,12 +229,12 @@ class DashScope:
 
         Raises:
             AuthenticationError: there is no key.
-            ConfigurationError: the options are another vendor's, the region does not have the model, or the
-                environment's endpoint is malformed.
+            ConfigurationError: the options are another vendor's, the region does not have the model, or the endpoint,
+                the region, the workspace or the key of the environment or of a file is malformed.
         """
         key = await self._key.find()
         headers = self._headers(key)
-        if self._inspect_data:
+        if inspects_data() if self._inspect_data is None else self._inspect_data:
             headers["X-DashScope-DataInspection"] = "enable"
         return Endpoint(
             url=self._url(options),
@@ -241,8 +250,11 @@ class DashScope:
 
     def _headers(self, key: str) -> dict[str, str]:
         headers = SecretHeaders({**self._given_headers, "Authorization": f"Bearer {key}", "User-Agent": USER_AGENT})
-        if self._workspace is not None:
-            headers["X-DashScope-WorkSpace"] = self._workspace
+        workspace = self._workspace
+        if workspace is None and self._given_endpoint() is None:
+            workspace = self._address.workspace
+        if workspace is not None:
+            headers["X-DashScope-WorkSpace"] = workspace
         return headers
 
     def _url(self, options: Options) -> str:
@@ -250,13 +262,14 @@ class DashScope:
         if endpoint := self._given_endpoint():
             url = _replace_protocol_path(endpoint, protocol.path)
         else:
+            address = self._address
             regions = options.model_row.regions if options.strict else None
-            if regions is not None and self._region not in regions:
+            if regions is not None and address.region not in regions:
                 names = " and ".join(regions)
                 raise ConfigurationError(
-                    f"region={self._region!r} does not have {options.model}: {names} does (strict=False accepts any)"
+                    f"region={address.region!r} does not have {options.model}: {names} does (strict=False accepts any)"
                 )
-            url = f"wss://{self._host}{protocol.path}"
+            url = f"wss://{address.host}{protocol.path}"
         return _add_model_to_query(url, options.model) if protocol.names_model_in_url else url
 
     def _http_base(self) -> str:
@@ -267,20 +280,76 @@ class DashScope:
         if endpoint := self._given_endpoint():
             parts = urlsplit(endpoint)
             return f"{'https' if parts.scheme == 'wss' else 'http'}://{parts.netloc}{HTTP_PATH}"
-        return f"https://{self._host}{HTTP_PATH}"
+        return f"https://{self._address.host}{HTTP_PATH}"
 
     def _given_endpoint(self) -> str | None:
         """Return the WebSocket URL that replaces those of the region and the workspace."""
         endpoint = self._endpoint
-        if endpoint is None and (endpoint := secret_url(os.environ.get("DASHSCOPE_WEBSOCKET_BASE_URL", ""))):
-            check_endpoint(endpoint, insecure=self._insecure)
-        return endpoint or None
+        if endpoint is None:
+            endpoint = secret_url(os.environ.get("DASHSCOPE_WEBSOCKET_BASE_URL", ""))
+        if not endpoint:
+            return None
+        if WORKSPACE_PLACEHOLDER in endpoint:
+            workspace = self._find_workspace()
+            if workspace is None:
+                raise ConfigurationError(
+                    f"the endpoint has {WORKSPACE_PLACEHOLDER}, and no workspace is known: pass workspace=, or set "
+                    f"{WORKSPACE_VARIABLES[0]}"
+                )
+            endpoint = secret_url(endpoint.replace(WORKSPACE_PLACEHOLDER, workspace))
+        return endpoint if self._endpoint is not None else check_endpoint(endpoint, insecure=self._insecure)
 
     @property
-    def _host(self) -> str:
+    def _address(self) -> _Address:
+        """The region and the workspace of the moment."""
+        region, workspace = self._find_region(), self._find_workspace()
+        if workspace is None and region not in SHARED_HOSTS:
+            raise ConfigurationError(
+                f"region={region!r} has hosts of workspaces only: pass workspace=, or set {WORKSPACE_VARIABLES[0]}"
+            )
+        return _Address(region, workspace)
+
+    def _find_region(self) -> str:
+        if self._region is not None:
+            return self._region
+        found = find_region()
+        return _check_region(found.value, f"{found.source}: {found.value!r}") if found else DEFAULT_REGION
+
+    @property
+    def _shown_region(self) -> str:
+        try:
+            return self._find_region()
+        except ConfigurationError:  # raised where it matters: when a session connects
+            return "unknown region"
+
+    def _find_workspace(self) -> str | None:
         if self._workspace is not None:
-            return f"{self._workspace}.{self._region}.maas.aliyuncs.com"
-        return SHARED_HOSTS[self._region]
+            return self._workspace
+        found = find_workspace()
+        return _check_workspace(found.value, f"{found.source}: {found.value!r}") if found else None
+
+
+class _Address(NamedTuple):
+    region: str
+    workspace: str | None
+
+    @property
+    def host(self) -> str:
+        if self.workspace is not None:
+            return f"{self.workspace}.{self.region}.maas.aliyuncs.com"
+        return SHARED_HOSTS[self.region]
+
+
+def _check_region(region: str, name: str) -> str:
+    if region not in WORKSPACE_REGIONS:
+        raise ConfigurationError(f"{name}: {did_you_mean(region, WORKSPACE_REGIONS)}")
+    return region
+
+
+def _check_workspace(workspace: str, name: str) -> str:
+    if not _WORKSPACE_ID.fullmatch(workspace):
+        raise ConfigurationError(f"{name}: must be 1 to 64 letters, digits, '_' and '-'")
+    return workspace
 
 
 def _find_protocol(options: Options) -> tuple[TaskOptions | QwenRealtime, _Protocol]:
