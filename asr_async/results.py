@@ -246,7 +246,7 @@ class SessionStats(_Value, frozen=True, kw_only=True):
     first_result_ms: float | None
     """First audio sent → first result received."""
     last_result_ms: float | None
-    """`finish` sent → last result received."""
+    """`finish` sent → last result received: 0 if that came before, None while `finish` is not sent."""
     audio_sent_ms: int | None
     """Audio sent so far; None for compressed audio that cannot be cut, since its length is not known."""
     usage_seconds: float | None

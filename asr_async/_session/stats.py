@@ -412,7 +412,7 @@ class StatsRecorder:
 
 
 def _elapsed_ms(start: float | None, end: float | None) -> float | None:
-    """Return the milliseconds between two instants; None if one has not come, or the end came first."""
-    if start is None or end is None or end < start:
+    """Return the milliseconds between two instants: 0 if the end came first, None if one has not come."""
+    if start is None or end is None:
         return None
-    return round(1000 * (end - start), 3)
+    return round(1000 * max(0.0, end - start), 3)

@@ -89,11 +89,16 @@ class ModelInfo(Capabilities, frozen=True, kw_only=True):
     yuan_per_second: float | None = None
     """List price of a second of audio in mainland China, without translation; None if it is not known, or if the model
     is not billed by the second."""
+    prices: tuple[tuple[str, float], ...] = ()
+    """The list prices of a second of audio in yuan, without translation, with their regions: the first of `regions` has
+    `yuan_per_second`. Empty if none is known."""
     regions: tuple[str, ...] | None = None
     """The vendor's regions that are known to have the model; None if not known."""
 
     source: str
     """The documents that state this, with their dates."""
+    notes: tuple[str, ...] = ()
+    """Contradictions between the vendor's documents, and interfaces of similar names that are not spoken."""
 
 
 def all_of(*variants: Capabilities) -> dict[str, Any]:

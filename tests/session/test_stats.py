@@ -108,3 +108,26 @@ def test_the_newest_gaps_are_kept_and_all_are_counted() -> None:
     assert len(stats.gaps) == MAX_GAPS
     assert stats.gaps[-1].start_ms == MAX_GAPS
     assert stats.snapshot("", sent_ms=0, conflated=0).lost_ms == MAX_GAPS + 1
+
+
+# --- delays ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("result_at", "finished_at", "last_result_ms"),
+    [
+        (None, None, None),
+        (None, 5.0, None),
+        (4.0, None, None),
+        (4.0, 5.0, 0.0),
+        (5.25, 5.0, 250.0),
+    ],
+)
+def test_the_delay_of_the_last_result_is_a_number_when_the_audio_has_ended(
+    result_at: float | None, finished_at: float | None, last_result_ms: float | None
+) -> None:
+    recorder = StatsRecorder(AudioFormat())
+    if result_at is not None:
+        recorder.record_result(result(1, 0, final=True), result_at, 100)
+    recorder.finished_at = finished_at
+    assert recorder.snapshot("r", sent_ms=0, conflated=0).last_result_ms == last_result_ms

@@ -29,21 +29,23 @@ class ModelFeatures(NamedTuple):
     rejected_hz: int | None
     starts_per_second: int
     yuan_per_second: float
+    yuan_per_second_abroad: float | None
     languages: frozenset[str]
     regions: set[str]
     features: set[str]
 
 
 def _fun_asr(languages: frozenset[str], regions: set[str]) -> ModelFeatures:
-    return ModelFeatures(16_000, 8_000, 20, 0.00033, languages, regions, {HOT_WORDS, NO_FILLERS})
+    abroad = 0.00066 if SINGAPORE in regions else None
+    return ModelFeatures(16_000, 8_000, 20, 0.00033, abroad, languages, regions, {HOT_WORDS, NO_FILLERS})
 
 
 def _gummy(accepted_hz: int, rejected_hz: int, *features: str) -> ModelFeatures:
-    return ModelFeatures(accepted_hz, rejected_hz, 10, 0.00015, GUMMY, {BEIJING}, {HOT_WORDS, *features})
+    return ModelFeatures(accepted_hz, rejected_hz, 10, 0.00015, None, GUMMY, {BEIJING}, {HOT_WORDS, *features})
 
 
 def _paraformer(accepted_hz: int, rejected_hz: int | None, *features: str, languages: frozenset[str]) -> ModelFeatures:
-    return ModelFeatures(accepted_hz, rejected_hz, 20, 0.00024, languages, {BEIJING}, {NO_FILLERS, *features})
+    return ModelFeatures(accepted_hz, rejected_hz, 20, 0.00024, None, languages, {BEIJING}, {NO_FILLERS, *features})
 
 
 FEATURES = {

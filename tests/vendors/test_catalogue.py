@@ -14,7 +14,16 @@ from asr_async.vendors.huawei.models import AUDIO_FORMATS
 from asr_async.vendors.openai.models import FORMATS as OPENAI_FORMATS
 from asr_async.vendors.options import Options
 
-from ..support.feature_table import EMOTION, FEATURES, FORMATS, HOT_WORDS, ONE_MINUTE, V1_HOT_WORDS
+from ..support.feature_table import (
+    BEIJING,
+    EMOTION,
+    FEATURES,
+    FORMATS,
+    HOT_WORDS,
+    ONE_MINUTE,
+    SINGAPORE,
+    V1_HOT_WORDS,
+)
 
 ROWS = {row.model: row for row in models()}
 TABLES_AND_WORDS: dict[str, Any] = {
@@ -59,6 +68,21 @@ def test_each_column_of_the_feature_table_is_in_the_catalogue(model: str) -> Non
     assert row.max_audio_s == (60 if ONE_MINUTE in column.features else None)
     assert (row.starts_per_second, row.yuan_per_second) == (column.starts_per_second, column.yuan_per_second)
     assert set(row.regions or ()) == column.regions
+    prices = {BEIJING: column.yuan_per_second, SINGAPORE: column.yuan_per_second_abroad}
+    assert dict(row.prices) == {region: price for region, price in prices.items() if price is not None}
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        ("fun-asr-realtime-2026-02-28", "ap-southeast-1"),
+        ("fun-asr-realtime", "disfluency_removal_enabled"),
+        ("huawei/short", "/asr/short-audio"),
+        ("huawei/short", "/asr/short-stream"),
+    ],
+)
+def test_contradictions_of_the_documents_and_interfaces_that_are_not_spoken_are_notes(model: str, words: str) -> None:
+    assert any(words in note for note in ROWS[model].notes)
 
 
 def test_every_model_name_is_in_the_catalogue_once() -> None:

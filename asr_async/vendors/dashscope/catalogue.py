@@ -51,8 +51,10 @@ def _info(
         max_audio_s=max_audio_s,
         starts_per_second=row.starts_per_second,
         yuan_per_second=row.yuan_per_second,
+        prices=row.prices,
         regions=row.regions,
         source=row.source,
+        notes=row.notes,
     )
 
 

@@ -105,9 +105,19 @@ class ModelRow(msgspec.Struct, frozen=True, kw_only=True):
     regions: tuple[str, ...] | None = ("cn-beijing",)
     """The vendor's regions that have the model; None if not known."""
     yuan_per_second: float | None = None
+    """In mainland China."""
+    yuan_per_second_abroad: float | None = None
     starts_per_second: int | None = None
     """The number of tasks that one account may start in a second with the model."""
     source: str
+    notes: tuple[str, ...] = ()
+    """Contradictions between the documents."""
+
+    @property
+    def prices(self) -> tuple[tuple[str, float], ...]:
+        """The known prices of a second of audio in yuan, with their regions."""
+        prices = {"cn-beijing": self.yuan_per_second, "ap-southeast-1": self.yuan_per_second_abroad}
+        return tuple((region, price) for region, price in prices.items() if price is not None)
 
     def accepts_rate(self, sample_rate: int) -> bool:
         """Return True if the model accepts audio with this sample rate in Hz."""
@@ -199,6 +209,14 @@ _FUN_PAGE = (
     "Fun-ASR real-time Python SDK page, 2025-10-30; client event page, 2026; "
     f"{_FEATURE_TABLE}, which alone has disfluency_removal_enabled"
 )
+_FILLER_NOTE = (
+    "disfluency_removal_enabled: the feature table of the model selection page (2026-01) has it, the parameters of the "
+    "Fun-ASR pages (2025-10, 2026) do not; it is sent, and has an effect or none"
+)
+_REGION_NOTE = (
+    "ap-southeast-1: a model list of 2026 has the model there, the model page of 2026-03-22 in the mainland only, "
+    "which counts here; strict=False tries it"
+)
 _GUMMY_PAGE = f"Gummy WebSocket API pages, 2025; {_FEATURE_TABLE}"
 _MODEL_LIST = "Model Studio client event page and model list, 2026"
 _QWEN_PAGE = f"{_MODEL_LIST}; reports of clients"
@@ -223,6 +241,8 @@ def _fun_asr(
     *,
     context: bool = False,
     regions: tuple[str, ...] = _BEIJING_SINGAPORE,
+    yuan_per_second_abroad: float | None = None,
+    notes: tuple[str, ...] = (),
 ) -> ModelRow:
     return ModelRow(
         model=model,
@@ -234,8 +254,10 @@ def _fun_asr(
         context=context,
         regions=regions,
         yuan_per_second=0.00033,
+        yuan_per_second_abroad=yuan_per_second_abroad,
         starts_per_second=20,
         source=_FUN_PAGE,
+        notes=(_FILLER_NOTE, *notes),
     )
 
 
@@ -288,10 +310,9 @@ MODEL_ROWS: dict[str, ModelRow] = {
         _paraformer("paraformer-realtime-8k-v2", (8_000,), _V2, languages=("zh",), emotion=True),
         _paraformer("paraformer-realtime-v1", (16_000,), _V1, languages=("zh",)),
         _paraformer("paraformer-realtime-8k-v1", (8_000,), _V1, languages=("zh",)),
-        _fun_asr("fun-asr-realtime", ("zh", "en", "ja"), context=True),
-        _fun_asr("fun-asr-realtime-2025-11-07", ("zh", "en", "ja"), context=True),
-        # of the mainland only (model page, 2026-03-22)
-        _fun_asr("fun-asr-realtime-2026-02-28", ("zh", "en", "ja"), regions=("cn-beijing",)),
+        _fun_asr("fun-asr-realtime", ("zh", "en", "ja"), context=True, yuan_per_second_abroad=0.00066),
+        _fun_asr("fun-asr-realtime-2025-11-07", ("zh", "en", "ja"), context=True, yuan_per_second_abroad=0.00066),
+        _fun_asr("fun-asr-realtime-2026-02-28", ("zh", "en", "ja"), regions=("cn-beijing",), notes=(_REGION_NOTE,)),
         # not in the price list of the international region (model selection page, 2026-01)
         _fun_asr("fun-asr-realtime-2025-09-15", ("zh", "en"), regions=("cn-beijing",)),
         *(

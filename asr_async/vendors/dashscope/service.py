@@ -89,6 +89,8 @@ _WORKSPACE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 class DashScope:
     """Alibaba Cloud Model Studio (DashScope): real-time recognition over WebSocket.
 
+    Sessions use the two WebSocket protocols; AOQ, the vendor's protocol over QUIC (page of 2026-09), is not spoken.
+
     The service of `Paraformer`, `FunASR`, `QwenAudio`, `Gummy`, `GummyChat` and `QwenRealtime`. What the arguments
     leave open is read each time a session connects, never at import: from the environment variables of the official
     SDK, then from its files, `~/.dashscope/config.toml` (or `DASHSCOPE_CONFIG`) and `~/.dashscope/api_key`.

@@ -8,6 +8,15 @@ from .models import MODEL_PREFIX, MODES, REGIONS, Mode, Rasr
 __all__ = ["CATALOGUE"]
 
 
+_NOTES = {
+    "short": (
+        "not spoken: /asr/short-audio, another interface for recordings of a minute (sasr in the official SDK)",
+        "/asr/short-stream, the path of a Java sample of the documents (2021-10), is a misprint of this mode's path",
+    )
+}
+"""Mode → interfaces with similar names."""
+
+
 def _info(mode: Mode) -> ModelInfo:
     options = Rasr(mode=mode.name, need_word_info=True)
     return ModelInfo(
@@ -20,6 +29,7 @@ def _info(mode: Mode) -> ModelInfo:
         max_audio_s=mode.max_audio_s,
         regions=REGIONS,
         source=mode.source,
+        notes=_NOTES.get(mode.name, ()),
     )
 
 
