@@ -105,6 +105,20 @@ def test_many_files_prints_a_line_for_each(tmp_path: Path) -> None:
     assert total == "3 files, 12.2 s of audio"
 
 
+def test_the_overnight_batch_is_continued_where_it_ended(tmp_path: Path) -> None:
+    calls = tmp_path / "calls"
+    calls.mkdir()
+    for name in ("demo", "house"):
+        shutil.copy(EXAMPLES / "audio" / f"{name}.wav", calls)
+    (calls / "broken.wav").write_bytes(b"RIFF")
+    arguments = ("calls", "texts")
+    *lines, total, _ = run_script(EXAMPLES / "batch_overnight.py", *arguments, cwd=tmp_path)
+    assert sorted(line.partition(": ")[0] for line in lines) == ["broken.wav", "demo.wav", "house.wav"]
+    assert total == "2 of 3 files, 1 failed, 12.2 s of audio, 13.0 s billed, finished"
+    assert plain_words((tmp_path / "texts" / "demo.txt").read_text()) == plain_words(example_text("demo"))
+    assert run_script(EXAMPLES / "batch_overnight.py", *arguments, cwd=tmp_path) == [total, ""]
+
+
 def test_translated_subtitles_are_written(tmp_path: Path) -> None:
     arguments = ("examples/audio/demo.wav", str(tmp_path / "demo.srt"))
     printed = run_script(EXAMPLES / "translated_subtitles.py", *arguments, cwd=EXAMPLES.parent)

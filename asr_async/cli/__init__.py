@@ -5,7 +5,7 @@ install them if they are missing. The modules:
 
 - `entry_point`: `main()`, the console script
 - `app`: the group of commands
-- `transcribe`, `mic`, `models`, `serve`, `doctor`, `completion`: one command each
+- `transcribe`, `batch`, `mic`, `models`, `serve`, `doctor`, `completion`: one command each
 - `checks`: what `doctor` checks
 - `inputs`: files, folders, patterns, pipes and standard input
 - `session_options`: the options that choose the model and the service
@@ -15,6 +15,7 @@ install them if they are missing. The modules:
 - `outputs`: standard output and files
 - `display`: the screen: standard error, and the rows that a terminal shows
 - `transcription`: the transcription of one source, its notes and its summary
+- `batch_run`: `transcribe --resume`, a run that can be continued
 - `interruption`: Ctrl-C in two steps
 - `exit_status`: the exit status, and closed pipes
 """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from .. import __version__
+from .batch import batch
 from .completion import completion
 from .doctor import doctor
 from .mic import mic
@@ -27,6 +28,7 @@ def app() -> None:
 
 
 app.add_command(transcribe)
+app.add_command(batch)
 app.add_command(mic)
 app.add_command(models)
 app.add_command(serve)

@@ -44,6 +44,7 @@ __all__ = [
     "TotalRow",
     "clock",
     "crop_start",
+    "row_of",
 ]
 
 _BAR_FROM_MS = 10_000
@@ -242,9 +243,9 @@ class InterimRow:
         if duration_ms is not None and duration_ms > _BAR_FROM_MS:
             times = self._position.times
             if width < _NARROW:
-                lines.append(_row(self._position.bar(max(4, width - len(times) - 1)), Text(times)))
+                lines.append(row_of(self._position.bar(max(4, width - len(times) - 1)), Text(times)))
             else:
-                lines.append(_row(self._position.bar(40), Text(f"{times} · {self._position.elapsed}")))
+                lines.append(row_of(self._position.bar(40), Text(f"{times} · {self._position.elapsed}")))
         return lines
 
 
@@ -265,7 +266,7 @@ class MicrophoneRow(InterimRow):
         bar.width = max(4, min(40, width - 20))
         bar.style, bar.complete_style, bar.finished_style = "bright_black", "green", "red"
         level = f"{decibels(self._shown_level):4.0f} dB" if self._shown_level else "silent"
-        return [*words[-2:], _row(Text("●", "red"), Text(self._position.times), bar, Text(level))]
+        return [*words[-2:], row_of(Text("●", "red"), Text(self._position.times), bar, Text(level))]
 
 
 class FileRow:
@@ -285,7 +286,7 @@ class FileRow:
         bar_width = 8 if is_narrow else 20
         rest = width - name_width - bar_width - cell_len(times) - 3
         interim = Text(crop_start(self.interim, rest) if rest > 8 else "", style="dim", no_wrap=True)
-        return [_row(name, self._position.bar(bar_width), Text(times), interim)]
+        return [row_of(name, self._position.bar(bar_width), Text(times), interim)]
 
 
 class TotalRow:
@@ -313,7 +314,8 @@ class TotalRow:
         return [Text(" · ".join(parts), style="bold", no_wrap=True)]
 
 
-def _row(*cells: RenderableType) -> Table:
+def row_of(*cells: RenderableType) -> Table:
+    """Return cells side by side as one line."""
     row = Table.grid(padding=(0, 1))
     row.add_row(*cells)
     return row

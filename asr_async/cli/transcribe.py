@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Literal
 
 import anyio.to_thread
 import click
+from click.core import ParameterSource
 
 from .. import ASRError, AuthenticationError, Client, TranscriptionBatch, read_audio
 from ..client import CONCURRENCY
 from ..sources import prepare
+from .batch_run import ATTEMPTS, BatchJob, budget_of, run_batch
 from .display import FileDisplay, FileRow, InterimRow, Position, Screen, TotalRow
 from .exit_status import ExitStatus, error_text, exit_status_of, run
 from .inputs import Input, find_inputs
@@ -30,6 +32,7 @@ from .transcription import Transcription, count_of, summary_line
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
+    from ..batch import Budget
     from ..session import Session
     from ..sources import AudioFile
     from ..vendors.options import Options
@@ -157,6 +160,26 @@ class _Run:
     type=click.IntRange(min=0),
     help="The sound track of a file with several, from 0. [default: the first, with a note]",
 )
+@click.option(
+    "--resume",
+    metavar="MANIFEST",
+    help="Keep what became of each file in a manifest, so that the same command continues after Ctrl-C, a crash or a "
+    "power cut: the path of a file, or the URL of a Postgres database for several machines. Needs a folder as "
+    "--output, writes finals only, and sends as fast as the service accepts it unless --pace says otherwise.",
+)
+@click.option(
+    "--attempts",
+    metavar="N",
+    type=click.IntRange(min=1),
+    help="With --resume: the most attempts for one file.  [default: 3]",
+)
+@click.option(
+    "--budget",
+    metavar="LENGTH|Nyuan",
+    callback=budget_of,
+    help="With --resume: the most that all runs of the manifest may bill, as a length of audio (3600, 90m, 12h) or as "
+    "money by the list price of the model (50yuan).",
+)
 @session_options
 @click.pass_context
 def transcribe(
@@ -169,6 +192,9 @@ def transcribe(
     concurrency: int,
     channel: Literal["mix", "left", "right"] | int,
     track: int | None,
+    resume: str | None,
+    attempts: int | None,
+    budget: Budget | None,
 ) -> None:
     """Transcribe files, folders with all audio files in them, patterns, pipes, or - for standard input.
 
@@ -177,8 +203,27 @@ def transcribe(
     notes: audio that is missing from the transcript (exit status 1; an object with "gap" in jsonl), and
     uncertain results ("is_confirmed" and "may_repeat" in jsonl).
 
-    Ctrl-C ends the audio and waits for the words that were spoken until then; a second one leaves.
+    Ctrl-C ends the audio and waits for the words that were spoken until then; a second one leaves. With
+    --resume, the first one leaves, and the same command continues; see also asr-async batch.
     """
+    if resume is not None:
+        is_default = context.get_parameter_source("pace") is ParameterSource.DEFAULT
+        batch = BatchJob(
+            manifest=resume,
+            inputs=inputs,
+            choice=choice,
+            output=output,
+            attempts=attempts or ATTEMPTS,
+            budget=budget,
+            pace=None if is_default else pace,
+            concurrency=concurrency,
+            channel=channel,
+            track=track,
+        )
+        context.exit(run(run_batch(batch)))
+    for name, value in (("--attempts", attempts), ("--budget", budget)):
+        if value is not None:
+            raise click.UsageError(f"{name} is of --resume: name a manifest, such as --resume run.sqlite")
     job = _Job(
         arguments=inputs,
         choice=choice,
