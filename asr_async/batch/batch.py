@@ -16,13 +16,13 @@ import anyio.to_thread
 import msgspec
 
 from .._session.policy import check_options
-from .._text.secret import secret_url
 from ..config import Limits, Retry, Timeouts
 from ..errors import ASRError, ConfigurationError
 from ..sources import read_audio
 from ..vendors import models, service_for
 from ..vendors.options import Options, check_is_options
 from ..vendors.service import Service, check_is_service
+from .databases import concealed
 from .engine import Engine, InProcess
 from .manifest import LEASE_S, Manifest
 from .outputs import EXTENSIONS, OutputFolder, check_format
@@ -98,7 +98,7 @@ class Batch:
         # machines
         lease_s: float = LEASE_S,
     ) -> None:
-        manifest = secret_url(os.fspath(manifest))
+        manifest = concealed(os.fspath(manifest))
         check_is_options(options)
         check_format(format)
         if not isinstance(attempts, int) or attempts < 1:

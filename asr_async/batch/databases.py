@@ -21,16 +21,25 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
-from urllib.parse import urldefrag
+from urllib.parse import urldefrag, urlsplit
 
 from .._text.lines import one_line
-from .._text.secret import secret_url, shown_url
+from .._text.secret import SecretText, secret_url, shown_url
 from ..errors import ASRError, ConfigurationError
 
 if TYPE_CHECKING:
     import psycopg
 
-__all__ = ["FORMAT", "Cursor", "Database", "PostgresDatabase", "SqliteDatabase", "StorageError", "database_for"]
+__all__ = [
+    "FORMAT",
+    "Cursor",
+    "Database",
+    "PostgresDatabase",
+    "SqliteDatabase",
+    "StorageError",
+    "concealed",
+    "database_for",
+]
 
 FORMAT = 1
 """The format of the tables; a program refuses a manifest of a newer one."""
@@ -143,6 +152,23 @@ def database_for(location: str) -> Database:
             f"{shown_url(location)}: a manifest is a path (sqlite), or a URL of Postgres: postgresql://host/database"
         )
     return PostgresDatabase(secret_url(location))
+
+
+def concealed(location: str) -> str:
+    """Return the location of a manifest, as a secret if it is a URL with a password."""
+    if "://" not in location or not _has_password(location):
+        return location
+    return SecretText(
+        location, "leave the password out of the URL of the manifest: libpq reads PGPASSWORD and ~/.pgpass"
+    )
+
+
+def _has_password(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return True
+    return parts.password is not None or "password" in parts.query or "@" in parts.path
 
 
 def _newer(name: str, found: int) -> ConfigurationError:
@@ -318,13 +344,11 @@ class PostgresDatabase:
     def open(self, schema: Sequence[str], *, create: bool) -> None:
         """See `Database.open`."""
         try:
-            driver = importlib.import_module("psycopg")
+            importlib.import_module("psycopg")
         except ImportError:
             raise ConfigurationError(
                 f"{self.name}: a manifest in Postgres needs psycopg: pip install 'asr-async[postgres]'"
             ) from None
-        with self.errors():
-            self._connection = driver.connect(self._address, autocommit=True, connect_timeout=10)
         try:
             with self.transaction():
                 # held until the end of the transaction: of several machines that begin at once, one makes the tables
@@ -334,13 +358,19 @@ class PostgresDatabase:
             self.close()
             raise
 
+    def _connect(self) -> None:
+        """Connect, if there is no connection or it was lost."""
+        if self._connection is None or self._connection.closed:
+            driver = importlib.import_module("psycopg")
+            self._connection = driver.connect(self._address, autocommit=True, connect_timeout=10)
+            self.execute(f'SET search_path TO "{self._run}"')
+
     def _check(self, schema: Sequence[str], *, create: bool) -> None:
         exists = self.execute("SELECT 1 FROM pg_namespace WHERE nspname = ?", self._run).fetchone()
         if not exists and not create:
             raise _missing(self.name)
         if not exists:
             self.execute(f'CREATE SCHEMA "{self._run}"')
-        self.execute(f'SET search_path TO "{self._run}"')
         if not exists:
             for statement in schema:
                 self.execute(statement)
@@ -393,12 +423,14 @@ class PostgresDatabase:
 
     @contextmanager
     def errors(self) -> Iterator[None]:
-        """See `Database.errors`."""
+        """See `Database.errors`. Connects first, if there is no connection."""
         driver = importlib.import_module("psycopg")
         try:
+            self._connect()
             yield
         except driver.Error as error:
             reason = one_line(str(error)).rstrip(".") or type(error).__name__
             if isinstance(error, driver.errors.InsufficientPrivilege | driver.errors.ReadOnlySqlTransaction):
                 reason += "; a run writes to its manifest: give this user the right to"
-            raise StorageError(f"{self.name}: {reason}") from None
+            is_lost = self._connection is not None and self._connection.closed
+            raise StorageError(f"{self.name}: {reason}", retryable=is_lost) from None

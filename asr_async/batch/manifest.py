@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import logging
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal, Self, TypeVar
@@ -26,13 +27,14 @@ import anyio
 import msgspec
 
 from .._text.lines import one_line
-from .._text.secret import secret_url
 from ..errors import ConfigurationError
-from .databases import Database, database_for
+from .databases import Database, StorageError, concealed, database_for
 from .processes import is_dead, process_name
 from .records import Added, BatchProgress, Figures, Lease, Pause, Row, RowState, RunRecord, SourceEntry, Stopped
 
 __all__ = ["LEASE_S", "Manifest"]
+
+logger = logging.getLogger("asr_async")
 
 LEASE_S = 60.0
 """The time after which the source of a dead worker, on another machine, is begun again. A worker renews its leases
@@ -40,6 +42,9 @@ three times as often."""
 
 BUSY_PAUSE_S = 0.05
 """The pause when another transaction holds the only rows that are due."""
+
+RECONNECT_PAUSES_S = (0.0, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0)
+"""The pauses between attempts to reach a server that was reached before: two minutes, in which it can restart."""
 
 PAGE_ROWS = 500
 MAX_ERROR_CHARS = 500
@@ -110,7 +115,7 @@ class Manifest:
         database: Database | None = None,
         clock: Callable[[], float] | None = None,
     ) -> None:
-        location = secret_url(location)
+        location = concealed(location)
         self._database = database_for(location) if database is None else database
         self._create = create
         self._lease_s = lease_s
@@ -124,11 +129,6 @@ class Manifest:
     def name(self) -> str:
         """The location without credentials."""
         return self._database.name
-
-    @property
-    def lease_s(self) -> float:
-        """The time for which a claimed row belongs to its worker without a renewal."""
-        return self._lease_s
 
     async def __aenter__(self) -> Self:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="asr_async manifest")
@@ -152,8 +152,8 @@ class Manifest:
     async def begin(self, record: RunRecord) -> None:
         """Begin a run, or continue it.
 
-        In a file it becomes the only run of this manifest until it is closed. The leases of workers of this machine
-        that are dead return at once, and so do those of a run that was stopped.
+        In a file it becomes the only run of this manifest until it is closed. The rows of workers of this machine whose
+        processes are dead are to do again at once; those of other machines when their leases run out.
 
         Raises:
             ConfigurationError: the manifest belongs to a run with other options, or is run by another process.
@@ -202,18 +202,31 @@ class Manifest:
         workers = self._database.execute("SELECT DISTINCT worker FROM sources WHERE worker IS NOT NULL").fetchall()
         for (worker,) in workers:
             if is_dead(worker):
-                now = self._clock()
-                self._database.execute(
-                    "UPDATE sources SET due_at = ? WHERE worker = ? AND due_at > ?", now, worker, now
-                )
+                self._return_rows(worker, losses=1)
+
+    def _return_rows(self, worker: str, *, losses: int) -> None:
+        """Make the rows of a worker to do again; what they reserved may have been billed."""
+        query = "SELECT count(*), coalesce(sum(reserved_s), 0) FROM sources WHERE worker = ?"
+        count, reserved_s = self._database.execute(query, worker).fetchone()
+        if not count:
+            return
+        self._database.execute(
+            "UPDATE sources SET state = 'todo', due_at = ?, worker = NULL, losses = losses + ?, "
+            "billed_s = billed_s + reserved_s, reserved_s = 0 WHERE worker = ?",
+            self._clock(),
+            losses,
+            worker,
+        )
+        self._count(leased=-count, todo=count, billed_s=reserved_s, wasted_s=reserved_s, reserved_s=-reserved_s)
 
     # --- sources -----------------------------------------------------------------------------------------------------
 
     async def add(self, entries: Sequence[SourceEntry]) -> Added:
         """Add sources, all or none. Known ones keep their rows.
 
-        A known source that has changed since is transcribed as it is now, if it was not finished. If it was, its row is
-        failed with the reason, and its output stays: `retry` transcribes it again.
+        A known source that has changed since is transcribed as it is now, if it was not done. If it was, its row is
+        failed with the reason, and its output stays: `retry` has it transcribed again. One that is being transcribed
+        is left to its worker, and found to be changed the next time.
 
         Raises:
             ConfigurationError: a source is named twice, or two sources have the same output.
@@ -226,7 +239,7 @@ class Manifest:
         for first in range(0, len(entries), PAGE_ROWS):
             page = entries[first : first + PAGE_ROWS]
             marks = ", ".join("?" * len(page))
-            query = f"SELECT source, size_bytes, version, state, output FROM sources WHERE source IN ({marks})"
+            query = f"SELECT source, size_bytes, version, state FROM sources WHERE source IN ({marks})"
             known |= {
                 row[0]: row for row in self._database.execute(query, *(entry.source for entry in page)).fetchall()
             }
@@ -242,7 +255,7 @@ class Manifest:
         changed = []
         for entry in entries:
             row = known.get(entry.source)
-            if row is not None and (row[1], row[2]) != (entry.size_bytes, entry.version):
+            if row is not None and (row[1], row[2]) != (entry.size_bytes, entry.version) and row[3] != "leased":
                 changed += self._change(entry, state=row[3])
         return Added(new=new, known=len(entries) - new, changed=tuple(changed))
 
@@ -296,47 +309,48 @@ class Manifest:
             return Stopped("error")
         now = self._clock()
         row = self._database.execute(
-            "SELECT row_id, source, output, size_bytes, version, claims, attempts, losses, sha256, audio_s, billed_s, "
-            "missing_s, reserved_s, state FROM sources WHERE due_at <= ? ORDER BY due_at, row_id LIMIT 1"
+            "SELECT state, reserved_s, row_id, source, output, size_bytes, version, claims, attempts, losses, sha256, "
+            "audio_s, billed_s, missing_s FROM sources WHERE due_at <= ? ORDER BY due_at, row_id LIMIT 1"
             + self._database.skip_locked,
             now,
         ).fetchone()
         if row is None:
             next_at = self._database.execute("SELECT min(due_at) FROM sources WHERE due_at IS NOT NULL").fetchone()[0]
             return Stopped("finished") if next_at is None else Pause(max(next_at - now, BUSY_PAUSE_S))
-        if budget_s is not None and row[8] is None and not self._is_within(budget_s, reserved_s=row[12]):
+        state, reserved_s, row_id, source, output, size_bytes, version, claims, attempts, losses, sha256, *seconds = row
+        if budget_s is not None and sha256 is None and not self._is_within(budget_s, reserved_s=reserved_s):
             return Stopped("budget")
-        is_lost = row[13] == "leased"
-        self._database.execute(
-            "UPDATE sources SET state = 'leased', worker = ?, due_at = ?, claims = claims + 1, losses = losses + ?, "
-            "billed_s = billed_s + ?, reserved_s = 0 WHERE row_id = ?",
-            worker,
-            now + self._lease_s,
-            int(is_lost),
-            row[12],
-            row[0],
-        )
-        # the source of a dead worker may have been billed: it counts as if it was
-        self._count(
-            todo=0 if is_lost else -1,
-            leased=0 if is_lost else 1,
-            billed_s=row[12],
-            wasted_s=row[12],
-            reserved_s=-row[12],
-        )
-        return Lease(
-            row_id=row[0],
-            source=row[1],
-            output=row[2],
-            size_bytes=row[3],
-            version=row[4],
+        lease = Lease(
+            row_id=row_id,
+            source=source,
+            output=output,
+            size_bytes=size_bytes,
+            version=version,
             worker=worker,
-            claims=row[5] + 1,
-            attempts=row[6],
-            losses=row[7] + int(is_lost),
-            sha256=row[8],
-            figures=Figures(audio_s=row[9], billed_s=row[10], missing_s=row[11]),
+            claims=claims + 1,
+            attempts=attempts,
+            losses=losses + (state == "leased"),
+            sha256=sha256,
+            figures=Figures(audio_s=seconds[0], billed_s=seconds[1], missing_s=seconds[2]),
         )
+        self._hand_out(lease, is_lost=state == "leased", reserved_s=reserved_s, until=now + self._lease_s)
+        return lease
+
+    def _hand_out(self, lease: Lease, *, is_lost: bool, reserved_s: float, until: float) -> None:
+        """Record a lease. What a worker had reserved whose lease has run out may have been billed."""
+        self._database.execute(
+            "UPDATE sources SET state = 'leased', worker = ?, due_at = ?, claims = ?, losses = ?, "
+            "billed_s = billed_s + ?, reserved_s = 0 WHERE row_id = ?",
+            lease.worker,
+            until,
+            lease.claims,
+            lease.losses,
+            reserved_s,
+            lease.row_id,
+        )
+        if not is_lost:
+            self._count(todo=-1, leased=1)
+        self._count(billed_s=reserved_s, wasted_s=reserved_s, reserved_s=-reserved_s)
 
     def _is_within(self, budget_s: float, *, reserved_s: float = 0.0) -> bool:
         """Return True if a further source may be billed; `reserved_s` is what it has reserved itself."""
@@ -423,17 +437,25 @@ class Manifest:
         await self._transaction(discard)
 
     async def fail(
-        self, lease: Lease, error: BaseException, state: Literal["failed", "poison"], *, billed_s: float = 0.0
+        self, lease: Lease, error: BaseException, state: Literal["failed", "poison"], *, billed_s: float | None = None
     ) -> bool:
-        """Settle a row without an output; return False if the lease is lost."""
+        """Settle a row without an output; return False if the lease is lost.
+
+        Args:
+            lease: the lease.
+            error: the reason.
+            state: the state of the row from now on.
+            billed_s: the seconds that were billed; None if that is not known: what was reserved counts.
+        """
 
         def fail() -> bool:
             row = self._held(lease)
             if row is None:
                 return False
-            self._settle(lease, state, error=error, billed_s=billed_s, attempts=1)
+            spent_s = row[0] if billed_s is None else billed_s
+            self._settle(lease, state, error=error, billed_s=spent_s, attempts=1)
             counts = {state: 1}
-            self._count(leased=-1, billed_s=billed_s, wasted_s=billed_s, reserved_s=-row[0], **counts)
+            self._count(leased=-1, billed_s=spent_s, wasted_s=spent_s, reserved_s=-row[0], **counts)
             return True
 
         return await self._transaction(fail)
@@ -444,7 +466,7 @@ class Manifest:
         error: BaseException | None = None,
         *,
         delay_s: float = 0.0,
-        billed_s: float = 0.0,
+        billed_s: float | None = None,
         is_attempt: bool = False,
     ) -> bool:
         """Return a row, to be claimed again after a delay; return False if the lease is lost.
@@ -453,7 +475,7 @@ class Manifest:
             lease: the lease.
             error: the reason; None if the work was only interrupted.
             delay_s: the time until it may be claimed.
-            billed_s: the seconds that were billed without an output.
+            billed_s: the seconds that were billed; None if that is not known: what was reserved counts.
             is_attempt: True if it counts as a failed attempt.
         """
 
@@ -461,29 +483,17 @@ class Manifest:
             row = self._held(lease)
             if row is None:
                 return False
+            spent_s = row[0] if billed_s is None else billed_s
             due_at = self._clock() + delay_s
-            self._settle(lease, "todo", error=error, billed_s=billed_s, attempts=int(is_attempt), due_at=due_at)
-            self._count(leased=-1, todo=1, billed_s=billed_s, wasted_s=billed_s, reserved_s=-row[0])
+            self._settle(lease, "todo", error=error, billed_s=spent_s, attempts=int(is_attempt), due_at=due_at)
+            self._count(leased=-1, todo=1, billed_s=spent_s, wasted_s=spent_s, reserved_s=-row[0])
             return True
 
         return await self._transaction(put_back)
 
     async def release(self, worker: str) -> None:
         """Return all rows of a worker that ends before it has settled them; what they reserved may have been billed."""
-
-        def release() -> None:
-            query = "SELECT count(*), coalesce(sum(reserved_s), 0) FROM sources WHERE worker = ?"
-            count, reserved_s = self._database.execute(query, worker).fetchone()
-            if count:
-                self._database.execute(
-                    "UPDATE sources SET state = 'todo', due_at = ?, worker = NULL, billed_s = billed_s + reserved_s, "
-                    "reserved_s = 0 WHERE worker = ?",
-                    self._clock(),
-                    worker,
-                )
-                self._count(leased=-count, todo=count, billed_s=reserved_s, wasted_s=reserved_s, reserved_s=-reserved_s)
-
-        await self._transaction(release)
+        await self._transaction(lambda: self._return_rows(worker, losses=0))
 
     def _held(self, lease: Lease) -> tuple[float] | None:
         """Return the reserved seconds of a lease; None if it is lost."""
@@ -524,22 +534,16 @@ class Manifest:
 
     async def progress(self) -> BatchProgress:
         """Return the numbers of rows by state, and the seconds."""
+        columns = {
+            "waiting": "todo",
+            "running": "leased",
+            **{name: name for name in ("done", "failed", "poison", "audio_s", "billed_s", "wasted_s", "reserved_s")},
+            "missing_s": "missing_s",
+        }
 
         def read() -> BatchProgress:
-            columns = "todo, leased, done, failed, poison, audio_s, billed_s, wasted_s, reserved_s, missing_s"
-            row = self._database.execute(f"SELECT {columns} FROM totals").fetchone()
-            return BatchProgress(
-                waiting=row[0],
-                running=row[1],
-                done=row[2],
-                failed=row[3],
-                poison=row[4],
-                audio_s=row[5],
-                billed_s=row[6],
-                wasted_s=row[7],
-                reserved_s=row[8],
-                missing_s=row[9],
-            )
+            values = self._database.execute(f"SELECT {', '.join(columns.values())} FROM totals").fetchone()
+            return BatchProgress(**dict(zip(columns, values, strict=True)))
 
         return await self._read(read)
 
@@ -583,13 +587,17 @@ class Manifest:
     # --- the thread --------------------------------------------------------------------------------------------------
 
     async def _transaction(self, function: Callable[[], T]) -> T:
-        """Call a function in the thread, in a transaction."""
+        """Call a function in the thread, in a transaction; again if the connection to a server was lost.
+
+        If it was lost at the end of the transaction, that may have had its effect already: a row that was claimed
+        returns when its lease runs out, and seconds may count twice.
+        """
 
         def run() -> T:
             with self._database.transaction():
                 return function()
 
-        return await self._call(run)
+        return await self._repeat(run)
 
     async def _read(self, function: Callable[[], T]) -> T:
         """Call a function with one statement in the thread."""
@@ -598,7 +606,23 @@ class Manifest:
             with self._database.errors():
                 return function()
 
-        return await self._call(run)
+        return await self._repeat(run)
+
+    async def _repeat(self, function: Callable[[], T]) -> T:
+        """Call a function in the thread, and again as long as the server of the database cannot be reached.
+
+        Raises:
+            StorageError: it fails otherwise, or for too long.
+        """
+        for pause_s in RECONNECT_PAUSES_S:
+            try:
+                return await self._call(function)
+            except StorageError as error:
+                if not error.retryable:
+                    raise
+                logger.warning("%s; trying again in %g s", error, pause_s)
+            await asyncio.sleep(pause_s)
+        return await self._call(function)
 
     async def _call(self, function: Callable[[], T]) -> T:
         """Call a function in the thread. A caller that is cancelled does not wait for it; it runs to its end."""

@@ -17,6 +17,7 @@ import anyio
 import anyio.to_thread
 import msgspec
 
+from .._loop.tasks import TaskSet
 from ..client import Client
 from ..errors import ASRError
 from ..results import SessionStats, Transcript
@@ -97,8 +98,10 @@ class Worker:
             await stack.enter_async_context(self._manifest)
             await stack.enter_async_context(self._client)
             stack.push_async_callback(self._release)
-            renewals = asyncio.create_task(self._renew_leases())
-            stack.push_async_callback(_cancel, renewals)
+            tasks = TaskSet()
+            await stack.enter_async_context(tasks.group)
+            tasks.start(self._renew_leases())
+            stack.callback(tasks.cancel_others)
             self._batch = TranscriptionBatch(self._work_on, self._claims(), concurrency=self._sessions)
             await stack.enter_async_context(self._batch)
             self._stack = stack.pop_all()
@@ -224,32 +227,31 @@ class Worker:
     async def _on_failure(self, lease: Lease, error: Exception) -> BatchOutcome | None:
         """Do what follows from the failure of a source."""
         partial = error.transcript if isinstance(error, ASRError) else None
-        figures = Figures() if partial is None else _figures(partial)
+        billed_s = None if partial is None else _figures(partial).billed_s
         verdict = verdict_of(error)
         attempts = lease.attempts + 1
         if verdict is Verdict.STOP:
-            await self._manifest.put_back(lease, error, billed_s=figures.billed_s)
+            await self._manifest.put_back(lease, error, billed_s=billed_s)
             raise error
         if verdict is Verdict.POISON:
-            return await self._give_up(lease, error, "poison", figures)
+            return await self._give_up(lease, error, "poison", billed_s)
         if verdict is Verdict.RETRY and attempts >= self._work.attempts:
             if partial is not None and partial.results:
                 content = render(partial, self._work.format)
                 await _in_thread(self._folder.write_partial, lease.output, content)
-            return await self._give_up(lease, error, "failed", figures)
+            return await self._give_up(lease, error, "failed", billed_s)
         is_attempt = verdict is Verdict.RETRY
         delay_s = retry_delay_s(attempts) if is_attempt else RATE_LIMIT_PAUSE_S
         logger.info("%s: to be transcribed again in %g s: %s", lease.source, delay_s, error)
-        await self._manifest.put_back(lease, error, delay_s=delay_s, billed_s=figures.billed_s, is_attempt=is_attempt)
+        await self._manifest.put_back(lease, error, delay_s=delay_s, billed_s=billed_s, is_attempt=is_attempt)
         return None
 
     async def _give_up(
-        self, lease: Lease, error: Exception, state: Literal["failed", "poison"], figures: Figures | None = None
+        self, lease: Lease, error: Exception, state: Literal["failed", "poison"], billed_s: float | None = None
     ) -> BatchOutcome | None:
-        figures = figures or Figures()
-        if not await self._manifest.fail(lease, error, state, billed_s=figures.billed_s):
+        if not await self._manifest.fail(lease, error, state, billed_s=billed_s):
             return _lost(lease)
-        outcome = self._outcome(lease, state, Figures(billed_s=figures.billed_s))
+        outcome = self._outcome(lease, state, Figures(billed_s=billed_s or 0.0))
         return msgspec.structs.replace(
             outcome, attempts=lease.attempts + 1, error_class=type(error).__name__, error=str(error)
         )
@@ -291,9 +293,3 @@ def _length_s(duration_ms: int | None, lease: Lease) -> float:
 
 async def _in_thread(function: Callable[..., T], *arguments: object) -> T:
     return await anyio.to_thread.run_sync(functools.partial(function, *arguments))
-
-
-async def _cancel(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    with suppress(asyncio.CancelledError):
-        await task

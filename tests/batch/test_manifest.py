@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pickle
 import re
 import sqlite3
 import sys
@@ -15,7 +16,7 @@ import pytest
 
 from asr_async import ConfigurationError
 from asr_async.batch import BatchProgress, Manifest, StorageError
-from asr_async.batch.databases import SqliteDatabase
+from asr_async.batch.databases import SqliteDatabase, concealed
 from asr_async.batch.manifest import LEASE_S
 from asr_async.batch.processes import is_dead, worker_name
 from asr_async.batch.records import Figures, Lease, Pause, RunRecord, SourceEntry, Stopped
@@ -162,6 +163,7 @@ async def test_a_failed_attempt_waits_and_counts(location: str) -> None:
         assert await manifest.reserve(lease, 30.0)
         reason = ConnectionError("the line\nis down")
         assert await manifest.put_back(lease, reason, delay_s=5, billed_s=2, is_attempt=True)
+        assert (await manifest.progress()).reserved_s == 0
         [row] = [row async for row in manifest.rows()]
         assert (row.state, row.error_class, row.error) == ("todo", "ConnectionError", "the line is down")
         assert await manifest.claim(WORKER) == Pause(5.0)
@@ -176,6 +178,16 @@ async def test_a_failed_attempt_waits_and_counts(location: str) -> None:
         assert await manifest.retry() == 1
         assert (await manifest.progress()).waiting == 1
         assert (await claimed(manifest)).attempts == 0
+
+
+async def test_what_was_reserved_counts_where_the_billed_seconds_are_not_known(location: str) -> None:
+    async with Manifest(location, create=True) as manifest:
+        await manifest.add(entries(2))
+        for _ in range(2):
+            lease = await claimed(manifest)
+            await manifest.reserve(lease, 30.0)
+            await manifest.fail(lease, OSError("the decoder"), "failed")
+        assert await manifest.progress() == BatchProgress(failed=2, billed_s=60, wasted_s=60)
 
 
 async def test_a_worker_that_ends_returns_its_rows(location: str) -> None:
@@ -334,6 +346,27 @@ async def test_two_machines_may_run_one_manifest_in_postgres(postgres: str) -> N
         await second.begin(RECORD)
         await first.add(entries(2))
         assert (await second.add(entries(2))).known == 2
+
+
+async def test_a_lost_connection_to_postgres_is_replaced(postgres: str, caplog: pytest.LogCaptureFixture) -> None:
+    location = f"{postgres}#restarted"
+    async with Manifest(location, create=True) as manifest, Manifest(location) as other:
+        await manifest.add(entries(1))
+        query = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND query <> ''"
+        await other._call(lambda: other._fetch_all(query))
+        await claimed(manifest)
+        assert (await manifest.progress()).running == 1
+    [record] = caplog.records
+    assert "trying again in 0 s" in record.message
+
+
+def test_a_location_can_be_sent_to_other_machines_unless_it_has_a_password() -> None:
+    for location in ("run.sqlite", "postgresql://user@host/calls#nightly", "postgresql:///calls?host=/run"):
+        assert pickle.loads(pickle.dumps(concealed(location))) == location
+    for location in ("postgresql://user:secret@host/calls", "postgresql://host/calls?password=secret"):
+        with pytest.raises(TypeError, match=r"leave the password out of the URL of the manifest: libpq reads PGPASS"):
+            pickle.dumps(concealed(location))
+        assert "secret" not in repr(Manifest(location)) + repr(concealed(location))
 
 
 async def test_a_locked_manifest_is_reported(tmp_path: Path) -> None:
