@@ -336,7 +336,7 @@ class PostgresDatabase:
         address, run = urldefrag(url)
         self._address = secret_url(address)
         self._run = run or _DEFAULT_RUN
-        self.name = shown_url(url) + (f"#{run}" if run else "")
+        self.name: str = shown_url(url) + (f"#{run}" if run else "")
         if not _RUN_NAME.fullmatch(self._run):
             raise ConfigurationError(f"{self.name}: the name of a run has letters, digits and _.- only, at most 60")
         self._connection: psycopg.Connection[Any] | None = None

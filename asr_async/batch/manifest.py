@@ -34,7 +34,7 @@ from .records import Added, BatchProgress, Figures, Lease, Pause, Row, RowState,
 
 __all__ = ["LEASE_S", "Manifest"]
 
-logger = logging.getLogger("asr_async")
+logger: logging.Logger = logging.getLogger("asr_async")
 
 LEASE_S = 60.0
 """The time after which the source of a dead worker, on another machine, is begun again. A worker renews its leases

@@ -34,7 +34,7 @@ from .work import Work
 
 __all__ = ["Worker"]
 
-logger = logging.getLogger("asr_async")
+logger: logging.Logger = logging.getLogger("asr_async")
 
 RENEWALS_PER_LEASE = 3
 """The number of renewals while a lease lasts: one or two may be late."""

@@ -17,13 +17,14 @@ from asr_async import (
     AuthenticationError,
     ConfigurationError,
     DashScope,
+    Fallback,
     Paraformer,
     Rasr,
     Retry,
     VendorError,
     from_json,
 )
-from asr_async.batch import Batch, BatchOutcome, Budget, InProcess, Manifest, StorageError
+from asr_async.batch import Batch, BatchOutcome, Budget, InProcess, Manifest, StorageError, Work, Worker
 from asr_async.batch import failures as failures_module
 from asr_async.batch.outputs import OutputFolder
 from asr_async.batch.records import Figures, Lease
@@ -138,6 +139,38 @@ async def test_json_lines_are_the_final_results_as_events(tmp_path: Path) -> Non
         [outcome] = await here.run(format="jsonl")
     [event] = map(from_json, content_of(outcome).splitlines())
     assert getattr(event, "text", None) == "file 1"
+
+
+async def test_the_members_of_a_fallback_declare_what_they_were_given(tmp_path: Path) -> None:
+    async with site(tmp_path, count=1) as here:
+        service = DashScope("sk-of-this-test", endpoint=here.url)
+        [outcome] = await here.run(service=Fallback([(service, Paraformer())]))
+    assert (outcome.state, content_of(outcome).count("file 1")) == ("done", 2)
+
+
+class TwoWorkers:
+    """An engine with two workers, each with a client of its own."""
+
+    @asynccontextmanager
+    async def run(self, work: Work) -> AsyncIterator[AsyncIterator[BatchOutcome]]:
+        async with Worker(work, sessions=1) as first, Worker(work, sessions=1) as second:
+            yield self.outcomes_of(first, second)
+
+    async def outcomes_of(self, *workers: Worker) -> AsyncIterator[BatchOutcome]:
+        async def read(worker: Worker) -> list[BatchOutcome]:
+            return [outcome async for outcome in worker]
+
+        for outcomes in await asyncio.gather(*map(read, workers)):
+            for outcome in outcomes:
+                yield outcome
+
+
+async def test_the_workers_of_another_engine_claim_no_source_twice(tmp_path: Path) -> None:
+    async with site(tmp_path, count=6) as here, here.batch().on(TwoWorkers()) as batch:
+        outcomes = [outcome async for outcome in batch]
+        assert len(names(outcomes)) == len(outcomes) == 6
+        assert (await batch.progress()).stopped == "finished"
+        assert sorted(here.sent) == [1, 2, 3, 4, 5, 6]
 
 
 async def test_outputs_keep_the_folders_of_their_sources(tmp_path: Path) -> None:

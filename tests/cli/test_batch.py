@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
 import json
-import os
 import re
 import signal
 import sqlite3
@@ -18,6 +18,7 @@ from asr_async.batch import BatchProgress
 from asr_async.cli.batch_run import BatchRow, budget_of
 from asr_async.emulator.faults import Fail
 
+from ..support.waiting import wait_until
 from ..support.wav_files import write_wav
 from .command_line import INTERRUPTIBLE, SCRIPT, invoke, on_terminal, process
 from .engines import CountingEngine, emulator_thread
@@ -92,7 +93,7 @@ def test_a_wrong_key_stops_the_run_and_says_how_to_continue(calls: Path, tmp_pat
 def test_an_interrupted_run_is_continued(calls: Path, tmp_path: Path, url: str) -> None:
     arguments = ("transcribe", calls, "--resume", tmp_path / "run.sqlite", "-o", f"{tmp_path}/texts/")
     with process(*arguments, "--pace", "0.5", url=url, command=INTERRUPTIBLE) as running:
-        wait_for_lease(tmp_path / "run.sqlite")
+        asyncio.run(wait_until(lambda: has_begun(tmp_path / "run.sqlite"), timeout_s=60))
         running.send_signal(signal.SIGINT)
         _, err = running.communicate(timeout=60)
     assert running.returncode == 130
@@ -102,20 +103,15 @@ def test_an_interrupted_run_is_continued(calls: Path, tmp_path: Path, url: str) 
     assert run(tmp_path, url=url).exit_code == 0
 
 
-def wait_for_lease(manifest: Path) -> None:
-    """Wait until a session of a run has begun."""
-    for _ in range(6_000):
-        if manifest.exists():
-            with closing(sqlite3.connect(manifest, timeout=30)) as connection:
-                try:
-                    [reserved_s] = connection.execute("SELECT reserved_s FROM totals").fetchone()
-                except sqlite3.OperationalError:  # it has no tables yet
-                    reserved_s = 0
-                if reserved_s:
-                    return
-        os.sched_yield()
-        signal.sigtimedwait([], 0.01)
-    raise TimeoutError
+def has_begun(manifest: Path) -> bool:
+    """Return True if a run has reserved the length of a file that it is about to send."""
+    if not manifest.exists():
+        return False
+    with closing(sqlite3.connect(manifest, timeout=30)) as connection:
+        try:
+            return bool(connection.execute("SELECT reserved_s FROM totals").fetchone()[0])
+        except sqlite3.OperationalError:  # it has no tables yet
+            return False
 
 
 def test_a_terminal_shows_the_progress(calls: Path, tmp_path: Path, url: str) -> None:
