@@ -17,7 +17,7 @@ import click
 from rich.progress_bar import ProgressBar
 from rich.text import Text
 
-from .. import ASRError, Limits
+from .. import ASRError
 from ..batch import Batch, Budget, InProcess
 from .display import Screen, clock, row_of
 from .exit_status import ExitStatus, error_text, exit_status_of
@@ -116,7 +116,6 @@ async def _run(job: BatchJob, screen: Screen) -> ExitStatus:
         output=job.output.path or "",
         format=job.output.format_name,
         attempts=job.attempts,
-        limits=Limits(),
         budget=job.budget,
         pace=job.pace,
         channel=job.channel,
@@ -128,11 +127,11 @@ async def _run(job: BatchJob, screen: Screen) -> ExitStatus:
         refreshing = asyncio.create_task(_refresh(batch, row, screen))
         try:
             await _report_outcomes(batch, screen)
-        except asyncio.CancelledError:
-            screen.error(f"interrupted; the same command continues, with {counts_line(row.progress)}")
-            raise
-        except ASRError:
-            screen.error(f"stopped; the same command continues, with {counts_line(row.progress)}")
+        except (ASRError, asyncio.CancelledError) as error:
+            with contextlib.suppress(ASRError):  # the manifest may be what failed
+                row.progress = await batch.progress()
+            what = "stopped" if isinstance(error, ASRError) else "interrupted"
+            screen.error(f"{what}; the same command continues, with {counts_line(row.progress)}")
             raise
         finally:
             refreshing.cancel()
@@ -155,7 +154,7 @@ async def _report_outcomes(batch: Batch, screen: Screen) -> None:
         errors += 1
         if errors <= MAX_ERROR_LINES:
             screen.error(text, shown_name(outcome.source))
-        if errors == MAX_ERROR_LINES:
+        elif errors == MAX_ERROR_LINES + 1:
             screen.error("further failures are not shown; asr-async batch status lists them")
 
 
@@ -186,7 +185,8 @@ def _sum_up(job: BatchJob, progress: BatchProgress, screen: Screen) -> None:
             f"the budget is used up, with {count_of(progress.waiting, 'file')} left: continue with a larger one"
         )
     if progress.failed + progress.poison:
-        screen.error(f"asr-async batch status {job.manifest} lists what failed, batch retry has it tried again")
+        manifest = job.manifest if "://" not in job.manifest else "MANIFEST"  # a URL may have a password
+        screen.error(f"asr-async batch status {manifest} lists what failed, batch retry has it tried again")
 
 
 class BatchRow:

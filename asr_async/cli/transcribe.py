@@ -17,6 +17,7 @@ import click
 from click.core import ParameterSource
 
 from .. import ASRError, AuthenticationError, Client, TranscriptionBatch, read_audio
+from ..batch.databases import concealed
 from ..client import CONCURRENCY
 from ..sources import prepare
 from .batch_run import ATTEMPTS, BatchJob, budget_of, run_batch
@@ -209,7 +210,7 @@ def transcribe(
     if resume is not None:
         is_default = context.get_parameter_source("pace") is ParameterSource.DEFAULT
         batch = BatchJob(
-            manifest=resume,
+            manifest=concealed(resume),
             inputs=inputs,
             choice=choice,
             output=output,
