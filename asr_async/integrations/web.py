@@ -17,7 +17,9 @@
     {"type": "stop"}                                         no more audio: the rest of the results follows
 
 **The server sends** JSON: the events of the session as `asr_async.to_json` makes them, and `{"type": "ready"}` when it
-listens, `{"type": "end"}` behind the last event, or `{"type": "error", "message": ..., "retryable": ...}` in its place.
+listens, `{"type": "end"}` behind the last event, or `{"type": "error", "message": ..., "retryable": ...}` in its place;
+or `{"type": "moved"}`, if the process is to stop (`Handover`): the client connects anew, and continues with its audio
+from the end of the last final result that it has.
 """
 
 from __future__ import annotations
@@ -32,14 +34,14 @@ import msgspec
 from ..audio import COMPRESSED_BYTES_PER_SECOND, AudioFormat
 from ..audio.samples import SAMPLE_BYTES, SampleFormat
 from ..errors import ASRError, ConfigurationError
-from ..results import with_times
+from ..results import Result, SpeechEnded, SpeechStarted, with_times
 from ..sources import TaskEnd
 from ..wire import to_json
 from ._samples import SampleConverter
 from ._sockets import AiohttpWebSocket, ClientGoneError, Socket, StarletteWebSocket, WebSocket, socket_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
 
     from ..client import Client
     from ..results import Event
@@ -49,6 +51,7 @@ __all__ = [
     "AiohttpWebSocket",
     "ClientGoneError",
     "ClientMessageError",
+    "Handover",
     "ReceivedAudio",
     "StarletteWebSocket",
     "WebSocket",
@@ -68,7 +71,7 @@ CATCH_UP = 4.0
 UNPACED_S = 1.0
 """The audio that a client may be ahead of real time without any effect: networks deliver in bursts."""
 
-UNREADABLE, FAILED, TRY_AGAIN = 1007, 1011, 1013
+UNREADABLE, FAILED, RESTARTING, TRY_AGAIN = 1007, 1011, 1012, 1013
 """WebSocket close codes (RFC 6455, 7.4.1, and the IANA registry)."""
 
 
@@ -259,6 +262,7 @@ async def captions(
     places: asyncio.Semaphore | None = None,
     on_event: Callable[[Event], None] | None = None,
     start_ms: int = 0,
+    handover: Handover | None = None,
     tags: Mapping[str, str] | None = None,
 ) -> None:
     """Recognise the audio of a client, and send it the events as JSON, until it stops or leaves: a whole handler.
@@ -277,6 +281,7 @@ async def captions(
         on_event: called with each event, before it is sent: for a log, or for other listeners.
         start_ms: the time of the first byte in the audio of the client, for one that continues after a lost connection;
             it is added to the times of all events.
+        handover: the hand-over of this process to others. None, the default, if there is none.
         tags: names of the session for observers, as for `Client.session`.
 
     Raises:
@@ -288,17 +293,15 @@ async def captions(
         if places is not None and places.locked():
             await _end(socket, TRY_AGAIN, "all places are taken: try again later", retryable=True)
             return
-        async with contextlib.nullcontext() if places is None else places:
-            audio = ReceivedAudio(socket, options, None)
-            async with client.session(options, tags=tags) as session:
-                await socket.send('{"type":"ready"}')
-                async for event in session.events(audio, on_source_error="cancel"):
-                    moved = with_times(event, lambda time_ms, _: time_ms + start_ms) if start_ms else event
-                    if on_event is not None:
-                        on_event(moved)
-                    await socket.send(to_json(moved))
-        await socket.send('{"type":"end"}')
-        await socket.close(1000)
+        async with (
+            contextlib.nullcontext() if places is None else places,
+            client.session(options, tags=tags) as session,
+        ):
+            await socket.send('{"type":"ready"}')
+            events = session.events(ReceivedAudio(socket, options, None), on_source_error="cancel")
+            is_whole = await _send_events(socket, events, on_event, start_ms, handover or Handover())
+        await socket.send('{"type":"end"}' if is_whole else '{"type":"moved"}')
+        await socket.close(1000 if is_whole else RESTARTING)
     except ClientGoneError as error:
         logger.info("captions: %s", error)
     except ClientMessageError as error:
@@ -306,6 +309,120 @@ async def captions(
     except ASRError as error:
         logger.warning("captions: %s", error)
         await _end(socket, TRY_AGAIN if error.retryable else FAILED, error.message, retryable=error.retryable)
+
+
+async def _send_events(
+    socket: Socket,
+    events: AsyncIterator[Event],
+    on_event: Callable[[Event], None] | None,
+    start_ms: int,
+    handover: Handover,
+) -> bool:
+    """Send the events of a session; return False if the captions are to go on in another process."""
+    try:
+        async with handover.stream() as stream:
+            async for event in events:
+                shifted = with_times(event, lambda time_ms, _: time_ms + start_ms) if start_ms else event
+                if on_event is not None:
+                    on_event(shifted)
+                await socket.send(to_json(shifted))
+                if stream.ends_behind(event):
+                    return False
+    except TimeoutError:
+        if not stream.has_expired:
+            raise
+        return False
+    return True
+
+
+class Handover:
+    """The hand-over of the captions of this process to others, for a restart: `captions(..., handover=handover)`.
+
+        async def hand_over(_app: web.Application) -> None:  # aiohttp calls it at SIGTERM, when it listens no more
+            handover.begin()
+            await handover.wait()
+
+        app.on_shutdown.append(hand_over)
+
+    Captions whose speaker is silent end at once, others behind the final result of their present segment. Their clients
+    connect anew and send their audio from the end of the last final result on, so no word is lost, and none is there
+    twice. Use it in the event loop of the handlers.
+
+    Args:
+        grace_s: the longest wait for the end of a segment, in seconds. What is said in it is then recognised anew.
+    """
+
+    def __init__(self, *, grace_s: float = 10.0) -> None:
+        self._grace_s = grace_s
+        self._has_begun = False
+        self._streams: set[_HandedStream] = set()
+        self._changed = asyncio.Event()
+
+    def __repr__(self) -> str:
+        return f"<Handover {'begun' if self._has_begun else 'not begun'}, {len(self._streams)} captions here>"
+
+    @property
+    def has_begun(self) -> bool:
+        """True from the first call of `begin` on: for the health check of a load balancer."""
+        return self._has_begun
+
+    def begin(self) -> None:
+        """Begin to hand over. New captions move on at once. Idempotent."""
+        if self._has_begun:
+            return
+        self._has_begun = True
+        for stream in self._streams:
+            stream.end_within(self._grace_s)
+
+    async def wait(self) -> None:
+        """Wait until no captions are left here; not longer than some seconds behind `grace_s`."""
+        while self._streams:
+            self._changed.clear()
+            await self._changed.wait()
+
+    @contextlib.asynccontextmanager
+    async def stream(self) -> AsyncIterator[_HandedStream]:
+        """Hold the captions of one client; `TimeoutError` is raised where they are to end within a segment."""
+        async with asyncio.timeout(None) as deadline:
+            stream = _HandedStream(deadline)
+            self._streams.add(stream)
+            if self._has_begun:
+                stream.end_within(0)
+            try:
+                yield stream
+            finally:
+                self._streams.discard(stream)
+                self._changed.set()
+
+
+class _HandedStream:
+    """The captions of one client, and the time by which they move to another process."""
+
+    def __init__(self, deadline: asyncio.Timeout) -> None:
+        self._deadline = deadline
+        self._has_open_segment = False
+        self._is_moving = False
+
+    @property
+    def has_expired(self) -> bool:
+        """True if the captions end because their time is over."""
+        return self._deadline.expired()
+
+    def end_within(self, grace_s: float) -> None:
+        """Have them end at the end of the open segment, or by this time; at once if there is none."""
+        self._is_moving = True
+        delay_s = grace_s if self._has_open_segment else 0
+        self._deadline.reschedule(asyncio.get_running_loop().time() + delay_s)
+
+    def ends_behind(self, event: Event) -> bool:
+        """Record an event; return True if the captions move behind it."""
+        match event:
+            case Result(is_final=True) | SpeechEnded(is_withdrawn=True):
+                self._has_open_segment = False
+                return self._is_moving
+            case Result() | SpeechStarted():
+                self._has_open_segment = True
+        return False
 
 
 async def _end(socket: Socket, code: int, message: str, *, retryable: bool) -> None:

@@ -25,7 +25,7 @@ from asr_async import (
 )
 from asr_async.emulator import Scripted, position_audio, position_of, serve
 from asr_async.emulator.faults import Cut, Fail, Fault
-from asr_async.integrations.web import captions
+from asr_async.integrations.web import Handover, captions
 
 from ..support.waiting import wait_until
 from .browsers import OPEN_BROWSER, AiohttpBrowser, Browser, aiohttp_server
@@ -358,3 +358,56 @@ async def test_fifty_browsers_get_their_own_words_in_time(capsys: pytest.Capture
         assert await asyncio.gather(*(speak(number, url, session) for number in range(50))) == names
     with capsys.disabled():
         sys.stdout.write(f"\ncaption delay of 50 browsers, p95: {1000 * sorted(delays)[47]:.0f} ms\n")
+
+
+# --- hand-over --------------------------------------------------------------------------------------------------------
+
+
+async def until_moved(browser: Browser) -> list[dict[str, Any]]:
+    messages = [await browser.receive()]
+    while messages[-1]["type"] != "moved":
+        messages.append(await browser.receive())
+    assert (await browser.closed())[0] == 1012
+    return messages
+
+
+async def test_captions_move_behind_the_final_result_of_the_open_segment(framework: str) -> None:
+    handover = Handover()
+    async with (
+        scripted_client() as client,
+        OPEN_BROWSER[framework](lambda ws: captions(ws, client, Paraformer(), handover=handover)) as browser,
+    ):
+        await browser.send(AUDIO[: 600 * 32])
+        while (await browser.receive())["type"] != "result":
+            pass
+        handover.begin()
+        assert repr(handover) == "<Handover begun, 1 captions here>"
+        await browser.send(AUDIO[600 * 32 :])
+        assert finals(await until_moved(browser)) == ["good morning all"]
+        await handover.wait()
+
+
+async def test_captions_without_an_open_segment_move_at_once_and_so_do_new_ones(framework: str) -> None:
+    handover = Handover()
+    async with scripted_client() as client:
+        for _ in range(2):
+            async with OPEN_BROWSER[framework](
+                lambda ws: captions(ws, client, Paraformer(), handover=handover)
+            ) as browser:
+                assert await browser.receive() == {"type": "ready"}
+                handover.begin()
+                assert await until_moved(browser) == [{"type": "moved"}]
+    assert handover.has_begun
+
+
+async def test_a_segment_that_does_not_end_is_left_after_the_grace(framework: str) -> None:
+    handover = Handover(grace_s=0.05)
+    async with (
+        scripted_client() as client,
+        OPEN_BROWSER[framework](lambda ws: captions(ws, client, Paraformer(), handover=handover)) as browser,
+    ):
+        await browser.send(AUDIO[: 600 * 32])
+        while (await browser.receive())["type"] != "result":
+            pass
+        handover.begin()
+        assert finals(await until_moved(browser)) == []
