@@ -13,7 +13,7 @@ nox.options.sessions = ["tests", "lint", "types"]
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 CODE = ["asr_async", "tests", "benchmarks", "examples", "noxfile.py"]
 EXTRAS = "local,local-small,sherpa,cli,audio,mic,storage,speed,redis,postgres,parquet,otel"
-FRAMEWORKS = "livekit,pipecat,wyoming"
+FRAMEWORKS = "livekit,pipecat,wyoming,ray"
 
 WORKERS = 2 * (os.cpu_count() or 1)
 """More than one per core: many tests wait for timers, sockets and child processes."""

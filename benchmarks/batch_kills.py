@@ -6,6 +6,9 @@ own logs the number of each file whose audio it receives.
 
     python benchmarks/batch_kills.py --files 500 --kills 10
     python benchmarks/batch_kills.py --files 500 --kills 10 --manifest postgresql://... --processes 4
+    python benchmarks/batch_kills.py --files 500 --kills 10 --engine ray
+
+On Ray, half of the kills hit a worker, and half the program that has started the run.
 
 Exit status 1 if a file is missing, doubled or wrong in the output, if one was sent after it was done, or if the report
 does not add up.
@@ -15,7 +18,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
+import os
 import random
 import signal
 import subprocess
@@ -30,13 +35,16 @@ from pathlib import Path
 from typing import Any, Self
 
 from asr_async import DashScope, Paraformer
-from asr_async.batch import Batch, BatchProgress, InProcess, Manifest
+from asr_async.batch import Batch, BatchProgress, InProcess, Manifest, Ray
 from asr_async.emulator import Hypothesis, Request, serve
 from asr_async.emulator.engines.engine import Emit
+from ray_cluster import WITHOUT_TOKENS, processes_of, ray_cluster
 
 SAMPLE_RATE = 16_000
 LEASE_S = 3.0
 """Short, so that the files of a killed process on another machine would return soon; here they return at once."""
+
+RAY_WORKERS = 2
 
 
 # --- the emulator ----------------------------------------------------------------------------------------------------
@@ -108,16 +116,16 @@ async def serve_and_count(log: Path, delay_s: float) -> None:
 # --- the run ---------------------------------------------------------------------------------------------------------
 
 
-def batch_of(manifest: str, folder: Path, url: str, sessions: int) -> Batch:
-    """Return the batch, the same in each process."""
-    service = DashScope("sk-of-the-benchmark", endpoint=url)
+def batch_of(manifest: str, folder: Path, url: str, sessions: int, cluster: str) -> Batch:
+    """Return the batch, the same in each process. A cluster has the key and the URL in its environment."""
+    service = None if cluster else DashScope("sk-of-the-benchmark", endpoint=url)
     batch = Batch(manifest, folder / "calls", Paraformer(), service, output=folder / "texts", lease_s=LEASE_S)
-    return batch.on(InProcess(sessions))
+    return batch.on(Ray(RAY_WORKERS, sessions, address=cluster) if cluster else InProcess(sessions))
 
 
-async def run_to_the_end(manifest: str, folder: Path, url: str, sessions: int) -> None:
+async def run_to_the_end(manifest: str, folder: Path, url: str, sessions: int, cluster: str) -> None:
     """Run the batch, as the process does that is killed."""
-    async with batch_of(manifest, folder, url, sessions) as batch:
+    async with batch_of(manifest, folder, url, sessions, cluster) as batch:
         async for _ in batch:
             pass
 
@@ -166,6 +174,13 @@ class Killer:
         self.running[index].wait()
         self.running[index] = self._start()
 
+    def kill_worker(self, chance: random.Random) -> bool:
+        """Kill a worker of Ray, which Ray starts again; return False if there is none now."""
+        workers = processes_of("ray::RayWorker")
+        if workers:
+            os.kill(chance.choice(workers), signal.SIGKILL)
+        return bool(workers)
+
     def close(self) -> None:
         """Kill all processes."""
         for process in self.running:
@@ -191,7 +206,8 @@ async def kill_at_random(
         while instants and progress.done >= instants[0]:
             instants.pop(0)
             await asyncio.sleep(chance.uniform(0, 0.2))
-            killer.kill_one(chance)
+            if options.engine != "ray" or chance.random() < 0.5 or not killer.kill_worker(chance):
+                killer.kill_one(chance)
             done = {number_of(row.source) async for row in manifest.rows(["done"])}
             seen.append((done, len(sent_numbers(log))))
         await asyncio.sleep(0.02)
@@ -230,17 +246,30 @@ def sent_after_done(log: Path, seen: list[tuple[set[int], int]]) -> int:
     return sum(number in done for done, length in seen for number in sent[length:])
 
 
+@contextmanager
+def cluster_for(url: str) -> Iterator[str]:
+    """Run a Ray cluster for the batch, and yield its address."""
+    environment = {"DASHSCOPE_API_KEY": "sk-of-the-benchmark", "DASHSCOPE_WEBSOCKET_BASE_URL": url}
+    os.environ.update(environment, PYTHONPATH=os.pathsep.join(path for path in sys.path if path), **WITHOUT_TOKENS)
+    with ray_cluster(os.environ) as (address, _):
+        yield address
+
+
 async def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Run, kill, and count."""
     log = folder / "sent.log"
     log.touch()
     manifest_path = options.manifest or str(folder / "run.sqlite")
     make_files(folder / "calls", options.files)
-    with child("--serve", log, options.work, stdout=subprocess.PIPE) as emulator:
+    with (
+        child("--serve", log, options.work, stdout=subprocess.PIPE) as emulator,
+        contextlib.ExitStack() as stack,
+    ):
         assert emulator.stdout is not None
         url = emulator.stdout.readline().strip()
+        cluster = stack.enter_context(cluster_for(url)) if options.engine == "ray" else ""
         async with Manifest(manifest_path, create=True) as manifest:
-            killer = Killer(("--run", manifest_path, folder, url, options.sessions), options.processes)
+            killer = Killer(("--run", manifest_path, folder, url, options.sessions, cluster), options.processes)
             try:
                 seen = await kill_at_random(manifest, killer, log, options)
             finally:
@@ -248,7 +277,7 @@ async def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
             progress = await manifest.progress()
         # the same command once more: nothing is left
         begun = len(sent_numbers(log))
-        async with batch_of(manifest_path, folder, url, options.sessions) as batch:
+        async with batch_of(manifest_path, folder, url, options.sessions, cluster) as batch:
             outcomes = [outcome async for outcome in batch]
     sent = Counter(sent_numbers(log))
     wrong = wrong_outputs(folder / "texts", options.files)
@@ -267,7 +296,7 @@ async def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "sent_twice_since_their_process_was_killed": repeated,
         "wasted_s": progress.wasted_s,
         "report": f"{progress.done} done, {progress.failed} failed, {progress.waiting} waiting of {progress.total}",
-        "report_adds_up": adds_up and repeated <= options.kills * options.sessions,
+        "report_adds_up": adds_up and repeated <= options.kills * options.sessions * (RAY_WORKERS if cluster else 1),
     }
     is_good = not wrong and figures["sent_after_they_were_done"] == 0 and figures["report_adds_up"] is True
     return {**figures, "is_good": is_good and len(seen) == options.kills}
@@ -279,6 +308,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--files", type=int, default=500, help="number of files (default: %(default)s)")
     parser.add_argument("--kills", type=int, default=10, help="number of kills (default: %(default)s)")
     parser.add_argument("--sessions", type=int, default=8, help="sessions of each process (default: %(default)s)")
+    parser.add_argument("--engine", choices=["process", "ray"], default="process", help="(default: %(default)s)")
     parser.add_argument("--processes", type=int, default=1, help="processes at once; several need a Postgres")
     parser.add_argument("--manifest", help="URL of a manifest in Postgres that does not exist; without it sqlite")
     parser.add_argument(
@@ -288,15 +318,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--deadline", type=float, default=600.0, help="seconds (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--serve", nargs=2, help=argparse.SUPPRESS)
-    parser.add_argument("--run", nargs=4, help=argparse.SUPPRESS)
+    parser.add_argument("--run", nargs=5, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.serve:
         log, delay_s = options.serve
         asyncio.run(serve_and_count(Path(log), float(delay_s)))
         return 0
     if options.run:
-        manifest, folder, url, sessions = options.run
-        asyncio.run(run_to_the_end(manifest, Path(folder), url, int(sessions)))
+        manifest, folder, url, sessions, cluster = options.run
+        asyncio.run(run_to_the_end(manifest, Path(folder), url, int(sessions), cluster))
         return 0
     with tempfile.TemporaryDirectory() as folder:
         figures = asyncio.run(measure(options, Path(folder)))

@@ -123,6 +123,7 @@ LIBRARIES = {
     "opentelemetry": {"telemetry.otel"},
     "av": {"sources.decoded"},
     "fsspec": {"sources.object_store"},
+    "ray": {"batch.ray_engine"},
     "sounddevice": {"sources.microphone"},
     "pytest": {"emulator.pytest_plugin"},
 }
@@ -262,7 +263,7 @@ def test_importing_the_package_loads_no_optional_library_and_no_emulator() -> No
         "import sys, asr_async\n"
         "optional = ('aiohttp', 'av', 'redis', 'psycopg', 'sqlite3', 'click', 'rich', 'opentelemetry',\n"
         "            'pocketsphinx', 'pysubs2', 'sounddevice', 'fsspec', 'livekit', 'pipecat', 'wyoming',\n"
-        "            'uvloop', 'numpy', 'urllib.request', 'asr_async.emulator')\n"
+        "            'uvloop', 'ray', 'numpy', 'urllib.request', 'asr_async.emulator')\n"
         "print(' '.join(n for n in optional if n in sys.modules))"
     )
     completed = subprocess.run(

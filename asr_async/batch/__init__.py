@@ -6,18 +6,20 @@
 
 A *manifest* has a row for each source and outlives the processes: a sqlite file, or tables in Postgres. *Workers* claim
 its rows, transcribe the sources, and write one output for each. An *engine* runs the workers: `InProcess`, the default,
-or any other with the interface `Engine`, chosen by `batch.on(engine)`. All that workers share is the manifest and the
-folder of the outputs.
+`Ray`, or any other with the interface `Engine`, chosen by `batch.on(engine)`. All that workers share is the manifest
+and the folder of the outputs.
 
     batch       `Batch`: finds the sources, begins the manifest, has an engine do the work, reports
     engine      the interface of engines, and the engine of this process
+    ray_engine  the engine of a Ray cluster
+    ray_worker  the actor that works there
     worker      one client and some sessions, which claim sources until there are no more
     work        the description of the work that a worker gets
     failures    the decision what follows from the failure of one source
     manifest    the rows and their transitions
     databases   sqlite and Postgres
     outputs     files that are complete or not there
-    sources     files, folders and patterns
+    sources     files, folders, patterns and URLs
     processes   the names of workers, which say whether their process is alive
     records     the values of all these
 
@@ -31,6 +33,7 @@ from .batch import Batch
 from .databases import StorageError
 from .engine import Engine, InProcess
 from .manifest import Manifest
+from .ray_engine import Ray
 from .records import BatchOutcome, BatchProgress, Budget, Row
 from .work import Work
 from .worker import Worker
@@ -43,6 +46,7 @@ __all__ = [
     "Engine",
     "InProcess",
     "Manifest",
+    "Ray",
     "Row",
     "StorageError",
     "TranscriptionBatch",

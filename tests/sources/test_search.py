@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import os
-import socket
-import subprocess
 import sys
-from contextlib import contextmanager
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +12,7 @@ import pytest
 from asr_async import AudioFormat, ConfigurationError, ConnectionLostError, read_audio
 from asr_async.sources import SourceVersion, find_sources, find_version
 
-from ..support.child_processes import child_environment
+from ..support.object_store import stored
 from ..support.wav_files import write_wav
 
 if TYPE_CHECKING:
@@ -136,51 +133,11 @@ class TestErrors:
 PCM16K = AudioFormat("pcm", 16_000)
 
 
-@contextmanager
-def object_store() -> Iterator[str]:
-    """Run moto's server, which has the interface of S3, in a process of its own; yield its URL."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    with subprocess.Popen(
-        command, env=child_environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as process:
-        try:
-            assert process.stdout is not None
-            for line in process.stdout:  # until it listens
-                if "Running on" in line:
-                    break
-            else:
-                pytest.fail("the object store has not started")
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            process.kill()
-
-
 @pytest.fixture(scope="module")
 def store() -> Iterator[Any]:
-    """Start a store with the same recordings, set the environment for it, and return its filesystem."""
-    s3fs = pytest.importorskip("s3fs", reason="s3fs is in the dependency group `tests`")
-    import fsspec
-
-    with object_store() as url, pytest.MonkeyPatch.context() as patch:
-        for name, value in {
-            "AWS_ENDPOINT_URL": url,
-            "AWS_ACCESS_KEY_ID": "key",
-            "AWS_SECRET_ACCESS_KEY": "secret",
-            "AWS_DEFAULT_REGION": "us-east-1",
-            "NO_PROXY": "127.0.0.1",
-        }.items():
-            patch.setenv(name, value)
-        patch.setitem(fsspec.config.conf, "obs", {"endpoint_url": url, "key": "key", "secret": "secret"})
-        s3fs.S3FileSystem.clear_instance_cache()
-        filesystem = s3fs.S3FileSystem()
-        filesystem.mkdir("calls")
-        for name in NAMES:
-            filesystem.pipe(f"calls/{name}", WAV)
+    """Return the filesystem of a store with the same recordings."""
+    with stored({f"calls/{name}": WAV for name in NAMES}) as filesystem:
         yield filesystem
-        s3fs.S3FileSystem.clear_instance_cache()
 
 
 HEADER = b"RIFF\xff\xff\xff\xffWAVEfmt \x10\0\0\0\x01\0\x01\0\x80>\0\0\0}\0\0\x02\0\x10\0data\xff\xff\xff\xff"
