@@ -108,6 +108,7 @@ from .sources import (
 )
 from .vendors import Capabilities, ModelInfo, models
 from .vendors.dashscope import ContextMessage, DashScope, FunASR, Gummy, GummyChat, Paraformer, QwenAudio, QwenRealtime
+from .vendors.funasr import FunASRNano, FunASRServer
 from .vendors.huawei import Huawei, Rasr
 from .vendors.openai import OpenAI, OpenAIRealtime
 from .vendors.service import TemporaryKey
@@ -132,6 +133,8 @@ __all__ = [
     "Fallback",
     "Finding",
     "FunASR",
+    "FunASRNano",
+    "FunASRServer",
     "Gap",
     "Gummy",
     "GummyChat",

@@ -19,23 +19,17 @@ from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
+from ._connection.health import combine_refusals, may_succeed_elsewhere, record_failure
 from ._limits.circuit_breaker import CircuitBreaker
 from ._session.policy import rotation_s
 from ._text.secret import tolerant_repr
 from .config import Retry
-from .errors import (
-    ASRError,
-    AuthenticationError,
-    ConfigurationError,
-    ConnectionLostError,
-    DeadlineError,
-    RemoteProtocolError,
-)
+from .errors import ASRError, ConfigurationError, DeadlineError
 from .vendors import model_info
 from .vendors.catalogue import missing_from
 from .vendors.codec import Codec, TaskDescription
 from .vendors.options import Options
-from .vendors.service import with_network
+from .vendors.service import ReplicatedService, with_network
 
 if TYPE_CHECKING:
     from ._net.network_options import NetworkOptions
@@ -212,8 +206,8 @@ class Fallback:
 class _Member:
     """A service with the options for it and its circuit breaker."""
 
-    def __init__(self, rank: int, service: Service, options: Options, *, cooldown_s: float) -> None:
-        self.rank = rank
+    def __init__(self, service: Service, options: Options, *, cooldown_s: float) -> None:
+        self.rank = 0
         self.service = service
         self.options = options
         self.description = service.describe(options)
@@ -263,8 +257,8 @@ class _Members:
                 return _Choice(self, member, refusals, await member.resolve())
             except ASRError as error:
                 refusals[member] = error
-                _record_failure(member, error, task_was_open=False)
-        raise _combined_refusal(refusals)
+                record_failure(member.name, member.breaker, error, task_was_open=False)
+        raise combine_refusals((member.name, error) for member, error in refusals.items())
 
     def preferred_in_s(self, current: _Member) -> float | None:
         """Return the wait before a member preferred to the current one is tried; None if a change is not possible."""
@@ -320,12 +314,12 @@ class _Choice:
 
     def record_refusal(self, error: ASRError) -> None:
         self._refusals[self._member] = error
-        _record_failure(self._member, error, task_was_open=False)
+        record_failure(self.name, self._member.breaker, error, task_was_open=False)
 
     def record_loss(self, error: ASRError, *, is_refusal: bool = False) -> bool:
-        if not (error.retryable or is_refusal or isinstance(error, _CONNECTION_ERRORS)):
+        if not (is_refusal or may_succeed_elsewhere(error)):
             return False
-        _record_failure(self._member, error, task_was_open=True)
+        record_failure(self.name, self._member.breaker, error, task_was_open=True)
         return self._member.breaker.is_open(_now()) and self._members.has_alternative(self._member)
 
     def record_final(self) -> None:
@@ -334,37 +328,31 @@ class _Choice:
         self._member.breaker.record_success()
 
 
-def _record_failure(member: _Member, error: ASRError, *, task_was_open: bool) -> None:
-    breaker = member.breaker
-    breaker.record_failure(_now(), error, task_was_open=task_was_open)
-    if not breaker.is_closed:
-        level = logging.INFO if error.retryable else logging.WARNING  # a wrong key should not go unnoticed
-        logger.log(level, "%s is not tried for %g s after: %s", member.name, breaker.open_for_s, error)
-
-
-_CONNECTION_ERRORS = (AuthenticationError, ConnectionLostError, DeadlineError, RemoteProtocolError)
-"""Errors that are not about the audio: another member may succeed even if the same one would fail again."""
-
-
 def _checked_members(pairs: Any, cooldown_s: float) -> tuple[_Member, ...]:
     if not isinstance(cooldown_s, int | float) or not cooldown_s > 0:
         raise ConfigurationError(f"Fallback(cooldown_s={cooldown_s!r}): must be a positive number of seconds")
     if not isinstance(pairs, list | tuple) or not pairs:
         raise ConfigurationError("Fallback: give a list of (service, options), such as [(DashScope(), Paraformer())]")
-    members = tuple(_checked_member(rank, pair, cooldown_s) for rank, pair in enumerate(pairs))
+    members = tuple(
+        member for number, pair in enumerate(pairs, 1) for member in _checked_member(number, pair, cooldown_s)
+    )
+    for rank, member in enumerate(members):
+        member.rank = rank
     for member in members[1:]:
         _check_interchangeable(members[0], member)
     return members
 
 
-def _checked_member(rank: int, pair: Any, cooldown_s: float) -> _Member:
-    where = f"Fallback: member {rank + 1}"
+def _checked_member(number: int, pair: Any, cooldown_s: float) -> list[_Member]:
+    """Return the member of a pair; of a service with several equal servers, one for each."""
+    where = f"Fallback: member {number}"
     match pair:
         case (Fallback(), _):
             raise ConfigurationError(f"{where} is a Fallback: list its members here")
         case (service, Options() as options) if callable(getattr(service, "codec", None)):
+            services = service.replicas.values() if isinstance(service, ReplicatedService) else [service]
             try:
-                return _Member(rank, service, options, cooldown_s=cooldown_s)
+                return [_Member(each, options, cooldown_s=cooldown_s) for each in services]
             except ConfigurationError as error:
                 raise ConfigurationError(f"{where}: {error.message}") from None
         case _:
@@ -387,14 +375,6 @@ def _check_interchangeable(first: _Member, other: _Member) -> None:
         raise ConfigurationError(
             f"Fallback: {one.name} stops after one sentence, {many.name} does not: the rest would be missing"
         )
-
-
-def _combined_refusal(refusals: dict[_Member, ASRError]) -> ASRError:
-    """Return the last retryable error, else the last one, with the texts of all."""
-    *others, (member, chosen) = sorted(refusals.items(), key=lambda refusal: refusal[1].retryable)
-    texts = [f"{other.name}: {error}" for other, error in others]
-    chosen.message = "; ".join([*texts, f"{member.name}: {chosen.message}"])
-    return chosen
 
 
 def _now() -> float:

@@ -1,4 +1,4 @@
-"""The member of a service that a connection goes to: of `Fallback` one of several, elsewhere the service itself.
+"""The member of a service that a connection goes to: one of several of `Fallback`, or of equal servers, or the service.
 
 The rest of the package only sees a `MemberChoice`, so a service without other members needs no special case.
 
@@ -10,7 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 from ..vendors.credentials import with_fresh_credentials
-from ..vendors.service import ServiceOfMembers
+from ..vendors.service import ReplicatedService, ServiceOfMembers
+from .replicas import choose_replica
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -33,6 +34,8 @@ async def choose_member(service: Service, options: Options) -> MemberChoice:
     """
     if isinstance(service, ServiceOfMembers):
         return await service.choose(options)
+    if isinstance(service, ReplicatedService) and len(service.replicas) > 1:
+        return await choose_replica(service, options)
     return SoleMember(service, options, await service.resolve(options))
 
 

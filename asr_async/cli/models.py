@@ -6,6 +6,7 @@ Does not know the capabilities: they are in the catalogues of the vendors.
 from __future__ import annotations
 
 import itertools
+import string
 import sys
 from typing import TYPE_CHECKING
 
@@ -34,6 +35,8 @@ _UNLIMITED_WIDTH = 10_000
 
 _INDENT = " "
 """The indentation of the columns below the name of a model, on a narrow terminal."""
+
+_MARKS = string.digits[1:] + string.ascii_lowercase
 
 _LEGEND = (
     "+N: N more, which --format jsonl lists. Split by: what ends a sentence. Limits: longest audio, session starts per "
@@ -86,7 +89,7 @@ def _page(rows: Sequence[ModelInfo]) -> str:
 
 def _table(rows: Sequence[ModelInfo], sources: Sequence[str], width: int) -> RenderableType:
     headings = [*_COLUMNS, ""]
-    lines = [[*(show(row) for show in _COLUMNS.values()), str(sources.index(row.source) + 1)] for row in rows]
+    lines = [[*(show(row) for show in _COLUMNS.values()), _mark(sources.index(row.source))] for row in rows]
     layout = _Layout(headings, lines, width)
     parts = [] if layout.is_list else [layout.line(headings, "bold")]
     for vendor, group in itertools.groupby(zip(rows, lines, strict=True), key=lambda pair: pair[0].vendor):
@@ -153,9 +156,14 @@ def _longest_word(cells: Sequence[str]) -> int:
 
 def _notes(sources: Sequence[str]) -> RenderableType:
     notes = Table.grid(padding=(0, 1))
-    for number, source in enumerate(sources, 1):
-        notes.add_row(str(number), source)
+    for number, source in enumerate(sources):
+        notes.add_row(_mark(number), source)
     return notes
+
+
+def _mark(number: int) -> str:
+    """Return the mark of a note, one character if possible: the table has no room for more on a usual terminal."""
+    return _MARKS[number] if number < len(_MARKS) else str(number + 1)
 
 
 def _rates(row: ModelInfo) -> str:

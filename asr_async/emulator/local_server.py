@@ -16,6 +16,7 @@ from aiohttp import web
 from ..errors import LocalProtocolError
 from .dashscope import realtime as dashscope_realtime
 from .dashscope import tasks as dashscope_tasks
+from .funasr import realtime as funasr_realtime
 from .openai import realtime as openai_realtime
 
 if TYPE_CHECKING:
@@ -104,6 +105,11 @@ class LocalServer(ABC):
     def huawei_url(self) -> str:
         """The endpoint of Huawei Cloud's RASR, in the form that its SDK expects: scheme, host and port."""
         return f"ws://{self.address}"
+
+    @property
+    def funasr_url(self) -> str:
+        """The address of FunASR's real-time server; with "?endpoint-mode=client", the client ends utterances."""
+        return f"ws://{self.address}{funasr_realtime.PATH}"
 
 
 async def _listen(

@@ -17,6 +17,7 @@ from .dashscope import tasks as dashscope_tasks
 from .dashscope.hotwords import HotWordTables
 from .engines.installed import choose_engine
 from .faults import FaultInjector, Faults
+from .funasr import realtime as funasr_realtime
 from .huawei import rasr as huawei_rasr
 from .local_server import LocalServer
 from .openai import realtime as openai_realtime
@@ -109,6 +110,7 @@ class Emulator(LocalServer):
             dashscope_realtime.add_routes(application, engine, keys=keys, faults=faults),
             openai_realtime.add_routes(application, engine, keys=keys, faults=faults),
             huawei_rasr.add_routes(application, engine, api_keys=self._api_keys, faults=faults),
+            funasr_realtime.add_routes(application, engine, faults=faults),
         ]
 
     @property

@@ -21,7 +21,7 @@ from .service import Service
 
 __all__ = ["Vendor", "model_info", "models", "options_for_model", "service_for", "vendor_of", "vendors"]
 
-BUILT_IN = ("dashscope", "huawei", "openai")
+BUILT_IN = ("dashscope", "huawei", "openai", "funasr")
 ENTRY_POINT_GROUP = "asr_async.vendors"
 
 

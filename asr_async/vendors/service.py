@@ -9,7 +9,7 @@ import builtins
 import hashlib
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import Protocol, Self, runtime_checkable
+from typing import Any, Protocol, Self, runtime_checkable
 from urllib.parse import urlsplit
 
 import msgspec
@@ -27,6 +27,7 @@ __all__ = [
     "Endpoint",
     "MemberChoice",
     "NetworkedService",
+    "ReplicatedService",
     "Service",
     "ServiceOfMembers",
     "TemporaryKey",
@@ -237,6 +238,25 @@ class TemporaryKeyService(Protocol):
 
     async def temporary_key(self, *, expires_in: int = 60) -> TemporaryKey:
         """Make a key for a program that must not have this one; it is valid for `expires_in` seconds."""
+        ...
+
+
+@runtime_checkable
+class ReplicatedService(Protocol):
+    """A service of several servers that recognise alike: each connection goes to one of them, and none is preferred."""
+
+    @property
+    def replicas(self) -> Mapping[str, Service]:
+        """The servers: a name for logs and statistics → the service of this one alone.
+
+        Raises:
+            ConfigurationError: there is none.
+        """
+        ...
+
+    @property
+    def health(self) -> dict[str, Any]:
+        """The circuit breaker of each server by its name, made and used by the connections; empty at first."""
         ...
 
 

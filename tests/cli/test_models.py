@@ -70,6 +70,7 @@ def test_in_a_pipe_each_model_is_one_line_without_control_codes() -> None:
         "qwen-audio-3.1-asr-flash-message": ["vocabulary_id vocabulary"],
         "qwen3-asr-flash-realtime": ["8 16", "pcm opus", "silence, caller"],
         "huawei/continue": ["pcm ulaw alaw", "vocabulary_id user_words", "5 h"],
+        "funasr/nano": [" 16 ", "zh en ja", " pcm ", "hotwords", "silence, caller"],
     }.items(),
 )
 def test_the_row_of_a_model_has_its_capabilities(model: str, cells: list[str]) -> None:
@@ -78,12 +79,12 @@ def test_the_row_of_a_model_has_its_capabilities(model: str, cells: list[str]) -
         assert cell in line
 
 
-def test_the_number_of_a_row_refers_to_its_source_below() -> None:
+def test_the_mark_of_a_row_refers_to_its_source_below() -> None:
     out = invoke("models").stdout
-    notes = dict(re.findall(r"^(\d+) +(.+)$", out, re.MULTILINE))
+    notes = dict(re.findall(r"^(\w) (.+)$", out, re.MULTILINE))
     for row in models():
-        number = lines_of(row.model, out)[0].split()[-1]
-        assert notes[number] == row.source
+        mark = lines_of(row.model, out)[0].split()[-1]
+        assert notes[mark] == row.source
 
 
 @pytest.mark.parametrize("columns", [40, 80, 100, 120])
@@ -113,7 +114,7 @@ def test_jsonl_has_every_detail() -> None:
     assert (outcome.exit_code, tuple(rows)) == (0, models())
 
 
-@pytest.mark.parametrize("vendor", ["dashscope", "huawei", "openai"])
+@pytest.mark.parametrize("vendor", ["dashscope", "huawei", "openai", "funasr"])
 def test_vendor_lists_only_its_models(vendor: str) -> None:
     lines = invoke("models", "--vendor", vendor, "--format", "jsonl").stdout.splitlines()
     assert [json.loads(line)["model"] for line in lines] == [row.model for row in models() if row.vendor == vendor]

@@ -1,0 +1,1 @@
+"""The emulated protocols of FunASR's own servers."""
