@@ -24,6 +24,10 @@ CORE_TESTS = [
 ]
 """The tests of everything between the audio and the results, without the emulator's and the command line's own."""
 
+FUNASR = "funasr==1.4.16"
+"""The server that `tests/witnesses/test_funasr_server.py` runs. It is installed without what it depends on, some
+gigabytes with PyTorch: stubs stand in its place."""
+
 API_REFERENCE = "build/api"
 
 
@@ -38,6 +42,7 @@ WITHOUT_FRAMEWORKS = "--ignore=tests/integrations"
 def run_tests(session: nox.Session, *default_arguments: str) -> None:
     """Run pytest in parallel; arguments behind `--` replace the default ones."""
     install(session, EXTRAS, "tests")
+    session.install("--no-deps", FUNASR)
     arguments = session.posargs or default_arguments
     session.run("pytest", f"--numprocesses={WORKERS}", WITHOUT_FRAMEWORKS, *arguments)
 
@@ -79,6 +84,7 @@ def integrations(session: nox.Session) -> None:
 def coverage(session: nox.Session) -> None:
     """Run all tests in parallel and report the coverage, child processes included."""
     install(session, EXTRAS, "tests", "coverage")
+    session.install("--no-deps", FUNASR)
     session.run("coverage", "erase")
     session.run("coverage", "run", "-m", "pytest", f"--numprocesses={WORKERS}", WITHOUT_FRAMEWORKS, *session.posargs)
     session.run("coverage", "combine", "--quiet")

@@ -45,6 +45,8 @@ from asr_async import (
     DashScope,
     Fallback,
     FunASR,
+    FunASRNano,
+    FunASRServer,
     Gummy,
     Huawei,
     Limits,
@@ -61,7 +63,7 @@ from hostile.audio import numbered_audio
 from hostile.count import Counts, Outcome, count
 from hostile.recogniser import Habits
 from hostile.script import Script, draw_script, draw_spoken_script
-from hostile.vendors import LANGUAGE, World, connection_for
+from hostile.vendors import FUNASR_PATH, LANGUAGE, World, connection_for
 
 CONCURRENT = 24
 SESSION_S = 60.0
@@ -171,6 +173,15 @@ def _gummy(rng: random.Random) -> Habits:
     )
 
 
+def _funasr_realtime(rng: random.Random) -> Habits:
+    return Habits(
+        **_common(rng),
+        noise=rng.choice((0.0, 0.3)),
+        redivides=rng.choice((0.0, 0.2)),
+        window_words=rng.choice((0, 0, 4)),
+    )
+
+
 def _failover(rng: random.Random) -> Habits:
     return Habits(**_common(rng), noise=rng.choice((0.0, 0.3)))
 
@@ -198,6 +209,7 @@ SCENARIOS: dict[str, Scenario] = {
     "qwen-order": Scenario(habits=_qwen_order, vendor="qwen", delivers_in_order=False),
     "qwen-commits": Scenario(habits=_qwen_commits, vendor="qwen", commits=True, delivers_in_order=False),
     "gummy": Scenario(habits=_gummy),
+    "funasr-realtime": Scenario(habits=_funasr_realtime, vendor="funasr-realtime"),
     "mp3": Scenario(habits=_paraformer, audio_format="mp3"),
     "opus": Scenario(habits=_paraformer, audio_format="opus"),
     "rotation": Scenario(habits=_paraformer_noise, rotates=True, breaks=3, paces=(30.0, 60.0)),
@@ -206,6 +218,12 @@ SCENARIOS: dict[str, Scenario] = {
     ),
     "unstable-paraformer": Scenario(habits=_unstable, script=draw_spoken_script, dies=0.2),
     "unstable-funasr": Scenario(habits=_unstable, vendor="funasr", script=draw_spoken_script, dies=0.2),
+    "unstable-funasr-realtime": Scenario(
+        habits=lambda rng: _unstable(rng, window_words=rng.choice((0, 4))),
+        vendor="funasr-realtime",
+        script=draw_spoken_script,
+        dies=0.2,
+    ),
     "unstable-gummy": Scenario(
         habits=lambda rng: _unstable(rng, translates=True),
         script=draw_spoken_script,
@@ -248,7 +266,7 @@ class Servers:
     def refuse_the_dead(self, ws: ServerConnection, request: Request) -> Response | None:
         """Refuse a handshake while the vendor is down."""
         world = self._world(request)
-        vendor = "huawei" if "/rasr/" in request.path else "dashscope"
+        vendor = "huawei" if "/rasr/" in request.path else "funasr" if request.path == FUNASR_PATH else "dashscope"
         if world is None or world.dead.get(vendor, 0) <= 0:
             return None
         world.dead[vendor] -= 1
@@ -379,20 +397,20 @@ class OneSession:
         huawei = Huawei(ak="ak", sk="sk", project_id=name, region="r", endpoint=url)
         audio_format, rng = self._scenario.audio_format, self._rng
         rasr = Rasr(need_word_info=self._scenario.has_words or rng.random() < 0.5)
-        match self._scenario.vendor:
-            case "huawei":
-                return huawei, rasr
-            case "funasr":
-                return dashscope, FunASR(format=self._scenario.audio_format)
-            case "qwen":
-                return dashscope, QwenRealtime(manual_commit=self._scenario.commits)
-            case "both":
-                members: list[tuple[Any, Any]] = [(dashscope, Paraformer()), (huawei, rasr)]
-                fallback = Fallback(members if rng.random() < 0.5 else members[::-1], cooldown_s=0.3)
-                return fallback, fallback.options
+        if self._scenario.vendor == "both":
+            members: list[tuple[Any, Any]] = [(dashscope, Paraformer()), (huawei, rasr)]
+            fallback = Fallback(members if rng.random() < 0.5 else members[::-1], cooldown_s=0.3)
+            return fallback, fallback.options
         if self.world.habits.translates:
             return dashscope, Gummy(translation_target_languages=[LANGUAGE])
-        return dashscope, Paraformer(format=audio_format)
+        pairs: dict[str, tuple[Any, Any]] = {
+            "dashscope": (dashscope, Paraformer(format=audio_format)),
+            "funasr": (dashscope, FunASR(format=audio_format)),
+            "funasr-realtime": (FunASRServer(f"{url}{FUNASR_PATH}", api_key=f"sk-{name}"), FunASRNano()),
+            "huawei": (huawei, rasr),
+            "qwen": (dashscope, QwenRealtime(manual_commit=self._scenario.commits)),
+        }
+        return pairs[self._scenario.vendor]
 
     async def _use_before(self, client: Client, options: Any) -> None:
         """Run another session first, which leaves its connection in the pool."""

@@ -71,6 +71,10 @@ class Habits:
     resends: float = 0.0
     """The share of connections that begin with the last final of the one before, in other words."""
     punctuates: bool = False
+    redivides: float = 0.0
+    """The share of messages in which a sentence that was final is divided in two, between any two characters."""
+    window_words: int = 0
+    """The most words of an interim, which are its last ones; 0 has no limit."""
     splits_less: bool = False
     """Long sentences over several pauses."""
 

@@ -1,4 +1,4 @@
-"""The scripted servers of one session: DashScope's tasks, its realtime protocol, and Huawei's RASR.
+"""The scripted servers of one session: DashScope's tasks, its realtime protocol, Huawei's RASR, and FunASR's own.
 
 One `World` is the environment of a session: its script, the habits of its vendor, and each of its connections with the
 audio it received and the messages it sent. A connection ends by itself at a place that is drawn (`Break`): the
@@ -23,10 +23,23 @@ from .audio import AudioReader, Undecodable, reader_for
 from .recogniser import Habits, Sentence, Step, StepKind, plan_of
 from .script import Script, Word, translated
 
-__all__ = ["Break", "Connection", "DashScopeTask", "HuaweiTask", "RealtimeSession", "World", "connection_for"]
+__all__ = [
+    "FUNASR_PATH",
+    "Break",
+    "Connection",
+    "DashScopeTask",
+    "FunASRSession",
+    "HuaweiTask",
+    "RealtimeSession",
+    "World",
+    "connection_for",
+]
 
 LANGUAGE = "en"
 """The language that Gummy is asked to translate into."""
+
+FUNASR_PATH = "/funasr"
+"""FunASR's own servers have no paths; here it tells them from the others."""
 
 STALE = "stale"
 """The text of a result of another task; no word of a script has it."""
@@ -662,10 +675,83 @@ class HuaweiTask(Connection):
             await self._message("RESULT", segments=segments)
 
 
+class FunASRSession(Connection):
+    """A connection with FunASR's real-time server, which repeats all sentences in each result."""
+
+    vendor = "funasr"
+
+    def __init__(self, world: World, ws: ServerConnection) -> None:
+        super().__init__(world, ws)
+        self._sentences: list[dict[str, Any]] = []
+        self._sent_count = 0
+
+    async def serve(self, first: str | bytes | None = None) -> None:
+        async for message in self.messages(first):
+            if isinstance(message, bytes):
+                await self.receive_audio(message)
+                continue
+            match message:
+                case "COMMIT":
+                    await self.send({"event": "error", "error": "COMMIT requires --endpoint-mode client"})
+                case "START":
+                    self.reader = reader_for("pcm")
+                    self.check_start()
+                    await self.send({"event": "started"})
+                case "STOP":
+                    await self.finish()
+                    await self._send_sentences("", 0, is_final=True)
+                    self.end = "finished"
+                    await self.send({"event": "stopped"})
+
+    async def send_error(self) -> None:
+        await self.send({"event": "error", "error": "internal error: the engine has failed"})
+
+    async def _result(self, sentence: Sentence, words: list[Word], *, is_final: bool) -> None:
+        shift_ms = self.shift_ms(sentence)
+        if not is_final:
+            words = words[-self._habits.window_words :]
+            await self._send_sentences(sentence.text(words), self.own_ms(words[0].start_ms, shift_ms))
+            return
+        place = {"start": self.own_ms(words[0].start_ms, shift_ms), "end": self.own_ms(words[-1].end_ms, shift_ms)}
+        text = sentence.text(words, punctuates=self._habits.punctuates)
+        if not self._sentences or self._sentences[-1]["text"] != text or self._sentences[-1]["start"] != place["start"]:
+            self._sentences.append({"text": text, **place})
+        await self._send_sentences("", self.reader.end_ms - self.begin_ms)
+
+    async def _send_sentences(self, partial: str, start_ms: int, *, is_final: bool = False) -> None:
+        await self.send(
+            {
+                "sentences": self._divided(),
+                "partial": partial,
+                "partial_start_ms": start_ms,
+                "duration_ms": self.reader.end_ms - self.begin_ms,
+                "is_final": is_final,
+            }
+        )
+
+    def _divided(self) -> list[dict[str, Any]]:
+        """Return the sentences, of those that were sent before one in two parts now and then: of two speakers."""
+        sentences, sent = self._sentences, self._sent_count
+        self._sent_count = len(sentences)
+        if not sent or self.rng.random() >= self._habits.redivides:
+            return sentences
+        at = self.rng.randrange(sent)
+        text, start_ms, end_ms = (sentences[at][name] for name in ("text", "start", "end"))
+        cut = self.rng.randrange(len(text))
+        cut_ms = start_ms + (end_ms - start_ms) * cut // len(text)
+        parts = [
+            {"text": text[:cut].strip(), "start": start_ms, "end": cut_ms, "spk": 0},
+            {"text": text[cut:].strip(), "start": cut_ms, "end": end_ms, "spk": 1},
+        ]
+        return [*sentences[:at], *(part for part in parts if part["text"]), *sentences[at + 1 :]]
+
+
 def connection_for(world: World, ws: ServerConnection, path: str) -> Connection:
     """Return the connection of the protocol that a path belongs to."""
     if "/rasr/" in path:
         return HuaweiTask(world, ws)
+    if path == FUNASR_PATH:
+        return FunASRSession(world, ws)
     if "/realtime" in path:
         return RealtimeSession(world, ws)
     return DashScopeTask(world, ws)

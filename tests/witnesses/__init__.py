@@ -7,4 +7,7 @@ checked against the documents only.
 The official SDKs complete against the emulator: sessions of Paraformer, Fun-ASR and Qwen-Audio (the latter two with a
 context), of Qwen-ASR with server VAD and manual commits, and of Gummy with and without translation; hot words of both
 generations and temporary keys of DashScope; Huawei's handshakes (its signer) and hot-word tables, but no sessions.
+
+FunASR's own real-time server, the code of its wheel with stubs in place of its models, serves sessions of this library:
+sentences, interims, hot words, commits, its modes, and lost connections.
 """
