@@ -108,7 +108,7 @@ from .sources import (
 )
 from .vendors import Capabilities, ModelInfo, models
 from .vendors.dashscope import ContextMessage, DashScope, FunASR, Gummy, GummyChat, Paraformer, QwenAudio, QwenRealtime
-from .vendors.funasr import FunASRNano, FunASRServer
+from .vendors.funasr import FunASR2Pass, FunASRNano, FunASRServer
 from .vendors.huawei import Huawei, Rasr
 from .vendors.openai import OpenAI, OpenAIRealtime
 from .vendors.service import TemporaryKey
@@ -133,6 +133,7 @@ __all__ = [
     "Fallback",
     "Finding",
     "FunASR",
+    "FunASR2Pass",
     "FunASRNano",
     "FunASRServer",
     "Gap",

@@ -350,8 +350,8 @@ def _checked_member(number: int, pair: Any, cooldown_s: float) -> list[_Member]:
         case (Fallback(), _):
             raise ConfigurationError(f"{where} is a Fallback: list its members here")
         case (service, Options() as options) if callable(getattr(service, "codec", None)):
-            services = service.replicas.values() if isinstance(service, ReplicatedService) else [service]
             try:
+                services = service.replicas.values() if isinstance(service, ReplicatedService) else [service]
                 return [_Member(each, options, cooldown_s=cooldown_s) for each in services]
             except ConfigurationError as error:
                 raise ConfigurationError(f"{where}: {error.message}") from None

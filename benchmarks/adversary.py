@@ -38,6 +38,7 @@ from typing import Any
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
+from websockets.typing import Subprotocol
 
 from asr_async import (
     ASRError,
@@ -45,6 +46,7 @@ from asr_async import (
     DashScope,
     Fallback,
     FunASR,
+    FunASR2Pass,
     FunASRNano,
     FunASRServer,
     Gummy,
@@ -182,6 +184,12 @@ def _funasr_realtime(rng: random.Random) -> Habits:
     )
 
 
+def _funasr_2pass(rng: random.Random) -> Habits:
+    common = _common(rng)
+    # The Python server gives no times.
+    return Habits(**{**common, "word_times": rng.choice(("always", "always", "never")), "repeats": 0.0})
+
+
 def _failover(rng: random.Random) -> Habits:
     return Habits(**_common(rng), noise=rng.choice((0.0, 0.3)))
 
@@ -210,6 +218,7 @@ SCENARIOS: dict[str, Scenario] = {
     "qwen-commits": Scenario(habits=_qwen_commits, vendor="qwen", commits=True, delivers_in_order=False),
     "gummy": Scenario(habits=_gummy),
     "funasr-realtime": Scenario(habits=_funasr_realtime, vendor="funasr-realtime"),
+    "funasr-2pass": Scenario(habits=_funasr_2pass, vendor="funasr-2pass"),
     "mp3": Scenario(habits=_paraformer, audio_format="mp3"),
     "opus": Scenario(habits=_paraformer, audio_format="opus"),
     "rotation": Scenario(habits=_paraformer_noise, rotates=True, breaks=3, paces=(30.0, 60.0)),
@@ -287,6 +296,8 @@ async def running_servers() -> AsyncIterator[Servers]:
         "127.0.0.1",
         0,
         process_request=servers.refuse_the_dead,
+        subprotocols=[Subprotocol("binary")],
+        select_subprotocol=lambda _, offered: offered[0] if offered else None,
         ping_interval=None,
         compression=None,
         close_timeout=1,
@@ -330,7 +341,11 @@ class OneSession:
         self._pace = self._rng.choice(scenario.paces)
         self._is_transcription = not scenario.commits and not self.world.habits.translates and self._rng.random() < 0.25
         is_translated = self.world.habits.translates and scenario.counts_translations
-        self.outcome = Outcome(script=self.world.script, wants_translation=LANGUAGE if is_translated else "")
+        self.outcome = Outcome(
+            script=self.world.script,
+            wants_translation=LANGUAGE if is_translated else "",
+            has_times=scenario.vendor != "funasr-2pass" or self.world.habits.word_times != "never",
+        )
         self.counts = Counts()
         self.notes: list[str] = []
 
@@ -395,6 +410,7 @@ class OneSession:
         url = f"ws://127.0.0.1:{self._servers.port}"
         dashscope = DashScope(f"sk-{name}", endpoint=f"{url}/api-ws/v1/inference")
         huawei = Huawei(ak="ak", sk="sk", project_id=name, region="r", endpoint=url)
+        own = FunASRServer(f"{url}{FUNASR_PATH}", api_key=f"sk-{name}")
         audio_format, rng = self._scenario.audio_format, self._rng
         rasr = Rasr(need_word_info=self._scenario.has_words or rng.random() < 0.5)
         if self._scenario.vendor == "both":
@@ -406,7 +422,8 @@ class OneSession:
         pairs: dict[str, tuple[Any, Any]] = {
             "dashscope": (dashscope, Paraformer(format=audio_format)),
             "funasr": (dashscope, FunASR(format=audio_format)),
-            "funasr-realtime": (FunASRServer(f"{url}{FUNASR_PATH}", api_key=f"sk-{name}"), FunASRNano()),
+            "funasr-realtime": (own, FunASRNano()),
+            "funasr-2pass": (own, FunASR2Pass(hotwords=["bago"])),
             "huawei": (huawei, rasr),
             "qwen": (dashscope, QwenRealtime(manual_commit=self._scenario.commits)),
         }

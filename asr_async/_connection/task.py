@@ -30,6 +30,7 @@ from ..vendors.codec import (
     KeepaliveCodec,
     NoSpeech,
     Started,
+    UntimedCodec,
     check_codec,
     check_events,
 )
@@ -222,6 +223,11 @@ class RecognitionTask:
         self._permit.record_refusal(self.choice, error)
         is_refusal = not (self._description.answers_start or self._has_finals)
         return self.choice.record_loss(error, is_refusal=is_refusal)
+
+    def expect_repeats(self) -> None:
+        """Expect that results repeat words of an earlier task, whose audio is sent again."""
+        if isinstance(self.codec, UntimedCodec):
+            self.codec.expect_repeats()
 
     def record_final(self) -> None:
         """Record a final result: the member works."""

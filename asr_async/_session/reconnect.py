@@ -260,6 +260,8 @@ class Reconnector:
                 error, fail_over = refusal, False
                 connection.advance(ConnectionStep.LOSE)
                 continue
+            if error is not None:
+                task.expect_repeats()
             try:
                 await self._resume(task, error)
             except (ConnectionLostError, DeadlineError) as lost:

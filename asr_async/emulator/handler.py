@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import msgspec
 from aiohttp import web
@@ -37,6 +37,9 @@ class ServerSession(Protocol):
 class WebSocketHandler(ABC):
     """The handler of one endpoint; tracks its connections and ends all of them at shutdown."""
 
+    subprotocols: ClassVar[tuple[str, ...]] = ()
+    """The WebSocket subprotocols of which one is chosen, if the client offers it."""
+
     def __init__(self) -> None:
         self._shutdown = asyncio.Event()
         self._handler_tasks: set[asyncio.Task[Any]] = set()
@@ -57,6 +60,7 @@ class WebSocketHandler(ABC):
             timeout=CLOSE_TIMEOUT_S,
             compress=False,
             max_msg_size=MAX_MESSAGE_BYTES,
+            protocols=self.subprotocols,
             autoping=False,  # `ClientConnection` answers pings, and needs the pongs
         )
         session = await self._accept(request, ClientConnection(ws, request.transport))

@@ -17,6 +17,7 @@ from ..errors import LocalProtocolError
 from .dashscope import realtime as dashscope_realtime
 from .dashscope import tasks as dashscope_tasks
 from .funasr import realtime as funasr_realtime
+from .funasr import two_pass as funasr_two_pass
 from .openai import realtime as openai_realtime
 
 if TYPE_CHECKING:
@@ -110,6 +111,11 @@ class LocalServer(ABC):
     def funasr_url(self) -> str:
         """The address of FunASR's real-time server; with "?endpoint-mode=client", the client ends utterances."""
         return f"ws://{self.address}{funasr_realtime.PATH}"
+
+    @property
+    def funasr_2pass_url(self) -> str:
+        """The address of FunASR's older server, of the 2pass protocol."""
+        return f"ws://{self.address}{funasr_two_pass.PATH}"
 
 
 async def _listen(

@@ -18,6 +18,7 @@ from .dashscope.hotwords import HotWordTables
 from .engines.installed import choose_engine
 from .faults import FaultInjector, Faults
 from .funasr import realtime as funasr_realtime
+from .funasr import two_pass as funasr_two_pass
 from .huawei import rasr as huawei_rasr
 from .local_server import LocalServer
 from .openai import realtime as openai_realtime
@@ -111,6 +112,7 @@ class Emulator(LocalServer):
             openai_realtime.add_routes(application, engine, keys=keys, faults=faults),
             huawei_rasr.add_routes(application, engine, api_keys=self._api_keys, faults=faults),
             funasr_realtime.add_routes(application, engine, faults=faults),
+            funasr_two_pass.add_routes(application, engine, faults=faults),
         ]
 
     @property

@@ -48,6 +48,7 @@ __all__ = [
     "TaskLifecycle",
     "Unheard",
     "Unrecognised",
+    "UntimedCodec",
     "Usage",
     "check_codec",
     "check_events",
@@ -184,7 +185,7 @@ class Codec(Protocol):
     `receive` returns the events of an incoming message, and raises `RemoteProtocolError` for one that cannot be read. A
     member that is not needed never makes a message unreadable: see `lenient`. Every other method returns the messages
     to send now, in order. The members that only some protocols have are in `CommittingCodec`, `ContextCodec`,
-    `CancellingCodec`, `DeferringCodec`, `EndingCodec` and `KeepaliveCodec`.
+    `CancellingCodec`, `DeferringCodec`, `EndingCodec`, `KeepaliveCodec` and `UntimedCodec`.
     """
 
     @property
@@ -338,6 +339,18 @@ class KeepaliveCodec(Protocol):
 
     def keepalive(self) -> Sequence[Message]:
         """Return the messages that keep the task open."""
+        ...
+
+
+@runtime_checkable
+class UntimedCodec(Protocol):
+    """A codec of a protocol in which results may have no times, by which words that are known could be left out."""
+
+    def expect_repeats(self) -> None:
+        """Mark results without times (`Result.may_repeat`): audio is sent that an earlier task had got.
+
+        Called before the first audio of a task that replaces a lost one.
+        """
         ...
 
 

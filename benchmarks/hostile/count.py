@@ -137,6 +137,8 @@ class Outcome:
     unanswered: Sequence[Word] = ()
     """Words that a server left without an answer at the end of a task."""
     wants_translation: str = ""
+    has_times: bool = True
+    """False for a server without times: places tell nothing then, and the first delivered copy is the original."""
 
 
 @dataclass(slots=True)
@@ -165,7 +167,10 @@ def count(outcome: Outcome) -> tuple[Counts, list[str]]:
             (final, text) for final in finals for text in outcome.script.texts_of(final.text)
         )
     ]
-    _match(delivered, outcome.script, is_delivered_order=not outcome.results)
+    if outcome.has_times:
+        _match(delivered, outcome.script, is_delivered_order=not outcome.results)
+    else:
+        _match_without_times(delivered, outcome.script)
     _count_extra(delivered, outcome, counts, notes)
     _count_missing(delivered, outcome, counts, notes)
     _count_order(delivered, outcome, counts, notes)
@@ -202,6 +207,16 @@ def _match(delivered: list[_Delivered], script: Script, *, is_delivered_order: b
         for copy in copies:
             if copy.word < 0 and indices:
                 _let_the_first_be_the_original(copy, copies, script, is_delivered_order=is_delivered_order)
+
+
+def _match_without_times(delivered: list[_Delivered], script: Script) -> None:
+    """Give the words of each text to the delivered ones in their order, those without a mark first."""
+    places: dict[str, list[int]] = {}
+    for index, word in enumerate(script.words):
+        places.setdefault(word.text, []).append(index)
+    for each in sorted(delivered, key=lambda each: (each.result.may_repeat, each.order)):
+        if places.get(each.text):
+            each.word = places[each.text].pop(0)
 
 
 def _cheapest_pairs(copies: list[_Delivered], indices: list[int], script: Script) -> list[tuple[_Delivered, int]]:

@@ -31,6 +31,7 @@ __all__ = [
     "FunASRSession",
     "HuaweiTask",
     "RealtimeSession",
+    "TwoPassTask",
     "World",
     "connection_for",
 ]
@@ -746,12 +747,71 @@ class FunASRSession(Connection):
         return [*sentences[:at], *(part for part in parts if part["text"]), *sentences[at + 1 :]]
 
 
+class TwoPassTask(Connection):
+    """A connection with one of FunASR's older servers: the C++ one, or the Python one, which gives no times."""
+
+    vendor = "funasr"
+
+    def __init__(self, world: World, ws: ServerConnection) -> None:
+        super().__init__(world, ws)
+        self._is_runtime = world.habits.word_times != "never"
+        self._answers_end = not self._is_runtime and self.rng.random() < 0.5
+        self._name = ""
+        self._shown = ""
+
+    async def serve(self, first: str | bytes | None = None) -> None:
+        async for message in self.messages(first):
+            if isinstance(message, bytes):
+                await self.receive_audio(message)
+                continue
+            request = json.loads(message)
+            if request["is_speaking"]:
+                self._name = request["wav_name"]
+                self.reader = reader_for(request["wav_format"])
+                self.check_start()
+                continue
+            await self.finish()
+            self.end = "finished"
+            if self._is_runtime:
+                await self._message(text="", is_final=True)
+                continue
+            await self._message(mode="2pass-offline", text="", is_final=False)
+            if self._answers_end:
+                await self._message(mode="2pass", is_final=True, is_end=True)
+
+    async def _message(self, **members: Any) -> None:
+        await self.send({**members, "wav_name": self._name})
+
+    async def send_error(self) -> None:
+        await self._ws.close(1011, "internal error")
+
+    async def _result(self, sentence: Sentence, words: list[Word], *, is_final: bool) -> None:
+        still_speaking = not self._is_runtime
+        text = sentence.text(words, punctuates=is_final and self._habits.punctuates)
+        if not is_final:
+            if text.startswith(self._shown) and text != self._shown:
+                more, self._shown = text[len(self._shown) :], text
+                await self._message(mode="2pass-online", text=more, is_final=still_speaking)
+            return
+        self._shown = ""
+        await self._message(mode="2pass-offline", text=text, is_final=still_speaking, **self._times(sentence, words))
+
+    def _times(self, sentence: Sentence, words: list[Word]) -> dict[str, Any]:
+        if not self._is_runtime:
+            return {}
+        shift_ms = self.shift_ms(sentence)
+        places = [[self.own_ms(word.start_ms, shift_ms), self.own_ms(word.end_ms, shift_ms)] for word in words]
+        place = {"start": places[0][0], "end": places[-1][1], "ts_list": places}
+        text = " ".join(word.shown.replace(" ", "") for word in words)
+        return {"timestamp": json.dumps(places), "stamp_sents": [{"text_seg": text, "punc": "", **place}]}
+
+
 def connection_for(world: World, ws: ServerConnection, path: str) -> Connection:
     """Return the connection of the protocol that a path belongs to."""
     if "/rasr/" in path:
         return HuaweiTask(world, ws)
     if path == FUNASR_PATH:
-        return FunASRSession(world, ws)
+        return TwoPassTask(world, ws) if ws.subprotocol else FunASRSession(world, ws)
     if "/realtime" in path:
         return RealtimeSession(world, ws)
     return DashScopeTask(world, ws)

@@ -128,6 +128,16 @@ def test_a_transcript_does_not_show_which_of_two_results_was_delivered_first() -
     assert broken(results=results) == {}
 
 
+def test_without_times_the_copies_without_a_mark_are_the_originals() -> None:
+    """A server without times is recognised again from too early a place, and the places of its results are wrong."""
+    again = final(3, "beta", 500, 900, may_repeat=True)
+    early = [*final(0, "alpha", 0, 10), *final(2, "beta", 10, 20)]
+    counts = counts_of(*early, *again, *NO_NO, has_times=False)
+    assert (counts.broken, counts.doubled_marked) == ({}, 1)
+    assert broken(*early, *final(3, "beta", 500, 900), *NO_NO, has_times=False) == {"doubled": 1}
+    assert broken(*early, has_times=False) == {"lost": 2, "wrong_ends": 1}
+
+
 def test_a_marked_result_may_hold_words_on_both_sides_of_another() -> None:
     around = final(2, "alpha beta no no", 0, 2100, may_repeat=True)
     assert broken(*final(0, "beta", 500, 900), *around) == {}
@@ -290,7 +300,7 @@ def test_a_spoken_script_has_few_texts_and_each_number_once() -> None:
         assert all(script.texts_of(form) == [number] for number, forms in script.forms.items() for form in forms)
 
 
-@pytest.mark.parametrize("vendor", ["dashscope", "huawei", "qwen"])
+@pytest.mark.parametrize("vendor", ["dashscope", "huawei", "qwen", "funasr-realtime", "funasr-2pass"])
 async def test_a_recogniser_without_bad_habits_and_cuts_breaks_no_promise(vendor: str) -> None:
     scenario = replace(adversary.SCENARIOS["paraformer"], habits=lambda _: Habits(), vendor=vendor, breaks=0)
     async with adversary.running_servers() as servers:

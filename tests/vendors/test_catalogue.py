@@ -45,8 +45,8 @@ def encoding_options(audio: AudioFormat, vendor: str) -> dict[str, Any]:
     """Return the options that declare this audio."""
     if vendor == "openai":
         return {"format": audio.encoding}
-    if vendor == "funasr":
-        return {}  # its servers take one format each
+    if vendor == "funasr":  # its real-time server takes one rate
+        return {} if audio.sample_rate == 16_000 else {"sample_rate": audio.sample_rate}
     if vendor != "huawei":
         return {"format": audio.encoding, "sample_rate": audio.sample_rate}
     name = next(name for name, declared in AUDIO_FORMATS.items() if declared == audio)

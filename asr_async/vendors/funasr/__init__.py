@@ -1,4 +1,4 @@
-"""The servers of FunASR that people run themselves: the real-time server of PyPI `funasr`."""
+"""The servers of FunASR that people run themselves: the real-time server, and those of the older 2pass protocol."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from ..options import Options
 from ..registry import Vendor
 from ..service import Endpoint
 from .catalogue import CATALOGUE
-from .models import NANO_MODEL, FunASRNano
+from .models import NANO_MODEL, FunASR2Pass, FunASRNano
 from .service import ADDRESS_VARIABLE, FunASRServer
 
-__all__ = ["VENDOR", "FunASRNano", "FunASRServer"]
+__all__ = ["VENDOR", "FunASR2Pass", "FunASRNano", "FunASRServer"]
 
 
-EMULATED_PATH = "/funasr/realtime"
-"""The path of the real-time server in the emulator; the server itself accepts every path."""
+EMULATED_PATHS = {"FunASRNano": "/funasr/realtime", "FunASR2Pass": "/funasr/2pass"}
+"""The class of the options → the path of its server in the emulator; the servers themselves accept every path."""
 
 
 def _service(endpoint: str | None = None) -> FunASRServer:
@@ -28,12 +28,12 @@ class _EmulatedServer(FunASRServer):
     async def resolve(self, options: Options) -> Endpoint:
         endpoint = await super().resolve(options)
         mode = "?endpoint-mode=client" if isinstance(options, FunASRNano) and options.manual_commit else ""
-        return msgspec.structs.replace(endpoint, url=f"{endpoint.url}{EMULATED_PATH}{mode}")
+        return msgspec.structs.replace(endpoint, url=f"{endpoint.url}{EMULATED_PATHS[type(options).__name__]}{mode}")
 
 
 VENDOR = Vendor(
     name="funasr",
-    options=(FunASRNano,),
+    options=(FunASRNano, FunASR2Pass),
     catalogue=CATALOGUE,
     default_model=NANO_MODEL,
     service=_service,

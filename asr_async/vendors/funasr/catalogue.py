@@ -3,9 +3,22 @@
 from __future__ import annotations
 
 from ..catalogue import ModelInfo, all_of
-from .models import NANO_MODEL, FunASRNano
+from .models import MODES, NANO_MODEL, FunASR2Pass, FunASRNano, Mode
 
 __all__ = ["CATALOGUE"]
+
+
+def _info(mode: Mode) -> ModelInfo:
+    options = FunASR2Pass(mode=mode.name)
+    return ModelInfo(
+        **all_of(options.capabilities),
+        model=options.model,
+        vendor=FunASR2Pass.vendor,
+        options=FunASR2Pass.__name__,
+        segmentation=("silence",),
+        source="FunASR runtime/docs/websocket_protocol.md, 2024, and the code of its servers, 2026",
+    )
+
 
 CATALOGUE = (
     ModelInfo(
@@ -19,5 +32,7 @@ CATALOGUE = (
             "2026-09-18; realtime_demo.md, 2026-07"
         ),
     ),
+    *(_info(mode) for mode in MODES.values()),
 )
-"""One row for each protocol: a server is started with its model, and no message names it."""
+"""A row for the real-time server and one for each mode of the 2pass protocol: a server is started with
+its model, and no message names it."""

@@ -13,7 +13,9 @@ __all__ = ["VENDOR", "error_from_handshake", "error_from_text"]
 
 VENDOR = "funasr"
 
-_SUBPROTOCOL = ErrorRule(VendorError, False, "this is a server of the older 2pass protocol, funasr_wss_server.py")
+_SUBPROTOCOL = ErrorRule(
+    VendorError, False, "this is a server of the older 2pass protocol, funasr_wss_server.py: pass FunASR2Pass(...)"
+)
 _OTHER_MODE = ErrorRule(
     VendorError, False, "start the server with --endpoint-mode client, or leave manual_commit=True out"
 )
@@ -34,16 +36,17 @@ _TABLE = ErrorTable(
 )
 
 
-def error_from_text(text: str, *, raw: str | None = None) -> ASRError:
+def error_from_text(text: str, *, request_id: str | None = None, raw: str | None = None) -> ASRError:
     """Make the error for the text of an error message of the server.
 
     Args:
         text: the server's text; empty if it gives none.
+        request_id: the id of the task, if the protocol has one.
         raw: the message as it came.
     """
     shown = one_line(text, MAX_TEXT_CHARS) or "the server reported an error without a text"
     rule = _find_rule(text, None)
-    return rule.make_error(shown, vendor=VENDOR, code=None, request_id=None, retry_after=None, raw=raw)
+    return rule.make_error(shown, vendor=VENDOR, code=None, request_id=request_id, retry_after=None, raw=raw)
 
 
 def error_from_handshake(status: int, headers: Mapping[str, str], body: bytes) -> ASRError:

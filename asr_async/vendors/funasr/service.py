@@ -20,8 +20,10 @@ from ..codec import TaskDescription
 from ..options import Options
 from ..service import Endpoint, check_endpoint, check_headers
 from .errors import error_from_handshake
-from .models import FunASRNano
+from .models import FunASR2Pass, FunASRNano
 from .realtime import RealtimeCodec, describe_realtime_task
+from .two_pass import TwoPassCodec, describe_two_pass_task
+from .two_pass_wire import SUBPROTOCOL
 
 if TYPE_CHECKING:
     import ssl
@@ -38,7 +40,7 @@ PICKLE_ADVICE = "make the service in the process that uses it"
 
 
 class FunASRServer:
-    """FunASR on your own machines: `funasr-realtime-server` (`FunASRNano`).
+    """FunASR on your own machines: `funasr-realtime-server` (`FunASRNano`), or the older servers (`FunASR2Pass`).
 
         FunASRServer("wss://asr.example.org")
         FunASRServer("ws://10.0.0.5:10095", "ws://10.0.0.6:10095", insecure=True)
@@ -117,15 +119,17 @@ class FunASRServer:
         Raises:
             ConfigurationError: the options are another vendor's.
         """
-        return describe_realtime_task(_checked_options(options))
+        options = _checked_options(options)
+        return describe_two_pass_task(options) if isinstance(options, FunASR2Pass) else describe_realtime_task(options)
 
-    def codec(self, options: Options, *, task_id: str) -> Codec:  # noqa: ARG002 - the protocol has no ids
+    def codec(self, options: Options, *, task_id: str) -> Codec:
         """Make the codec of one task.
 
         Raises:
             ConfigurationError: the options are another vendor's.
         """
-        return RealtimeCodec(_checked_options(options))
+        options = _checked_options(options)
+        return TwoPassCodec(options, task_id=task_id) if isinstance(options, FunASR2Pass) else RealtimeCodec(options)
 
     def with_network(self, network: NetworkOptions) -> FunASRServer:
         """Return a copy of this service with these network options; its own apply where these have no value."""
@@ -149,7 +153,7 @@ class FunASRServer:
             ConfigurationError: the options are another vendor's, there is no address, or one in the environment is
                 malformed.
         """
-        _checked_options(options)
+        options = _checked_options(options)
         headers = SecretHeaders({**self._headers, "User-Agent": USER_AGENT})
         if self._api_key is not None:
             headers["Authorization"] = SecretText(f"Bearer {self._api_key}")
@@ -160,6 +164,7 @@ class FunASRServer:
             # hot words and language stay set for the next START on a connection
             reuse_s=None,
             network=self._network,
+            subprotocols=(SUBPROTOCOL,) if isinstance(options, FunASR2Pass) else (),
         )
 
     def _at(self, address: str) -> FunASRServer:
@@ -214,8 +219,8 @@ def _check_addresses(
     return addresses
 
 
-def _checked_options(options: Options) -> FunASRNano:
-    if not isinstance(options, FunASRNano):
+def _checked_options(options: Options) -> FunASRNano | FunASR2Pass:
+    if not isinstance(options, FunASRNano | FunASR2Pass):
         raise ConfigurationError(
             f"{type(options).__name__} does not belong to FunASRServer: change the options or the service"
         )

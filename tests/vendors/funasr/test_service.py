@@ -181,5 +181,5 @@ async def test_a_server_that_asks_for_a_subprotocol_is_named() -> None:
     assert caught.value.status == HTTPStatus.BAD_REQUEST
     assert str(caught.value) == (
         "HTTP 400: Failed to open a WebSocket connection: missing subprotocol: this is a server of the older 2pass "
-        "protocol, funasr_wss_server.py (code 400)"
+        "protocol, funasr_wss_server.py: pass FunASR2Pass(...) (code 400)"
     )
