@@ -232,23 +232,12 @@ def test_an_older_python_server_ends_by_being_quiet() -> None:
 # --- scripted servers ------------------------------------------------------------------------------------------------
 
 
-def own_server(script: Any) -> Any:
-    return _OwnServer(script)
-
-
-class _OwnServer:
-    """A scripted server, which chooses the subprotocol that is offered."""
-
-    def __init__(self, script: Any) -> None:
-        options = {"subprotocols": ["binary"], "select_subprotocol": lambda _, offered: offered[0] if offered else None}
-        self._server = scripted_server(script, **options)
-
-    async def __aenter__(self) -> FunASRServer:
-        dashscope = await self._server.__aenter__()
-        return FunASRServer((await dashscope.resolve(Paraformer())).url)
-
-    async def __aexit__(self, *exc_info: object) -> None:
-        await self._server.__aexit__(*exc_info)
+@asynccontextmanager
+async def own_server(script: Any) -> AsyncIterator[FunASRServer]:
+    """Run a scripted server, which chooses the subprotocol that is offered, and yield a service for it."""
+    options = {"subprotocols": ["binary"], "select_subprotocol": lambda _, offered: offered[0] if offered else None}
+    async with scripted_server(script, **options) as dashscope:
+        yield FunASRServer((await dashscope.resolve(Paraformer())).url)
 
 
 async def start_nano(connection: ServerConnection) -> None:
