@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -36,6 +37,8 @@ from ...support.scripted_server import scripted_server
 from ...support.virtual_time import now, run_virtual
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from asr_async.vendors.options import Options
 
 AUDIO = [bytes(96_000)]
