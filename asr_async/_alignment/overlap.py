@@ -48,11 +48,14 @@ RIVAL_MS = 500
 SHORT_WORDS = 2
 """So few words may be the same by chance."""
 
+MAX_SHARED = 10
+"""The most words of a script without spaces that one spoken number has, at a seam between two texts."""
+
 
 class DeliveredSpeech:
     """The words of one delivered text, and those of them that a connection has recognised again."""
 
-    __slots__ = ("has_end", "is_repeated", "latest_ms", "speech")
+    __slots__ = ("_last_repeated", "_last_start_ms", "has_end", "is_repeated", "latest_ms", "speech")
 
     def __init__(self, speech: Speech, latest_ms: int = 0) -> None:
         """Keep a text.
@@ -65,15 +68,24 @@ class DeliveredSpeech:
         self.has_end: bool = latest_ms == 0
         self.latest_ms: int = max(latest_ms, speech.end_ms)
         self.is_repeated: bytearray = bytearray(len(speech.words))
+        # the last of the repeated words, and the start of those that have repeated it
+        self._last_repeated = -1
+        self._last_start_ms = 0
 
     def __repr__(self) -> str:
         speech = self.speech
         return f"<DeliveredSpeech {speech.start_ms} to {speech.end_ms} ms, {sum(self.is_repeated)} repeated>"
 
-    def mark(self, indices: Iterable[int]) -> None:
-        """Record that words were recognised again: a later word of the connection is not a repeat of them."""
+    def mark(self, indices: Iterable[int], start_ms: int) -> None:
+        """Record that words were recognised again, from `start_ms` on: a later word is not a repeat of them."""
         for index in indices:
             self.is_repeated[index] = 1
+            if index > self._last_repeated:
+                self._last_repeated, self._last_start_ms = index, start_ms
+
+    def is_passed(self, index: int, start_ms: int) -> bool:
+        """Return True if words that begin before `start_ms` have repeated one behind this."""
+        return index < self._last_repeated and self._last_start_ms < start_ms
 
 
 class NewPart(msgspec.Struct, frozen=True):
@@ -185,8 +197,10 @@ def _new_by_times(speech: Speech, near: Sequence[DeliveredSpeech], from_ms: int,
     doubtful = _doubtful_match(speech.words, candidates, matches, first_ms)
     if doubtful is not None:
         del matches[doubtful]
+    in_order = [(new, old) for new, old in matches if not _is_passed(candidates[old], speech.words[new])]
+    is_certain = doubtful is None and len(in_order) == len(matches)
+    matches = in_order
     repeated: dict[int, int] = dict(matches)
-    is_certain = doubtful is None
     if matches and (cut := _cut_word(candidates, matches[0], first_ms)) is not None:
         if speech.words[0].form != speech.words[1].form:
             repeated[0] = cut
@@ -201,10 +215,15 @@ def _new_by_times(speech: Speech, near: Sequence[DeliveredSpeech], from_ms: int,
         elif spare:
             is_certain &= new_behind == new_before + 1
     if is_final:
-        for old in repeated.values():
+        for new, old in repeated.items():
             item, index, _ = candidates[old]
-            item.mark([index])
+            item.mark([index], speech.words[new].start_ms)
     return NewParts(tuple(_parts(speech, {new: old_words[old] for new, old in repeated.items()})), is_certain)
+
+
+def _is_passed(candidate: _Candidate, new: PlacedWord) -> bool:
+    item, index, _ = candidate
+    return item.is_passed(index, new.start_ms)
 
 
 def _in_order(near: Sequence[DeliveredSpeech]) -> list[_Candidate]:
@@ -351,7 +370,7 @@ def _new_by_text(
         repeated[block.new_to - 1] = delivered_words[-1]
         first = block.new_to
         if is_final:
-            item.mark(range(block.delivered_from, block.delivered_to))
+            item.mark(range(block.delivered_from, block.delivered_to), speech.start_ms)
     parts = tuple(_parts(speech, repeated))
     is_certain = is_certain and not any(
         _is_inside(speech, forms[part.first : part.behind], part, near) for part in parts
@@ -382,7 +401,8 @@ def _may_share_words(new: Speech, old: Speech, from_ms: int) -> bool:
     first, second = (old_forms, new_forms) if old.start_ms <= new.start_ms else (new_forms, old_forms)
     if first[-1][-1:].isdigit() != second[0][:1].isdigit():
         return True
-    return any(first[-count:] == second[:count] for count in range(1, SHORT_WORDS + 1))
+    most = min(len(first), len(second), MAX_SHARED)
+    return any(first[-count:] == second[:count] for count in range(1, most + 1))
 
 
 def _find_rest(

@@ -735,7 +735,7 @@ class ConnectionTimeline:
         speech = final.speech()
         for item in self._known_speech():
             if item.speech == speech:
-                item.mark(range(len(speech.words)))
+                item.mark(range(len(speech.words)), speech.start_ms)
 
     def _known_speech(self) -> list[DeliveredSpeech]:
         if self._known is None:

@@ -133,17 +133,26 @@ class TrackedSegment(Generic[K]):
         letters = letters_of(interim.text)
         return letters != "" and letters_of(text).startswith(letters)
 
-    def has_place(self, start_ms: int, end_ms: int | None) -> bool:
-        """Return True if a place is that of this final: the same but for the jitter of both, or inside it."""
+    def has_place(self, start_ms: int, end_ms: int | None, key: K | None = None) -> bool:
+        """Return True if a place is that of this final: the same but for the jitter of both, or inside it.
+
+        With another key, it may be that of the same short word said again, unless it is just as long.
+        """
         if end_ms is None or end_ms <= start_ms or self.end_ms <= self.start_ms:  # an end is not known
             return abs(start_ms - self.start_ms) <= SAME_MS
+        if self._may_be_before(key, start_ms) and end_ms - start_ms != self.end_ms - self.start_ms:
+            return False
         if self.start_ms <= start_ms and end_ms <= self.end_ms:
             return True
         return is_same_place(start_ms, end_ms, self.start_ms, self.end_ms)
 
-    def holds_interim(self, start_ms: int, end_ms: int | None, text: str) -> bool:
+    def _may_be_before(self, key: K | None, start_ms: int) -> bool:
+        """Return True if a message with another key begins where this final ends, but for the jitter of both."""
+        return key is not None and self.key is not None and key != self.key and start_ms >= self.end_ms - SAME_MS
+
+    def holds_interim(self, start_ms: int, end_ms: int | None, text: str, key: K | None = None) -> bool:
         """Return True if an interim at this place is a late one of this final."""
-        if start_ms < self.start_ms - SAME_MS:
+        if start_ms < self.start_ms - SAME_MS or self._may_be_before(key, start_ms):
             return False
         begins_together = start_ms <= self.start_ms + SAME_MS
         if begins_together and end_ms is not None and start_ms < end_ms <= self.end_ms:
@@ -489,8 +498,8 @@ class SegmentTracker(Generic[K, S]):
         if start_ms > self._finals_end_ms - SAME_MS:  # where only the last ones end
             last_finals = islice(last_finals, FEW_FINALS)
         if is_final:
-            return any(final.has_place(start_ms, end_ms) and final.has_text(text) for final in last_finals)
-        return any(final.holds_interim(start_ms, end_ms, text) for final in last_finals)
+            return any(final.has_place(start_ms, end_ms, key) and final.has_text(text) for final in last_finals)
+        return any(final.holds_interim(start_ms, end_ms, text, key) for final in last_finals)
 
     def _is_behind_repeats(self, start_ms: int, end_ms: int | None) -> bool:
         """Return True if a place is too far behind all finals for a repeat: but for the jitter, it ends behind them."""

@@ -192,6 +192,11 @@ def _distance_ms(word: Word, result: Result) -> int:
     return max(result.start_ms - word.middle_ms, word.middle_ms - max(result.end_ms, result.start_ms), 0)
 
 
+def _error_ms(word: Word, result: Result) -> int:
+    """Return the distance that the jitter of the servers does not explain."""
+    return max(0, _distance_ms(word, result) - MOST_JITTER_MS)
+
+
 def _match(delivered: list[_Delivered], script: Script, *, is_delivered_order: bool) -> None:
     """Give each word of the script to the delivered word of its text that is nearest, the first delivered of equals."""
     by_text: dict[str, list[int]] = {}
@@ -233,7 +238,7 @@ def _cheapest_pairs(copies: list[_Delivered], indices: list[int], script: Script
         left_out_ms = LEFT_OUT_MS - copy.result.may_repeat
         row = [(best[0][0] + left_out_ms, best[0][1])]
         for column, index in enumerate(indices):
-            distance_ms = max(0, _distance_ms(script.words[index], copy.result) - MOST_JITTER_MS)
+            distance_ms = _error_ms(script.words[index], copy.result)
             options = (
                 (best[column][0] + distance_ms, (*best[column][1], (copy, index))),
                 (best[column + 1][0] + left_out_ms, best[column + 1][1]),
@@ -252,19 +257,19 @@ def _let_the_first_be_the_original(
     A transcript does not show which was: there, a marked copy was.
     """
     later = [
-        (_distance_ms(script.words[copy.word], extra.result), copy.order)
+        (_error_ms(script.words[copy.word], extra.result), copy.order)
         for copy in copies
         if copy.word >= 0 and (copy.order > extra.order if is_delivered_order else copy.result.may_repeat)
     ]
     earlier_ms = [
-        _distance_ms(script.words[copy.word], extra.result)
+        _error_ms(script.words[copy.word], extra.result)
         for copy in copies
         if copy.word >= 0 and copy.order < extra.order and is_delivered_order
     ]
-    distance_ms, order = min(later, default=(PLACE_MS, 0))
-    if distance_ms < PLACE_MS and distance_ms <= min(
-        earlier_ms, default=PLACE_MS
-    ):  # else it is a copy of what was delivered before
+    error_ms, order = min(later, default=(PLACE_MS, 0))
+    if error_ms < min(
+        earlier_ms, default=PLACE_MS - MOST_JITTER_MS
+    ):  # else it may be a copy of what was delivered before
         other = next(copy for copy in copies if copy.order == order)
         extra.word, other.word = other.word, -1
 

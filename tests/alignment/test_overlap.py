@@ -428,7 +428,7 @@ def test_equal_words_at_an_edge_are_marked_since_estimates_do_not_tell_how_many_
 def test_the_state_of_a_delivered_text_is_in_its_repr() -> None:
     _, speech = recognise(speak("one two"), is_timed=True)
     delivered = DeliveredSpeech(speech)
-    delivered.mark([1])
+    delivered.mark([1], 0)
     assert repr(delivered) == "<DeliveredSpeech 0 to 900 ms, 1 repeated>"
 
 
@@ -572,3 +572,17 @@ def test_the_rest_of_a_word_with_other_times_is_marked_where_the_audio_begins() 
     joiner = Joiner(1_000)
     joiner.deliver([Spoken("no", 600, 800), Spoken("yes", 1_050, 1_300)])
     assert joiner.join([Spoken("no", 940, 1_000), Spoken("yes", 1_000, 1_250)]) == (["no"], False)
+
+
+def test_all_words_of_a_short_text_may_be_those_at_the_seam() -> None:
+    joiner = Joiner(900, is_timed=False)
+    joiner.deliver(_in_place("八十九", 500, 1_000))
+    assert joiner.join([*_in_place("八十九", 900, 1_000), Spoken("二", 1_080, 1_400)]) == (["八十九二"], False)
+
+
+@pytest.mark.parametrize(("start_ms", "is_new"), [(1_260, True), (1_100, False)])
+def test_a_word_behind_one_that_was_repeated_is_none_before_it(start_ms: int, is_new: bool) -> None:
+    joiner = Joiner(900)
+    joiner.deliver([Spoken("no", 950, 1_150), Spoken("yes", 1_150, 1_350)])
+    assert joiner.join([Spoken("yes", 1_170, 1_370)]) == ([], True)
+    assert joiner.join([Spoken("no", start_ms, start_ms + 80)]) == ((["no"], False) if is_new else ([], True))

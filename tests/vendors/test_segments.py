@@ -702,3 +702,22 @@ def test_an_interim_of_the_words_of_a_final_near_it_may_repeat_them_at_the_end(
     task.final("no", 1_000, 1_200)
     (result,) = [event for event in task.tracker.close_at_end("no text") if isinstance(event, Result)]
     assert (result.is_confirmed, result.may_repeat) == (False, may_repeat)
+
+
+@pytest.mark.parametrize(
+    ("key", "start_ms", "end_ms", "is_new"),
+    [
+        (2, 1_080, 1_190, True),  # it may begin where the final ends, but for the jitter of both
+        (1, 1_080, 1_190, False),
+        (None, 1_080, 1_190, False),
+        (2, 1_080, 1_280, False),  # as long to the millisecond
+        (2, 990, 1_190, False),
+    ],
+)
+def test_the_same_word_at_the_end_of_a_final_is_another_one_if_the_vendor_counts_it_as_one(
+    key: Key, start_ms: int, end_ms: int, is_new: bool
+) -> None:
+    task = Task()
+    task.final("no", 1_000, 1_200, 1)
+    events = task.final("no", start_ms, end_ms, key)
+    assert [event for event in events if event[0] == "final"] == ([("final", 1, "no")] if is_new else [])
