@@ -17,7 +17,8 @@ from asr_async._session.replay_buffer import CompressedReplayBuffer, ReplayBuffe
 from asr_async._session.result_queue import ResultQueue
 from asr_async._session.state import SessionStatus
 from asr_async._session.stats import StatsRecorder
-from asr_async.vendors.codec import Unheard
+from asr_async.vendors.codec import TaskDescription, Unheard
+from asr_async.vendors.dashscope.codec import TaskCodec
 
 from ..support.virtual_time import run_virtual
 
@@ -29,7 +30,10 @@ class Received:
     """A receiver with the audio of some seconds, all of it sent, and the task that it reads."""
 
     def __init__(self, buffer: ReplayBuffer | None = None) -> None:
-        outside: Any = SimpleNamespace(options=Paraformer(), record_final=lambda: None)
+        options = Paraformer()
+        description = TaskDescription(audio_format=options.audio, max_frame_bytes=3_200)
+        choice: Any = SimpleNamespace(options=options, description=description, record_final=lambda: None)
+        connection: Any = SimpleNamespace(send=lambda _message: True)
         log: Any = SimpleNamespace(warning=lambda *_: None)
         self.queue = ResultQueue()
         self.buffer = ReplayBuffer(PCM, max_s=60) if buffer is None else buffer
@@ -45,7 +49,8 @@ class Received:
         )
         self.receiver.bind(asyncio.get_running_loop())
         self.receiver.start_delivery(wants_events=True)
-        self.task = RecognitionTask(outside, outside, outside, timeouts=Timeouts(), permit=outside, log=log)
+        codec = TaskCodec(options, task_id="T")
+        self.task = RecognitionTask(codec, connection, choice, timeouts=Timeouts(), permit=connection, log=log)
         self.receiver.begin(self.task, 0)
         for _ in range(SENT_MS // 100):
             self.buffer.add([bytes(3_200)])
