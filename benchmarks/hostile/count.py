@@ -267,9 +267,8 @@ def _let_the_first_be_the_original(
         if copy.word >= 0 and copy.order < extra.order and is_delivered_order
     ]
     error_ms, order = min(later, default=(PLACE_MS, 0))
-    if error_ms < min(
-        earlier_ms, default=PLACE_MS - MOST_JITTER_MS
-    ):  # else it may be a copy of what was delivered before
+    # else it is far from all of them, or may be a copy of what was delivered before
+    if error_ms < min([PLACE_MS - MOST_JITTER_MS, *earlier_ms]):
         other = next(copy for copy in copies if copy.order == order)
         extra.word, other.word = other.word, -1
 
