@@ -245,11 +245,14 @@ class SqliteDatabase:
         """See `Database.hold`. The lock is that of a second, empty database, so it ends with the process."""
         if self._hold is not None:
             return
-        lock = sqlite3.connect(f"{self._path}-run", timeout=0, isolation_level=None)
+        with self.errors():
+            lock = sqlite3.connect(f"{self._path}-run", timeout=0, isolation_level=None)
         try:
             lock.execute("BEGIN EXCLUSIVE")
-        except sqlite3.OperationalError:
+        except sqlite3.OperationalError as error:
             lock.close()
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+                raise self._error(error) from None
             row = self.execute("SELECT value FROM info WHERE name = 'holder'").fetchone()
             other = row[0] if row else "another process"
             raise ConfigurationError(
@@ -371,7 +374,6 @@ class PostgresDatabase:
             raise _missing(self.name)
         if not exists:
             self.execute(f'CREATE SCHEMA "{self._run}"')
-        if not exists:
             for statement in schema:
                 self.execute(statement)
             self.execute("INSERT INTO info VALUES ('format', ?)", str(FORMAT))

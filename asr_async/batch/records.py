@@ -45,7 +45,8 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True, metaclass=NamedSettings)
 
     Args:
         billed_s: seconds of audio; None sets no limit.
-        yuan: money, by the list price of the model (`ModelInfo.yuan_per_second`); None sets no limit.
+        yuan: money, by the list price of the model in mainland China (`ModelInfo.yuan_per_second`); None sets no limit.
+            Where another price applies, set `billed_s`.
 
     Raises:
         ConfigurationError: not exactly one of the two is a positive number.

@@ -179,7 +179,7 @@ class _Run:
     metavar="LENGTH|Nyuan",
     callback=budget_of,
     help="With --resume: the most that all runs of the manifest may bill, as a length of audio (3600, 90m, 12h) or as "
-    "money by the list price of the model (50yuan).",
+    "money by the list price of the model in mainland China (50yuan).",
 )
 @session_options
 @click.pass_context

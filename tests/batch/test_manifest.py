@@ -348,6 +348,14 @@ async def test_two_machines_may_run_one_manifest_in_postgres(postgres: str) -> N
         assert (await second.add(entries(2))).known == 2
 
 
+async def test_a_manifest_in_postgres_needs_its_driver(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    text = r"^postgresql://host/calls: a manifest in Postgres needs psycopg: pip install 'asr-async\[postgres\]'$"
+    with pytest.raises(ConfigurationError, match=text):
+        async with Manifest("postgresql://host/calls"):
+            pass
+
+
 async def test_a_lost_connection_to_postgres_is_replaced(postgres: str, caplog: pytest.LogCaptureFixture) -> None:
     location = f"{postgres}#restarted"
     async with Manifest(location, create=True) as manifest, Manifest(location) as other:
