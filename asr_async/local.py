@@ -105,6 +105,7 @@ class Local:
         """Return the emulator's endpoint for the options' vendor.
 
         Raises:
+            ConfigurationError: the emulator has no endpoints of the options' vendor.
             LocalProtocolError: the emulator is not running.
         """
         return await self._service_for(options).resolve(options)
@@ -112,4 +113,7 @@ class Local:
     def _service_for(self, options: Options) -> Service:
         if self._emulator is None:
             raise LocalProtocolError("Local() is not running: pass it to connect(...) or Client(...), which start it")
-        return vendor_of(options).local_service(self._emulator.address)
+        vendor = vendor_of(options)
+        self._emulator.check_vendor(vendor.name)
+        assert vendor.local_service is not None  # noqa: S101 - else it has no endpoints
+        return vendor.local_service(self._emulator.address)

@@ -10,7 +10,8 @@ import functools
 import uuid
 from typing import TYPE_CHECKING
 
-from ..errors import ASRError, ConfigurationError, ConnectionLostError, DeadlineError
+from .._text.lines import one_line
+from ..errors import ASRError, ConfigurationError, ConnectionLostError, DeadlineError, LocalProtocolError
 from ..telemetry.observer import Observer
 from .member import choose_member, connect_member
 from .task import RecognitionTask
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from ..config import Timeouts
     from ..telemetry.observer import SessionObservers
     from ..telemetry.session_log import SessionLogger
+    from ..vendors.codec import Codec
     from ..vendors.options import Options
     from ..vendors.service import MemberChoice, Service
     from .pool import ConnectionPool
@@ -190,11 +192,26 @@ class Connector:
             if is_wait:
                 observers.notify(Observer.on_limit_wait, waited_s=_now() - began_at, permit=permit)
 
+    def _make_codec(self, choice: MemberChoice) -> Codec:
+        """Make the codec of a task, which may be that of another project.
+
+        Raises:
+            LocalProtocolError: the service failed.
+        """
+        try:
+            return choice.codec(task_id=uuid.uuid4().hex)
+        except ASRError:
+            raise
+        except Exception as error:
+            reason = one_line(f"{type(error).__name__}: {error}")
+            text = f"codec() of {choice.name or repr(self._service)} raised {reason}"
+            raise LocalProtocolError(text, vendor=choice.options.vendor) from error
+
     async def _start(
         self, connection: WebSocket, choice: MemberChoice, *, is_reused: bool = False, connected_s: float = 0.0
     ) -> RecognitionTask:
         try:
-            codec = choice.codec(task_id=uuid.uuid4().hex)
+            codec = self._make_codec(choice)
             task = RecognitionTask(
                 codec, connection, choice, timeouts=self.timeouts, permit=self._permit, log=self._log
             )

@@ -155,7 +155,7 @@ class RecognitionTask:
         """
         try:
             async with asyncio.timeout(self._timeouts.start) as limit:
-                await self.send(self._messages(self.codec.start))
+                await self.send(self._messages("start", self.codec.start))
                 if self._description.answers_start:
                     await self._receive_answer()
                 elif is_reused:
@@ -261,7 +261,7 @@ class RecognitionTask:
             ConnectionLostError: the connection is gone.
         """
         if isinstance(self.codec, CommittingCodec):
-            for message in self._messages(self.codec.commit):
+            for message in self._messages("commit", self.codec.commit):
                 self._connection.send(message)
 
     def call_when_writable(self, on_writable: Callable[[], None], on_deadline: Callable[[DeadlineError], None]) -> None:
@@ -308,7 +308,7 @@ class RecognitionTask:
             ConfigurationError: the model takes none, or not as much.
         """
         if isinstance(self.codec, ContextCodec):
-            return self._messages(self.codec.update_context, context)
+            return self._messages("update_context", self.codec.update_context, context)
         raise ConfigurationError(self.choice.description.context_refusal or "the model takes no context")
 
     async def update_context(self, context: Sequence[ContextMessage]) -> None:
@@ -329,7 +329,7 @@ class RecognitionTask:
             return
         self.is_finishing = True
         self._stop_keepalive()
-        messages = self._messages(self.codec.finish)
+        messages = self._messages("finish", self.codec.finish)
         if self._description.ends_by_close:
             # Its answer proves that the server has received all of the audio: a close that has crossed with the end of
             # the audio on its way does not confirm that.
@@ -344,7 +344,7 @@ class RecognitionTask:
         if isinstance(self.codec, CancellingCodec):
             self._is_running = False
             self._stop_keepalive()
-            await self.send(self._messages(self.codec.cancel))
+            await self.send(self._messages("cancel", self.codec.cancel))
 
     async def send(self, messages: Sequence[Message]) -> None:
         """Send messages, and return when the connection has room for more.
@@ -360,13 +360,13 @@ class RecognitionTask:
 
     def _keepalive_messages(self) -> Sequence[Message]:
         codec = self.codec
-        return self._messages(codec.keepalive) if isinstance(codec, KeepaliveCodec) else ()
+        return self._messages("keepalive", codec.keepalive) if isinstance(codec, KeepaliveCodec) else ()
 
     def _stop_keepalive(self) -> None:
         if self._keepalive is not None:
             self._keepalive.stop()
 
-    def _messages(self, method: Callable[..., Sequence[Message]], *arguments: object) -> Sequence[Message]:
+    def _messages(self, name: str, method: Callable[..., Sequence[Message]], *arguments: object) -> Sequence[Message]:
         """Return the messages of a method of the codec, which may be that of another project.
 
         Raises:
@@ -378,14 +378,12 @@ class RecognitionTask:
         except ASRError:
             raise
         except Exception as error:
-            raise self._defect(method.__name__, f"raised {_named(error)}") from error
+            raise self._defect(name, f"raised {_named(error)}") from error
         if not isinstance(messages, list | tuple):
-            raise self._defect(method.__name__, f"returned {type(messages).__name__}, not a list of messages")
+            raise self._defect(name, f"returned {type(messages).__name__}, not a list of messages")
         for message in messages:
             if not isinstance(message, _MESSAGE_TYPES):
-                raise self._defect(
-                    method.__name__, f"returned a list with {type(message).__name__}, which is no str or bytes"
-                )
+                raise self._defect(name, f"returned a list with {type(message).__name__}, which is no str or bytes")
         return messages
 
     def _defect(self, method: str, deed: str) -> LocalProtocolError:
@@ -489,7 +487,7 @@ class RecognitionTask:
         if listener is None or not isinstance(codec, EndingCodec):
             return False
         end = codec.end
-        return listener("", lambda _message: self._events(end))
+        return listener("", lambda _message: self._events("end", end))
 
     def release_pending(self, segment_id: int) -> list[CodecEvent]:
         """Return the pending final of a segment; see `DeferringCodec`.
@@ -498,7 +496,11 @@ class RecognitionTask:
             ASRError: the codec failed.
         """
         codec = self.codec
-        return self._events(codec.release_pending, segment_id) if isinstance(codec, DeferringCodec) else []
+        return (
+            self._events("release_pending", codec.release_pending, segment_id)
+            if isinstance(codec, DeferringCodec)
+            else []
+        )
 
     def lost_translations(self, reason: str) -> list[CodecEvent]:
         """Return an event for each translation that will not arrive; see `DeferringCodec`.
@@ -507,9 +509,13 @@ class RecognitionTask:
             ASRError: the codec failed.
         """
         codec = self.codec
-        return self._events(codec.lost_translations, reason) if isinstance(codec, DeferringCodec) else []
+        return (
+            self._events("lost_translations", codec.lost_translations, reason)
+            if isinstance(codec, DeferringCodec)
+            else []
+        )
 
-    def _events(self, method: Callable[..., list[CodecEvent]], *arguments: object) -> list[CodecEvent]:
+    def _events(self, name: str, method: Callable[..., list[CodecEvent]], *arguments: object) -> list[CodecEvent]:
         """Return the events of a method of the codec, which may be that of another project.
 
         Raises:
@@ -522,7 +528,7 @@ class RecognitionTask:
         except ASRError:
             raise
         except Exception as error:
-            raise self._defect(method.__name__, f"failed: {_named(error)}") from error
+            raise self._defect(name, f"failed: {_named(error)}") from error
         return events
 
     def _fail(self, error: ASRError) -> None:

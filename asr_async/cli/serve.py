@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..errors import ConfigurationError
+from ..vendors.registry import BUILT_IN, vendors
 from .exit_status import ExitStatus, report, run
 
 if TYPE_CHECKING:
@@ -139,5 +140,19 @@ def _instructions(emulator: Emulator, api_keys: set[str] | dict[str, str] | None
         "DashScope's official SDK:\n"
         f'  dashscope.api_key = "{key}"\n'
         f'  dashscope.base_websocket_api_url = "{url}"\n'
+        f"{_of_third_parties(emulator)}"
         "Press Ctrl-C to stop."
     )
+
+
+def _of_third_parties(emulator: Emulator) -> str:
+    """Return how to connect as the vendors of other packages; empty if there are none."""
+    lines = []
+    for name in sorted(vendors().keys() - set(BUILT_IN)):
+        variables = emulator.environment(name)
+        if variables:
+            assignments = " ".join(f"{variable}={value}" for variable, value in variables.items())
+            lines.append(
+                f"This client, as {name}:\n  {assignments} \\\n    asr-async transcribe --service {name} FILE\n"
+            )
+    return "".join(lines)

@@ -38,7 +38,7 @@ class WebSocketHandler(ABC):
     """The handler of one endpoint; tracks its connections and ends all of them at shutdown."""
 
     subprotocols: ClassVar[tuple[str, ...]] = ()
-    """The WebSocket subprotocols of which one is chosen, if the client offers it."""
+    """The WebSocket subprotocols of the endpoint: the first of them that a client offers is chosen."""
 
     def __init__(self) -> None:
         self._shutdown = asyncio.Event()

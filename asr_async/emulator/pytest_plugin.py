@@ -94,16 +94,7 @@ class AsrEmulator:
     def __init__(self, emulator: Emulator, end_ms: int) -> None:
         self._emulator = emulator
         self._end_ms = end_ms
-        self.environment: dict[str, str] = {
-            "DASHSCOPE_API_KEY": "any",
-            "DASHSCOPE_WEBSOCKET_BASE_URL": emulator.dashscope_url,
-            "DASHSCOPE_HTTP_BASE_URL": emulator.dashscope_http_url,
-            "HUAWEICLOUD_SIS_AK": "any",
-            "HUAWEICLOUD_SIS_SK": "any",
-            "HUAWEICLOUD_SIS_PROJECT_ID": "any",
-            "HUAWEICLOUD_SIS_REGION": "cn-north-4",
-            "HUAWEICLOUD_SIS_ENDPOINT": emulator.huawei_url,
-        }
+        self.environment: dict[str, str] = emulator.environment()
 
     def __repr__(self) -> str:
         return f"<AsrEmulator {self._emulator!r}>"

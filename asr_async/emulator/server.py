@@ -1,6 +1,6 @@
 """The emulator: one port, one engine, and the endpoints of every vendor.
 
-Knows no protocol: each vendor's module adds its own routes to the application.
+Knows no protocol: each vendor adds its own routes to the application, see `routes`.
 """
 
 from __future__ import annotations
@@ -10,18 +10,11 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from .api_keys import ApiKeys
-from .dashscope import realtime as dashscope_realtime
 from .dashscope import rest as dashscope_rest
-from .dashscope import tasks as dashscope_tasks
-from .dashscope.hotwords import HotWordTables
 from .engines.installed import choose_engine
 from .faults import FaultInjector, Faults
-from .funasr import realtime as funasr_realtime
-from .funasr import two_pass as funasr_two_pass
-from .huawei import rasr as huawei_rasr
 from .local_server import LocalServer
-from .openai import realtime as openai_realtime
+from .routes import VendorRoutes
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -97,6 +90,7 @@ class Emulator(LocalServer):
         self._engine = engine
         self._api_keys = api_keys
         self._faults = FaultInjector(faults)
+        self._routes = VendorRoutes()
 
     def __repr__(self) -> str:
         return f"<Emulator {self._address or 'not running'} engine={type(self._engine).__name__}>"
@@ -104,16 +98,20 @@ class Emulator(LocalServer):
     async def _start(self, starting: AsyncExitStack) -> tuple[web.Application, Sequence[WebSocketHandler]]:
         engine = await starting.enter_async_context(self._engine)
         application = web.Application(client_max_size=MAX_BODY_BYTES)
-        keys, tables, faults = ApiKeys(self._api_keys), HotWordTables(), self._faults
-        dashscope_rest.add_routes(application, keys=keys, tables=tables)
-        return application, [
-            dashscope_tasks.add_routes(application, engine, keys=keys, tables=tables, faults=faults),
-            dashscope_realtime.add_routes(application, engine, keys=keys, faults=faults),
-            openai_realtime.add_routes(application, engine, keys=keys, faults=faults),
-            huawei_rasr.add_routes(application, engine, api_keys=self._api_keys, faults=faults),
-            funasr_realtime.add_routes(application, engine, faults=faults),
-            funasr_two_pass.add_routes(application, engine, faults=faults),
-        ]
+        self._routes = VendorRoutes()
+        return application, self._routes.add(application, engine, api_keys=self._api_keys, faults=self._faults)
+
+    def check_vendor(self, vendor: str) -> None:
+        """Refuse a vendor that has no endpoints here.
+
+        Raises:
+            ConfigurationError: the text gives the reason.
+        """
+        self._routes.check(vendor)
+
+    def environment(self, *vendors: str) -> dict[str, str]:
+        """Return the environment variables with which services connect to it: of all vendors, or of those named."""
+        return self._routes.environment(self.address, *vendors)
 
     @property
     def faults_struck(self) -> dict[str, int]:

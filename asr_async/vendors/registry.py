@@ -9,17 +9,21 @@ from __future__ import annotations
 import functools
 import importlib
 import importlib.metadata
+import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import msgspec
 
+from .._text.lines import one_line
 from ..errors import ConfigurationError
 from .catalogue import ModelInfo
 from .options import Options, check_is_options, did_you_mean
 from .service import Service
 
 __all__ = ["Vendor", "model_info", "models", "options_for_model", "service_for", "vendor_of", "vendors"]
+
+logger: logging.Logger = logging.getLogger("asr_async")
 
 BUILT_IN = ("dashscope", "huawei", "openai", "funasr")
 ENTRY_POINT_GROUP = "asr_async.vendors"
@@ -42,8 +46,14 @@ class Vendor(msgspec.Struct, frozen=True, kw_only=True):
     other_key_source: Callable[[], str] = lambda: ""
     """Returns the file that holds the credentials in place of `key_variables`; empty if there is none. May raise a
     `ConfigurationError` that names the file."""
-    local_service: Callable[[str], Service]
-    """Makes the service on the emulator at "host:port"."""
+    emulator: str = ""
+    """The function that adds the vendor's endpoints to the emulator, as "package.module:function"; empty if there is
+    none. It is an `asr_async.emulator.routes.AddRoutes`, and is imported when an emulator starts."""
+    local_service: Callable[[str], Service] | None = None
+    """Makes the service on the emulator at "host:port"; None if it has no endpoints there."""
+    local_environment: Callable[[str], Mapping[str, str]] | None = None
+    """Returns the environment variables with which `service` connects to the emulator at "host:port", for the pytest
+    plugin and `asr-async serve`; None if there are none."""
 
     @property
     def models(self) -> dict[str, type[Options]]:
@@ -63,12 +73,51 @@ class Vendor(msgspec.Struct, frozen=True, kw_only=True):
 
 @functools.cache
 def vendors() -> dict[str, Vendor]:
-    """Return all vendors by name; a third party cannot replace a built-in one."""
-    found = {name: importlib.import_module(f"{__package__}.{name}").VENDOR for name in BUILT_IN}
+    """Return all vendors by name.
+
+    A third party cannot replace a built-in one. An entry point that cannot be used is logged, once, and left out.
+    """
+    found: dict[str, Vendor] = {name: importlib.import_module(f"{__package__}.{name}").VENDOR for name in BUILT_IN}
     for entry_point in importlib.metadata.entry_points(group=ENTRY_POINT_GROUP):
-        if entry_point.name not in found:
-            found[entry_point.name] = entry_point.load()
+        name = entry_point.name
+        try:
+            vendor = _checked(name, entry_point.load())
+        except Exception as error:  # noqa: BLE001 - it is the code of another project
+            _failures[name] = f"{entry_point.value} failed: {one_line(f'{type(error).__name__}: {error}')}"
+            logger.warning("vendor %r is left out: %s", name, _failures[name])
+            continue
+        if name in found:
+            logger.warning("vendor %r of %s is left out: there is one of this name", name, entry_point.value)
+        else:
+            found[name] = vendor
     return found
+
+
+_failures: dict[str, str] = {}
+"""The reasons for which entry points were left out, by their names."""
+
+
+def _checked(name: str, vendor: object) -> Vendor:
+    """Return what an entry point has given, if it is a vendor of that name.
+
+    Raises:
+        TypeError: it is something else, or a member of it is.
+    """
+    if not isinstance(vendor, Vendor):
+        raise TypeError(f"it gives a value of type {type(vendor).__name__}, not an asr_async.vendors.Vendor")
+    if vendor.name != name:
+        raise TypeError(f"the vendor's name is {vendor.name!r}: the entry point must have the same")
+    options, catalogue = vendor.options, vendor.catalogue
+    if not (
+        isinstance(options, tuple) and all(isinstance(each, type) and issubclass(each, Options) for each in options)
+    ):
+        raise TypeError("Vendor.options must be a tuple of subclasses of Options")
+    if not (isinstance(catalogue, tuple) and all(isinstance(row, ModelInfo) for row in catalogue)):
+        raise TypeError("Vendor.catalogue must be a tuple of ModelInfo")
+    classes = {each.__name__ for each in options}
+    if unknown := [row.options for row in catalogue if row.options not in classes]:
+        raise TypeError(f"Vendor.catalogue has a row of {unknown[0]!r}, which is not in Vendor.options")
+    return vendor
 
 
 def models() -> tuple[ModelInfo, ...]:
@@ -97,9 +146,8 @@ def vendor_of(options: Options) -> Vendor:
     check_is_options(options)
     vendor = vendors().get(options.vendor)
     if vendor is None:
-        raise ConfigurationError(
-            f"{type(options).__name__}: no vendor {options.vendor!r} is registered; pass the service of the options"
-        )
+        reason = _failures.get(options.vendor, "pass the service of the options")
+        raise ConfigurationError(f"{type(options).__name__}: no vendor {options.vendor!r} is registered; {reason}")
     return vendor
 
 

@@ -45,7 +45,7 @@ from .commands import TaskError, invalid_member, read_cancel, read_config, read_
 from .modes import MODE_OUTPUTS
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
+    from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from ..connection import ClientConnection
     from ..engines.engine import Engine, Recognition
@@ -431,7 +431,7 @@ def add_routes(
     *,
     api_keys: Collection[str] | Mapping[str, str] | None,
     faults: FaultInjector,
-) -> WebSocketHandler:
+) -> Sequence[WebSocketHandler]:
     """Add the routes of recognition, tokens and hot-word tables; return the handler of recognition."""
     authenticator = Authenticator(api_keys)
     vocabularies = huawei_rest.Vocabularies()
@@ -440,7 +440,7 @@ def add_routes(
     path = f"/v1/{{project_id}}/{{path:{'|'.join(map(re.escape, _PATHS))}}}"
     for end in ("", "/"):
         application.router.add_get(path + end, handler.handle)
-    return handler
+    return [handler]
 
 
 class _RasrHandler(FaultInjectingHandler):

@@ -31,6 +31,7 @@ from ...vendors.openai.wire import (
     WireUsage,
 )
 from ...vendors.realtime.wire import Append, Clear, Cleared, ClientMessage, Commit, SessionCreated, SessionUpdated
+from ..api_keys import ApiKeys
 from ..audio_decoder import SAMPLE_BYTES, G711Decoder, PcmDecoder, split_samples
 from ..engines.engine import Request
 from ..handler import FaultInjectingHandler
@@ -38,7 +39,8 @@ from ..lifecycle import Lifecycle
 from ..realtime import ClientEventReader, RealtimeSession, RefusedError, new_id
 
 if TYPE_CHECKING:
-    from ..api_keys import ApiKeys
+    from collections.abc import Collection, Mapping, Sequence
+
     from ..connection import ClientConnection
     from ..engines.engine import Engine, Hypothesis, Recognition
     from ..faults import ConnectionFaults, FaultInjector
@@ -394,12 +396,16 @@ def _logprobs(transcript: str) -> tuple[LogProb, ...]:
 
 
 def add_routes(
-    application: web.Application, engine: Engine, *, keys: ApiKeys, faults: FaultInjector
-) -> WebSocketHandler:
+    application: web.Application,
+    engine: Engine,
+    *,
+    api_keys: Collection[str] | Mapping[str, str] | None,
+    faults: FaultInjector,
+) -> Sequence[WebSocketHandler]:
     """Add the route of realtime transcription, and return its handler."""
-    handler = _TranscriptionHandler(engine, keys, faults)
+    handler = _TranscriptionHandler(engine, ApiKeys(api_keys), faults)
     application.router.add_get(PATH, handler.handle)
-    return handler
+    return [handler]
 
 
 class _TranscriptionHandler(FaultInjectingHandler):

@@ -17,7 +17,7 @@ from .models import (
 )
 from .realtime_models import QwenRealtime
 from .sdk_settings import KEY_VARIABLE, other_key_source
-from .service import INFERENCE_PATH, DashScope
+from .service import HTTP_PATH, INFERENCE_PATH, DashScope
 
 __all__ = [
     "VENDOR",
@@ -42,6 +42,12 @@ VENDOR = Vendor(
     service=DashScope,
     key_variables=(KEY_VARIABLE,),
     other_key_source=other_key_source,
+    emulator="asr_async.emulator.dashscope.routes:add_routes",
     local_service=lambda address: DashScope("local", endpoint=f"ws://{address}{INFERENCE_PATH}"),
+    local_environment=lambda address: {
+        "DASHSCOPE_API_KEY": "any",
+        "DASHSCOPE_WEBSOCKET_BASE_URL": f"ws://{address}{INFERENCE_PATH}",
+        "DASHSCOPE_HTTP_BASE_URL": f"http://{address}{HTTP_PATH}",
+    },
 )
 """The entry of this vendor in the registry."""

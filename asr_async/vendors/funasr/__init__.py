@@ -38,6 +38,7 @@ VENDOR = Vendor(
     default_model=NANO_MODEL,
     service=_service,
     key_variables=(ADDRESS_VARIABLE,),
+    emulator="asr_async.emulator.funasr.routes:add_routes",
     local_service=lambda address: _EmulatedServer(f"ws://{address}"),
 )
 """The entry of this vendor in the registry."""

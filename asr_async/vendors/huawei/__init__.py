@@ -6,7 +6,7 @@ from ..registry import Vendor
 from .catalogue import CATALOGUE
 from .credentials import KEY_VARIABLES
 from .models import Rasr
-from .service import PROJECT_VARIABLE, REGION_VARIABLE, Huawei
+from .service import ENDPOINT_VARIABLE, PROJECT_VARIABLE, REGION_VARIABLE, Huawei
 
 __all__ = ["VENDOR", "Huawei", "Rasr"]
 
@@ -17,8 +17,14 @@ VENDOR = Vendor(
     default_model="huawei/continue",
     service=Huawei,
     key_variables=(*KEY_VARIABLES, PROJECT_VARIABLE, REGION_VARIABLE),
+    emulator="asr_async.emulator.huawei.rasr:add_routes",
     local_service=lambda address: Huawei(
         ak="local", sk="local", project_id="local", region="local", endpoint=f"ws://{address}"
     ),
+    local_environment=lambda address: {
+        **dict.fromkeys((*KEY_VARIABLES, PROJECT_VARIABLE), "any"),
+        REGION_VARIABLE: "cn-north-4",
+        ENDPOINT_VARIABLE: f"ws://{address}",
+    },
 )
 """The entry of this vendor in the registry."""

@@ -38,7 +38,7 @@ from .vocabularies import HuaweiVocabularies
 if TYPE_CHECKING:
     import ssl
 
-__all__ = ["PROJECT_VARIABLE", "REGION_VARIABLE", "Huawei"]
+__all__ = ["ENDPOINT_VARIABLE", "PROJECT_VARIABLE", "REGION_VARIABLE", "Huawei"]
 
 PROJECT_VARIABLE = "HUAWEICLOUD_SIS_PROJECT_ID"
 REGION_VARIABLE = "HUAWEICLOUD_SIS_REGION"

@@ -16,6 +16,7 @@ VENDOR = Vendor(
     default_model="gpt-4o-transcribe",
     service=OpenAI,
     key_variables=("OPENAI_API_KEY",),
+    emulator="asr_async.emulator.openai.realtime:add_routes",
     local_service=lambda address: OpenAI("local", endpoint=f"ws://{address}/v1/realtime"),
 )
 """The entry of this vendor in the registry."""
