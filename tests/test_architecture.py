@@ -90,6 +90,7 @@ PURE = [
     "vendors.lenient",
     "vendors.options",
     "vendors.segments",
+    "vendors.vendor_errors",
     "vendors.*.catalogue",
     "vendors.*.codec",
     "vendors.*.errors",

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import io
-import json
 import re
 import shutil
 import subprocess
@@ -17,7 +15,6 @@ import jiwer
 import pysubs2
 import pyte
 import pytest
-from websockets.asyncio.server import ServerConnection, serve
 
 from asr_async import Client, Local, Paraformer, read_audio
 
@@ -141,37 +138,6 @@ def test_live_captions_of_a_recording_are_written(tmp_path: Path) -> None:
     run_script(EXAMPLES / "live_captions.py", *arguments, cwd=EXAMPLES.parent)
     captions = pysubs2.load(str(tmp_path / "captions.vtt"))
     assert plain_words(" ".join(caption.plaintext for caption in captions)) == plain_words(example_text("demo"))
-
-
-async def test_the_vendor_of_your_own_recognises(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The server is a stand-in with the messages of the vendor's documentation."""
-
-    async def serve_session(connection: ServerConnection) -> None:
-        assert connection.request is not None
-        requests.append((connection.request.path, connection.request.headers["Authorization"]))
-        await connection.send('{"type": "Begin", "id": "de5d", "expires_at": 1759796682}')
-        async for message in connection:
-            if message == '{"type": "Terminate"}':
-                break
-            received.append(message)
-        for order, text in enumerate(("what is the", "weather")):
-            word = {"start": 200 + 1_000 * order, "end": 900 + 1_000 * order, "text": text, "word_is_final": True}
-            turn = {"type": "Turn", "turn_order": order, "transcript": text, "words": [word]}
-            await connection.send(json.dumps(turn | {"end_of_turn": False}))
-            await connection.send(json.dumps(turn | {"end_of_turn": True}))
-        await connection.send('{"type": "Termination", "audio_duration_seconds": 8}')
-
-    requests: list[tuple[str, str]] = []
-    received: list[str | bytes] = []
-    async with serve(serve_session, "127.0.0.1", 0) as server:
-        port = next(iter(server.sockets)).getsockname()[1]
-        monkeypatch.setenv("ASSEMBLYAI_URL", f"ws://127.0.0.1:{port}/v3/ws")
-        monkeypatch.setenv("ASSEMBLYAI_API_KEY", "key")
-        script, recording = EXAMPLES / "own_vendor.py", "examples/audio/demo.wav"
-        lines = await asyncio.to_thread(run_script, script, recording, cwd=EXAMPLES.parent)
-    assert lines == ["0.2 s: what is the", "1.2 s: weather", ""]
-    assert requests == [("/v3/ws?sample_rate=16000", "key")]
-    assert len(b"".join(part for part in received if isinstance(part, bytes))) == 240_000
 
 
 def test_the_pictures_of_the_terminal_are_drawn(tmp_path: Path) -> None:

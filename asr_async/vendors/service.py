@@ -6,10 +6,12 @@ A service does not know sockets: it returns an endpoint, and the connection is o
 from __future__ import annotations
 
 import builtins
+import copy
 import hashlib
 import re
+import ssl
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Protocol, Self, runtime_checkable
+from typing import Any, Literal, Protocol, Self, runtime_checkable
 from urllib.parse import urlsplit
 
 import msgspec
@@ -29,6 +31,7 @@ __all__ = [
     "NetworkedService",
     "ReplicatedService",
     "Service",
+    "ServiceBase",
     "ServiceOfMembers",
     "TemporaryKey",
     "TemporaryKeyService",
@@ -272,6 +275,56 @@ class ServiceOfMembers(Protocol):
             ConfigurationError: the options are not this service's.
         """
         ...
+
+
+class ServiceBase:
+    """The parts that most services share: nothing to open or to close, no hot-word tables, and options of the network.
+
+    Args:
+        ssl_context: the TLS context of connections and HTTP requests, used as it is. Default: the system's trust store,
+            or SSL_CERT_FILE and SSL_CERT_DIR.
+        proxy: the URL of their proxy; False connects directly. Default: HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and
+            NO_PROXY.
+        insecure: allow an `ssl_context` that does not verify the server.
+
+    Raises:
+        ConfigurationError: the proxy's URL is malformed, or the context cannot be used.
+    """
+
+    def __init__(
+        self,
+        *,
+        ssl_context: ssl.SSLContext | None = None,
+        proxy: str | Literal[False] | None = None,
+        insecure: bool = False,
+    ) -> None:
+        proxy = secret_url(proxy) if isinstance(proxy, str) else proxy
+        self.network: NetworkOptions = NetworkOptions(ssl_context=ssl_context, proxy=proxy, allows_unverified=insecure)
+        """The TLS context and the proxy, for `Endpoint.network` and for requests."""
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}>"
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        return None
+
+    def with_network(self, network: NetworkOptions) -> Self:
+        """Return a copy of this service with these network options; its own apply where these have no value."""
+        service = copy.copy(self)
+        service.network = network.over(self.network)
+        return service
+
+    @property
+    def vocabularies(self) -> Vocabularies:
+        """Not supported, unless a service overrides it.
+
+        Raises:
+            ConfigurationError: always.
+        """
+        raise ConfigurationError(f"{type(self).__name__} has no hot-word tables")
 
 
 class Service(Protocol):

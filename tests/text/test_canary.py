@@ -45,8 +45,8 @@ from asr_async._net.proxy import parse_proxy
 from asr_async._text.secret import SecretBytes, SecretHeaders, SecretText
 from asr_async.vendors.dashscope.rest_wire import Token
 from asr_async.vendors.huawei.credentials import AccessKeys, GivenToken, IamUser
-from asr_async.vendors.huawei.tokens import IamToken
 from asr_async.vendors.service import Endpoint
+from asr_async.vendors.tokens import Token as CachedToken
 
 from ..support.renderings import error_texts, object_texts
 from ..support.scripted_server import scripted_server, send_event, start_task
@@ -121,7 +121,7 @@ def objects() -> dict[str, Any]:
         "AccessKeys": AccessKeys("AK", SecretText(CANARY)),
         "GivenToken": GivenToken(SecretText(CANARY)),
         "IamUser": IamUser("me", SecretText(CANARY), "account"),
-        "IamToken": IamToken(SecretText(CANARY), 0.0),
+        "a cached token": CachedToken(CANARY, valid_s=0.0),
         "a list of secrets": [SecretText(CANARY), SecretText(CANARY * 3)[3:-3]],
         "a list of bytes": [SecretBytes(CANARY.encode()), SecretBytes(CANARY.encode() * 3)[3:-3]],
         "SecretHeaders": SecretHeaders({"Authorization": CANARY}),

@@ -18,13 +18,12 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from ..._net.http import request
-from ..._net.network_options import NetworkOptions
 from ..._net.user_agent import USER_AGENT
 from ..._text.secret import SecretHeaders, SecretText, secret_url, shown_url, tolerant_repr
 from ...errors import AuthenticationError, ConfigurationError
 from ..codec import TaskDescription
 from ..credentials import with_fresh_credentials
+from ..http import NetworkOptions, request
 from ..options import Options
 from ..service import Endpoint, check_endpoint, check_headers, fingerprint
 from .codec import RasrCodec, describe_task
@@ -32,7 +31,7 @@ from .credentials import PICKLE_ADVICE, AccessKeys, Credentials, GivenToken, Iam
 from .errors import error_from_response, is_stale_token
 from .models import Rasr
 from .signing import sign
-from .tokens import TokenSource
+from .tokens import iam_tokens
 from .vocabularies import HuaweiVocabularies
 
 if TYPE_CHECKING:
@@ -246,7 +245,7 @@ class Huawei:
                 return await self._authorize_with_token(credentials, headers)
 
     async def _authorize_with_token(self, user: IamUser, headers: dict[str, str]) -> _Authorization:
-        source = TokenSource(user, iam_endpoint=self._iam_url(), project=self._find_region(), network=self._network)
+        source = iam_tokens(user, iam_endpoint=self._iam_url(), project=self._find_region(), network=self._network)
         token = await source.get()
 
         def refresh(error: AuthenticationError) -> bool:
