@@ -33,6 +33,7 @@ ROOT = Path(__file__).parent.parent
 CHILD = Path(__file__).parent / "programs" / "child.py"
 DASHSCOPE_PROGRAMS = ROOT / "tests" / "compat" / "programs"
 OTHER_PROGRAMS = ROOT / "tests" / "witnesses" / "programs"
+FACES = ROOT / "asr_async" / "compat"
 SCENARIOS = ROOT / "tests" / "witnesses" / "test_dashscope_sdk.py"
 
 ENDPOINT = "wss://dashscope.aliyuncs.com/api-ws/v1/inference"
@@ -117,6 +118,8 @@ def programs(emulator: Emulator, sdk: Sequence[Path], huawei_sdks: Sequence[Path
     yield Program("Huawei: huawei_short_stream", _huawei_sample(emulator))
     for folder in huawei_sdks:
         yield Program(f"Huawei SDK {folder.name}: huawei_sdk", _huawei_sdk_sample(emulator, folder), [folder])
+    face = _huawei_sdk_sample(emulator, FACES).replace("from huaweicloud_sis", "from asr_async.compat.huaweicloud_sis")
+    yield Program("asr_async.compat.huaweicloud_sis: huawei_sdk", face, [ROOT])
 
 
 def _huawei_sample(emulator: Emulator) -> str:

@@ -123,6 +123,12 @@ class CallbackSession:
         """True from `start` until `stop`, an error, or the end by silence."""
         return self._is_running
 
+    @property
+    def request_id(self) -> str:
+        """The vendor's id of the task; empty while the session is not open."""
+        session = self._session
+        return "" if session is None else session.stats.request_id
+
     # --- the caller's side -------------------------------------------------------------------------------------------
 
     def start(self) -> None:

@@ -1,0 +1,1 @@
+"""The package of the official SDK of this name."""
