@@ -64,8 +64,8 @@ class Ray:
     Args:
         workers: the number of actors.
         sessions_per_worker: the most sessions that each has at once.
-        address: the cluster: "auto" for the one of this machine, "host:6379", or "ray://host:10001". None, the default,
-            is the one that the program is connected to (`ray.init`), else a new one on this machine, for this run.
+        address: the cluster: "auto" for the one of this machine, or "host:6379". None, the default, is the one that the
+            program is connected to (`ray.init`), else a new one on this machine, for this run.
         service: a function of a module without arguments, which each worker calls to make its service. None, the
             default, is the service of the batch.
 
@@ -191,7 +191,7 @@ def _check_port(address: str | None) -> None:
     """Refuse a cluster whose port is closed."""
     import socket  # noqa: PLC0415 - together with Ray
 
-    host, separator, port = (address or "").removeprefix("ray://").rpartition(":")
+    host, separator, port = (address or "").rpartition(":")
     if not separator or not port.isdecimal():
         return
     try:

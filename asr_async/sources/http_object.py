@@ -69,6 +69,8 @@ class HttpObject:
 
     def fetch(self, start: int, size: int) -> bytes:
         """Return at most `size` bytes from this place on; none only at the end."""
+        import http.client  # noqa: PLC0415 - loaded only when it is used
+
         if self._response is None or start != self._position:
             self._request(start)
         response, left = self._response, size
@@ -76,7 +78,7 @@ class HttpObject:
         while response is not None and left > 0:
             try:
                 data = response.read(left)
-            except (OSError, ValueError) as error:
+            except (OSError, ValueError, http.client.HTTPException) as error:
                 # what came before is used; the next call goes on behind it
                 self.close()
                 if not pieces:

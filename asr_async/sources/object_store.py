@@ -50,13 +50,13 @@ class ObjectFile:
     def find(self) -> SourceVersion:
         """Return the version that is there now."""
         filesystem, path = filesystem_for(self._url)
-        return self._find(filesystem, path)
+        return self._find(filesystem, path, is_last=True)
 
     def fetch(self, start: int, size: int) -> bytes:
         """Return at most `size` bytes from this place on; none only at the end."""
         if self._file is None:
             filesystem, path = filesystem_for(self._url)
-            version = self._find(filesystem, path)
+            version = self._find(filesystem, path, is_last=False)
             check_version(self.name, self.version, version)
             self.version = version
             with _errors(self.name):
@@ -77,8 +77,8 @@ class ObjectFile:
         if file is not None:
             file.close()
 
-    def _find(self, filesystem: Any, path: str) -> SourceVersion:
-        info = look_up(filesystem, path, self.name)
+    def _find(self, filesystem: Any, path: str, *, is_last: bool) -> SourceVersion:
+        info = look_up(filesystem, path, self.name, is_last=is_last)
         if info is None:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), self.name)
         if info.get("type") == "directory":
@@ -112,9 +112,20 @@ def list_folder(filesystem: Any, folder: str, name: str) -> list[dict[str, Any]]
     return found
 
 
-def look_up(filesystem: Any, path: str, name: str) -> dict[str, Any] | None:
-    """Return the facts about an object or a folder; None if there is none. The rest is that of `list_folder`."""
-    with contextlib.suppress(FileNotFoundError), _errors(name, is_last=True):
+def look_up(filesystem: Any, path: str, name: str, *, is_last: bool = True) -> dict[str, Any] | None:
+    """Return the facts about an object or a folder; None if there is none.
+
+    Args:
+        filesystem: the filesystem.
+        path: the path in it.
+        name: the name of the object in texts.
+        is_last: True if there is no further attempt. Else a temporary error is raised as it is.
+
+    Raises:
+        OSError: it cannot be read.
+        ConnectionLostError: the store cannot be reached.
+    """
+    with contextlib.suppress(FileNotFoundError), _errors(name, is_last=is_last):
         filesystem.invalidate_cache(path)
         filesystem.invalidate_cache(filesystem._parent(path))  # noqa: SLF001 - fsspec has no other name for it
         info: dict[str, Any] = filesystem.info(path)

@@ -1,4 +1,4 @@
-"""A caption service that hands its streams over when it is told to stop: python service.py PORT."""
+"""A caption service that hands its streams over at SIGTERM: python service.py PORT."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import json
 import os
 import pickle
@@ -38,7 +39,8 @@ from ..support.wav_files import write_wav
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytest.importorskip("ray", reason="the extra `ray` is in `nox -s integrations`")
+if importlib.util.find_spec("ray") is None and not os.environ.get("CI"):
+    pytest.skip("Ray is not installed: nox -s integrations does that", allow_module_level=True)
 
 KEY = "sk-this-key-is-in-the-environment-only"
 SCRIPT = Scripted([("go forward", 100, 900)])
@@ -59,14 +61,16 @@ def leased_process(manifest: Path) -> int | None:
 
 
 def stored_objects() -> Iterator[bytes]:
-    """Yield the shared memory of all object stores of this machine, which have no names."""
+    """Yield the beginning of the shared memory of each object store of this machine; its file has no name any more."""
+    seen: set[int] = set()
     for link in Path("/proc").glob("[0-9]*/fd/*"):
         try:
-            if "/plasma" in str(link.readlink()):
+            if "/plasma" in str(link.readlink()) and (inode := link.stat().st_ino) not in seen:
+                seen.add(inode)
                 with link.open("rb") as store:
-                    yield store.read(64 * 1024 * 1024)  # objects begin at its start
+                    yield store.read(16 * 1024 * 1024)
         except OSError:
-            continue
+            continue  # the process has ended
 
 
 async def run(*command: object, **environment: str) -> None:
@@ -86,31 +90,31 @@ async def test_a_cluster_transcribes_each_source_once_and_never_sees_a_key(
     """One test, since a cluster starts for some seconds: a batch with a killed worker, and then a data set."""
     import ray
 
-    calls, manifest = make_calls(tmp_path / "calls", 24), tmp_path / "run.sqlite"
+    calls, manifest = make_calls(tmp_path / "calls", 12), tmp_path / "run.sqlite"
     for name, value in WITHOUT_TOKENS.items():
         monkeypatch.setenv(name, value)
     async with serve(SCRIPT) as emulator:
         environment = {"DASHSCOPE_API_KEY": KEY, "DASHSCOPE_WEBSOCKET_BASE_URL": emulator.dashscope_url}
         with ray_cluster(child_environment() | environment) as (address, cluster):
             engine = Ray(workers=2, sessions_per_worker=2, address=address)
-            batch = Batch(manifest, calls, Paraformer(), output=tmp_path / "texts", pace=2, retry=Retry(attempts=0))
+            batch = Batch(manifest, calls, Paraformer(), output=tmp_path / "texts", pace=1, retry=Retry(attempts=0))
             async with batch.on(engine):
                 outcomes = [await anext(batch)]
-                assert not any(KEY.encode() in memory for memory in stored_objects())
-                marker = ray.put(b"this is in the store" + bytes(200_000))
-                assert any(b"this is in the store" in memory for memory in stored_objects())
-                del marker
                 await wait_until(lambda: leased_process(manifest))
                 process = leased_process(manifest)
                 assert process is not None
                 os.kill(process, signal.SIGKILL)
+                marker = ray.put(b"this is in the store" + bytes(200_000))
+                assert any(b"this is in the store" in memory for memory in stored_objects())
+                assert not any(KEY.encode() in memory for memory in stored_objects())
+                del marker
                 outcomes += [outcome async for outcome in batch]
                 progress = await batch.progress()
-            assert (progress.done, progress.stopped) == (24, "finished")
+            assert (progress.done, progress.stopped) == (12, "finished")
             assert {outcome.state for outcome in outcomes} == {"done"}
             assert len({outcome.source for outcome in outcomes}) == len(outcomes)
             texts = [json.loads(path.read_text())["text"] for path in sorted((tmp_path / "texts").iterdir())]
-            assert texts == 24 * ["go forward"]
+            assert texts == 12 * ["go forward"]
             assert not any(KEY in path.read_text(errors="replace") for path in cluster.rglob("*") if path.is_file())
 
             await run(EXAMPLES / "ray_data.py", calls, tmp_path / "rows", RAY_ADDRESS=address)

@@ -91,6 +91,15 @@ class TestReading:
         assert await read_all(audio) == SAMPLES
         assert audio.duration_ms is None
 
+    async def test_a_stream_of_chunks_that_breaks_is_read_again_up_to_the_place(
+        self, server: RecordingServer, wav: bytes
+    ) -> None:
+        recording = WebRecording(wav, has_ranges=False, has_length=False, is_chunked=True)
+        audio = read_audio(server.add("/chunked.wav", recording))
+        await audio.preflight(PCM16K)
+        recording.cuts = [100_000, 600_000]
+        assert b"".join([chunk async for chunk in audio]) == SAMPLES
+
     async def test_busy_servers_are_asked_again(self, server: RecordingServer, wav: bytes) -> None:
         recording = WebRecording(wav, statuses=[503, 429])
         assert await read_all(read_audio(server.add("/busy.wav", recording))) == SAMPLES
@@ -197,9 +206,27 @@ class TestErrors:
         ],
     )
     async def test_a_store_that_is_not_installed_or_configured_is_named(self, url: str, text: str) -> None:
-        pytest.importorskip("fsspec")
         with pytest.raises(ConfigurationError, match=text):
             await read_audio(url).preflight(PCM16K)
+
+    async def test_a_store_that_fails_for_a_moment_is_asked_again(
+        self, monkeypatch: pytest.MonkeyPatch, wav: bytes
+    ) -> None:
+        from fsspec.implementations import memory
+
+        filesystem, failures = memory.MemoryFileSystem(), [OSError("busy"), TimeoutError("slow")]
+        filesystem.pipe("/calls/busy.wav", wav)
+        info = memory.MemoryFileSystem.info
+
+        def fail_at_first(self: Any, path: str) -> object:
+            if failures:
+                raise failures.pop()
+            return info(self, path)
+
+        monkeypatch.setattr(memory.MemoryFileSystem, "info", fail_at_first)
+        audio = read_audio("memory://calls/busy.wav")
+        assert b"".join([chunk async for chunk in audio]) == SAMPLES
+        assert failures == []
 
     async def test_without_fsspec_the_extra_is_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, "fsspec", None)
@@ -207,7 +234,7 @@ class TestErrors:
             await read_audio("s3://calls/a.wav").preflight(PCM16K)
 
     async def test_a_filesystem_without_credentials_stops_a_run(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        memory = pytest.importorskip("fsspec.implementations.memory")
+        from fsspec.implementations import memory
 
         class NoCredentialsError(Exception):
             """The error of botocore."""

@@ -43,8 +43,8 @@ def object_store() -> Iterator[str]:
 @contextmanager
 def stored(objects: dict[str, bytes]) -> Iterator[Any]:
     """Run a store with these objects, set the environment for it, and yield its filesystem."""
-    s3fs = pytest.importorskip("s3fs", reason="s3fs is in the dependency group `tests`")
     import fsspec
+    import s3fs
 
     with object_store() as url, pytest.MonkeyPatch.context() as patch:
         for name, value in {

@@ -25,6 +25,7 @@ class WebRecording:
     size: int = 0
     has_ranges: bool = True
     has_length: bool = True
+    is_chunked: bool = False
     cuts: list[int] = field(default_factory=list)
     """The places at which a response breaks, each once."""
     statuses: list[int] = field(default_factory=list)
@@ -107,6 +108,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.send_header("Content-Range", f"bytes {start}-{recording.size - 1}/{recording.size}")
         if recording.has_length:
             self.send_header("Content-Length", str(recording.size - start))
+        if recording.is_chunked:
+            self.send_header("Transfer-Encoding", "chunked")
         self.send_header("ETag", recording.etag)
         self.end_headers()
         cut = next((place for place in recording.cuts if place >= start), recording.size)
@@ -114,6 +117,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             recording.cuts.remove(cut)
         try:
             for begin in range(start, cut, WRITTEN_AT_ONCE):
-                self.wfile.write(recording.part(begin, min(cut, begin + WRITTEN_AT_ONCE)))
+                part = recording.part(begin, min(cut, begin + WRITTEN_AT_ONCE))
+                self.wfile.write(b"%x\r\n%b\r\n" % (len(part), part) if recording.is_chunked else part)
+            if recording.is_chunked and cut == recording.size:
+                self.wfile.write(b"0\r\n\r\n")
         except ConnectionError:
             pass  # the client has read enough
