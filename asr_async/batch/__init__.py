@@ -20,6 +20,7 @@ and the folder of the outputs.
     databases   sqlite and Postgres
     outputs     files that are complete or not there
     sources     files, folders, patterns and URLs
+    export      the table of a run, as JSON, CSV or Parquet
     processes   the names of workers, which say whether their process is alive
     records     the values of all these
 

@@ -6,9 +6,9 @@ how rows are locked, and what their errors mean. Does not know the tables of a m
 Why Postgres and not Redis, which this package uses for shared limits. A manifest is the record of money that was spent:
 a row that is done must stay done. Postgres has a transaction on the disk when it answers. Redis answers before: with
 `appendonly` and its default `appendfsync everysec` a crash loses the last second, without `appendonly` all, and a
-server whose memory is full may evict rows. A manifest may also be larger than one wants to keep in memory. And its
-statements are those of sqlite (`FOR UPDATE SKIP LOCKED` is the only addition), so that one set of transitions, and one
-set of tests, serves both; in Redis they would be written a second time, in Lua.
+server that is out of memory may evict rows. A manifest may also be too large to keep in memory. And its statements
+are those of sqlite (`FOR UPDATE SKIP LOCKED` is the only addition), so that one set of transitions, and one set of
+tests, serves both; in Redis they would be written a second time, in Lua.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The manifest of a batch: a row for each source, and what became of it.
+"""The manifest of a batch: a row for each source, with its state and its outcome.
 
 A row is to do, leased to a worker, or finished. The column `due_at` orders the open rows: it is the instant from which
 on a row may be claimed. For a row to do it is now, or later after a failed attempt; for a leased row it is the end of
@@ -337,7 +337,7 @@ class Manifest:
         return lease
 
     def _hand_out(self, lease: Lease, *, is_lost: bool, reserved_s: float, until: float) -> None:
-        """Record a lease. What a worker had reserved whose lease has run out may have been billed."""
+        """Record a lease. The seconds that a lost lease had reserved may have been billed."""
         self._database.execute(
             "UPDATE sources SET state = 'leased', worker = ?, due_at = ?, claims = ?, losses = ?, "
             "billed_s = billed_s + ?, reserved_s = 0 WHERE row_id = ?",
