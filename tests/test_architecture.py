@@ -104,6 +104,8 @@ PURE = [
     "vendors.*.rest_wire",
     "vendors.*.segments",
     "vendors.*.signing",
+    "vendors.*.two_pass",
+    "vendors.*.two_pass_wire",
     "vendors.*.wire",
 ]
 """Modules without sockets, tasks, clocks, random numbers and environment variables: their functions work on values."""

@@ -148,7 +148,7 @@ def _version(name: str) -> str | None:
 
 
 def check_keys(vendor: Vendor) -> Iterator[Finding]:
-    """Yield a finding for each environment variable of a vendor's credentials, or for the file in place of them.
+    """Yield a finding for each variable of a vendor's credentials and address, or for the file in place of them.
 
     Values are masked; those of a file are not shown at all.
     """
@@ -160,6 +160,9 @@ def check_keys(vendor: Vendor) -> Iterator[Finding]:
             yield Finding("warning", name, "has blanks or quotes around it, which are not part of a key")
         else:
             yield Finding("good", name, _masked(value))
+    if vendor.address_variable:
+        is_set = bool(os.environ.get(vendor.address_variable, "").strip())
+        yield Finding("good" if is_set else "note", vendor.address_variable, "set" if is_set else "not set")
 
 
 def _key_of_file(vendor: Vendor, variable: str) -> Finding:

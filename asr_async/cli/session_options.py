@@ -45,7 +45,7 @@ class SessionChoice:
     @property
     def missing_variables(self) -> list[str]:
         """The environment variables that the vendor's service needs and that are not set."""
-        return vendor_of(self.options).missing_variables()
+        return vendor_of(self.options).missing_variables(has_endpoint=self.endpoint is not None)
 
     @property
     def is_local(self) -> bool:
@@ -183,6 +183,8 @@ def _choice(  # noqa: PLR0917 - called with keywords
         raise click.UsageError(str(error)) from None
     if missing:
         needing = f"--service {service}" if service != "auto" else "--endpoint"
+        if missing == [vendor_of(options).address_variable]:
+            raise click.UsageError(f"{needing} needs an address: set {missing[0]}, or pass --endpoint")
         raise click.UsageError(f"{needing} needs a key: set {' and '.join(missing)}")
     return choice
 

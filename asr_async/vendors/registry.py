@@ -11,7 +11,7 @@ import importlib
 import importlib.metadata
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 
@@ -43,6 +43,9 @@ class Vendor(msgspec.Struct, frozen=True, kw_only=True):
     """Makes the service with credentials and addresses from the environment; `endpoint=` names another address."""
     key_variables: tuple[str, ...]
     """The environment variables that `service` needs for its credentials."""
+    address_variable: str = ""
+    """The environment variable with the address of a service that users run themselves, in place of which `endpoint=`
+    may name one; empty if the vendor's own addresses are known."""
     other_key_source: Callable[[], str] = lambda: ""
     """Returns the file that holds the credentials in place of `key_variables`; empty if there is none. May raise a
     `ConfigurationError` that names the file."""
@@ -61,14 +64,24 @@ class Vendor(msgspec.Struct, frozen=True, kw_only=True):
         classes = {cls.__name__: cls for cls in self.options}
         return {name: classes[row.options] for row in self.catalogue for name in (row.model, *row.other_names)}
 
-    def missing_variables(self) -> list[str]:
-        """Return those of `key_variables` that are not set in the environment; none if a file holds the credentials.
+    def missing_variables(self, *, has_endpoint: bool = False) -> list[str]:
+        """Return the variables that are needed and not set in the environment.
+
+        They are those of `key_variables`, unless a file holds the credentials, and `address_variable`, unless
+        `endpoint=` names an address.
 
         Raises:
             ConfigurationError: there is such a file, and it cannot be read.
         """
-        missing = [name for name in self.key_variables if not os.environ.get(name, "").strip()]
-        return [] if missing and self.other_key_source() else missing
+        keys = _not_set(self.key_variables)
+        if keys and self.other_key_source():
+            keys = []
+        is_address_needed = self.address_variable and not has_endpoint
+        return [*keys, *(_not_set([self.address_variable]) if is_address_needed else [])]
+
+
+def _not_set(names: Iterable[str]) -> list[str]:
+    return [name for name in names if not os.environ.get(name, "").strip()]
 
 
 @functools.cache

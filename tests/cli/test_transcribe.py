@@ -405,6 +405,15 @@ def test_each_vendor_has_a_default_model(clip: Path) -> None:
     assert "--service huawei needs a key: set HUAWEICLOUD_SIS_AK and HUAWEICLOUD_SIS_SK and" in outcome.stderr
 
 
+def test_a_server_of_ones_own_needs_an_address_and_no_key(clip: Path) -> None:
+    outcome = transcribe(clip, "--service", "funasr")
+    assert outcome.exit_code == 2
+    assert "--service funasr needs an address: set FUNASR_SERVER, or pass --endpoint" in outcome.stderr
+    outcome = transcribe(clip, "--model", "funasr/nano", "--endpoint", "ws://127.0.0.1:1")
+    assert "FUNASR_SERVER" not in outcome.stderr
+    assert "127.0.0.1:1" in outcome.stderr
+
+
 @pytest.mark.parametrize("model", ["continue", "huawei/continue"])
 def test_the_modes_of_huawei_are_model_names(clip: Path, model: str) -> None:
     outcome = transcribe(clip, "--service", "local", "--model", model, "--option", "vad_tail=9000")

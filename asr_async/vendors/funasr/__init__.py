@@ -37,7 +37,8 @@ VENDOR = Vendor(
     catalogue=CATALOGUE,
     default_model=NANO_MODEL,
     service=_service,
-    key_variables=(ADDRESS_VARIABLE,),
+    key_variables=(),
+    address_variable=ADDRESS_VARIABLE,
     emulator="asr_async.emulator.funasr.routes:add_routes",
     local_service=lambda address: _EmulatedServer(f"ws://{address}"),
 )

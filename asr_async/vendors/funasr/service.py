@@ -61,7 +61,7 @@ class FunASRServer:
             HTTP_PROXY, ALL_PROXY and NO_PROXY. This machine is never reached through a proxy.
         insecure: True allows `ws://` for other machines than this one, whose audio and text everyone on the way can
             read, and an `ssl_context` that does not verify the server. `FUNASR_SERVER_INSECURE=1` in the environment
-            does the same for the addresses that are named there.
+            allows such addresses too.
 
     Raises:
         ConfigurationError: an address or a header is malformed, or an address is not encrypted and not on this machine.
@@ -81,6 +81,7 @@ class FunASRServer:
         proxy = secret_url(proxy) if isinstance(proxy, str) else proxy
         addresses = tuple(secret_url(address) if isinstance(address, str) else address for address in addresses)
         self._addresses: tuple[str, ...] = ()
+        self._insecure = insecure
         self._health: dict[str, Any] = {}
         self._api_key = api_key
         self._headers = check_headers(headers)
@@ -176,13 +177,7 @@ class FunASRServer:
         if self._addresses:
             return self._addresses
         given = (secret_url(each.strip()) for each in os.environ.get(ADDRESS_VARIABLE, "").split(","))
-        insecure = os.environ.get(INSECURE_VARIABLE, "").strip().casefold() in {"1", "true", "yes"}
-        found = _check_addresses(
-            tuple(each for each in given if each),
-            name=ADDRESS_VARIABLE,
-            insecure=insecure,
-            permission=f"set {INSECURE_VARIABLE}=1",
-        )
+        found = _check_addresses(tuple(each for each in given if each), name=ADDRESS_VARIABLE, insecure=self._insecure)
         if not found:
             raise ConfigurationError(
                 f"no address of a FunASR server: set {ADDRESS_VARIABLE}, or pass it, FunASRServer('ws://127.0.0.1:10095')"
@@ -190,20 +185,18 @@ class FunASRServer:
         return found
 
 
-def _check_addresses(
-    addresses: tuple[str, ...], *, name: str, insecure: bool, permission: str = "pass insecure=True"
-) -> tuple[str, ...]:
+def _check_addresses(addresses: tuple[str, ...], *, name: str, insecure: bool) -> tuple[str, ...]:
     """Refuse addresses that are malformed, repeated, or neither encrypted nor on this machine.
 
     Args:
         addresses: the URLs.
         name: the argument or environment variable that holds them.
-        insecure: True accepts `ws://` for every host.
-        permission: the way to accept it, for the error text.
+        insecure: True accepts `ws://` for every host; so does the environment.
 
     Raises:
         ConfigurationError: an address is refused; the text names the remedy.
     """
+    insecure = insecure or os.environ.get(INSECURE_VARIABLE, "").strip().casefold() in {"1", "true", "yes"}
     for address in addresses:
         if not isinstance(address, str):
             raise ConfigurationError(f"{name}: an address is a text, not {type(address).__name__}")
@@ -211,8 +204,8 @@ def _check_addresses(
         parts = urlsplit(address)
         if parts.scheme == "ws" and not insecure and not is_loopback(parts.hostname):
             raise ConfigurationError(
-                f"{name}={shown_url(address)!r}: ws:// sends audio and text unencrypted; use wss://, or {permission} "
-                "if the network is yours"
+                f"{name}={shown_url(address)!r}: ws:// sends audio and text unencrypted; use wss://, or if the network "
+                f"is yours, pass insecure=True or set {INSECURE_VARIABLE}=1"
             )
     if len({shown_url(address) for address in addresses}) < len(addresses):
         raise ConfigurationError(f"{name}: an address is given twice")

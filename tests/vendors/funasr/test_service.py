@@ -28,7 +28,10 @@ from ...support.scripted_server import scripted_server
 
 NANO = FunASRNano()
 FORM = "must be the URL of a server, wss://host:port or ws://host:port"
-UNENCRYPTED = "ws:// sends audio and text unencrypted; use wss://, or pass insecure=True if the network is yours"
+UNENCRYPTED = (
+    "ws:// sends audio and text unencrypted; use wss://, or if the network is yours, pass insecure=True or set "
+    "FUNASR_SERVER_INSECURE=1"
+)
 
 
 @pytest.fixture(autouse=True)
@@ -71,10 +74,7 @@ async def test_an_address_of_the_environment_may_be_allowed_there(monkeypatch: p
     monkeypatch.setenv("FUNASR_SERVER", "ws://10.0.0.5:10095")
     with pytest.raises(ConfigurationError) as caught:
         await FunASRServer().resolve(NANO)
-    assert str(caught.value) == (
-        "FUNASR_SERVER='ws://10.0.0.5:10095': ws:// sends audio and text unencrypted; use wss://, or set "
-        "FUNASR_SERVER_INSECURE=1 if the network is yours"
-    )
+    assert str(caught.value) == f"FUNASR_SERVER='ws://10.0.0.5:10095': {UNENCRYPTED}"
     monkeypatch.setenv("FUNASR_SERVER_INSECURE", "1")
     assert (await FunASRServer().resolve(NANO)).url == "ws://10.0.0.5:10095"
 
@@ -137,7 +137,7 @@ def test_options_of_other_vendors_and_tables_are_refused() -> None:
 
 def test_the_vendor_is_in_the_registry(monkeypatch: pytest.MonkeyPatch) -> None:
     vendor = vendors()["funasr"]
-    assert vendor.missing_variables() == ["FUNASR_SERVER"]
+    assert (vendor.missing_variables(), vendor.missing_variables(has_endpoint=True)) == (["FUNASR_SERVER"], [])
     assert repr(vendor.service(endpoint="ws://127.0.0.1:5")) == "<FunASRServer ws://127.0.0.1:5>"
     assert repr(vendor.service()) == "<FunASRServer of the environment>"
 
