@@ -27,8 +27,7 @@ class FunASRNano(Options, frozen=True, kw_only=True):
 
     Not to be confused with `FunASR`, Alibaba Cloud's Fun-ASR on DashScope. The server runs Fun-ASR-Nano unless it is
     started with another model; `FunASRServer` names its address. The audio is pcm at 16 kHz. There are no times of
-    words; an interim of a long sentence holds its last seconds only (`--partial-window-sec` of the server), its final
-    all of it. `Result.raw` holds the server's members of the result, such as the speaker (`spk`) if it was started with
+    words. `Result.raw` holds the server's members of the result, such as the speaker (`spk`) if it was started with
     `--enable-spk`. Sources: `funasr/bin/realtime_ws.py` of funasr 1.4.16 (2026-09-18) and FunASR's document
     `realtime_demo.md` (2026-07).
 

@@ -8,6 +8,7 @@ the *partial*. The codec returns what is new:
   are not returned again, and a sentence with other words at the place of returned ones is marked `may_repeat`.
 - The partial is the interim of the next sentence. Of long speech it is only the newest seconds, so its start moves
   along; it belongs to the same sentence while it reaches back into the audio of the partial before, and is not shorter.
+  The words that it has lost at its beginning stay in the interim: the server may stop without a final.
 
 A COMMIT before START has no effect: the error with which the server answers it says which side finds the ends of
 utterances, so a server in the other mode is refused before any audio is sent. The protocol has no ids: `request_id` is
@@ -21,8 +22,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ..._alignment.places import JITTER_MS
-from ..._alignment.words import letters_of
-from ...results import Result
+from ..._alignment.words import letters_of, words_of_text
+from ...results import Result, join_texts
 from ..codec import (
     CodecEvent,
     Failed,
@@ -67,6 +68,9 @@ MAX_FRAME_BYTES = 64_000
 
 ANSWERS = frozenset({"hotwords_set", "postprocess_hotwords_set", "language_set"})
 """The answers to commands with options, which repeat them."""
+
+MAX_SENTENCE_CHARS = 20_000
+"""The longest interim that is put together; a minute of speech has a thousand characters."""
 
 NO_COMMITS = "manual_commit=True: the server does not know COMMIT, which funasr-realtime-server has from 1.3.16 on"
 NO_TEXT = "the server showed speech, and stopped without a text for it"
@@ -198,7 +202,7 @@ class RealtimeCodec:
 class _Sentences:
     """The sentences of a task, and the partial behind them."""
 
-    __slots__ = ("_heard_ms", "_partial_ms", "_partial_start_ms", "_texts", "_tracker")
+    __slots__ = ("_heard_ms", "_partial_ms", "_partial_start_ms", "_partial_text", "_texts", "_tracker")
 
     def __init__(self) -> None:
         self._tracker: SegmentTracker[None, TrackedSegment[None]] = SegmentTracker(TrackedSegment, is_sequential=True)
@@ -206,6 +210,8 @@ class _Sentences:
         self._texts: list[Any] = []
         # where the sentence of the present partial begins; None if there is no partial
         self._partial_start_ms: int | None = None
+        # the text of that sentence so far
+        self._partial_text = ""
         # the length of that partial, and the end of the audio in it
         self._partial_ms = 0
         self._heard_ms = 0
@@ -277,8 +283,12 @@ class _Sentences:
 
     def _continue(self, message: ServerMessage) -> Events:
         """Return the events of a partial."""
-        text, heard_ms = message.partial or "", message.duration_ms
+        text, heard_ms, before_ms = message.partial or "", message.duration_ms, self._heard_ms
         start_ms = self._start_of_partial(message.partial_start_ms, heard_ms)
+        left_ms = 0 if start_ms is None or message.partial_start_ms is None else message.partial_start_ms - start_ms
+        if start_ms is not None and left_ms > JITTER_MS:
+            text = _continued(self._partial_text, text, share=left_ms / max(left_ms, before_ms - start_ms))
+        self._partial_text = text
         events: Events = []
         segment = self._tracker.assign(None, start_ms, heard_ms, text, is_final=False, events=events)
         if segment is None:
@@ -305,6 +315,27 @@ class _Sentences:
         if self._partial_start_ms is None or not reaches_back or start_ms < self._partial_start_ms:
             self._partial_start_ms = start_ms
         return self._partial_start_ms
+
+
+def _continued(before: str, text: str, *, share: float) -> str:
+    """Return the text of a sentence with the newest words of it, of which the first ones are in the text too.
+
+    Args:
+        before: the text so far.
+        text: the newest words. The first one may be cut in two.
+        share: the part of the audio before that they leave out, for words that are others than before.
+    """
+    words, newest = words_of_text(before), words_of_text(text)
+    if len(before) > MAX_SENTENCE_CHARS or not words or not newest:
+        return text
+    forms, newest_forms = [form for form, _, _ in words], [form for form, _, _ in newest]
+    for first in range(min(2, len(newest))):
+        for at in range(len(words)):
+            common = min(len(words) - at, len(newest) - first)
+            if forms[at : at + common] == newest_forms[first : first + common]:
+                return join_texts([before[: words[at][1]], text[newest[first][1] :]])
+    kept = words[: round(share * len(words))]
+    return join_texts([before[: kept[-1][2]], text]) if kept else text
 
 
 def _letters(text: Any) -> str:

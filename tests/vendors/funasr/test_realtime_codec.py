@@ -216,6 +216,24 @@ def test_a_partial_that_loses_its_beginning_stays_in_its_segment() -> None:
     assert [type(event) for event in events] == [Result, SpeechEnded]
 
 
+@pytest.mark.parametrize(
+    ("window", "text"),
+    [
+        ("three four five", "one two three four five"),
+        ("ree four five", "one two three four five"),  # the first word is cut in two
+        ("four", "one two three four"),
+        ("sees fore jive", "one two sees fore jive"),  # other words for the same audio
+        ("三四五", "one two 三四五"),
+    ],
+)
+def test_the_words_that_a_partial_has_lost_stay_in_the_interim(window: str, text: str) -> None:
+    codec = started()
+    codec.receive(result(partial="one two three four", start=1_000, heard=9_000))
+    *_, interim = codec.receive(result(partial=window, start=5_000, heard=13_000))
+    assert isinstance(interim, Result)
+    assert (interim.text, interim.segment_id, interim.start_ms) == (text.replace("two 三", "two三"), 0, 1_000)
+
+
 def test_a_partial_that_vanished_does_not_lend_its_place_to_the_next_one() -> None:
     codec = started()
     codec.receive(result(partial="uh", start=1_000, heard=1_600))
