@@ -31,6 +31,7 @@ from .._loop.event import LightEvent
 from ..client import Client, ClientSettings
 from ..errors import ConfigurationError, DeadlineError, LocalProtocolError
 from ..results import Event, Result
+from ..sources import UtteranceEnd
 from ..sync._loop import BackgroundLoop, background_loop
 from ._callbacks import CallbackQueue, callback_runner, forget_callbacks, stop_callbacks
 
@@ -109,6 +110,10 @@ class CallbackSession:
         self._began: concurrent.futures.Future[CallbackQueue] = concurrent.futures.Future()
         self._opened: concurrent.futures.Future[bool] = concurrent.futures.Future()
         self._session: Session | None = None
+        self.open_error: Exception | None = None
+        """The reason for which the session could not be opened."""
+        # the thread in `start`
+        self._starter: int | None = None
         self._lock = threading.RLock()
         self._is_running = self._calls_on_close = self._is_closed = self._opens_in_caller = False
         # set when the last callback has returned, without the `on_close` of `stop`
@@ -141,6 +146,13 @@ class CallbackSession:
             LocalProtocolError: the interpreter exits, or this is a callback of the library's own loop.
         """
         self._opens_in_caller = not _is_in_loop()
+        self._starter = threading.get_ident()
+        try:
+            self._start()
+        finally:
+            self._starter = None
+
+    def _start(self) -> None:
         self._is_running = True
         self._background = background_loop()
         _register_exit(self._background)
@@ -163,7 +175,7 @@ class CallbackSession:
             self.cancel()
             raise
         finally:
-            if self._began.done() and not self._began.cancelled():
+            if self._began.done():
                 self._began.result().release()
 
     def send(self, audio: bytes) -> None:
@@ -194,6 +206,26 @@ class CallbackSession:
         self._wait_for_callbacks()
         self._close()
 
+    def finish(self, timeout_s: float | None) -> bool:
+        """Announce that no more audio comes; `on_close` follows the results without `stop`.
+
+        Args:
+            timeout_s: the time to wait for that; None does not wait, and neither does a callback.
+
+        Returns:
+            False if the results have not arrived in that time.
+        """
+        is_callback = self._is_callback
+        self._on_silence()
+        is_delivered = self._delivered.is_set() if timeout_s is None or is_callback else self._delivered.wait(timeout_s)
+        if is_delivered:
+            self._close()
+        return is_delivered or timeout_s is None or is_callback
+
+    def commit(self) -> None:
+        """End an utterance behind the audio that was sent; return at once."""
+        self._inbox.put(UtteranceEnd(), waits=False)
+
     def cancel(self) -> None:
         """End the session at once, without further results; return at once. `on_close` follows."""
         with self._lock:
@@ -201,6 +233,8 @@ class CallbackSession:
             self._calls_on_close = True
         if self._task is not None:
             self._task.cancel()
+        if self._delivered.is_set():
+            self._close()
 
     def call(self, function: Callable[[Session], Awaitable[object]]) -> None:
         """Await a function of the session in its loop, without a wait here. Its error ends the session."""
@@ -208,8 +242,17 @@ class CallbackSession:
             self._background.start(self._call, function)
 
     @property
+    def request_id(self) -> str:
+        """The vendor's id of the recognition; empty if there is none yet, or no longer."""
+        session = self._session
+        return "" if session is None else session.stats.request_id
+
+    @property
     def _is_callback(self) -> bool:
-        return self._began.done() and not self._began.cancelled() and self._began.result().is_current
+        """True in a callback, and in a signal handler that interrupts `start`, which is to return first."""
+        if self._starter == threading.get_ident():
+            return True
+        return self._began.done() and self._began.result().is_current
 
     def _wait_for_callbacks(self) -> None:
         completed_count, is_over = -1, False
@@ -275,6 +318,7 @@ class CallbackSession:
         if error is None:
             queue.close([self._callbacks.on_complete, self._settle])
         else:
+            self.open_error = None if self._opened.done() else error
             self._fail(error)
         self._inbox.end()
         self._set_open(queue, is_open=False)

@@ -1,0 +1,1 @@
+"""The modules of `dashscope.common` that programs of real-time recognition import."""
