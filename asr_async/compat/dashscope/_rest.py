@@ -8,9 +8,9 @@ from typing import Any
 from ... import errors
 from ..._net.http import HttpResponse, request
 from ...sync._loop import background_loop
-from ...vendors.dashscope.credentials import ApiKey
+from ...vendors.dashscope.credentials import DashScopeKey
 from ...vendors.lenient import UnreadableError, parse_json
-from ._settings import NO_KEY, resolve_base_url
+from ._settings import NO_KEY, key_of, resolve_base_url
 from .api_entities.dashscope_response import DashScopeAPIResponse, DictMixin
 from .common.error import AuthenticationError
 
@@ -42,7 +42,7 @@ def call_rest(
     all_headers = {"Content-Type": "application/json", **(headers or {})}
     if workspace is not None:
         all_headers["X-DashScope-WorkSpace"] = workspace
-    key = ApiKey(api_key or settings.api_key)
+    key = DashScopeKey(key_of(api_key))
 
     async def send() -> HttpResponse:
         authorization = f"Bearer {await key.find()}"

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from ...errors import ConfigurationError
@@ -18,6 +19,7 @@ __all__ = [
     "MAAS_REGIONS",
     "NO_KEY",
     "http_url_of",
+    "key_of",
     "make_service",
     "region_hosts",
     "resolve_base_url",
@@ -94,6 +96,19 @@ def resolve_base_url(url: str, workspace_id: str | None) -> str:
     )
 
 
+def key_of(api_key: str | None) -> str | Callable[[], str] | None:
+    """Return the key of a call or of the settings, or a function that reads it from the file that they name.
+
+    None is the key of the environment, or of its files.
+    """
+    from .. import dashscope as settings  # noqa: PLC0415 - this module is a part of it
+
+    path = settings.api_key_file_path
+    if api_key or settings.api_key or not path:
+        return api_key or settings.api_key
+    return lambda: Path(path).read_text(encoding="utf-8").strip()
+
+
 def make_service(
     *,
     api_key: str | None = None,
@@ -114,7 +129,7 @@ def make_service(
     given: dict[str, Any] = {"workspace": workspace, "endpoint": url, "headers": headers}
     try:
         return DashScope(
-            api_key or settings.api_key,
+            key_of(api_key),
             **given,
             http_endpoint=resolve_base_url(settings.base_http_api_url, workspace),
             inspect_data=is_inspected or None,

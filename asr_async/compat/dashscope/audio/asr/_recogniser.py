@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
+import msgspec
+
 from ..... import errors
 from .....config import Timeouts
 from .....results import Event
@@ -35,6 +37,9 @@ __all__ = ["Recogniser", "context_of", "describe_error", "output_of", "parameter
 
 READ_BYTES = 12_800
 """The size of the parts in which a file is read, as in the SDK."""
+
+TIMEOUTS = Timeouts(translation=0.001)
+"""The text of a sentence does not wait for its translation: they are parts of different calls, as from the vendor."""
 
 TASK_ERROR_STATUS = 44
 """The SDK's status of an error that the vendor reports in a running task."""
@@ -225,9 +230,7 @@ class Recogniser:
         try:
             options = self._options(given, phrase_id, context_of(request["raw_input"]))
             timeout_s = request["request_timeout"]
-            timeouts = (
-                Timeouts(translation=0.001) if timeout_s is None else Timeouts(translation=0.001, connect=timeout_s)
-            )
+            timeouts = TIMEOUTS if timeout_s is None else msgspec.structs.replace(TIMEOUTS, connect=timeout_s)
         except errors.ConfigurationError as error:
             raise InvalidParameter(str(error)) from error
         service = make_service(
