@@ -40,7 +40,7 @@ def targets(rows: Sequence[Row]) -> Iterator[Target]:
 
 def main() -> None:
     """Parse the arguments, measure, print the report."""
-    parser = comparison_parser(__doc__, peers=["ours", "thin", "aiohttp", "official"], sessions=[200])
+    parser = comparison_parser(__doc__, peers=["ours", "thin", "aiohttp", "face", "official"], sessions=[200])
     add_duration_options(parser)
     arguments = parser.parse_args()
     rows = compare(arguments, lambda case: measure(case, arguments), worst=("missing",))

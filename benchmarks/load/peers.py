@@ -10,13 +10,14 @@ calls `on_result` with the text of each result and True if the result is final.
 - `floor`: an `asyncio.Protocol` that writes one prepared ws frame over and over and discards the bytes it receives. It
   shows the cost of the sockets and the event loop themselves.
 - `official`: the vendor's SDK. Its own threads do the work; one more thread sends the frames of all sessions, where the
-  vendor's samples use one thread per session.
+  vendor's samples use one thread per session. `face`: the same program on `asr_async.compat.dashscope`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import heapq
+import importlib
 import itertools
 import os
 import threading
@@ -257,16 +258,21 @@ class FloorSession(asyncio.Protocol):
 
 
 class Official:
-    """DashScope's `Recognition` with a callback, as its documentation shows it."""
+    """DashScope's `Recognition` with a callback, as its documentation shows it.
 
-    def __init__(self, url: str) -> None:
+    Args:
+        url: the URL of the load server.
+        package: the official package, or the one that stands in for it.
+    """
+
+    def __init__(self, url: str, package: str = "dashscope") -> None:
         self._url = url
+        self._package = package
         self._sender = _FrameSender()
 
     async def __aenter__(self) -> Self:
         os.environ["NO_PROXY"] = "127.0.0.1"  # the SDK uses the proxy of the environment for loopback too
-        import dashscope  # noqa: PLC0415 - slow to import, and needed by this peer alone
-
+        dashscope: Any = importlib.import_module(self._package)  # slow to import, and needed by this peer alone
         dashscope.api_key = "benchmark"
         dashscope.base_websocket_api_url = self._url
         self._sender.start()
@@ -277,7 +283,7 @@ class Official:
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator[PeerSession]:
-        session = OfficialSession(self._sender)
+        session = OfficialSession(self._sender, importlib.import_module(f"{self._package}.audio.asr"))
         session.recognition.start()
         yield session
 
@@ -285,14 +291,12 @@ class Official:
 class OfficialSession:
     """One `Recognition`."""
 
-    def __init__(self, sender: _FrameSender) -> None:
-        from dashscope.audio.asr import Recognition, RecognitionCallback  # noqa: PLC0415 - as above
-
+    def __init__(self, sender: _FrameSender, asr: Any) -> None:
         self._sender = sender
         self._on_result: OnResult | None = None
-        callback: Any = RecognitionCallback()
+        callback: Any = asr.RecognitionCallback()
         callback.on_event = self._on_event
-        self.recognition: Any = Recognition(
+        self.recognition: Any = asr.Recognition(
             model="paraformer-realtime-v2", format="pcm", sample_rate=16_000, callback=callback
         )
 
@@ -367,6 +371,10 @@ class _FrameSender(threading.Thread):
         heapq.heappush(self._schedule, _Stream(stream.due_at + FRAME_S, *stream[1:]))
 
 
+def _face(url: str) -> Official:
+    return Official(url, "asr_async.compat.dashscope")
+
+
 def _ours_unpooled(url: str) -> Ours:
     return Ours(url, pool=Pool(max_idle=0))
 
@@ -411,6 +419,7 @@ PEERS: dict[str, Callable[[str], Peer]] = {
     "aiohttp": Aiohttp,
     "floor": Floor,
     "official": Official,
+    "face": _face,
 }
 """Factories of the peers by name; each takes the URL of the load server."""
 

@@ -38,11 +38,12 @@ def call_rest(
     """
     from .. import dashscope as settings  # noqa: PLC0415 - this module is a part of it
 
+    # first, so that no local variable in a traceback shows a key
+    key, api_key = DashScopeKey(key_of(api_key)), None
     base = resolve_base_url(base_address or settings.base_http_api_url, workspace).rstrip("/")
     all_headers = {"Content-Type": "application/json", **(headers or {})}
     if workspace is not None:
         all_headers["X-DashScope-WorkSpace"] = workspace
-    key = DashScopeKey(key_of(api_key))
 
     async def send() -> HttpResponse:
         authorization = f"Bearer {await key.find()}"

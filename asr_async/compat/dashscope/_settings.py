@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ..._text.secret import SecretText
 from ...errors import ConfigurationError
 from ...vendors.dashscope import DashScope
 from .common.error import InputRequired, InvalidParameter
@@ -103,9 +104,9 @@ def key_of(api_key: str | None) -> str | Callable[[], str] | None:
     """
     from .. import dashscope as settings  # noqa: PLC0415 - this module is a part of it
 
-    path = settings.api_key_file_path
-    if api_key or settings.api_key or not path:
-        return api_key or settings.api_key
+    path, key = settings.api_key_file_path, api_key or settings.api_key
+    if key or not path:
+        return SecretText(key) if key else None
     return lambda: Path(path).read_text(encoding="utf-8").strip()
 
 
@@ -124,6 +125,8 @@ def make_service(
     """
     from .. import dashscope as settings  # noqa: PLC0415 - this module is a part of it
 
+    # first, so that no local variable in a traceback shows a key
+    api_key = None if api_key is None else SecretText(api_key)
     url = resolve_base_url(url or settings.base_websocket_api_url, workspace)
     is_inspected = os.environ.get("DASHSCOPE_DISABLE_DATA_INSPECTION", "").lower() == "false"
     given: dict[str, Any] = {"workspace": workspace, "endpoint": url, "headers": headers}

@@ -22,7 +22,8 @@ What differs from the official SDK 2.0.2, and why:
 | a program that ends without `stop()` waits for up to 23 s | for the results, 3 s at most |
 
 The sentences have further members where the program should know: `lost_before_ms` (audio was lost in front of it) and
-`may_repeat` (it may repeat words); see `asr_async.Result`. The keyword `user_agent` and environment variables for
+`may_repeat` (it may repeat words); see `asr_async.Result`. `phrase_id` is sent with the v1 models of Paraformer, which alone
+have phrase lists. The keyword `user_agent` and environment variables for
 logging have no effect: the records of this library are in the logger `asr_async`.
 """
 

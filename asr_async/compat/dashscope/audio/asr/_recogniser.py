@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from ..... import errors
+from ....._text.secret import SecretText
 from .....config import Timeouts
 from .....results import Event
 from .....sync import connect
@@ -75,7 +76,10 @@ _NAMED = (
 def parameters_of(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Return the parameters among the arguments of a method; one without a value keeps that of an earlier call."""
     named = {name: arguments[name] for name in _NAMED if arguments[name] is not None}
-    return {**arguments["kwargs"], **named}
+    more: dict[str, Any] = arguments["kwargs"]
+    if more.get("api_key") is not None:
+        more["api_key"] = SecretText(more["api_key"])
+    return {**more, **named}
 
 
 def now_ms() -> float:

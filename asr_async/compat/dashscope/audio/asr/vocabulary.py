@@ -6,6 +6,7 @@ import json
 import time
 from typing import Any
 
+from ....._text.secret import SecretText
 from ..._rest import call_rest
 
 __all__ = ["VocabularyService", "VocabularyServiceException"]
@@ -45,7 +46,7 @@ class VocabularyService:
     def __init__(
         self, api_key: str | None = None, workspace: str | None = None, model: str | None = None, **kwargs: Any
     ) -> None:
-        self._api_key = api_key
+        self._api_key = api_key = None if api_key is None else SecretText(api_key)
         self._workspace = workspace
         self._kwargs = kwargs
         self._last_request_id: str | None = None

@@ -10,6 +10,7 @@ from enum import Enum, unique
 from typing import Any
 
 from ..... import errors
+from ....._text.secret import SecretText
 from .....config import Timeouts
 from .....results import Event, Result, SpeechEnded, SpeechEnding, SpeechStarted
 from .....vendors.dashscope import QwenRealtime
@@ -179,6 +180,8 @@ class OmniRealtimeConversation:
         api_key: str | None = None,
         additional_params: Any = None,  # noqa: ARG002 - the SDK's
     ) -> None:
+        # first, so that no local variable in a traceback shows a key
+        api_key = None if api_key is None else SecretText(api_key)
         if model is None:
             raise ModelRequired("Model is required!")
         if callback is None:
