@@ -158,6 +158,11 @@ class CallbackQueue:
         """True in a call of this queue, and in the caller's own code between `with queue`."""
         return self._thread_id == threading.get_ident()
 
+    @property
+    def is_busy(self) -> bool:
+        """True if a call runs, or waits for a thread."""
+        return self._is_busy
+
     def put(self, call: Call) -> bool:
         """Add a call, and return False if the next one has to wait for `room`; in the loop of the runner only."""
         with self._lock:

@@ -255,14 +255,15 @@ class CallbackSession:
         return self._began.done() and self._began.result().is_current
 
     def _wait_for_callbacks(self) -> None:
-        completed_count, is_over = -1, False
+        """Wait for the last callback, as long as the session works by its own deadlines, or callbacks return."""
+        completed_count = -1
         while not self._delivered.wait(CALLBACK_S):
-            if self._task is None or not self._began.done():
-                return
+            if not self._began.done():
+                continue
             queue = self._began.result()
-            if is_over and queue.completed_count == completed_count:
+            if queue.is_busy and queue.completed_count == completed_count:
                 raise DeadlineError(f"a callback has not returned within {CALLBACK_S:g} s: its session waits for it")
-            completed_count, is_over = queue.completed_count, self._task.done()
+            completed_count = queue.completed_count if queue.is_busy else -1
 
     def _close(self) -> None:
         """Call `on_close`, once."""

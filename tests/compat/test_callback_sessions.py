@@ -251,7 +251,11 @@ def test_callbacks_that_block_do_not_delay_other_sessions(emulator: Emulator) ->
         assert log.texts == TEXTS
 
 
-def test_stop_has_a_deadline_while_a_callback_blocks(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("most_waiting", [1, MAX_WAITING])
+def test_stop_has_a_deadline_while_a_callback_blocks(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch, most_waiting: int
+) -> None:
+    monkeypatch.setattr(_callbacks, "MAX_WAITING", most_waiting)
     monkeypatch.setattr(_session, "CALLBACK_S", 0.05)
     release = threading.Event()
     log = Log(emulator, hooks={"event": lambda _: release.wait(WAIT_S)})

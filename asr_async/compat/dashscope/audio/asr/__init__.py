@@ -16,6 +16,7 @@ What differs from the official SDK 2.0.2, and why:
 | a result reaches the callback two frames later, or when the next audio is sent | at once |
 | `str(result)` raises `AttributeError` | returns JSON |
 | four threads for each recognition | one for all, and a bounded number for callbacks; each callback may block |
+| more starts in a second than the vendor allows (20, Gummy 10) are refused by it | they wait for their turn, for 30 s at most |
 | a chat object is good for one sentence | for one after each `start()` |
 | a message without a member raises `KeyError` in a thread | that member is None |
 | a hot-word request without a network ends in `UnboundLocalError` | in a `VocabularyServiceException` |
