@@ -8,6 +8,7 @@ What differs from the official SDK 2.0.2, and why:
 |---|---|
 | `on_open` is called before there is a connection | when the vendor is ready for audio: `start()` waits for that. In a thread that runs an event loop, which must not stand still, `start()` returns at once and `on_open` follows |
 | a session that cannot be opened calls `on_open`, `on_error`, `on_close` | `on_error`, `on_close` |
+| a missing key ends a thread with a traceback, and `start()` succeeds | it is an error for `on_error`, and an `AuthenticationError` of `call` |
 | a lost connection loses audio and is error "Unknown", without a close code | it is replaced, and the audio without a result is sent again; an error keeps the vendor's code, the close code and the text |
 | `stop()` waits without a limit | every wait has a deadline; a callback that blocks for 20 s is a `TimeoutException` |
 | `stop()` in a callback is a `RuntimeError` | it returns at once; the results follow, and `on_close` behind them |

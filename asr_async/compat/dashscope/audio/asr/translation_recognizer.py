@@ -23,6 +23,9 @@ __all__ = [
     "TranslationResult",
 ]
 
+KEPT_SEGMENTS = 32
+"""The segments whose late translations are recognised as such: translations are a few sentences late at most."""
+
 S = TypeVar("S", bound="SentenceBaseObj")
 P = TypeVar("P", bound="_Part")
 
@@ -493,10 +496,6 @@ class _Messages:
             del self._results[old_id]
             for key in [key for key in self._sent if key[0] == old_id]:
                 del self._sent[key]
-
-
-KEPT_SEGMENTS = 32
-"""The segments whose late translations are recognised as such: translations are a few sentences late at most."""
 
 
 def _is_of(message: dict[str, Any], result: Result) -> bool:
