@@ -128,14 +128,12 @@ def make_service(
     # first, so that no local variable in a traceback shows a key
     api_key = None if api_key is None else SecretText(api_key)
     url = resolve_base_url(url or settings.base_websocket_api_url, workspace)
-    is_inspected = os.environ.get("DASHSCOPE_DISABLE_DATA_INSPECTION", "").lower() == "false"
     given: dict[str, Any] = {"workspace": workspace, "endpoint": url, "headers": headers}
     try:
         return DashScope(
             key_of(api_key),
             **given,
             http_endpoint=resolve_base_url(settings.base_http_api_url, workspace),
-            inspect_data=is_inspected or None,
             # as in the SDK, the program decides about the URL
             insecure=True,
         )
