@@ -242,12 +242,6 @@ class CallbackSession:
             self._background.start(self._call, function)
 
     @property
-    def request_id(self) -> str:
-        """The vendor's id of the recognition; empty if there is none yet, or no longer."""
-        session = self._session
-        return "" if session is None else session.stats.request_id
-
-    @property
     def _is_callback(self) -> bool:
         """True in a callback, and in a signal handler that interrupts `start`, which is to return first."""
         if self._starter == threading.get_ident():
