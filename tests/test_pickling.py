@@ -73,6 +73,7 @@ from asr_async import (
     models,
 )
 from asr_async.batch import BatchOutcome, BatchProgress, Budget, Row, StorageError, Work
+from asr_async.compat.dashscope.audio.asr import VocabularyServiceException
 from asr_async.emulator import EngineRefusedError, Hypothesis, HypothesisWord, Request, faults
 from asr_async.sources import FoundSource, SourceVersion
 from asr_async.subtitles import Cue
@@ -312,6 +313,7 @@ EXAMPLES: dict[type, list[object]] = {
             error="it is no audio",
         ),
     ],
+    VocabularyServiceException: [VocabularyServiceException("request-1", 404, "NotFound", "no such table")],
     BatchProgress: [BatchProgress(done=1, waiting=2, remaining_s=4.5, stopped="budget")],
     Row: [
         Row(

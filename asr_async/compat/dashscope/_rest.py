@@ -5,8 +5,9 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Any
 
-from ... import errors
 from ..._net.http import HttpResponse, request
+from ...errors import ASRError
+from ...errors import AuthenticationError as CredentialsError
 from ...sync._loop import background_loop
 from ...vendors.dashscope.credentials import DashScopeKey
 from ...vendors.lenient import UnreadableError, parse_json
@@ -53,9 +54,9 @@ def call_rest(
 
     try:
         return _to_response(background_loop().run(send))
-    except errors.AuthenticationError:
+    except CredentialsError:
         raise AuthenticationError(NO_KEY) from None
-    except errors.ASRError as error:
+    except ASRError as error:
         return DashScopeAPIResponse(NO_CONNECTION, code=type(error).__name__, message=error.message)
 
 

@@ -14,9 +14,10 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from ..... import errors
 from ....._text.secret import SecretText
 from .....config import Timeouts
+from .....errors import ASRError, ConfigurationError, DeadlineError, VendorError
+from .....errors import AuthenticationError as CredentialsError
 from .....results import Event
 from .....sync import connect
 from .....vendors.dashscope import FunASR, Gummy, GummyChat, Paraformer, QwenAudio
@@ -160,7 +161,7 @@ class Recogniser:
         self._stop_stream_timestamp = now_ms()
         try:
             session.stop()
-        except errors.DeadlineError as error:
+        except DeadlineError as error:
             raise TimeoutException(str(error)) from None
 
     def _send(self, buffer: bytes) -> None:
@@ -169,7 +170,7 @@ class Recogniser:
             self._start_stream_timestamp = now_ms()
         try:
             session.send(buffer if isinstance(buffer, bytes) else bytes(memoryview(buffer)))
-        except errors.DeadlineError as error:
+        except DeadlineError as error:
             raise TimeoutException(str(error)) from None
 
     def _running_session(self) -> CallbackSession:
@@ -182,7 +183,7 @@ class Recogniser:
 
     def _recognise_file(
         self, file: str, parameters: dict[str, Any], phrase_id: str | None, on_event: Callable[[Event], None]
-    ) -> errors.ASRError | None:
+    ) -> ASRError | None:
         """Recognise a file and return the error that ended it, or None."""
         self._start_stream_timestamp = now_ms()
         if self._running:
@@ -201,8 +202,8 @@ class Recogniser:
             with connect(request["options"], request["service"], **request["settings"]) as session:
                 for event in session.events(self._read(path), pace=None):
                     on_event(event)
-        except errors.ASRError as error:
-            if isinstance(error, errors.AuthenticationError) and error.status is None and error.code is None:
+        except ASRError as error:
+            if isinstance(error, CredentialsError) and error.status is None and error.code is None:
                 raise AuthenticationError(NO_KEY) from None
             return error
         finally:
@@ -235,7 +236,7 @@ class Recogniser:
             options = self._options(given, phrase_id, context_of(request["raw_input"]))
             timeout_s = request["request_timeout"]
             timeouts = TIMEOUTS if timeout_s is None else msgspec.structs.replace(TIMEOUTS, connect=timeout_s)
-        except errors.ConfigurationError as error:
+        except ConfigurationError as error:
             raise InvalidParameter(str(error)) from error
         service = make_service(
             api_key=request["api_key"],
@@ -263,7 +264,7 @@ class Recogniser:
             options["context"] = context
         known = {name: value for name, value in parameters.items() if name in fields}
         extra = {name: value for name, value in parameters.items() if name not in fields}
-        with contextlib.suppress(errors.ConfigurationError):
+        with contextlib.suppress(ConfigurationError):
             return options_class(**options, **known, extra_parameters=extra)
         return options_class(**options, extra_parameters=parameters)
 
@@ -330,11 +331,11 @@ def output_of(raw: str) -> tuple[dict[str, Any], dict[str, Any] | None]:
 
 def describe_error(error: BaseException) -> dict[str, Any]:
     """Return the status, the code, the text and the id of the request of an error, in the members of a response."""
-    if not isinstance(error, errors.ASRError):
+    if not isinstance(error, ASRError):
         text = f"a callback raised {type(error).__name__}: {error}"
         return {"status_code": CONNECTION_ERROR_STATUS, "request_id": "", "code": type(error).__name__, "message": text}
     header = _member(_parsed(error.raw or ""), "header")
-    is_of_task = "error_code" in header or isinstance(error, errors.VendorError)
+    is_of_task = "error_code" in header or isinstance(error, VendorError)
     default_status = TASK_ERROR_STATUS if is_of_task else CONNECTION_ERROR_STATUS
     return {
         "status_code": default_status if error.status is None else error.status,

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from enum import Enum, unique
 from typing import Any
 
-from ..... import errors
 from ....._text.secret import SecretText
 from .....config import Timeouts
+from .....errors import ConfigurationError
 from .....results import Event, Result, SpeechEnded, SpeechEnding, SpeechStarted
 from .....vendors.dashscope import QwenRealtime
 from .....vendors.lenient import UnreadableError, parse_json
@@ -309,7 +309,7 @@ class OmniRealtimeConversation:
                 strict=False,
                 extra_parameters=extra,
             )
-        except errors.ConfigurationError as error:
+        except ConfigurationError as error:
             raise InvalidParameter(str(error)) from error
         self._open(options, is_first=False)
 
