@@ -28,6 +28,7 @@ Layout, top to bottom: a part imports only from parts below it. Names with an un
 
     __main__      `python -m asr_async`
     cli           the command line
+    testing       the conformance kit for vendors
     integrations  adapters for frameworks of voice agents and web services
     compat        the classes of the vendors' official SDKs, for programs that are written for them
     batch         many files: a manifest that outlives the process, and engines that work through it

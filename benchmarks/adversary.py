@@ -52,6 +52,8 @@ from asr_async import (
     Gummy,
     Huawei,
     Limits,
+    OpenAI,
+    OpenAIRealtime,
     Paraformer,
     QwenRealtime,
     Rasr,
@@ -61,7 +63,7 @@ from asr_async import (
     VendorError,
 )
 from asr_async.sources import UtteranceEnd
-from hostile.audio import numbered_audio
+from hostile.audio import PER_MS, numbered_audio
 from hostile.count import Counts, Outcome, count
 from hostile.recogniser import Habits
 from hostile.script import Script, draw_script, draw_spoken_script
@@ -165,6 +167,11 @@ def _qwen_commits(rng: random.Random) -> Habits:
     return _qwen(rng, is_sequential=False, late=0.3, never_final=0.0, unanswered=0.0)
 
 
+def _openai(rng: random.Random) -> Habits:
+    noise, coughs = rng.choice((0.0, 0.2)), rng.choice((0.0, 0.2))
+    return _qwen(rng, is_sequential=False, late=0.4, never_final=0.0, unanswered=0.0, noise=noise, coughs=coughs)
+
+
 def _gummy(rng: random.Random) -> Habits:
     return Habits(
         **_common(rng),
@@ -216,6 +223,10 @@ SCENARIOS: dict[str, Scenario] = {
     "qwen-coughs": Scenario(habits=_qwen_coughs, vendor="qwen"),
     "qwen-order": Scenario(habits=_qwen_order, vendor="qwen", delivers_in_order=False),
     "qwen-commits": Scenario(habits=_qwen_commits, vendor="qwen", commits=True, delivers_in_order=False),
+    "openai": Scenario(habits=_openai, vendor="openai", audio_format="pcm24k", delivers_in_order=False),
+    "openai-commits": Scenario(
+        habits=_qwen_commits, vendor="openai", audio_format="pcm24k", commits=True, delivers_in_order=False
+    ),
     "gummy": Scenario(habits=_gummy),
     "funasr-realtime": Scenario(habits=_funasr_realtime, vendor="funasr-realtime"),
     "funasr-2pass": Scenario(habits=_funasr_2pass, vendor="funasr-2pass"),
@@ -411,7 +422,8 @@ class OneSession:
         dashscope = DashScope(f"sk-{name}", endpoint=f"{url}/api-ws/v1/inference")
         huawei = Huawei(ak="ak", sk="sk", project_id=name, region="r", endpoint=url)
         own = FunASRServer(f"{url}{FUNASR_PATH}", api_key=f"sk-{name}")
-        audio_format, rng = self._scenario.audio_format, self._rng
+        audio_format = self._scenario.audio_format.removesuffix("24k")  # the options have the rate
+        rng, commits = self._rng, self._scenario.commits
         rasr = Rasr(need_word_info=self._scenario.has_words or rng.random() < 0.5)
         if self._scenario.vendor == "both":
             members: list[tuple[Any, Any]] = [(dashscope, Paraformer()), (huawei, rasr)]
@@ -425,7 +437,8 @@ class OneSession:
             "funasr-realtime": (own, FunASRNano()),
             "funasr-2pass": (own, FunASR2Pass(hotwords=["bago"])),
             "huawei": (huawei, rasr),
-            "qwen": (dashscope, QwenRealtime(manual_commit=self._scenario.commits)),
+            "qwen": (dashscope, QwenRealtime(manual_commit=commits)),
+            "openai": (OpenAI(f"sk-{name}", endpoint=f"{url}/v1/realtime"), OpenAIRealtime(manual_commit=commits)),
         }
         return pairs[self._scenario.vendor]
 
@@ -452,8 +465,9 @@ class OneSession:
         """Yield the source in chunks of random sizes; compressed audio, which is not paced, at its own pace."""
         audio, rng, at = self._audio, self._rng, 0
         bytes_per_s = 2_000 if self._scenario.audio_format == "opus" else 4_000
-        is_compressed = self._scenario.audio_format != "pcm"
-        commits = [place_ms * 32 for place_ms in self._commit_places()]
+        per_ms = PER_MS.get(self._scenario.audio_format)
+        is_compressed = per_ms is None
+        commits = [place_ms * 2 * (per_ms or 0) for place_ms in self._commit_places()]
         while at < len(audio):
             size = rng.choice((1, 333, 1_000, 3_200, 10_000, 40_000)) // (8 if is_compressed else 1) + 1
             if commits and at + size >= commits[0]:

@@ -20,6 +20,7 @@ LAYERS = [
     "__main__",
     "cli",
     "",  # the package itself: `asr_async/__init__.py`
+    "testing",
     "integrations",
     "compat",
     "batch",
@@ -83,6 +84,8 @@ PURE = [
     "_limits.backoff",
     "_limits.circuit_breaker",
     "_limits.window",
+    "testing.mutations",
+    "testing.report",
     "vendors.catalogue",
     "vendors.codec",
     "vendors.error_body",

@@ -1,6 +1,6 @@
 """Numbered audio: sources in which every part holds its own number, and the readers that find its place.
 
-- pcm: each sample is the number of its millisecond, so that a place is known to the sample;
+- pcm, pcm24k: each sample is the number of its millisecond, so that a place is known to the sample;
 - mp3: MPEG-2 layer III frames of 36 ms without a bit reservoir, each with its number in the payload;
 - opus: Ogg pages with one to fifty packets of 20 ms, each with its number.
 
@@ -17,7 +17,8 @@ from array import array
 __all__ = ["AudioReader", "Mp3Reader", "OpusReader", "PcmReader", "Undecodable", "numbered_audio", "reader_for"]
 
 RATE = 16_000
-PER_MS = RATE // 1000
+PER_MS = {"pcm": RATE // 1000, "pcm24k": 24}
+"""The samples of a millisecond."""
 MAX_MS = 32_000
 """The longest source: the number of a millisecond has to fit into a sample."""
 
@@ -30,7 +31,7 @@ _OPUS_TOC = bytes([9 << 3])  # SILK, wide band, 20 ms, one frame
 _OPUS_PACKET_BYTES = 40
 _OPUS_SERIAL = 0x1234
 
-_pcm: list[bytes] = []
+_pcm: dict[str, bytes] = {}
 
 
 class Undecodable(Exception):  # noqa: N818 - the word that a vendor uses
@@ -38,15 +39,16 @@ class Undecodable(Exception):  # noqa: N818 - the word that a vendor uses
 
 
 def numbered_audio(audio_format: str, length_ms: int, rng: random.Random) -> bytes:
-    """Return a source of this length: pcm, mp3 or opus."""
+    """Return a source of this length: pcm, pcm24k, mp3 or opus."""
     match audio_format:
         case "mp3":
             return _mp3(length_ms, rng)
         case "opus":
             return _opus(length_ms, rng)
-    if not _pcm:
-        _pcm.append(array("h", (ms + 1 for ms in range(MAX_MS) for _ in range(PER_MS))).tobytes())
-    return _pcm[0][: length_ms * PER_MS * 2]
+    per_ms = PER_MS[audio_format]
+    if audio_format not in _pcm:
+        _pcm[audio_format] = array("h", (ms + 1 for ms in range(MAX_MS) for _ in range(per_ms))).tobytes()
+    return _pcm[audio_format][: length_ms * per_ms * 2]
 
 
 def _mp3(length_ms: int, rng: random.Random) -> bytes:
@@ -127,11 +129,13 @@ class AudioReader:
 class PcmReader(AudioReader):
     """The reader of 16-bit samples; the first sample of a connection may be inside a millisecond."""
 
-    def __init__(self) -> None:
+    def __init__(self, audio_format: str = "pcm") -> None:
         super().__init__()
+        self._per_ms = PER_MS[audio_format]
         self._next_sample = -1
 
     def read(self, data: bytes) -> None:
+        per_ms = self._per_ms
         data = self._rest + data
         whole = len(data) & ~1
         self._rest = data[whole:]
@@ -141,17 +145,17 @@ class PcmReader(AudioReader):
             return
         first, last = samples[0] - 1, samples[-1] - 1
         if self._next_sample < 0:
-            inside = PER_MS - next((n for n, value in enumerate(samples[:PER_MS]) if value != samples[0]), PER_MS)
-            self._next_sample = first * PER_MS + inside
+            inside = per_ms - next((n for n, value in enumerate(samples[:per_ms]) if value != samples[0]), per_ms)
+            self._next_sample = first * per_ms + inside
             self.begin_ms = first
-        elif self._next_sample // PER_MS != first:
-            self.breaks.append(f"{first} ms follows {self._next_sample // PER_MS} ms")
-            self._next_sample = first * PER_MS
+        elif self._next_sample // per_ms != first:
+            self.breaks.append(f"{first} ms follows {self._next_sample // per_ms} ms")
+            self._next_sample = first * per_ms
         self._next_sample += len(samples)
-        if (self._next_sample - 1) // PER_MS != last:
+        if (self._next_sample - 1) // per_ms != last:
             self.breaks.append(f"a message from {first} ms ends at {last} ms")
-            self._next_sample = (last + 1) * PER_MS
-        self.end_ms = self._next_sample // PER_MS
+            self._next_sample = (last + 1) * per_ms
+        self.end_ms = self._next_sample // per_ms
 
 
 class Mp3Reader(AudioReader):
@@ -218,5 +222,7 @@ def _page_bytes(data: bytes, at: int) -> int:
 
 def reader_for(audio_format: str) -> AudioReader:
     """Return the reader of a format that a client has named."""
-    readers = {"pcm": PcmReader, "mp3": Mp3Reader, "opus": OpusReader, "pcm16k16bit": PcmReader}
+    if audio_format in PER_MS:
+        return PcmReader(audio_format)
+    readers = {"mp3": Mp3Reader, "opus": OpusReader, "pcm16k16bit": PcmReader}
     return readers[audio_format]()

@@ -1,4 +1,4 @@
-"""The scripted servers of one session: DashScope's tasks, its realtime protocol, Huawei's RASR, and FunASR's own.
+"""The scripted servers of one session: DashScope's tasks, its realtime protocol, OpenAI's, RASR, and FunASR's own.
 
 One `World` is the environment of a session: its script, the habits of its vendor, and each of its connections with the
 audio it received and the messages it sent. A connection ends by itself at a place that is drawn (`Break`): the
@@ -9,6 +9,7 @@ Written from the vendors' documents with plain JSON. Does not know the library.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import random
@@ -30,6 +31,7 @@ __all__ = [
     "DashScopeTask",
     "FunASRSession",
     "HuaweiTask",
+    "OpenAISession",
     "RealtimeSession",
     "TwoPassTask",
     "World",
@@ -41,6 +43,11 @@ LANGUAGE = "en"
 
 FUNASR_PATH = "/funasr"
 """FunASR's own servers have no paths; here it tells them from the others."""
+
+_TRANSCRIPTION = "conversation.item.input_audio_transcription"
+
+PAUSE_S = 0.05
+"""The pause of a client's messages after which OpenAI's server sends the texts that are due."""
 
 STALE = "stale"
 """The text of a result of another task; no word of a script has it."""
@@ -590,6 +597,125 @@ class RealtimeSession(Connection):
         await self._event(name, item_id=self._item(sentence), content_index=0, language="en", **members)
 
 
+class OpenAISession(RealtimeSession):
+    """A connection with OpenAI's realtime transcription, with the server's or the caller's cuts.
+
+    No message ends the audio: where the server cuts, the only commit of the client is its last one; where the client
+    cuts, a pause of its messages brings the texts that are due.
+    """
+
+    vendor = "openai"
+
+    def __init__(self, world: World, ws: ServerConnection) -> None:
+        super().__init__(world, ws)
+        self._noise_ends = True  # each item that is committed is completed
+        self._shown: dict[str, int] = {}
+        self._speaking: set[str] = set()
+        self._owed: list[str] = []
+        self._awaits_commit = False
+
+    async def serve(self, first: str | bytes | None = None) -> None:  # noqa: ARG002 - one session on a connection
+        await self._event("session.created", session={"id": f"sess_{self.number}"})
+        while True:
+            try:
+                async with asyncio.timeout(PAUSE_S if self._is_manual else None):
+                    request = json.loads(await self._ws.recv())
+            except TimeoutError:
+                await self._flush()
+                continue
+            match request["type"]:
+                case "session.update":
+                    self.reader = reader_for("pcm24k")
+                    self._is_manual = request["session"]["audio"]["input"]["turn_detection"] is None
+                    self.check_start()
+                    await self._event("session.updated", session={"id": f"sess_{self.number}"})
+                case "input_audio_buffer.append":
+                    data = base64.b64decode(request["audio"])
+                    if any(data):  # else it fills a commit up to 100 ms
+                        await self.receive_audio(data)
+                case "input_audio_buffer.commit" if self._is_manual:
+                    await self._commit(request["event_id"])
+                case "input_audio_buffer.commit":
+                    await self._commit_rest(request["event_id"])
+
+    async def _flush(self) -> None:
+        """Send the texts that are due, since the client may have committed the last audio."""
+        plan = self._plan or []
+        if self._next_step < len(plan) and self._break_at_finish >= 0:
+            self._break()
+        while self._next_step < len(plan):
+            step = plan[self._next_step]
+            self._next_step += 1
+            await self.send_step(step)
+            self._count_step()
+
+    async def _commit_rest(self, event_id: str) -> None:
+        """Answer the commit of the rest of the audio: with the item of the open utterance, or one of silence."""
+        self._awaits_commit = bool(self._speaking)
+        is_answered = not self._awaits_commit and self.rng.random() < 0.5
+        if is_answered:
+            await self._answer_silence(event_id)
+        await self.finish()
+        if not is_answered and (self._awaits_commit or not self._speaking):
+            await self._answer_silence(event_id)
+        for item in [*self._owed]:
+            await self._complete(item, "")
+
+    async def _answer_silence(self, event_id: str) -> None:
+        if self.rng.random() < 0.5:
+            text = "Error committing input audio buffer: buffer too small."
+            error = {"type": "invalid_request_error", "code": "input_audio_buffer_commit_empty", "message": text}
+            await self._event("error", error={**error, "event_id": event_id if self.rng.random() < 0.8 else None})
+            return
+        item = f"item_{self.number}_rest"
+        self._owed.append(item)
+        await self._event("input_audio_buffer.committed", item_id=item, previous_item_id=self._last_item)
+        await self._complete(item, "")
+
+    async def send_step(self, step: Step) -> None:
+        sentence = step.sentence
+        item = self._item(sentence)
+        match step.kind:
+            case StepKind.START:
+                self._speaking.add(item)
+                await super().send_step(step)
+            case StepKind.STOP if self._awaits_commit and item in self._speaking:
+                self._awaits_commit = False
+                await self._commit_item(sentence)
+            case StepKind.INTERIM:
+                await self._delta(sentence, step.count)
+            case _:
+                await super().send_step(step)
+
+    async def _commit_item(self, sentence: Sentence) -> None:
+        item, previous = self._item(sentence), self._last_item
+        self._speaking.discard(item)
+        self._owed.append(item)
+        self._last_item = item
+        await self._event("input_audio_buffer.committed", item_id=item, previous_item_id=previous)
+        details = {"id": item, "object": "realtime.item", "type": "message", "role": "user"}
+        await self._event("conversation.item.added", previous_item_id=previous, item=details)
+
+    async def _delta(self, sentence: Sentence, count: int) -> None:
+        """Show the words up to this one that are not shown yet."""
+        item = self._item(sentence)
+        shown = self._shown.get(item, 0)
+        if count <= shown or sentence.kind == "cough":
+            return
+        self._shown[item] = count
+        sentence.shown_counts.add(count)
+        text = (" " if shown else "") + sentence.text(sentence.words[shown:count])
+        await self._event(f"{_TRANSCRIPTION}.delta", item_id=item, content_index=0, delta=text)
+
+    async def _text(self, name: str, sentence: Sentence, **members: str) -> None:  # noqa: ARG002 - only finals
+        await self._complete(self._item(sentence), members["transcript"])
+
+    async def _complete(self, item: str, text: str) -> None:
+        if item in self._owed:
+            self._owed.remove(item)
+        await self._event(f"{_TRANSCRIPTION}.completed", item_id=item, content_index=0, transcript=text)
+
+
 class HuaweiTask(Connection):
     """A connection with Huawei's RASR, in the continuous mode."""
 
@@ -812,6 +938,8 @@ def connection_for(world: World, ws: ServerConnection, path: str) -> Connection:
         return HuaweiTask(world, ws)
     if path == FUNASR_PATH:
         return TwoPassTask(world, ws) if ws.subprotocol else FunASRSession(world, ws)
+    if path.startswith("/v1/realtime"):
+        return OpenAISession(world, ws)
     if "/realtime" in path:
         return RealtimeSession(world, ws)
     return DashScopeTask(world, ws)
