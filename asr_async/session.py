@@ -597,7 +597,7 @@ class Session:
                 if task.is_end_assumed and not status.has_ended:
                     self._receiver.release_all()
                     self._receiver.finish()
-                    self._receiver.record_assumed_end(self._buffer.longest_sent_ms, task)
+                    self._receiver.record_assumed_end(self._buffer.sent_ms, task)
                 status.confirm()
         return None
 

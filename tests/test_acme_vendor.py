@@ -23,6 +23,7 @@ from asr_async import (
     connect,
     models,
 )
+from asr_async.cli.serve import _instructions
 from asr_async.emulator import Scripted, position_audio, position_of, serve
 from asr_async.emulator.pytest_plugin import AsrEmulator
 from asr_async.vendors import options_for_model, vendors
@@ -183,6 +184,15 @@ async def test_the_pytest_plugin_leads_to_it(acme: Any, monkeypatch: pytest.Monk
             monkeypatch.setenv(name, value)
         async with connect(acme.Acme()) as session:
             assert await texts_of(session) == ["good morning", "this is a test"]
+
+
+async def test_serve_prints_how_to_connect_to_it(acme: Any) -> None:
+    async with serve(engine()) as emulator:
+        assert (
+            "This client, as acme:\n"
+            f"  ACME_API_KEY=any ACME_ENDPOINT=ws://{emulator.address} \\\n"
+            "    asr-async transcribe --service acme FILE\n"
+        ) in _instructions(emulator, None)
 
 
 # --- the command line -------------------------------------------------------------------------------------------------

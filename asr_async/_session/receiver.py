@@ -452,18 +452,21 @@ class Receiver:
         self._loss_marks.add(gap)
         self._put(gap, task)
 
-    def record_assumed_end(self, sent_ms: int, task: RecognitionTask) -> None:
+    def record_assumed_end(self, sent_ms: int | None, task: RecognitionTask) -> None:
         """Report the audio behind the last result of a task that the vendor ended by being quiet: it may hold words.
 
         Args:
-            sent_ms: the place in the source up to which the task got audio.
+            sent_ms: the place in the source up to which the task got audio; None if it is not known.
             task: the task.
         """
         covered_ms = self.covered_ms
-        if sent_ms - covered_ms > UNCONFIRMED_MS:
-            quiet_s = task.choice.description.quiet_end_s
-            reason = f"the vendor does not confirm the end, and sent no more for {quiet_s:g} s behind the audio"
-            self.record_gap(Gap(start_ms=covered_ms, end_ms=sent_ms, reason=reason), task)
+        quiet_s = task.choice.description.quiet_end_s
+        reason = f"the vendor does not confirm the end, and sent no more for {quiet_s:g} s behind the audio"
+        if sent_ms is None:
+            sent_ms, reason = covered_ms, f"{reason}; the length of the rest is not known"
+        elif sent_ms - covered_ms <= UNCONFIRMED_MS:
+            return
+        self.record_gap(Gap(start_ms=covered_ms, end_ms=sent_ms, reason=reason), task)
 
     def record_dropped(self, dropped: DroppedAudio, task: RecognitionTask) -> None:
         """Record audio that the source has dropped behind the audio that was sent."""

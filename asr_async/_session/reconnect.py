@@ -176,7 +176,9 @@ class Reconnector:
             began_at: the instant from which on audio was sent to it.
             begin_ms: the place in the source of that audio.
         """
-        sent_ms = self._buffer.longest_sent_ms
+        sent_ms = self._buffer.sent_ms
+        if sent_ms is None:  # of compressed audio whose length is not known
+            return 0.0
         audio_began_at = max(began_at, self._sender.audio_began_at or began_at)
         rest_s = max(0, sent_ms - self._receiver.progress_ms) / 1000
         return max(0.0, min(rest_s, (sent_ms - begin_ms) / 1000 - (_now() - audio_began_at)))

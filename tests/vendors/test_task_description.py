@@ -11,6 +11,7 @@ from websockets.exceptions import ConnectionClosed
 
 from asr_async import (
     ASRError,
+    AudioFormat,
     Client,
     ConfigurationError,
     ConnectionLostError,
@@ -448,6 +449,31 @@ def test_finalize_ends_a_task_by_quiet_and_reports_audio_without_a_result() -> N
             await session.finish()
             assert [result.text async for result in session] == ["short"]
             assert [(gap.start_ms, gap.end_ms) for gap in session.gaps] == [(1_000, 4_000)]
+
+    run_virtual(scenario)
+
+
+def test_compressed_audio_of_no_known_length_behind_the_last_result_is_a_gap_without_a_length() -> None:
+    class WebmOptions(PlainOptions, frozen=True, kw_only=True):
+        audio = AudioFormat("webm", 16_000)
+
+    async def scenario() -> None:
+        async def script(connection: ServerConnection) -> None:
+            await read_until_end(connection)
+            await say(connection, "hello", 0, 700, final=True)
+            await connection.wait_closed()
+
+        description: dict[str, Any] = {"answers_start": False, "quiet_end_s": 1.0, "audio_format": WebmOptions.audio}
+        async with (
+            plain_server(script, **description) as service,
+            connect(WebmOptions(), service) as session,
+        ):
+            assert [result.text async for result in session.stream([bytes(4_000)])] == ["hello"]
+            reason = (
+                "the vendor does not confirm the end, and sent no more for 1 s behind the audio; "
+                "the length of the rest is not known"
+            )
+            assert session.gaps == (Gap(start_ms=700, end_ms=700, reason=reason),)
 
     run_virtual(scenario)
 
