@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DeliveredSpeech", "NewPart", "NewParts", "new_parts"]
 
-SHORTEST_MS = 100
+SHORTEST_MS = 80
 """No word is as short as this: it is the rest of one that was cut in two."""
 
 MIN_MATCH = 0.6
@@ -197,10 +197,9 @@ def _new_by_times(speech: Speech, near: Sequence[DeliveredSpeech], from_ms: int,
     doubtful = _doubtful_match(speech.words, candidates, matches, first_ms)
     if doubtful is not None:
         del matches[doubtful]
-    in_order = [(new, old) for new, old in matches if not _is_passed(candidates[old], speech.words[new])]
-    is_certain = doubtful is None and len(in_order) == len(matches)
-    matches = in_order
+    matches = [(new, old) for new, old in matches if not _is_passed(candidates[old], speech.words[new])]
     repeated: dict[int, int] = dict(matches)
+    is_certain = True
     if matches and (cut := _cut_word(candidates, matches[0], first_ms)) is not None:
         if speech.words[0].form != speech.words[1].form:
             repeated[0] = cut
@@ -214,6 +213,15 @@ def _new_by_times(speech: Speech, near: Sequence[DeliveredSpeech], from_ms: int,
             repeated.update((new, old_before + new - new_before) for new in range(new_before + 1, new_behind))
         elif spare:
             is_certain &= new_behind == new_before + 1
+    if is_certain and len(repeated) < len(speech.words):  # the same word at its place, but in another order
+        used = set(repeated.values())
+        is_certain = not any(
+            _is_same(word, old_word, first_ms)
+            for new, word in enumerate(speech.words)
+            if new not in repeated
+            for old, old_word in enumerate(old_words)
+            if old not in used
+        )
     if is_final:
         for new, old in repeated.items():
             item, index, _ = candidates[old]

@@ -160,8 +160,15 @@ class TrackedSegment(Generic[K]):
         return (begins_together or start_ms < self.end_ms - JITTER_MS) and self.contains(text)
 
     def may_hold(self, interim: Result) -> bool:
-        """Return True if an interim may be about words of this final: it lies inside, or is the same near it."""
-        if self.start_ms - JITTER_MS <= interim.start_ms < interim.end_ms <= self.end_ms + JITTER_MS:
+        """Return True if an interim may be about words of this final, in other words too, or is the same near it.
+
+        It lies inside, or more than half of the shorter one is common to both.
+        """
+        start_ms, end_ms = interim.start_ms, interim.end_ms
+        if self.start_ms - JITTER_MS <= start_ms < end_ms <= self.end_ms + JITTER_MS:
+            return True
+        common_ms = min(self.end_ms, end_ms) - max(self.start_ms, start_ms)
+        if common_ms > 0 and 2 * common_ms > min(self.end_ms - self.start_ms, end_ms - start_ms):
             return True
         return abs(self.start_ms - interim.start_ms) <= DOUBT_MS and self.has_text(interim.text)
 

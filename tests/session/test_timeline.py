@@ -511,7 +511,7 @@ def test_a_repeated_final_does_not_pass_an_open_segment_behind_it() -> None:
     timeline = Timeline()
     place(timeline.connect(0), final(0, 0, 1_000, "one two"), interim(1, 1_000, 1_000, "three"))
     second = timeline.connect(900)
-    assert withdrawals_of(place(second, final(0, 0, 100, "two"))) == []
+    assert withdrawals_of(place(second, final(0, 0, 80, "two"))) == []
     assert finals_of(place(second, final(1, 100, 600, "three"))) == [(1, "three", 1_000, 1_500)]
 
 
@@ -716,7 +716,7 @@ def test_a_final_that_is_only_sent_again_does_not_stand_for_its_words_that_are_r
     place(timeline.connect(0), final(0, 1_000, 3_000, "one two three"))
     second = timeline.connect(2_850)
     assert place(second, final(0, -1_850, 150, "one two three")) == []  # its audio was not sent
-    assert place(second, final(1, 0, 100, "three")) == []
+    assert place(second, final(1, 0, 80, "three")) == []
 
 
 def test_a_word_behind_the_audio_of_a_final_without_an_end_may_be_its_last_one() -> None:

@@ -721,3 +721,11 @@ def test_the_same_word_at_the_end_of_a_final_is_another_one_if_the_vendor_counts
     task.final("no", 1_000, 1_200, 1)
     events = task.final("no", start_ms, end_ms, key)
     assert [event for event in events if event[0] == "final"] == ([("final", 1, "no")] if is_new else [])
+
+
+def test_an_interim_that_is_another_reading_of_a_final_may_repeat_it_at_the_end() -> None:
+    task = Task(sequential=False)
+    task.interim("88", 1_000, 1_450)
+    task.final("eighty eight", 860, 1_310)
+    (result,) = [event for event in task.tracker.close_at_end("no text") if isinstance(event, Result)]
+    assert (result.text, result.is_confirmed, result.may_repeat) == ("88", False, True)
