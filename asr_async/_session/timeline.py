@@ -625,6 +625,7 @@ class ConnectionTimeline:
                 start_ms = segment.start_ms = timeline.start_in_order(final)
                 segment.end_ms = max(start_ms, end_ms)
                 result = msgspec.structs.replace(result, start_ms=start_ms, end_ms=segment.end_ms)
+                final = msgspec.structs.replace(final, start_ms=start_ms)
             events += timeline.add_final(final)
             if sent_ms is not None and end_ms <= start_ms < sent_ms:
                 # a final that the vendor sent without an end ends where the audio sent so far ends

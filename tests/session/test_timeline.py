@@ -734,3 +734,14 @@ def test_the_new_words_behind_a_final_without_an_end_begin_behind_its_start() ->
     (placed,) = place(timeline.connect(3_000), final(0, 300, 1_260, "pavadu fulilu zuga"))
     assert placed.text == "fulilu zuga"
     assert placed.start_ms > 3_460
+
+
+def test_finals_whose_times_overlap_by_their_jitter_are_compared_in_their_order() -> None:
+    timeline = Timeline()
+    place(
+        timeline.connect(0),
+        final_of_words([("a", 10_215, 10_296)], 10_296),
+        final_of_words([("to", 10_141, 10_259), ("call", 10_297, 10_502)], 10_502, 1),
+    )
+    again = [("a", 65, 146), ("to", 146, 264), ("call", 302, 507)]
+    assert place(timeline.connect(10_200), final_of_words(again, 507)) == []
