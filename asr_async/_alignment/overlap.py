@@ -7,7 +7,8 @@ that was final already, contain it, or lie inside it. `new_parts` finds the word
   place, in the same order. A word of another form at such a place is a repeat too, if its neighbours on both sides are:
   the vendor has decided otherwise the second time. With other neighbours it is new, and uncertain. A word that was cut
   in two where the connection's audio begins may be recognised again or not. The word behind it tells, if that is
-  another one; else such a word is new, and uncertain.
+  another one; else such a word is new, and uncertain. So is one that has the form and the place of a delivered word,
+  but another place in the order.
 - Where one has no times, the texts are compared as a whole. If a delivered text is part of the new one, or continues
   beyond one of its ends, the words of both are the same wherever the two overlap; the estimated times decide between
   several such positions.

@@ -677,7 +677,7 @@ class SegmentTracker(Generic[K, S]):
                     self._by_key[key] = other
 
     def _find_newest(self, before_ms: int | None = None) -> S | None:
-        """Return the newest segment that the vendor has open, if its place allows that it begins before another one."""
+        """Return the newest segment that the vendor has open; before a place, of those that may begin before it."""
         return next(
             (
                 segment
