@@ -46,8 +46,8 @@ MAX_DEATHS = 20
 
 RESTART_PAUSE_S = 0.5
 
-_NOT_INSTALLED = "ModuleNotFoundError", "AttributeError", "ImportError"
-"""The errors of an actor that cannot be made from the package on its machine."""
+NOT_MADE = "creation task"
+"""The part of Ray's text for an actor whose class cannot be imported on its machine; its constructor raises nothing."""
 
 
 class Ray:
@@ -246,10 +246,11 @@ async def _collect(ray: ModuleType, actor: Any, outcomes: asyncio.Queue[BatchOut
 def _final_error(error: Exception, deaths: int) -> ASRError | None:
     """Return the error of a worker that cannot work; None for one that is started anew."""
     text = str(error)
-    if "creation task" in text and any(name in text for name in _NOT_INSTALLED):
+    if NOT_MADE in text:
+        cause = text.strip().splitlines()[-1].strip()[:200]
         return ConfigurationError(
-            f"a machine of the cluster lacks asr-async {__version__}, or has another version: install the same one on "
-            "all machines, with the same extras"
+            f"a machine of the cluster lacks asr-async {__version__}, or has another version ({cause}): install the "
+            "same one on all machines, with the same extras"
         )
     if deaths < MAX_DEATHS:
         return None

@@ -234,10 +234,15 @@ async def test_a_worker_with_another_version_of_the_package_ends_with_the_versio
 
 
 def test_a_machine_without_the_package_is_named() -> None:
+    """The text is Ray's."""
     died = Exception(
-        "The actor died because of an error raised in its creation task ... ModuleNotFoundError: asr_async"
+        "The actor died because of an error raised in its creation task, ray::RayWorker.__init__() (pid=1)\n"
+        "RuntimeError: The actor with name RayWorker failed to import on the worker.\n"
+        "ModuleNotFoundError: No module named 'asr_async'\n"
     )
-    assert "a machine of the cluster lacks asr-async" in str(ray_engine._final_error(died, 1))
+    error = ray_engine._final_error(died, 1)
+    assert isinstance(error, ConfigurationError)
+    assert "or has another version (ModuleNotFoundError: No module named 'asr_async'): install the same" in str(error)
 
 
 def test_a_worker_that_dies_again_and_again_ends_the_run() -> None:
