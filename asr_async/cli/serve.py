@@ -137,6 +137,8 @@ def _instructions(emulator: Emulator, api_keys: set[str] | dict[str, str] | None
         f"  HUAWEICLOUD_SIS_ENDPOINT={emulator.huawei_url} HUAWEICLOUD_SIS_AK={key} HUAWEICLOUD_SIS_SK={secret} \\\n"
         "  HUAWEICLOUD_SIS_PROJECT_ID=any HUAWEICLOUD_SIS_REGION=cn-north-4 \\\n"
         "    asr-async transcribe --service huawei --model huawei/continue FILE\n"
+        "This client, as with FunASR on machines of your own:\n"
+        f"  FUNASR_SERVER={emulator.funasr_url} asr-async transcribe --service funasr FILE\n"
         "DashScope's official SDK:\n"
         f'  dashscope.api_key = "{key}"\n'
         f'  dashscope.base_websocket_api_url = "{url}"\n'

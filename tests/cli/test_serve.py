@@ -53,6 +53,7 @@ def test_the_emulator_runs_until_ctrl_c(script: Path, clip: Path) -> None:
     assert f'dashscope.base_websocket_api_url = "{emulator.url}"' in emulator.instructions
     endpoint = emulator.url.removesuffix("/api-ws/v1/inference")
     assert f"HUAWEICLOUD_SIS_ENDPOINT={endpoint} HUAWEICLOUD_SIS_AK=any " in emulator.instructions
+    assert f"FUNASR_SERVER={endpoint}/funasr/realtime asr-async transcribe --service funasr" in emulator.instructions
     assert (emulator.status, emulator.errors) == (130, "")
 
 
