@@ -32,7 +32,8 @@ PATIENCE_S = 0.1
 """The wait of a call behind which another thread is started: a callback that needs as long blocks."""
 
 IDLE_S = 5.0
-"""The time without a call behind which a thread ends."""
+"""The time without a call behind which a thread ends, but for the last one: from CPython 3.12 on, none can be started
+while the interpreter exits, and results that arrive then have callbacks too."""
 
 BATCH = 16
 """The calls of one session that a thread runs before those of the next session that waits."""
@@ -71,6 +72,11 @@ class CallbackRunner:
             elif not self._is_watching:
                 self._is_watching = True
                 self._call_in_loop(self._watch)
+
+    def start(self) -> None:
+        """Start the first thread."""
+        with self._condition:
+            self._start_thread()
 
     def _start_thread(self) -> None:
         thread = threading.Thread(target=self._work, name="asr_async callbacks", daemon=True)
@@ -111,6 +117,8 @@ class CallbackRunner:
                     condition.wait_for(lambda: self._waiting or self._is_stopping, IDLE_S)
                 finally:
                     self._idle -= 1
+                if not self._waiting and not self._is_stopping and len(self._threads) == 1:
+                    continue
                 if not self._waiting or self._is_stopping:
                     self._threads.discard(threading.current_thread())
                     return
@@ -252,6 +260,7 @@ def callback_runner() -> CallbackRunner:
     loop = asyncio.get_running_loop()
     if _runner is None or _runner.loop is not loop:
         _runner = CallbackRunner(loop)
+        _runner.start()
     return _runner
 
 

@@ -319,8 +319,12 @@ async def test_the_number_of_threads_is_bounded(monkeypatch: pytest.MonkeyPatch)
         release.set()
         for _ in range(10):
             await asyncio.to_thread(done.acquire)
-        for thread in [*runner._threads]:  # a thread without work ends
-            await asyncio.to_thread(thread.join)
+        ends = asyncio.as_completed([asyncio.to_thread(thread.join) for thread in runner._threads])
+        for _ in range(5):  # a thread without work ends, but for the last one
+            await next(ends)
+        assert len(runner._threads) == 1
+        runner.stop()
+        await next(ends)
     assert max(counts) == 6
 
 
