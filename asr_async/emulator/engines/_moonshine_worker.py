@@ -29,6 +29,14 @@ MAX_TOKENS_PER_SECOND = 15
 REPEATED_MARK = re.compile(r"([.,?!])\1+")
 """The model doubles a mark now and then."""
 
+EMPHASIS = 0.4
+"""How much of each sample is subtracted from the next one, which raises consonants over vowels: 2.7 % of the words of
+synthetic voices are wrong instead of 5.8 %, and with people as many at 16 kHz and a sixth fewer at telephone quality.
+More of it raises noise, too: with 0.7, a quarter more words are wrong in pink noise (benchmarks/bench_recogniser.py)."""
+
+LOUDNESS = 1.2
+"""The factor that gives speech back the loudness which the emphasis takes."""
+
 PIECE_SHARE = (0.35, 0.65)
 """The part of a segment in which it is divided if the decoder loops."""
 
@@ -70,7 +78,9 @@ class Recogniser:
     def _decode(self, samples: bytes) -> Decoded:
         values = array("h", samples)
         stream = self._recognizer.create_stream()
-        stream.accept_waveform(SAMPLE_RATE, [value / 32_768 for value in values])
+        factor = LOUDNESS / 32_768
+        emphasised = [factor * (value - EMPHASIS * before) for before, value in zip([0, *values], values, strict=False)]
+        stream.accept_waveform(SAMPLE_RATE, emphasised)
         self._recognizer.decode_stream(stream)
         result = stream.result
         limit = MAX_TOKENS_PER_SECOND * len(values) // SAMPLE_RATE - 1
