@@ -300,12 +300,3 @@ def test_the_map_in_the_package_docstring_lists_all_layers_in_order() -> None:
     layout = asr_async.__doc__.partition("Layout")[2]
     names = re.findall(r"^    (\w+) {2,}\S", layout, re.MULTILINE)
     assert names == [layer for layer in LAYERS if layer]
-
-
-def test_the_tree_in_the_readme_lists_all_packages_and_root_modules() -> None:
-    tree = re.search(r"^asr_async/\n((?:  .+\n)+)", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
-    assert tree is not None, "README.md has no tree that starts with the line asr_async/"
-    entries = re.findall(r"^  (\S+) {2,}\S", tree[1], re.MULTILINE)
-    packages = {f"{path.parent.name}/" for path in PACKAGE.glob("*/__init__.py")}
-    modules = {path.name for path in PACKAGE.glob("*.py") if not path.name.startswith("__")}
-    assert sorted(entries) == sorted(packages | modules)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import importlib
 import re
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 MOST_LINES = 250
 
-VARIABLE = re.compile(r"(DASHSCOPE|HUAWEICLOUD|SSL)_[A-Z_]*[A-Z]")
+VARIABLE = re.compile(r"(DASHSCOPE|FUNASR|HUAWEICLOUD|OPENAI|SSL)_[A-Z_]*[A-Z]")
 """The environment variables of vendors and of TLS. Error codes look alike, but begin otherwise."""
 
 PLACEHOLDERS = {"path", "paths", "session", "source", "chunk", "text", "options"}
@@ -40,6 +41,10 @@ def variables_of_the_package() -> set[str]:
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     )
     return {value for value in constants if VARIABLE.fullmatch(value)}
+
+
+def is_in(name: str, module: str | None) -> bool:
+    return module is not None and hasattr(importlib.import_module(module), name)
 
 
 def test_the_readme_is_short() -> None:
@@ -69,7 +74,9 @@ def test_the_code_of_the_readme_uses_public_names(code: str) -> None:
     names = [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
     assigned = {node.id for node in names if isinstance(node.ctx, ast.Store)} | PLACEHOLDERS
     defined = {node.name for node in ast.walk(tree) if isinstance(node, ast.AsyncFunctionDef)}
-    known = assigned | defined | {"asyncio"} | set(dir(builtins)) | set(asr_async.__all__)
+    imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    imported = {name.name for node in imports for name in node.names if is_in(name.name, node.module)}
+    known = assigned | defined | imported | {"asyncio"} | set(dir(builtins)) | set(asr_async.__all__)
     assert {node.id for node in names} - known == set()
 
 
