@@ -304,10 +304,10 @@ def _bool(value: Any, _info: inspect.BoolType) -> bool:
     return boolean
 
 
-def _dict(value: Any, _info: inspect.DictType) -> dict[str, Any]:
+def _dict(value: Any, _info: inspect.DictType) -> Any:
     if not isinstance(value, dict):
         raise _MisfitError
-    return value  # of any values: no message has a member of a more exact type
+    return _any(value)  # of any values: no message has a member of a more exact type
 
 
 def _none(value: Any, _info: inspect.NoneType) -> None:
@@ -315,8 +315,13 @@ def _none(value: Any, _info: inspect.NoneType) -> None:
         raise _MisfitError
 
 
-def _any(value: Any, _info: inspect.AnyType) -> Any:
-    return value
+def _any(value: Any, _info: inspect.AnyType | None = None) -> Any:
+    """Return plain values of any shape; `parse_json` has bounded their depth."""
+    if isinstance(value, str):
+        return without_lone_surrogates(value)
+    if isinstance(value, dict):
+        return {without_lone_surrogates(name): _any(member) for name, member in value.items()}
+    return [_any(item) for item in value] if isinstance(value, list) else value
 
 
 _SCALARS: dict[type[inspect.Type], Callable[[Any, Any], Any]] = {

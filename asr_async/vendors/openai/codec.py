@@ -42,6 +42,8 @@ from .wire import (
 
 __all__ = ["OpenAIRealtimeCodec", "describe_session"]
 
+_STREAMING = State.STREAMING
+
 MIN_COMMIT_MS = 100
 """The shortest audio of a commit ("buffer too small. Expected at least 100ms of audio")."""
 
@@ -132,8 +134,11 @@ class OpenAIRealtimeCodec(RealtimeCodec[ServerEvent]):
     def _on_error(self, event: ErrorEvent, raw: str) -> Events:
         if self._commits and _is_empty_commit(event.error):
             event_id = event.error.event_id or ""
-            self._on_commit_refused(event_id if event_id in self._commits else next(iter(self._commits)))
-            return []
+            event_id = event_id if event_id in self._commits else next(iter(self._commits))
+            audio = self._commits[event_id]
+            if self._detects_turns or audio.start_bytes == audio.end_bytes or self._lifecycle.state is _STREAMING:
+                self._on_commit_refused(event_id)
+                return []  # else the server has lost audio that was sent: no end of this session is whole
         return super()._on_error(event, raw)
 
     def _on_speech_stopped(self, event: Any, raw: str) -> Events:
@@ -222,7 +227,7 @@ class OpenAIRealtimeCodec(RealtimeCodec[ServerEvent]):
         events += self._utterances.final(
             item_id,
             text,
-            language=languages[0].code if len(languages) == 1 else self._options.language,
+            language=languages[0].code if len(languages) == 1 else None,
             confidence=_confidence(event.logprobs or ()),
             request_id=self._session_id,
             raw=raw,

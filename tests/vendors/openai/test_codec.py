@@ -340,6 +340,14 @@ def test_a_commit_without_audio_sends_nothing_but_the_last_one_is_always_sent() 
     assert received(codec, empty_commit(decoded(commit)["event_id"])) == [Finished()]
 
 
+def test_an_end_without_the_callers_last_audio_is_an_error() -> None:
+    codec = streaming(10, manual_commit=True)
+    (commit,) = codec.finish()
+    (event,) = received(codec, empty_commit(decoded(commit)["event_id"]))
+    assert isinstance(event, Failed)
+    assert "buffer too small" in str(event.error)
+
+
 def test_finals_may_come_in_another_order() -> None:
     codec = streaming(10, manual_commit=True)
     codec.commit()
