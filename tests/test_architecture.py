@@ -14,7 +14,7 @@ import pytest
 import asr_async
 
 from .support.child_processes import child_environment
-from .support.paths import PACKAGE, ROOT
+from .support.paths import PACKAGE
 
 LAYERS = [
     "__main__",

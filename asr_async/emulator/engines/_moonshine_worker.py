@@ -32,7 +32,7 @@ REPEATED_MARK = re.compile(r"([.,?!])\1+")
 EMPHASIS = 0.4
 """How much of each sample is subtracted from the next one, which raises consonants over vowels: 2.7 % of the words of
 synthetic voices are wrong instead of 5.8 %, and with people as many at 16 kHz and a sixth fewer at telephone quality.
-More of it raises noise, too: with 0.7, a quarter more words are wrong in pink noise (benchmarks/bench_recogniser.py)."""
+More of it raises noise, too: with 0.7, a quarter more words are wrong in pink noise (bench_recogniser.py)."""
 
 LOUDNESS = 1.2
 """The factor that gives speech back the loudness which the emphasis takes."""
