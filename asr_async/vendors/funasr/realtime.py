@@ -7,7 +7,8 @@ the *partial*. The codec returns what is new:
   end, with `--enable-spk`: a sentence of two speakers becomes two), their words are compared: those that were returned
   are not returned again, and a sentence with other words at the place of returned ones is marked `may_repeat`.
 - The partial is the interim of the next sentence. Of long speech it is only the newest seconds, so its start moves
-  along; it belongs to the same sentence while it reaches back into the audio of the partial before, and is not shorter.
+  along; it belongs to the same sentence while it reaches back into the audio of the partial before, and is not shorter
+  or begins with words that the other one ends with.
   The words that it has lost at its beginning stay in the interim: the server may stop without a final.
 
 A COMMIT before START has no effect: the error with which the server answers it says which side finds the ends of
@@ -284,10 +285,12 @@ class _Sentences:
     def _continue(self, message: ServerMessage) -> Events:
         """Return the events of a partial."""
         text, heard_ms, before_ms = message.partial or "", message.duration_ms, self._heard_ms
-        start_ms = self._start_of_partial(message.partial_start_ms, heard_ms)
+        start_ms = self._start_of_partial(message.partial_start_ms, heard_ms, text)
         left_ms = 0 if start_ms is None or message.partial_start_ms is None else message.partial_start_ms - start_ms
-        if start_ms is not None and left_ms > JITTER_MS:
-            text = _continued(self._partial_text, text, share=left_ms / max(left_ms, before_ms - start_ms))
+        if start_ms is not None and left_ms > 0:
+            # a move by the jitter alone leaves out a word only if the text says so
+            share = left_ms / max(left_ms, before_ms - start_ms) if left_ms > JITTER_MS else 0
+            text = _continued(self._partial_text, text, share=share)
         self._partial_text = text
         events: Events = []
         segment = self._tracker.assign(None, start_ms, heard_ms, text, is_final=False, events=events)
@@ -305,14 +308,16 @@ class _Sentences:
         events.append(result)
         return events
 
-    def _start_of_partial(self, start_ms: int | None, heard_ms: int | None) -> int | None:
+    def _start_of_partial(self, start_ms: int | None, heard_ms: int | None, text: str) -> int | None:
         """Return where the sentence of a partial begins: the partial itself may only be its end."""
         if start_ms is None or heard_ms is None:
             return start_ms
         length_ms = heard_ms - start_ms
-        reaches_back = start_ms <= self._heard_ms and length_ms >= self._partial_ms - JITTER_MS
+        continues = start_ms <= self._heard_ms and (
+            length_ms >= self._partial_ms - JITTER_MS or _seam(self._partial_text, text, is_first_cut=True) is not None
+        )
         self._partial_ms, self._heard_ms = length_ms, heard_ms
-        if self._partial_start_ms is None or not reaches_back or start_ms < self._partial_start_ms:
+        if self._partial_start_ms is None or not continues or start_ms < self._partial_start_ms:
             self._partial_start_ms = start_ms
         return self._partial_start_ms
 
@@ -325,17 +330,31 @@ def _continued(before: str, text: str, *, share: float) -> str:
         text: the newest words. The first one may be cut in two.
         share: the part of the audio before that they leave out, for words that are others than before.
     """
-    words, newest = words_of_text(before), words_of_text(text)
-    if len(before) > MAX_SENTENCE_CHARS or not words or not newest:
+    words = words_of_text(before)
+    if len(before) > MAX_SENTENCE_CHARS or not words or not words_of_text(text):
         return text
+    if (seam := _seam(before, text, is_first_cut=share > 0)) is not None:
+        return join_texts([before[: seam[0]], text[seam[1] :]])
+    kept = words[: round(share * len(words))]
+    return join_texts([before[: kept[-1][2]], text]) if kept else text
+
+
+def _seam(before: str, text: str, *, is_first_cut: bool) -> tuple[int, int] | None:
+    """Return the places in both texts from which on the later one repeats all words of the other; None if it does not.
+
+    Args:
+        before: the text so far.
+        text: the newest words.
+        is_first_cut: the first one of them may be cut in two.
+    """
+    words, newest = words_of_text(before), words_of_text(text)
     forms, newest_forms = [form for form, _, _ in words], [form for form, _, _ in newest]
-    for first in range(min(2, len(newest))):
+    for first in range(min(2 if is_first_cut else 1, len(newest))):
         for at in range(len(words)):
             common = min(len(words) - at, len(newest) - first)
             if forms[at : at + common] == newest_forms[first : first + common]:
-                return join_texts([before[: words[at][1]], text[newest[first][1] :]])
-    kept = words[: round(share * len(words))]
-    return join_texts([before[: kept[-1][2]], text]) if kept else text
+                return words[at][1], newest[first][1]
+    return None
 
 
 def _letters(text: Any) -> str:

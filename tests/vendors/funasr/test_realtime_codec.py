@@ -234,6 +234,26 @@ def test_the_words_that_a_partial_has_lost_stay_in_the_interim(window: str, text
     assert (interim.text, interim.segment_id, interim.start_ms) == (text.replace("two 三", "two三"), 0, 1_000)
 
 
+@pytest.mark.parametrize(
+    ("window", "start_ms", "heard_ms", "text"),
+    [
+        # shorter than the partial before, of which it repeats the last words
+        ("four five", 7_000, 9_600, "one two three four five"),
+        # the first word was short: the start moves by less than it may move by itself
+        ("two three four five", 1_060, 9_600, "one two three four five"),
+        # the start moved by itself, and the words are others than before: a new reading, and no words that were lost
+        ("won two three four", 1_060, 9_100, "won two three four"),
+        ("two three four", 1_000, 9_100, "two three four"),
+    ],
+)
+def test_a_partial_that_moves_a_little_or_becomes_shorter(window: str, start_ms: int, heard_ms: int, text: str) -> None:
+    codec = started()
+    codec.receive(result(partial="one two three four", start=1_000, heard=9_000))
+    *_, interim = codec.receive(result(partial=window, start=start_ms, heard=heard_ms))
+    assert isinstance(interim, Result)
+    assert (interim.text, interim.segment_id, interim.start_ms) == (text, 0, 1_000)
+
+
 def test_a_partial_that_vanished_does_not_lend_its_place_to_the_next_one() -> None:
     codec = started()
     codec.receive(result(partial="uh", start=1_000, heard=1_600))
