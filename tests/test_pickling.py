@@ -78,6 +78,9 @@ from asr_async.emulator import EngineRefusedError, Hypothesis, HypothesisWord, R
 from asr_async.sources import FoundSource, SourceVersion
 from asr_async.subtitles import Cue
 from asr_async.telemetry import SessionInfo
+from asr_async.testing import BrokenContractError
+from asr_async.testing import Finding as CheckFinding
+from asr_async.testing import Report as CheckReport
 from asr_async.vendors import Vendor
 from asr_async.vendors.dashscope import RecognitionOptions, TaskOptions, TranslationOptions
 
@@ -204,6 +207,9 @@ def vendor_details() -> dict[str, Any]:
 
 
 FINDING = Finding("silent", "error", "there is nothing to hear in it", "check the microphone")
+
+CHECK_FINDING = CheckFinding(check="a cut in mid-speech", options="Paraformer", reason="a final is missing")
+CHECK_REPORT = CheckReport(vendor="acme", findings=(CHECK_FINDING,))
 
 EXAMPLES: dict[type, list[object]] = {
     Finding: [FINDING],
@@ -351,6 +357,10 @@ EXAMPLES: dict[type, list[object]] = {
     Capabilities: [Paraformer().capabilities, Rasr(need_word_info=True).capabilities],
     ModelInfo: list(models()),
     Difference: [Difference(member="huawei", feature="translation", values=("en", "ja"))],
+    # the conformance kit
+    BrokenContractError: [BrokenContractError(str(CHECK_REPORT))],
+    CheckFinding: [CHECK_FINDING],
+    CheckReport: [CHECK_REPORT],
     # the emulator
     Request: [
         Request(

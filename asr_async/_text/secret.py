@@ -83,10 +83,12 @@ class SecretBytes(bytes):
 
 
 class SecretHeaders(dict[str, str]):
-    """Headers whose values are secrets; the names are none."""
+    """Headers whose values are secrets; the names are none. A value that is no text is left for the check of types."""
 
     def __init__(self, headers: Mapping[str, str]) -> None:
-        super().__init__({name: SecretText(value) for name, value in headers.items()})
+        super().__init__(
+            {name: SecretText(value) if isinstance(value, str) else value for name, value in headers.items()}
+        )
 
 
 def secret_url(url: str, advice: str = "make it in the process that uses it") -> str:

@@ -53,7 +53,7 @@ class RefusedError(Exception):
 
     def __init__(self, code: str, message: str, param: str | None = None) -> None:
         super().__init__(message)
-        self.fault = WireError(type="invalid_request_error", code=code, message=message, param=param)
+        self.fault: WireError = WireError(type="invalid_request_error", code=code, message=message, param=param)
 
 
 class ServerError(EndConnection):
@@ -64,7 +64,7 @@ class ServerError(EndConnection):
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__("Internal server error", close_code=WSCloseCode.INTERNAL_ERROR)
-        self.fault = WireError(type="server_error", code=code, message=message)
+        self.fault: WireError = WireError(type="server_error", code=code, message=message)
 
 
 class EventHeader(msgspec.Struct, frozen=True):

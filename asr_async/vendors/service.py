@@ -416,7 +416,8 @@ def check_headers(headers: Mapping[str, str] | None) -> SecretHeaders:
     Raises:
         ConfigurationError: a name or value is malformed, or the header is one that this library sends.
     """
-    for name, value in (headers or {}).items():
+    headers = SecretHeaders(headers or {})
+    for name, value in headers.items():
         if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
             raise ConfigurationError(f"headers: {name!r} is no name of a header")
         is_ours = name.lower() in _HEADERS_OF_REQUESTS | _HEADERS_OF_CREDENTIALS
@@ -424,7 +425,7 @@ def check_headers(headers: Mapping[str, str] | None) -> SecretHeaders:
             raise ConfigurationError(f"headers: {name} is sent by this library: leave it out")
         if not isinstance(value, str) or not value.isascii() or not value.isprintable():
             raise ConfigurationError(f"headers: the value of {name} must be printable ASCII text")
-    return SecretHeaders(headers or {})
+    return headers
 
 
 def check_endpoint(

@@ -29,8 +29,12 @@ from asr_async import (
     ConfigurationError,
     DashScope,
     Fallback,
+    FunASR2Pass,
+    FunASRServer,
     Huawei,
     Limits,
+    OpenAI,
+    OpenAIRealtime,
     Paraformer,
     Rasr,
     Session,
@@ -105,6 +109,12 @@ def objects() -> dict[str, Any]:
         "Huawei with temporary keys": Huawei(ak="AK", sk="SK", security_token=CANARY.replace("'", ""), **huawei),
         "Huawei with a token": Huawei(token=CANARY, **huawei),
         "Huawei with a user": Huawei(**user, **huawei),
+        "OpenAI": OpenAI(CANARY, headers={"X-Gateway": CANARY}, proxy=PROXY),
+        "OpenAI at an endpoint": OpenAI(CANARY, endpoint=f"wss:{URL}?token={quote(CANARY)}", insecure=True),
+        "OpenAI with headers": OpenAI(headers={"X-Gateway": CANARY}),
+        "FunASRServer": FunASRServer("ws://127.0.0.1:1", api_key=CANARY, headers={"X-Gateway": CANARY}, proxy=PROXY),
+        "FunASRServer at an address": FunASRServer(f"wss:{URL}?token={quote(CANARY)}", f"ws:{URL}", insecure=True),
+        "FunASRServer, one replica": next(iter(FunASRServer(f"wss:{URL}", api_key=CANARY).replicas.values())),
         "Fallback": Fallback([(dashscope, Paraformer()), (Huawei(ak="AK", sk=CANARY, **huawei), Rasr())]),
         "Client": Client(dashscope, limits=limits, proxy=PROXY),
         "sync.Client": sync.Client(dashscope, limits=limits, proxy=PROXY),
@@ -183,6 +193,9 @@ def test_an_object_that_is_only_half_made_has_a_repr(cls: Any) -> None:
         (Huawei(ak="AK", sk=CANARY), "set HUAWEICLOUD_SIS_AK and HUAWEICLOUD_SIS_SK where it is unpickled"),
         (Limits(shared=f"redis:{URL}0"), r"make Limits\(shared=...\) in the process that uses it"),
         (DashScope(proxy=PROXY), "name the proxy in HTTPS_PROXY where it is unpickled"),
+        (OpenAI(CANARY), r"set OPENAI_API_KEY where it is unpickled, and pickle OpenAI\(\) without a key"),
+        (FunASRServer(api_key=CANARY), "make the service in the process that uses it"),
+        (FunASRServer(f"wss:{URL}"), "make it in the process that uses it"),
     ],
 )
 def test_what_holds_a_secret_refuses_to_be_pickled_and_says_where_the_secret_belongs(value: Any, text: str) -> None:
@@ -196,7 +209,13 @@ def find_key() -> str:
 
 
 @pytest.mark.parametrize(
-    "service", [DashScope(), DashScope(find_key), Huawei(), Limits(shared="redis://127.0.0.1/0")], ids=repr
+    "service",
+    [
+        *(DashScope(), DashScope(find_key), Huawei(), OpenAI(), OpenAI(find_key)),
+        *(FunASRServer(), FunASRServer("ws://127.0.0.1:1", "wss://asr.example")),
+        Limits(shared="redis://127.0.0.1/0"),
+    ],
+    ids=repr,
 )
 def test_what_knows_only_where_its_secret_is_can_be_pickled(service: Any) -> None:
 
@@ -224,6 +243,20 @@ CONSTRUCTORS: dict[str, Callable[[], Any]] = {
     "characters": lambda: Huawei(ak="AK", sk=f"{CANARY}\n{CANARY}"),
     "iam": lambda: Huawei(username="me", password=CANARY, domain="d", iam_endpoint=BAD),
     "path": lambda: Huawei(token=CANARY, endpoint=f"wss://host/{quote(CANARY)}?{CORE}", region="?"),
+    "header": lambda: DashScope(CANARY, headers={"X-Gateway": f"{CANARY}\n"}, proxy=PROXY, endpoint=f"wss:{URL}"),
+    "header, Huawei": lambda: Huawei(token=CANARY, headers={"X-Gateway": f"{CANARY}\n"}),
+    "OpenAI, scheme": lambda: OpenAI(CANARY, endpoint=BAD),
+    "OpenAI, unencrypted": lambda: OpenAI(CANARY, endpoint=f"ws://me:{CORE}@example.com/"),
+    "OpenAI, proxy": lambda: OpenAI(CANARY, proxy=BAD),
+    "OpenAI, header": lambda: OpenAI(headers={"X-Gateway": f"{CANARY}\n"}, proxy=PROXY, endpoint=f"wss:{URL}"),
+    "OpenAI, name of a header": lambda: OpenAI(CANARY, headers={"X Gateway": CANARY}),
+    "OpenAI, organization": lambda: OpenAI(CANARY, organization="org\n"),
+    "FunASR, scheme": lambda: FunASRServer(BAD, api_key=CANARY),
+    "FunASR, unencrypted": lambda: FunASRServer(f"ws://me:{CORE}@example.com/?token={CORE}"),
+    "FunASR, twice": lambda: FunASRServer(f"wss:{URL}", f"wss:{URL}"),
+    "FunASR, key": lambda: FunASRServer(api_key=f"{CANARY}\n{CANARY}"),
+    "FunASR, header": lambda: FunASRServer(headers={"X-Gateway": f"{CANARY}\n"}),
+    "FunASR, proxy": lambda: FunASRServer(api_key=CANARY, proxy=BAD),
     "redis": lambda: Limits(shared=BAD),
     "redis, port": lambda: Limits(shared=f"redis://me:{CANARY}@host:port"),
     "redis, other value": lambda: Limits(shared=f"redis:{URL}", max_sessions=0),
@@ -303,9 +336,13 @@ async def collect(session: Session) -> None:
         pass
 
 
+OPTIONS: dict[type, Any] = {Huawei: Rasr(), OpenAI: OpenAIRealtime(), FunASRServer: FunASR2Pass()}
+"""The class of a service → the options of its sessions; Paraformer where there are none."""
+
+
 async def run(service: Any, tape: Path | None = None, **settings: Any) -> ASRError | None:
     """Run a session, and return the error that ended it."""
-    options = Rasr() if isinstance(service, Huawei) else Paraformer()
+    options = next((options for cls, options in OPTIONS.items() if isinstance(service, cls)), Paraformer())
     retry = asr_async.Retry(attempts=0)
     try:
         async with connect(options, service, tape=tape, retry=retry, **settings) as session:
@@ -369,19 +406,25 @@ BODIES = {
 }
 
 
+def url_with_secrets(port: int) -> str:
+    return f"ws:{URL[:-2]}{port}/?token={quote(CANARY)}".replace(":1:", ":")
+
+
 def services(port: int) -> dict[str, Any]:
     endpoint = f"ws://127.0.0.1:{port}"
     huawei: dict[str, Any] = {"project_id": "p", "region": "cn-north-4", "endpoint": endpoint}
     return {
         "DashScope": DashScope(CANARY, endpoint=f"{endpoint}/"),
-        "DashScope, the URL": DashScope(
-            "sk-1", endpoint=f"ws:{URL[:-2]}{port}/?token={quote(CANARY)}".replace(":1:", ":")
-        ),
+        "DashScope, the URL": DashScope("sk-1", endpoint=url_with_secrets(port)),
         "Huawei with a token": Huawei(token=CANARY, **huawei),
         "Huawei with keys": Huawei(ak="AK", sk="SK", security_token=CANARY, **huawei),
         "Huawei with a user": Huawei(
             username="me", password=CANARY, domain="d", iam_endpoint=f"http://127.0.0.1:{port}", **huawei
         ),
+        "OpenAI": OpenAI(CANARY, endpoint=f"{endpoint}/", headers={"X-Gateway": CANARY}),
+        "OpenAI, the URL": OpenAI("sk-1", endpoint=url_with_secrets(port)),
+        "FunASR": FunASRServer(endpoint, api_key=CANARY),
+        "FunASR, the URL": FunASRServer(url_with_secrets(port)),
     }
 
 
@@ -415,6 +458,14 @@ UNREACHABLE: dict[str, Callable[[], Awaitable[ASRError | None]]] = {
     "DashScope, the URL": lambda: run(services(1)["DashScope, the URL"]),
     "Huawei with keys": lambda: run(services(1)["Huawei with keys"]),
     "Huawei with a user": lambda: run(services(1)["Huawei with a user"]),
+    "OpenAI": lambda: run(services(1)["OpenAI"]),
+    "OpenAI, the URL": lambda: run(services(1)["OpenAI, the URL"]),
+    "OpenAI through a proxy": lambda: run(OpenAI(CANARY, proxy=PROXY)),
+    "OpenAI with a key that cannot be sent": lambda: run(OpenAI(f"{CANARY}\n{CANARY}")),
+    "FunASR": lambda: run(services(1)["FunASR"]),
+    "FunASR, the URL": lambda: run(services(1)["FunASR, the URL"]),
+    "FunASR through a proxy": lambda: run(FunASRServer("wss://asr.example", api_key=CANARY, proxy=PROXY)),
+    "FunASR, several": lambda: run(FunASRServer(url_with_secrets(1), url_with_secrets(2), api_key=CANARY)),
     "through a proxy": lambda: run(DashScope(CANARY, proxy=PROXY)),
     "through a SOCKS proxy": lambda: run(DashScope(CANARY, proxy=f"socks5:{URL}")),
     "with limits in Redis": lambda: run(services(1)["DashScope"], limits=Limits(shared=f"redis:{URL}0")),

@@ -149,11 +149,12 @@ class DashScope:
     ) -> None:
         # first, so that no local variable in a traceback shows a secret, and a `repr` is possible
         self._key, api_key = DashScopeKey(api_key), None
-        self._given_headers = headers = check_headers(headers)
+        headers = headers and SecretHeaders(headers)
         self._region = region
         self._endpoint = endpoint = endpoint and secret_url(endpoint)
         self._http_endpoint = http_endpoint = http_endpoint and secret_url(http_endpoint)
         proxy = secret_url(proxy) if isinstance(proxy, str) else proxy
+        self._given_headers = check_headers(headers)
         if region is not None:
             _check_region(region, f"region={region!r}")
         if workspace is not None:

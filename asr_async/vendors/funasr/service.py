@@ -84,6 +84,7 @@ class FunASRServer:
         self._insecure = insecure
         self._health: dict[str, Any] = {}
         self._api_key = api_key
+        headers = headers and SecretHeaders(headers)
         self._headers = check_headers(headers)
         self._network = NetworkOptions(ssl_context=ssl_context, proxy=proxy, allows_unverified=insecure)
         self._addresses = _check_addresses(addresses, name="address", insecure=insecure)
@@ -201,8 +202,8 @@ def _check_addresses(addresses: tuple[str, ...], *, name: str, insecure: bool) -
         if not isinstance(address, str):
             raise ConfigurationError(f"{name}: an address is a text, not {type(address).__name__}")
         check_endpoint(address, insecure=True, name=name, form="the URL of a server, wss://host:port or ws://host:port")
-        parts = urlsplit(address)
-        if parts.scheme == "ws" and not insecure and not is_loopback(parts.hostname):
+        is_encrypted = urlsplit(address).scheme == "wss"
+        if not is_encrypted and not insecure and not is_loopback(urlsplit(address).hostname):
             raise ConfigurationError(
                 f"{name}={shown_url(address)!r}: ws:// sends audio and text unencrypted; use wss://, or if the network "
                 f"is yours, pass insecure=True or set {INSECURE_VARIABLE}=1"

@@ -131,7 +131,8 @@ class Huawei:
         ak = sk = security_token = token = username = password = None
         proxy = secret_url(proxy) if isinstance(proxy, str) else proxy
         endpoint, iam_endpoint = endpoint and secret_url(endpoint), iam_endpoint and secret_url(iam_endpoint)
-        self._given_headers = headers = check_headers(headers)
+        headers = headers and SecretHeaders(headers)
+        self._given_headers = check_headers(headers)
         self._region = self._endpoint = None
         self._credentials = from_arguments(given)
         self._insecure = insecure

@@ -82,9 +82,10 @@ class OpenAI:
     ) -> None:
         # first, so that no local variable in a traceback shows a secret, and a `repr` is possible
         self._key, api_key = OpenAIKey(api_key), None
-        self._given_headers = headers = check_headers(headers)
+        headers = headers and SecretHeaders(headers)
         self._endpoint = endpoint = endpoint and secret_url(endpoint)
         proxy = secret_url(proxy) if isinstance(proxy, str) else proxy
+        self._given_headers = check_headers(headers)
         if endpoint is not None:
             check_endpoint(endpoint, insecure=insecure)
         self._account_headers = {"OpenAI-Organization": organization, "OpenAI-Project": project}

@@ -119,7 +119,7 @@ class Recogniser:
         self.format = audio_format
         self.sample_rate = sample_rate
         self.last_request_id: str = uuid.uuid4().hex
-        self.request_id_confirmed = False
+        self.request_id_confirmed: bool = False
         self._callback = callback
         self._workspace = workspace
         self._kwargs = parameters

@@ -50,7 +50,7 @@ class VocabularyService:
         self._workspace = workspace
         self._kwargs = kwargs
         self._last_request_id: str | None = None
-        self.model = "speech-biasing" if model is None else model
+        self.model: str = "speech-biasing" if model is None else model
 
     def create_vocabulary(self, target_model: str, prefix: str, vocabulary: list[dict[str, Any]]) -> str:
         """Create a table for a model, and return its id.

@@ -192,7 +192,7 @@ class OmniRealtimeConversation:
             )
         self.model = model
         self.callback = callback
-        self.url = f"{DEFAULT_URL if url is None else url}?model={model}"
+        self.url: str = f"{DEFAULT_URL if url is None else url}?model={model}"
         self.config: dict[str, Any] = {}
         self.session_id: str | None = None
         self.last_message: dict[str, Any] | None = None
