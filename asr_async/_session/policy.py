@@ -73,7 +73,9 @@ class ReconnectPolicy:
         """Count the attempts from 0 again: final results cover more audio, or the source has only paused."""
         self._attempt = 0
 
-    def is_idle_loss(self, error: ASRError, *, quiet_s: float, source_has_ended: bool) -> bool:
+    def is_idle_loss(
+        self, error: ASRError, *, quiet_s: float, source_has_ended: bool, is_finalizing: bool = False
+    ) -> bool:
         """Return True if a loss only means that the source paused for longer than the vendor waits.
 
         The next connection waits for audio then, and no attempt is counted. Where pauses are filled with silence, only
@@ -83,10 +85,12 @@ class ReconnectPolicy:
             error: the error that ended the connection.
             quiet_s: the time for which the source has brought nothing.
             source_has_ended: no more audio comes from the source.
+            is_finalizing: a call of `finalize` waits for the audio that is sent again: more may never come.
         """
         is_expected = self.retry.silence == "resume" or isinstance(error, VendorError)
         may_retry = error.retryable and self.retry.attempts > 0
-        return may_retry and is_expected and not source_has_ended and quiet_s >= QUIET_S
+        may_rest = not (source_has_ended or is_finalizing) and quiet_s >= QUIET_S
+        return may_retry and is_expected and may_rest
 
     def next_delay_s(
         self, error: ASRError, jitter: float, *, fail_over: bool = False, input_closed: bool = False

@@ -224,8 +224,12 @@ class Reconnector:
         """
         status, policy = self._status, self._policy
         error = self._record_loss(error)
-        quiet_s = status.source.quiet_s(_now())
-        if policy.is_idle_loss(error, quiet_s=quiet_s, source_has_ended=status.source_has_ended):
+        if policy.is_idle_loss(
+            error,
+            quiet_s=status.source.quiet_s(_now()),
+            source_has_ended=status.source_has_ended,
+            is_finalizing=any(isinstance(frame, TaskEnd) and not frame.is_done for frame in self._buffer.unsent),
+        ):
             fail_over = False
             task.abort()
             await self._wait_for_audio()

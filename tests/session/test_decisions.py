@@ -53,6 +53,11 @@ def test_a_loss_in_a_pause_of_the_source_does_not_count_as_an_attempt(
     assert policy.attempt == 0
 
 
+def test_a_loss_while_a_call_waits_for_its_end_is_no_idle_loss() -> None:
+    policy = ReconnectPolicy(Retry())
+    assert not policy.is_idle_loss(IDLE_TIMEOUT, quiet_s=QUIET_S, source_has_ended=False, is_finalizing=True)
+
+
 def test_a_fail_over_is_immediate_whatever_the_error_is_and_counts_as_an_attempt() -> None:
     policy = ReconnectPolicy(Retry(attempts=2))
     assert policy.next_delay_s(VendorError("wrong key"), 1.0, fail_over=True) == 0.0

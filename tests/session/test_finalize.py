@@ -335,14 +335,18 @@ def test_a_vendor_that_does_not_confirm_the_end_of_a_task_is_left(options: Optio
     run_virtual(scenario, quiet_polls=0)
 
 
-def test_a_vendor_that_never_confirms_ends_the_session_within_its_attempts() -> None:
+@pytest.mark.parametrize("finish_s", [2, 10, 30])
+@pytest.mark.parametrize("options", [Paraformer(), Rasr()], ids=name_of)
+def test_a_vendor_that_never_confirms_ends_the_session_within_its_attempts(options: Options, finish_s: float) -> None:
+    """Also where the vendor is waited for so long that the source seems to pause: `finalize` waits for no audio."""
+
     async def scenario() -> None:
         async with (
             serve(Scripted([("one", 100, 900)], position=position_of), faults=[MuteFinish()]) as emulator,
             connect(
-                Paraformer(),
-                emulator_service(emulator, Paraformer()),
-                timeouts=Timeouts(finish=2),
+                options,
+                emulator_service(emulator, options),
+                timeouts=Timeouts(finish=finish_s),
                 retry=Retry(attempts=1),
             ) as session,
         ):
