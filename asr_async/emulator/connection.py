@@ -37,6 +37,9 @@ SLOW_RECEIVE_BUFFER_BYTES = 4_096
 PONG_TIMEOUT_S = 1.0
 """A client that does not answer a ping is taken to have read it after this time: few clients answer none."""
 
+LONG_ROUND_TRIP_S = 0.5
+"""After this time, one more round trip shows nothing: what a client sends without waiting is on its way by then."""
+
 _logger = logging.getLogger("asr_async")
 
 
@@ -127,11 +130,17 @@ class ClientConnection:
             ping.on_read()
 
     async def wait_round_trips(self, count: int) -> None:
-        """Wait until the client has answered so many pings, one after another; not if messages are delayed."""
+        """Wait until the client has answered so many pings, one after another; not if messages are delayed.
+
+        A client that is far away, or that answers none, is waited for once: it had `LONG_ROUND_TRIP_S` and more.
+        """
+        began_at = _now()
         for _ in range(0 if self.is_delayed else count):
             is_answered = asyncio.Event()
             await self.ping(is_answered.set)
             await is_answered.wait()
+            if _now() - began_at >= LONG_ROUND_TRIP_S:
+                return
 
     async def deliver_delayed(self) -> NoReturn:
         """Write each delayed message when it is due, for as long as the connection lives."""

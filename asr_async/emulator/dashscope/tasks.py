@@ -83,7 +83,8 @@ HEARTBEAT_EVERY_MS = 5_000
 
 ROUND_TRIPS = 3
 """The pings that a client has to answer before task-started is sent. The vendor takes longer to start a task than a
-client that does not wait takes to send the next message; on this machine the emulator would not."""
+client that does not wait takes to send the next message; on this machine the emulator would not. A client behind a slow
+network answers one."""
 
 PIECE_MS = 1_000
 """The engine receives longer messages in pieces of this length, so that silence is judged alike for any framing."""

@@ -511,7 +511,7 @@ def test_a_client_that_answers_no_ping_may_send_audio_a_second_later() -> None:
         async with connected() as client:
             PausedPongs(client)
             await client.start()
-            assert now() == pytest.approx(task_protocol.ROUND_TRIPS * PONG_TIMEOUT_S, abs=0.1)
+            assert now() == pytest.approx(PONG_TIMEOUT_S, abs=0.1)  # one ping, since more would show nothing
             await asyncio.sleep(PONG_TIMEOUT_S)
             await client.send(SECOND)
             await client.finish()
