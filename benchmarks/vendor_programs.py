@@ -73,16 +73,23 @@ async def main():
 asyncio.run(main())
 """
 EARLY_WITH_THREADS = """
-ended = threading.Event()
+opened, audio_sent, ended = threading.Event(), threading.Event(), threading.Event()
 app = websocket.WebSocketApp(
-    URL, HEADERS, on_message=lambda app, message: print(message), on_close=lambda *_: ended.set()
+    URL,
+    HEADERS,
+    on_open=lambda app: opened.set(),
+    # else a busy machine may stop the sender for so long that this thread reads task-started before it goes on
+    on_ping=lambda *_: audio_sent.wait(10),
+    on_message=lambda app, message: print(message),
+    on_close=lambda *_: ended.set(),
 )
 threading.Thread(target=app.run_forever, daemon=True).start()
-time.sleep(1)
+opened.wait(10)
 try:
     app.send(RUN_TASK)
     for _ in range(22):
         app.send(bytes(3200), opcode=2)
+        audio_sent.set()
         time.sleep(0.01)
 except websocket.WebSocketConnectionClosedException:
     pass
