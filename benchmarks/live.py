@@ -1,10 +1,11 @@
-"""A trial of the real services: one sentence for every model and mode that the keys in the environment give access to.
+"""A trial of the real services: one sentence for every model and mode that the environment gives access to.
 
 Not part of the tests: it needs accounts, and the vendors bill some seconds of audio per model. A model works if the
 vendor confirms the end and returns a text, with a translation where one is requested. Judge the text yourself: the
-sentence is English, and some of the models know Chinese only.
+sentence is English, and some of the models know Chinese only. A server of FunASR speaks one of its protocols, in one
+mode: name one that is running in FUNASR_SERVER, and expect its row alone to work.
 
-Exit status: 0 if all work, 1 if some do not, 2 if there are no keys.
+Exit status: 0 if all work, 1 if some do not, 2 if there are neither keys nor addresses.
 """
 
 from __future__ import annotations
@@ -91,13 +92,25 @@ def options_for(model: str, options_class: type[Options], mode: dict[str, Any]) 
 
 
 def samples_at(sample_rate: int) -> bytes:
-    """Return the recording; at 8 kHz each sample is the mean of two, a low-pass filter good enough for speech."""
+    """Return the recording at 8, 16 or 24 kHz.
+
+    At 8 kHz each sample is the mean of two, a low-pass filter good enough for speech. At 24 kHz two samples are three:
+    the first one, and two on the straight lines to the next ones.
+    """
     with wave.open(str(RECORDING)) as file:
         samples: bytes = file.readframes(file.getnframes())
     if sample_rate == 16_000:
         return samples
-    pairs = struct.iter_unpack("<hh", samples[: len(samples) // 4 * 4])
-    return b"".join(struct.pack("<h", (first + second) // 2) for first, second in pairs)
+    pairs = list(struct.iter_unpack("<hh", samples[: len(samples) // 4 * 4]))
+    if sample_rate == 8_000:
+        return b"".join(struct.pack("<h", (first + second) // 2) for first, second in pairs)
+    if sample_rate != 24_000:
+        raise ValueError(f"the recording is not converted to {sample_rate} Hz")
+    following = [first for first, _ in pairs[1:]] + [pairs[-1][1]]
+    return b"".join(
+        struct.pack("<hhh", first, (first + 2 * second) // 3, (2 * second + third) // 3)
+        for (first, second), third in zip(pairs, following, strict=True)
+    )
 
 
 async def outcome_of(client: Client, attempt: Attempt, pace: float | None) -> tuple[bool, str]:
@@ -123,7 +136,7 @@ def line(transcript: Transcript | None, result: str) -> str:
 
 
 def reachable(*, emulator: bool) -> Iterator[tuple[Vendor, Service]]:
-    """Yield the vendors to try, each with its service; print the vendors that are left out."""
+    """Yield the vendors to try, each with its service; print those that are left out, with what they need."""
     for vendor in vendors().values():
         missing = vendor.missing_variables()
         if emulator:

@@ -18,9 +18,9 @@ SENTENCE = "The train to the airport leaves every twenty minutes"
 
 @pytest.fixture
 def live(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Return the script as a module, with no key in the environment."""
+    """Return the script as a module, with no key and no address in the environment."""
     for vendor in vendors().values():
-        for name in vendor.key_variables:
+        for name in filter(None, (*vendor.key_variables, vendor.address_variable)):
             monkeypatch.delenv(name, raising=False)
     spec = importlib.util.spec_from_file_location("live", PATH)
     assert spec is not None
@@ -46,11 +46,15 @@ def test_every_model_of_every_vendor_is_tried_in_all_its_modes(live: Any, capsys
     rows = table(capsys.readouterr().out)
     registered = {name for vendor in vendors().values() for name in vendor.models} - {"continue", "sentence", "short"}
     assert {name.partition(" ")[0] for name in rows} == registered
-    assert {name for name in rows if " " in name and "2025" not in name and "2026" not in name} == {
+    commits = {name for name in rows if name.startswith(("gpt-", "whisper-")) and name.endswith(" manual_commit")}
+    assert commits == {f"{name} manual_commit" for name in vendors()["openai"].models}
+    modes = {name for name in rows if " " in name and "2025" not in name and "2026" not in name}
+    assert modes - commits == {
         "gummy-realtime-v1 translation_target_languages",
         "gummy-chat-v1 translation_target_languages",
         "qwen3-asr-flash-realtime manual_commit",
         "qwen-audio-3.1-asr-flash-message intermediate_result_enabled",
+        "funasr/nano manual_commit",
     }
     for name, (first, final, result) in rows.items():
         assert (int(first) >= 0, int(final) >= 0) == (True, True)
@@ -62,9 +66,23 @@ def test_without_keys_the_missing_variables_are_named(live: Any, capsys: pytest.
     assert live.main([]) == 2
     printed = capsys.readouterr()
     assert printed.out == ""
-    dashscope, huawei = printed.err.splitlines()
-    assert dashscope == "dashscope is left out: set DASHSCOPE_API_KEY to try it"
-    assert "HUAWEICLOUD_SIS_AK, HUAWEICLOUD_SIS_SK, HUAWEICLOUD_SIS_PROJECT_ID, HUAWEICLOUD_SIS_REGION" in huawei
+    huawei = "HUAWEICLOUD_SIS_AK, HUAWEICLOUD_SIS_SK, HUAWEICLOUD_SIS_PROJECT_ID, HUAWEICLOUD_SIS_REGION"
+    assert printed.err.splitlines() == [
+        "dashscope is left out: set DASHSCOPE_API_KEY to try it",
+        f"huawei is left out: set {huawei} to try it",
+        "openai is left out: set OPENAI_API_KEY to try it",
+        "funasr is left out: set FUNASR_SERVER to try it",
+    ]
+
+
+def test_a_server_of_ones_own_is_tried_at_its_address(
+    live: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FUNASR_SERVER", "ws://127.0.0.1:1")
+    assert live.main(["--pace", "max"]) == 1
+    rows = table(capsys.readouterr().out)
+    assert {name.partition(" ")[0] for name in rows} == set(vendors()["funasr"].models)
+    assert all("127.0.0.1:1" in result for _, _, result in rows.values())
 
 
 def test_each_failure_has_a_line_of_its_own(
@@ -103,6 +121,18 @@ def test_the_recording_at_8_khz_is_the_mean_of_two_samples_each(live: Any) -> No
     assert len(narrow) == len(wide) // 4 * 2
     first, second = struct.unpack_from("<hh", wide, 40_000)
     assert struct.unpack_from("<h", narrow, 20_000) == ((first + second) // 2,)
+
+
+def test_the_recording_at_24_khz_is_on_the_lines_between_its_samples(live: Any) -> None:
+    at_16_khz, at_24_khz = live.samples_at(16_000), live.samples_at(24_000)
+    assert len(at_24_khz) == len(at_16_khz) // 4 * 6
+    first, second, third = struct.unpack_from("<hhh", at_16_khz, 40_000)
+    expected = (first, (first + 2 * second) // 3, (2 * second + third) // 3, third)
+    assert struct.unpack_from("<hhhh", at_24_khz, 60_000) == expected
+
+
+def test_models_for_24_khz_receive_audio_at_24_khz(live: Any) -> None:
+    assert {attempt.options.audio.sample_rate for attempt in live.attempts_of(vendors()["openai"])} == {24_000}
 
 
 def test_models_for_8_khz_receive_audio_at_8_khz(live: Any) -> None:
