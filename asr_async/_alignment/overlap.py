@@ -37,6 +37,9 @@ __all__ = ["DeliveredSpeech", "NewPart", "NewParts", "new_parts"]
 SHORTEST_MS = 80
 """No word is as short as this: it is the rest of one that was cut in two."""
 
+EXACT_MS = 10
+"""Times that differ by no more have no jitter."""
+
 MIN_MATCH = 0.6
 """The share of the words of a region that must be the same, if they are not all."""
 
@@ -408,7 +411,7 @@ def _may_share_words(new: Speech, old: Speech, from_ms: int) -> bool:
         return False
     new_forms, old_forms = [word.form for word in new.words], [word.form for word in old.words]
     first, second = (old_forms, new_forms) if old.start_ms <= new.start_ms else (new_forms, old_forms)
-    if first[-1][-1:].isdigit() != second[0][:1].isdigit():
+    if first[-1].isdigit() != second[0].isdigit():
         return True
     most = min(len(first), len(second), MAX_SHARED)
     return any(first[-count:] == second[:count] for count in range(1, most + 1))
@@ -477,10 +480,13 @@ def _may_be_behind(block: _Block, speech: Speech, item: DeliveredSpeech, from_ms
     """Return True if the words of a block may be equal ones behind the delivered text.
 
     They may lie there but for the jitter of both, and the connection's audio begins too late for all of the delivered
-    ones. What is too short for a word is the rest of a delivered one.
+    ones. What is too short for its words is the rest of delivered ones, and so is what lies exactly between that place
+    and the end of them.
     """
     is_cut = item.speech.words[block.delivered_from].start_ms < from_ms
-    return is_cut and item.speech.end_ms - speech.start_ms <= SAME_MS and speech.length_ms > SHORTEST_MS
+    has_room = speech.length_ms > SHORTEST_MS * len(speech.words)
+    is_rest = max(abs(speech.start_ms - from_ms), abs(speech.end_ms - item.speech.end_ms)) <= EXACT_MS
+    return is_cut and item.speech.end_ms - speech.start_ms <= SAME_MS and has_room and not is_rest
 
 
 def _explains_edges(block: _Block, speech: Speech, forms: Sequence[str], first: int, item: DeliveredSpeech) -> bool:

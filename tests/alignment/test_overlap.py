@@ -561,6 +561,25 @@ def test_a_word_that_may_lie_behind_an_equal_one_that_was_cut_is_not_left_out(
     assert joiner.join([Spoken("no", start_ms, end_ms)]) == ((["no"], False) if is_new else ([], True))
 
 
+@pytest.mark.parametrize("start_ms", [700, 850, 900])
+def test_what_lies_exactly_between_the_cut_and_the_end_of_an_equal_word_is_its_rest(start_ms: int) -> None:
+    joiner = Joiner(start_ms, is_timed=False)
+    joiner.deliver([Spoken("yes", 0, 500), Spoken("no", 500, 1_000)])
+    assert joiner.join([Spoken("no", start_ms, 1_000)]) == ([], True)
+
+
+def test_what_is_too_short_for_its_words_is_the_rest_of_delivered_ones() -> None:
+    joiner = Joiner(900, is_timed=False)
+    joiner.deliver([Spoken("oh", 0, 600), Spoken("no", 600, 1_000)])
+    assert joiner.join([Spoken("oh", 930, 980), Spoken("no", 980, 1_030)]) == ([], True)
+
+
+def test_a_word_that_ends_with_a_digit_is_no_number_in_another_reading() -> None:
+    joiner = Joiner(900, is_timed=False)
+    joiner.deliver([Spoken("room1", 0, 1_000)])
+    assert joiner.join([Spoken("room2", 990, 2_000)]) == (["room2"], True)
+
+
 @pytest.mark.parametrize(("before", "again"), [("twenty five", "25"), ("25", "twenty five"), ("二十五", "25")])
 @pytest.mark.parametrize("start_ms", [910, 990])
 def test_another_reading_of_a_number_at_a_seam_without_times_is_marked(before: str, again: str, start_ms: int) -> None:

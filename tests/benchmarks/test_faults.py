@@ -24,7 +24,7 @@ def test_no_final_is_lost_or_doubled_or_at_a_wrong_time(capsys: pytest.CaptureFi
 
 
 def test_words_are_counted_where_each_connection_draws_its_own_sentences(capsys: pytest.CaptureFixture[str]) -> None:
-    status = runpy.run_path(str(PROGRAM))["main"](["--seed", "1", "--faults", "60", "--redraw", "--json"])
+    status = runpy.run_path(str(PROGRAM))["main"](["--seed", "1", "--faults", "120", "--redraw", "--json"])
     outcome = json.loads(capsys.readouterr().out)
     assert status == 0, outcome
     assert outcome["words"] > 300
