@@ -63,8 +63,8 @@ def tests(session: nox.Session) -> None:
 
 @nox.session(name="tests-3.13", python="3.13")
 def tests_on_newest_python(session: nox.Session) -> None:
-    """Run all tests on Python 3.13."""
-    run_tests(session)
+    """Run all tests but those of the benchmarks on Python 3.13."""
+    run_tests(session, "--ignore=tests/benchmarks")
 
 
 @nox.session(name="core-tests-3.12", python="3.12")
