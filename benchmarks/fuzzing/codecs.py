@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from asr_async import ASRError
+from asr_async.vendors.codec import EndingCodec
 
 from .conversations import Act, Protocol
 from .mutations import Step, encode, mutate, shift
@@ -66,11 +67,12 @@ def run(protocol: Protocol, steps: Sequence[Step] | Iterator[Step], *, goes_on: 
     Raises:
         BrokenRuleError: a rule is broken.
     """
-    codec, rules, count = protocol.codec(), TaskRules(protocol), 0
+    codec, rules, count, is_refused, has_finished = protocol.codec(), TaskRules(protocol), 0, False, False
     codec.start()
     for step in steps:
         if isinstance(step, Act):
             _act(codec, step)
+            has_finished = has_finished or step is Act.FINISH
             continue
         count += 1
         began_at = time.thread_time()
@@ -79,6 +81,7 @@ def run(protocol: Protocol, steps: Sequence[Step] | Iterator[Step], *, goes_on: 
         except ASRError:
             if goes_on and not rules.is_ended:
                 continue
+            is_refused = True
             break
         except Exception as error:
             raise _wrong_error(error) from error
@@ -88,6 +91,8 @@ def run(protocol: Protocol, steps: Sequence[Step] | Iterator[Step], *, goes_on: 
         rules.check(events)
     if goes_on and (size := _size_of(codec)) > MAX_STATE_BYTES:
         raise BrokenRuleError("a codec's memory is bounded", f"{size} bytes behind {count} messages")
+    if has_finished and not is_refused and not rules.is_ended and isinstance(codec, EndingCodec):
+        rules.check(codec.end())
     for segment_id in rules.pending:
         rules.check(codec.release_pending(segment_id), is_released=True)
     rules.check_end()

@@ -16,7 +16,22 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from asr_async import DashScope, FunASR, Gummy, GummyChat, Huawei, Paraformer, QwenAudio, QwenRealtime, Rasr
+from asr_async import (
+    DashScope,
+    FunASR,
+    FunASR2Pass,
+    FunASRNano,
+    FunASRServer,
+    Gummy,
+    GummyChat,
+    Huawei,
+    OpenAI,
+    OpenAIRealtime,
+    Paraformer,
+    QwenAudio,
+    QwenRealtime,
+    Rasr,
+)
 
 __all__ = [
     "CONNECTION_ENDS",
@@ -81,6 +96,12 @@ class Protocol(NamedTuple):
     """Makes a conversation, from the confirmation of the start to that of the end."""
     finals: Callable[[Any, str], list[ExpectedFinal]]
     """Returns the finals in a decoded message, if it belongs to the task with this request id."""
+    last_message: str = "finish"
+    """A part of the client's last message."""
+    answers_start: bool = True
+    """False if the server sends nothing when a task begins; the request id is then the task's."""
+    finish_s: float = 1
+    """The timeout of the end: a quiet end needs more than the time that it takes."""
 
     def codec(self) -> Any:
         """Return the codec of a new task."""
@@ -238,7 +259,7 @@ def _finals_of_gummy(tree: Any, _request_id: str) -> list[ExpectedFinal]:
 
 
 def _no_finals(_tree: Any, _request_id: str) -> list[ExpectedFinal]:
-    """Return nothing: translations alone make results without a text."""
+    """Return nothing: results of translations have no text, and with FunASR only a comparison shows what is new."""
     return []
 
 
@@ -290,6 +311,141 @@ def _finals_of_realtime(tree: Any, _request_id: str) -> list[ExpectedFinal]:
         case {"type": "conversation.item.input_audio_transcription.completed", "transcript": str(text), **members}:
             item_id = members.get("item_id")
             return [_expected(text, item_id if isinstance(item_id, str) and item_id else None, None, None)]
+    return []
+
+
+# --- OpenAI ----------------------------------------------------------------------------------------------------------
+
+
+def _draft_openai(rng: random.Random, *, has_commits: bool) -> list[Draft]:
+    session = {"id": "sess_1", "object": "realtime.transcription_session", "type": "transcription"}
+    steps: list[Draft] = [_qwen("session.created", session=session), _qwen("session.updated", session=session)]
+    late: list[Draft] = []
+    for sentence in _sentences(rng):
+        item = f"item_{sentence.number}"
+        steps.append(Act.AUDIO)
+        if has_commits:
+            steps.append(Act.COMMIT)
+        else:
+            steps.append(_qwen("input_audio_buffer.speech_started", item_id=item, audio_start_ms=sentence.start_ms))
+            steps.append(_qwen("input_audio_buffer.speech_stopped", item_id=item, audio_end_ms=sentence.end_ms))
+        texts = [*_deltas(sentence, item), _openai_final(sentence, item)]
+        steps += _openai_item(item)
+        if rng.random() < 0.2:
+            late += texts
+        else:
+            steps += [*texts, *late]
+            late = []
+    if rng.random() < 0.05:
+        steps.append(_qwen("error", error={"type": "invalid_request_error", "code": "invalid_value", "message": "no"}))
+    steps += [Act.FINISH, *late]
+    if rng.random() < 0.5:
+        code = "input_audio_buffer_commit_empty"
+        error = {"type": "invalid_request_error", "code": code, "message": "buffer too small", "event_id": None}
+        return [*steps, _qwen("error", error=error)]
+    return [*steps, *_openai_item("item_rest"), _openai_text("completed", "item_rest", transcript="")]
+
+
+def _openai_item(item: str) -> list[Draft]:
+    """Return the messages of an item that is committed."""
+    body = {"id": item, "object": "realtime.item", "content": []}
+    return [
+        _qwen("input_audio_buffer.committed", item_id=item, previous_item_id=None),
+        _qwen("conversation.item.added", item=body, previous_item_id=None),
+        _qwen("conversation.item.done", item=body, previous_item_id=None),
+    ]
+
+
+def _deltas(sentence: _Sentence, item: str) -> list[Draft]:
+    return [_openai_text("delta", item, delta=f"{word} ") for word, _, _ in sentence.words]
+
+
+def _openai_final(sentence: _Sentence, item: str) -> dict[str, Any]:
+    text = "" if sentence.is_dropped else sentence.text(len(sentence.words))
+    return _openai_text(
+        "completed",
+        item,
+        transcript=text,
+        usage={"type": "duration", "seconds": 1.5},
+        languages=[{"code": "en"}],
+        logprobs=[{"token": "w", "bytes": [119], "logprob": -0.1}],
+    )
+
+
+def _openai_text(kind: str, item: str, **members: Any) -> dict[str, Any]:
+    name = f"conversation.item.input_audio_transcription.{kind}"
+    return _qwen(name, item_id=item, content_index=0, **members)
+
+
+# --- FunASR's servers ------------------------------------------------------------------------------------------------
+
+
+def _draft_nano(rng: random.Random, *, has_commits: bool) -> list[Draft]:
+    refusal = "Session is not active; send START first" if has_commits else "COMMIT requires --endpoint-mode client"
+    steps: list[Draft] = [{"event": "error", "error": refusal}, {"event": "started"}]
+    sentences: list[dict[str, Any]] = []
+    end_ms = 0
+    for sentence in _sentences(rng):
+        steps.append(Act.AUDIO)
+        for count in sentence.counts(rng):
+            first = rng.choice((0, 0, count - 1))  # of long speech, the newest words only
+            steps.append(_nano_partial(sentences, sentence, first, count))
+        end_ms = sentence.end_ms
+        if not sentence.is_dropped:
+            text = sentence.text(len(sentence.words))
+            sentences.append({"text": text, "start": sentence.start_ms, "end": end_ms, "spk": 0})
+        if has_commits:
+            steps += [Act.COMMIT, _nano_result(sentences, end_ms, is_final=True)]
+            sentences = []
+        else:
+            steps.append(_nano_result(sentences, end_ms, is_final=False))
+    if rng.random() < 0.1:
+        return [*steps, Act.FINISH, {"event": "error", "error": "the model failed"}]
+    return [*steps, Act.FINISH, _nano_result(sentences, end_ms, is_final=True), {"event": "stopped"}]
+
+
+def _nano_partial(sentences: list[dict[str, Any]], sentence: _Sentence, first: int, count: int) -> dict[str, Any]:
+    words = sentence.words[first:count]
+    text = " ".join(word for word, _, _ in words)
+    return _nano_result(sentences, words[-1][2], is_final=False) | {"partial": text, "partial_start_ms": words[0][1]}
+
+
+def _nano_result(sentences: list[dict[str, Any]], heard_ms: int, *, is_final: bool) -> dict[str, Any]:
+    copied = copy.deepcopy(sentences)  # a mutation changes one message
+    return {"sentences": copied, "partial": "", "partial_start_ms": 0, "duration_ms": heard_ms, "is_final": is_final}
+
+
+def _draft_two_pass(rng: random.Random) -> list[Draft]:
+    """Make a conversation with one of the two servers: `is_final` of the Python server is true until its last one."""
+    steps: list[Draft] = []
+    is_runtime = rng.random() < 0.5
+    for sentence in _sentences(rng):
+        steps.append(Act.AUDIO)
+        words = sentence.words[: rng.randint(0, len(sentence.words))]
+        steps += [_two_pass("2pass-online", word, is_final=not is_runtime) for word, _, _ in words]
+        if not sentence.is_dropped:
+            final = _two_pass("2pass-offline", sentence.text(len(sentence.words)), is_final=not is_runtime)
+            steps.append({**final, **(_two_pass_times(sentence) if is_runtime else {})})
+    if rng.random() < 0.1:
+        return [*steps, Act.FINISH, {"error": "the model failed", "wav_name": TASK_ID}]
+    end = _two_pass("2pass-offline", "", is_final=is_runtime)
+    return [*steps, Act.FINISH, end if rng.random() < 0.7 else {**end, "is_end": True}]
+
+
+def _two_pass(mode: str, text: str, *, is_final: bool) -> dict[str, Any]:
+    return {"mode": mode, "wav_name": TASK_ID, "text": text, "is_final": is_final}
+
+
+def _two_pass_times(sentence: _Sentence) -> dict[str, Any]:
+    places = [[start_ms, end_ms] for _, start_ms, end_ms in sentence.words]
+    part = {"text_seg": sentence.text(len(sentence.words)), "punc": ".", "start": sentence.start_ms}
+    return {"timestamp": json.dumps(places), "stamp_sents": [{**part, "end": sentence.end_ms, "ts_list": places}]}
+
+
+def _finals_of_two_pass(tree: Any, _request_id: str) -> list[ExpectedFinal]:
+    match tree:
+        case {"mode": "2pass-offline", "text": str(text), **members} if not members.get("error"):
+            return [_expected(text, None, None, None)]
     return []
 
 
@@ -374,7 +530,7 @@ class TaskReader:
     """The finals that a whole task must cause: between the confirmation of the start and anything that may end it."""
 
     def __init__(self, protocol: Protocol, task_id: str) -> None:
-        self._protocol = protocol
+        self.protocol = protocol
         self._request_id = task_id
         self._is_running = False
         self.finals: list[ExpectedFinal] = []
@@ -393,7 +549,7 @@ class TaskReader:
             case {"resp_type": "END" | "ERROR" | "FATAL_ERROR"}:
                 self._is_running = False
             case _ if self._is_running:
-                self.finals += self._protocol.finals(tree, self._request_id)
+                self.finals += self.protocol.finals(tree, self._request_id)
 
 
 def read(message: str | bytes) -> Any:
@@ -412,6 +568,14 @@ def _dashscope(endpoint: str, name: str) -> DashScope:
 
 def _huawei_service(endpoint: str, name: str) -> Huawei:
     return Huawei(ak="AK", sk="SK", project_id=name, region="cn-north-4", endpoint=endpoint)
+
+
+def _openai(endpoint: str, name: str) -> OpenAI:
+    return OpenAI(name, endpoint=endpoint)
+
+
+def _funasr(endpoint: str, name: str) -> FunASRServer:
+    return FunASRServer(endpoint, api_key=name)
 
 
 def name_in_handshake(path: str, authorization: str) -> str:
@@ -439,7 +603,21 @@ def _huawei_protocol(mode: Any) -> Protocol:
         return _draft_huawei(rng, mode=mode)
 
     options = Rasr(mode=mode, interim_results=True, need_word_info=True)
-    return Protocol(f"huawei-{mode}", _huawei_service, options, draft, _finals_of_huawei)
+    return Protocol(f"huawei-{mode}", _huawei_service, options, draft, _finals_of_huawei, '"END"')
+
+
+def _openai_protocol(name: str, options: Any, *, has_commits: bool) -> Protocol:
+    def draft(rng: random.Random) -> list[Draft]:
+        return _draft_openai(rng, has_commits=has_commits)
+
+    return Protocol(name, _openai, options, draft, _finals_of_realtime, "input_audio_buffer.commit")
+
+
+def _nano_protocol(name: str, options: Any, *, has_commits: bool) -> Protocol:
+    def draft(rng: random.Random) -> list[Draft]:
+        return _draft_nano(rng, has_commits=has_commits)
+
+    return Protocol(name, _funasr, options, draft, _no_finals, "STOP")
 
 
 PROTOCOLS: tuple[Protocol, ...] = (
@@ -460,6 +638,20 @@ PROTOCOLS: tuple[Protocol, ...] = (
     _huawei_protocol("continue"),
     _huawei_protocol("sentence"),
     _huawei_protocol("short"),
+    _openai_protocol("openai", OpenAIRealtime(), has_commits=False),
+    _openai_protocol("openai-commits", OpenAIRealtime(manual_commit=True), has_commits=True),
+    _nano_protocol("funasr-nano", FunASRNano(), has_commits=False),
+    _nano_protocol("funasr-nano-commits", FunASRNano(manual_commit=True), has_commits=True),
+    Protocol(
+        "funasr-2pass",
+        _funasr,
+        FunASR2Pass(),
+        _draft_two_pass,
+        _finals_of_two_pass,
+        '"is_speaking":false',
+        answers_start=False,
+        finish_s=4,
+    ),
 )
 
 

@@ -26,9 +26,10 @@ _Raw = msgspec.Raw
 ID_NAMES = frozenset({"sentence_id", "item_id", "id", "task_id", "trace_id"})
 TIME_NAMES = frozenset(
     {"begin_time", "end_time", "start_time", "current_time", "timestamp", "audio_start_ms", "audio_end_ms"}
+    | {"start", "end", "partial_start_ms", "duration_ms"}
 )
 
-HEADER_NAMES = frozenset({"header", "type", "resp_type", "trace_id", "task_id", "event"})
+HEADER_NAMES = frozenset({"header", "type", "resp_type", "trace_id", "task_id", "event", "mode"})
 """Members that name the kind of a message."""
 
 VALUES: tuple[Any, ...] = (

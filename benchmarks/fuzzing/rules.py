@@ -6,6 +6,8 @@ name of the rule. Does not know how the messages were made, and reads them with 
 
 from __future__ import annotations
 
+import re
+import traceback
 from typing import Any, cast
 
 import msgspec
@@ -35,9 +37,9 @@ from asr_async.vendors.codec import (
     Usage,
 )
 
-from .conversations import ExpectedFinal, Protocol, read
+from .conversations import TASK_ID, ExpectedFinal, Protocol, read
 
-__all__ = ["BrokenRuleError", "SessionRules", "TaskRules"]
+__all__ = ["BrokenRuleError", "SessionRules", "TaskRules", "check_error"]
 
 MAX_TIME_MS = 2_000_000_000
 """No time in an event is further from 0 than this, whatever the vendor sends."""
@@ -52,6 +54,24 @@ class BrokenRuleError(Exception):
     def __init__(self, rule: str, detail: str) -> None:
         super().__init__(f"{rule}: {detail}")
         self.rule = rule
+
+
+_CODEC_IN_TEXT = re.compile(r"codec \w+ of vendor '")
+"""The words with which a session names a codec that broke its contract."""
+
+
+def check_error(error: ASRError) -> None:
+    """Check that the error of a session is no wrapped one: every codec here is built in.
+
+    Raises:
+        BrokenRuleError: it is.
+    """
+    if not _CODEC_IN_TEXT.search(str(error)):
+        return
+    cause: BaseException = error.__cause__ or error
+    place = traceback.extract_tb(cause.__traceback__)[-1]
+    rule = f"only ASRErrors leave a session ({type(cause).__name__} in {place.name})"
+    raise BrokenRuleError(rule, f"{str(error)!r:.300}, line {place.lineno}") from error
 
 
 _SEGMENT_EVENTS = (Result, SpeechStarted, SpeechEnding, SpeechEnded, TranslationArrived, TranslationLost)
@@ -149,7 +169,7 @@ class TaskRules:
         self._protocol = protocol
         self._segments = _SegmentRules()
         self._finals = ExpectedFinals()
-        self._request_id: str | None = None
+        self._request_id: str | None = None if protocol.answers_start else TASK_ID
         self.pending: list[int] = []
         """The segments with a final that waits for a translation."""
         self.is_ended = False
@@ -266,6 +286,8 @@ class SessionRules:
                 self._finals.record(event.text)
         elif type(event) is Reconnected:
             self.has_reconnected = True
+            if _CODEC_IN_TEXT.search(event.reason):
+                raise BrokenRuleError("no codec fails at a message", f"{event!r:.300}")
 
     def check_end(self) -> None:
         """Check what has to hold when a session has ended without an error."""

@@ -23,11 +23,10 @@ from asr_async import ASRError, Retry, Timeouts, connect
 from . import codecs
 from .conversations import CONNECTION_ENDS, TASK_ID, Act, ExpectedFinal, Protocol, TaskReader, name_in_handshake, read
 from .mutations import Step
-from .rules import BrokenRuleError, SessionRules
+from .rules import BrokenRuleError, SessionRules, check_error
 
 __all__ = ["MAX_SESSION_S", "Vendor", "check_leaks", "plan_of", "run"]
 
-TIMEOUTS = Timeouts(connect=2, start=1, idle=4, finish=1, close=0.3, translation=0.1)
 RETRY = Retry(attempts=2, max_delay_s=0.02, on_gap="continue")
 
 MAX_SESSION_S = 20.0
@@ -108,7 +107,7 @@ class Vendor:
 
     async def _play(self, connection: ServerConnection, steps: list[Step], task: TaskReader, task_id: str) -> None:
         finished = asyncio.Event()
-        reader = asyncio.create_task(_read(connection, finished))
+        reader = asyncio.create_task(_read(connection, finished, task.protocol.last_message))
         try:
             for step in steps:
                 if isinstance(step, Act):
@@ -137,17 +136,17 @@ async def _act(connection: ServerConnection, act: Act, finished: asyncio.Event) 
             await asyncio.sleep(0)
 
 
-async def _read(connection: ServerConnection, finished: asyncio.Event) -> None:
+async def _read(connection: ServerConnection, finished: asyncio.Event, last_message: str) -> None:
     with contextlib.suppress(ConnectionClosed):
         async for message in connection:
-            if isinstance(message, str) and ("finish" in message or '"END"' in message):
+            if isinstance(message, str) and last_message in message:
                 finished.set()
     finished.set()
 
 
 def _task_id(message: str | bytes) -> str:
     match read(message):
-        case {"header": {"task_id": str(task_id)}}:
+        case {"header": {"task_id": str(task_id)}} | {"wav_name": str(task_id)}:
             return task_id
     return TASK_ID
 
@@ -172,6 +171,7 @@ async def run(vendor: Vendor, name: str, protocol: Protocol, steps: list[Step]) 
         async with asyncio.timeout(MAX_SESSION_S):
             await _stream(service, protocol, rules)
     except ASRError as error:
+        check_error(error)
         error_name = type(error).__name__
     except TimeoutError:
         raise BrokenRuleError("sessions end", f"not within {MAX_SESSION_S} s") from None
@@ -206,7 +206,8 @@ def _is_pushed(protocol: Protocol) -> bool:
 
 
 async def _stream(service: Any, protocol: Protocol, rules: SessionRules) -> None:
-    async with connect(protocol.options, service, timeouts=TIMEOUTS, retry=RETRY) as session:
+    timeouts = Timeouts(connect=2, start=1, idle=4, finish=protocol.finish_s, close=0.3, translation=0.1)
+    async with connect(protocol.options, service, timeouts=timeouts, retry=RETRY) as session:
         if not _is_pushed(protocol):
             async for event in session.events(_source(), pace=None):
                 rules.check(event)

@@ -166,7 +166,21 @@ def test_an_error_that_is_no_asr_error_is_found_in_a_session(
     monkeypatch.setitem(fuzz.RUNNERS, "session", (fuzz.run_session, 10))
     status, outcome = outcome_of("--messages 0 --session-messages 100", capsys, PARAFORMER)
     assert status == 1
-    assert any("only ASRErrors leave a session (ExceptionGroup" in key for key in outcome["broken"])
+    assert set(outcome["broken"]) == {"paraformer: only ASRErrors leave a session (ZeroDivisionError in place)"}
+
+
+@pytest.mark.parametrize("method", ["receive", "audio"])
+def test_an_error_of_a_codec_that_a_session_wraps_is_found(
+    method: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_args: Any) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(f"asr_async.vendors.dashscope.codec.TaskCodec.{method}", fail)
+    monkeypatch.setitem(fuzz.RUNNERS, "session", (fuzz.run_session, 5))
+    status, outcome = outcome_of("--messages 0 --session-messages 20", capsys, PARAFORMER)
+    assert status == 1
+    assert "paraformer: only ASRErrors leave a session (ZeroDivisionError in fail)" in outcome["broken"]
 
 
 def test_a_conversation_is_written_and_read_as_lines() -> None:

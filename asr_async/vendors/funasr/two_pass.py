@@ -45,7 +45,7 @@ from ..codec import (
 from ..lenient import LenientReader
 from ..segments import SegmentTracker, TrackedSegment
 from .errors import VENDOR, error_from_text
-from .two_pass_wire import ClientEnd, ClientStart, ServerMessage, WireSentence
+from .two_pass_wire import ClientEnd, ClientStart, ServerMessage, WireSentence, WordTime
 
 if TYPE_CHECKING:
     from ...audio import AudioBytes
@@ -303,6 +303,8 @@ def _words(stamp_sents: Any) -> tuple[Word, ...]:
         if len(texts) != len(places) or any(len(place) != 2 for place in places):
             return ()
         for index, (text, (start_ms, end_ms)) in enumerate(zip(texts, places, strict=True)):
+            if words and start_ms < words[-1].start_ms:
+                return ()  # out of order
             punctuation = (sentence.punc or "") if index == len(texts) - 1 else ""
             words.append(Word(text=text, start_ms=start_ms, end_ms=max(start_ms, end_ms), punctuation=punctuation))
     return tuple(words)
@@ -310,11 +312,11 @@ def _words(stamp_sents: Any) -> tuple[Word, ...]:
 
 def _place_of(words: tuple[Word, ...], timestamp: Any) -> tuple[int | None, int | None]:
     """Return the start and the end of a final: of its words, else of its times; each None if not known."""
-    if words:
+    if words and words[0].start_ms >= 0:
         return words[0].start_ms, words[-1].end_ms
     try:
         places = msgspec.json.decode(timestamp) if isinstance(timestamp, str) else timestamp
-        places = msgspec.convert(places, tuple[tuple[int, int], ...])
+        places = msgspec.convert(places, tuple[tuple[WordTime, WordTime], ...])
     except msgspec.MsgspecError:
         return None, None
     if not places or not 0 <= places[0][0] <= places[-1][1]:

@@ -11,9 +11,9 @@ from typing import Annotated, Any
 
 import msgspec
 
-from ..lenient import Milliseconds
+from ..lenient import MAX_MS, Milliseconds
 
-__all__ = ["SUBPROTOCOL", "ClientEnd", "ClientStart", "ServerMessage", "WireSentence"]
+__all__ = ["SUBPROTOCOL", "ClientEnd", "ClientStart", "ServerMessage", "WireSentence", "WordTime"]
 
 SUBPROTOCOL = "binary"
 """The Python server refuses a client that does not offer it (HTTP 400); the C++ server ignores it."""
@@ -52,6 +52,10 @@ class ClientEnd(msgspec.Struct, frozen=True, kw_only=True):
 # --- server to client ------------------------------------------------------------------------------------------------
 
 
+WordTime = Annotated[int, msgspec.Meta(ge=-1, le=MAX_MS)]
+"""A time of a word in the audio of a task."""
+
+
 class WireSentence(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A part of a result up to a punctuation mark, with the times of its words (`ts_list`)."""
 
@@ -59,7 +63,7 @@ class WireSentence(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     punc: str | None = None
     start: Milliseconds | None = None
     end: Milliseconds | None = None
-    ts_list: tuple[tuple[Annotated[int, msgspec.Meta(ge=-1)], ...], ...] | None = None
+    ts_list: tuple[tuple[WordTime, ...], ...] | None = None
 
 
 class ServerMessage(msgspec.Struct, frozen=True, kw_only=True):
