@@ -146,7 +146,7 @@ class TestRecognition:
             assert recognition.has_speech
             assert recognition.silent_ms < 200
         # the end of the audio so far is no end of a sentence
-        assert texts[0].startswith("The train")
+        assert "the train" in texts[0].lower()
         assert not texts[0].endswith(".")
 
     async def test_speech_that_lasts_to_the_end_is_recognised_to_the_end(self, engine: Moonshine) -> None:
