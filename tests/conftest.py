@@ -7,6 +7,7 @@ with a virtual clock, needs no mark.
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,11 @@ import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+# A shell without job control starts programs in the background with SIGINT ignored, and child processes inherit that:
+# the tests of Ctrl+C would wait in vain.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_asyncio_loop_factories(
