@@ -6,7 +6,7 @@ A vendor's own options add fields and check them by its capability table. Does n
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, ClassVar, Literal, Self
 
 import msgspec
@@ -16,7 +16,7 @@ from ..config import NamedSettings, did_you_mean
 from ..errors import ConfigurationError
 from .catalogue import Capabilities
 
-__all__ = ["ContextMessage", "Options", "check_is_options", "check_range", "did_you_mean"]
+__all__ = ["ContextMessage", "Options", "check_is_options", "check_range", "did_you_mean", "settle_mode"]
 
 
 class ContextMessage(msgspec.Struct, frozen=True):
@@ -151,3 +151,32 @@ def check_range(name: str, value: float | None, low: float, high: float, unit: s
     if value is not None and not low <= value <= high:
         unit = f" {unit}" if unit else ""
         raise ConfigurationError(f"{name}={value}: must be between {low} and {high}{unit}")
+
+
+def settle_mode(options: Options, mode: object, modes: Collection[str], *, prefix: str, default: str) -> None:
+    """Set `mode` and `model` of new options to the same value; either may be empty.
+
+    Args:
+        options: the options.
+        mode: their mode; where it or the model has the wrong type, both stay as they are for the check of the types.
+        modes: the names of the modes.
+        prefix: the beginning of the models' names, before the mode.
+        default: the mode if neither is given.
+
+    Raises:
+        ConfigurationError: a name is unknown, or the two contradict each other.
+    """
+    model: object = options.model
+    if not (isinstance(mode, str) and isinstance(model, str)):
+        return
+    named = model.removeprefix(prefix)
+    if model and named not in modes:
+        known = [f"{prefix}{name}" for name in modes]
+        raise ConfigurationError(f"unknown model {model!r}: {did_you_mean(model, known)}")
+    if mode and mode not in modes:
+        raise ConfigurationError(f"mode={mode!r}: {did_you_mean(mode, modes)}")
+    if mode and named and mode != named:
+        raise ConfigurationError(f"mode={mode!r} contradicts model={model!r}: pass only one of them")
+    mode = mode or named or default
+    msgspec.structs.force_setattr(options, "mode", mode)
+    msgspec.structs.force_setattr(options, "model", f"{prefix}{mode}")

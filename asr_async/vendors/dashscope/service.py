@@ -6,25 +6,23 @@ Source of the endpoints: the platform's WebSocket overview page (2026), its page
 
 from __future__ import annotations
 
-import copy
 import functools
 import os
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, Literal, NamedTuple
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import msgspec
 
-from ..._net.network_options import NetworkOptions
 from ..._net.user_agent import USER_AGENT
 from ..._text.secret import SecretHeaders, secret_url, shown_url, tolerant_repr
 from ...errors import ConfigurationError
 from ..api_key import KeyFunction
 from ..codec import Codec, TaskDescription
 from ..options import Options, check_range, did_you_mean
-from ..service import Endpoint, TemporaryKey, check_endpoint, check_headers
+from ..service import Endpoint, ServiceBase, TemporaryKey, check_endpoint, check_headers
 from .codec import TaskCodec, describe_task
 from .credentials import DashScopeKey, account_of, is_temporary
 from .errors import error_from_handshake
@@ -86,7 +84,7 @@ WORKSPACE_PLACEHOLDER = "{workspace_id}"
 _WORKSPACE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
-class DashScope:
+class DashScope(ServiceBase):
     """Alibaba Cloud Model Studio (DashScope): real-time recognition over WebSocket.
 
     Sessions use the two WebSocket protocols; AOQ, the vendor's protocol over QUIC (page of 2026-09), is not spoken.
@@ -166,17 +164,11 @@ class DashScope:
         self._workspace = workspace
         self._inspect_data = inspect_data
         self._insecure = insecure
-        self._network = NetworkOptions(ssl_context=ssl_context, proxy=proxy, allows_unverified=insecure)
+        super().__init__(ssl_context=ssl_context, proxy=proxy, insecure=insecure)
 
     @tolerant_repr
     def __repr__(self) -> str:
         return f"<DashScope {shown_url(self._endpoint) if self._endpoint else self._shown_region}>"
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *exc_info: object) -> None:
-        return None
 
     def describe(self, options: Options) -> TaskDescription:
         """Return the facts about one task.
@@ -196,15 +188,9 @@ class DashScope:
         options, protocol = _find_protocol(options)
         return protocol.codec(options, task_id=task_id)
 
-    def with_network(self, network: NetworkOptions) -> DashScope:
-        """Return a copy of this service with these network options; its own apply where these have no value."""
-        service = copy.copy(self)
-        service._network = network.over(self._network)  # noqa: SLF001 - of this class
-        return service
-
     @property
     def _rest(self) -> RestClient:
-        return RestClient(self._http_base, self._key, self._headers, self._network)
+        return RestClient(self._http_base, self._key, self._headers, self.network)
 
     @property
     def vocabularies(self) -> DashScopeVocabularies:
@@ -248,7 +234,7 @@ class DashScope:
             reuse_s=_find_protocol(options)[1].reuse_s,
             refresh_credentials=functools.partial(self._key.refresh, key),
             account=account_of(key),
-            network=self._network,
+            network=self.network,
         )
 
     def _headers(self, key: str) -> dict[str, str]:

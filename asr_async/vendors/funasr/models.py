@@ -10,7 +10,7 @@ import msgspec
 from ...audio import AudioFormat
 from ...errors import ConfigurationError
 from ..catalogue import Capabilities
-from ..options import Options, did_you_mean
+from ..options import Options, settle_mode
 
 __all__ = ["MODES", "NANO_MODEL", "FunASR2Pass", "FunASRNano", "Mode"]
 
@@ -180,24 +180,8 @@ class FunASR2Pass(Options, frozen=True, kw_only=True):
         )
 
     def __post_init__(self) -> None:
-        self._settle_mode()
+        settle_mode(self, self.mode, MODES, prefix=MODEL_PREFIX, default="2pass")
         super().__post_init__()
-
-    def _settle_mode(self) -> None:
-        """Set `mode` and `model` to the same value."""
-        if not all(isinstance(name, str) for name in (self.mode, self.model)):
-            return  # `super().__post_init__` refuses the type
-        named = self.model.removeprefix(MODEL_PREFIX)
-        if self.model and named not in MODES:
-            known = [f"{MODEL_PREFIX}{mode}" for mode in MODES]
-            raise ConfigurationError(f"unknown model {self.model!r}: {did_you_mean(self.model, known)}")
-        if self.mode and self.mode not in MODES:
-            raise ConfigurationError(f"mode={self.mode!r}: {did_you_mean(self.mode, MODES)}")
-        if self.mode and named and self.mode != named:
-            raise ConfigurationError(f"mode={self.mode!r} contradicts model={self.model!r}: pass only one of them")
-        mode = self.mode or named or "2pass"
-        msgspec.structs.force_setattr(self, "mode", mode)
-        msgspec.structs.force_setattr(self, "model", f"{MODEL_PREFIX}{mode}")
 
     def _check(self) -> None:
         if self.sample_rate not in {8_000, 16_000}:

@@ -8,17 +8,16 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 from ..._net.hosts import is_loopback
-from ..._net.network_options import NetworkOptions
 from ..._net.user_agent import USER_AGENT
 from ..._text.secret import SecretHeaders, SecretText, secret_url, shown_url, tolerant_repr
 from ...errors import ConfigurationError
 from ..codec import TaskDescription
 from ..options import Options
-from ..service import Endpoint, check_endpoint, check_headers
+from ..service import Endpoint, ServiceBase, check_endpoint, check_headers
 from .errors import error_from_handshake
 from .models import FunASR2Pass, FunASRNano
 from .realtime import RealtimeCodec, describe_realtime_task
@@ -39,7 +38,7 @@ INSECURE_VARIABLE = "FUNASR_SERVER_INSECURE"
 PICKLE_ADVICE = "make the service in the process that uses it"
 
 
-class FunASRServer:
+class FunASRServer(ServiceBase):
     """FunASR on your own machines: `funasr-realtime-server` (`FunASRNano`), or the older servers (`FunASR2Pass`).
 
         FunASRServer("wss://asr.example.org")
@@ -86,7 +85,7 @@ class FunASRServer:
         self._api_key = api_key
         headers = headers and SecretHeaders(headers)
         self._headers = check_headers(headers)
-        self._network = NetworkOptions(ssl_context=ssl_context, proxy=proxy, allows_unverified=insecure)
+        super().__init__(ssl_context=ssl_context, proxy=proxy, insecure=insecure)
         self._addresses = _check_addresses(addresses, name="address", insecure=insecure)
         if api_key is not None and not (api_key.isascii() and api_key.isprintable() and api_key.strip()):
             raise ConfigurationError("FunASRServer(api_key=...): must be printable ASCII text")
@@ -94,12 +93,6 @@ class FunASRServer:
     @tolerant_repr
     def __repr__(self) -> str:
         return f"<FunASRServer {', '.join(map(shown_url, self._addresses)) or 'of the environment'}>"
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *exc_info: object) -> None:
-        return None
 
     @property
     def replicas(self) -> dict[str, FunASRServer]:
@@ -133,12 +126,6 @@ class FunASRServer:
         options = _checked_options(options)
         return TwoPassCodec(options, task_id=task_id) if isinstance(options, FunASR2Pass) else RealtimeCodec(options)
 
-    def with_network(self, network: NetworkOptions) -> FunASRServer:
-        """Return a copy of this service with these network options; its own apply where these have no value."""
-        service = copy.copy(self)
-        service._network = network.over(self._network)  # noqa: SLF001 - of this class
-        return service
-
     @property
     def vocabularies(self) -> Vocabularies:
         """Not available: the servers store no hot words.
@@ -165,7 +152,7 @@ class FunASRServer:
             handshake_error=error_from_handshake,
             # hot words and language stay set for the next START on a connection
             reuse_s=None,
-            network=self._network,
+            network=self.network,
             subprotocols=(SUBPROTOCOL,) if isinstance(options, FunASR2Pass) else (),
         )
 

@@ -7,13 +7,12 @@ refused: the host is made from its name.
 
 from __future__ import annotations
 
-import copy
 import functools
 import os
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
 import msgspec
@@ -23,9 +22,9 @@ from ..._text.secret import SecretHeaders, SecretText, secret_url, shown_url, to
 from ...errors import AuthenticationError, ConfigurationError
 from ..codec import TaskDescription
 from ..credentials import with_fresh_credentials
-from ..http import NetworkOptions, request
+from ..http import request
 from ..options import Options
-from ..service import Endpoint, check_endpoint, check_headers, fingerprint
+from ..service import Endpoint, ServiceBase, check_endpoint, check_headers, fingerprint
 from .codec import RasrCodec, describe_task
 from .credentials import PICKLE_ADVICE, AccessKeys, Credentials, GivenToken, IamUser, from_arguments, from_environment
 from .errors import error_from_response, is_stale_token
@@ -63,7 +62,7 @@ class _Authorization(msgspec.Struct, frozen=True):
         msgspec.structs.force_setattr(self, "headers", SecretHeaders(self.headers))
 
 
-class Huawei:
+class Huawei(ServiceBase):
     """Huawei Cloud's Speech Interaction Service (SIS): real-time recognition (`Rasr`) over WebSocket.
 
     Pass `ak` and `sk`, or `token`, or `username`, `password` and `domain`. Without any of them, the access key and its
@@ -136,7 +135,7 @@ class Huawei:
         self._region = self._endpoint = None
         self._credentials = from_arguments(given)
         self._insecure = insecure
-        self._network = NetworkOptions(ssl_context=ssl_context, proxy=proxy, allows_unverified=insecure)
+        super().__init__(ssl_context=ssl_context, proxy=proxy, insecure=insecure)
         self._project_id = None if project_id is None else _check_name("project_id", project_id)
         self._region = None if region is None else _check_name("region", region)
         self._endpoint = endpoint = None if endpoint is None else self._check_host("endpoint", endpoint)
@@ -147,12 +146,6 @@ class Huawei:
     @tolerant_repr
     def __repr__(self) -> str:
         return f"<Huawei {self._endpoint or self._region or 'of the environment'}>"
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *exc_info: object) -> None:
-        return None
 
     def describe(self, options: Options) -> TaskDescription:
         """Return the facts about one task.
@@ -169,12 +162,6 @@ class Huawei:
             ConfigurationError: the options are another vendor's.
         """
         return RasrCodec(_checked_options(options))
-
-    def with_network(self, network: NetworkOptions) -> Huawei:
-        """Return a copy of this service with these network options; its own apply where these have no value."""
-        service = copy.copy(self)
-        service._network = network.over(self._network)  # noqa: SLF001 - of this class
-        return service
 
     @property
     def vocabularies(self) -> HuaweiVocabularies:
@@ -199,7 +186,7 @@ class Huawei:
             reuse_s=REUSE_S,
             refresh_credentials=authorization.refresh,
             account=fingerprint(self._find_project()),
-            network=self._network,
+            network=self.network,
         )
 
     # --- addresses ---------------------------------------------------------------------------------------------------
@@ -246,7 +233,7 @@ class Huawei:
                 return await self._authorize_with_token(credentials, headers)
 
     async def _authorize_with_token(self, user: IamUser, headers: dict[str, str]) -> _Authorization:
-        source = iam_tokens(user, iam_endpoint=self._iam_url(), project=self._find_region(), network=self._network)
+        source = iam_tokens(user, iam_endpoint=self._iam_url(), project=self._find_region(), network=self.network)
         token = await source.get()
 
         def refresh(error: AuthenticationError) -> bool:
@@ -270,7 +257,7 @@ class Huawei:
 
     async def _send(self, method: str, url: str, authorization: _Authorization, body: bytes) -> bytes:
         headers = {**authorization.headers, "User-Agent": USER_AGENT}
-        response = await request(method, url, headers=headers, body=body, network=self._network)
+        response = await request(method, url, headers=headers, body=body, network=self.network)
         if not 200 <= response.status < 300:
             raise error_from_response(
                 response.status,

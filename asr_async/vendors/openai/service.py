@@ -6,22 +6,20 @@ in its URL, and no model there; PyPI `openai` 3.57.0 for the environment and the
 
 from __future__ import annotations
 
-import copy
 import functools
 import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
-from ..._net.network_options import NetworkOptions
 from ..._net.user_agent import USER_AGENT
 from ..._text.secret import SecretHeaders, secret_url, shown_url, tolerant_repr
 from ...errors import ConfigurationError
 from ..api_key import KeyFunction
 from ..codec import Codec, TaskDescription
 from ..options import Options
-from ..service import Endpoint, check_endpoint, check_headers, fingerprint
+from ..service import Endpoint, ServiceBase, check_endpoint, check_headers, fingerprint
 from .codec import OpenAIRealtimeCodec, describe_session
 from .credentials import OpenAIKey
 from .errors import error_from_handshake
@@ -39,7 +37,7 @@ PATH = "/realtime"
 """The path below the base URL, as in the official SDK."""
 
 
-class OpenAI:
+class OpenAI(ServiceBase):
     """OpenAI's realtime transcription over WebSocket, or another server that speaks its protocol.
 
     The service of `OpenAIRealtime`. The environment is read each time a session connects, never at import:
@@ -91,17 +89,11 @@ class OpenAI:
         self._account_headers = {"OpenAI-Organization": organization, "OpenAI-Project": project}
         check_headers({name: value for name, value in self._account_headers.items() if value is not None})
         self._insecure = insecure
-        self._network = NetworkOptions(ssl_context=ssl_context, proxy=proxy, allows_unverified=insecure)
+        super().__init__(ssl_context=ssl_context, proxy=proxy, insecure=insecure)
 
     @tolerant_repr
     def __repr__(self) -> str:
         return f"<OpenAI {shown_url(self._endpoint)}>" if self._endpoint else "<OpenAI>"
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *exc_info: object) -> None:
-        return None
 
     def describe(self, options: Options) -> TaskDescription:
         """Return the facts about one task.
@@ -118,12 +110,6 @@ class OpenAI:
             ConfigurationError: the options are another vendor's.
         """
         return OpenAIRealtimeCodec(_checked(options), task_id=task_id)
-
-    def with_network(self, network: NetworkOptions) -> OpenAI:
-        """Return a copy of this service with these network options; its own apply where these have no value."""
-        service = copy.copy(self)
-        service._network = network.over(self._network)  # noqa: SLF001 - of this class
-        return service
 
     @property
     def vocabularies(self) -> Vocabularies:
@@ -149,7 +135,7 @@ class OpenAI:
             handshake_error=functools.partial(error_from_handshake, clock=functools.partial(datetime.now, UTC)),
             refresh_credentials=functools.partial(self._key.refresh, key),
             account=fingerprint(key),
-            network=self._network,
+            network=self.network,
         )
 
     def _url(self) -> str:
