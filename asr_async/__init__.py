@@ -111,7 +111,7 @@ from .vendors import Capabilities, ModelInfo, models
 from .vendors.dashscope import ContextMessage, DashScope, FunASR, Gummy, GummyChat, Paraformer, QwenAudio, QwenRealtime
 from .vendors.funasr import FunASR2Pass, FunASRNano, FunASRServer
 from .vendors.huawei import Huawei, Rasr
-from .vendors.openai import OpenAI, OpenAIRealtime
+from .vendors.openai import OpenAI, OpenAIRealtime, VLLMRealtime
 from .vendors.service import TemporaryKey
 from .wire import asdict, from_json, from_json_lines, to_json, to_json_lines
 
@@ -175,6 +175,7 @@ __all__ = [
     "Translation",
     "TranslationArrived",
     "TranslationLost",
+    "VLLMRealtime",
     "VendorError",
     "Vocabulary",
     "Word",

@@ -68,6 +68,7 @@ from asr_async import (
     TranslationArrived,
     TranslationLost,
     VendorError,
+    VLLMRealtime,
     Vocabulary,
     Word,
     models,
@@ -276,6 +277,7 @@ EXAMPLES: dict[type, list[object]] = {
         OpenAIRealtime(language="en", prompt="birds", turn_detection="server_vad", vad_threshold=0.4),
         OpenAIRealtime(model="gpt-live-transcribe", keywords=["Paraformer"]),
     ],
+    VLLMRealtime: [VLLMRealtime(model="own/model")],
     Rasr: [Rasr(), Rasr(mode="short", add_punc=False)],
     # results and events
     Word: [WORD],

@@ -36,6 +36,9 @@ _UNLIMITED_WIDTH = 10_000
 _INDENT = " "
 """The indentation of the columns below the name of a model, on a narrow terminal."""
 
+_LONGEST_NAME = 36
+"""A longer name is on a line above its columns where it would leave the others too little room."""
+
 _MARKS = string.digits[1:] + string.ascii_lowercase
 
 _LEGEND = (
@@ -98,7 +101,7 @@ def _table(rows: Sequence[ModelInfo], sources: Sequence[str], width: int) -> Ren
 
 
 class _Layout:
-    """Columns that wrap between words; on a narrow terminal the first cell is on a line above the others.
+    """Columns that wrap between words; on a narrow terminal each first cell is on a line above the others.
 
     Where the longest words do not fit into columns, the others are a list, each behind its heading.
     """
@@ -106,9 +109,11 @@ class _Layout:
     def __init__(self, headings: Sequence[str], lines: Sequence[Sequence[str]], width: int) -> None:
         columns = list(zip(headings, *lines, strict=True))
         self._headings = headings
-        self._is_narrow = _least_width(columns) > width
-        if self._is_narrow:
+        if _least_width(columns) > width:
+            columns[0] = tuple(cell for cell in columns[0] if len(cell) <= _LONGEST_NAME)
+        if _least_width(columns) > width:
             columns[0] = (_INDENT,)
+        self._longest_name = max(map(len, columns[0]))
         self.is_list: bool = _least_width(columns) > width
         """True if the headings are in each row."""
         self._widths = _column_widths(columns, width)
@@ -117,7 +122,7 @@ class _Layout:
         """Return one row, which may span several lines."""
         if self.is_list:
             return Group(Text(cells[0], "bold"), Padding(self._list(cells), (0, 0, 0, len(_INDENT))))
-        if self._is_narrow:
+        if len(cells[0]) > self._longest_name:
             return Group(Text(cells[0], style), self._columns([_INDENT, *cells[1:]], style))
         return self._columns(cells, style)
 

@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from asr_async import FunASR2Pass, FunASRNano, OpenAI, OpenAIRealtime, Paraformer, QwenRealtime, Rasr, Result
+from asr_async import (
+    FunASR2Pass,
+    FunASRNano,
+    OpenAI,
+    OpenAIRealtime,
+    Paraformer,
+    QwenRealtime,
+    Rasr,
+    Result,
+    VLLMRealtime,
+)
 from asr_async.errors import LocalProtocolError
 from asr_async.testing import BrokenContractError, Finding, Report, check_vendor
 from asr_async.testing.checks import run_checks
@@ -39,6 +49,7 @@ OPENAI = vendors()["openai"]
         Rasr(),
         OpenAIRealtime(),
         OpenAIRealtime(model="gpt-live-transcribe"),
+        VLLMRealtime(),
         FunASRNano(),
         FunASR2Pass(),
     ],

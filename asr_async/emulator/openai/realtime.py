@@ -37,6 +37,7 @@ from ..engines.engine import Request
 from ..handler import FaultInjectingHandler
 from ..lifecycle import Lifecycle
 from ..realtime import ClientEventReader, RealtimeSession, RefusedError, new_id
+from .vllm import VLLMSession
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -433,6 +434,8 @@ class _TranscriptionHandler(FaultInjectingHandler):
 
     def _create_session(
         self, request: web.Request, connection: ClientConnection, faults: ConnectionFaults
-    ) -> VendorSession[State, Step]:
+    ) -> VendorSession[Any, Any]:
+        if not request.query:  # vLLM has the same path, and a model for all of its connections
+            return VLLMSession(connection, faults, self._engine)
         is_transcription = request.query.get("intent") == "transcription"
         return _TranscriptionSession(connection, faults, self._engine, is_transcription=is_transcription)

@@ -6,12 +6,13 @@ from ..registry import Vendor
 from .catalogue import CATALOGUE
 from .models import OpenAIRealtime
 from .service import OpenAI
+from .vllm_models import VLLMRealtime
 
-__all__ = ["VENDOR", "OpenAI", "OpenAIRealtime"]
+__all__ = ["VENDOR", "OpenAI", "OpenAIRealtime", "VLLMRealtime"]
 
 VENDOR = Vendor(
     name="openai",
-    options=(OpenAIRealtime,),
+    options=(OpenAIRealtime, VLLMRealtime),
     catalogue=CATALOGUE,
     default_model="gpt-4o-transcribe",
     service=OpenAI,

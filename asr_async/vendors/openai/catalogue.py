@@ -6,6 +6,7 @@ from typing import Any
 
 from ..catalogue import ModelInfo, Segmentation, all_of
 from .models import MODEL_ROWS, ModelRow, OpenAIRealtime
+from .vllm_models import VLLM_MODELS, VLLM_SOURCE, VLLMRealtime
 
 __all__ = ["CATALOGUE"]
 
@@ -23,5 +24,16 @@ def _info(row: ModelRow) -> ModelInfo:
     )
 
 
-CATALOGUE = tuple(map(_info, MODEL_ROWS.values()))
+def _vllm_info(model: str) -> ModelInfo:
+    return ModelInfo(
+        **all_of(VLLMRealtime(model=model).capabilities),
+        model=model,
+        vendor=VLLMRealtime.vendor,
+        options=VLLMRealtime.__name__,
+        segmentation=(),
+        source=VLLM_SOURCE,
+    )
+
+
+CATALOGUE = (*map(_info, MODEL_ROWS.values()), *map(_vllm_info, VLLM_MODELS))
 """All models for realtime transcription."""

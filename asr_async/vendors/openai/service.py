@@ -24,6 +24,8 @@ from .codec import OpenAIRealtimeCodec, describe_session
 from .credentials import OpenAIKey
 from .errors import error_from_handshake
 from .models import OpenAIRealtime
+from .vllm_codec import VLLMCodec, describe_vllm_task
+from .vllm_models import VLLMRealtime
 
 if TYPE_CHECKING:
     import ssl
@@ -40,8 +42,9 @@ PATH = "/realtime"
 class OpenAI(ServiceBase):
     """OpenAI's realtime transcription over WebSocket, or another server that speaks its protocol.
 
-    The service of `OpenAIRealtime`. The environment is read each time a session connects, never at import:
-    `OPENAI_API_KEY`, `OPENAI_BASE_URL`, `OPENAI_ORG_ID` and `OPENAI_PROJECT_ID`, as the official SDK does.
+    The service of `OpenAIRealtime` and, with the `endpoint` of a vLLM server, of `VLLMRealtime`. The environment is
+    read each time a session connects, never at import: `OPENAI_API_KEY`, `OPENAI_BASE_URL`, `OPENAI_ORG_ID` and
+    `OPENAI_PROJECT_ID`, as the official SDK does.
 
     Args:
         api_key: a key, an ephemeral key (`ek_...`), or a plain or async function that returns one. The function is
@@ -101,7 +104,8 @@ class OpenAI(ServiceBase):
         Raises:
             ConfigurationError: the options are another vendor's.
         """
-        return describe_session(_checked(options))
+        options = _checked(options)
+        return describe_vllm_task(options) if isinstance(options, VLLMRealtime) else describe_session(options)
 
     def codec(self, options: Options, *, task_id: str) -> Codec:
         """Make the codec of one task.
@@ -109,7 +113,10 @@ class OpenAI(ServiceBase):
         Raises:
             ConfigurationError: the options are another vendor's.
         """
-        return OpenAIRealtimeCodec(_checked(options), task_id=task_id)
+        options = _checked(options)
+        if isinstance(options, VLLMRealtime):
+            return VLLMCodec(options, task_id=task_id)
+        return OpenAIRealtimeCodec(options, task_id=task_id)
 
     @property
     def vocabularies(self) -> Vocabularies:
@@ -127,10 +134,11 @@ class OpenAI(ServiceBase):
             AuthenticationError: there is no key.
             ConfigurationError: the options are another vendor's, or the environment's address is malformed.
         """
-        _checked(options)
+        options = _checked(options)
         key = await self._key.find()
+        url = self._url()
         return Endpoint(
-            url=_with_intent(self._url()),
+            url=url if isinstance(options, VLLMRealtime) else _with_intent(url),
             headers=self._headers(key),
             handshake_error=functools.partial(error_from_handshake, clock=functools.partial(datetime.now, UTC)),
             refresh_credentials=functools.partial(self._key.refresh, key),
@@ -162,8 +170,8 @@ class OpenAI(ServiceBase):
         return headers
 
 
-def _checked(options: Options) -> OpenAIRealtime:
-    if not isinstance(options, OpenAIRealtime):
+def _checked(options: Options) -> OpenAIRealtime | VLLMRealtime:
+    if not isinstance(options, OpenAIRealtime | VLLMRealtime):
         raise ConfigurationError(
             f"{type(options).__name__} does not belong to OpenAI: change the options or the service"
         )
