@@ -42,10 +42,10 @@ from ..codec import (
     read_message,
     reread_events,
 )
-from ..lenient import LenientReader
+from ..lenient import LenientReader, Milliseconds, word_start_ms
 from ..segments import SegmentTracker, TrackedSegment
 from .errors import VENDOR, error_from_text
-from .two_pass_wire import ClientEnd, ClientStart, ServerMessage, WireSentence, WordTime
+from .two_pass_wire import ClientEnd, ClientStart, ServerMessage, WireSentence
 
 if TYPE_CHECKING:
     from ...audio import AudioBytes
@@ -302,9 +302,10 @@ def _words(stamp_sents: Any) -> tuple[Word, ...]:
         texts, places = (sentence.text_seg or "").split(), sentence.ts_list or ()
         if len(texts) != len(places) or any(len(place) != 2 for place in places):
             return ()
-        for index, (text, (start_ms, end_ms)) in enumerate(zip(texts, places, strict=True)):
-            if words and start_ms < words[-1].start_ms:
-                return ()  # out of order
+        for index, (text, place) in enumerate(zip(texts, places, strict=True)):
+            start_ms, end_ms = word_start_ms(*place), place[1]
+            if start_ms is None or (words and start_ms < words[-1].start_ms):
+                return ()  # not known, or out of order
             punctuation = (sentence.punc or "") if index == len(texts) - 1 else ""
             words.append(Word(text=text, start_ms=start_ms, end_ms=max(start_ms, end_ms), punctuation=punctuation))
     return tuple(words)
@@ -312,13 +313,15 @@ def _words(stamp_sents: Any) -> tuple[Word, ...]:
 
 def _place_of(words: tuple[Word, ...], timestamp: Any) -> tuple[int | None, int | None]:
     """Return the start and the end of a final: of its words, else of its times; each None if not known."""
-    if words and words[0].start_ms >= 0:
+    if words:
         return words[0].start_ms, words[-1].end_ms
     try:
         places = msgspec.json.decode(timestamp) if isinstance(timestamp, str) else timestamp
-        places = msgspec.convert(places, tuple[tuple[WordTime, WordTime], ...])
+        places = msgspec.convert(places, tuple[tuple[Milliseconds, Milliseconds], ...])
     except msgspec.MsgspecError:
         return None, None
-    if not places or not 0 <= places[0][0] <= places[-1][1]:
+    if not places:
         return None, None
-    return places[0][0], places[-1][1]
+    # the server moves all times by -1.5 frames of its model, so the first may lie before the audio
+    start_ms, end_ms = word_start_ms(*places[0]), places[-1][1]
+    return (None, None) if start_ms is None or start_ms > end_ms else (start_ms, end_ms)

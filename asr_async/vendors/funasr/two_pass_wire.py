@@ -7,13 +7,13 @@ Only shapes: does not know their order. Audio is sent unchanged, as binary messa
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 
-from ..lenient import MAX_MS, Milliseconds
+from ..lenient import Milliseconds
 
-__all__ = ["SUBPROTOCOL", "ClientEnd", "ClientStart", "ServerMessage", "WireSentence", "WordTime"]
+__all__ = ["SUBPROTOCOL", "ClientEnd", "ClientStart", "ServerMessage", "WireSentence"]
 
 SUBPROTOCOL = "binary"
 """The Python server refuses a client that does not offer it (HTTP 400); the C++ server ignores it."""
@@ -52,10 +52,6 @@ class ClientEnd(msgspec.Struct, frozen=True, kw_only=True):
 # --- server to client ------------------------------------------------------------------------------------------------
 
 
-WordTime = Annotated[int, msgspec.Meta(ge=-1, le=MAX_MS)]
-"""A time of a word in the audio of a task."""
-
-
 class WireSentence(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A part of a result up to a punctuation mark, with the times of its words (`ts_list`)."""
 
@@ -63,7 +59,7 @@ class WireSentence(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     punc: str | None = None
     start: Milliseconds | None = None
     end: Milliseconds | None = None
-    ts_list: tuple[tuple[WordTime, ...], ...] | None = None
+    ts_list: tuple[tuple[Milliseconds, ...], ...] | None = None
 
 
 class ServerMessage(msgspec.Struct, frozen=True, kw_only=True):

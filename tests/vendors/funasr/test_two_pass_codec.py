@@ -159,6 +159,16 @@ def test_times_are_those_that_can_be_read_else_estimated(members: dict[str, Any]
     assert final.words == ()
 
 
+@pytest.mark.parametrize("start_ms", [-30, -1])
+def test_a_word_may_begin_shortly_before_the_audio(start_ms: int) -> None:
+    """The server moves all times by -1.5 frames of its model."""
+    places = [[start_ms, 90], [90, 400], [400, 700], [700, 900]]
+    (final,) = finals(started().receive(message("正是因为", stamp_sents=[{**STAMPS[0], "ts_list": places}])))
+    assert (final.start_ms, final.end_ms) == (final.words[0].start_ms, 900) == (start_ms if start_ms != -1 else 0, 900)
+    (final,) = finals(started().receive(message("正是因为", timestamp=json.dumps(places))))
+    assert (final.start_ms, final.end_ms) == (start_ms if start_ms != -1 else 0, 900)
+
+
 def test_without_times_each_sentence_begins_where_the_one_before_ends() -> None:
     codec = started()
     (first,) = finals(codec.receive(message("正是因为", is_final=True)))
