@@ -1,8 +1,8 @@
 """The programs that the vendors' documents print, run many times against the emulator: each must end alike every time.
 
     python benchmarks/vendor_programs.py                                   # each program, 50 runs
-    python benchmarks/vendor_programs.py --versions 2.0.2 1.27.8 1.25.24   # with these versions of the DashScope SDK
     python benchmarks/vendor_programs.py --huawei-sdk FOLDER               # FOLDER holds the package huaweicloud_sis
+    python benchmarks/vendor_programs.py --versions 2.0.2 1.27.8 1.25.24   # DashScope's, with these versions of its SDK
 
 A version of the SDK is installed into a folder of its own. Each program runs unchanged but for its addresses, its keys
 and its files, in a process without this library (`programs/child.py`). With versions, the scenarios of
@@ -36,8 +36,8 @@ OTHER_PROGRAMS = ROOT / "tests" / "witnesses" / "programs"
 FACES = ROOT / "asr_async" / "compat"
 SCENARIOS = ROOT / "tests" / "witnesses" / "test_dashscope_sdk.py"
 
-ENDPOINT = "wss://dashscope.aliyuncs.com/api-ws/v1/inference"
-"""The address in the programs, which that of the emulator replaces."""
+ENDPOINT = "wss://dashscope.aliyuncs.com/api-ws/v1/"
+"""The beginning of the addresses in the programs, which that of the emulator replaces."""
 
 SEGMENTS = (
     {"text": "你好世界。", "start_ms": 100, "end_ms": 1000, "translations": {"en": "Hello, big world."}},
@@ -109,17 +109,18 @@ class Program(NamedTuple):
 
 def programs(emulator: Emulator, sdk: Sequence[Path], huawei_sdks: Sequence[Path]) -> Iterator[Program]:
     """Yield the programs, with the addresses of the emulator."""
+    endpoint = emulator.dashscope_url.removesuffix("inference")
     for path in sorted(DASHSCOPE_PROGRAMS.glob("*.txt")):
         text = path.read_text(encoding="utf-8")
         settings = (
             "import dashscope as _settings\n"
             f"_settings.base_websocket_api_url = {emulator.dashscope_url!r}\n_settings.api_key = 'any'\n"
         )
-        text = text.replace(ENDPOINT, emulator.dashscope_url)
+        text = text.replace(ENDPOINT, endpoint)
         yield Program(f"DashScope SDK: {path.stem}", settings + text, sdk)
     if sdk:
         return
-    run_task = RUN_TASK.replace(ENDPOINT, emulator.dashscope_url)
+    run_task = RUN_TASK.replace(ENDPOINT, endpoint)
     yield Program("DashScope, without waiting: asyncio", run_task + EARLY_WITH_ASYNCIO)
     yield Program("DashScope, without waiting: threads", run_task + EARLY_WITH_THREADS)
     yield Program("Huawei: huawei_short_stream", _huawei_sample(emulator))
@@ -259,6 +260,11 @@ def report_scenarios(sdk: Path) -> None:
             print(f"  {name}: {result}")
 
 
+def _folder(text: str) -> Path:
+    """Return the absolute path of a folder: the programs run in others."""
+    return Path(text).resolve()
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the programs and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -266,10 +272,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--processes", type=int, default=5, help="processes at a time (default: %(default)s)")
     parser.add_argument("--only", default="", help="run only programs whose name contains this")
     parser.add_argument("--versions", nargs="*", default=[], help="versions of the DashScope SDK to install and try")
-    parser.add_argument("--huawei-sdk", nargs="*", type=Path, default=[], help="folders with huaweicloud_sis")
+    parser.add_argument("--huawei-sdk", nargs="*", type=_folder, default=[], help="folders with huaweicloud_sis")
     arguments = parser.parse_args(argv)
     is_alike = True
-    if not arguments.versions:
+    if not arguments.versions or arguments.huawei_sdk:
         is_alike = asyncio.run(report_programs(arguments, []))
     with tempfile.TemporaryDirectory() as folder:
         for version in arguments.versions:

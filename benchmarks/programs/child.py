@@ -24,6 +24,8 @@ SHORT_SLEEP_S = 0.02
 """The time between two messages, in place of up to 0.1 s."""
 LONG_SLEEP_S = 1.0
 """The time that a program gives the vendor, in place of up to 10 s."""
+WORDS_S = 10.0
+"""The longest time that a person waits for words before Ctrl+C."""
 ERRORS = ("error", "Error", "ERROR", "Traceback")
 
 _sleep = time.sleep
@@ -34,7 +36,13 @@ def shorter_sleep(seconds: Any) -> None:
     _sleep(min(float(seconds), SHORT_SLEEP_S if seconds < LONG_SLEEP_S else LONG_SLEEP_S))
 
 
-def prepare(folder: Path) -> None:
+def has_printed(sentences: list[str]) -> bool:
+    """Return True if the program has printed one of these sentences."""
+    text = sys.stdout.getvalue() if isinstance(sys.stdout, io.StringIO) else ""
+    return any(sentence in text for sentence in sentences)
+
+
+def prepare(folder: Path, sentences: list[str]) -> None:
     """Write the recordings that the programs open, and replace what they import for a microphone and downloads."""
     with wave.open(str(folder / "asr_example.wav"), "wb") as file:
         file.setnchannels(1)
@@ -47,22 +55,28 @@ def prepare(folder: Path) -> None:
     import requests  # noqa: PLC0415 - the SDKs bring it
 
     requests.get = lambda *_, **__: types.SimpleNamespace(content=content)  # type: ignore[assignment]
-    sys.modules["pyaudio"] = microphone()
+    sys.modules["pyaudio"] = microphone(sentences)
     time.sleep = shorter_sleep
 
 
-def microphone() -> Any:
-    """Return a module `pyaudio`, whose microphone presses Ctrl+C when its sound ends."""
+def microphone(sentences: list[str]) -> Any:
+    """Return a module `pyaudio`, whose microphone presses Ctrl+C when words are printed.
+
+    It records silence until then: the SDK reads results only while it sends audio, and sends none if it is stopped
+    before its task has started.
+    """
 
     class Stream:
         def __init__(self) -> None:
             self._rest = FRAMES // 2
+            self._deadline = time.monotonic() + WORDS_S
 
         def read(self, frames: int, **_: Any) -> bytes:
             self._rest -= 1
             if self._rest < 0:
-                _sleep(0.5)  # a person waits for the words
-                signal.raise_signal(signal.SIGINT)
+                _sleep(SHORT_SLEEP_S)
+                if has_printed(sentences) or time.monotonic() > self._deadline:
+                    signal.raise_signal(signal.SIGINT)
             return bytes(2 * frames)
 
         def stop_stream(self) -> None: ...
@@ -105,11 +119,11 @@ def main() -> None:
     """Read the job from standard input, run it, and write an outcome per run."""
     job = json.load(sys.stdin)
     output = sys.stdout
-    prepare(Path.cwd())
+    prepare(Path.cwd(), job["sentences"])
     for _ in range(job["runs"]):
-        handler = signal.getsignal(signal.SIGINT)
+        # the programs have a handler of their own, or none; a shell ignores Ctrl+C for what it starts in the background
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         outcome = run(job["program"], job["sentences"])
-        signal.signal(signal.SIGINT, handler)
         print(json.dumps(outcome, ensure_ascii=False), file=output, flush=True)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import signal
+from collections.abc import Iterator
 from types import ModuleType
 
 import pytest
@@ -21,16 +23,26 @@ def vendor_programs() -> ModuleType:
     return module
 
 
+@pytest.fixture
+def ctrl_c_is_ignored() -> Iterator[None]:
+    """Ignore Ctrl+C, in the processes that are started too, as a shell does for what it starts in the background."""
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    yield
+    signal.signal(signal.SIGINT, handler)
+
+
 @pytest.mark.parametrize(
     ("program", "outcome"),
     [
         ("huawei_short_stream", "你好世界 / 再见; ends"),
         ("without waiting: threads", r"no sentence; .*CLIENT_ERROR.*audio was sent before task-started.*; ends"),
         ("SDK: streamed_file", "你好世界 / 再见; ends"),
+        ("SDK: common_qwen", "你好世界 / 再见; ends"),
+        ("SDK: translated_microphone", "你好世界 / Hello, big world / 再见 / Good bye; is stopped"),  # by Ctrl+C
     ],
 )
 def test_a_program_has_its_outcome(
-    vendor_programs: ModuleType, capsys: pytest.CaptureFixture[str], program: str, outcome: str
+    vendor_programs: ModuleType, capsys: pytest.CaptureFixture[str], program: str, outcome: str, ctrl_c_is_ignored: None
 ) -> None:
     status = vendor_programs.main(["--runs", "1", "--processes", "1", "--only", program])
     printed = capsys.readouterr().out
