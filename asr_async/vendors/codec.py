@@ -211,7 +211,7 @@ class Codec(Protocol):
 
 
 class Reread(msgspec.Struct, Generic[_Message], frozen=True):
-    """A message that the strict decoder does not accept."""
+    """A message that the strict decoder does not accept, or that is binary."""
 
     message: _Message | None
     """The message as far as it could be read; None if nothing of it is to be handled."""
@@ -228,7 +228,7 @@ def read_message(
     vendor: str,
     request_id: str | None,
 ) -> _Message | Reread[_Message]:
-    """Decode a text message; no vendor has binary ones so far.
+    """Decode a message: JSON as text, or in a binary message, as gateways pass it on that know no other.
 
     Args:
         message: the message as it arrived.
@@ -239,25 +239,44 @@ def read_message(
         request_id: the vendor's id of the task, if it is known already.
 
     Raises:
-        RemoteProtocolError: the message cannot be read, not even leniently.
+        RemoteProtocolError: the message cannot be read, not even leniently. A binary one is `Unrecognised` then, since
+            it may hold anything.
     """
     if isinstance(message, bytes):
-        return Reread(None, Unrecognised("binary message", f"{len(message)} bytes"))
+        return _read_binary(message, decode, reader)
     try:
         return decode(message)
     except (msgspec.DecodeError, RecursionError) as error:
         try:
-            partial, left_out = reader.read(message)
+            return _reread(message, reader)
         except UnreadableError:
             text = f"unreadable message from {of} ({error}): {message[:80]!r}"
             raise RemoteProtocolError(text, request_id=request_id, vendor=vendor, raw=message) from None
+
+
+def _reread(message: str, reader: LenientReader[_Message]) -> Reread[_Message]:
+    partial, left_out = reader.read(message)
     return Reread(partial, MembersLeftOut(left_out) if left_out else None)
+
+
+def _read_binary(
+    message: bytes, decode: Callable[[str], _Message | Reread[_Message]], reader: LenientReader[_Message]
+) -> Reread[_Message]:
+    try:
+        text = message.decode()
+        try:
+            decoded = decode(text)
+        except (msgspec.DecodeError, RecursionError):
+            decoded = _reread(text, reader)
+    except (UnicodeDecodeError, UnreadableError):
+        return Reread(None, Unrecognised("binary message", f"{len(message)} bytes"))
+    return decoded if isinstance(decoded, Reread) else Reread(decoded, None)
 
 
 def reread_events(
     reread: Reread[_Message], handle: Callable[[_Message, str], list[CodecEvent]], message: str | bytes
 ) -> list[CodecEvent]:
-    """Return the events of a message that the strict decoder does not accept.
+    """Return the events of a message that the strict decoder does not accept, or that is binary.
 
     Args:
         reread: the message.
@@ -265,7 +284,9 @@ def reread_events(
         message: the message as it arrived.
     """
     notes: list[CodecEvent] = [] if reread.note is None else [reread.note]
-    return notes if reread.message is None else [*notes, *handle(reread.message, str(message))]
+    if reread.message is None:
+        return notes
+    return [*notes, *handle(reread.message, message if isinstance(message, str) else message.decode())]
 
 
 @runtime_checkable

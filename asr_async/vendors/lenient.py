@@ -137,7 +137,7 @@ def word_start_ms(start_ms: int | UnsetType | None, end_ms: int | UnsetType | No
 def parse_json(text: str) -> Any:
     """Return the plain values of a JSON text; what exceeds the bounds becomes None (depth) or NaN (digits).
 
-    NaN, Infinity and control characters in strings are accepted, as other JSON writers produce them.
+    NaN, Infinity, control characters in strings and a byte order mark are accepted, as other JSON writers produce them.
 
     Raises:
         UnreadableError: the text is no JSON, or has more than `MAX_VALUES` brackets and commas.
@@ -145,7 +145,7 @@ def parse_json(text: str) -> Any:
     if text.count("[") + text.count("{") + text.count(",") > MAX_VALUES:
         raise UnreadableError(f"more than {MAX_VALUES} values")
     try:
-        return _decoder.decode(_without_deep_parts(text))
+        return _decoder.decode(_without_deep_parts(text.removeprefix("\ufeff")))
     except (ValueError, RecursionError) as error:
         raise UnreadableError(str(error)) from None
 

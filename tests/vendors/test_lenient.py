@@ -18,8 +18,11 @@ from websockets.asyncio.server import ServerConnection, serve
 from asr_async import (
     ASRError,
     DashScope,
+    FunASR2Pass,
+    FunASRNano,
     Gummy,
     Huawei,
+    OpenAIRealtime,
     Paraformer,
     QwenRealtime,
     Rasr,
@@ -36,6 +39,8 @@ from asr_async.vendors.dashscope.codec import TaskCodec
 from asr_async.vendors.dashscope.realtime import QwenRealtimeCodec
 from asr_async.vendors.dashscope.realtime_wire import ServerEvent
 from asr_async.vendors.dashscope.wire import ServerMessage as DashScopeMessage
+from asr_async.vendors.funasr.realtime import RealtimeCodec as FunASRRealtimeCodec
+from asr_async.vendors.funasr.two_pass import TwoPassCodec
 from asr_async.vendors.huawei.codec import RasrCodec
 from asr_async.vendors.huawei.wire import ServerMessage as HuaweiMessage
 from asr_async.vendors.lenient import (
@@ -50,6 +55,7 @@ from asr_async.vendors.lenient import (
     parse_json,
     word_start_ms,
 )
+from asr_async.vendors.openai.codec import OpenAIRealtimeCodec
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -479,6 +485,62 @@ def test_what_cannot_be_read_at_all_is_a_remote_protocol_error(protocol: str, me
         PROTOCOLS[protocol].streaming().receive(message)
     assert repr(message[:80]) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+# --- messages in another envelope ------------------------------------------------------------------------------------
+
+
+OTHER_CODECS: dict[str, tuple[Callable[[], Codec], list[Json], Json]] = {
+    "openai": (
+        lambda: OpenAIRealtimeCodec(OpenAIRealtime(), task_id="T"),
+        [realtime_message("session.created", session=SESSION), realtime_message("session.updated", session=SESSION)],
+        utterance(f"{TASK}.completed", transcript=TEXT),
+    ),
+    "funasr": (
+        lambda: FunASRRealtimeCodec(FunASRNano()),
+        [{"event": "started"}],
+        {"sentences": [{"text": TEXT, "start": 100, "end": 900}], "partial": "", "is_final": False},
+    ),
+    "2pass": (
+        lambda: TwoPassCodec(FunASR2Pass(), task_id="T"),
+        [],
+        {"mode": "2pass-offline", "text": TEXT, "timestamp": "[[100, 900]]"},
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        pytest.param(str.encode, id="binary"),
+        pytest.param(lambda text: f"\ufeff{text}", id="a byte order mark"),
+        pytest.param(lambda text: f"\ufeff{text}".encode(), id="both"),
+    ],
+)
+@pytest.mark.parametrize("name", [*PROTOCOLS, *OTHER_CODECS])
+def test_a_binary_message_or_one_with_a_byte_order_mark_is_read_like_another(
+    name: str, wrap: Callable[[str], str | bytes]
+) -> None:
+    if name in PROTOCOLS:
+        protocol = PROTOCOLS[name]
+        make, opening, final = protocol.codec, [*protocol.opening, protocol.interim], protocol.final
+    else:
+        make, opening, final = OTHER_CODECS[name]
+    codec = make()
+    codec.start()
+    results: list[Result] = []
+    for message in (*opening, final):
+        wrapped = wrap(written(message))
+        results += [event for event in codec.receive(wrapped) if isinstance(event, Result)]
+    assert (results[-1].text, results[-1].is_final) == (TEXT, True)
+    assert TEXT in results[-1].raw
+    assert results[-1].raw.startswith(("{", "\ufeff{"))
+
+
+def test_a_binary_message_that_is_no_message_is_reported() -> None:
+    for binary in (b"\x00\xff", b"{broken", b"[]"):
+        (unknown,) = PROTOCOLS["task"].streaming().receive(binary)
+        assert unknown == Unrecognised("binary message", f"{len(binary)} bytes")
 
 
 # --- messages of any structure ---------------------------------------------------------------------------------------

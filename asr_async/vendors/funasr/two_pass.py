@@ -252,9 +252,12 @@ class _Sentences:
         start_ms, end_ms = _place_of(words, message.timestamp)
         events: Events = []
         segment = self._tracker.assign(None, start_ms, end_ms, text, is_final=True, events=events)
+        has_times = start_ms is not None and end_ms is not None
+        is_equal = segment is None and not has_times
+        if is_equal:  # to the one before: no place shows whether it repeats that, or was said again
+            segment = self._tracker.open(None, None, events)
         if segment is None:
             return events
-        has_times = start_ms is not None and end_ms is not None
         if start_ms is None or end_ms is None:
             start_ms = segment.start_ms
             # an end at the start stands for the end of the audio so far
@@ -266,7 +269,7 @@ class _Sentences:
             start_ms=start_ms,
             end_ms=end_ms,
             words=words,
-            may_repeat=self.may_repeat and not has_times,
+            may_repeat=is_equal or (self.may_repeat and not has_times),
             request_id=self._request_id,
             raw=raw,
         )

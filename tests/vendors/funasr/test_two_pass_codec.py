@@ -261,6 +261,27 @@ def test_a_server_that_sent_nothing_found_no_speech_or_speaks_another_protocol()
     )
 
 
+def test_a_sentence_without_times_that_equals_the_one_before_is_delivered_and_marked() -> None:
+    codec = started(FunASR2Pass(mode="offline"))
+    said = [codec.receive(message(text, is_final=True)) for text in ("no.", "No.", "no.", "yes.")]
+    assert [[(each.text, each.segment_id, each.may_repeat) for each in finals(events)] for events in said] == [
+        [("no.", 0, False)],
+        [("No.", 1, True)],
+        [("no.", 2, True)],
+        [("yes.", 3, False)],
+    ]
+    starts = [each.start_ms for events in said for each in finals(events)]
+    assert starts == sorted(starts)
+    assert all(isinstance(events[0], SpeechStarted) and isinstance(events[-1], SpeechEnded) for events in said)
+
+
+def test_a_sentence_with_the_same_times_and_words_is_a_repeat() -> None:
+    codec = started()
+    first = codec.receive(message("no.", timestamp="[[100, 300]]"))
+    assert results(first) == [("no.", True)]
+    assert codec.receive(message("no.", timestamp="[[100, 300]]")) == []
+
+
 # --- messages that are not as they should be -------------------------------------------------------------------------
 
 
