@@ -845,6 +845,13 @@ class FunASRSession(Connection):
             self._sentences.append({"text": text, **place})
         await self._send_sentences("", self.reader.end_ms - self.begin_ms)
 
+    async def _send_never_final(self, step: Step) -> None:
+        await super()._send_never_final(step)
+        # the words before the window of the last partial may have been in none
+        unshown = step.sentence.words[: -self._habits.window_words] if self._habits.window_words else []
+        if unshown:
+            self.unanswered.append(replace(step.sentence, words=unshown))
+
     async def _send_sentences(self, partial: str, start_ms: int, *, is_final: bool = False) -> None:
         await self.send(
             {

@@ -9,7 +9,9 @@ the *partial*. The codec returns what is new:
 - The partial is the interim of the next sentence. Of long speech it is only the newest seconds, so its start moves
   along; it belongs to the same sentence while it reaches back into the audio of the partial before, and is not shorter
   or begins with words that the other one ends with.
-  The words that it has lost at its beginning stay in the interim: the server may stop without a final.
+  The words that it has lost at its beginning stay in the interim: the server may stop without a final. If already the
+  first partial of that sentence has several words, there may be others which none had: the audio between the last final
+  and the partial is then reported as unheard.
 
 A COMMIT before START has no effect: the error with which the server answers it says which side finds the ends of
 utterances, so a server in the other mode is refused before any audio is sent. The protocol has no ids: `request_id` is
@@ -36,6 +38,7 @@ from ..codec import (
     Step,
     TaskDescription,
     TaskLifecycle,
+    Unheard,
     Unrecognised,
     read_message,
     reread_events,
@@ -75,6 +78,7 @@ MAX_SENTENCE_CHARS = 20_000
 
 NO_COMMITS = "manual_commit=True: the server does not know COMMIT, which funasr-realtime-server has from 1.3.16 on"
 NO_TEXT = "the server showed speech, and stopped without a text for it"
+NO_BEGINNING = "the server stopped without a final of the last sentence, of which it shows only the newest seconds"
 
 Events = list[CodecEvent]
 
@@ -203,7 +207,16 @@ class RealtimeCodec:
 class _Sentences:
     """The sentences of a task, and the partial behind them."""
 
-    __slots__ = ("_heard_ms", "_partial_ms", "_partial_start_ms", "_partial_text", "_texts", "_tracker")
+    __slots__ = (
+        "_finals_end_ms",
+        "_heard_ms",
+        "_may_be_cut",
+        "_partial_ms",
+        "_partial_start_ms",
+        "_partial_text",
+        "_texts",
+        "_tracker",
+    )
 
     def __init__(self) -> None:
         self._tracker: SegmentTracker[None, TrackedSegment[None]] = SegmentTracker(TrackedSegment, is_sequential=True)
@@ -213,9 +226,12 @@ class _Sentences:
         self._partial_start_ms: int | None = None
         # the text of that sentence so far
         self._partial_text = ""
+        # words before the first partial of that sentence may have been in none
+        self._may_be_cut = False
         # the length of that partial, and the end of the audio in it
         self._partial_ms = 0
         self._heard_ms = 0
+        self._finals_end_ms = 0
 
     def receive(self, message: ServerMessage) -> Events:
         """Return the events of a result; empty if it has nothing new."""
@@ -235,7 +251,11 @@ class _Sentences:
 
     def close(self) -> Events:
         """Return the events of what is open at the end that the server confirms."""
-        return self._tracker.close_at_end(NO_TEXT)
+        events = self._tracker.close_at_end(NO_TEXT)
+        start_ms = next((event.start_ms for event in events if isinstance(event, Result)), 0)
+        if self._may_be_cut and start_ms > self._finals_end_ms + JITTER_MS:
+            events.insert(0, Unheard(self._finals_end_ms, start_ms, NO_BEGINNING))
+        return events
 
     def _new_sentences(self, sentences: tuple[dict[str, Any], ...]) -> list[tuple[dict[str, Any], bool]]:
         """Return the sentences that are not returned yet; True beside those that may repeat words that are."""
@@ -277,6 +297,7 @@ class _Sentences:
             may_repeat=may_repeat,
             raw=raw,
         )
+        self._finals_end_ms = max(self._finals_end_ms, result.end_ms)
         events += self._tracker.end(segment, result)
         events.append(self._tracker.in_order(segment, result))
         events += self._tracker.close(segment)
@@ -317,7 +338,10 @@ class _Sentences:
             length_ms >= self._partial_ms - JITTER_MS or _seam(self._partial_text, text, is_first_cut=True) is not None
         )
         self._partial_ms, self._heard_ms = length_ms, heard_ms
-        if self._partial_start_ms is None or not continues or start_ms < self._partial_start_ms:
+        if self._partial_start_ms is None or not continues:
+            self._partial_start_ms = start_ms
+            self._may_be_cut = len(words_of_text(text)) > 1
+        elif start_ms < self._partial_start_ms:
             self._partial_start_ms = start_ms
         return self._partial_start_ms
 

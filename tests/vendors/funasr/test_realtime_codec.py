@@ -18,7 +18,7 @@ from asr_async import (
     SpeechStarted,
     VendorError,
 )
-from asr_async.vendors.codec import CodecEvent, Failed, Finished, MembersLeftOut, Started, Unrecognised
+from asr_async.vendors.codec import CodecEvent, Failed, Finished, MembersLeftOut, Started, Unheard, Unrecognised
 from asr_async.vendors.funasr.realtime import RealtimeCodec
 
 STARTED, STOPPED = '{"event": "started"}', '{"event": "stopped"}'
@@ -271,6 +271,35 @@ def test_what_is_still_a_partial_at_the_end_is_a_final_that_is_not_confirmed() -
     assert isinstance(final, Result)
     assert (final.text, final.is_final, final.is_confirmed) == ("good", True, False)
     assert finished == Finished()
+
+
+@pytest.mark.parametrize(
+    ("partials", "unheard"),
+    [
+        # the first partial of the sentence has only its newest words, as far as its text tells
+        ([("three four five", 4_000, 5_200)], (1_000, 4_000)),
+        ([("three four", 4_000, 4_900), ("four five six", 4_300, 5_500)], (1_000, 4_000)),
+        # behind it, a window that has nothing of the one before
+        ([("two", 1_800, 2_200), ("three four five", 4_000, 5_200)], (1_000, 4_000)),
+        # the sentence was seen from its first word on
+        ([("three", 4_000, 4_400), ("three four five", 4_050, 5_200)], None),
+        ([("three", 4_000, 4_400), ("three four", 3_950, 4_800)], None),
+        # no audio is between the final and the partial, but for the exactness of times
+        ([("three four five", 1_080, 2_200)], None),
+    ],
+)
+def test_words_that_no_partial_had_are_unheard_if_the_server_stops_without_a_final(
+    partials: list[tuple[str, int, int]], unheard: tuple[int, int] | None
+) -> None:
+    codec = started()
+    codec.receive(result(A))  # it ends at 1,000
+    for text, start_ms, heard_ms in partials:
+        codec.receive(result(A, partial=text, start=start_ms, heard=heard_ms))
+    codec.finish()
+    events = codec.receive(STOPPED)
+    gaps = [(event.start_ms, event.end_ms) for event in events if isinstance(event, Unheard)]
+    assert gaps == ([] if unheard is None else [unheard])
+    assert not gaps or isinstance(events[0], Unheard)  # in the order of the audio
 
 
 # --- sentences that are divided anew ---------------------------------------------------------------------------------
