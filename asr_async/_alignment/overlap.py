@@ -372,9 +372,10 @@ def _new_by_text(
         if block is None:
             continue
         delivered_words = item.speech.words[block.delivered_from : block.delivered_to]
-        if not item.has_end:  # the places in the new text are the better ones, but for the start
+        if not item.has_end:  # the places in the new text are the better ones, but for the start and for pauses
+            latest_end_ms = max(item.speech.end_ms, item.speech.start_ms + 1)
             delivered_words = tuple(
-                msgspec.structs.replace(word, end_ms=max(word.end_ms, item.speech.start_ms + 1))
+                msgspec.structs.replace(word, end_ms=min(max(word.end_ms, item.speech.start_ms + 1), latest_end_ms))
                 for word in speech.words[block.new_from : block.new_to]
             )
         for index in range(block.new_from, block.new_to):

@@ -226,9 +226,11 @@ def sentence_steps(sentence: Sentence, habits: Habits, rng: random.Random) -> li
         steps.append(Step(at_ms=at_ms, kind=kind, sentence=sentence, count=count))
 
     if sentence.kind != "cough":
+        shown_ms = 0
         for count, word in enumerate(words, 1):
             if count == 1 or rng.random() < 0.7 or sentence.kind == "noise":
-                add(word.end_ms + rng.randrange(10, 150), StepKind.INTERIM, count)
+                shown_ms = max(shown_ms, word.end_ms + rng.randrange(10, 150))  # no interim overtakes another one
+                add(shown_ms, StepKind.INTERIM, count)
             if habits.translates and rng.random() < 0.3:
                 add(word.end_ms + rng.randrange(10, 1_500), StepKind.TRANSLATION, count)
     over_ms = words[-1].end_ms + rng.randrange(150, 600)

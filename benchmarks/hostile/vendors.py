@@ -679,7 +679,7 @@ class OpenAISession(RealtimeSession):
             case StepKind.START:
                 self._speaking.add(item)
                 await super().send_step(step)
-            case StepKind.STOP if self._awaits_commit and item in self._speaking:
+            case StepKind.STOP if self._awaits_commit and self._speaking == {item}:
                 self._awaits_commit = False
                 await self._commit_item(sentence)
             case StepKind.INTERIM:
