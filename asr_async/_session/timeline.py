@@ -21,14 +21,14 @@ Pure rules. Does not know connections or clocks.
 from __future__ import annotations
 
 import sys
-from collections import deque
+from collections import Counter, deque
 from itertools import islice, pairwise
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from .._alignment.overlap import DeliveredSpeech, NewPart, NewParts, new_parts
-from .._alignment.places import JITTER_MS, SAME_MS, is_same_place
+from .._alignment.places import DOUBT_MS, JITTER_MS, SAME_MS, is_same_place
 from .._alignment.words import Speech, place_words, spoken_length_ms, words_of_text
 from ..results import (
     Event,
@@ -139,6 +139,7 @@ class _Segment:
         "is_ended",
         "is_ending",
         "is_started",
+        "left_out",
         "may_repeat",
         "piece_ids",
         "reported_ms",
@@ -163,6 +164,8 @@ class _Segment:
         self.is_delivered = False
         # the segments that other pieces of its final became
         self.piece_ids: tuple[int, ...] = ()
+        # the words of the newest interim that were left out, since they repeat others
+        self.left_out: Counter[str] = Counter()
         # one of its results has the mark
         self.may_repeat = False
         # the sign that its speech ends was delivered, and not withdrawn
@@ -180,9 +183,9 @@ class Timeline:
     __slots__ = (
         "_finals",
         "_finals_bytes",
-        "_has_jitter",
         "_has_timed_words",
         "_held_ms",
+        "_jitter_ms",
         "_last_finals",
         "_next_id",
         "_offset_ms",
@@ -206,8 +209,8 @@ class Timeline:
         self._last_finals: deque[_Final] = deque(maxlen=KEPT_FINALS)
         # the place in the source where the connection that is read begins
         self._offset_ms = 0
-        # the vendor's times were seen to be off: then no boundary of two segments is exact
-        self._has_jitter = False
+        # the most by which the vendor's times were seen to be off
+        self._jitter_ms = 0
         # any final has words with times
         self._has_timed_words = False
         # the end of the last final of the connection that is read, also of one that repeats others; behind it there may
@@ -237,8 +240,8 @@ class Timeline:
         that a vendor has drawn itself, so that the one begins where the other ends.
         """
         covered_ms = self.covered_ms
-        is_boundary = covered_ms == self._recognised_ms and covered_ms in self._open.values() and not self._has_jitter
-        if covered_ms <= self._offset_ms or is_boundary:
+        is_boundary = covered_ms == self._recognised_ms and covered_ms in self._open.values()
+        if covered_ms <= self._offset_ms or (is_boundary and self._jitter_ms <= JITTER_MS // 2):
             return covered_ms
         return self._replay_start_ms(covered_ms)
 
@@ -248,19 +251,21 @@ class Timeline:
 
         It is read for each final, when nothing but a bound is needed.
         """
-        return JITTER_MS + (MAX_REACH_MS if self._has_timed_words else 0)
+        return DOUBT_MS + (MAX_REACH_MS if self._has_timed_words else 0)
 
     def _replay_start_ms(self, place_ms: int) -> int:
         """Return the place where audio has to begin so that each word behind `place_ms` is recognised from its start.
+
+        The place may be as late as the vendor's times were seen to be off, and by a frame in any case.
 
         A word that is cut in two may be recognised or not, and so does not tell whether an equal word behind it is a
         new one. Where words have times, the audio therefore begins with a whole word that the one before it does not
         equal, or in a pause.
         """
         words = self._words_before(place_ms)
-        begin_ms = place_ms
+        begin_ms, jitter_ms = place_ms, max(JITTER_MS, self._jitter_ms)
         for word, before in pairwise([*words, None]):
-            if word is None or word.end_ms + JITTER_MS <= begin_ms - JITTER_MS:  # a pause
+            if word is None or word.end_ms + JITTER_MS <= begin_ms - jitter_ms:  # a pause
                 break
             if word.start_ms < place_ms - MAX_REACH_MS:
                 begin_ms = place_ms
@@ -268,7 +273,7 @@ class Timeline:
             begin_ms = min(begin_ms, word.start_ms)
             if before is not None and _forms_of(before.text) != _forms_of(word.text):
                 break
-        return max(0, begin_ms - JITTER_MS)
+        return max(0, begin_ms - jitter_ms)
 
     def _words_before(self, place_ms: int) -> list[Word]:
         """Return the words with times that begin within reach of a place, the last one first."""
@@ -353,14 +358,14 @@ class Timeline:
         return False
 
     def record_jitter(self, distance_ms: int) -> None:
-        """Record by how much the vendor's times are off; a small distance is none.
+        """Record by how much the vendor's times are off.
 
         Args:
             distance_ms: that of two starts of one segment, the overlap of two segments in a row, or the length of one
-                beyond the audio that was sent.
+                beyond the audio that was sent. By more than `DOUBT_MS`, they are not about one time.
         """
-        if distance_ms > JITTER_MS // 2:
-            self._has_jitter = True
+        if distance_ms > self._jitter_ms:
+            self._jitter_ms = min(distance_ms, DOUBT_MS)
 
     def open(self, segment: _Segment) -> None:
         """Record that a segment is open: a replay begins where it starts, or earlier."""
@@ -500,7 +505,7 @@ class ConnectionTimeline:
         # final results of earlier connections, which this one may recognise again; compared when that happens
         self._known_finals = known_finals
         self._known: list[DeliveredSpeech] | None = None
-        self._known_until_ms = max((final.last_ms for final in known_finals), default=-sys.maxsize) + SAME_MS
+        self._known_until_ms = max((final.last_ms for final in known_finals), default=-sys.maxsize) + DOUBT_MS
         # the connection's segment ids → the segments
         self._segments: dict[int, _Segment] = {}
         self.limit_ms: int | None = None
@@ -684,6 +689,7 @@ class ConnectionTimeline:
         pieces = [_cut(result, speech, part) for part in (parts.parts if result.text else parts.parts[:1])]
         # words before the audio of the connection were recognised before, if no final has them any more
         is_doubtful = bool(parts.parts) and (not parts.is_certain or speech_end_ms < self._offset_ms - SAME_MS)
+        is_doubtful |= _was_left_out(segment, result, speech, parts)
         # texts are compared anew for each result; times are as certain for the last one as they get
         segment.may_repeat = is_doubtful or (segment.may_repeat and not speech.is_timed)
         if segment.may_repeat:
@@ -850,6 +856,17 @@ def _latest_end_ms(result: Result, sent_ms: int | None) -> int:
     if not result.is_final or result.end_ms > result.start_ms:
         return 0
     return result.start_ms + LONGEST_MS if sent_ms is None else sent_ms + JITTER_MS
+
+
+def _was_left_out(segment: _Segment, result: Result, speech: Speech, parts: NewParts) -> bool:
+    """Return True if a final has a word as new that was left out of the interim before it; keep those of an interim."""
+    new = {index for part in parts.parts for index in range(part.first, part.behind)}
+    left_out = Counter(word.form for index, word in enumerate(speech.words) if index not in new)
+    if not result.is_final:
+        segment.left_out = left_out
+        return False
+    taken_back = segment.left_out - left_out
+    return any(speech.words[index].form in taken_back for index in new)
 
 
 def _cut(result: Result, speech: Speech, part: NewPart) -> Result:

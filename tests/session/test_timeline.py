@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from asr_async import AudioFormat, Event, Result
-from asr_async._alignment.places import JITTER_MS
+from asr_async._alignment.places import DOUBT_MS, JITTER_MS
 from asr_async._connection.silence import Silence
 from asr_async._session.timeline import (
     HOLD_MS,
@@ -408,22 +408,26 @@ def test_the_boundary_between_two_segments_is_exact(start_ms: int) -> None:
     assert timeline.replay_ms == expected_ms
 
 
-@pytest.mark.parametrize(("distance_ms", "is_exact"), [(50, True), (60, False), (100, False), (900, False)])
-def test_no_boundary_is_exact_if_starts_jitter(distance_ms: int, is_exact: bool) -> None:
+@pytest.mark.parametrize(
+    ("distance_ms", "back_ms"), [(50, 0), (60, JITTER_MS), (100, JITTER_MS), (250, 250), (-300, 300), (900, DOUBT_MS)]
+)
+def test_a_replay_begins_earlier_by_as_much_as_starts_jitter(distance_ms: int, back_ms: int) -> None:
+    """The final may be as late as its start was: a short word behind it begins before its end."""
     timeline = Timeline()
     line = timeline.connect(0)
     place(line, interim(0, 1_000, 1_200, "one"), final(0, 1_000 + distance_ms, 3_000, "one two"))
     place(line, interim(1, 3_000, 3_500, "three"))
-    assert timeline.replay_ms == 3_000 - (0 if is_exact else JITTER_MS)
+    assert timeline.replay_ms == 3_000 - back_ms
 
 
-@pytest.mark.parametrize(("overlap_ms", "is_exact"), [(40, True), (80, False), (180, False), (300, True)])
-def test_no_boundary_is_exact_if_finals_overlap_a_little(overlap_ms: int, is_exact: bool) -> None:
+@pytest.mark.parametrize(("overlap_ms", "back_ms"), [(40, 0), (80, JITTER_MS), (180, 180), (300, 0)])
+def test_a_replay_begins_earlier_by_as_much_as_finals_overlap(overlap_ms: int, back_ms: int) -> None:
+    """A large overlap is none of times that are off: the finals are not in order."""
     timeline = Timeline()
     line = timeline.connect(0)
     place(line, final(0, 0, 1_000, "one two"), final(1, 1_000 - overlap_ms, 2_000, "three four"))
     place(line, interim(2, 2_000, 2_500, "five"))
-    assert timeline.replay_ms == 2_000 - (0 if is_exact else JITTER_MS)
+    assert timeline.replay_ms == 2_000 - back_ms
 
 
 @pytest.mark.parametrize(
@@ -745,3 +749,42 @@ def test_finals_whose_times_overlap_by_their_jitter_are_compared_in_their_order(
     )
     again = [("a", 65, 146), ("to", 146, 264), ("call", 302, 507)]
     assert place(timeline.connect(10_200), final_of_words(again, 507)) == []
+
+
+# --- times that are off by more than a frame --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("interims", "last", "marks"),
+    [
+        # the interim repeats the known word; the final is so far from it that it counts as new
+        ([(2_471, ["we"])], (2_720, ["we"]), [True]),
+        ([(2_471, ["we"]), (2_471, ["we", "see"])], (2_720, ["we", "see"]), [True]),
+        # a word behind the one that is left out is new in both
+        ([(2_330, ["we"])], (2_330, ["we", "see"]), [False]),
+        ([(2_330, ["we"])], (2_330, ["we", "we"]), [False]),
+        # no interim: the distance tells
+        ([], (2_720, ["we"]), [False]),
+    ],
+)
+def test_a_final_with_words_that_were_left_out_of_its_interim_may_repeat_them(
+    interims: list[tuple[int, list[str]]], last: tuple[int, list[str]], marks: list[bool]
+) -> None:
+    def result_of(start_ms: int, words: list[str], *, is_final: bool) -> Result:
+        places = [(text, start_ms + 210 * at, start_ms + 210 * (at + 1)) for at, text in enumerate(words)]
+        timed = tuple(Word(text=text, start_ms=begin, end_ms=end) for text, begin, end in places)
+        return Result(
+            text=" ".join(words),
+            is_final=is_final,
+            segment_id=0,
+            start_ms=start_ms,
+            end_ms=places[-1][2],
+            words=timed,
+        )
+
+    timeline = Timeline()
+    place(timeline.connect(0), result_of(2_310, ["we"], is_final=True))
+    line = timeline.connect(0)
+    place(line, *(result_of(start_ms, words, is_final=False) for start_ms, words in interims))
+    finals = [event for event in place(line, result_of(*last, is_final=True)) if isinstance(event, Result)]
+    assert [final.may_repeat for final in finals] == marks
