@@ -251,7 +251,7 @@ class Timeline:
 
         It is read for each final, when nothing but a bound is needed.
         """
-        return DOUBT_MS + (MAX_REACH_MS if self._has_timed_words else 0)
+        return max(JITTER_MS, self._jitter_ms) + (MAX_REACH_MS if self._has_timed_words else 0)
 
     def _replay_start_ms(self, place_ms: int) -> int:
         """Return the place where audio has to begin so that each word behind `place_ms` is recognised from its start.
