@@ -245,15 +245,15 @@ class Client:
         """Make a short-lived key for a program that must not have the client's own key: a browser, a device.
 
         Args:
-            expires_in: the lifetime of the key in seconds; DashScope accepts 1 to 1800. The default is enough to
-                connect, and an open session outlives its key.
+            expires_in: the lifetime of the key in seconds; DashScope accepts 1 to 1800, OpenAI 10 to 7200. The default
+                is enough to connect, and an open session outlives its key.
 
         Raises:
             ASRError: the vendor could not be reached, or refused.
             ConfigurationError: the vendor has no temporary keys, or none with this lifetime.
         """
         if not isinstance(self._service, TemporaryKeyService):
-            raise ConfigurationError(f"{self._service!r} makes no temporary keys; DashScope does")
+            raise ConfigurationError(f"{self._service!r} makes no temporary keys; DashScope and OpenAI do")
         return await self._service.temporary_key(expires_in=expires_in)
 
     async def transcribe(

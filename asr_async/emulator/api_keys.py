@@ -1,4 +1,4 @@
-"""The DashScope API keys that the emulator accepts: configured keys, and temporary keys that it has issued."""
+"""The API keys of a vendor that the emulator accepts: configured keys, and temporary keys that it has issued."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ if TYPE_CHECKING:
 
 __all__ = ["ApiKeys"]
 
-ISSUED_PREFIX = "st-"
-
 MAX_ISSUED = 1_024
 """Beyond this number, the oldest issued key is no longer accepted."""
 
@@ -23,25 +21,31 @@ class ApiKeys:
     Expiry follows the event loop's clock.
     """
 
-    def __init__(self, known: Collection[str] | None) -> None:
+    def __init__(self, known: Collection[str] | None, *, issued_prefix: str) -> None:
         self._known = known
+        self._issued_prefix = issued_prefix
         self._expire_at: dict[str, float] = {}
         """The issued keys, oldest first."""
 
     def __repr__(self) -> str:
         return f"<ApiKeys {'any' if self._known is None else len(self._known)} known, {len(self._expire_at)} issued>"
 
+    @property
+    def are_configured(self) -> bool:
+        """True if only certain keys are accepted."""
+        return self._known is not None
+
     def accepts(self, key: str) -> bool:
         """Return True if this key is valid now."""
         if self._known is not None and key in self._known:
             return True
-        if key.startswith(ISSUED_PREFIX):
+        if key.startswith(self._issued_prefix):
             return self._expire_at.get(key, 0.0) > _now()
         return self._known is None
 
     def issue(self, expires_in_s: int) -> str:
         """Create a key that is valid for this many seconds."""
-        key = f"{ISSUED_PREFIX}{uuid.uuid4().hex}"
+        key = f"{self._issued_prefix}{uuid.uuid4().hex}"
         self._expire_at[key] = _now() + expires_in_s
         if len(self._expire_at) > MAX_ISSUED:
             del self._expire_at[next(iter(self._expire_at))]

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from .faults import ConnectionFaults
     from .lifecycle import Lifecycle
 
-__all__ = ["ClientEventReader", "Items", "RealtimeSession", "RefusedError", "ServerError", "new_id"]
+__all__ = ["ClientEventReader", "EventHeader", "Items", "RealtimeSession", "RefusedError", "ServerError", "new_id"]
 
 _State = TypeVar("_State", bound="enum.Enum")
 _Step = TypeVar("_Step", bound="enum.Enum")

@@ -447,7 +447,8 @@ async def test_a_refusal_that_sends_the_key_back_brings_it_into_no_text(name: st
 async def test_a_request_that_fails_shows_no_secret(body: str) -> None:
     async with http_server(response(BODIES[body])) as port:
         service = DashScope(CANARY, http_endpoint=f"http://127.0.0.1:{port}/api/v1")
-        for call in (service.vocabularies.list, service.temporary_key):
+        openai = OpenAI(CANARY, endpoint=url_with_secrets(port))
+        for call in (service.vocabularies.list, service.temporary_key, openai.temporary_key):
             with pytest.raises(ASRError) as caught:
                 await call()
             assert_hidden(error_texts(caught.value), repr(caught.value))

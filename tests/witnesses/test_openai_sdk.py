@@ -12,7 +12,11 @@ from typing import Any
 
 import pytest
 from openai import AsyncOpenAI
-from openai.types.realtime import RealtimeServerEvent, RealtimeTranscriptionSessionCreateRequest
+from openai.types.realtime import (
+    ClientSecretCreateResponse,
+    RealtimeServerEvent,
+    RealtimeTranscriptionSessionCreateRequest,
+)
 from pydantic import BaseModel, TypeAdapter
 from websockets.exceptions import InvalidStatus
 
@@ -26,6 +30,7 @@ FRAMES = [bytes(4_800)] * 21
 COMPLETED = "conversation.item.input_audio_transcription.completed"
 
 SERVER_EVENT: TypeAdapter[Any] = TypeAdapter(RealtimeServerEvent)
+CLIENT_SECRET: TypeAdapter[Any] = TypeAdapter(ClientSecretCreateResponse)
 
 pytestmark = pytest.mark.usefixtures("no_proxy_for_loopback")
 
@@ -80,6 +85,20 @@ async def test_the_events_of_the_emulator_have_the_official_types() -> None:
     assert {event.type.rpartition(".")[2] for event in events} == {
         *("created", "updated", "speech_started", "speech_stopped", "committed", "added", "delta", "completed"),
     }
+
+
+async def test_temporary_keys_of_either_side_are_used_by_the_other() -> None:
+    async with serve(Scripted(SCRIPT), api_keys={"sk-test"}) as emulator:
+        async with AsyncOpenAI(api_key="sk-test", base_url=f"{emulator.url}/v1") as client:
+            theirs = await client.realtime.client_secrets.create(
+                session={"type": "transcription"}, expires_after={"anchor": "created_at", "seconds": 60}
+            )
+        CLIENT_SECRET.validate_python(theirs.to_dict())
+        transcript = await transcribe(FRAMES, OpenAIRealtime(), OpenAI(theirs.value, endpoint=emulator.openai_url))
+        ours = await OpenAI("sk-test", endpoint=emulator.openai_url).temporary_key()
+        events = await conversation(emulator, session_of("gpt-4o-transcribe"), items=3, key=ours.value)
+    assert transcript.text == " ".join(TEXTS)
+    assert " ".join(event.transcript for event in events if event.type == COMPLETED).strip() == transcript.text
 
 
 async def test_the_official_client_is_refused_without_a_valid_key_and_without_a_known_model() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ...vendors.dashscope.credentials import TEMPORARY_PREFIX
 from ..api_keys import ApiKeys
 from . import realtime, rest, tasks
 from .hotwords import HotWordTables
@@ -28,7 +29,7 @@ def add_routes(
     faults: FaultInjector,
 ) -> Sequence[WebSocketHandler]:
     """Add the routes, and return the handlers of both protocols."""
-    keys, tables = ApiKeys(api_keys), HotWordTables()
+    keys, tables = ApiKeys(api_keys, issued_prefix=TEMPORARY_PREFIX), HotWordTables()
     rest.add_routes(application, keys=keys, tables=tables)
     return [
         tasks.add_routes(application, engine, keys=keys, tables=tables, faults=faults),

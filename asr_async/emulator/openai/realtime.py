@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import asyncio
 import enum
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import msgspec
 from aiohttp import web
 
 from ...results import join_texts
+from ...vendors.openai.credentials import TEMPORARY_PREFIX
 from ...vendors.openai.models import MODEL_ROWS
 from ...vendors.openai.wire import (
     ClientEvent,
@@ -37,6 +37,7 @@ from ..engines.engine import Request
 from ..handler import FaultInjectingHandler
 from ..lifecycle import Lifecycle
 from ..realtime import ClientEventReader, RealtimeSession, RefusedError, new_id
+from . import rest
 from .vllm import VLLMSession
 
 if TYPE_CHECKING:
@@ -403,8 +404,10 @@ def add_routes(
     api_keys: Collection[str] | Mapping[str, str] | None,
     faults: FaultInjector,
 ) -> Sequence[WebSocketHandler]:
-    """Add the route of realtime transcription, and return its handler."""
-    handler = _TranscriptionHandler(engine, ApiKeys(api_keys), faults)
+    """Add the routes of realtime transcription and of its temporary keys, and return the handler of the first."""
+    keys = ApiKeys(api_keys, issued_prefix=TEMPORARY_PREFIX)
+    rest.add_routes(application, PATH, keys=keys)
+    handler = _TranscriptionHandler(engine, keys, faults)
     application.router.add_get(PATH, handler.handle)
     return [handler]
 
@@ -418,24 +421,23 @@ class _TranscriptionHandler(FaultInjectingHandler):
         self._keys = keys
 
     def _reject(self, request: web.Request) -> web.Response | None:
-        scheme, _, key = request.headers.get("Authorization", "").partition(" ")
-        key = key.strip()
-        if scheme.lower() != "bearer" or not key:
-            text = "You didn't provide an API key."
-        elif not self._keys.accepts(key):
-            text = "Incorrect API key provided."
-        else:
+        # a vLLM server that was started without a key asks for none
+        if _is_vllm(request) and not self._keys.are_configured:
             return None
-        body = msgspec.json.encode(self._error_body("invalid_api_key", text))
-        return web.Response(body=body, status=HTTPStatus.UNAUTHORIZED, content_type="application/json")
+        return rest.reject_by_key(request, self._keys)
 
     def _error_body(self, code: str, message: str) -> Any:
-        return {"error": {"message": message, "type": "invalid_request_error", "param": None, "code": code}}
+        return rest.error_body(code, message)
 
     def _create_session(
         self, request: web.Request, connection: ClientConnection, faults: ConnectionFaults
     ) -> VendorSession[Any, Any]:
-        if not request.query:  # vLLM has the same path, and a model for all of its connections
+        if _is_vllm(request):
             return VLLMSession(connection, faults, self._engine)
         is_transcription = request.query.get("intent") == "transcription"
         return _TranscriptionSession(connection, faults, self._engine, is_transcription=is_transcription)
+
+
+def _is_vllm(request: web.Request) -> bool:
+    """Return True for the endpoint of vLLM: it has the same path, and no query, since a server has one model."""
+    return not request.query

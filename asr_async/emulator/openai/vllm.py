@@ -7,7 +7,10 @@ text, whose words are sent as deltas. Source: the repository of vLLM (`realtime/
 from __future__ import annotations
 
 import enum
-from typing import TYPE_CHECKING, NoReturn
+import time
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import msgspec
 
 from ...results import join_texts
 from ...vendors.openai.vllm_models import VLLM_MODELS
@@ -24,7 +27,8 @@ from ...vendors.realtime.wire import Append, ClientMessage
 from ..audio_decoder import SAMPLE_BYTES, PcmDecoder, split_samples
 from ..engines.engine import Request
 from ..lifecycle import Lifecycle
-from ..realtime import ClientEventReader, RealtimeSession, RefusedError, new_id
+from ..realtime import ClientEventReader, EventHeader, RealtimeSession, RefusedError
+from ..session import EndConnection
 
 if TYPE_CHECKING:
     from ...vendors.realtime.wire import WireError
@@ -69,11 +73,37 @@ TRANSITIONS: dict[tuple[State, Step], State] = {
 _ENGINE_CODES = {"unsupported": "invalid_audio", "capacity": "rate_limit_exceeded", "broken": "processing_error"}
 
 
+class _EventReader(ClientEventReader):
+    """The decoder of the client's events, with the codes of vLLM; a text that is no JSON ends no connection."""
+
+    def read_header(self, text: str) -> EventHeader:
+        """Return the members that an error refers to, empty ones for a text that is no event."""
+        try:
+            return super().read_header(text)
+        except EndConnection:
+            return EventHeader()
+
+    def read(self, text: str, header: EventHeader) -> Any:
+        """Return the event.
+
+        Raises:
+            RefusedError: the text is no JSON, there is no such event, or a member of it has the wrong type.
+        """
+        try:
+            return self._decoder.decode(text)
+        except msgspec.ValidationError as error:
+            if header.type in self._names:
+                raise RefusedError("processing_error", str(error)) from None
+            raise RefusedError("unknown_event", f"Unknown event type: {header.type}") from None
+        except (msgspec.DecodeError, RecursionError):
+            raise RefusedError("invalid_json", "Invalid JSON") from None
+
+
 class VLLMSession(RealtimeSession[State, Step]):
     """The session of one client."""
 
     engine_codes = _ENGINE_CODES
-    events = ClientEventReader(VLLMClientEvent)
+    events = _EventReader(VLLMClientEvent)
 
     def __init__(self, connection: ClientConnection, faults: ConnectionFaults, engine: Engine) -> None:
         super().__init__(connection, faults, Lifecycle(State.READY, TRANSITIONS, {}), engine)
@@ -85,7 +115,7 @@ class VLLMSession(RealtimeSession[State, Step]):
         self._shown = ""
 
     async def _read(self) -> NoReturn:
-        await self._send(VLLMSessionCreated(id=self._session_id))
+        await self._send(VLLMSessionCreated(id=self._session_id, created=int(time.time())))
         await super()._read()
 
     async def _on_event(self, event: ClientMessage) -> None:
@@ -138,7 +168,9 @@ class VLLMSession(RealtimeSession[State, Step]):
         text = join_texts(self._uncommitted)
         await self._close_recognition()
         self._shown = ""
-        await self._send(VLLMDone(text=text, usage={"prompt_tokens": 0, "completion_tokens": len(text.split())}))
+        count = len(text.split())
+        usage = {"prompt_tokens": 0, "completion_tokens": count, "total_tokens": count}
+        await self._send(VLLMDone(text=text, usage=usage))
 
     async def _emit(self, hypothesis: Hypothesis) -> None:
         """Show what a hypothesis adds; nothing if the engine has changed what was shown."""
@@ -157,4 +189,4 @@ class VLLMSession(RealtimeSession[State, Step]):
         return RefusedError("processing_error", f"{step.value} is not expected now")
 
     async def _send_fault(self, fault: WireError) -> None:
-        await self._send(VLLMError(event_id=new_id("event"), error=fault.message, code=fault.code))
+        await self._send(VLLMError(error=fault.message, code=fault.code))

@@ -11,7 +11,7 @@ from ..service import fingerprint
 from .errors import VENDOR, is_invalid_key
 from .sdk_settings import KEY_VARIABLE, find_key
 
-__all__ = ["DashScopeKey", "account_of", "is_temporary"]
+__all__ = ["TEMPORARY_PREFIX", "DashScopeKey", "account_of", "is_temporary"]
 
 TEMPORARY_PREFIX = "st-"
 

@@ -22,21 +22,24 @@ from ...errors import ConfigurationError
 from ..api_key import KeyFunction
 from ..codec import Codec, TaskDescription
 from ..options import Options, check_range, did_you_mean
+from ..rest import RestClient
 from ..service import Endpoint, ServiceBase, TemporaryKey, check_endpoint, check_headers
 from .codec import TaskCodec, describe_task
 from .credentials import DashScopeKey, account_of, is_temporary
-from .errors import error_from_handshake
+from .errors import error_from_handshake, error_from_response
 from .hotwords import uses_phrase_list
 from .models import MODEL_ROWS, TaskOptions
 from .realtime import QwenRealtimeCodec, describe_session
 from .realtime_models import QwenRealtime
-from .rest import RestClient
 from .rest_wire import TOKENS_PATH, Token
 from .sdk_settings import WORKSPACE_VARIABLES, find_region, find_workspace, inspects_data
 from .vocabularies import DashScopeVocabularies
 
 if TYPE_CHECKING:
     import ssl
+
+    from ...errors import ASRError
+    from ..http import HttpResponse
 
 __all__ = ["DashScope"]
 
@@ -190,7 +193,9 @@ class DashScope(ServiceBase):
 
     @property
     def _rest(self) -> RestClient:
-        return RestClient(self._http_base, self._key, self._headers, self.network)
+        return RestClient(
+            self._http_base, self._key, headers=self._headers, error=_error_of_response, network=self.network
+        )
 
     @property
     def vocabularies(self) -> DashScopeVocabularies:
@@ -327,6 +332,16 @@ class _Address(NamedTuple):
         if self.workspace is not None:
             return f"{self.workspace}.{self.region}.maas.aliyuncs.com"
         return SHARED_HOSTS[self.region]
+
+
+def _error_of_response(key: str, response: HttpResponse) -> ASRError:
+    return error_from_response(
+        response.status,
+        response.headers,
+        response.body,
+        temporary_key=is_temporary(key),
+        clock=functools.partial(datetime.now, UTC),
+    )
 
 
 def _check_region(region: str, name: str) -> str:

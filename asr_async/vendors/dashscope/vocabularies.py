@@ -17,9 +17,9 @@ from msgspec import UNSET, UnsetType
 
 from ...errors import AuthenticationError, ConfigurationError, RemoteProtocolError
 from ...hotwords import HotWord, Vocabulary
+from ..rest import RestClient
 from .errors import is_invalid_key
 from .hotwords import check_name, hot_word_model, phrase_list, uses_phrase_list, vocabulary_entries
-from .rest import RestClient
 from .rest_wire import (
     FINE_TUNED_PATH,
     FINE_TUNES_PATH,

@@ -19,11 +19,17 @@ from ..error_rules import SERVER_ERROR, ErrorKind, ErrorRule, ErrorTable, parse_
 if TYPE_CHECKING:
     from ..realtime.wire import WireError
 
-__all__ = ["VENDOR", "error_from_event", "error_from_handshake", "is_invalid_key"]
+__all__ = ["VENDOR", "error_from_event", "error_from_handshake", "error_from_response", "is_invalid_key"]
 
 VENDOR = "openai"
 
 _KEY = ErrorRule(AuthenticationError, False, "check the key, and that it belongs to the endpoint")
+_EXPIRED_KEY = ErrorRule(
+    AuthenticationError,
+    False,
+    "this temporary key may have expired: make another with temporary_key(), or pass a function that does so as "
+    "api_key=",
+)
 _DENIED = ErrorRule(
     AuthenticationError, False, "the key's project has no right to it: check project= and organization="
 )
@@ -92,7 +98,12 @@ def error_from_event(error: WireError, *, request_id: str | None, raw: str) -> A
 
 
 def error_from_handshake(
-    status: int, headers: Mapping[str, str], body: bytes, *, clock: Callable[[], datetime] | None = None
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    *,
+    temporary_key: bool = False,
+    clock: Callable[[], datetime] | None = None,
 ) -> ASRError:
     """Make the error for an HTTP response that is not a switch to WebSocket.
 
@@ -100,11 +111,38 @@ def error_from_handshake(
         status: the HTTP status.
         headers: the headers of the response.
         body: the body of the response, in any form.
+        temporary_key: the key was a temporary one.
         clock: returns this machine's time, for a Retry-After that is a date in a response without its own.
     """
+    return _error_from_http("handshake", status, headers, body, temporary_key=temporary_key, clock=clock)
+
+
+def error_from_response(
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    *,
+    temporary_key: bool = False,
+    clock: Callable[[], datetime] | None = None,
+) -> ASRError:
+    """Make the error for a REST response with a status other than 200; the arguments are those of a handshake's."""
+    return _error_from_http("request", status, headers, body, temporary_key=temporary_key, clock=clock)
+
+
+def _error_from_http(
+    subject: str,
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    *,
+    temporary_key: bool,
+    clock: Callable[[], datetime] | None,
+) -> ASRError:
     details = read_error_body(body)
     rule = _TABLE.find(details.code, details.text, status)
-    text = f"HTTP {status}: {details.text}" if details.text else f"the handshake was refused with HTTP {status}"
+    if temporary_key and rule is _KEY:
+        rule = _EXPIRED_KEY
+    text = f"HTTP {status}: {details.text}" if details.text else f"the {subject} was refused with HTTP {status}"
     return rule.make_error(
         text,
         vendor=VENDOR,

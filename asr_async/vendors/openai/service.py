@@ -1,7 +1,7 @@
 """The service of OpenAI's realtime transcription: its endpoint and its credentials.
 
 Sources: the vendor's guide "Realtime transcription" (2026-11): a session for transcription has `intent=transcription`
-in its URL, and no model there; PyPI `openai` 3.57.0 for the environment and the headers.
+in its URL, and no model there; PyPI `openai` 3.57.0 for the environment, the headers and the temporary keys.
 """
 
 from __future__ import annotations
@@ -18,18 +18,29 @@ from ..._text.secret import SecretHeaders, secret_url, shown_url, tolerant_repr
 from ...errors import ConfigurationError
 from ..api_key import KeyFunction
 from ..codec import Codec, TaskDescription
-from ..options import Options
-from ..service import Endpoint, ServiceBase, check_endpoint, check_headers, fingerprint
+from ..options import Options, check_range
+from ..rest import RestClient
+from ..service import Endpoint, ServiceBase, TemporaryKey, check_endpoint, check_headers
 from .codec import OpenAIRealtimeCodec, describe_session
-from .credentials import OpenAIKey
-from .errors import error_from_handshake
+from .credentials import OpenAIKey, account_of, is_temporary
+from .errors import error_from_handshake, error_from_response
 from .models import OpenAIRealtime
+from .rest_wire import (
+    CLIENT_SECRETS_PATH,
+    MAX_LIFETIME_S,
+    MIN_LIFETIME_S,
+    ClientSecret,
+    CreateClientSecret,
+    ExpiresAfter,
+)
 from .vllm_codec import VLLMCodec, describe_vllm_task
 from .vllm_models import VLLMRealtime
 
 if TYPE_CHECKING:
     import ssl
 
+    from ...errors import ASRError
+    from ..http import HttpResponse
     from ..service import Vocabularies
 
 __all__ = ["OpenAI"]
@@ -47,16 +58,18 @@ class OpenAI(ServiceBase):
     `OPENAI_PROJECT_ID`, as the official SDK does.
 
     Args:
-        api_key: a key, an ephemeral key (`ek_...`), or a plain or async function that returns one. The function is
-            called in the event loop for each connection, within its deadline; its exceptions reach the caller. Default:
-            the environment variable `OPENAI_API_KEY`.
+        api_key: a key, a temporary key (`ek_...`), or a plain or async function that returns one. The function is
+            called in the event loop for each connection and each HTTP request, within their deadlines; its exceptions
+            reach the caller. Default: the environment variable `OPENAI_API_KEY`.
         endpoint: the whole WebSocket URL, `wss://host/v1/realtime`. Default: `OPENAI_BASE_URL`, the HTTP or WebSocket
-            base of the API, with `/realtime` behind it; else the vendor's.
+            base of the API, with `/realtime` behind it; else the vendor's. Temporary keys are requested from the same
+            address, over HTTP, with `/client_secrets` behind it.
         organization: the id of the organization that is billed. Default: `OPENAI_ORG_ID`.
         project: the id of the project that is billed. Default: `OPENAI_PROJECT_ID`.
-        headers: further headers of connections, for those of the vendor that this library does not know.
-        ssl_context: the TLS context of connections, used as it is. Default: the system's trust store, or SSL_CERT_FILE
-            and SSL_CERT_DIR.
+        headers: further headers of connections and HTTP requests, for those of the vendor that this library does not
+            know.
+        ssl_context: the TLS context of connections and HTTP requests, used as it is. Default: the system's trust store,
+            or SSL_CERT_FILE and SSL_CERT_DIR.
         proxy: the URL of their proxy, `http://user:password@host:port` (or `https`, `socks5`); False connects directly.
             Default: HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY. This machine is never reached through a proxy.
         insecure: allow an endpoint without encryption that is not on this machine, and an `ssl_context` that does not
@@ -127,6 +140,23 @@ class OpenAI(ServiceBase):
         """
         raise ConfigurationError("OpenAI stores no hot-word tables: pass OpenAIRealtime(keywords=[...])")
 
+    async def temporary_key(self, *, expires_in: int = 60) -> TemporaryKey:
+        """Make a key for a program that must not have this one: in a browser, on a device. It is for transcription.
+
+        Args:
+            expires_in: the lifetime in seconds, 10 to 7200.
+
+        Raises:
+            ASRError: there is no key, the vendor refused, or it could not be reached in time.
+        """
+        check_range("expires_in", expires_in, MIN_LIFETIME_S, MAX_LIFETIME_S, "s")
+        rest = RestClient(
+            self._http_base, self._key, headers=self._headers, error=_error_of_response, network=self.network
+        )
+        request = CreateClientSecret(expires_after=ExpiresAfter(seconds=expires_in), session={"type": "transcription"})
+        secret = await rest.call("POST", "", ClientSecret, request)
+        return TemporaryKey(value=secret.value, expires_at=secret.expires_at)
+
     async def resolve(self, options: Options) -> Endpoint:
         """Return the endpoint for these options, with the key of the moment.
 
@@ -140,9 +170,11 @@ class OpenAI(ServiceBase):
         return Endpoint(
             url=url if isinstance(options, VLLMRealtime) else _with_intent(url),
             headers=self._headers(key),
-            handshake_error=functools.partial(error_from_handshake, clock=functools.partial(datetime.now, UTC)),
+            handshake_error=functools.partial(
+                error_from_handshake, temporary_key=is_temporary(key), clock=functools.partial(datetime.now, UTC)
+            ),
             refresh_credentials=functools.partial(self._key.refresh, key),
-            account=fingerprint(key),
+            account=account_of(key),
             network=self.network,
         )
 
@@ -160,6 +192,12 @@ class OpenAI(ServiceBase):
             url, insecure=self._insecure, name="OPENAI_BASE_URL", form="the base of the API, https://host/v1"
         )
 
+    def _http_base(self) -> str:
+        """Return the URL of the temporary keys."""
+        parts = urlsplit(self._url())
+        scheme = "https" if parts.scheme == "wss" else "http"
+        return urlunsplit(parts._replace(scheme=scheme, path=f"{parts.path.rstrip('/')}{CLIENT_SECRETS_PATH}"))
+
     def _headers(self, key: str) -> dict[str, str]:
         headers = SecretHeaders({**self._given_headers, "Authorization": f"Bearer {key}", "User-Agent": USER_AGENT})
         for (name, value), variable in zip(
@@ -168,6 +206,16 @@ class OpenAI(ServiceBase):
             if value := value or os.environ.get(variable, "").strip():
                 headers[name] = value
         return headers
+
+
+def _error_of_response(key: str, response: HttpResponse) -> ASRError:
+    return error_from_response(
+        response.status,
+        response.headers,
+        response.body,
+        temporary_key=is_temporary(key),
+        clock=functools.partial(datetime.now, UTC),
+    )
 
 
 def _checked(options: Options) -> OpenAIRealtime | VLLMRealtime:

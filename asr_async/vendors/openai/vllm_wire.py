@@ -38,29 +38,30 @@ class VLLMCommit(ClientMessage, frozen=True, kw_only=True, tag="input_audio_buff
 VLLMClientEvent = VLLMSessionUpdate | Append | VLLMCommit
 
 # --- server to client ------------------------------------------------------------------------------------------------
+# Members without a value are omitted, since these messages have no ids.
 
 
-class VLLMSessionCreated(ServerMessage, frozen=True, kw_only=True, tag="session.created"):
+class VLLMSessionCreated(ServerMessage, frozen=True, kw_only=True, omit_defaults=True, tag="session.created"):
     """The first message."""
 
     id: str = ""
     created: Any = 0
 
 
-class VLLMDelta(ServerMessage, frozen=True, kw_only=True, tag="transcription.delta"):
+class VLLMDelta(ServerMessage, frozen=True, kw_only=True, omit_defaults=True, tag="transcription.delta"):
     """More text, behind that of the deltas before."""
 
     delta: str | None = None
 
 
-class VLLMDone(ServerMessage, frozen=True, kw_only=True, tag="transcription.done"):
+class VLLMDone(ServerMessage, frozen=True, kw_only=True, omit_defaults=True, tag="transcription.done"):
     """The whole text; every result has been sent."""
 
     text: str | None = None
     usage: Any = None
 
 
-class VLLMError(ServerMessage, frozen=True, kw_only=True, tag="error"):
+class VLLMError(ServerMessage, frozen=True, kw_only=True, omit_defaults=True, tag="error"):
     """An error, whose text is no object as it is with OpenAI."""
 
     error: str | None = None

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
 
 from asr_async.emulator import Scripted, serve
+from asr_async.vendors.openai.vllm_models import VLLM_MODELS
 
 from ...support.virtual_time import run_virtual
 
@@ -104,6 +106,65 @@ def test_what_the_server_refuses_is_an_error_and_the_connection_continues(
     assert {error["code"] for error in errors} == {code}
     assert all(text in error["message"] for error in errors)
     assert errors[-1]["event_id"] == "again"
+
+
+def test_vllm_asks_for_no_key_and_runs_one_transcription_after_another() -> None:
+    """The conversation of the example client in vLLM's repository (`openai_realtime_client.py`), twice."""
+    commit = {"type": "input_audio_buffer.commit"}
+    audio = {"type": "input_audio_buffer.append", "audio": base64.b64encode(bytes(32_000)).decode()}
+
+    async def run() -> list[dict[str, Any]]:
+        async with serve(Scripted(SCRIPT)) as emulator, connect(emulator.openai_url, proxy=None) as connection:
+            await connection.send(json.dumps({"type": "session.update", "model": VLLM_MODELS[0]}))
+            events = [json.loads(await connection.recv())]
+            for _ in range(2):
+                for message in (commit, audio, {**commit, "final": True}):
+                    await connection.send(json.dumps(message))
+                while events[-1]["type"] != "transcription.done" or len(events) < 2:
+                    events.append(json.loads(await connection.recv()))
+                events.append({"type": "next"})
+            return events
+
+    created, *events = run_virtual(run)
+    assert (created["type"], created["created"] > 1_700_000_000) == ("session.created", True)
+    usage = {"prompt_tokens": 0, "completion_tokens": 2, "total_tokens": 2}
+    assert [event for event in events if event["type"] == "transcription.done"] == 2 * [
+        {"type": "transcription.done", "text": "hello there", "usage": usage}
+    ]
+    deltas = "".join(event["delta"] for event in events if event["type"] == "transcription.delta")
+    assert deltas == 2 * "hello there"
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "error"),
+    [
+        ('{"type"', "invalid_json", "Invalid JSON"),
+        ('{"type": "nonsense"}', "unknown_event", "Unknown event type: nonsense"),
+        ('{"type": "input_audio_buffer.append", "audio": 5}', "processing_error", "Expected `bytes`"),
+        ('{"type": "session.update", "model": null}', "invalid_event", "Missing required field: model"),
+        ('{"type": "input_audio_buffer.commit"}', "model_not_validated", "Model not validated."),
+    ],
+)
+def test_vllm_reports_errors_and_the_connection_continues(text: str, code: str, error: str) -> None:
+    async def run() -> list[dict[str, Any]]:
+        async with serve(Scripted(SCRIPT)) as emulator, connect(emulator.openai_url, proxy=None) as connection:
+            await connection.recv()
+            for _ in range(2):
+                await connection.send(text)
+            return [json.loads(await connection.recv()) for _ in range(2)]
+
+    first, second = run_virtual(run)
+    assert first == second == {"type": "error", "error": first["error"], "code": code}
+    assert first["error"].startswith(error)
+
+
+def test_a_vllm_server_with_a_key_asks_for_it() -> None:
+    async def run() -> None:
+        async with serve(Scripted(SCRIPT), api_keys={"sk"}) as emulator:
+            await connect(emulator.openai_url, proxy=None)
+
+    with pytest.raises(InvalidStatus, match="HTTP 401"):
+        run_virtual(run)
 
 
 def test_a_session_for_conversations_accepts_no_transcription() -> None:

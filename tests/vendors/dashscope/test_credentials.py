@@ -211,7 +211,7 @@ async def test_a_client_makes_temporary_keys_where_its_vendor_has_them() -> None
             temporary = await client.temporary_key(expires_in=120)
         assert await recognise(calling(emulator, temporary.value)) == ["Hello."]
     async with Client(Huawei()) as client:
-        with pytest.raises(ConfigurationError, match=r"<Huawei .*> makes no temporary keys; DashScope does"):
+        with pytest.raises(ConfigurationError, match=r"<Huawei .*> makes no temporary keys; DashScope and OpenAI do"):
             await client.temporary_key()
     async with Client(DashScope(KEY)) as client:
         with pytest.raises(ConfigurationError, match="expires_in=1801: must be between 1 and 1800 s"):

@@ -1,22 +1,23 @@
-"""The client of DashScope's REST interfaces: requests with a key, responses as values or typed errors."""
+"""The client of a vendor's REST interfaces: requests with a key, responses as values or typed errors.
+
+Does not know a vendor: the paths, the headers and the errors are arguments.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import functools
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import TypeVar
 
 import msgspec
 
-from ..._net.http import REQUEST_TIMEOUT_S, request
-from ..._net.network_options import NetworkOptions
-from ...errors import DeadlineError, RemoteProtocolError
-from ..api_key import ApiKey
-from ..credentials import with_fresh_credentials
-from .credentials import is_temporary
-from .errors import error_from_response
+from .._net.http import REQUEST_TIMEOUT_S, HttpResponse, request
+from .._net.network_options import NetworkOptions
+from .._text.redaction import Redactor, secrets_of
+from .._text.secret import secret_url
+from ..errors import ASRError, DeadlineError, RemoteProtocolError
+from .api_key import ApiKey
+from .credentials import with_fresh_credentials
 
 __all__ = ["RestClient"]
 
@@ -27,18 +28,26 @@ class RestClient:
     """The REST interfaces of one account.
 
     Args:
-        base: returns the HTTP base, `https://host/api/v1`; called for each request.
+        base: returns the HTTP base, such as `https://host/api/v1`; called for each request.
         key: the source of the key.
         headers: returns the headers for a key, the key included.
+        error: makes the error of a response with a status other than 200, for the key that was sent.
         network: the TLS context and the proxy.
     """
 
     def __init__(
-        self, base: Callable[[], str], key: ApiKey, headers: Callable[[str], dict[str, str]], network: NetworkOptions
+        self,
+        base: Callable[[], str],
+        key: ApiKey,
+        *,
+        headers: Callable[[str], dict[str, str]],
+        error: Callable[[str, HttpResponse], ASRError],
+        network: NetworkOptions,
     ) -> None:
         self._base = base
         self._key = key
         self._headers = headers
+        self._error = error
         self._network = network
 
     async def call(self, method: str, path: str, response_type: type[T], body: msgspec.Struct | None = None) -> T:
@@ -58,7 +67,7 @@ class RestClient:
             RemoteProtocolError: the response cannot be decoded.
             VendorError: the vendor refuses the request, with its code.
         """
-        url = f"{self._base()}{path}"
+        url = secret_url(f"{self._base()}{path}")
         content = b"" if body is None else msgspec.json.encode(body)
         return await with_fresh_credentials(
             await self._find_key(),
@@ -83,15 +92,10 @@ class RestClient:
             headers["Content-Type"] = "application/json"
         response = await request(method, url, headers=headers, body=content, network=self._network)
         if response.status != 200:
-            raise error_from_response(
-                response.status,
-                response.headers,
-                response.body,
-                temporary_key=is_temporary(key),
-                clock=functools.partial(datetime.now, UTC),
-            )
+            raise self._error(key, response)
         try:
             return msgspec.json.decode(response.body, type=response_type)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             # without the response itself, which may hold a key
-            raise RemoteProtocolError(f"DashScope's response to {method} {url} cannot be decoded: {error}") from None
+            text = f"{self._key.vendor_name}'s response to {method} {url} cannot be decoded: {error}"
+            raise RemoteProtocolError(Redactor(secrets_of(url, headers)).text(text)) from None
