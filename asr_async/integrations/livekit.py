@@ -37,6 +37,8 @@ What differs from other plugins:
   framework's own retry would begin with an empty stream, so it gets only errors from before the first audio
   (`retryable`); a later one ends the stream, and the agent opens another. Use `with_fallback` for another vendor:
   `stt.FallbackAdapter` works, but its next STT does not get the audio that the failed one took.
+- Models that end no utterances (`capabilities.utterances`: `VLLMRealtime`, some of OpenAI's) need a VAD in the agent's
+  session: without its flush, the only final comes at the end.
 - Frames may change their rate or have several channels. Options of one sentence (`GummyChat`, `Rasr(mode="sentence")`)
   do not stream: the framework cuts the audio by its VAD and calls `recognize`.
 - Audio that was lost in spite of everything is a gap, not an error (`Retry(on_gap="continue")`).

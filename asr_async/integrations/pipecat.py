@@ -199,9 +199,10 @@ class AsrAsyncSTTService(EagerEndOfTurnSTTServiceMixin, STTService):
         **client_settings: Unpack[ClientSettings],
     ) -> None:
         _check_options(options)
-        if turns and options.capabilities.commit:
+        if turns and not options.capabilities.utterances:
             raise ConfigurationError(
-                f"turns=True: {options.model} with manual_commit ends no turns; leave manual_commit out, or turns"
+                f"turns=True: {options.model} ends no utterances with these options: leave the turns to a VAD of the "
+                "pipeline"
             )
         client_settings["retry"] = client_settings.get("retry") or Retry(on_gap="continue")
         self._client = SharedClient(Client(service, options=options, **client_settings))

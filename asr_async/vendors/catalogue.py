@@ -44,6 +44,9 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     """True if the vendor reports the seconds that it bills: `SessionStats.usage_seconds`."""
 
     # calls
+    utterances: bool = True
+    """True if the vendor ends utterances by itself; otherwise a final comes with `Session.commit`, with
+    `Session.finalize` and at the end of the audio."""
     commit: bool = False
     """True if `Session.commit` ends an utterance."""
     finalize: bool = True

@@ -31,6 +31,7 @@ from asr_async import (
     FunASR,
     Gummy,
     GummyChat,
+    OpenAIRealtime,
     Paraformer,
     Pool,
     QwenAudio,
@@ -38,6 +39,7 @@ from asr_async import (
     Rasr,
     Retry,
     Timeouts,
+    VLLMRealtime,
 )
 from asr_async.emulator import Scripted, serve
 from asr_async.emulator.faults import Close, Cut, HalfOpen, MuteFinish, Refuse
@@ -61,6 +63,7 @@ MODELS: dict[str, Options] = {
     "paraformer": Paraformer(),
     "qwen realtime": QwenRealtime(),
     "rasr": Rasr(need_word_info=True),
+    "openai": OpenAIRealtime(),
 }
 TIMEOUTS = Timeouts(connect=3, start=3, idle=3, finish=4, close=1)
 
@@ -122,7 +125,7 @@ async def recognise(adapter: stt.STT[Any], *, rate: int = 16_000) -> Heard:
 def heard_with(
     options: Options,
     *faults: Fault,
-    rate: int = 16_000,
+    rate: int | None = None,
     follows_position: bool = True,
     retry: Retry | None = None,
 ) -> Heard:
@@ -130,7 +133,7 @@ def heard_with(
         async with emulator(*faults, follows_position=follows_position) as server:
             adapter = STT(options, emulator_service(server, options), timeouts=TIMEOUTS, retry=retry)
             async with adapter:
-                return await recognise(adapter, rate=rate)
+                return await recognise(adapter, rate=rate or options.audio.sample_rate)
 
     return run_virtual(scenario)
 
@@ -180,6 +183,13 @@ def test_a_lost_connection_loses_no_word(options: Options, fault: Fault) -> None
     assert reported.recoverable
     assert str(reported.error).startswith("the connection was lost, and another one has replaced it: ")
     assert len([each for each in heard.metrics if not each.audio_duration]) == 2
+
+
+def test_a_model_that_detects_no_utterances_has_one_final_with_every_word() -> None:
+    heard = heard_with(VLLMRealtime(), Cut(after_audio_ms=3_000, connection=1))
+    assert heard.error is None
+    assert words(heard.finals) == words(SENTENCES)
+    assert heard.speech == ["start", "final", "end"]
 
 
 @pytest.mark.parametrize("options", MODELS.values(), ids=MODELS)
@@ -340,11 +350,14 @@ def test_a_turn_that_the_program_commits_is_final_at_once() -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [*MODELS.values(), QwenRealtime(manual_commit=True)], ids=[*MODELS, "qwen realtime with commits"]
+    "options",
+    [*MODELS.values(), QwenRealtime(manual_commit=True), VLLMRealtime()],
+    ids=[*MODELS, "qwen realtime with commits", "vllm"],
 )
 def test_a_flush_makes_the_text_final_at_once(options: Options) -> None:
     async def scenario() -> tuple[Heard, list[float]]:
         finals_at: list[float] = []
+        rate = options.audio.sample_rate
         async with emulator() as server:
             adapter = STT(options, emulator_service(server, options), timeouts=TIMEOUTS)
             assert adapter.capabilities.manual_flush
@@ -352,12 +365,12 @@ def test_a_flush_makes_the_text_final_at_once(options: Options) -> None:
             async with adapter, adapter.stream() as stream:
 
                 async def speak() -> None:
-                    async for samples in frames(end_ms=1_300):
-                        stream.push_frame(frame_of(samples))
+                    async for samples in frames(end_ms=1_300, rate=rate):
+                        stream.push_frame(frame_of(samples, rate))
                     stream.flush()
                     await asyncio.sleep(2)
-                    async for samples in frames(start_ms=1_300):
-                        stream.push_frame(frame_of(samples))
+                    async for samples in frames(start_ms=1_300, rate=rate):
+                        stream.push_frame(frame_of(samples, rate))
                     stream.end_input()
 
                 speaking = asyncio.create_task(speak())

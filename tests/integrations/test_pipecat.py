@@ -45,11 +45,13 @@ from asr_async import (
     FunASR,
     Gummy,
     GummyChat,
+    OpenAIRealtime,
     Paraformer,
     QwenRealtime,
     Rasr,
     Retry,
     Timeouts,
+    VLLMRealtime,
 )
 from asr_async.emulator import Scripted, position_of, serve
 from asr_async.emulator.faults import Cut, MuteFinish, Refuse
@@ -73,6 +75,8 @@ MODELS: dict[str, Options] = {
     "qwen realtime": QwenRealtime(),
     "qwen realtime with commits": QwenRealtime(manual_commit=True),
     "rasr": Rasr(),
+    "openai": OpenAIRealtime(),
+    "vllm": VLLMRealtime(),
 }
 PAUSE_MS = 350
 """The end of a segment of the script, in which the last word has been said: the silence that a vendor waits for."""
@@ -175,7 +179,7 @@ def heard_with(options: Options, *faults: Fault, **arguments: Any) -> Heard:
     async def scenario() -> Heard:
         async with emulator(*faults) as server:
             service = AsrAsyncSTTService(options, emulator_service(server, options), timeouts=TIMEOUTS, **arguments)
-            return await run_pipeline(service)
+            return await run_pipeline(service, rate=options.audio.sample_rate)
 
     return run_virtual(scenario)
 
@@ -450,6 +454,8 @@ def test_options_that_cannot_follow_a_conversation_are_refused(options: Options,
         AsrAsyncSTTService(options)
 
 
-def test_turns_of_the_vendor_need_a_vendor_that_ends_them() -> None:
-    with pytest.raises(ConfigurationError, match="with manual_commit ends no turns; leave manual_commit out, or turns"):
-        AsrAsyncSTTService(QwenRealtime(manual_commit=True), turns=True)
+@pytest.mark.parametrize("options", [QwenRealtime(manual_commit=True), VLLMRealtime()], ids=lambda o: o.model)
+def test_turns_of_the_vendor_need_a_vendor_that_ends_them(options: Options) -> None:
+    text = f"{options.model} ends no utterances with these options: leave the turns to a VAD of the pipeline"
+    with pytest.raises(ConfigurationError, match=re.escape(text)):
+        AsrAsyncSTTService(options, turns=True)

@@ -5,7 +5,19 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from asr_async import ASRError, DashScope, Huawei, Paraformer, Rasr, Retry, Timeouts, connect
+from asr_async import (
+    ASRError,
+    DashScope,
+    Huawei,
+    OpenAI,
+    OpenAIRealtime,
+    Paraformer,
+    Rasr,
+    Retry,
+    Timeouts,
+    VLLMRealtime,
+    connect,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -52,8 +64,10 @@ class SilentMicrophone:
             yield SILENT_SECOND
 
 
-def emulator_service(emulator: Emulator, options: Options) -> DashScope | Huawei:
+def emulator_service(emulator: Emulator, options: Options) -> DashScope | Huawei | OpenAI:
     """Return the service of the options' vendor, with the emulator as its endpoint."""
     if isinstance(options, Rasr):
         return Huawei(ak="a", sk="s", project_id="p", region="r", endpoint=emulator.huawei_url)
+    if isinstance(options, OpenAIRealtime | VLLMRealtime):
+        return OpenAI("key", endpoint=emulator.openai_url)
     return DashScope("key", endpoint=emulator.dashscope_url)

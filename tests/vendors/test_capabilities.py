@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
@@ -32,6 +33,7 @@ from asr_async.vendors.options import Options
 from ..support.virtual_time import run_virtual
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from asr_async import Event, SessionStats
@@ -109,6 +111,28 @@ def test_the_calls_of_a_session_work_as_its_capabilities_say(options: Options) -
             return context, await works(session.commit())
 
     assert run_virtual(scenario) == (options.capabilities.context, options.capabilities.commit)
+
+
+@pytest.mark.parametrize("options", ALL_OPTIONS.values(), ids=ALL_OPTIONS)
+def test_finals_come_before_the_end_if_the_vendor_ends_utterances(options: Options) -> None:
+    async def scenario() -> bool:
+        async with Client(Local(Scripted(SPEECH)), options=options) as client, client.session() as session:
+            is_before_end: list[bool] = []
+            has_ended = False
+
+            async def audio() -> AsyncIterator[bytes]:
+                nonlocal has_ended
+                for _ in range(35):
+                    yield bytes(options.audio.frame_bytes())
+                await asyncio.sleep(2)
+                has_ended = True
+
+            async for result in session.stream(audio()):
+                if result.is_final:
+                    is_before_end.append(not has_ended)
+            return any(is_before_end)
+
+    assert run_virtual(scenario) == options.capabilities.utterances
 
 
 def test_what_an_option_turns_on_is_an_ability_only_while_it_is_on() -> None:

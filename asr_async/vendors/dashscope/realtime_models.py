@@ -140,6 +140,7 @@ class QwenRealtime(Options, frozen=True, kw_only=True):
             stable_text=detects_speech,
             speech_events=detects_speech,
             emotion=row.emotion,
+            utterances=not self.manual_commit,
             commit=self.manual_commit,
             languages=row.languages,
             sample_rates=row.sample_rates,

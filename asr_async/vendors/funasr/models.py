@@ -70,6 +70,7 @@ class FunASRNano(Options, frozen=True, kw_only=True):
         return Capabilities(
             interims=True,
             words=False,
+            utterances=not self.manual_commit,
             commit=self.manual_commit,
             languages=LANGUAGES,
             hot_words=("hotwords",),

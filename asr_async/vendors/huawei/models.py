@@ -61,6 +61,8 @@ class Mode(msgspec.Struct, frozen=True, kw_only=True):
     """The names of the options that have an effect, beside mode, audio_format and property."""
     is_single_sentence: bool = False
     """True if the service recognises one sentence and no more."""
+    ends_utterances: bool = True
+    """True if finals come before the end of the audio."""
     source: str
 
 
@@ -101,6 +103,7 @@ MODES: dict[str, Mode] = {
             path="rasr/short-stream",
             max_audio_s=60,
             options=_ALL,
+            ends_utterances=False,
             source="SIS API reference, streaming one-shot recognition, 2021-10",
         ),
     )
@@ -230,6 +233,7 @@ class Rasr(Options, frozen=True, kw_only=True):
             interims=bool(self.interim_results),
             words=bool(self.need_word_info),
             speech_events=row.is_single_sentence,
+            utterances=row.ends_utterances,
             languages=LANGUAGES,
             hot_words=tuple(name for name in ("vocabulary_id", "user_words") if name in row.options),
             sample_rates=tuple(sorted({audio.sample_rate for audio in AUDIO_FORMATS.values()})),

@@ -186,6 +186,7 @@ class OpenAIRealtime(Options, frozen=True, kw_only=True):
             interims=True,
             speech_events=detects_turns,
             usage=row.reports_seconds,
+            utterances=detects_turns,
             commit=not detects_turns,
             hot_words=("keywords",) if "keywords" in row.options else (),
             sample_rates=tuple(sorted({audio.sample_rate for audio in FORMATS.values()})),

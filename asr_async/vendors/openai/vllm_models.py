@@ -45,7 +45,9 @@ class VLLMRealtime(Options, frozen=True, kw_only=True):
     @property
     def capabilities(self) -> Capabilities:
         """The abilities of a session with these options."""
-        return Capabilities(interims=True, sample_rates=(self.audio.sample_rate,), formats=(self.audio.encoding,))
+        return Capabilities(
+            interims=True, utterances=False, sample_rates=(self.audio.sample_rate,), formats=(self.audio.encoding,)
+        )
 
     def _check(self) -> None:
         if not self.model.strip():
