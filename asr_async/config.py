@@ -126,9 +126,10 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True, metaclass=NamedSettings):
             refused where it cannot help: for compressed audio, for `manual_commit`, for models that accept at most a
             minute, and for tasks that end in silence too (DashScope without `heartbeat=True`).
         rotate_after: the age of a connection, or the length of its audio, in seconds, after which it is rotated: a new
-            connection is opened first and replaces it at the end of a segment, so no audio is lost or sent twice. None
-            rotates five minutes before the limit of the model, if that limit is hours long. For audio that cannot be
-            cut, a value is refused when the audio arrives.
+            connection is opened first and replaces it at the end of a segment, so no audio is lost. What was sent
+            behind that end by then, mostly a second or two, is sent to the new connection too, since a word may have
+            begun there; words that both recognise are delivered once. None rotates five minutes before the limit of the
+            model, if that limit is hours long. For audio that cannot be cut, a value is refused when the audio arrives.
 
     Raises:
         ConfigurationError: a value is out of range.

@@ -266,8 +266,8 @@ class SessionStats(_Value, frozen=True, kw_only=True):
     silence_sent_ms: int = 0
     """Silence sent during pauses of the source (`Retry(silence="fill")`): billed, but not part of `audio_sent_ms`."""
     replayed_ms: int = 0
-    """Audio that is sent again after reconnects: billed again, but not part of `audio_sent_ms`. It counts from the loss
-    of the connection on; 0 for compressed audio that cannot be cut."""
+    """Audio that is sent again after reconnects and at rotations: billed again, but not part of `audio_sent_ms`. It
+    counts from the loss of the connection on; 0 for compressed audio that cannot be cut."""
     tags: Mapping[str, str] = {}
     """The tags of the session: `client.session(options, tags={"call": "4711"})`."""
 

@@ -336,7 +336,7 @@ def test_without_attempts_a_lost_connection_does_not_fail_over() -> None:
 
 
 @pytest.mark.parametrize("pace", [1.0, 4.0])
-def test_a_fail_back_at_the_end_of_a_segment_loses_and_repeats_no_audio(
+def test_a_fail_back_at_the_end_of_a_segment_loses_no_audio_and_repeats_no_result(
     pace: float,
 ) -> None:
     async def scenario() -> None:
@@ -347,8 +347,9 @@ def test_a_fail_back_at_the_end_of_a_segment_loses_and_repeats_no_audio(
             events, stats = await stream_events(fallback, NumberedSource(60), pace=pace)
         assert_seamless(finals_of(events), 60_000)
         ((start_ms, received_ms),) = second.spans_ms
-        assert first.spans_ms == [(received_ms, 60_000 - received_ms)]
-        assert start_ms == 0
+        ((back_ms, rest_ms),) = first.spans_ms
+        assert (start_ms, back_ms + rest_ms) == (0, 60_000)
+        assert received_ms - 500 <= back_ms <= received_ms, "what was sent behind the segment is sent again"
         assert received_ms % 1_000 <= 400, "after the end of a segment"
         assert 5_000 <= received_ms / pace <= 15_000, "by one of the attempts after 1, 2, 4 and 8 s"
         assert not [event for event in events if isinstance(event, Reconnected)]
@@ -385,7 +386,7 @@ def test_a_session_fails_back_after_a_loss_during_the_stream_too() -> None:
             events, stats = await stream_events(fallback, NumberedSource(40, every_s=0.1))
         assert_seamless(finals_of(events), 40_000)
         assert second.started_at_ms == [1_000]
-        assert first.started_at_ms[1] == 1_000 + second.received_ms[0]
+        assert 1_000 + second.received_ms[0] - 500 <= first.started_at_ms[1] <= 1_000 + second.received_ms[0]
         assert stats.reconnects == 1
 
     run_virtual(scenario)

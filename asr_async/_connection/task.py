@@ -224,9 +224,14 @@ class RecognitionTask:
         is_refusal = not (self._description.answers_start or self._has_finals)
         return self.choice.record_loss(error, is_refusal=is_refusal)
 
+    @property
+    def has_untimed_results(self) -> bool:
+        """True if results may have no times, so that repeated words cannot be told from new ones."""
+        return isinstance(self.codec, UntimedCodec)
+
     def expect_repeats(self) -> None:
         """Expect that results repeat words of an earlier task, whose audio is sent again."""
-        if isinstance(self.codec, UntimedCodec):
+        if isinstance(self.codec, UntimedCodec):  # `has_untimed_results`, as a type checker understands it
             self.codec.expect_repeats()
 
     def record_final(self) -> None:

@@ -3,9 +3,10 @@
 Theory of operation. A connection that is *lost* is replaced after a delay (`ReconnectPolicy` decides if and when), and
 the audio that no final result covers is replayed. A connection that is *old*, or goes to a *substitute* of a preferred
 member, is replaced before anything happens to it: its successor is opened ahead, and at the end of a segment
-(`decide_handover`) the source is sent there. The old connection drains: it is finished and read to its end, and only
-then is the successor read (`follow`). A task *ends where the caller finalizes*: it drains without a successor, and the
-next one begins when there is more audio, on the same connection if the vendor takes several tasks on one.
+(`decide_handover`) the source is sent there, from that end on (`_begin_behind_segment`). The old connection drains: it
+is finished and read to its end, and only then is the successor read (`follow`). A task *ends where the caller
+finalizes*: it drains without a successor, and the next one begins when there is more audio, on the same connection if
+the vendor takes several tasks on one.
 
 `_begin_sending` is the one place where a connection begins to carry audio, and `Receiver.begin` the one where it begins
 to be read.
@@ -57,11 +58,16 @@ __all__ = ["Reconnector"]
 ROTATION_RETRY_S = 5.0
 """The pause between attempts to open a successor ahead; the present connection is still good."""
 
+MAX_OVERLAP_MS = 4_000
+"""The longest audio that an old connection and its successor both get. The final that ends a segment follows its speech
+by a second or two."""
+
 
 class Reconnector:
     """Opens and replaces the connections of one session."""
 
     __slots__ = (
+        "_began_ms",
         "_begun_at",
         "_boundary_ms",
         "_buffer",
@@ -108,6 +114,8 @@ class Reconnector:
         self._boundary_ms = self._successor_begin_ms = 0
         # the `position` of the buffer from which on audio was sent to the present task
         self._begun_at = 0
+        # the place in the source where the audio of the present task begins
+        self._began_ms = 0
         # aborts a draining connection that takes too long
         self._drain_timer: asyncio.TimerHandle | None = None
         # audio that could not be kept, and is not reported yet
@@ -143,6 +151,7 @@ class Reconnector:
         """Send audio to this task from now on, and plan its replacement."""
         self._notify_member(task)
         self._begun_at = max(self._begun_at, self._buffer.position)
+        self._began_ms = self._buffer.cursor_ms
         self._status.source.is_connection_needed = False
         self._connection.use(task, step)
         if task.choice.description.quiet_end_s is not None:
@@ -400,7 +409,7 @@ class Reconnector:
         if successor.choice.rank < task.choice.rank:
             self._log.info("%r: fails back from %s to %s", successor, task.member, successor.member)
         self._drain(task)
-        self._successor_begin_ms = self._buffer.begin_anew()
+        self._successor_begin_ms = self._begin_behind_segment(task)
         try:
             task.finish()
         except ConnectionLostError:
@@ -410,6 +419,26 @@ class Reconnector:
         with suppress(ConnectionLostError):  # found by the receiver
             self._send_header(successor)
         self._begin_sending(successor, ConnectionStep.SWITCH)
+
+    def _begin_behind_segment(self, task: RecognitionTask) -> int:
+        """Prepare to send what follows the last final to the successor, and return the place of its time 0.
+
+        The final follows its speech by a second or so, and the next word may have begun since: it would be cut in two
+        and recognised by neither task. Words that both recognise are delivered once, as after a loss. Where results
+        have no times, or most of the old task's audio would be sent again, the successor begins where that one ends.
+        """
+        buffer, sent_ms = self._buffer, self._boundary_ms - self._began_ms
+        covered_ms = self._receiver.prepare_replay()
+        if (
+            task.has_untimed_results
+            or task.choice.description.takes_commits  # the caller divides the audio
+            or self._boundary_ms - covered_ms > min(MAX_OVERLAP_MS, sent_ms // 2)
+        ):
+            return buffer.begin_anew()
+        buffer.rewind(min_bytes=self._connector.description.min_frame_bytes)
+        self._sender.record_replay(self._boundary_ms - buffer.cursor_ms)
+        self._sender.pacer.rewind(buffer.cursor_bytes, _now())
+        return buffer.cursor_ms
 
     async def _open_successor(self, task: RecognitionTask) -> RecognitionTask | None:
         """Open the next connection; None if there is none to be had, or none is needed any more."""
@@ -464,10 +493,11 @@ class Reconnector:
         self._end_draining()
         if drained.is_end_assumed:
             self._receiver.record_assumed_end(self._boundary_ms, drained)
-        self._receiver.record_switch(self._boundary_ms, drained)
         successor = self._connection.task
         if successor is None or successor is drained:
+            self._receiver.record_switch(self._boundary_ms, drained)
             return await self._begin_next(drained)
+        self._receiver.record_switch(self._successor_begin_ms, drained)
         self._receiver.begin(successor, self._successor_begin_ms)
         if self._connection.is_up:
             self._complete_task_ends()

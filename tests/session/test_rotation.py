@@ -24,7 +24,7 @@ pytestmark = pytest.mark.both_loops
 
 
 @pytest.mark.parametrize("pace", [1.0, 4.0])
-def test_an_old_connection_is_replaced_at_the_end_of_a_segment_without_lost_or_repeated_audio(pace: float) -> None:
+def test_an_old_connection_is_replaced_at_the_end_of_a_segment_without_lost_or_repeated_results(pace: float) -> None:
     async def scenario() -> None:
         server = NumberedServer()
         events, stats = await stream_events(server, NumberedSource(12), pace=pace, retry=Retry(rotate_after=2.0))
@@ -34,10 +34,37 @@ def test_an_old_connection_is_replaced_at_the_end_of_a_segment_without_lost_or_r
             start_ms + received_ms
             for start_ms, received_ms in zip(server.started_at_ms, server.received_ms, strict=True)
         ]
-        assert server.started_at_ms == [0, *ends_ms[:-1]]
-        assert all(start_ms % 1_000 <= 200 for start_ms in server.started_at_ms), "after the end of a segment"
+        for start_ms, end_before_ms in zip(server.started_at_ms[1:], ends_ms, strict=False):
+            assert end_before_ms - 300 <= start_ms <= end_before_ms
+            assert start_ms % 1_000 in {0, *range(900, 1_000)}, "at the end of a segment, but for the jitter"
         assert not [event for event in events if isinstance(event, Reconnected)]
         assert (stats.reconnects, stats.audio_sent_ms) == (0, 12_000)
+        assert stats.replayed_ms == sum(ends_ms[:-1]) - sum(server.started_at_ms[1:])
+
+    run_virtual(scenario)
+
+
+def test_speech_that_began_before_the_final_of_the_last_segment_arrived_is_sent_to_the_successor_whole() -> None:
+    async def scenario() -> None:
+        class LateFinals(NumberedServer):
+            async def _send_whole_seconds(
+                self, connection: ServerConnection, task_id: str, start_ms: int, final_ms: int, now_ms: int
+            ) -> int:
+                return await super()._send_whole_seconds(connection, task_id, start_ms, final_ms, now_ms - 600)
+
+            async def _send_rest(self, *args: Any) -> None:
+                """Send the last final; what is cut in two is not recognised."""
+                connection, task_id, start_ms, final_ms, now_ms = args
+                if start_ms + now_ms == 12_000:
+                    await super()._send_whole_seconds(connection, task_id, start_ms, final_ms, now_ms)
+
+        server = LateFinals()
+        events, stats = await stream_events(server, NumberedSource(12), retry=Retry(rotate_after=3.0))
+        assert [text for _, text, _, _ in finals_of(events) if text != "…"] == [f"to {n}000" for n in range(1, 13)]
+        assert len(server.started_at_ms) >= 3
+        for start_ms in server.started_at_ms[1:]:
+            assert start_ms % 1_000 in {0, *range(900, 1_000)}
+        assert stats.replayed_ms in range(600 * (len(server.started_at_ms) - 1), 1_000 * len(server.started_at_ms))
 
     run_virtual(scenario)
 
