@@ -120,6 +120,7 @@ def _paraformer(rng: random.Random) -> Habits:
         ids=rng.choice(("count", "zero", "same", "sticky", "restart", "missing")),
         word_times=rng.choice(("always", "always", "finals", "never")),
         missing_ends=rng.choice((0.0, 0.0, 0.3)),
+        far_ends=rng.choice((0.0, 0.0, 0.3)),
         missing_starts=rng.choice((0.0, 0.0, 0.1)),
         drops=rng.choice((0.0, 0.05)),
     )
@@ -146,6 +147,7 @@ def _huawei(rng: random.Random) -> Habits:
         is_sequential=False,
         noise=rng.choice((0.0, 0.3)),
         missing_ends=rng.choice((0.0, 0.0, 0.3)),
+        far_ends=rng.choice((0.0, 0.0, 0.3)),
         missing_starts=rng.choice((0.0, 0.0, 0.1)),
     )
 

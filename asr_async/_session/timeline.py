@@ -575,8 +575,11 @@ class ConnectionTimeline:
             is_moved = True
         else:
             is_moved = bool(result.translations) and _has_early_translation(result)
-        if result.is_final and self.limit_ms is not None:
-            sent_ms = self.limit_ms
+        if result.is_final:
+            if self.limit_ms is not None:
+                sent_ms = self.limit_ms
+            if sent_ms is not None and end_ms > sent_ms + DOUBT_MS:
+                end_ms, is_moved = self._end_of_words(result, start_ms, sent_ms), True
         segment = self._segments.get(result.segment_id)
         if segment is None:
             segment = self._add_segment(result.segment_id, start_ms)
@@ -594,6 +597,15 @@ class ConnectionTimeline:
         if start_ms < self._known_until_ms:
             return self._place_overlapping(result, segment, sent_ms)
         return self._deliver(result, segment, sent_ms)
+
+    def _end_of_words(self, result: Result, start_ms: int, sent_ms: int) -> int:
+        """Return the end of a final of which the vendor has reported one that is far beyond the audio sent: that is none.
+
+        Words without a final may lie between its last word and the audio sent. So it is the end of that word; without
+        times of words, the final has no end.
+        """
+        end_ms = self._in_source(result.words[-1].end_ms) if result.words else start_ms
+        return end_ms if end_ms <= sent_ms + DOUBT_MS else start_ms
 
     def _moved_result(self, result: Result, start_ms: int, end_ms: int) -> Result:
         """Return the result with times in the source."""

@@ -42,6 +42,8 @@ class Habits:
     """always, finals, never."""
     missing_ends: float = 0.0
     """The share of finals without an end."""
+    far_ends: float = 0.0
+    """The share of finals with an end far beyond the audio."""
     missing_starts: float = 0.0
     """The share of messages without a start, where the times of words or the order imply it."""
     stale: bool = False
@@ -102,6 +104,7 @@ class Sentence:
     shift_ms: int = 0
     """The times of this sentence are off by this."""
     is_final: bool = False
+    has_far_end: bool = False
     shown_counts: set[int] = field(default_factory=set)
     """The numbers of words of its interims so far."""
 

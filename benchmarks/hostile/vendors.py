@@ -49,6 +49,9 @@ _TRANSCRIPTION = "conversation.item.input_audio_transcription"
 PAUSE_S = 0.05
 """The pause of a client's messages after which OpenAI's server sends the texts that are due."""
 
+FAR_MS = 5_000
+"""The length of a final beyond the true one, if its end is far beyond the audio."""
+
 STALE = "stale"
 """The text of a result of another task; no word of a script has it."""
 
@@ -333,9 +336,16 @@ class Connection:
         sentence.shift_ms = self.shift_ms(sentence)
         if self._habits.final_shift_ms:
             sentence.shift_ms += self.rng.randint(-self._habits.final_shift_ms, self._habits.final_shift_ms)
+        sentence.has_far_end = self.rng.random() < self._habits.far_ends
         self._rewrite(sentence)
         sentence.is_final = True
         self.finals.append(sentence)
+
+    def end_of(self, sentence: Sentence, own_ms: int, *, missing: int | None) -> int | None:
+        """Return the end of a final as this vendor reports it, if at all."""
+        if sentence.has_far_end:
+            return own_ms + FAR_MS
+        return missing if self.rng.random() < self._habits.missing_ends else own_ms
 
     def own_ms(self, place_ms: int, shift_ms: int) -> int:
         """Return a place of the source in the time of this connection."""
@@ -432,8 +442,8 @@ class DashScopeTask(Connection):
     async def _result(self, sentence: Sentence, words: list[Word], *, is_final: bool) -> None:
         habits = self._habits
         members = self._sentence(sentence, words, is_final=is_final)
-        if is_final and self.rng.random() < habits.missing_ends:
-            members["end_time"] = None
+        if is_final:
+            members["end_time"] = self.end_of(sentence, members["end_time"], missing=None)
         if habits.translates:
             output: dict[str, Any] = {"transcription": members}
             self._last_final = members if is_final else None
@@ -792,8 +802,9 @@ class HuaweiTask(Connection):
             "is_final": is_final,
             "result": result,
         }
-        if is_final and self.rng.random() < self._habits.missing_ends:
-            segment["end_time"] = -1 if self.rng.random() < 0.5 else None
+        if is_final:
+            missing = -1 if self.rng.random() < 0.5 else None
+            segment["end_time"] = self.end_of(sentence, segment["end_time"], missing=missing)
         if self._wants_words and self.rng.random() < self._habits.missing_starts:
             del segment["start_time"]
         self._held.append(segment)

@@ -519,12 +519,29 @@ def test_a_repeated_final_does_not_pass_an_open_segment_behind_it() -> None:
     assert finals_of(place(second, final(1, 100, 600, "three"))) == [(1, "three", 1_000, 1_500)]
 
 
-def test_a_final_beyond_the_audio_that_was_sent_covers_what_was_sent() -> None:
+@pytest.mark.parametrize(
+    ("end_ms", "words", "covered_ms"),
+    [
+        # by the exactness of times, it ends where the audio does
+        (2_000 + DOUBT_MS, [], 2_000),
+        # else that is no end, as if it had none: words without a final may be behind it
+        (2_001 + DOUBT_MS, [], 100),
+        (9_000, [], 100),
+        # the times of its words are better ones, if they are possible
+        (9_000, [("one", 100, 400), ("two", 500, 800)], 800),
+        (9_000, [("one", 100, 400), ("two", 500, 9_000)], 100),
+    ],
+)
+def test_a_final_whose_end_is_far_beyond_the_audio_that_was_sent_covers_no_more_than_its_words(
+    end_ms: int, words: list[tuple[str, int, int]], covered_ms: int
+) -> None:
+    timed = tuple(Word(text=text, start_ms=begin, end_ms=end) for text, begin, end in words)
     timeline = Timeline()
-    timeline.connect(0).place(final(0, 0, 3_000, "one two"), 2_000)
-    assert timeline.covered_ms == 2_000
-    second = timeline.connect(2_000)
-    assert finals_of(place(second, final(0, 200, 1_200, "three"))) == [(1, "three", 2_200, 3_200)]
+    timeline.connect(0).place(msgspec.structs.replace(final(0, 100, end_ms, "one two"), words=timed), 2_000)
+    assert timeline.covered_ms == covered_ms
+    second = timeline.connect(covered_ms)
+    start_ms = 2_200 - covered_ms
+    assert finals_of(place(second, final(0, start_ms, start_ms + 900, "three"))) == [(1, "three", 2_200, 3_100)]
 
 
 def test_a_final_without_an_end_ends_where_the_audio_ends_and_covers_nothing_new() -> None:
@@ -628,7 +645,7 @@ def test_the_end_of_the_audio_of_a_drained_connection_limits_its_finals() -> Non
     timeline = Timeline()
     first = timeline.connect(0)
     first.limit_ms = 2_000
-    first.place(final(0, 0, 3_000, "one two"), 9_000)
+    first.place(final(0, 0, 2_300, "one two"), 9_000)
     assert timeline.covered_ms == 2_000
     (unended,) = first.place(final(1, 1_500, 1_500, "three"), 9_000)
     assert isinstance(unended, Result)
