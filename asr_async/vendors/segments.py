@@ -49,6 +49,11 @@ finals out of order are late by a few seconds."""
 OVERDUE = "the vendor did not answer a commit, but later ones"
 """The reason for `Unheard` if a commit is withdrawn before the end."""
 
+PAUSES_MS = 1_500
+CHARACTER_MS = 200
+"""The longest pauses in the speech of a final, and the longest time of a character. A longer final has an end that is
+not known: other words may lie before it."""
+
 FEW_FINALS = 8
 """The finals that may end close to each other; the vendors divide speech into sentences of some seconds."""
 
@@ -581,6 +586,8 @@ class SegmentTracker(Generic[K, S]):
         start_ms, end_ms, text = result.start_ms, result.end_ms, result.text
         segment.is_over = True
         segment.start_ms, segment.end_ms, segment.text = start_ms, end_ms, text
+        if end_ms - start_ms > PAUSES_MS + CHARACTER_MS * len(text):
+            segment.end_ms = start_ms
         segment.interim_result = None
         if segment is self._newest:
             self._newest = self._find_newest() if len(self._open) > 1 else None
@@ -690,8 +697,9 @@ class SegmentTracker(Generic[K, S]):
 
     def _withdraw_stale(self, final: S) -> list[CodecEvent]:
         """Withdraw the open segments that get no final any more, since a later one has become final."""
-        stale = [segment for segment in self._open.values() if not segment.is_over and self._is_stale(segment, final)]
-        return self._withdraw_all(stale)
+        return self._withdraw_all(
+            segment for segment in self._open.values() if not segment.is_over and self._is_stale(segment, final)
+        )
 
     def _is_stale(self, segment: S, final: S) -> bool:
         if segment.has_ended:  # it was withdrawn before, and the vendor has returned to it

@@ -49,8 +49,8 @@ _TRANSCRIPTION = "conversation.item.input_audio_transcription"
 PAUSE_S = 0.05
 """The pause of a client's messages after which OpenAI's server sends the texts that are due."""
 
-FAR_MS = 5_000
-"""The length of a final beyond the true one, if its end is far beyond the audio."""
+FAR_MS = 3_000
+"""The length of a final beyond the source, if its end is far beyond the audio."""
 
 STALE = "stale"
 """The text of a result of another task; no word of a script has it."""
@@ -344,12 +344,13 @@ class Connection:
     def end_of(self, sentence: Sentence, own_ms: int, *, missing: int | None) -> int | None:
         """Return the end of a final as this vendor reports it, if at all."""
         if sentence.has_far_end:
-            return own_ms + FAR_MS
+            return self.own_ms(self.world.script.length_ms + FAR_MS, 0)
         return missing if self.rng.random() < self._habits.missing_ends else own_ms
 
     def own_ms(self, place_ms: int, shift_ms: int) -> int:
-        """Return a place of the source in the time of this connection."""
-        return place_ms - self.begin_ms + shift_ms
+        """Return a place of the source in the time of this connection; -1 is a time that is not known."""
+        own_ms = place_ms - self.begin_ms + shift_ms
+        return 0 if own_ms == -1 else own_ms
 
 
 class DashScopeTask(Connection):

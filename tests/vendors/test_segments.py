@@ -446,10 +446,21 @@ def test_a_cough_ends_when_a_later_segment_becomes_final() -> None:
 def test_a_segment_with_text_waits_for_its_final_until_another_ends_far_behind_it() -> None:
     task = Task(sequential=False)
     task.interim("one", 0, 900, "a")
-    task.final("two", 1_000, 900 + STALE_MS, "b")
+    task.final("two", STALE_MS, 900 + STALE_MS, "b")
     assert task.final("one", 0, 950, "a") == [("final", 0, "one"), ("ended", 0, 950)]
     task.interim("three", 20_000, 20_900, "c")
-    assert task.final("four", 22_000, 20_901 + STALE_MS, "d")[:2] == [started(3, 22_000), ("withdrawn", 2, "three")]
+    assert task.final("four", 35_000, 20_901 + STALE_MS, "d")[:2] == [started(3, 35_000), ("withdrawn", 2, "three")]
+
+
+def test_a_final_that_is_much_longer_than_its_text_takes_has_no_end() -> None:
+    """Its end may be far beyond the audio. What begins inside its place is neither stale nor a repeat of it."""
+    task = Task(sequential=False)
+    task.interim("one", 0, 900, "a")
+    task.final("no", 1_000, 30_000, "b")
+    assert task.interim("yes we", 1_150, 1_900, "c") == [started(2, 1_150), ("interim", 2, "yes we")]
+    assert task.final("no", 2_000, 2_300, "d")[:2] == [started(3, 2_000), ("final", 3, "no")]
+    assert task.final("no", 1_000, 30_000, "b") == []
+    assert task.final("one", 0, 950, "a") == [("final", 0, "one"), ("ended", 0, 950)]
 
 
 # --- signs of speech without text ------------------------------------------------------------------------------------

@@ -662,8 +662,9 @@ def test_utterances_of_manual_commits(steps: list[Any], events: list[tuple[Any, 
 
 def test_a_commit_that_waits_for_too_long_is_withdrawn_and_unheard() -> None:
     codec = new_codec(manual_commit=True)
-    played(codec, [HALF, COMMIT, Audio(16_000), COMMIT, committed("a"), committed("b", "a")])
-    assert played(codec, [done("two", "b")])[:2] == [("withdrawn", 0, ""), ("unheard", 0, 500)]
+    played(codec, [HALF, COMMIT, Audio(16_000), COMMIT, HALF, COMMIT, committed("a"), committed("b", "a")])
+    played(codec, [committed("c", "b"), done("two", "b")])
+    assert played(codec, [done("three", "c")])[:2] == [("withdrawn", 0, ""), ("unheard", 0, 500)]
     assert played(codec, [done("one", "a")]) == [("final", 0, "one", 0, 500)]
     assert played(codec, [FINISH, FINISHED]) == [("finished",)]
 
