@@ -599,7 +599,7 @@ class ConnectionTimeline:
         return self._deliver(result, segment, sent_ms)
 
     def _end_of_words(self, result: Result, start_ms: int, sent_ms: int) -> int:
-        """Return the end of a final of which the vendor has reported one that is far beyond the audio sent: that is none.
+        """Return the end of a final whose reported end is far beyond the audio that was sent: that one is none.
 
         Words without a final may lie between its last word and the audio sent. So it is the end of that word; without
         times of words, the final has no end.
