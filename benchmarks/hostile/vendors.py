@@ -797,7 +797,7 @@ class HuaweiTask(Connection):
                 }
                 for word in words
             ]
-        segment = {
+        segment: dict[str, Any] = {
             "start_time": self.own_ms(words[0].start_ms, shift_ms),
             "end_time": self.own_ms(words[-1].end_ms, shift_ms),
             "is_final": is_final,
