@@ -78,7 +78,7 @@ def _without_references(schema: Any, definitions: dict[str, Any]) -> Any:
     return {name: _without_references(each, definitions) for name, each in schema.items() if name != "$defs"}
 
 
-class Word(_Value, frozen=True, kw_only=True, gc=False):
+class Word(_Value, frozen=True, gc=False):
     """One word (in Chinese and Japanese, one character or token) and its position in the audio."""
 
     text: str

@@ -101,12 +101,12 @@ class Pacer:
             self._anchor_at = self._due_at = self.next_at = now
         if self._is_behind:
             self._is_behind = self._due_at < now
-        elif now - self.next_at > self.lateness_max_s:
-            self.lateness_max_s = now - self.next_at
+        elif (lateness_s := now - self.next_at) > self.lateness_max_s:
+            self.lateness_max_s = lateness_s
         self._sent_bytes = sent_bytes = self._sent_bytes + size_bytes
-        due_at = self._due_at = self._anchor_at + sent_bytes / rate
-        spaced_at = self._spaced_at = now + size_bytes / (rate * CATCH_UP)
-        self.next_at = max(due_at, spaced_at)
+        self._due_at = due_at = self._anchor_at + sent_bytes / rate
+        self._spaced_at = spaced_at = now + size_bytes / rate / CATCH_UP
+        self.next_at = due_at if due_at > spaced_at else spaced_at  # noqa: FURB136 - `max` costs a third of this method
 
     def rewind(self, to_bytes: int, now: float) -> None:
         """Send the audio again from this position in the source on; the delay that this causes is no lateness."""

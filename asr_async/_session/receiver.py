@@ -62,6 +62,8 @@ MAX_REPORTED = 100
 MAX_NAME_CHARS = 100
 """The part of a name that is logged and remembered."""
 
+UNLOGGED = frozenset({SpeechStarted, SpeechEnded})
+"""The events that a caller of results does not miss."""
 
 UNCONFIRMED_MS = 1_100
 """Audio behind the last result that is not reported where the vendor does not confirm the end: the silence that ends a
@@ -82,6 +84,7 @@ class Receiver:
         "_buffer",
         "_dropped",
         "_finals_end_ms",
+        "_has_speech",
         "_log",
         "_loop",
         "_loss_marks",
@@ -129,6 +132,7 @@ class Receiver:
         # a segment has ended; the vendor has reported speech, for the first time in this session
         self.segment_ended = LightEvent()
         self.speech_detected = LightEvent()
+        self._has_speech = False
         self._progress_ms = -1
         # the end of the last final, when the connection last made progress
         self._finals_end_ms = -FRAME_MS
@@ -175,7 +179,8 @@ class Receiver:
     def receive(self, task: RecognitionTask, event: CodecEvent) -> None:
         """Handle an event of the task that is read."""
         if type(event) is Result:  # most events are one of these two; matching a struct of another type is slow
-            self.speech_detected.set()
+            if not self._has_speech:
+                self._record_speech()
             buffer = self._buffer
             sent_ms = buffer.cursor_ms if event.is_final and buffer.is_cuttable else None
             for placed in self._task_timeline.place_result(event, sent_ms):
@@ -195,7 +200,7 @@ class Receiver:
     def _receive_other(self, task: RecognitionTask, event: CodecEvent) -> None:
         match event:
             case SpeechStarted() | SpeechEnded() | SpeechEnding() | TranslationArrived() | TranslationLost():
-                self.speech_detected.set()
+                self._record_speech()
                 for placed in self._task_timeline.place(event):
                     self._deliver(placed, task)
             case FinalPending():
@@ -213,6 +218,10 @@ class Receiver:
                 pass
             case _:  # it may be the codec of another project
                 raise TypeError(f"a value of type {type(event).__name__}, which is no event of a codec")
+
+    def _record_speech(self) -> None:
+        self._has_speech = True
+        self.speech_detected.set()
 
     def _receive_unheard(self, event: Unheard, task: RecognitionTask) -> None:
         """Report speech that the vendor found and sent no text for; without an end, up to the audio that was sent."""
@@ -249,7 +258,7 @@ class Receiver:
             self._queue.put(event)
         elif self._wants_events is None:
             self._queue.hold(event)
-        elif not isinstance(event, SpeechStarted | SpeechEnded):
+        elif type(event) not in UNLOGGED:
             self._log_undelivered(event, task)
 
     def _log_undelivered(self, event: Event, task: RecognitionTask | None) -> None:

@@ -154,7 +154,8 @@ class Sender:
         status, connection, unsent = self._status, self._connection, self._buffer.unsent
         task = connection.task
         if unsent and task is not None and connection.state is _UP and not status.input_closed:
-            now, pacer = self._time(), self.pacer
+            clock, pacer = self._time, self.pacer  # see `RecognitionTask.send_audio`
+            now = clock()
             takes_more = True
             if pacer.next_at - now <= SOON_S and not self._send_next(task, pacer, now):
                 if self._is_waiting:
@@ -420,7 +421,8 @@ class SourceReader:
 
     async def _next_frames(self, reader: FrameReader) -> list[AudioBytes] | None:
         """Return the next frames of the source; None at its end, normal or not."""
-        source, asked_at = self._status.source, self._time()
+        source, clock = self._status.source, self._time
+        asked_at = clock()
         source.record_wait(asked_at)
         try:
             frames = await reader.next_frames()
@@ -429,7 +431,7 @@ class SourceReader:
             return None
         source.record_arrival()
         if not reader.live:  # else neither the pacer nor `_is_live` needs the time
-            now = self._time()
+            now = clock()
             waited_s = now - asked_at
             self._waited_s += waited_s
             self._sender.pacer.record_arrival(now, waited_s)

@@ -51,7 +51,7 @@ AHEAD_FRAMES = 10
 frame."""
 
 BLOCKED_S = 0.03
-"""A plain iterable that needs this long for a chunk waits for its audio: a third of a frame."""
+"""A plain iterable that needs this long for a frame, a third of its length, waits for its audio."""
 
 COUNTED_AT_ONCE = 50
 """The chunks that `FrameReader.count` reads before other tasks run: some ten microseconds."""
@@ -203,8 +203,8 @@ def check_length(duration_ms: int | None, options: Options) -> str | None:
 class FrameReader:
     """A reader that yields the frames of a source of any kind, once.
 
-    A plain iterable is iterated in the event loop and must not block. One that does is logged, and from then on only
-    one chunk of it is taken at a time, so that other tasks run in between.
+    A plain iterable is iterated in the event loop and must not block. One that does is logged, and from then on other
+    tasks run between its chunks.
     """
 
     __slots__ = (
@@ -307,26 +307,26 @@ class FrameReader:
         return frames + self._finish()
 
     def _read_watched(self, frames: list[AudioBytes]) -> None:
-        """Add the next frames of an iterable that may block; those of one chunk, if it does."""
+        """Add the next frames of an iterable that may block; if it does, those of the chunks until then."""
         clock, push, plain_type, ahead_frames = time.monotonic, self._framer.push, self._plain_type, self._ahead_frames
-        asked_at = clock()
+        began_at = clock()
+        blocks_from = began_at + BLOCKED_S
         for chunk in self._iterator:
-            now = clock()  # once per chunk: the time to divide those of less than a second does not matter
             if type(chunk) is plain_type:
                 frames += push(chunk)
             else:
                 frames += self._push(chunk)
                 plain_type = self._plain_type
-            if now - asked_at >= BLOCKED_S:
-                self._record_block(now - asked_at)
+            if clock() >= blocks_from:  # read once for each chunk, of which there is one for each frame
+                self._record_block(clock() - began_at, len(frames))
                 return
             if len(frames) >= ahead_frames:
                 return
-            asked_at = now
         raise StopIteration
 
-    def _record_block(self, blocked_s: float) -> None:
-        if not self._has_blocked:
+    def _record_block(self, blocked_s: float, frame_count: int) -> None:
+        """Record that other tasks have waited for so many frames; to compute many takes a while, too."""
+        if not self._has_blocked and blocked_s >= BLOCKED_S * min(max(1, frame_count), AHEAD_FRAMES):
             self._has_blocked = True
             self._log.warning(
                 "the source has blocked the event loop for %.2f s, in which no session moves: yield its chunks in an "

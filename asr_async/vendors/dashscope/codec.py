@@ -190,7 +190,8 @@ class TaskCodec:
         return [Failed(error)]
 
     def _on_result(self, message: ServerMessage, raw: str) -> list[CodecEvent]:
-        self._lifecycle.advance(_RESULT)
+        if self._lifecycle.state is not _STREAMING:
+            self._lifecycle.advance(_RESULT)
         output = message.payload.output if message.payload else None
         events = self._segments.receive(output or Output(), raw=raw)
         if self._options.is_single_sentence and self._is_sentence_over(events):

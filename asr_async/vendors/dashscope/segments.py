@@ -54,11 +54,10 @@ class Segments(Protocol):
 class PlainSegments:
     """The segments of a model that has one sentence open at a time."""
 
-    __slots__ = ("_request_id", "_tracker", "_words")
+    __slots__ = ("_request_id", "_tracker")
 
     def __init__(self, request_id: str) -> None:
         self._request_id = request_id
-        self._words = GrowingWords()
         self._tracker: SegmentTracker[int | None, TrackedSegment[int | None]] = SegmentTracker(
             TrackedSegment, is_sequential=True
         )
@@ -80,7 +79,7 @@ class PlainSegments:
             return events
         if start_ms is None:
             start_ms = segment.start_ms
-        words = self._words.read(sentence, start_ms)
+        words = words_of(sentence, start_ms)
         result = Result(
             text=text,
             is_final=is_end,
@@ -138,36 +137,6 @@ def place_of(sentence: Sentence | GummySentence) -> tuple[int | None, int | None
     return start_ms, end_ms
 
 
-class GrowingWords:
-    """The words of a sentence that grows: those that a message repeats from the one before are not made again.
-
-    There are words in each message, so making them is the largest part of reading one.
-    """
-
-    __slots__ = ("_made", "_read")
-
-    def __init__(self) -> None:
-        # the words of the last message as they were read and made; none if their times had to be mended
-        self._read: tuple[WireWord, ...] = ()
-        self._made: tuple[Word, ...] = ()
-
-    def read(self, sentence: Sentence, start_ms: int) -> tuple[Word, ...]:
-        """Return the words of the next message; see `words_of`."""
-        words = sentence.words
-        if not words:
-            return ()
-        unchanged = len(self._read) - 1  # the last word of an interim is the one that changes
-        if unchanged > 0 and words[:unchanged] == self._read[:unchanged]:
-            made = (*self._made[:unchanged], *_words(words[unchanged:], 0))
-        else:
-            made = tuple(_words(words, 0))
-        if len(made) < len(words) or start_ms < 0:
-            self._read = self._made = ()
-            return words_of(sentence, start_ms)
-        self._read, self._made = words, made
-        return made
-
-
 def words_of(sentence: Sentence | GummySentence, start_ms: int) -> tuple[Word, ...]:
     """Return the words of a sentence with their times.
 
@@ -187,19 +156,21 @@ def words_of(sentence: Sentence | GummySentence, start_ms: int) -> tuple[Word, .
 def _words(words: Sequence[WireWord], earliest_ms: int) -> list[Word]:
     """Return the words whose times are in order and not before `earliest_ms`; none if a time lacks.
 
-    The check of their times is part of the only loop.
+    Making words is the largest part of reading a message: so the check of their times is part of the only loop, and the
+    members are given by position.
     """
     begin_ms: int
     end_ms: int
     try:
         return [
             Word(
-                text=(text := word.text or ""),
-                start_ms=begin_ms,
-                end_ms=end_ms,
+                word.text or "",
+                begin_ms,
+                end_ms,
                 # Gummy's samples repeat the word where other models have the punctuation behind it
-                punctuation=mark if (mark := word.punctuation) and mark != text else "",
-                is_fixed=word.fixed,
+                mark if (mark := word.punctuation) and mark != word.text else "",
+                None,
+                word.fixed,
             )
             for word in words
             if earliest_ms <= (begin_ms := word.begin_time) <= (end_ms := word.end_time)  # type: ignore[assignment,operator]
