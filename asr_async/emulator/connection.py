@@ -20,10 +20,13 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable
     from typing import NoReturn
 
-__all__ = ["CLOSE_TIMEOUT_S", "HALF_OPEN_S", "ClientConnection", "wait_for_shutdown"]
+__all__ = ["CLOSE_TIMEOUT_S", "HALF_OPEN_S", "MAX_REASON_BYTES", "ClientConnection", "wait_for_shutdown"]
 
 CLOSE_TIMEOUT_S = 1.0
 """The time a client has to complete the closing handshake and to read the messages that were sent before it."""
+
+MAX_REASON_BYTES = 123
+"""The longest reason that fits into a close frame (RFC 6455, 5.5); what is longer is cut off."""
 
 HALF_OPEN_S = 600.0
 """The lifetime of a half-open connection: every client has given up by then, and the number of sockets is limited."""
@@ -204,7 +207,7 @@ class ClientConnection:
                 if send_reason is not None:
                     await send_reason()
                 await self._flush_delayed()
-                await self._ws.close(code=code, message=reason.encode())
+                await self._ws.close(code=code, message=_fitting(reason))
             is_closed = self._ws.close_code != WSCloseCode.ABNORMAL_CLOSURE
         except TimeoutError:
             _logger.debug("emulator: %r: the client does not read", self)
@@ -212,6 +215,11 @@ class ClientConnection:
             if not is_closed:
                 # Data buffered for the client would keep the socket open.
                 self._transport.abort()
+
+
+def _fitting(reason: str) -> bytes:
+    """Return the part of the reason that fits into a close frame."""
+    return reason.encode()[:MAX_REASON_BYTES].decode(errors="ignore").encode()
 
 
 async def wait_for_shutdown(timeout_s: float, shutdown: asyncio.Event) -> None:

@@ -50,6 +50,7 @@ import msgspec
 from ..audio import FRAME_MS
 from ..errors import ConfigurationError
 from ..vendors.options import did_you_mean
+from .connection import MAX_REASON_BYTES
 from .engines.redrawn import RedrawnEngine
 from .json_file import load_json
 
@@ -79,9 +80,6 @@ __all__ = [
 ]
 
 Moment = Literal["handshake", "start", "audio", "finish", "result"]
-
-MAX_REASON_BYTES = 123
-"""The longest reason that fits into a close frame (RFC 6455, 5.5)."""
 
 _UNSENDABLE_CODES = frozenset({1004, 1005, 1006, 1015})
 """Codes that report the absence of a close frame or of its code, and are never sent (RFC 6455, 7.4.1)."""

@@ -21,7 +21,6 @@ from aiohttp import WSCloseCode, WSMsgType, web
 
 from .._net.wire_log import CloseRecord, MessageRecord, RefusalRecord, count_audio_bytes, read_tape
 from ..errors import ConfigurationError
-from .faults import MAX_REASON_BYTES
 from .handler import WebSocketHandler
 from .local_server import LocalServer
 from .session import CutConnection, EndConnection, end_on_shutdown, first_end
@@ -211,8 +210,7 @@ class _ReplaySession:
 
 
 def _mismatch(difference: str) -> EndConnection:
-    reason = f"the tape has {difference}".encode()[:MAX_REASON_BYTES].decode(errors="ignore")
-    return EndConnection(reason, close_code=WSCloseCode.POLICY_VIOLATION)
+    return EndConnection(f"the tape has {difference}", close_code=WSCloseCode.POLICY_VIOLATION)
 
 
 def _expected_texts(records: Sequence[Record]) -> Iterator[tuple[str, int]]:

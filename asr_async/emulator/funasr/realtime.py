@@ -11,25 +11,24 @@ recognise is reported as an error event, for which the server has no case. Sourc
 from __future__ import annotations
 
 import enum
-import functools
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from aiohttp import WSCloseCode, web
+from aiohttp import web
 
 from ...results import join_texts
 from ...vendors.funasr import realtime_wire as wire
 from ..audio_decoder import SAMPLE_BYTES, PcmDecoder, split_samples
 from ..engines.engine import Request
-from ..handler import FaultInjectingHandler
 from ..lifecycle import Lifecycle
-from ..session import EndConnection, VendorSession, engine_refusals
+from .session import FailedError, FunASRHandler, FunASRSession
 
 if TYPE_CHECKING:
     from ..connection import ClientConnection
-    from ..engines.engine import Engine, Hypothesis, Recognition
+    from ..engines.engine import Engine, Hypothesis
     from ..faults import ConnectionFaults, FaultInjector
     from ..handler import WebSocketHandler
+    from ..session import EndConnection, VendorSession
 
 __all__ = ["PATH", "add_routes"]
 
@@ -71,33 +70,19 @@ TRANSITIONS: dict[tuple[State, Step], State] = {
 """The whole lifecycle of a connection, which has no timeouts: the server sends pings only."""
 
 
-class _FailedError(EndConnection):
-    """The failure of a recognition: it is reported as an error event, then the connection is closed."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(f"{code}: {message}", close_code=WSCloseCode.INTERNAL_ERROR)
-
-
-_ENGINE_CODES = {"unsupported": "not supported", "capacity": "too many sessions", "broken": "internal error"}
-_engine_refusals = functools.partial(engine_refusals, _ENGINE_CODES, _FailedError)
-
-
-class _RealtimeSession(VendorSession[State, Step]):
+class _RealtimeSession(FunASRSession[State, Step]):
     """The session of one client."""
 
-    engine_codes = _ENGINE_CODES
+    idle = State.IDLE
 
     def __init__(
         self, connection: ClientConnection, faults: ConnectionFaults, engine: Engine, *, takes_commits: bool
     ) -> None:
-        super().__init__(connection, faults, Lifecycle(State.IDLE, TRANSITIONS, {}))
-        self._engine = faults.engine_of(engine)
+        super().__init__(connection, faults, Lifecycle(State.IDLE, TRANSITIONS, {}), engine)
         self._takes_commits = takes_commits
         self._hot_words: tuple[str, ...] = ()
         self._replacements: dict[str, str] = {}
         self._language = ""
-        self._recognition: Recognition | None = None
-        self._decoder = PcmDecoder()
         self._sentences: list[dict[str, Any]] = []
         """All since START, or the last COMMIT."""
         self._uttered: list[Hypothesis] = []
@@ -106,17 +91,8 @@ class _RealtimeSession(VendorSession[State, Step]):
         self._begin_ms = 0
         """The place of the recognition's audio in that since START."""
 
-    def _out_of_order(self, step: Step) -> Exception:
-        return _FailedError("internal error", f"{step.value} while {self._lifecycle.state.value}")
-
-    def _timed_out(self) -> EndConnection:
-        return EndConnection("timeout", close_code=WSCloseCode.GOING_AWAY)
-
-    def _failure(self, code: str, message: str) -> Exception | None:
-        return _FailedError(code, message) if self._lifecycle.state is State.ACTIVE else None
-
     async def _send_reason(self, end: EndConnection) -> None:
-        if isinstance(end, _FailedError):
+        if isinstance(end, FailedError):
             await self._send_event("error", error=end.reason)
 
     # --- the client's messages ----------------------------------------------------------------------------------------
@@ -149,7 +125,7 @@ class _RealtimeSession(VendorSession[State, Step]):
         samples = self._decoder.decode(data)
         for piece in split_samples(samples, SAMPLE_RATE, PIECE_MS):
             self._audio_bytes += len(piece)
-            with _engine_refusals():
+            with self._engine_refusals():
                 await self._recognition.feed(piece)
         await self._inject_after_audio(len(samples), SAMPLE_RATE)
 
@@ -167,7 +143,7 @@ class _RealtimeSession(VendorSession[State, Step]):
         languages = (self._language,) if self._language else ()
         request = Request(sample_rate=SAMPLE_RATE, languages=languages, hot_words=self._hot_words)
         self._begin_ms = self._audio_ms
-        with _engine_refusals():
+        with self._engine_refusals():
             self._recognition = await self._engine.open(request, self._emit)
 
     async def _commit(self) -> None:
@@ -184,7 +160,7 @@ class _RealtimeSession(VendorSession[State, Step]):
         """Send the result of all audio so far as final, and begin anew behind it."""
         recognition = self._recognition
         if recognition is not None:
-            with _engine_refusals():
+            with self._engine_refusals():
                 await recognition.finish()
             await self._inject_at("result")
         await self._close_recognition()
@@ -246,11 +222,6 @@ class _RealtimeSession(VendorSession[State, Step]):
     async def _send_event(self, event: str, **members: Any) -> None:
         await self._connection.send(msgspec.json.encode({"event": event, **members}))
 
-    async def _close_recognition(self) -> None:
-        recognition, self._recognition = self._recognition, None
-        if recognition is not None:
-            await recognition.aclose()
-
 
 # --- routes -----------------------------------------------------------------------------------------------------------
 
@@ -262,18 +233,11 @@ def add_routes(application: web.Application, engine: Engine, *, faults: FaultInj
     return handler
 
 
-class _RealtimeHandler(FaultInjectingHandler):
+class _RealtimeHandler(FunASRHandler):
     """The handler of the real-time server, which accepts everyone."""
-
-    def __init__(self, engine: Engine, faults: FaultInjector) -> None:
-        super().__init__(faults)
-        self._engine = engine
 
     def _reject(self, request: web.Request) -> web.Response | None:  # noqa: ARG002 - there are no credentials
         return None
-
-    def _error_body(self, code: str, message: str) -> Any:
-        return {"code": code, "message": message}
 
     def _create_session(
         self, request: web.Request, connection: ClientConnection, faults: ConnectionFaults

@@ -9,25 +9,24 @@ offer the subprotocol is refused, as by the Python server. Audio before the firs
 from __future__ import annotations
 
 import enum
-import functools
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
-from aiohttp import WSCloseCode, web
+from aiohttp import web
 
 from ...vendors.funasr.two_pass_wire import SUBPROTOCOL
 from ..audio_decoder import PcmDecoder, split_samples
 from ..engines.engine import Request
-from ..handler import FaultInjectingHandler
 from ..lifecycle import Lifecycle
-from ..session import EndConnection, VendorSession, engine_refusals
+from .session import FunASRHandler, FunASRSession
 
 if TYPE_CHECKING:
     from ..connection import ClientConnection
     from ..engines.engine import Engine, Hypothesis, Recognition
     from ..faults import ConnectionFaults, FaultInjector
     from ..handler import WebSocketHandler
+    from ..session import EndConnection, VendorSession
 
 __all__ = ["PATH", "add_routes"]
 
@@ -64,17 +63,6 @@ TRANSITIONS: dict[tuple[State, Step], State] = {
 """The whole lifecycle of a connection, which has no timeouts."""
 
 
-class _FailedError(EndConnection):
-    """The failure of a recognition: the protocol has no message for it, so the connection is closed."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(f"{code}: {message}"[:100], close_code=WSCloseCode.INTERNAL_ERROR)
-
-
-_ENGINE_CODES = {"unsupported": "not supported", "capacity": "too many sessions", "broken": "internal error"}
-_engine_refusals = functools.partial(engine_refusals, _ENGINE_CODES, _FailedError)
-
-
 class _Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The members of the first message that have an effect here."""
 
@@ -93,28 +81,16 @@ class _Settings(msgspec.Struct, frozen=True, kw_only=True):
             return tuple(self.hotwords.split())
 
 
-class _TwoPassSession(VendorSession[State, Step]):
+class _TwoPassSession(FunASRSession[State, Step]):
     """The session of one client, which runs one task after another."""
 
-    engine_codes = _ENGINE_CODES
+    idle = State.IDLE
 
     def __init__(self, connection: ClientConnection, faults: ConnectionFaults, engine: Engine) -> None:
-        super().__init__(connection, faults, Lifecycle(State.IDLE, TRANSITIONS, {}))
-        self._engine = faults.engine_of(engine)
+        super().__init__(connection, faults, Lifecycle(State.IDLE, TRANSITIONS, {}), engine)
         self._settings = _Settings()
-        self._recognition: Recognition | None = None
-        self._decoder = PcmDecoder()
         self._shown = ""
         """The online results of the present sentence."""
-
-    def _out_of_order(self, step: Step) -> Exception:
-        return _FailedError("internal error", f"{step.value} while {self._lifecycle.state.value}")
-
-    def _timed_out(self) -> EndConnection:
-        return EndConnection("timeout", close_code=WSCloseCode.GOING_AWAY)
-
-    def _failure(self, code: str, message: str) -> Exception | None:
-        return _FailedError(code, message) if self._lifecycle.state is State.SPEAKING else None
 
     async def _send_reason(self, end: EndConnection) -> None:
         """Do nothing: the protocol has no message for errors."""
@@ -137,7 +113,7 @@ class _TwoPassSession(VendorSession[State, Step]):
         self._advance(Step.AUDIO)
         samples, rate = self._decoder.decode(data), self._settings.audio_fs
         for piece in split_samples(samples, rate, PIECE_MS):
-            with _engine_refusals():
+            with self._engine_refusals():
                 await self._recognition.feed(piece)
         await self._inject_after_audio(len(samples), rate)
 
@@ -147,14 +123,14 @@ class _TwoPassSession(VendorSession[State, Step]):
         self._settings, self._shown, self._decoder = settings, "", PcmDecoder()
         await self._inject_at("start")
         request = Request(sample_rate=settings.audio_fs, hot_words=settings.hot_words)
-        with _engine_refusals():
+        with self._engine_refusals():
             self._recognition = await self._engine.open(request, self._emit)
 
     async def _finish(self, recognition: Recognition) -> None:
         await self._inject_at("finish")
         if self._is_finish_muted:
             return
-        with _engine_refusals():
+        with self._engine_refusals():
             await recognition.finish()
         await self._inject_at("result")
         await self._close_recognition()
@@ -197,11 +173,6 @@ class _TwoPassSession(VendorSession[State, Step]):
         message = {**members, "wav_name": self._settings.wav_name}
         await self._connection.send(msgspec.json.encode(message))
 
-    async def _close_recognition(self) -> None:
-        recognition, self._recognition = self._recognition, None
-        if recognition is not None:
-            await recognition.aclose()
-
 
 # --- routes -----------------------------------------------------------------------------------------------------------
 
@@ -213,14 +184,10 @@ def add_routes(application: web.Application, engine: Engine, *, faults: FaultInj
     return handler
 
 
-class _TwoPassHandler(FaultInjectingHandler):
+class _TwoPassHandler(FunASRHandler):
     """The handler of the 2pass protocol, which accepts everyone who offers its subprotocol."""
 
     subprotocols: ClassVar[tuple[str, ...]] = (SUBPROTOCOL,)
-
-    def __init__(self, engine: Engine, faults: FaultInjector) -> None:
-        super().__init__(faults)
-        self._engine = engine
 
     def _reject(self, request: web.Request) -> web.Response | None:
         offered = [name.strip() for name in request.headers.get("Sec-WebSocket-Protocol", "").split(",")]
@@ -228,9 +195,6 @@ class _TwoPassHandler(FaultInjectingHandler):
             return None
         text = "Failed to open a WebSocket connection: missing subprotocol.\n"
         return web.Response(status=HTTPStatus.BAD_REQUEST, text=text)
-
-    def _error_body(self, code: str, message: str) -> Any:
-        return {"code": code, "message": message}
 
     def _create_session(
         self,

@@ -126,6 +126,16 @@ async def test_failures_of_the_emulated_servers_are_errors() -> None:
                 [result async for result in session.stream(AUDIO)]
 
 
+async def test_a_reason_that_is_too_long_for_a_close_frame_is_cut_off() -> None:
+    async with serve(engine=SCRIPT, faults=[Fail(message="é" * 100, after_frames=1)]) as emulator:
+        with pytest.raises(VendorError, match=f"internal error: {'é' * 100}"):
+            async with connect(FunASRNano(), FunASRServer(emulator.funasr_url), retry=ONCE) as session:
+                [result async for result in session.stream(AUDIO)]
+        with pytest.raises(ConnectionLostError, match=rf"internal error: {'é' * 53} \(code 1011"):
+            async with connect(FunASR2Pass(), FunASRServer(emulator.funasr_2pass_url), retry=ONCE) as session:
+                [result async for result in session.stream(AUDIO)]
+
+
 async def test_an_engine_that_cannot_recognise_is_named() -> None:
     class Refusing(Scripted):
         async def open(self, request: Any, emit: Any) -> Any:
