@@ -401,8 +401,10 @@ class Receiver:
         """Receive from another task: its audio begins at `at_ms` in the source."""
         self.suspend()
         self._pending.clear()
-        self._task = task
-        self._task_timeline = self._timeline.connect(at_ms, task.silence)
+        before, self._task = self._task, task
+        is_from_untimed = before is not None and before.has_untimed_results and not task.has_untimed_results
+        untimed_until_ms = self._buffer.longest_sent_ms if is_from_untimed else 0
+        self._task_timeline = self._timeline.connect(at_ms, task.silence, untimed_until_ms=untimed_until_ms)
         self._status.progress.set()
         for event in task.opening_events:
             self.receive(task, event)

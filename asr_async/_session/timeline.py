@@ -192,6 +192,7 @@ class Timeline:
         "_open",
         "_orphans",
         "_recognised_ms",
+        "_untimed_until_ms",
         "finals_end_ms",
     )
 
@@ -216,6 +217,8 @@ class Timeline:
         # the end of the last final of the connection that is read, also of one that repeats others; behind it there may
         # be finals of earlier connections, and between those, words that no final has
         self._recognised_ms = 0
+        # the place up to which finals without times may have words, whatever their places
+        self._untimed_until_ms = 0
         self.finals_end_ms = 0
         """The end of the last final result in the source."""
 
@@ -302,18 +305,23 @@ class Timeline:
         segments = [*self._open, *self._orphans]
         return self._recognised_ms >= place_ms - ROUNDING_MS and all(s.start_ms >= place_ms for s in segments)
 
-    def connect(self, offset_ms: int, silence: Silence | None = None) -> ConnectionTimeline:
+    def connect(
+        self, offset_ms: int, silence: Silence | None = None, *, untimed_until_ms: int = 0
+    ) -> ConnectionTimeline:
         """Return the timeline of the next connection: its audio begins at `offset_ms` in the source.
 
         Args:
             offset_ms: the place in the source.
             silence: the silence that the connection is sent beside the source.
+            untimed_until_ms: the end of the audio of the connection before, if its results had no times and those of
+                this one have: up to there, what is recognised may repeat words of the other one.
         """
+        self._untimed_until_ms = max(self._untimed_until_ms, untimed_until_ms)
         orphans = [*self._orphans, *(segment for segment in self._open if segment.id is not None)]
         self._orphans = sorted(orphans, key=lambda segment: segment.start_ms)
         self._open.clear()
         self._recognised_ms = self._offset_ms = offset_ms
-        return ConnectionTimeline(self, offset_ms, silence, list(self._finals))
+        return ConnectionTimeline(self, offset_ms, silence, list(self._finals), self._untimed_until_ms)
 
     def confirm(self, end_ms: int) -> list[Event]:
         """Record that a task has confirmed its end at this place: everything up to there was recognised.
@@ -493,11 +501,17 @@ class ConnectionTimeline:
         "_segments",
         "_silence",
         "_timeline",
+        "_untimed_until_ms",
         "limit_ms",
     )
 
     def __init__(
-        self, timeline: Timeline, offset_ms: int, silence: Silence | None, known_finals: Sequence[_Final]
+        self,
+        timeline: Timeline,
+        offset_ms: int,
+        silence: Silence | None,
+        known_finals: Sequence[_Final],
+        untimed_until_ms: int,
     ) -> None:
         self._timeline = timeline
         self._offset_ms = offset_ms
@@ -505,7 +519,9 @@ class ConnectionTimeline:
         # final results of earlier connections, which this one may recognise again; compared when that happens
         self._known_finals = known_finals
         self._known: list[DeliveredSpeech] | None = None
-        self._known_until_ms = max((final.last_ms for final in known_finals), default=-sys.maxsize) + DOUBT_MS
+        last_ms = max((final.last_ms for final in known_finals), default=-sys.maxsize)
+        self._known_until_ms = max(last_ms + DOUBT_MS, untimed_until_ms)
+        self._untimed_until_ms = untimed_until_ms
         # the connection's segment ids → the segments
         self._segments: dict[int, _Segment] = {}
         self.limit_ms: int | None = None
@@ -700,7 +716,9 @@ class ConnectionTimeline:
         # a translation alone cannot be cut
         pieces = [_cut(result, speech, part) for part in (parts.parts if result.text else parts.parts[:1])]
         # words before the audio of the connection were recognised before, if no final has them any more
-        is_doubtful = bool(parts.parts) and (not parts.is_certain or speech_end_ms < self._offset_ms - SAME_MS)
+        is_doubtful = bool(parts.parts) and (
+            not parts.is_certain or speech_end_ms < self._offset_ms - SAME_MS or start_ms < self._untimed_until_ms
+        )
         is_doubtful |= _was_left_out(segment, result, speech, parts)
         # texts are compared anew for each result; times are as certain for the last one as they get
         segment.may_repeat = is_doubtful or (segment.may_repeat and not speech.is_timed)

@@ -805,3 +805,18 @@ def test_a_final_with_words_that_were_left_out_of_its_interim_may_repeat_them(
     place(line, *(result_of(start_ms, words, is_final=False) for start_ms, words in interims))
     finals = [event for event in place(line, result_of(*last, is_final=True)) if isinstance(event, Result)]
     assert [final.may_repeat for final in finals] == marks
+
+
+@pytest.mark.parametrize(("until_ms", "marks"), [(0, [False, False]), (4_000, [True, False])])
+def test_what_follows_results_without_times_may_repeat_them_up_to_the_end_of_their_audio(
+    until_ms: int, marks: list[bool]
+) -> None:
+    """The places of the first connection are estimates: its words may lie anywhere in its audio."""
+    timeline = Timeline()
+    place(timeline.connect(0), final(0, 0, 1_200, "one two three"))
+    line = timeline.connect(1_200, untimed_until_ms=until_ms)
+    placed = place(line, final(0, 700, 1_300, "three"), final(1, 3_000, 3_500, "four"))
+    assert [event.may_repeat for event in placed if isinstance(event, Result)] == marks
+    again = timeline.connect(1_200)
+    (once_more,) = [event for event in place(again, final(0, 1_700, 2_300, "five")) if isinstance(event, Result)]
+    assert once_more.may_repeat is (until_ms > 0)
