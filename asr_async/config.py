@@ -62,7 +62,9 @@ class Timeouts(msgspec.Struct, frozen=True, kw_only=True, metaclass=NamedSetting
             does not limit a long backlog that the vendor is still working through, only a vendor that never confirms
             the end, or works through the backlog more slowly than a tenth of real time: the end as a whole takes at
             most `finish` and ten times the length of the audio without a result. Compressed audio whose length is not
-            known counts with the longest that it can have, a second for each 250 bytes.
+            known counts with the longest that it can have, a second for each 250 bytes. Where the vendor confirms the
+            end by nothing (`FunASR2Pass` with some servers), the time begins when the audio could have been recognised
+            in real time.
         translation: the longest time that a final result waits for the final translation into each requested language.
             It is delivered earlier if all of them have arrived, if the translation of a later segment is final, or if
             the session ends; see `Result.translations`.

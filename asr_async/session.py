@@ -714,18 +714,19 @@ class Session:
 
         Before that, sending has a deadline of its own, and so has a reconnect. The end as a whole has one too, so that
         the smallest steps do not keep the session open (`longest_finish_s`). While the caller's results have no room,
-        the vendor's messages are not read, and the vendor is waited for.
+        the vendor's messages are not read, and the vendor is waited for. A vendor that never confirms the end is quiet
+        only when the audio could have been recognised in real time (`RecognitionTask.owed_s`), and so it is until then.
         """
         status, finish_s = self._status, self._timeouts.finish
         finishing_task: RecognitionTask | None = None
         while not status.has_ended:
             status.progress.clear()
             deadline = None
-            if self._is_finishing:
+            if self._is_finishing and self._task is not None:
                 now = _now()
                 if finishing_task is not self._task:
                     finishing_task, last_at = self._task, now + self._longest_finish_s()
-                deadline = min(now + finish_s, last_at)
+                deadline = min(now + self._task.owed_s() + finish_s, last_at)
             try:
                 async with asyncio.timeout_at(deadline):
                     await status.progress.wait()

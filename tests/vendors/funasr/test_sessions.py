@@ -242,6 +242,24 @@ def test_an_older_python_server_ends_by_being_quiet() -> None:
     assert 3 <= took_s < 12
 
 
+def test_a_long_file_for_a_server_that_never_confirms_the_end_takes_no_longer_than_real_time() -> None:
+    """Results of the online mode have no times: they do not show that the server has recognised the audio already."""
+
+    async def online(connection: ServerConnection) -> None:
+        async for message in connection:
+            if isinstance(message, str) and not json.loads(message)["is_speaking"]:
+                words = {"mode": "online", "text": "good morning", "wav_name": "x", "is_final": True}
+                await connection.send(json.dumps(words))
+
+    async def scenario() -> float:
+        events, error = await collect(FunASR2Pass(mode="online"), online, audio=AUDIO * 10)
+        assert error is None
+        assert [event.text for event in events if isinstance(event, Result) and event.is_final] == ["good morning"]
+        return now()
+
+    assert 30 <= run_virtual(scenario) < 45
+
+
 # --- scripted servers ------------------------------------------------------------------------------------------------
 
 
@@ -268,13 +286,13 @@ def two_pass_result(text: str, *, is_final: bool) -> str:
     return json.dumps({"mode": "2pass-offline", "text": text, "wav_name": "x", "is_final": is_final})
 
 
-async def collect(options: Options, script: Any) -> tuple[list[Event], ASRError | None]:
+async def collect(options: Options, script: Any, *, audio: list[bytes] = AUDIO) -> tuple[list[Event], ASRError | None]:
     """Return the events of a session with a scripted server, and the error that ended it."""
     events: list[Event] = []
     async with own_server(script) as service:
         try:
             async with connect(options, service, retry=ONCE) as session:
-                async for event in session.events(AUDIO, pace=None):
+                async for event in session.events(audio, pace=None):
                     events.append(event)
         except ASRError as error:
             return events, error
