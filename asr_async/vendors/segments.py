@@ -50,9 +50,10 @@ OVERDUE = "the vendor did not answer a commit, but later ones"
 """The reason for `Unheard` if a commit is withdrawn before the end."""
 
 PAUSES_MS = 1_500
-CHARACTER_MS = 200
-"""The longest pauses in the speech of a final, and the longest time of a character. A longer final has an end that is
-not known: other words may lie before it."""
+LETTER_MS = 200
+SYLLABLE_MS = 500
+"""The longest pauses in the speech of a final, and the longest time of a letter, and of a character that may be a whole
+syllable, as in Chinese. A longer final has an end that is not known: other words may lie before it."""
 
 FEW_FINALS = 8
 """The finals that may end close to each other; the vendors divide speech into sentences of some seconds."""
@@ -586,7 +587,7 @@ class SegmentTracker(Generic[K, S]):
         start_ms, end_ms, text = result.start_ms, result.end_ms, result.text
         segment.is_over = True
         segment.start_ms, segment.end_ms, segment.text = start_ms, end_ms, text
-        if end_ms - start_ms > PAUSES_MS + CHARACTER_MS * len(text):
+        if end_ms - start_ms > PAUSES_MS + (LETTER_MS if text.isascii() else SYLLABLE_MS) * len(text):
             segment.end_ms = start_ms
         segment.interim_result = None
         if segment is self._newest:

@@ -463,6 +463,12 @@ def test_a_final_that_is_much_longer_than_its_text_takes_has_no_end() -> None:
     assert task.final("one", 0, 950, "a") == [("final", 0, "one"), ("ended", 0, 950)]
 
 
+def test_chinese_that_is_spoken_slowly_has_an_end() -> None:
+    task = Task(sequential=False)
+    task.final("今天天气不错", 0, 4_400, "a")
+    assert task.interim("天气不错", 1_400, 4_300, "b") == []
+
+
 # --- signs of speech without text ------------------------------------------------------------------------------------
 
 
