@@ -59,16 +59,18 @@ MAX_SHARED = 10
 class DeliveredSpeech:
     """The words of one delivered text, and those of them that a connection has recognised again."""
 
-    __slots__ = ("_last_repeated", "_last_start_ms", "has_end", "is_repeated", "latest_ms", "speech")
+    __slots__ = ("_last_repeated", "_last_start_ms", "follows_open", "has_end", "is_repeated", "latest_ms", "speech")
 
-    def __init__(self, speech: Speech, latest_ms: int = 0) -> None:
+    def __init__(self, speech: Speech, latest_ms: int = 0, *, follows_open: bool = False) -> None:
         """Keep a text.
 
         Args:
             speech: its words.
             latest_ms: the latest place at which it may have ended, if its end is an estimate; else 0.
+            follows_open: True if speech of which no text was delivered may lie directly before it.
         """
         self.speech = speech
+        self.follows_open = follows_open
         self.has_end: bool = latest_ms == 0
         self.latest_ms: int = max(latest_ms, speech.end_ms)
         self.is_repeated: bytearray = bytearray(len(speech.words))
@@ -314,7 +316,9 @@ def _may_be_cut(new: PlacedWord, near: Sequence[DeliveredSpeech], first_ms: int)
 
 def _is_next(one: _Candidate, other: _Candidate) -> bool:
     """Return True if no word is between two delivered ones."""
-    return (one[0] is other[0] and one[1] + 1 == other[1]) or other[2].start_ms - one[2].end_ms <= JITTER_MS
+    if one[0] is other[0] and one[1] + 1 == other[1]:
+        return True
+    return other[2].start_ms - one[2].end_ms <= JITTER_MS and not (other[0].follows_open and other[1] == 0)
 
 
 def _doubtful_match(

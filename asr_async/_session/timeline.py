@@ -321,7 +321,8 @@ class Timeline:
         self._orphans = sorted(orphans, key=lambda segment: segment.start_ms)
         self._open.clear()
         self._recognised_ms = self._offset_ms = offset_ms
-        return ConnectionTimeline(self, offset_ms, silence, list(self._finals), self._untimed_until_ms)
+        open_ms = [orphan.start_ms for orphan in self._orphans]
+        return ConnectionTimeline(self, offset_ms, silence, list(self._finals), open_ms, self._untimed_until_ms)
 
     def confirm(self, end_ms: int) -> list[Event]:
         """Record that a task has confirmed its end at this place: everything up to there was recognised.
@@ -498,6 +499,7 @@ class ConnectionTimeline:
         "_known_finals",
         "_known_until_ms",
         "_offset_ms",
+        "_open_ms",
         "_segments",
         "_silence",
         "_timeline",
@@ -511,6 +513,7 @@ class ConnectionTimeline:
         offset_ms: int,
         silence: Silence | None,
         known_finals: Sequence[_Final],
+        open_ms: Sequence[int],
         untimed_until_ms: int,
     ) -> None:
         self._timeline = timeline
@@ -519,6 +522,8 @@ class ConnectionTimeline:
         # final results of earlier connections, which this one may recognise again; compared when that happens
         self._known_finals = known_finals
         self._known: list[DeliveredSpeech] | None = None
+        # the starts of the segments that they left open
+        self._open_ms = open_ms
         last_ms = max((final.last_ms for final in known_finals), default=-sys.maxsize)
         self._known_until_ms = max(last_ms + DOUBT_MS, untimed_until_ms)
         self._untimed_until_ms = untimed_until_ms
@@ -777,9 +782,16 @@ class ConnectionTimeline:
     def _known_speech(self) -> list[DeliveredSpeech]:
         if self._known is None:
             speeches = [(final.speech(), final.latest_ms) for final in self._known_finals]
-            known = [DeliveredSpeech(speech, latest_ms) for speech, latest_ms in speeches if speech.words]
+            known = [
+                DeliveredSpeech(speech, latest_ms, follows_open=self._is_behind_open(speech.start_ms))
+                for speech, latest_ms in speeches
+                if speech.words
+            ]
             self._known = sorted(known, key=lambda item: item.speech.start_ms)
         return self._known
+
+    def _is_behind_open(self, start_ms: int) -> bool:
+        return any(start_ms - DOUBT_MS <= open_ms < start_ms for open_ms in self._open_ms)
 
     def _is_known(self, place_ms: int) -> bool:
         return any(final.start_ms <= place_ms < final.end_ms for final in self._known_finals)

@@ -820,3 +820,22 @@ def test_what_follows_results_without_times_may_repeat_them_up_to_the_end_of_the
     again = timeline.connect(1_200)
     (once_more,) = [event for event in place(again, final(0, 1_700, 2_300, "five")) if isinstance(event, Result)]
     assert once_more.may_repeat is (until_ms > 0)
+
+
+@pytest.mark.parametrize(("open_ms", "texts", "marks"), [(None, ["go"], [False]), (810, ["no", "go"], [True, True])])
+def test_words_of_a_segment_that_was_left_open_may_lie_between_two_finals(
+    open_ms: int | None, texts: list[str], marks: list[bool]
+) -> None:
+    """The connection begins in the first "no"; behind it, another one was an interim, and never final."""
+    timeline = Timeline()
+    line = timeline.connect(0)
+    place(line, final_of_words([("the", 200, 500), ("no", 500, 800)], 800))
+    if open_ms is not None:
+        place(line, interim(1, open_ms, 900, "no"))
+    place(line, msgspec.structs.replace(final_of_words([("yes", 880, 1_100)], 1_100), segment_id=2, start_ms=880))
+    again = timeline.connect(700)
+    words = [("no", 110, 195), ("yes", 195, 400), ("go", 450, 700)]
+    placed = place(again, msgspec.structs.replace(final_of_words(words, 700), start_ms=110))
+    results = [event for event in placed if isinstance(event, Result)]
+    assert [event.text for event in results] == texts
+    assert [event.may_repeat for event in results] == marks
