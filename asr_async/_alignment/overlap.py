@@ -307,10 +307,13 @@ def _may_be_cut(new: PlacedWord, near: Sequence[DeliveredSpeech], first_ms: int)
     """Return True if a word may be the rest of a delivered one in which the audio begins.
 
     The audio of the connection before may have ended there, in the middle of the word: then the places of both halves
-    have nothing in common. Or it was recognised before and is cut now, and its times were off.
+    have nothing in common. Or it was recognised before and is cut now, and its times were off. A number may have been
+    written in digits once, and in words the other time.
     """
     return abs(new.start_ms - first_ms) <= JITTER_MS and any(
-        old.form == new.form and abs(old.end_ms - first_ms) <= DOUBT_MS for item in near for old in item.speech.words
+        abs(old.end_ms - first_ms) <= DOUBT_MS and (old.form == new.form or old.form.isdigit() != new.form.isdigit())
+        for item in near
+        for old in item.speech.words
     )
 
 

@@ -321,8 +321,14 @@ class Timeline:
         self._orphans = sorted(orphans, key=lambda segment: segment.start_ms)
         self._open.clear()
         self._recognised_ms = self._offset_ms = offset_ms
-        open_ms = [orphan.start_ms for orphan in self._orphans]
-        return ConnectionTimeline(self, offset_ms, silence, list(self._finals), open_ms, self._untimed_until_ms)
+        return ConnectionTimeline(
+            self,
+            offset_ms,
+            silence,
+            list(self._finals),
+            open_ms=[orphan.start_ms for orphan in self._orphans],
+            untimed_until_ms=self._untimed_until_ms,
+        )
 
     def confirm(self, end_ms: int) -> list[Event]:
         """Record that a task has confirmed its end at this place: everything up to there was recognised.
@@ -513,6 +519,7 @@ class ConnectionTimeline:
         offset_ms: int,
         silence: Silence | None,
         known_finals: Sequence[_Final],
+        *,
         open_ms: Sequence[int],
         untimed_until_ms: int,
     ) -> None:

@@ -34,10 +34,10 @@ from asr_async import (
 
 from .script import NOISES, Script, Word, texts_of, translated
 
-__all__ = ["Counts", "Outcome", "count"]
+__all__ = ["SWAP_MS", "Counts", "Outcome", "count"]
 
 SWAP_MS = 250
-"""Words that are nearer to each other than this may change places."""
+"""Words that are nearer to each other than this may change places, where times are off by up to `MOST_JITTER_MS`."""
 
 LEFT_OUT_MS = 60_000
 """The distance for which a word is left out where equal words are paired: more than any source is long."""
@@ -137,6 +137,8 @@ class Outcome:
     unanswered: Sequence[Word] = ()
     """Words that a server left without an answer at the end of a task."""
     wants_translation: str = ""
+    swap_ms: int = SWAP_MS
+    """Words that are nearer to each other than this may change places."""
     has_times: bool = True
     """False for a server without times: places tell nothing then, and the first delivered copy is the original."""
 
@@ -335,8 +337,8 @@ def _count_order(delivered: list[_Delivered], outcome: Outcome, counts: Counts, 
     in_order = originals
     if not outcome.results:
         in_order = sorted(originals, key=lambda each: (each.result.start_ms, each.result.segment_id))
-        counts.delivered_unordered = len(_swapped(words, originals))
-    for before, after in _swapped(words, [each for each in in_order if not each.result.may_repeat]):
+        counts.delivered_unordered = len(_swapped(outcome, originals))
+    for before, after in _swapped(outcome, [each for each in in_order if not each.result.may_repeat]):
         counts.unordered += 1
         notes.append(f"out of order: {before.text} ({_brief(before.result)}), {after.text} ({_brief(after.result)})")
     if outcome.transcript_text is not None:
@@ -346,16 +348,17 @@ def _count_order(delivered: list[_Delivered], outcome: Outcome, counts: Counts, 
             notes.append(f"the text of the transcript is not that of its results: {outcome.transcript_text!r}")
 
 
-def _swapped(words: tuple[Word, ...], in_order: list[_Delivered]) -> list[tuple[_Delivered, _Delivered]]:
+def _swapped(outcome: Outcome, in_order: list[_Delivered]) -> list[tuple[_Delivered, _Delivered]]:
     """Return the neighbours that are in the wrong order: the words of a result, and the first words of two results."""
     first_words = [next(group) for _, group in itertools.groupby(in_order, key=lambda each: id(each.result))]
     of_one_result = [pair for pair in itertools.pairwise(in_order) if pair[0].result is pair[1].result]
     pairs = [*of_one_result, *itertools.pairwise(first_words)]
-    return [pair for pair in pairs if _is_swapped(words, *pair)]
+    return [pair for pair in pairs if _is_swapped(outcome, *pair)]
 
 
-def _is_swapped(words: tuple[Word, ...], before: _Delivered, after: _Delivered) -> bool:
-    return words[after.word].start_ms + SWAP_MS < words[before.word].start_ms
+def _is_swapped(outcome: Outcome, before: _Delivered, after: _Delivered) -> bool:
+    words = outcome.script.words
+    return words[after.word].start_ms + outcome.swap_ms < words[before.word].start_ms
 
 
 def _count_ids(finals: Sequence[Result], counts: Counts, notes: list[str]) -> None:

@@ -616,3 +616,11 @@ def test_a_word_in_another_order_than_the_delivered_ones_is_marked() -> None:
         ["now"],
         False,
     )
+
+
+@pytest.mark.parametrize("again", ["twenty five", "二十五"])
+def test_a_number_that_was_cut_in_two_may_be_written_otherwise(again: str) -> None:
+    joiner = Joiner(350)
+    joiner.deliver([Spoken("so", 0, 120), Spoken("25", 120, 400), Spoken("go", 420, 700)])
+    texts, is_certain = joiner.join([*_in_place(again, 380, 420), Spoken("go", 440, 720)])
+    assert (" ".join(texts).replace(" ", ""), is_certain) == (again.replace(" ", ""), False)
