@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from ..._alignment.places import JITTER_MS
+from ..._alignment.places import JITTER_MS, SAME_MS
 from ..._alignment.words import letters_of, words_of_text
 from ...results import Result, join_texts
 from ..codec import (
@@ -211,6 +211,7 @@ class _Sentences:
         "_finals_end_ms",
         "_heard_ms",
         "_may_be_cut",
+        "_most_sentences",
         "_partial_ms",
         "_partial_start_ms",
         "_partial_text",
@@ -222,6 +223,8 @@ class _Sentences:
         self._tracker: SegmentTracker[None, TrackedSegment[None]] = SegmentTracker(TrackedSegment, is_sequential=True)
         # the texts of the sentences of the message before
         self._texts: list[Any] = []
+        # the largest number of them
+        self._most_sentences = 0
         # where the sentence of the present partial begins; None if there is no partial
         self._partial_start_ms: int | None = None
         # the text of that sentence so far
@@ -246,6 +249,7 @@ class _Sentences:
     def end_utterance(self) -> Events:
         """Return the events of the answer to a commit: the next sentences begin anew, and nothing stays open."""
         self._texts = []
+        self._most_sentences = 0
         self._partial_start_ms = None
         return self._tracker.withdraw_open()
 
@@ -260,6 +264,7 @@ class _Sentences:
     def _new_sentences(self, sentences: tuple[dict[str, Any], ...]) -> list[tuple[dict[str, Any], bool]]:
         """Return the sentences that are not returned yet; True beside those that may repeat words that are."""
         known, self._texts = self._texts, [sentence.get("text") for sentence in sentences]
+        self._most_sentences = max(self._most_sentences, len(sentences))
         if self._texts[: len(known)] == known:
             return [(sentence, False) for sentence in sentences[len(known) :]]
         returned = "".join(map(_letters, known))
@@ -313,6 +318,12 @@ class _Sentences:
             share = left_ms / max(left_ms, before_ms - start_ms) if left_ms > JITTER_MS else 0
             text = _continued(self._partial_text, text, share=share)
         self._partial_text = text
+        finals_end_ms = self._finals_end_ms
+        is_newest = len(self._texts) == self._most_sentences  # else it may be from before the last sentence
+        if is_newest and start_ms is not None and start_ms < finals_end_ms <= start_ms + SAME_MS:
+            start_ms = (
+                finals_end_ms  # a partial is behind all sentences of its message, whatever the jitter of its times
+            )
         events: Events = []
         segment = self._tracker.assign(None, start_ms, heard_ms, text, is_final=False, events=events)
         if segment is None:

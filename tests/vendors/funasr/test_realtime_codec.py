@@ -305,6 +305,22 @@ def test_words_that_no_partial_had_are_unheard_if_the_server_stops_without_a_fin
 # --- sentences that are divided anew ---------------------------------------------------------------------------------
 
 
+def test_a_partial_is_behind_the_sentences_of_its_message_whatever_their_times() -> None:
+    """Its word is one of the sentence before it, and both times are off by up to 100 ms."""
+    codec = started()
+    codec.audio(bytes(64_000))
+    said = sentence("good yes", 500, 1_000)
+    codec.receive(result(said))
+    (interim,) = [
+        each for each in codec.receive(result(said, partial="yes", start=850, heard=1_500)) if isinstance(each, Result)
+    ]
+    assert (interim.text, interim.start_ms) == ("yes", 1_000)
+    # an older message again
+    assert not [
+        each for each in codec.receive(result(partial="good yes", start=500, heard=900)) if isinstance(each, Result)
+    ]
+
+
 def test_words_that_were_final_are_not_repeated_when_speakers_divide_a_sentence() -> None:
     """With `--enable-spk`, the server divides sentences at the end by characters, in the middle of a word too."""
     codec = started()
