@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-__all__ = ["ApiKeys"]
+__all__ = ["ApiKeys", "key_of"]
 
 MAX_ISSUED = 1_024
 """Beyond this number, the oldest issued key is no longer accepted."""
@@ -50,6 +50,12 @@ class ApiKeys:
         if len(self._expire_at) > MAX_ISSUED:
             del self._expire_at[next(iter(self._expire_at))]
         return key
+
+
+def key_of(authorization: str) -> str:
+    """Return the key of an Authorization header, empty if it has none; some documents write "bearer"."""
+    scheme, _, key = authorization.partition(" ")
+    return key.strip() if scheme.lower() == "bearer" else ""
 
 
 def _now() -> float:

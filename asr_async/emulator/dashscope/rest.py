@@ -35,6 +35,7 @@ from ...vendors.dashscope.rest_wire import (
     VocabularyId,
     VocabularyList,
 )
+from ..api_keys import key_of
 from .hotwords import HotWordTableError
 
 if TYPE_CHECKING:
@@ -72,10 +73,8 @@ def add_routes(application: web.Application, *, keys: ApiKeys, tables: HotWordTa
 
 def reject_by_key(request: web.Request, keys: ApiKeys) -> web.Response | None:
     """Return the response that rejects a client by its API key, here and at a WebSocket; None if it is accepted."""
-    scheme, _, key = request.headers.get("Authorization", "").partition(" ")
-    key = key.strip()
-    # some samples in the documents write "bearer"
-    if scheme.lower() != "bearer" or not key:
+    key = key_of(request.headers.get("Authorization", ""))
+    if not key:
         return _refusal_response("InvalidApiKey", "No API-key provided.")
     if not keys.accepts(key):
         return _refusal_response("InvalidApiKey", "Invalid API-key provided.")

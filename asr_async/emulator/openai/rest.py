@@ -14,6 +14,7 @@ import msgspec
 from aiohttp import web
 
 from ...vendors.openai.rest_wire import CLIENT_SECRETS_PATH, MAX_LIFETIME_S, MIN_LIFETIME_S, ClientSecret
+from ..api_keys import key_of
 from ..realtime import new_id
 
 if TYPE_CHECKING:
@@ -62,9 +63,8 @@ def add_routes(application: web.Application, path: str, *, keys: ApiKeys) -> Non
 
 def reject_by_key(request: web.Request, keys: ApiKeys) -> web.Response | None:
     """Return the response that rejects a client by its API key, here and at a WebSocket; None if it is accepted."""
-    scheme, _, key = request.headers.get("Authorization", "").partition(" ")
-    key = key.strip()
-    if scheme.lower() != "bearer" or not key:
+    key = key_of(request.headers.get("Authorization", ""))
+    if not key:
         text = "You didn't provide an API key."
     elif not keys.accepts(key):
         text = "Incorrect API key provided."
