@@ -415,7 +415,7 @@ def _may_share_words(new: Speech, old: Speech, from_ms: int) -> bool:
 
     A number may have been written in digits once, and in words the other time.
     """
-    if old.end_ms < from_ms - SAME_MS:  # none of its audio was sent again
+    if old.end_ms < from_ms - SAME_MS and new.end_ms > from_ms:  # none of its audio was sent again
         return False
     new_forms, old_forms = [word.form for word in new.words], [word.form for word in old.words]
     first, second = (old_forms, new_forms) if old.start_ms <= new.start_ms else (new_forms, old_forms)

@@ -624,3 +624,11 @@ def test_a_number_that_was_cut_in_two_may_be_written_otherwise(again: str) -> No
     joiner.deliver([Spoken("so", 0, 120), Spoken("25", 120, 400), Spoken("go", 420, 700)])
     texts, is_certain = joiner.join([*_in_place(again, 380, 420), Spoken("go", 440, 720)])
     assert (" ".join(texts).replace(" ", ""), is_certain) == (again.replace(" ", ""), False)
+
+
+@pytest.mark.parametrize(("start_ms", "is_certain"), [(4_114, False), (4_600, True)])
+def test_a_text_before_the_audio_may_be_sent_again_although_its_audio_is_not(start_ms: int, is_certain: bool) -> None:
+    """Its times were off in both: no audio of it can be recognised again, so the vendor has repeated it."""
+    joiner = Joiner(4_562, is_timed=False)
+    joiner.deliver([Spoken("是", 3_899, 4_202)])
+    assert joiner.join([Spoken("是", start_ms, start_ms + 303)]) == (["是"], is_certain)
