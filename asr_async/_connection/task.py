@@ -572,7 +572,8 @@ class RecognitionTask:
             vendor = self.choice.options.vendor
             failure = RemoteProtocolError(text, request_id=self.codec.request_id or None, vendor=vendor)
             failure.__cause__ = error
-        if isinstance(message, str) and self.choice.endpoint.redactor.finds(message):
+        sent = message if isinstance(message, str) else message.decode(errors="replace")
+        if self.choice.endpoint.redactor.finds(sent):
             failure.__cause__ = None
         return self._without_frames(failure)
 

@@ -47,6 +47,8 @@ from asr_async._net.http import HttpResponse, request
 from asr_async._net.network_options import NetworkOptions
 from asr_async._net.proxy import parse_proxy
 from asr_async._text.secret import SecretBytes, SecretHeaders, SecretText
+from asr_async.vendors.codec import CodecEvent
+from asr_async.vendors.dashscope.codec import TaskCodec
 from asr_async.vendors.dashscope.rest_wire import Token
 from asr_async.vendors.huawei.credentials import AccessKeys, GivenToken, IamUser
 from asr_async.vendors.service import Endpoint
@@ -302,6 +304,10 @@ async def fail(connection: Any, task_id: str, echo: str) -> None:
     await connection.send(message_with("task-failed", task_id, echo))
 
 
+async def fail_in_a_binary_message(connection: Any, task_id: str, echo: str) -> None:
+    await connection.send(message_with("task-failed", task_id, echo).encode())
+
+
 async def break_the_protocol(connection: Any, _task_id: str, echo: str) -> None:
     await connection.send(f"{{\x1b[31m\n{echo}")
 
@@ -364,7 +370,11 @@ def tape_texts(path: Path) -> Iterator[tuple[str, str]]:
 
 @pytest.mark.parametrize("when", ["at the start", "in the stream"])
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("echo", [fail, break_the_protocol, send_the_unknown, close], ids=lambda echo: echo.__name__)
+@pytest.mark.parametrize(
+    "echo",
+    [fail, fail_in_a_binary_message, break_the_protocol, send_the_unknown, close],
+    ids=lambda echo: echo.__name__,
+)
 async def test_a_server_that_sends_the_key_back_brings_it_into_no_text(
     echo: Echo, form: str, when: str, tmp_path: Path
 ) -> None:
@@ -376,6 +386,29 @@ async def test_a_server_that_sends_the_key_back_brings_it_into_no_text(
         assert_hidden(error_texts(error), repr(error))
     assert_hidden(tape_texts(tape), "the tape")
     assert CORE not in tape.read_text()
+
+
+@pytest.mark.parametrize("is_binary", [False, True])
+async def test_a_codec_that_fails_at_a_message_with_the_key_brings_it_into_no_text(
+    monkeypatch: pytest.MonkeyPatch, *, is_binary: bool
+) -> None:
+    receive = TaskCodec.receive
+
+    def fail_at_the_key(codec: TaskCodec, message: str | bytes) -> list[CodecEvent]:
+        if "CANARY" in str(message):
+            raise ValueError("no reason")
+        return receive(codec, message)
+
+    async def send(connection: Any, task_id: str, echo: str) -> None:
+        message = message_with("result-generated", task_id, echo)
+        await connection.send(message.encode() if is_binary else message)
+
+    monkeypatch.setattr(TaskCodec, "receive", fail_at_the_key)
+    async with scripted_server(answering(send, FORMS["in JSON"](), when="in the stream")) as scripted:
+        error = await run(DashScope(CANARY, endpoint=scripted._endpoint))
+    assert error is not None
+    assert "could not be handled" in str(error)
+    assert_hidden(error_texts(error), repr(error))
 
 
 def response(body: str, status: str = "401 Unauthorized", header: str = "") -> bytes:
