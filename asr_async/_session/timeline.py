@@ -5,9 +5,10 @@ moves times to the source's clock, leaves out the silence that only the connecti
 the session's.
 
 Theory of operation. The session is *covered* up to the place where everything is in final results. A new connection
-begins there, or a little earlier, since a vendor's times are off by up to a frame, and with a whole word where words
-have times (`Timeline.replay_ms`). Behind the place there may be finals of earlier connections, if a segment before them
-was open. The new connection recognises that audio again, and a vendor draws its segments anew. So
+begins there, or a little earlier, since a vendor's times are off by up to a frame, or by more if that was seen, and with
+a whole word where words have times (`Timeline.replay_ms`). Behind the place there may be finals of earlier connections,
+if a segment before them was open. The new connection recognises that audio again, and a vendor draws its segments anew.
+So
 
 - a result keeps only the words that were not delivered (`new_parts`); a final that lies around others becomes several
   results, in the order of the audio;
@@ -164,8 +165,8 @@ class _Segment:
         self.is_delivered = False
         # the segments that other pieces of its final became
         self.piece_ids: tuple[int, ...] = ()
-        # the words of the newest interim that were left out, since they repeat others
-        self.left_out: Counter[str] = Counter()
+        # the words of the newest interim that were left out, since they repeat others; None if it was not compared
+        self.left_out: Counter[str] | None = None
         # one of its results has the mark
         self.may_repeat = False
         # the sign that its speech ends was delivered, and not withdrawn
@@ -913,6 +914,7 @@ def _was_left_out(segment: _Segment, result: Result, speech: Speech, parts: NewP
     left_out = Counter(word.form for index, word in enumerate(speech.words) if index not in new)
     if not result.is_final:
         segment.left_out = left_out
+    if not result.is_final or segment.left_out is None:
         return False
     taken_back = segment.left_out - left_out
     return any(speech.words[index].form in taken_back for index in new)
