@@ -5,10 +5,10 @@ moves times to the source's clock, leaves out the silence that only the connecti
 the session's.
 
 Theory of operation. The session is *covered* up to the place where everything is in final results. A new connection
-begins there, or a little earlier, since a vendor's times are off by up to a frame, or by more if that was seen, and with
-a whole word where words have times (`Timeline.replay_ms`). Behind the place there may be finals of earlier connections,
-if a segment before them was open. The new connection recognises that audio again, and a vendor draws its segments anew.
-So
+begins there, or a little earlier, since a vendor's times are off by up to a frame (by more if that was seen). Where
+words have times, it begins with a whole word (`Timeline.replay_ms`). Behind the place there may be finals of earlier
+connections, if a segment before them was open. The new connection recognises that audio again, and a vendor draws its
+segments anew. So
 
 - a result keeps only the words that were not delivered (`new_parts`); a final that lies around others becomes several
   results, in the order of the audio;
