@@ -409,7 +409,7 @@ class Reconnector:
         if successor.choice.rank < task.choice.rank:
             self._log.info("%r: fails back from %s to %s", successor, task.member, successor.member)
         self._drain(task)
-        self._successor_begin_ms = self._begin_behind_segment(task)
+        self._successor_begin_ms = self._begin_behind_segment(task, successor)
         try:
             task.finish()
         except ConnectionLostError:
@@ -420,17 +420,18 @@ class Reconnector:
             self._send_header(successor)
         self._begin_sending(successor, ConnectionStep.SWITCH)
 
-    def _begin_behind_segment(self, task: RecognitionTask) -> int:
+    def _begin_behind_segment(self, task: RecognitionTask, successor: RecognitionTask) -> int:
         """Prepare to send what follows the last final to the successor, and return the place of its time 0.
 
         The final follows its speech by a second or so, and the next word may have begun since: it would be cut in two
-        and recognised by neither task. Words that both recognise are delivered once, as after a loss. Where results
-        have no times, or most of the old task's audio would be sent again, the successor begins where that one ends.
+        and recognised by neither task. Words that both recognise are delivered once, as after a loss. Where results of
+        one have no times, or most of the old task's audio would be sent again, the successor begins where that ends.
         """
         buffer, sent_ms = self._buffer, self._boundary_ms - self._began_ms
         covered_ms = self._receiver.prepare_replay()
         if (
             task.has_untimed_results
+            or successor.has_untimed_results
             or task.choice.description.takes_commits  # the caller divides the audio
             or self._boundary_ms - covered_ms > min(MAX_OVERLAP_MS, sent_ms // 2)
         ):

@@ -260,6 +260,36 @@ def test_a_long_file_for_a_server_that_never_confirms_the_end_takes_no_longer_th
     assert 30 <= run_virtual(scenario) < 45
 
 
+def test_a_rotation_sends_no_audio_twice_to_a_server_without_times() -> None:
+    """Its results do not show which words of that audio were delivered."""
+    connections = 0
+
+    async def offline(connection: ServerConnection) -> None:
+        nonlocal connections
+        connections += 1
+        received_bytes = said = 0
+        async for message in connection:
+            if isinstance(message, str):
+                if not json.loads(message)["is_speaking"]:
+                    await connection.send(two_pass_result("the end", is_final=False))
+                continue
+            received_bytes += len(message)
+            if received_bytes // 32_000 > said:
+                said += 1
+                await connection.send(two_pass_result(f"{connections} {said}", is_final=True))
+
+    async def scenario() -> int:
+        async with own_server(offline) as service:
+            retry = Retry(rotate_after=2.0)
+            async with connect(FunASR2Pass(mode="offline"), service, retry=retry) as session:
+                async for _ in session.events(AUDIO * 3, pace=1.0):
+                    pass
+                return session.stats.replayed_ms
+
+    assert run_virtual(scenario) == 0
+    assert connections >= 3
+
+
 # --- scripted servers ------------------------------------------------------------------------------------------------
 
 
