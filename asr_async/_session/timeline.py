@@ -127,52 +127,42 @@ class _Final(msgspec.Struct, frozen=True, gc=False):
         return place_words(self.text, self.words, min(self.start_ms, self.end_ms), self.end_ms)
 
 
-class _Segment:
-    """A segment of one connection; its id is None as long as it only repeats what was delivered."""
+class _Segment(msgspec.Struct, eq=False, gc=False):
+    """A segment of one connection; its id is None as long as it only repeats what was delivered.
 
-    __slots__ = (
-        "end_ms",
-        "has_final",
-        "has_results",
-        "id",
-        "is_closed",
-        "is_delivered",
-        "is_ended",
-        "is_ending",
-        "is_started",
-        "left_out",
-        "may_repeat",
-        "piece_ids",
-        "reported_ms",
-        "start_ms",
-        "text",
-    )
+    A thousand of each connection are kept, so they are of a type that the garbage collector does not follow.
+    """
 
-    def __init__(self, start_ms: int) -> None:
-        self.id: int | None = None
-        # the start in the vendor's newest result, and True if there was one; the start of a detection is another one
-        self.reported_ms = start_ms
-        self.has_results = False
-        self.start_ms = start_ms
-        self.end_ms = start_ms
-        # the text of the last interim that was delivered
-        self.text = ""
-        # the codec has reported its start, and its end
-        self.is_started = False
-        self.is_closed = False
-        # its final has arrived, and was delivered, since it was not only a repeat
-        self.has_final = False
-        self.is_delivered = False
-        # the segments that other pieces of its final became
-        self.piece_ids: tuple[int, ...] = ()
-        # the words of the newest interim that were left out, since they repeat others; None if it was not compared
-        self.left_out: Counter[str] | None = None
-        # one of its results has the mark
-        self.may_repeat = False
-        # the sign that its speech ends was delivered, and not withdrawn
-        self.is_ending = False
-        # the event of its end was delivered
-        self.is_ended = False
+    start_ms: int
+    end_ms: int
+    reported_ms: int
+    """The start in the vendor's newest result; the start of a detection is another one."""
+    id: int | None = None
+    has_results: bool = False
+    text: str = ""
+    """The text of the last interim that was delivered."""
+    is_started: bool = False
+    """True if the codec has reported its start."""
+    is_closed: bool = False
+    """True if the codec has reported its end."""
+    has_final: bool = False
+    is_delivered: bool = False
+    """True if its final was delivered, since it was not only a repeat."""
+    piece_ids: tuple[int, ...] = ()
+    """The segments that other pieces of its final became."""
+    left_out: Counter[str] | None = None
+    """The words of the newest interim that were left out, since they repeat others; None if it was not compared."""
+    may_repeat: bool = False
+    """True if one of its results has the mark."""
+    is_ending: bool = False
+    """True if the sign that its speech ends was delivered, and not withdrawn."""
+    is_ended: bool = False
+    """True if the event of its end was delivered."""
+
+    @classmethod
+    def at(cls, start_ms: int) -> _Segment:
+        """Return a segment that begins at a place in the source."""
+        return cls(start_ms, start_ms, start_ms)
 
     def __repr__(self) -> str:
         return f"<_Segment {self.id} {self.start_ms} to {self.end_ms} ms>"
@@ -398,7 +388,7 @@ class Timeline:
         In audio that is recognised again, an interim may have new words, and its final only words that were delivered:
         the vendor has drawn the boundary between them anew.
         """
-        orphan = _Segment(segment.start_ms)
+        orphan = _Segment.at(segment.start_ms)
         orphan.id, orphan.end_ms = segment.id, segment.end_ms
         orphan.text, orphan.is_ending = segment.text, segment.is_ending
         segment.id, segment.text = None, ""
@@ -696,7 +686,7 @@ class ConnectionTimeline:
         return [SpeechStarted(segment_id=segment.id, start_ms=segment.start_ms)]
 
     def _add_segment(self, own_id: int, start_ms: int) -> _Segment:
-        segment = self._segments[own_id] = _Segment(start_ms)
+        segment = self._segments[own_id] = _Segment.at(start_ms)
         if len(self._segments) > MAX_REMEMBERED:  # all ended long ago, unless a codec ends none
             self._timeline.close(self._segments.pop(next(iter(self._segments))))
         return segment
@@ -765,7 +755,7 @@ class ConnectionTimeline:
         for piece in pieces[1:]:
             if not segment.piece_ids:
                 events += self._end(segment)
-            part = _Segment(piece.start_ms)
+            part = _Segment.at(piece.start_ms)
             part.is_started = segment.is_started
             events += [*self._deliver(piece, part, sent_ms), *self._end(part)]
             if part.id is not None:

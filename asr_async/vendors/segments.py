@@ -28,6 +28,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+import msgspec
 from msgspec.structs import replace
 
 from .._alignment.places import DOUBT_MS, JITTER_MS, SAME_MS, is_same_place
@@ -68,40 +69,29 @@ K = TypeVar("K", bound="Hashable")
 S = TypeVar("S", bound="TrackedSegment[Any]")
 
 
-class TrackedSegment(Generic[K]):
-    """One segment: its number, its place, and its progress."""
+class TrackedSegment(msgspec.Struct, Generic[K], eq=False, gc=False):
+    """One segment: its number, its place, and its progress.
 
-    __slots__ = (
-        "end_ms",
-        "has_ended",
-        "id",
-        "interim_result",
-        "is_over",
-        "is_owed",
-        "is_placed",
-        "key",
-        "start_ms",
-        "text",
-    )
+    Many are kept, so they are of a type that the garbage collector does not follow: a segment refers to no other one.
+    """
 
-    def __init__(self, segment_id: int, key: K, start_ms: int) -> None:
-        self.id: int = segment_id
-        self.key: K = key
-        self.start_ms: int = start_ms
-        # the end so far; equal to the start while it is unknown
-        self.end_ms: int = start_ms
-        # False while the vendor has not reported its start
-        self.is_placed: bool = True
-        # the vendor owes it a text: the caller has committed it
-        self.is_owed: bool = False
-        # the newest interim result that was returned; None if there was none
-        self.interim_result: Result | None = None
-        # the vendor's final arrived; ours may still wait for something
-        self.is_over: bool = False
-        # its `SpeechEnded` was returned: the final precedes it, or it was withdrawn
-        self.has_ended: bool = False
-        # the text of the final
-        self.text: str = ""
+    id: int
+    key: K
+    start_ms: int
+    end_ms: int
+    """The end so far; equal to the start while it is unknown."""
+    is_placed: bool = True
+    """False while the vendor has not reported its start."""
+    is_owed: bool = False
+    """True if the vendor owes it a text: the caller has committed it."""
+    interim_result: Result | None = None
+    """The newest interim result that was returned; None if there was none."""
+    is_over: bool = False
+    """True if the vendor's final arrived; ours may still wait for something."""
+    has_ended: bool = False
+    """True if its `SpeechEnded` was returned: the final precedes it, or it was withdrawn."""
+    text: str = ""
+    """The text of the final."""
 
     def __repr__(self) -> str:
         state = "open" if not self.has_ended else "closed" if self.is_over else "withdrawn"
@@ -224,12 +214,12 @@ class SegmentTracker(Generic[K, S]):
     )
 
     def __init__(
-        self, make: Callable[[int, K, int], S], *, is_sequential: bool = False, max_open: int = MAX_REMEMBERED
+        self, make: Callable[[int, K, int, int], S], *, is_sequential: bool = False, max_open: int = MAX_REMEMBERED
     ) -> None:
         """Track no segment yet.
 
         Args:
-            make: the class of the segments; called with the number, the key and the start.
+            make: the class of the segments; called with the number, the key, and the start as both ends of the place.
             is_sequential: True if the vendor has one segment open at a time.
             max_open: the number of open segments beyond which the oldest is withdrawn.
         """
@@ -572,7 +562,7 @@ class SegmentTracker(Generic[K, S]):
             events += self._withdraw_all(
                 segment for segment in self._open.values() if not segment.is_over and segment.start_ms <= place_ms
             )
-        segment = self._make(self._next_id, key, place_ms)
+        segment = self._make(self._next_id, key, place_ms, place_ms)
         segment.is_placed = start_ms is not None
         self._next_id += 1
         self._last_final = None

@@ -19,6 +19,7 @@ Does not know clocks: the session decides when a pending final has waited long e
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Iterator
 
 import msgspec
@@ -71,7 +72,7 @@ class TranslatedSegments:
         self._is_transcribed = is_transcribed
         self._languages = languages
         self._tracker: SegmentTracker[_Key, _Sentence] = SegmentTracker(
-            lambda segment_id, key, start_ms: _Sentence(segment_id, key, start_ms, request_id),
+            functools.partial(_Sentence.first, request_id=request_id),
             is_sequential=True,
             max_open=MAX_OPEN + MAX_REMEMBERED,
         )
@@ -354,24 +355,27 @@ class _Collected:
         self.events.append(Unrecognised(name, self.raw))
 
 
-class _Sentence(TrackedSegment[_Key]):
+class _Sentence(TrackedSegment[_Key], kw_only=True):
     """One sentence and its translations, as far as they are known."""
 
-    __slots__ = ("_is_ending", "has_final", "is_pending", "result", "started")
+    result: Result
+    """What is known of it."""
+    started: CodecEvent | None = None
+    """Its `SpeechStarted`, until the first result follows."""
+    has_final: bool = False
+    """True if its final was returned."""
+    is_pending: bool = False
+    """True if `FinalPending` was returned."""
+    is_ending: bool = False
+    """True if `SpeechEnding` was returned, and not withdrawn."""
 
-    def __init__(self, segment_id: int, key: _Key, start_ms: int, request_id: str) -> None:
-        super().__init__(segment_id, key, start_ms)
-        self.result = Result(
-            text="", is_final=False, segment_id=segment_id, start_ms=start_ms, end_ms=start_ms, request_id=request_id
+    @classmethod
+    def first(cls, segment_id: int, key: _Key, start_ms: int, end_ms: int, *, request_id: str) -> _Sentence:
+        """Return a sentence of which nothing but its place is known."""
+        result = Result(
+            text="", is_final=False, segment_id=segment_id, start_ms=start_ms, end_ms=end_ms, request_id=request_id
         )
-        # its `SpeechStarted`, until the first result follows
-        self.started: CodecEvent | None = None
-        # its final was returned
-        self.has_final = False
-        # `FinalPending` was returned
-        self.is_pending = False
-        # `SpeechEnding` was returned, and not withdrawn
-        self._is_ending = False
+        return cls(segment_id, key, start_ms, end_ms, result=result)
 
     @property
     def is_withdrawn(self) -> bool:
@@ -447,11 +451,11 @@ class _Sentence(TrackedSegment[_Key]):
         if self.is_over:
             return []
         if part.pre_end_failed:
-            was_ending, self._is_ending = self._is_ending, False
+            was_ending, self.is_ending = self.is_ending, False
             return [SpeechEnding(segment_id=self.id, is_withdrawn=True)] if was_ending else []
-        if not part.vad_pre_end or self._is_ending:
+        if not part.vad_pre_end or self.is_ending:
             return []
-        self._is_ending = True
+        self.is_ending = True
         return [SpeechEnding(segment_id=self.id, end_ms=known_ms(part.pre_end_end_time))]
 
     def arrived(self, language: str) -> TranslationArrived:

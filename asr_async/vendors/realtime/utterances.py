@@ -34,17 +34,14 @@ NO_TEXT = "the vendor detected speech, or confirmed a commit, and finished the s
 class _Utterance(TrackedSegment[str | None]):
     """One utterance; its key is the id of its item."""
 
-    __slots__ = ("has_commit", "has_ending", "is_commit_confirmed", "is_stopped")
-
-    def __init__(self, segment_id: int, key: str | None, start_ms: int) -> None:
-        super().__init__(segment_id, key, start_ms)
-        # its speech has ended, so its final is due
-        self.is_stopped = False
-        # the end of its speech was returned
-        self.has_ending = False
-        # it is the answer to a commit of the caller, and the server's confirmation of that has arrived
-        self.has_commit = False
-        self.is_commit_confirmed = False
+    is_stopped: bool = False
+    """True if its speech has ended, so that its final is due."""
+    has_ending: bool = False
+    """True if the end of its speech was returned."""
+    has_commit: bool = False
+    """True if it is the answer to a commit of the caller."""
+    is_commit_confirmed: bool = False
+    """True if the server's confirmation of that commit has arrived."""
 
 
 class Utterances:
