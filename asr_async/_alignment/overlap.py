@@ -468,7 +468,7 @@ def _find_block(
     tolerance_ms = max(MAX_ESTIMATE_ERROR_MS, speech.length_ms / 2, item.speech.length_ms / 2)
     blocks = [block for block in blocks if block.error_ms <= tolerance_ms]
     if len(blocks) > 1:
-        blocks = [block for block in blocks if _explains_edges(block, speech, forms, first, item)] or blocks
+        blocks = [block for block in blocks if _explains_edges(block, speech, first, item, from_ms)] or blocks
     if not blocks:
         if is_jitter:
             return None, not _may_share_words(speech, item.speech, from_ms)
@@ -497,12 +497,15 @@ def _may_be_behind(block: _Block, speech: Speech, item: DeliveredSpeech, from_ms
     return is_cut and item.speech.end_ms - speech.start_ms <= SAME_MS and has_room and not is_rest
 
 
-def _explains_edges(block: _Block, speech: Speech, forms: Sequence[str], first: int, item: DeliveredSpeech) -> bool:
-    """Return True unless a block leaves words of a text out whose place is inside that of the other."""
+def _explains_edges(block: _Block, speech: Speech, first: int, item: DeliveredSpeech, from_ms: int) -> bool:
+    """Return True unless a block leaves words of a text out whose place is inside that of the other.
+
+    The first word of a delivered text in which the audio begins may not be recognised again.
+    """
     new, old = speech, item.speech
     if old.start_ms - SAME_MS <= new.start_ms and new.end_ms <= old.end_ms + SAME_MS:
-        return block.new_from == first and block.new_to == len(forms)
-    if new.start_ms - SAME_MS <= old.start_ms and old.end_ms <= new.end_ms + SAME_MS:
+        return block.new_from == first and block.new_to == len(speech.words)
+    if max(new.start_ms - SAME_MS, from_ms - JITTER_MS) <= old.start_ms and old.end_ms <= new.end_ms + SAME_MS:
         return (block.delivered_from, block.delivered_to) == _open_range(item, speech)
     return True
 

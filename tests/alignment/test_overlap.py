@@ -632,3 +632,15 @@ def test_a_text_before_the_audio_may_be_sent_again_although_its_audio_is_not(sta
     joiner = Joiner(4_562, is_timed=False)
     joiner.deliver([Spoken("是", 3_899, 4_202)])
     assert joiner.join([Spoken("是", start_ms, start_ms + 303)]) == (["是"], is_certain)
+
+
+@pytest.mark.parametrize(("from_ms", "expected"), [(3_000, (["two"], True)), (3_280, (["no two"], False))])
+def test_the_second_of_equal_words_is_new_if_the_first_delivered_one_was_cut(
+    from_ms: int, expected: tuple[list[str], bool]
+) -> None:
+    """Of the delivered ones, only the second may be recognised again."""
+    joiner = Joiner(from_ms, is_timed=False)
+    joiner.deliver([Spoken("no", 3_126, 3_300), Spoken("no", 3_300, 3_479)])
+    assert (
+        joiner.join([Spoken("no", 3_186, 3_479), Spoken("no", 4_883, 5_270), Spoken("two", 5_300, 6_000)]) == expected
+    )
