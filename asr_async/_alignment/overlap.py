@@ -503,7 +503,7 @@ def _explains_edges(block: _Block, speech: Speech, first: int, item: DeliveredSp
     The first word of a delivered text in which the audio begins may not be recognised again.
     """
     new, old = speech, item.speech
-    if old.start_ms - SAME_MS <= new.start_ms and new.end_ms <= old.end_ms + SAME_MS:
+    if old.start_ms - SAME_MS < new.start_ms and new.end_ms < old.end_ms + SAME_MS:  # else a short word is outside
         return block.new_from == first and block.new_to == len(speech.words)
     if max(new.start_ms - SAME_MS, from_ms - JITTER_MS) <= old.start_ms and old.end_ms <= new.end_ms + SAME_MS:
         return (block.delivered_from, block.delivered_to) == _open_range(item, speech)

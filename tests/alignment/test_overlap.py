@@ -644,3 +644,9 @@ def test_the_second_of_equal_words_is_new_if_the_first_delivered_one_was_cut(
     assert (
         joiner.join([Spoken("no", 3_186, 3_479), Spoken("no", 4_883, 5_270), Spoken("two", 5_300, 6_000)]) == expected
     )
+
+
+def test_a_short_word_that_ends_behind_a_delivered_text_of_equal_words_is_not_lost() -> None:
+    joiner = Joiner(1_701, is_timed=False)
+    joiner.deliver(speak(" ".join(["no"] * 8), 400, length_ms=200, pause_ms=0))
+    assert joiner.join([Spoken("no", 1_800, 2_000), Spoken("no", 2_000, 2_200)]) == (["no"], False)
