@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 
 from .._text.secret import SecretText
 from ..errors import AuthenticationError
+from .service import fingerprint
 
 __all__ = ["ApiKey", "KeyFunction"]
 
@@ -28,6 +29,8 @@ class ApiKey:
     """The name of the class of the service."""
     variable: str
     """The environment variable that holds the key."""
+    temporary_prefix: str
+    """The beginning of a temporary key, with the sign that separates it from the rest."""
 
     def __init__(self, source: str | KeyFunction | None) -> None:
         """Make the source.
@@ -41,6 +44,14 @@ class ApiKey:
         )
         self._source = SecretText(source, advice) if isinstance(source, str) else source
         self._last_refused: str | None = None
+
+    def is_temporary(self, key: str) -> bool:
+        """Return True if a key is a temporary one, which expires within minutes or hours."""
+        return key.startswith(self.temporary_prefix)
+
+    def account_of(self, key: str) -> str:
+        """Return a name for the account of a key. Temporary keys do not name theirs, and count as one account's."""
+        return self.temporary_prefix[:-1] if self.is_temporary(key) else fingerprint(key)
 
     def _read_environment(self) -> str:
         """Return the key of the environment; empty if it has none."""

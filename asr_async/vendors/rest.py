@@ -6,12 +6,14 @@ Does not know a vendor: the paths, the headers and the errors are arguments.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import TypeVar
+import functools
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Protocol, TypeVar
 
 import msgspec
 
-from .._net.http import REQUEST_TIMEOUT_S, HttpResponse, request
+from .._net.http import REQUEST_TIMEOUT_S, request
 from .._net.network_options import NetworkOptions
 from .._text.redaction import Redactor, secrets_of
 from .._text.secret import secret_url
@@ -24,6 +26,21 @@ __all__ = ["RestClient"]
 T = TypeVar("T")
 
 
+class ResponseErrorFunction(Protocol):
+    """Makes the error of a response; see `error_from_response` of the vendors."""
+
+    def __call__(
+        self,
+        status: int,
+        headers: Mapping[str, str],
+        body: bytes,
+        *,
+        subject: str,
+        temporary_key: bool,
+        clock: Callable[[], datetime],
+    ) -> ASRError: ...
+
+
 class RestClient:
     """The REST interfaces of one account.
 
@@ -31,7 +48,7 @@ class RestClient:
         base: returns the HTTP base, such as `https://host/api/v1`; called for each request.
         key: the source of the key.
         headers: returns the headers for a key, the key included.
-        error: makes the error of a response with a status other than 200, for the key that was sent.
+        error: makes the error of a response with a status other than 200.
         network: the TLS context and the proxy.
     """
 
@@ -41,7 +58,7 @@ class RestClient:
         key: ApiKey,
         *,
         headers: Callable[[str], dict[str, str]],
-        error: Callable[[str, HttpResponse], ASRError],
+        error: ResponseErrorFunction,
         network: NetworkOptions,
     ) -> None:
         self._base = base
@@ -92,7 +109,14 @@ class RestClient:
             headers["Content-Type"] = "application/json"
         response = await request(method, url, headers=headers, body=content, network=self._network)
         if response.status != 200:
-            raise self._error(key, response)
+            raise self._error(
+                response.status,
+                response.headers,
+                response.body,
+                subject="request",
+                temporary_key=self._key.is_temporary(key),
+                clock=functools.partial(datetime.now, UTC),
+            )
         try:
             return msgspec.json.decode(response.body, type=response_type)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:

@@ -99,7 +99,7 @@ def test_every_spelling_of_a_code_of_dashscope_has_the_same_rule(code: str, mess
 
 def handshake(status: int, body: Any, headers: dict[str, str] | None = None) -> ASRError:
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return dashscope.error_from_handshake(status, headers or {}, content)
+    return dashscope.error_from_response(status, headers or {}, content)
 
 
 @pytest.mark.parametrize(
@@ -210,7 +210,7 @@ def test_a_long_text_is_shortened_and_whole_in_raw() -> None:
 
 
 def test_a_temporary_key_that_is_refused_by_its_text_alone_has_expired() -> None:
-    error = dashscope.error_from_handshake(401, {}, b"Invalid API-key provided.", temporary_key=True)
+    error = dashscope.error_from_response(401, {}, b"Invalid API-key provided.", temporary_key=True)
     assert "this temporary key has expired" in str(error)
 
 
@@ -362,7 +362,7 @@ def test_a_date_is_compared_with_the_vendors_own_clock_if_the_response_has_it() 
     assert parse_retry_after({"Retry-After": headers["Retry-After"]}) is None
 
 
-@pytest.mark.parametrize("refuse", [dashscope.error_from_handshake, huawei.error_from_response])
+@pytest.mark.parametrize("refuse", [dashscope.error_from_response, huawei.error_from_response])
 def test_both_vendors_take_the_wait_from_the_header(refuse: Callable[..., ASRError]) -> None:
     headers = {"retry-after": "Sun, 29 Nov 2026 12:00:07 GMT"}
     error = refuse(429, headers, b"", clock=lambda: NOW)

@@ -7,23 +7,12 @@ from __future__ import annotations
 
 from ...errors import AuthenticationError
 from ..api_key import ApiKey
-from ..service import fingerprint
 from .errors import VENDOR, is_invalid_key
 from .sdk_settings import KEY_VARIABLE, find_key
 
-__all__ = ["TEMPORARY_PREFIX", "DashScopeKey", "account_of", "is_temporary"]
+__all__ = ["TEMPORARY_PREFIX", "DashScopeKey"]
 
 TEMPORARY_PREFIX = "st-"
-
-
-def is_temporary(key: str) -> bool:
-    """Return True if the key is a temporary one, which expires within minutes."""
-    return key.startswith(TEMPORARY_PREFIX)
-
-
-def account_of(key: str) -> str:
-    """Return a name for the account of a key. Temporary keys do not name theirs, and count as one account's."""
-    return TEMPORARY_PREFIX.rstrip("-") if is_temporary(key) else fingerprint(key)
 
 
 class DashScopeKey(ApiKey):
@@ -33,6 +22,7 @@ class DashScopeKey(ApiKey):
     vendor_name = "DashScope"
     service = "DashScope"
     variable = KEY_VARIABLE
+    temporary_prefix = TEMPORARY_PREFIX
 
     def _read_environment(self) -> str:
         setting = find_key()

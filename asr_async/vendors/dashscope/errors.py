@@ -17,7 +17,7 @@ from ...errors import ASRError, AuthenticationError, RateLimitedError, VendorErr
 from ..error_body import MAX_CODE_CHARS, MAX_TEXT_CHARS, ErrorDetails, read_error_body
 from ..error_rules import SERVER_ERROR, ErrorKind, ErrorRule, ErrorTable, code_key, parse_retry_after
 
-__all__ = ["error_from_code", "error_from_handshake", "error_from_response", "is_invalid_key", "is_no_speech"]
+__all__ = ["error_from_code", "error_from_response", "is_invalid_key", "is_no_speech"]
 
 VENDOR = "dashscope"
 
@@ -161,47 +161,25 @@ def _find_rule(code: str, text: str, status: int | None) -> ErrorRule:
     return _TABLE.find(code, text, status)
 
 
-def error_from_handshake(
-    status: int,
-    headers: Mapping[str, str],
-    body: bytes,
-    *,
-    temporary_key: bool = False,
-    clock: Callable[[], datetime] | None = None,
-) -> ASRError:
-    """Make the error for an HTTP response that is not a switch to WebSocket.
-
-    Args:
-        status: the HTTP status.
-        headers: the headers of the response.
-        body: the body of the response, in any form.
-        temporary_key: the key was a temporary one.
-        clock: returns this machine's time, for a Retry-After that is a date in a response without its own.
-    """
-    return _error_from_http("handshake", status, headers, body, temporary_key=temporary_key, clock=clock)
-
-
 def error_from_response(
     status: int,
     headers: Mapping[str, str],
     body: bytes,
     *,
+    subject: str = "handshake",
     temporary_key: bool = False,
     clock: Callable[[], datetime] | None = None,
 ) -> ASRError:
-    """Make the error for a REST response with a status other than 200; the arguments are those of a handshake's."""
-    return _error_from_http("request", status, headers, body, temporary_key=temporary_key, clock=clock)
+    """Make the error for an HTTP response that is not a switch to WebSocket, or that refuses a REST request.
 
-
-def _error_from_http(
-    subject: str,
-    status: int,
-    headers: Mapping[str, str],
-    body: bytes,
-    *,
-    temporary_key: bool,
-    clock: Callable[[], datetime] | None,
-) -> ASRError:
+    Args:
+        status: the HTTP status.
+        headers: the headers of the response.
+        body: the body of the response, in any form.
+        subject: what was refused, for a response without a text.
+        temporary_key: the key was a temporary one.
+        clock: returns this machine's time, for a Retry-After that is a date in a response without its own.
+    """
     details = read_error_body(body)
     rule = _find_rule(details.code, details.text, status)
     if temporary_key and rule is _KEY:

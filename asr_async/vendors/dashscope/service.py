@@ -25,8 +25,8 @@ from ..options import Options, check_range, did_you_mean
 from ..rest import RestClient
 from ..service import Endpoint, ServiceBase, TemporaryKey, check_endpoint, check_headers
 from .codec import TaskCodec, describe_task
-from .credentials import DashScopeKey, account_of, is_temporary
-from .errors import error_from_handshake, error_from_response
+from .credentials import DashScopeKey
+from .errors import error_from_response
 from .hotwords import uses_phrase_list
 from .models import MODEL_ROWS, TaskOptions
 from .realtime import QwenRealtimeCodec, describe_session
@@ -38,8 +38,6 @@ from .vocabularies import DashScopeVocabularies
 if TYPE_CHECKING:
     import ssl
 
-    from ...errors import ASRError
-    from ..http import HttpResponse
 
 __all__ = ["DashScope"]
 
@@ -194,7 +192,7 @@ class DashScope(ServiceBase):
     @property
     def _rest(self) -> RestClient:
         return RestClient(
-            self._http_base, self._key, headers=self._headers, error=_error_of_response, network=self.network
+            self._http_base, self._key, headers=self._headers, error=error_from_response, network=self.network
         )
 
     @property
@@ -234,11 +232,13 @@ class DashScope(ServiceBase):
             url=self._url(options),
             headers=headers,
             handshake_error=functools.partial(
-                error_from_handshake, temporary_key=is_temporary(key), clock=functools.partial(datetime.now, UTC)
+                error_from_response,
+                temporary_key=self._key.is_temporary(key),
+                clock=functools.partial(datetime.now, UTC),
             ),
             reuse_s=_find_protocol(options)[1].reuse_s,
             refresh_credentials=functools.partial(self._key.refresh, key),
-            account=account_of(key),
+            account=self._key.account_of(key),
             network=self.network,
         )
 
@@ -332,16 +332,6 @@ class _Address(NamedTuple):
         if self.workspace is not None:
             return f"{self.workspace}.{self.region}.maas.aliyuncs.com"
         return SHARED_HOSTS[self.region]
-
-
-def _error_of_response(key: str, response: HttpResponse) -> ASRError:
-    return error_from_response(
-        response.status,
-        response.headers,
-        response.body,
-        temporary_key=is_temporary(key),
-        clock=functools.partial(datetime.now, UTC),
-    )
 
 
 def _check_region(region: str, name: str) -> str:

@@ -10,22 +10,11 @@ import os
 
 from ...errors import AuthenticationError
 from ..api_key import ApiKey
-from ..service import fingerprint
 from .errors import VENDOR, is_invalid_key
 
-__all__ = ["TEMPORARY_PREFIX", "OpenAIKey", "account_of", "is_temporary"]
+__all__ = ["TEMPORARY_PREFIX", "OpenAIKey"]
 
 TEMPORARY_PREFIX = "ek_"
-
-
-def is_temporary(key: str) -> bool:
-    """Return True if the key is a temporary one, which expires within hours."""
-    return key.startswith(TEMPORARY_PREFIX)
-
-
-def account_of(key: str) -> str:
-    """Return a name for the account of a key. Temporary keys do not name theirs, and count as one account's."""
-    return TEMPORARY_PREFIX.rstrip("_") if is_temporary(key) else fingerprint(key)
 
 
 class OpenAIKey(ApiKey):
@@ -35,6 +24,7 @@ class OpenAIKey(ApiKey):
     vendor_name = "OpenAI"
     service = "OpenAI"
     variable = "OPENAI_API_KEY"
+    temporary_prefix = TEMPORARY_PREFIX
 
     def _read_environment(self) -> str:
         return os.environ.get(self.variable, "")

@@ -19,7 +19,7 @@ from ..error_rules import SERVER_ERROR, ErrorKind, ErrorRule, ErrorTable, parse_
 if TYPE_CHECKING:
     from ..realtime.wire import WireError
 
-__all__ = ["VENDOR", "error_from_event", "error_from_handshake", "error_from_response", "is_invalid_key"]
+__all__ = ["VENDOR", "error_from_event", "error_from_response", "is_invalid_key"]
 
 VENDOR = "openai"
 
@@ -97,47 +97,25 @@ def error_from_event(error: WireError, *, request_id: str | None, raw: str) -> A
     return rule.make_error(text, vendor=VENDOR, code=code or None, request_id=request_id, retry_after=None, raw=raw)
 
 
-def error_from_handshake(
-    status: int,
-    headers: Mapping[str, str],
-    body: bytes,
-    *,
-    temporary_key: bool = False,
-    clock: Callable[[], datetime] | None = None,
-) -> ASRError:
-    """Make the error for an HTTP response that is not a switch to WebSocket.
-
-    Args:
-        status: the HTTP status.
-        headers: the headers of the response.
-        body: the body of the response, in any form.
-        temporary_key: the key was a temporary one.
-        clock: returns this machine's time, for a Retry-After that is a date in a response without its own.
-    """
-    return _error_from_http("handshake", status, headers, body, temporary_key=temporary_key, clock=clock)
-
-
 def error_from_response(
     status: int,
     headers: Mapping[str, str],
     body: bytes,
     *,
+    subject: str = "handshake",
     temporary_key: bool = False,
     clock: Callable[[], datetime] | None = None,
 ) -> ASRError:
-    """Make the error for a REST response with a status other than 200; the arguments are those of a handshake's."""
-    return _error_from_http("request", status, headers, body, temporary_key=temporary_key, clock=clock)
+    """Make the error for an HTTP response that is not a switch to WebSocket, or that refuses a REST request.
 
-
-def _error_from_http(
-    subject: str,
-    status: int,
-    headers: Mapping[str, str],
-    body: bytes,
-    *,
-    temporary_key: bool,
-    clock: Callable[[], datetime] | None,
-) -> ASRError:
+    Args:
+        status: the HTTP status.
+        headers: the headers of the response.
+        body: the body of the response, in any form.
+        subject: what was refused, for a response without a text.
+        temporary_key: the key was a temporary one.
+        clock: returns this machine's time, for a Retry-After that is a date in a response without its own.
+    """
     details = read_error_body(body)
     rule = _TABLE.find(details.code, details.text, status)
     if temporary_key and rule is _KEY:

@@ -22,8 +22,8 @@ from ..options import Options, check_range
 from ..rest import RestClient
 from ..service import Endpoint, ServiceBase, TemporaryKey, check_endpoint, check_headers
 from .codec import OpenAIRealtimeCodec, describe_session
-from .credentials import OpenAIKey, account_of, is_temporary
-from .errors import error_from_handshake, error_from_response
+from .credentials import OpenAIKey
+from .errors import error_from_response
 from .models import OpenAIRealtime
 from .rest_wire import (
     CLIENT_SECRETS_PATH,
@@ -39,8 +39,6 @@ from .vllm_models import VLLMRealtime
 if TYPE_CHECKING:
     import ssl
 
-    from ...errors import ASRError
-    from ..http import HttpResponse
     from ..service import Vocabularies
 
 __all__ = ["OpenAI"]
@@ -151,7 +149,7 @@ class OpenAI(ServiceBase):
         """
         check_range("expires_in", expires_in, MIN_LIFETIME_S, MAX_LIFETIME_S, "s")
         rest = RestClient(
-            self._http_base, self._key, headers=self._headers, error=_error_of_response, network=self.network
+            self._http_base, self._key, headers=self._headers, error=error_from_response, network=self.network
         )
         request = CreateClientSecret(expires_after=ExpiresAfter(seconds=expires_in), session={"type": "transcription"})
         secret = await rest.call("POST", "", ClientSecret, request)
@@ -171,10 +169,12 @@ class OpenAI(ServiceBase):
             url=url if isinstance(options, VLLMRealtime) else _with_intent(url),
             headers=self._headers(key),
             handshake_error=functools.partial(
-                error_from_handshake, temporary_key=is_temporary(key), clock=functools.partial(datetime.now, UTC)
+                error_from_response,
+                temporary_key=self._key.is_temporary(key),
+                clock=functools.partial(datetime.now, UTC),
             ),
             refresh_credentials=functools.partial(self._key.refresh, key),
-            account=account_of(key),
+            account=self._key.account_of(key),
             network=self.network,
         )
 
@@ -206,16 +206,6 @@ class OpenAI(ServiceBase):
             if value := value or os.environ.get(variable, "").strip():
                 headers[name] = value
         return headers
-
-
-def _error_of_response(key: str, response: HttpResponse) -> ASRError:
-    return error_from_response(
-        response.status,
-        response.headers,
-        response.body,
-        temporary_key=is_temporary(key),
-        clock=functools.partial(datetime.now, UTC),
-    )
 
 
 def _checked(options: Options) -> OpenAIRealtime | VLLMRealtime:

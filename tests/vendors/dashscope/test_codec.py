@@ -36,7 +36,7 @@ from asr_async.vendors.codec import (
     Usage,
 )
 from asr_async.vendors.dashscope.codec import TaskCodec
-from asr_async.vendors.dashscope.errors import CODES, error_from_code, error_from_handshake
+from asr_async.vendors.dashscope.errors import CODES, error_from_code, error_from_response
 
 from ...support import paths
 
@@ -491,23 +491,23 @@ def test_every_code_of_the_table_makes_a_one_line_error() -> None:
 
 def test_a_refused_handshake_is_read_from_its_body() -> None:
     body = b'{"code":"InvalidApiKey","message":"Invalid API-key provided.","request_id":"r-9"}'
-    error = error_from_handshake(401, {}, body)
+    error = error_from_response(401, {}, body)
     assert isinstance(error, AuthenticationError)
     assert "Invalid API-key provided: check the key" in str(error)
     assert error.request_id == "r-9"
 
 
 def test_the_status_decides_for_a_refused_handshake_without_a_body() -> None:
-    assert isinstance(error_from_handshake(403, {}, b"<html>"), AuthenticationError)
-    limited = error_from_handshake(429, {"Retry-After": "3"}, b"")
+    assert isinstance(error_from_response(403, {}, b"<html>"), AuthenticationError)
+    limited = error_from_response(429, {"Retry-After": "3"}, b"")
     assert isinstance(limited, RateLimitedError)
     assert limited.retry_after == 3.0
-    assert error_from_handshake(503, {}, b"").retryable
-    assert not error_from_handshake(404, {}, b"").retryable
+    assert error_from_response(503, {}, b"").retryable
+    assert not error_from_response(404, {}, b"").retryable
 
 
 def test_the_status_decides_for_a_refused_handshake_with_a_binary_body() -> None:
-    assert error_from_handshake(503, {}, b'{"message": "\xff"}').code == "503"
+    assert error_from_response(503, {}, b'{"message": "\xff"}').code == "503"
 
 
 def test_an_error_without_a_code_has_none_and_its_text_stays_one_line() -> None:
@@ -517,6 +517,6 @@ def test_an_error_without_a_code_has_none_and_its_text_stays_one_line() -> None:
 
 def test_a_billing_error_with_status_429_is_not_retryable() -> None:
     body = b'{"code":"CommodityNotPurchased","message":"buy it","request_id":"r"}'
-    error = error_from_handshake(429, {}, body)
+    error = error_from_response(429, {}, body)
     assert not error.retryable
     assert not isinstance(error, RateLimitedError)
