@@ -256,6 +256,7 @@ class TranslatedSegments:
         ]
         if placed or key is None:
             return _nearest(placed, start_ms) if placed else None
+        named = [sentence for sentence in named if not sentence.is_withdrawn]  # it was elsewhere, or it would be near
         if all(sentence.is_translated(language) for sentence in named):
             return None  # the number is used again
         return self._find_due(language, key, named)

@@ -273,6 +273,30 @@ TRANSLATIONS: Table = {
             ("arrived", 0, "en", "one"),
         ],
     ),
+    "the number of a sentence that was withdrawn, in a translation that comes before its text": (
+        TO_ENGLISH,
+        [
+            transcribed("嗯", 0, sentence_id=0),
+            transcribed("二", 1, end=True, sentence_id=1),
+            english("two", 1, sentence_id=1),
+            english("three", 2, sentence_id=0),
+            transcribed("三", 2, end=True, sentence_id=0),
+        ],
+        [
+            ("started", 0),
+            ("interim", 0, "嗯"),
+            ("withdrawn", 0, "嗯"),
+            ("started", 1),
+            ("interim", 1, "二"),
+            ("pending", 1),
+            ("final", 1, "二", {"en": "two"}),
+            ("ended", 1),
+            ("started", 2),
+            ("interim", 2, "", {"en": "three"}),
+            ("final", 2, "三", {"en": "three"}),
+            ("ended", 2),
+        ],
+    ),
     "translations without numbers belong where they lie": (
         TO_ENGLISH,
         [
