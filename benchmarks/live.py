@@ -3,7 +3,8 @@
 Not part of the tests: it needs accounts, and the vendors bill some seconds of audio per model. A model works if the
 vendor confirms the end and returns a text, with a translation where one is requested. Judge the text yourself: the
 sentence is English, and some of the models know Chinese only. A server of FunASR speaks one of its protocols, in one
-mode: name one that is running in FUNASR_SERVER, and expect its row alone to work.
+mode: name one that is running in FUNASR_SERVER, and expect its row alone to work. So it is with the row of vLLM, whose
+server is named in OPENAI_BASE_URL, and the others of OpenAI.
 
 Exit status: 0 if all work, 1 if some do not, 2 if there are neither keys nor addresses.
 """

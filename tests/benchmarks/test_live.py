@@ -47,7 +47,7 @@ def test_every_model_of_every_vendor_is_tried_in_all_its_modes(live: Any, capsys
     registered = {name for vendor in vendors().values() for name in vendor.models} - {"continue", "sentence", "short"}
     assert {name.partition(" ")[0] for name in rows} == registered
     commits = {name for name in rows if name.startswith(("gpt-", "whisper-")) and name.endswith(" manual_commit")}
-    assert commits == {f"{name} manual_commit" for name in vendors()["openai"].models}
+    assert commits == {f"{name} manual_commit" for name in registered if name.startswith(("gpt-", "whisper-"))}
     modes = {name for name in rows if " " in name and "2025" not in name and "2026" not in name}
     assert modes - commits == {
         "gummy-realtime-v1 translation_target_languages",
@@ -132,7 +132,8 @@ def test_the_recording_at_24_khz_is_on_the_lines_between_its_samples(live: Any) 
 
 
 def test_models_for_24_khz_receive_audio_at_24_khz(live: Any) -> None:
-    assert {attempt.options.audio.sample_rate for attempt in live.attempts_of(vendors()["openai"])} == {24_000}
+    rates = {attempt.name: attempt.options.audio.sample_rate for attempt in live.attempts_of(vendors()["openai"])}
+    assert {name for name, rate in rates.items() if rate == 24_000} == {name for name in rates if "Voxtral" not in name}
 
 
 def test_models_for_8_khz_receive_audio_at_8_khz(live: Any) -> None:
