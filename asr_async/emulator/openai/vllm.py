@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 import time
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 import msgspec
 
@@ -31,6 +31,8 @@ from ..realtime import ClientEventReader, EventHeader, RealtimeSession, RefusedE
 from ..session import EndConnection
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ...vendors.realtime.wire import WireError
     from ..connection import ClientConnection
     from ..engines.engine import Engine, Hypothesis
@@ -102,8 +104,8 @@ class _EventReader(ClientEventReader):
 class VLLMSession(RealtimeSession[State, Step]):
     """The session of one client."""
 
-    engine_codes = _ENGINE_CODES
-    events = _EventReader(VLLMClientEvent)
+    engine_codes: ClassVar[Mapping[str, str]] = _ENGINE_CODES
+    events: ClassVar[ClientEventReader] = _EventReader(VLLMClientEvent)
 
     def __init__(self, connection: ClientConnection, faults: ConnectionFaults, engine: Engine) -> None:
         super().__init__(connection, faults, Lifecycle(State.READY, TRANSITIONS, {}), engine)
