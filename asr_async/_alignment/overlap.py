@@ -395,7 +395,23 @@ def _new_by_text(
     is_certain = is_certain and not any(
         _is_inside(speech, forms[part.first : part.behind], part, near) for part in parts
     )
+    if is_final and is_certain:
+        is_certain = not _may_repeat_inside(speech, forms, parts, near, from_ms)
     return NewParts(parts, is_certain)
+
+
+def _may_repeat_inside(
+    speech: Speech, forms: Sequence[str], parts: Sequence[NewPart], near: Sequence[DeliveredSpeech], from_ms: int
+) -> bool:
+    """Return True if a new word equals one of a delivered text inside its own that it has not repeated."""
+    new = {form for part in parts for form in forms[part.first : part.behind]}
+    return any(
+        word.form in new and not is_repeated
+        for item in near
+        if max(speech.start_ms, from_ms) - SAME_MS <= item.speech.start_ms
+        and item.speech.end_ms <= speech.end_ms + SAME_MS
+        for word, is_repeated in zip(item.speech.words, item.is_repeated, strict=True)
+    )
 
 
 def _is_inside(speech: Speech, forms: Sequence[str], part: NewPart, near: Sequence[DeliveredSpeech]) -> bool:

@@ -650,3 +650,16 @@ def test_a_short_word_that_ends_behind_a_delivered_text_of_equal_words_is_not_lo
     joiner = Joiner(1_701, is_timed=False)
     joiner.deliver(speak(" ".join(["no"] * 8), 400, length_ms=200, pause_ms=0))
     assert joiner.join([Spoken("no", 1_800, 2_000), Spoken("no", 2_000, 2_200)]) == (["no"], False)
+
+
+def test_a_word_that_seems_to_lie_in_a_pause_is_marked_if_an_equal_one_behind_the_pause_is_not_repeated() -> None:
+    said = [
+        Spoken("well", 600, 800),
+        Spoken("yes", 2_000, 2_450),
+        Spoken("yes", 2_450, 2_670),
+        Spoken("boss", 2_670, 3_000),
+    ]
+    joiner = Joiner(0, is_timed=False)
+    for words in (said[:1], said[1:2], said[2:]):
+        joiner.deliver(words)
+    assert joiner.join(said) == (["yes"], False)
