@@ -316,10 +316,11 @@ async def test_the_number_of_threads_is_bounded(monkeypatch: pytest.MonkeyPatch)
     async with asyncio.timeout(WAIT_S):
         for _ in range(6):
             await asyncio.to_thread(blocked.acquire)
+        threads = [*runner._threads]  # all of them: none ends before its call returns
         release.set()
         for _ in range(10):
             await asyncio.to_thread(done.acquire)
-        ends = asyncio.as_completed([asyncio.to_thread(thread.join) for thread in runner._threads])
+        ends = asyncio.as_completed([asyncio.to_thread(thread.join) for thread in threads])
         for _ in range(5):  # a thread without work ends, but for the last one
             await next(ends)
         assert len(runner._threads) == 1
