@@ -84,7 +84,6 @@ class Receiver:
         "_buffer",
         "_dropped",
         "_finals_end_ms",
-        "_has_speech",
         "_log",
         "_loop",
         "_loss_marks",
@@ -132,7 +131,6 @@ class Receiver:
         # a segment has ended; the vendor has reported speech, for the first time in this session
         self.segment_ended = LightEvent()
         self.speech_detected = LightEvent()
-        self._has_speech = False
         self._progress_ms = -1
         # the end of the last final, when the connection last made progress
         self._finals_end_ms = -FRAME_MS
@@ -179,8 +177,7 @@ class Receiver:
     def receive(self, task: RecognitionTask, event: CodecEvent) -> None:
         """Handle an event of the task that is read."""
         if type(event) is Result:  # most events are one of these two; matching a struct of another type is slow
-            if not self._has_speech:
-                self._record_speech()
+            self.speech_detected.set()
             buffer = self._buffer
             sent_ms = buffer.cursor_ms if event.is_final and buffer.is_cuttable else None
             for placed in self._task_timeline.place_result(event, sent_ms):
@@ -200,7 +197,7 @@ class Receiver:
     def _receive_other(self, task: RecognitionTask, event: CodecEvent) -> None:
         match event:
             case SpeechStarted() | SpeechEnded() | SpeechEnding() | TranslationArrived() | TranslationLost():
-                self._record_speech()
+                self.speech_detected.set()
                 for placed in self._task_timeline.place(event):
                     self._deliver(placed, task)
             case FinalPending():
@@ -218,10 +215,6 @@ class Receiver:
                 pass
             case _:  # it may be the codec of another project
                 raise TypeError(f"a value of type {type(event).__name__}, which is no event of a codec")
-
-    def _record_speech(self) -> None:
-        self._has_speech = True
-        self.speech_detected.set()
 
     def _receive_unheard(self, event: Unheard, task: RecognitionTask) -> None:
         """Report speech that the vendor found and sent no text for; without an end, up to the audio that was sent."""

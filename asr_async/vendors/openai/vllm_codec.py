@@ -41,6 +41,8 @@ __all__ = ["VLLMCodec", "describe_vllm_task"]
 MAX_TEXT_CHARS = 1_000_000
 """The longest text of a session."""
 
+_STREAMING = State.STREAMING
+
 _reader: RealtimeReader[VLLMServerEvent] = RealtimeReader(VLLMServerEvent, of="vLLM", vendor=VENDOR)
 
 
@@ -88,7 +90,8 @@ class VLLMCodec:
 
     def audio(self, frame: AudioBytes) -> Message:
         """Return the message that carries the audio as base64."""
-        self._lifecycle.advance(Step.AUDIO)
+        if self._lifecycle.state is not _STREAMING:  # as in `RealtimeCodec.audio`
+            self._lifecycle.advance(Step.AUDIO)
         self._sent_bytes += len(frame)
         return encoded(Append(event_id=self._next_event_id(), audio=memoryview(frame)))
 
