@@ -10,7 +10,9 @@ import atexit
 import concurrent.futures
 import contextlib
 import os
+import queue
 import threading
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Generic, TypeVar, cast
@@ -20,7 +22,7 @@ from anyio.from_thread import BlockingPortal
 
 from ..errors import DeadlineError, LocalProtocolError
 
-__all__ = ["BackgroundLoop", "Held", "background_loop"]
+__all__ = ["BackgroundLoop", "Held", "ItemReader", "background_loop"]
 
 T = TypeVar("T")
 
@@ -43,6 +45,7 @@ class BackgroundLoop:
         self._thread = threading.Thread(target=anyio.run, args=(_run, portal), name="asr_async.sync", daemon=True)
         self._thread.start()
         self._portal = portal.result()
+        self._loop = self._portal.call(asyncio.get_running_loop)
 
     def __repr__(self) -> str:
         return f"<BackgroundLoop of process {self._process}>"
@@ -71,6 +74,13 @@ class BackgroundLoop:
         Raises:
             LocalProtocolError: see `run`.
         """
+        self._check_thread()
+        try:
+            return self._portal.start_task_soon(function, *args)
+        except RuntimeError:  # the portal is closed
+            raise LocalProtocolError(_ENDED) from None
+
+    def _check_thread(self) -> None:
         if self._process != os.getpid():
             raise LocalProtocolError(
                 "this client or session is of the process that forked this one: make a client in each process, in "
@@ -81,9 +91,17 @@ class BackgroundLoop:
                 "a call of asr_async.sync in its own event loop, from an observer or an async source, would wait for "
                 "itself: use the async names of asr_async there"
             )
+
+    def call_soon(self, callback: Callable[..., object], *args: object) -> None:
+        """Call a function in the loop, without waiting for it.
+
+        Raises:
+            LocalProtocolError: see `run`.
+        """
+        self._check_thread()
         try:
-            return self._portal.start_task_soon(function, *args)
-        except RuntimeError:  # the portal is closed
+            self._loop.call_soon_threadsafe(callback, *args)
+        except RuntimeError:  # the loop is closed
             raise LocalProtocolError(_ENDED) from None
 
     def stop(self) -> None:
@@ -106,17 +124,17 @@ class _Outcome(Generic[T]):
     raised it.
     """
 
-    __slots__ = ("_value", "error")
+    __slots__ = ("error", "value")
 
     def __init__(self, value: T | None, error: BaseException | None = None) -> None:
-        self._value = value
+        self.value: T = cast("T", value)
         self.error = error
 
     def get(self) -> T:
         """Return the result, or raise the exception."""
         if self.error is not None:
             raise self.error
-        return cast("T", self._value)
+        return self.value
 
 
 async def _outcome(
@@ -134,7 +152,81 @@ async def _outcome(
 
 
 def _deadline_error(timeout: float | None) -> DeadlineError:
+    assert timeout is not None  # noqa: S101 - it was over
     return DeadlineError(f"not within {timeout:g} s (timeout=)", retryable=True)
+
+
+class ItemReader(Generic[T]):
+    """Reads the items of an async iterator from another thread, and loses none.
+
+    The iterator has given an item away before this thread has it. If the wait is interrupted then, or its time is over,
+    the next call returns the item.
+
+    An interrupt, such as `KeyboardInterrupt`, is raised behind any call of a function, also one of the standard library
+    that has acquired a lock: `threading.Condition`, and so a future, would keep it, and the loop would wait for it for
+    ever. So the two threads share attributes, and a queue that is written in C.
+    """
+
+    def __init__(self, loop: BackgroundLoop) -> None:
+        self._loop = loop
+        self._task: asyncio.Task[None] | None = None
+        # what was read and is not returned yet
+        self._outcome: _Outcome[T] | None = None
+        # gets an item when there is an outcome
+        self._wake: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._is_waiting = False
+
+    def __repr__(self) -> str:
+        return f"<ItemReader{' waiting' if self._is_waiting else ''}>"
+
+    def read(self, read_next: Callable[[], Awaitable[T]], timeout: float | None) -> T:
+        """Return the next item.
+
+        Raises:
+            BaseException: what `read_next` raised.
+            DeadlineError: there was no item within `timeout` seconds.
+            LocalProtocolError: another thread waits for an item; else see `BackgroundLoop.run`.
+        """
+        if self._is_waiting:
+            raise LocalProtocolError(
+                "another thread iterates these results, and each goes to one of them only: iterate in one thread, and "
+                "pass the results on from there"
+            )
+        try:
+            self._is_waiting = True
+            outcome = self._wait(read_next, timeout)
+        finally:
+            self._is_waiting = False
+        # no call from here on, so that no interrupt comes between this and the caller
+        self._outcome = None
+        if outcome.error is not None:
+            raise outcome.error
+        return outcome.value
+
+    def _wait(self, read_next: Callable[[], Awaitable[T]], timeout: float | None) -> _Outcome[T]:
+        deadline = None if timeout is None else time.monotonic() + timeout
+        if self._outcome is None:
+            # also if a wait is continued: an interrupted call may have ended before it had started anything
+            self._loop.call_soon(self._start, read_next)
+        while self._outcome is None:
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            try:
+                self._wake.get(timeout=left)
+            except queue.Empty:
+                raise _deadline_error(timeout) from None
+        return self._outcome
+
+    def _start(self, read_next: Callable[[], Awaitable[T]]) -> None:
+        if self._task is None and self._outcome is None:
+            self._task = asyncio.get_running_loop().create_task(self._read(read_next))
+
+    async def _read(self, read_next: Callable[[], Awaitable[T]]) -> None:
+        outcome: _Outcome[T] = _Outcome(None, LocalProtocolError(_ENDED))
+        try:
+            outcome = await _outcome(read_next, (), None)
+        finally:
+            self._outcome, self._task = outcome, None
+            self._wake.put(None)
 
 
 class Held(Generic[T]):

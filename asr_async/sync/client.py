@@ -15,7 +15,7 @@ from ..client import Client as AsynchronousClient
 from ..errors import LocalProtocolError
 from ..results import BatchItem
 from ..sources import AudioFile, AudioSource
-from ._loop import BackgroundLoop, Held, background_loop
+from ._loop import BackgroundLoop, Held, ItemReader, background_loop
 from ._sources import ThreadedIterable, nonblocking
 from .session import Session
 
@@ -213,6 +213,7 @@ class TranscriptionBatch(Generic[S]):
     def __init__(self, loop: BackgroundLoop, batch: AsynchronousBatch[Any, BatchItem[Any]]) -> None:
         self._loop = loop
         self._batch = batch
+        self._reader: ItemReader[BatchItem[S]] = ItemReader(loop)
 
     def __repr__(self) -> str:
         return f"<sync {self._batch!r}>"
@@ -237,9 +238,12 @@ class TranscriptionBatch(Generic[S]):
             StopIteration: all outcomes were returned.
         """
         try:
-            item = self._loop.run(self._batch.__anext__, timeout=timeout)
+            return self._reader.read(self._read_next, timeout)
         except StopAsyncIteration:
             raise StopIteration from None
+
+    async def _read_next(self) -> BatchItem[S]:
+        item = await anext(self._batch)
         if isinstance(item.source, ThreadedIterable):
             return msgspec.structs.replace(item, source=item.source.items)
         return item

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
 from ..results import Event, Gap, Result, SessionStats
+from ._loop import ItemReader
 from ._sources import nonblocking
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ class Session:
         self._loop = loop
         self._held = held
         self._session = session
+        # of all iterators of pushed audio: one goes on where another was left
+        self._reader: ItemReader[Result] = ItemReader(loop)
 
     def __repr__(self) -> str:
         return f"<sync {self._session!r}>"
@@ -67,7 +70,7 @@ class Session:
         A plain iterable is read in a thread of its own, so that it may block.
         """
         results = self._session.stream(nonblocking(audio), pace=pace, on_source_error=on_source_error)
-        return ResultStream(self._loop, results)
+        return ResultStream(ItemReader(self._loop), results)
 
     def events(
         self,
@@ -78,11 +81,11 @@ class Session:
     ) -> ResultStream[Event]:
         """Iterate all events of a source, or of the audio that is pushed; see `asr_async.Session.events`."""
         events = self._session.events(nonblocking(audio), pace=pace, on_source_error=on_source_error)
-        return ResultStream(self._loop, events)
+        return ResultStream(ItemReader(self._loop), events)
 
     def __iter__(self) -> ResultStream[Result]:
         """Iterate the results of pushed audio, from where the last loop was left on."""
-        return ResultStream(self._loop, aiter(self._session))
+        return ResultStream(self._reader, aiter(self._session))
 
     def send(self, chunk: AudioChunk, *, timeout: float | None = None) -> None:
         """Push a chunk of audio, and return when there is room for more; see `asr_async.Session.send`."""
@@ -136,8 +139,8 @@ class Session:
 class ResultStream(Generic[T]):
     """The results, or all events, of one session as an iterator; see `asr_async.ResultStream`."""
 
-    def __init__(self, loop: BackgroundLoop, results: AsyncIterator[T]) -> None:
-        self._loop = loop
+    def __init__(self, reader: ItemReader[T], results: AsyncIterator[T]) -> None:
+        self._reader = reader
         self._results = results
 
     def __repr__(self) -> str:
@@ -150,7 +153,7 @@ class ResultStream(Generic[T]):
         return self.next()
 
     def next(self, *, timeout: float | None = None) -> T:
-        """Return the next event; a loop over the iterator can continue after an error of the timeout.
+        """Return the next event; a loop can continue after an error of the timeout, and after a `KeyboardInterrupt`.
 
         Args:
             timeout: the longest wait in seconds. None, the default, waits as long as the session does.
@@ -161,6 +164,6 @@ class ResultStream(Generic[T]):
             StopIteration: the session has ended, and all its events were returned.
         """
         try:
-            return self._loop.run(self._results.__anext__, timeout=timeout)
+            return self._reader.read(self._results.__anext__, timeout)
         except StopAsyncIteration:
             raise StopIteration from None

@@ -135,6 +135,49 @@ print(finals)
     assert run(code, endpoint) == "interrupted\n['good morning', 'how are you']\n"
 
 
+def test_no_interrupt_loses_an_item_that_the_loop_has_given_away(endpoint: str) -> None:
+    code = """
+import sys
+from asr_async.sync._loop import ItemReader, background_loop
+
+sys.setswitchinterval(1e-5)
+items, taken, interrupts, armed = iter(range(3000)), [], 0, threading.Event()
+
+async def read_next():
+    try:
+        return next(items)
+    except StopIteration:
+        raise StopAsyncIteration
+
+def interrupt():
+    while armed.wait():
+        armed.clear()
+        _thread.interrupt_main()
+
+class Items:
+    reader = ItemReader(background_loop())
+    def __iter__(self):
+        return self
+    def __next__(self):
+        try:
+            return self.reader.read(read_next, None)
+        except StopAsyncIteration:
+            raise StopIteration
+
+threading.Thread(target=interrupt, daemon=True).start()
+results = Items()
+while len(taken) < 3000:
+    try:
+        armed.set()
+        for item in results:
+            taken.append(item)
+    except KeyboardInterrupt:
+        interrupts += 1
+print(taken == list(range(3000)), interrupts > 100)
+"""
+    assert run(code, endpoint) == "True True\n"
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_forked_process_has_a_loop_of_its_own(endpoint: str) -> None:
     code = """
