@@ -196,7 +196,7 @@ class WebSocket:
         _check_subprotocols(endpoint.subprotocols)
         host = endpoint.host
         server = Server("wss" if uri.secure else "ws", uri.host, uri.port, host)
-        with _mapped_errors(host, f"no connection to {host} within {connect_s:g} s (Timeouts.connect)"):
+        with _mapped_errors(host, f"no connection to {host} within {connect_s:.3g} s (Timeouts.connect)"):
             self = cls(uri, host, subprotocols=endpoint.subprotocols, idle_s=idle_s, close_s=close_s, log=log)
             try:
                 async with asyncio.timeout(connect_s):

@@ -376,6 +376,7 @@ class Reconnector:
         """Change over to a successor at the end of a segment, as `decide_handover` says."""
         segment_ended = self._receiver.segment_ended
         successor: RecognitionTask | None = None
+        context = self.context
         waited_s = 0.0
         try:
             while True:
@@ -386,6 +387,7 @@ class Reconnector:
                     waited_s=waited_s,
                 ):
                     case Handover.OPEN:
+                        context = self.context
                         successor = await open_successor(task)
                         if successor is None:
                             return
@@ -393,6 +395,10 @@ class Reconnector:
                     case Handover.WAIT:
                         await _wait(segment_ended, SEGMENT_PATIENCE_S)
                         waited_s = SEGMENT_PATIENCE_S
+                    case Handover.SWITCH if successor is not None and self.context is not context:
+                        context = self.context  # updated while the successor waited
+                        if not await self._update_successor(successor):
+                            successor = None
                     case Handover.SWITCH if successor is not None:
                         self._switch(task, successor)
                         return
@@ -403,6 +409,15 @@ class Reconnector:
         finally:
             if successor is not None and self._connection.task is not successor:
                 successor.abort()
+
+    async def _update_successor(self, successor: RecognitionTask) -> bool:
+        """Send the present context to a successor that waits; False if it could not be sent: it is aborted then."""
+        try:
+            await self._send_context(successor)
+        except ASRError as error:
+            self._log.warning("%r: the next connection was lost while it waited: %s", successor, error)
+            return False
+        return True
 
     def _switch(self, task: RecognitionTask, successor: RecognitionTask) -> None:
         """Send to the successor from here on, and let the old task drain."""

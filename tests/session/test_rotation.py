@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from websockets.asyncio.server import ServerConnection
 
-from asr_async import Reconnected, Retry
+from asr_async import ContextMessage, FunASR, Reconnected, Retry, Session, connect
 
 from ..support.numbered_audio import (
     FinalAtEndServer,
@@ -18,6 +18,7 @@ from ..support.numbered_audio import (
     finals_of,
     stream_events,
 )
+from ..support.scripted_server import scripted_server
 from ..support.virtual_time import run_virtual
 
 pytestmark = pytest.mark.both_loops
@@ -107,5 +108,38 @@ def test_speech_without_a_pause_is_cut_thirty_seconds_after_the_rotation_is_due(
         events, _ = await stream_events(server, NumberedSource(60), retry=Retry(rotate_after=10.0))
         assert_seamless(finals_of(events), 60_000)
         assert server.started_at_ms[1] in range(40_000, 40_400), "10 s, and 30 s of waiting for the end of a segment"
+
+    run_virtual(scenario)
+
+
+@pytest.mark.parametrize("is_lost", [False, True], ids=["waits", "is lost"])
+def test_a_successor_that_waits_for_the_end_of_a_segment_gets_the_context_that_is_set_meanwhile(is_lost: bool) -> None:
+    async def scenario() -> None:
+        connections: list[ServerConnection] = []
+
+        class Counting(NumberedServer):
+            async def __call__(self, connection: ServerConnection) -> None:
+                connections.append(connection)
+                await super().__call__(connection)
+
+        server = Counting()
+
+        async def update(session: Session) -> None:
+            await asyncio.sleep(2.3)
+            if is_lost:
+                connections[1].transport.abort()
+                await asyncio.sleep(0.1)
+            await session.update_context([ContextMessage("user", "names")])
+
+        async with (
+            scripted_server(server) as service,
+            connect(FunASR(), service, retry=Retry(rotate_after=2.0)) as session,
+        ):
+            updating = asyncio.create_task(update(session))
+            events = [event async for event in session.events(NumberedSource(4))]
+            await updating
+        assert_seamless(finals_of(events), 4_000)
+        assert [with_audio for with_audio, _ in server.contexts] == [1, 1], "in front of the audio of the second"
+        assert len(connections) == (3 if is_lost else 2)
 
     run_virtual(scenario)
