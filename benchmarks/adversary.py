@@ -64,7 +64,7 @@ from asr_async import (
 )
 from asr_async.sources import UtteranceEnd
 from hostile.audio import PER_MS, numbered_audio
-from hostile.count import SWAP_MS, Counts, Outcome, count
+from hostile.count import MOST_JITTER_MS, Counts, Outcome, count
 from hostile.recogniser import Habits
 from hostile.script import Script, draw_script, draw_spoken_script
 from hostile.vendors import FUNASR_PATH, LANGUAGE, World, connection_for
@@ -357,7 +357,7 @@ class OneSession:
         self.outcome = Outcome(
             script=self.world.script,
             wants_translation=LANGUAGE if is_translated else "",
-            swap_ms=SWAP_MS + 2 * self.world.habits.final_shift_ms,
+            jitter_ms=MOST_JITTER_MS + self.world.habits.final_shift_ms,
             has_times=scenario.vendor != "funasr-2pass" or self.world.habits.word_times != "never",
         )
         self.counts = Counts()

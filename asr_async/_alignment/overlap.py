@@ -59,7 +59,16 @@ MAX_SHARED = 10
 class DeliveredSpeech:
     """The words of one delivered text, and those of them that a connection has recognised again."""
 
-    __slots__ = ("_last_repeated", "_last_start_ms", "follows_open", "has_end", "is_repeated", "latest_ms", "speech")
+    __slots__ = (
+        "_distances_ms",
+        "_last_repeated",
+        "_last_start_ms",
+        "follows_open",
+        "has_end",
+        "is_repeated",
+        "latest_ms",
+        "speech",
+    )
 
     def __init__(self, speech: Speech, latest_ms: int = 0, *, follows_open: bool = False) -> None:
         """Keep a text.
@@ -74,6 +83,8 @@ class DeliveredSpeech:
         self.has_end: bool = latest_ms == 0
         self.latest_ms: int = max(latest_ms, speech.end_ms)
         self.is_repeated: bytearray = bytearray(len(speech.words))
+        # repeated words that the vendor has placed elsewhere → the distance between both places
+        self._distances_ms: dict[int, float] = {}
         # the last of the repeated words, and the start of those that have repeated it
         self._last_repeated = -1
         self._last_start_ms = 0
@@ -88,6 +99,16 @@ class DeliveredSpeech:
             self.is_repeated[index] = 1
             if index > self._last_repeated:
                 self._last_repeated, self._last_start_ms = index, start_ms
+
+    def mark_word(self, index: int, new: PlacedWord) -> None:
+        """Record that a word was recognised again, at the place of `new`."""
+        self._distances_ms[index] = _distance_ms(new, self.speech.words[index])
+        self.mark([index], new.start_ms)
+
+    def is_nearer(self, index: int, new: PlacedWord) -> bool:
+        """Return True if `new` is nearer to a repeated word than the one that was taken for its repeat."""
+        distance_ms = self._distances_ms.get(index, 0.0)
+        return distance_ms > 0 and _distance_ms(new, self.speech.words[index]) < distance_ms
 
     def is_passed(self, index: int, start_ms: int) -> bool:
         """Return True if words that begin before `start_ms` have repeated one behind this."""
@@ -180,6 +201,10 @@ def _has_same_place(one: PlacedWord, other: PlacedWord) -> bool:
     return 2 * common_ms > min(one.end_ms - one.start_ms, other.end_ms - other.start_ms)
 
 
+def _distance_ms(one: PlacedWord, other: PlacedWord) -> float:
+    return abs(one.middle_ms - other.middle_ms)
+
+
 def _overlap_ms(one: Speech, other: Speech) -> int:
     return min(one.end_ms, other.end_ms) - max(one.start_ms, other.start_ms)
 
@@ -228,10 +253,17 @@ def _new_by_times(speech: Speech, near: Sequence[DeliveredSpeech], from_ms: int,
             for old, old_word in enumerate(old_words)
             if old not in used
         )
+        is_certain = is_certain and not any(
+            item.is_repeated[index] and _is_same(word, old_word, first_ms) and item.is_nearer(index, word)
+            for new, word in enumerate(speech.words)
+            if new not in repeated
+            for item in near
+            for index, old_word in enumerate(item.speech.words)
+        )
     if is_final:
         for new, old in repeated.items():
             item, index, _ = candidates[old]
-            item.mark([index], speech.words[new].start_ms)
+            item.mark_word(index, speech.words[new])
     return NewParts(tuple(_parts(speech, {new: old_words[old] for new, old in repeated.items()})), is_certain)
 
 
@@ -266,7 +298,7 @@ def _match_in_order(new: Sequence[PlacedWord], old: Sequence[PlacedWord], first_
         for j in range(len(old) - 1, -1, -1):
             best = max(rows[i + 1][j], rows[i][j + 1])
             if _is_same(new[i], old[j], first_ms):
-                closeness = 1 - abs(new[i].middle_ms - old[j].middle_ms) / (2 * DOUBT_MS)
+                closeness = 1 - _distance_ms(new[i], old[j]) / (2 * DOUBT_MS)
                 best = max(best, rows[i + 1][j + 1] + 1 + closeness)
             rows[i][j] = best
     matches: list[tuple[int, int]] = []
@@ -491,13 +523,26 @@ def _find_block(
         block = _similar_block(speech, forms, first, item)
         return block, block is not None
     best = blocks[0]
-    if best.size <= SHORT_WORDS and (is_jitter or _may_be_behind(best, speech, item, from_ms)):
+    if best.size <= SHORT_WORDS and (
+        is_jitter or _is_far(best, speech, item.speech) or _may_be_behind(best, speech, item, from_ms)
+    ):
         return None, False
     # estimates do not tell how many of several equal words at an edge are in both texts
     rivals = [block for block in blocks if block.size != best.size or block.error_ms - best.error_ms < RIVAL_MS]
     if len(rivals) > 1:
         return min(rivals, key=lambda block: block.size), False
     return best, True
+
+
+def _is_far(block: _Block, new: Speech, old: Speech) -> bool:
+    """Return True if the words of a block are so far from each other that they may be equal ones elsewhere.
+
+    Pauses put the estimates off, but not those of words with which both texts begin or end, at one place.
+    """
+    begins_both = block.new_from == block.delivered_from == 0 and abs(new.start_ms - old.start_ms) <= SAME_MS
+    ends = len(new.words), len(old.words)
+    ends_both = (block.new_to, block.delivered_to) == ends and abs(new.end_ms - old.end_ms) <= SAME_MS
+    return block.error_ms > RIVAL_MS and not begins_both and not ends_both
 
 
 def _may_be_behind(block: _Block, speech: Speech, item: DeliveredSpeech, from_ms: int) -> bool:

@@ -31,5 +31,5 @@ def is_same_place(start_ms: int, end_ms: int, other_start_ms: int, other_end_ms:
     length_ms = other_end_ms - other_start_ms
     if end_ms - start_ms == length_ms:
         return True
-    near_ms = max(JITTER_MS, min(SAME_MS, length_ms // 3))
+    near_ms = min(SAME_MS, length_ms // 3)
     return distance_ms <= near_ms and abs(end_ms - other_end_ms) <= near_ms

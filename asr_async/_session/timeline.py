@@ -650,13 +650,13 @@ class ConnectionTimeline:
             events += self._identify(segment)
         if result.is_final:
             segment.has_final = segment.is_delivered = True
-            has_interim, segment.text = segment.text != "", ""
+            last_text, segment.text = segment.text, ""
             timeline.close(segment)
             if sent_ms is not None and end_ms > sent_ms:
                 timeline.record_jitter(end_ms - sent_ms)
-            if not has_interim and timeline.resembles_final(result):
+            if not last_text and timeline.resembles_final(result):
                 result = msgspec.structs.replace(result, may_repeat=True)
-            final = _final(result, sent_ms, last_ms)
+            final = _final(result, sent_ms, last_ms, last_text)
             if start_ms < timeline.finals_end_ms:
                 start_ms = segment.start_ms = timeline.start_in_order(final)
                 segment.end_ms = max(start_ms, end_ms)
@@ -875,14 +875,17 @@ def _has_early_translation(result: Result) -> bool:
     return any(translation.start_ms < 0 for translation in result.translations.values())
 
 
-def _final(result: Result, sent_ms: int | None, last_ms: int) -> _Final:
+def _final(result: Result, sent_ms: int | None, last_ms: int, last_text: str = "") -> _Final:
     """Return what is remembered of a final result: it ends where the audio that was sent ends, at the latest.
 
-    One without an end has that of its last interim (`last_ms`), or ends where it was spoken if it was spoken slowly.
+    One without an end has that of its last interim (`last_ms`). If that had other words, the final ends where it was
+    spoken if it was spoken slowly, at the earliest.
     """
     text, end_ms = shown_text(result), result.end_ms
     if end_ms <= result.start_ms:
-        end_ms = max(last_ms, result.start_ms + spoken_length_ms(text) * 3 // 2)
+        end_ms = last_ms
+        if end_ms <= result.start_ms or _forms_of(last_text) != _forms_of(text):
+            end_ms = max(end_ms, result.start_ms + spoken_length_ms(text) * 3 // 2)
     if sent_ms is not None:
         end_ms = min(end_ms, sent_ms)
     return _Final(text, result.words, result.start_ms, end_ms, result.end_ms, _latest_end_ms(result, sent_ms))
@@ -921,7 +924,7 @@ def _cut(result: Result, speech: Speech, part: NewPart) -> Result:
     begins_at = 0 if first == 0 else words[first].begins_at
     ends_at = len(result.text) if behind == len(words) else words[behind].begins_at
     start_ms = result.start_ms if first == 0 else part.start_ms
-    end_ms = result.end_ms if behind == len(words) else part.end_ms
+    end_ms = result.end_ms if behind == len(words) else max(part.end_ms, start_ms + 1)  # it has an end
     stable_text = result.stable_text
     return msgspec.structs.replace(
         result,

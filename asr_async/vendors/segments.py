@@ -132,13 +132,14 @@ class TrackedSegment(msgspec.Struct, Generic[K], eq=False, gc=False):
     def has_place(self, start_ms: int, end_ms: int | None, key: K | None = None) -> bool:
         """Return True if a place is that of this final: the same but for the jitter of both, or inside it.
 
-        With another key, it may be that of the same short word said again, unless it is just as long.
+        Jitter can put a short word inside the equal one beside it. With another key, a place may be that of the same
+        short word said again, unless it is just as long.
         """
         if end_ms is None or end_ms <= start_ms or self.end_ms <= self.start_ms:  # an end is not known
             return abs(start_ms - self.start_ms) <= SAME_MS
         if self._may_be_before(key, start_ms) and end_ms - start_ms != self.end_ms - self.start_ms:
             return False
-        if self.start_ms <= start_ms and end_ms <= self.end_ms:
+        if self.start_ms <= start_ms and end_ms <= self.end_ms and end_ms - start_ms > SAME_MS:
             return True
         return is_same_place(start_ms, end_ms, self.start_ms, self.end_ms)
 

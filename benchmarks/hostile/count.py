@@ -34,7 +34,7 @@ from asr_async import (
 
 from .script import NOISES, Script, Word, texts_of, translated
 
-__all__ = ["SWAP_MS", "Counts", "Outcome", "count"]
+__all__ = ["MOST_JITTER_MS", "Counts", "Outcome", "count"]
 
 SWAP_MS = 250
 """Words that are nearer to each other than this may change places, where times are off by up to `MOST_JITTER_MS`."""
@@ -137,8 +137,8 @@ class Outcome:
     unanswered: Sequence[Word] = ()
     """Words that a server left without an answer at the end of a task."""
     wants_translation: str = ""
-    swap_ms: int = SWAP_MS
-    """Words that are nearer to each other than this may change places."""
+    jitter_ms: int = MOST_JITTER_MS
+    """The most by which the times of the servers' finals are off."""
     has_times: bool = True
     """False for a server without times: places tell nothing then, and the first delivered copy is the original."""
 
@@ -170,7 +170,7 @@ def count(outcome: Outcome) -> tuple[Counts, list[str]]:
         )
     ]
     if outcome.has_times:
-        _match(delivered, outcome.script, is_delivered_order=not outcome.results)
+        _match(delivered, outcome)
     else:
         _match_without_times(delivered, outcome.script)
     _count_extra(delivered, outcome, counts, notes)
@@ -194,26 +194,26 @@ def _distance_ms(word: Word, result: Result) -> int:
     return max(result.start_ms - word.middle_ms, word.middle_ms - max(result.end_ms, result.start_ms), 0)
 
 
-def _error_ms(word: Word, result: Result) -> int:
+def _error_ms(word: Word, result: Result, jitter_ms: int) -> int:
     """Return the distance that the jitter of the servers does not explain."""
-    return max(0, _distance_ms(word, result) - MOST_JITTER_MS)
+    return max(0, _distance_ms(word, result) - jitter_ms)
 
 
-def _match(delivered: list[_Delivered], script: Script, *, is_delivered_order: bool) -> None:
+def _match(delivered: list[_Delivered], outcome: Outcome) -> None:
     """Give each word of the script to the delivered word of its text that is nearest, the first delivered of equals."""
     by_text: dict[str, list[int]] = {}
-    for index, word in enumerate(script.words):
+    for index, word in enumerate(outcome.script.words):
         by_text.setdefault(word.text, []).append(index)
     by_delivered: dict[str, list[_Delivered]] = {}
     for each in delivered:
         by_delivered.setdefault(each.text, []).append(each)
     for text, copies in by_delivered.items():
         indices = by_text.get(text, [])
-        for copy, index in _cheapest_pairs(copies, indices, script):
+        for copy, index in _cheapest_pairs(copies, indices, outcome):
             copy.word = index
         for copy in copies:
             if copy.word < 0 and indices:
-                _let_the_first_be_the_original(copy, copies, script, is_delivered_order=is_delivered_order)
+                _let_the_first_be_the_original(copy, copies, outcome)
 
 
 def _match_without_times(delivered: list[_Delivered], script: Script) -> None:
@@ -226,7 +226,7 @@ def _match_without_times(delivered: list[_Delivered], script: Script) -> None:
             each.word = places[each.text].pop(0)
 
 
-def _cheapest_pairs(copies: list[_Delivered], indices: list[int], script: Script) -> list[tuple[_Delivered, int]]:
+def _cheapest_pairs(copies: list[_Delivered], indices: list[int], outcome: Outcome) -> list[tuple[_Delivered, int]]:
     """Return pairs of delivered words and words of the script, both in their order, with the least distance in all.
 
     As many words as possible are in a pair, whatever the distance. A distance within the jitter of the servers tells
@@ -240,7 +240,7 @@ def _cheapest_pairs(copies: list[_Delivered], indices: list[int], script: Script
         left_out_ms = LEFT_OUT_MS - copy.result.may_repeat
         row = [(best[0][0] + left_out_ms, best[0][1])]
         for column, index in enumerate(indices):
-            distance_ms = _error_ms(script.words[index], copy.result)
+            distance_ms = _error_ms(outcome.script.words[index], copy.result, outcome.jitter_ms)
             options = (
                 (best[column][0] + distance_ms, (*best[column][1], (copy, index))),
                 (best[column + 1][0] + left_out_ms, best[column + 1][1]),
@@ -251,26 +251,25 @@ def _cheapest_pairs(copies: list[_Delivered], indices: list[int], script: Script
     return list(best[-1][1])
 
 
-def _let_the_first_be_the_original(
-    extra: _Delivered, copies: list[_Delivered], script: Script, *, is_delivered_order: bool
-) -> None:
+def _let_the_first_be_the_original(extra: _Delivered, copies: list[_Delivered], outcome: Outcome) -> None:
     """Exchange a copy that is left over with one of the same word that was delivered later.
 
     A transcript does not show which was: there, a marked copy was.
     """
+    words, jitter_ms, is_delivered_order = outcome.script.words, outcome.jitter_ms, not outcome.results
     later = [
-        (_error_ms(script.words[copy.word], extra.result), copy.order)
+        (_error_ms(words[copy.word], extra.result, jitter_ms), copy.order)
         for copy in copies
         if copy.word >= 0 and (copy.order > extra.order if is_delivered_order else copy.result.may_repeat)
     ]
     earlier_ms = [
-        _error_ms(script.words[copy.word], extra.result)
+        _error_ms(words[copy.word], extra.result, jitter_ms)
         for copy in copies
         if copy.word >= 0 and copy.order < extra.order and is_delivered_order
     ]
     error_ms, order = min(later, default=(PLACE_MS, 0))
     # else it is far from all of them, or may be a copy of what was delivered before
-    if error_ms < min([PLACE_MS - MOST_JITTER_MS, *earlier_ms]):
+    if error_ms < min([PLACE_MS - jitter_ms, *earlier_ms]):
         other = next(copy for copy in copies if copy.order == order)
         extra.word, other.word = other.word, -1
 
@@ -357,8 +356,8 @@ def _swapped(outcome: Outcome, in_order: list[_Delivered]) -> list[tuple[_Delive
 
 
 def _is_swapped(outcome: Outcome, before: _Delivered, after: _Delivered) -> bool:
-    words = outcome.script.words
-    return words[after.word].start_ms + outcome.swap_ms < words[before.word].start_ms
+    words, swap_ms = outcome.script.words, SWAP_MS + 2 * (outcome.jitter_ms - MOST_JITTER_MS)
+    return words[after.word].start_ms + swap_ms < words[before.word].start_ms
 
 
 def _count_ids(finals: Sequence[Result], counts: Counts, notes: list[str]) -> None:

@@ -663,3 +663,29 @@ def test_a_word_that_seems_to_lie_in_a_pause_is_marked_if_an_equal_one_behind_th
     for words in (said[:1], said[1:2], said[2:]):
         joiner.deliver(words)
     assert joiner.join(said) == (["yes"], False)
+
+
+@pytest.mark.parametrize(
+    ("from_ms", "delivered", "again"),
+    [
+        (5_852, [Spoken("三", 5_859, 5_952)], speak("一二三四", 5_874, length_ms=250, pause_ms=50)),
+        (4_178, speak("一二三四五六七八", 2_303, length_ms=200, pause_ms=50), [Spoken("二", 4_024, 4_160)]),
+    ],
+    ids=["behind", "before"],
+)
+def test_a_few_equal_words_that_are_far_from_the_delivered_ones_are_marked(
+    from_ms: int, delivered: list[Spoken], again: list[Spoken]
+) -> None:
+    joiner = Joiner(from_ms, is_timed=False)
+    joiner.deliver(delivered)
+    assert joiner.join(again) == (["".join(word.text for word in again)], False)
+
+
+def test_a_word_that_is_nearer_to_a_delivered_one_than_its_repeat_is_marked() -> None:
+    """The vendor has sent a final of the word before it twice, and its times were off."""
+    joiner = Joiner(12_000)
+    joiner.deliver([Spoken("的", 12_606, 12_692)])
+    joiner.deliver([Spoken("的", 12_713, 12_793), Spoken("人", 12_793, 13_029)])
+    for start_ms in (12_606, 12_454):  # the second is taken for the next word
+        assert joiner.join([Spoken("的", start_ms, start_ms + 86)]) == ([], True)
+    assert joiner.join([Spoken("的", 12_603, 12_683), Spoken("人", 12_683, 12_919)]) == (["的"], False)

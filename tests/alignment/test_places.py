@@ -30,3 +30,9 @@ def test_long_places_may_be_off_by_the_jitter_of_both() -> None:
 def test_places_that_do_not_overlap_are_two() -> None:
     assert not is_same_place(160, 310, 0, 150)
     assert not is_same_place(0, 150, 160, 310)
+
+
+def test_places_of_short_words_that_are_not_of_one_length_are_two() -> None:
+    """Jitter can put two words in a row at places that differ by less than a frame."""
+    assert is_same_place(6_721, 6_810, 6_739, 6_828)
+    assert not is_same_place(6_721, 6_810, 6_739, 6_872)

@@ -116,6 +116,17 @@ def test_the_copy_of_one_word_does_not_take_the_place_of_the_next_one() -> None:
     assert (counts.broken, counts.doubled_marked) == ({}, 1)
 
 
+@pytest.mark.parametrize(("jitter_ms", "expected"), [(100, {"doubled": 1}), (200, {})])
+def test_the_copy_of_the_word_before_is_not_the_original_of_the_next_one(
+    jitter_ms: int, expected: dict[str, int]
+) -> None:
+    """Within the jitter of the servers, a marked result may hold either."""
+    first, second = final(1, "no", 1_500, 1_800), final(3, "no", 1_800, 2_100)
+    marked = final(2, "no", 1_800, 2_000, may_repeat=True)
+    counts = counts_of(*ALPHA_BETA, *first, *marked, *second, jitter_ms=jitter_ms)
+    assert counts.broken == expected
+
+
 def test_a_transcript_does_not_show_which_of_two_results_was_delivered_first() -> None:
     results = [
         event

@@ -757,6 +757,24 @@ def test_the_new_words_behind_a_final_without_an_end_begin_behind_its_start() ->
     assert placed.start_ms > 3_460
 
 
+def test_the_new_words_behind_a_final_without_an_end_begin_behind_the_interim_with_its_words() -> None:
+    timeline, text = Timeline(), "one two three"
+    first = timeline.connect(0)
+    place(first, interim(0, 4_600, 5_200, text))
+    first.place(final(0, 4_600, 4_600, f"{text}."), 7_000)
+    (placed,) = timeline.connect(4_500).place(final(0, 100, 100, f"{text} four"), 7_300)
+    assert isinstance(placed, Result)
+    assert (placed.text, placed.start_ms) == ("four", 5_200)
+
+
+def test_a_part_of_a_final_with_an_end_has_an_end() -> None:
+    timeline = Timeline()
+    place(timeline.connect(0), final(0, 1_000, 1_400, "two"))
+    (placed,) = timeline.connect(900).place(final(0, 150, 500, "one two"), 5_000)
+    assert isinstance(placed, Result)
+    assert (placed.text, placed.start_ms, placed.end_ms) == ("one", 999, 1_051)
+
+
 def test_finals_whose_times_overlap_by_their_jitter_are_compared_in_their_order() -> None:
     timeline = Timeline()
     place(
