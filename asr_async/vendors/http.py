@@ -7,6 +7,7 @@ errors of this library only, and no text of an error holds a credential of its U
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from http import HTTPMethod
 from typing import TYPE_CHECKING, TypeVar
 
@@ -21,9 +22,14 @@ from ..errors import RemoteProtocolError
 if TYPE_CHECKING:
     from .vendor_errors import VendorErrors
 
-__all__ = ["HttpResponse", "NetworkOptions", "request", "request_json"]
+__all__ = ["HttpResponse", "NetworkOptions", "request", "request_json", "utc_now"]
 
 T = TypeVar("T")
+
+
+def utc_now() -> datetime:
+    """Return the time of day: the clock by which a `Retry-After` with a date is read, and a request is signed."""
+    return datetime.now(UTC)
 
 
 async def request_json(

@@ -6,9 +6,8 @@ Does not know a vendor: the paths, the headers and the errors are arguments.
 from __future__ import annotations
 
 import asyncio
-import functools
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Protocol, TypeVar
 
 import msgspec
@@ -20,6 +19,7 @@ from .._text.secret import secret_url
 from ..errors import ASRError, DeadlineError, RemoteProtocolError
 from .api_key import ApiKey
 from .credentials import with_fresh_credentials
+from .http import utc_now
 
 __all__ = ["RestClient"]
 
@@ -115,7 +115,7 @@ class RestClient:
                 response.body,
                 subject="request",
                 temporary_key=self._key.is_temporary(key),
-                clock=functools.partial(datetime.now, UTC),
+                clock=utc_now,
             )
         try:
             return msgspec.json.decode(response.body, type=response_type)

@@ -10,7 +10,6 @@ import functools
 import os
 import re
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal, NamedTuple
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
@@ -21,6 +20,7 @@ from ..._text.secret import SecretHeaders, secret_url, shown_url, tolerant_repr
 from ...errors import ConfigurationError
 from ..api_key import KeyFunction
 from ..codec import Codec, TaskDescription
+from ..http import utc_now
 from ..options import Options, check_range, did_you_mean
 from ..rest import RestClient
 from ..service import Endpoint, ServiceBase, TemporaryKey, check_endpoint, check_headers
@@ -234,7 +234,7 @@ class DashScope(ServiceBase):
             handshake_error=functools.partial(
                 error_from_response,
                 temporary_key=self._key.is_temporary(key),
-                clock=functools.partial(datetime.now, UTC),
+                clock=utc_now,
             ),
             reuse_s=_find_protocol(options)[1].reuse_s,
             refresh_credentials=functools.partial(self._key.refresh, key),

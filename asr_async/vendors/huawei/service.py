@@ -11,7 +11,7 @@ import functools
 import os
 import re
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
@@ -22,7 +22,7 @@ from ..._text.secret import SecretHeaders, SecretText, secret_url, shown_url, to
 from ...errors import AuthenticationError, ConfigurationError
 from ..codec import TaskDescription
 from ..credentials import with_fresh_credentials
-from ..http import request
+from ..http import request, utc_now
 from ..options import Options
 from ..service import Endpoint, ServiceBase, check_endpoint, check_headers, fingerprint
 from .codec import RasrCodec, describe_task
@@ -182,7 +182,7 @@ class Huawei(ServiceBase):
             url=url,
             # User-Agent is not signed: a client library may change it
             headers={**authorization.headers, "User-Agent": USER_AGENT},
-            handshake_error=functools.partial(error_from_response, signed_at=authorization.signed_at, clock=_utc_now),
+            handshake_error=functools.partial(error_from_response, signed_at=authorization.signed_at, clock=utc_now),
             reuse_s=REUSE_S,
             refresh_credentials=authorization.refresh,
             account=fingerprint(self._find_project()),
@@ -264,7 +264,7 @@ class Huawei(ServiceBase):
                 response.headers,
                 response.body,
                 signed_at=authorization.signed_at,
-                clock=_utc_now,
+                clock=utc_now,
             )
         return response.body
 
@@ -272,12 +272,8 @@ class Huawei(ServiceBase):
 def _sign(keys: AccessKeys, method: str, url: str, headers: dict[str, str], body: bytes) -> _Authorization:
     if keys.security_token is not None:
         headers = {**headers, "X-Security-Token": keys.security_token}
-    now = _utc_now()
+    now = utc_now()
     return _Authorization(sign(method, url, headers, body, ak=keys.ak, sk=keys.sk, at=now), signed_at=now)
-
-
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
 
 
 def _checked_options(options: Options) -> Rasr:

@@ -7,14 +7,14 @@ region; it is in a header of the response, and is valid for 24 hours.
 from __future__ import annotations
 
 import functools
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import msgspec
 
 from ..._text.redaction import Redactor
 from ..._text.secret import SecretBytes, SecretText
 from ...errors import ASRError, RemoteProtocolError
-from ..http import NetworkOptions, request
+from ..http import NetworkOptions, request, utc_now
 from ..tokens import Token, TokenSource
 from .credentials import IamUser
 from .errors import VENDOR, error_from_iam
@@ -57,8 +57,7 @@ async def _request_token(user: IamUser, url: str, project: str, network: Network
         raise
     if not 200 <= response.status < 300:
         body = redactor.bytes(response.body)
-        clock = functools.partial(datetime.now, UTC)
-        refusal = error_from_iam(response.status, response.headers, body, clock=clock)
+        refusal = error_from_iam(response.status, response.headers, body, clock=utc_now)
         refusal.change_texts(redactor.text)
         raise refusal
     value = SecretText(response.headers.get("X-Subject-Token", ""))

@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
@@ -18,6 +17,7 @@ from ..._text.secret import SecretHeaders, secret_url, shown_url, tolerant_repr
 from ...errors import ConfigurationError
 from ..api_key import KeyFunction
 from ..codec import Codec, TaskDescription
+from ..http import utc_now
 from ..options import Options, check_range
 from ..rest import RestClient
 from ..service import Endpoint, ServiceBase, TemporaryKey, check_endpoint, check_headers
@@ -171,7 +171,7 @@ class OpenAI(ServiceBase):
             handshake_error=functools.partial(
                 error_from_response,
                 temporary_key=self._key.is_temporary(key),
-                clock=functools.partial(datetime.now, UTC),
+                clock=utc_now,
             ),
             refresh_credentials=functools.partial(self._key.refresh, key),
             account=self._key.account_of(key),

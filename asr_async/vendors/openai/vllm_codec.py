@@ -7,23 +7,18 @@ whole session is one segment: the server reports neither utterances nor times. D
 
 from __future__ import annotations
 
-from ...audio import AudioBytes
 from ...errors import ASRError, RemoteProtocolError, VendorError
 from ..codec import (
     Failed,
     Finished,
     Message,
-    Reread,
     Started,
     State,
     Step,
     TaskDescription,
-    TaskLifecycle,
-    reread_events,
 )
-from ..realtime.codec import MAX_APPEND_BYTES, Events, RealtimeReader, encoded
-from ..realtime.utterances import Utterances
-from ..realtime.wire import Append, WireError
+from ..realtime.codec import MAX_APPEND_BYTES, BasicRealtimeCodec, Events, RealtimeReader, encoded
+from ..realtime.wire import WireError
 from .errors import VENDOR, error_from_event
 from .vllm_models import VLLMRealtime
 from .vllm_wire import (
@@ -41,8 +36,6 @@ __all__ = ["VLLMCodec", "describe_vllm_task"]
 MAX_TEXT_CHARS = 1_000_000
 """The longest text of a session."""
 
-_STREAMING = State.STREAMING
-
 _reader: RealtimeReader[VLLMServerEvent] = RealtimeReader(VLLMServerEvent, of="vLLM", vendor=VENDOR)
 
 
@@ -55,7 +48,7 @@ def describe_vllm_task(options: VLLMRealtime) -> TaskDescription:
     )
 
 
-class VLLMCodec:
+class VLLMCodec(BasicRealtimeCodec[VLLMServerEvent]):
     """One task of the server; see `Codec` for the methods' contract."""
 
     def __init__(self, options: VLLMRealtime, *, task_id: str) -> None:
@@ -65,59 +58,21 @@ class VLLMCodec:
             options: the options of the model.
             task_id: the beginning of our events' ids.
         """
-        self._options = options
-        self._task_id = task_id
-        self._session_id = ""
-        self._event_count = 0
-        self._sent_bytes = 0
-        self._lifecycle = TaskLifecycle()
-        self._utterances = Utterances()
+        super().__init__(options.model, options.audio, _reader, task_id=task_id)
         self._text = ""
-
-    def __repr__(self) -> str:
-        return f"<VLLMCodec {self._options.model} {self._task_id} {self._lifecycle.state.value}>"
-
-    @property
-    def request_id(self) -> str:
-        """The session's id, which is in the server's first message; empty until then."""
-        return self._session_id
 
     def start(self) -> list[Message]:
         """Return session.update, which names the model, and the commit that begins the recognition."""
         self._lifecycle.advance(Step.START)
-        update = VLLMSessionUpdate(event_id=self._next_event_id(), model=self._options.model)
+        update = VLLMSessionUpdate(event_id=self._next_event_id(), model=self._model)
         return [encoded(update), encoded(VLLMCommit(event_id=self._next_event_id()))]
-
-    def audio(self, frame: AudioBytes) -> Message:
-        """Return the message that carries the audio as base64."""
-        if self._lifecycle.state is not _STREAMING:  # as in `RealtimeCodec.audio`
-            self._lifecycle.advance(Step.AUDIO)
-        self._sent_bytes += len(frame)
-        return encoded(Append(event_id=self._next_event_id(), audio=memoryview(frame)))
 
     def finish(self) -> list[Message]:
         """Return the commit that ends the audio."""
         self._lifecycle.advance(Step.FINISH)
         return [encoded(VLLMCommit(event_id=self._next_event_id(), final=True))]
 
-    def _next_event_id(self) -> str:
-        self._event_count += 1
-        return f"{self._task_id}_{self._event_count}"
-
-    def receive(self, message: str | bytes) -> Events:
-        """Return the events of one message.
-
-        Raises:
-            RemoteProtocolError: the message is not JSON, its name is no text, or it is out of order.
-        """
-        event = _reader.read(message, self._session_id or None)
-        if isinstance(event, Reread):
-            return reread_events(event, self._dispatch, message)
-        return self._dispatch(event, str(message))  # text: `read_message` decodes no other
-
-    def _dispatch(self, event: VLLMServerEvent, raw: str) -> Events:
-        if self._lifecycle.state in {State.DONE, State.FAILED}:
-            return []
+    def _on_event(self, event: VLLMServerEvent, raw: str) -> Events:
         match event:
             case VLLMSessionCreated():
                 return self._on_created(event)
@@ -154,7 +109,7 @@ class VLLMCodec:
             return self._fail(VendorError(text, request_id=self._session_id or None, vendor=VENDOR, raw=raw))
         text = event.text or self._text
         events = self._begin(text)
-        events += self._utterances.stop(None, self._options.audio.to_ms(self._sent_bytes), is_reported=False)
+        events += self._utterances.stop(None, self._audio_format.to_ms(self._sent_bytes), is_reported=False)
         events += self._utterances.final(None, text, request_id=self._session_id, raw=raw)
         self._lifecycle.advance(Step.FINISHED)
         return [*events, *self._utterances.close(), Finished()]

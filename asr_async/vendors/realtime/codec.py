@@ -65,7 +65,15 @@ from .wire import (
     names_of,
 )
 
-__all__ = ["MAX_APPEND_BYTES", "CommittedAudio", "Events", "RealtimeCodec", "RealtimeReader", "encoded"]
+__all__ = [
+    "MAX_APPEND_BYTES",
+    "BasicRealtimeCodec",
+    "CommittedAudio",
+    "Events",
+    "RealtimeCodec",
+    "RealtimeReader",
+    "encoded",
+]
 
 # bound here, since an access to a member of an enum is a function call in CPython 3.11
 _AUDIO = Step.AUDIO
@@ -159,8 +167,8 @@ class CommittedAudio:
         self.end_bytes: int = end_bytes
 
 
-class RealtimeCodec(ABC, Generic[_M]):
-    """One session of the vendor; see `Codec` for the methods' contract, and `commit` for the commits of the caller."""
+class BasicRealtimeCodec(ABC, Generic[_M]):
+    """The part of a codec that all servers share: the ids of our events, the audio, and the reading of messages."""
 
     def __init__(self, model: str, audio_format: AudioFormat, reader: RealtimeReader[_M], *, task_id: str) -> None:
         """Make the codec of a session.
@@ -180,6 +188,51 @@ class RealtimeCodec(ABC, Generic[_M]):
         self._lifecycle = TaskLifecycle()
         self._utterances = Utterances()
         self._sent_bytes = 0
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._model} {self._task_id} {self._lifecycle.state.value}>"
+
+    @property
+    def request_id(self) -> str:
+        """The session's id, which is in the server's first message; empty until then."""
+        return self._session_id
+
+    def audio(self, frame: AudioBytes) -> Message:
+        """Return the message that carries the audio as base64."""
+        if self._lifecycle.state is not _STREAMING:  # else it stays so; a call for each frame costs as much as the rest
+            self._lifecycle.advance(_AUDIO)
+        self._sent_bytes += len(frame)
+        return _encode(Append(event_id=self._next_event_id(), audio=memoryview(frame))).decode()
+
+    def _next_event_id(self) -> str:
+        self._event_count += 1
+        return f"{self._task_id}_{self._event_count}"
+
+    def receive(self, message: str | bytes) -> Events:
+        """Return the events of one message; none behind the end.
+
+        Raises:
+            RemoteProtocolError: the message is not JSON, its name is no text, or it is out of order.
+        """
+        event = self._read(message, self._session_id or None)
+        if isinstance(event, Reread):
+            return reread_events(event, self._dispatch, message)
+        return self._dispatch(event, str(message))  # text: `read_message` decodes no other
+
+    def _dispatch(self, event: _M, raw: str) -> Events:
+        return [] if self._lifecycle.state in {State.DONE, State.FAILED} else self._on_event(event, raw)
+
+    @abstractmethod
+    def _on_event(self, event: _M, raw: str) -> Events:
+        """Return the events of one message of a session that goes on."""
+
+
+class RealtimeCodec(BasicRealtimeCodec[_M]):
+    """One session of the vendor; see `Codec` for the methods' contract, and `commit` for the commits of the caller."""
+
+    def __init__(self, model: str, audio_format: AudioFormat, reader: RealtimeReader[_M], *, task_id: str) -> None:
+        """Make the codec of a session; see `BasicRealtimeCodec`."""
+        super().__init__(model, audio_format, reader, task_id=task_id)
         # the end of the audio in the commits, without those that the server has refused
         self._committed_bytes = 0
         # event id → the audio, of the commits that the server has not confirmed yet
@@ -197,9 +250,6 @@ class RealtimeCodec(ABC, Generic[_M]):
             ItemCreated: self._on_item_created,
         }
 
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self._model} {self._task_id} {self._lifecycle.state.value}>"
-
     @abstractmethod
     def _session_update(self, event_id: str) -> str:
         """Return session.update, which configures the session."""
@@ -210,22 +260,10 @@ class RealtimeCodec(ABC, Generic[_M]):
 
     # --- client to server --------------------------------------------------------------------------------------------
 
-    @property
-    def request_id(self) -> str:
-        """The session's id, which is in the server's first message; empty until then."""
-        return self._session_id
-
     def start(self) -> list[Message]:
         """Return session.update, which configures the session."""
         self._lifecycle.advance(Step.START)
         return [self._session_update(self._next_event_id())]
-
-    def audio(self, frame: AudioBytes) -> Message:
-        """Return the message that carries the audio as base64."""
-        if self._lifecycle.state is not _STREAMING:  # else it stays so; a call for each frame costs as much as the rest
-            self._lifecycle.advance(_AUDIO)
-        self._sent_bytes += len(frame)
-        return _encode(Append(event_id=self._next_event_id(), audio=memoryview(frame))).decode()
 
     def commit(self) -> list[Message]:
         """Return the commit of the audio since the last one, as one utterance; empty if there is no such audio."""
@@ -244,26 +282,9 @@ class RealtimeCodec(ABC, Generic[_M]):
         self._committed_bytes = self._sent_bytes
         return [encoded(Commit(event_id=event_id))]
 
-    def _next_event_id(self) -> str:
-        self._event_count += 1
-        return f"{self._task_id}_{self._event_count}"
-
     # --- server to client --------------------------------------------------------------------------------------------
 
-    def receive(self, message: str | bytes) -> Events:
-        """Return the events of one message.
-
-        Raises:
-            RemoteProtocolError: the message is not JSON, its name is no text, or it is out of order.
-        """
-        event = self._read(message, self._session_id or None)
-        if isinstance(event, Reread):
-            return reread_events(event, self._dispatch, message)
-        return self._dispatch(event, str(message))  # text: `read_message` decodes no other
-
-    def _dispatch(self, event: _M, raw: str) -> Events:
-        if self._lifecycle.state in {State.DONE, State.FAILED}:
-            return []
+    def _on_event(self, event: _M, raw: str) -> Events:
         handler = self._session_handlers.get(type(event))
         return handler(event, raw) if handler else self._on_item_event(event, raw)
 

@@ -318,7 +318,7 @@ async def test_a_wrong_signature_raises_with_status_code_and_the_vendors_text() 
 async def test_a_clock_that_is_off_is_measured_and_named(
     monkeypatch: pytest.MonkeyPatch, minutes: int, text: str
 ) -> None:
-    monkeypatch.setattr(huawei_service, "_utc_now", lambda: datetime.now(UTC) + 1.01 * timedelta(minutes=minutes))
+    monkeypatch.setattr(huawei_service, "utc_now", lambda: datetime.now(UTC) + 1.01 * timedelta(minutes=minutes))
     error = await refusal(401, gateway("APIGW.0301", "Incorrect IAM authentication information"))
     assert isinstance(error, AuthenticationError)
     assert f"clock is {text}): the likely cause is this machine's clock, more than 15 minutes off" in str(error)

@@ -217,7 +217,7 @@ async def test_unknown_credentials_are_refused_with_the_reason(credentials: dict
 async def test_a_signature_of_a_clock_that_is_off_is_refused_and_the_clock_named(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(huawei_service, "_utc_now", lambda: datetime.now(UTC) - timedelta(hours=1, seconds=30))
+    monkeypatch.setattr(huawei_service, "utc_now", lambda: datetime.now(UTC) - timedelta(hours=1, seconds=30))
     async with serve(TWO_SENTENCES, api_keys={"AK": "SK"}) as emulator:
         with pytest.raises(AuthenticationError, match=r"60 minutes behind .*: the likely cause is this"):
             await transcribe([THREE_SECONDS], Rasr(), huawei(emulator))
