@@ -58,6 +58,9 @@ __all__ = ["Reconnector"]
 ROTATION_RETRY_S = 5.0
 """The pause between attempts to open a successor ahead; the present connection is still good."""
 
+WORD_MS = 1_000
+"""The audio before a change of connections in which a word may have begun that has not ended."""
+
 MAX_OVERLAP_MS = 4_000
 """The longest audio that an old connection and its successor both get. The final that ends a segment follows its speech
 by a second or two."""
@@ -439,8 +442,9 @@ class Reconnector:
         """Prepare to send what follows the last final to the successor, and return the place of its time 0.
 
         The final follows its speech by a second or so, and the next word may have begun since: it would be cut in two
-        and recognised by neither task. Words that both recognise are delivered once, as after a loss. Where results of
-        one have no times, or most of the old task's audio would be sent again, the successor begins where that ends.
+        and recognised by neither task. Words that both recognise are delivered once, as after a loss. If most of the
+        old task's audio would be sent again, only its last second is, in which such a word has begun. Where results of
+        one have no times, the successor begins where the audio of the old task ends.
         """
         buffer, sent_ms = self._buffer, self._boundary_ms - self._began_ms
         covered_ms = self._receiver.prepare_replay()
@@ -448,10 +452,12 @@ class Reconnector:
             task.has_untimed_results
             or successor.has_untimed_results
             or task.choice.description.takes_commits  # the caller divides the audio
-            or self._boundary_ms - covered_ms > min(MAX_OVERLAP_MS, sent_ms // 2)
         ):
             return buffer.begin_anew()
-        buffer.rewind(min_bytes=self._connector.description.min_frame_bytes)
+        if self._boundary_ms - covered_ms > min(MAX_OVERLAP_MS, sent_ms // 2):
+            buffer.begin_anew(min(WORD_MS, sent_ms // 2))
+        else:
+            buffer.rewind(min_bytes=self._connector.description.min_frame_bytes)
         self._sender.record_replay(self._boundary_ms - buffer.cursor_ms)
         self._sender.pacer.rewind(buffer.cursor_bytes, _now())
         return buffer.cursor_ms

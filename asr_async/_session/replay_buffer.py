@@ -159,11 +159,20 @@ class ReplayBuffer:
         """Return the `position` of the cursor when it has moved by this length."""
         return self._cursor + self._format.to_bytes(length_ms)
 
-    def begin_anew(self) -> int:
+    def begin_anew(self, overlap_ms: int = 0) -> int:
         """Prepare to send what follows the cursor to another connection, and return the place of its time 0.
 
         A stream of compressed audio begins a little earlier: a decoder needs packets from before the cursor.
+
+        Args:
+            overlap_ms: the length of the audio in front of the cursor that is sent again.
         """
+        self._sent_before = max(self._sent_before, self._cursor)
+        begin = self._cursor - self._format.to_bytes(overlap_ms)
+        while self._sent and self._cursor > begin:
+            frame = self._sent.pop()
+            self.unsent.insert(0, frame)
+            self._cursor -= len(frame)
         return self.cursor_ms
 
     @property
@@ -397,9 +406,13 @@ class CompressedReplayBuffer(ReplayBuffer):
         self._begin_whole()
         return LostAudio(self._covered_ms, None) if self._kept_from > 0 else None
 
-    def begin_anew(self) -> int:
-        """Prepare to send what follows the cursor to another connection, and return the place of its time 0."""
-        self._begin_at(self._cursor_ms)
+    def begin_anew(self, overlap_ms: int = 0) -> int:
+        """Prepare to send what follows the cursor to another connection, and return the place of its time 0.
+
+        Args:
+            overlap_ms: the length of the audio in front of the cursor that is sent again.
+        """
+        self._begin_at(max(0.0, self._cursor_ms - overlap_ms))
         return self.cursor_ms
 
     def _begin_whole(self) -> None:

@@ -221,6 +221,16 @@ def test_a_stream_that_begins_anew_at_the_cursor_overlaps_by_what_a_decoder_need
     assert audible == list(range(sent[-1], 100))
 
 
+def test_a_stream_that_begins_anew_in_front_of_the_cursor_overlaps_by_that_too() -> None:
+    buffer = buffer_of("mp3", mp3(40))
+    pop_all(buffer)
+    end_ms, length_ms = buffer.cursor_ms, 500
+    begin_ms = buffer.begin_anew(length_ms)
+    assert end_ms - length_ms - 80 <= begin_ms <= end_ms - length_ms
+    assert numbers(pop_all(buffer))[-1] == 39
+    assert buffer.cursor_ms == end_ms
+
+
 def test_audio_that_stops_to_be_cuttable_is_sent_from_its_start() -> None:
     buffer = CompressedReplayBuffer(AudioFormat("aac"), max_s=60)
     tag = b"ID3\x04\0\0\0\0\0\x64" + bytes(100)

@@ -52,6 +52,16 @@ def test_frames_are_returned_in_order_without_a_copy() -> None:
     assert popped is first
 
 
+def test_a_new_connection_can_begin_in_front_of_the_cursor_and_all_audio_is_kept_for_a_later_replay() -> None:
+    buffer = buffer_of(1.0)
+    buffer.cover(340)
+    assert buffer.begin_anew() == 1_000
+    assert buffer.begin_anew(250) == 700
+    assert [span_ms(buffer.pop()) for _ in range(3)] == [(700, 800), (800, 900), (900, 1_000)]
+    assert buffer.rewind() is None
+    assert buffer.cursor_ms == 340
+
+
 def test_a_replay_starts_at_the_exact_sample_after_the_last_final() -> None:
     buffer = buffer_of(1.0)
     buffer.cover(340)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from websockets.asyncio.server import ServerConnection
 
-from asr_async import ContextMessage, FunASR, Reconnected, Retry, Session, connect
+from asr_async import ContextMessage, FunASR, Reconnected, Result, Retry, Session, connect
 
 from ..support.numbered_audio import (
     FinalAtEndServer,
@@ -102,12 +102,18 @@ def test_a_connection_that_is_lost_while_it_drains_loses_no_audio(fault: str) ->
     run_virtual(scenario)
 
 
-def test_speech_without_a_pause_is_cut_thirty_seconds_after_the_rotation_is_due() -> None:
+def test_speech_without_a_pause_changes_over_thirty_seconds_after_the_rotation_is_due_and_no_word_is_cut() -> None:
     async def scenario() -> None:
         server = FinalAtEndServer()
         events, _ = await stream_events(server, NumberedSource(60), retry=Retry(rotate_after=10.0))
-        assert_seamless(finals_of(events), 60_000)
-        assert server.started_at_ms[1] in range(40_000, 40_400), "10 s, and 30 s of waiting for the end of a segment"
+        end_ms = server.received_ms[0]
+        assert end_ms in range(40_000, 40_400), "10 s, and 30 s of waiting for the end of a segment"
+        assert server.started_at_ms[1] == end_ms - 1_000, "the word that is being spoken is heard whole by the second"
+        assert [
+            (event.text, event.start_ms, event.end_ms, event.may_repeat)
+            for event in events
+            if isinstance(event, Result) and event.is_final
+        ] == [(f"to {end_ms}", 0, end_ms, False), ("to 60000", end_ms - 1_000, 60_000, True)]
 
     run_virtual(scenario)
 
