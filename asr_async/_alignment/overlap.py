@@ -84,7 +84,7 @@ class DeliveredSpeech:
         self.latest_ms: int = max(latest_ms, speech.end_ms)
         self.is_repeated: bytearray = bytearray(len(speech.words))
         # repeated words that the vendor has placed elsewhere → the distance between both places
-        self._distances_ms: dict[int, float] = {}
+        self._distances_ms: dict[int, int] = {}
         # the last of the repeated words, and the start of those that have repeated it
         self._last_repeated = -1
         self._last_start_ms = 0
@@ -107,8 +107,7 @@ class DeliveredSpeech:
 
     def is_nearer(self, index: int, new: PlacedWord) -> bool:
         """Return True if `new` is nearer to a repeated word than the one that was taken for its repeat."""
-        distance_ms = self._distances_ms.get(index, 0.0)
-        return distance_ms > 0 and _distance_ms(new, self.speech.words[index]) < distance_ms
+        return _distance_ms(new, self.speech.words[index]) < self._distances_ms.get(index, 0)
 
     def is_passed(self, index: int, start_ms: int) -> bool:
         """Return True if words that begin before `start_ms` have repeated one behind this."""
@@ -201,8 +200,8 @@ def _has_same_place(one: PlacedWord, other: PlacedWord) -> bool:
     return 2 * common_ms > min(one.end_ms - one.start_ms, other.end_ms - other.start_ms)
 
 
-def _distance_ms(one: PlacedWord, other: PlacedWord) -> float:
-    return abs(one.middle_ms - other.middle_ms)
+def _distance_ms(one: PlacedWord, other: PlacedWord) -> int:
+    return max(abs(one.start_ms - other.start_ms), abs(one.end_ms - other.end_ms))
 
 
 def _overlap_ms(one: Speech, other: Speech) -> int:
@@ -298,7 +297,7 @@ def _match_in_order(new: Sequence[PlacedWord], old: Sequence[PlacedWord], first_
         for j in range(len(old) - 1, -1, -1):
             best = max(rows[i + 1][j], rows[i][j + 1])
             if _is_same(new[i], old[j], first_ms):
-                closeness = 1 - _distance_ms(new[i], old[j]) / (2 * DOUBT_MS)
+                closeness = 1 - min(_distance_ms(new[i], old[j]), DOUBT_MS) / (2 * DOUBT_MS)
                 best = max(best, rows[i + 1][j + 1] + 1 + closeness)
             rows[i][j] = best
     matches: list[tuple[int, int]] = []
@@ -319,7 +318,7 @@ def _is_same(new: PlacedWord, old: PlacedWord, first_ms: int) -> bool:
         return False
     if old.start_ms < first_ms:  # only its rest was recognised again, which ends where the word does
         return abs(new.end_ms - old.end_ms) <= SAME_MS
-    return max(abs(new.start_ms - old.start_ms), abs(new.end_ms - old.end_ms)) <= DOUBT_MS
+    return _distance_ms(new, old) <= DOUBT_MS
 
 
 def _cut_word(candidates: Sequence[_Candidate], match: tuple[int, int], first_ms: int) -> int | None:
@@ -339,11 +338,14 @@ def _may_be_cut(new: PlacedWord, near: Sequence[DeliveredSpeech], first_ms: int)
     """Return True if a word may be the rest of a delivered one in which the audio begins.
 
     The audio of the connection before may have ended there, in the middle of the word: then the places of both halves
-    have nothing in common. Or it was recognised before and is cut now, and its times were off. A number may have been
-    written in digits once, and in words the other time.
+    have nothing in common. Or it was recognised before and is cut now, and its times were off; a rest is no longer than
+    the audio has of it. A number may have been written in digits once, and in words the other time.
     """
-    return abs(new.start_ms - first_ms) <= JITTER_MS and any(
-        abs(old.end_ms - first_ms) <= DOUBT_MS and (old.form == new.form or old.form.isdigit() != new.form.isdigit())
+    behind_ms, length_ms = abs(new.start_ms - first_ms), new.end_ms - new.start_ms
+    return behind_ms <= SAME_MS and any(
+        abs(old.end_ms - first_ms) <= DOUBT_MS
+        and (old.form == new.form or old.form.isdigit() != new.form.isdigit())
+        and (behind_ms <= JITTER_MS or length_ms <= old.end_ms - first_ms + SAME_MS)
         for item in near
         for old in item.speech.words
     )

@@ -258,16 +258,16 @@ def _let_the_first_be_the_original(extra: _Delivered, copies: list[_Delivered], 
     """
     words, jitter_ms, is_delivered_order = outcome.script.words, outcome.jitter_ms, not outcome.results
     later = [
-        (_error_ms(words[copy.word], extra.result, jitter_ms), copy.order)
+        (_error_ms(words[copy.word], extra.result, jitter_ms), not copy.result.may_repeat, copy.order)
         for copy in copies
         if copy.word >= 0 and (copy.order > extra.order if is_delivered_order else copy.result.may_repeat)
     ]
     earlier_ms = [
         _error_ms(words[copy.word], extra.result, jitter_ms)
         for copy in copies
-        if copy.word >= 0 and copy.order < extra.order and is_delivered_order
+        if copy.word >= 0 and copy.order < extra.order and copy.result is not extra.result and is_delivered_order
     ]
-    error_ms, order = min(later, default=(PLACE_MS, 0))
+    error_ms, _, order = min(later, default=(PLACE_MS, False, 0))
     # else it is far from all of them, or may be a copy of what was delivered before
     if error_ms < min([PLACE_MS - jitter_ms, *earlier_ms]):
         other = next(copy for copy in copies if copy.order == order)
