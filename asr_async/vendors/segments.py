@@ -157,7 +157,7 @@ class TrackedSegment(msgspec.Struct, Generic[K], eq=False, gc=False):
         return (begins_together or start_ms < self.end_ms - JITTER_MS) and self.contains(text)
 
     def may_hold(self, interim: Result) -> bool:
-        """Return True if an interim may be about words of this final, in other words too, or is the same near it.
+        """Return True if an interim may be about words of this final, in other words too, or is a part of it near it.
 
         It lies inside, or more than half of the shorter one is common to both.
         """
@@ -167,7 +167,7 @@ class TrackedSegment(msgspec.Struct, Generic[K], eq=False, gc=False):
         common_ms = min(self.end_ms, end_ms) - max(self.start_ms, start_ms)
         if common_ms > 0 and 2 * common_ms > min(self.end_ms - self.start_ms, end_ms - start_ms):
             return True
-        return abs(self.start_ms - interim.start_ms) <= DOUBT_MS and self.has_text(interim.text)
+        return abs(self.start_ms - interim.start_ms) <= DOUBT_MS and self.contains(interim.text)
 
     def has_text(self, text: str) -> bool:
         """Return True if a text is that of this final, without regard to case, spaces and punctuation."""
@@ -183,6 +183,15 @@ class TrackedSegment(msgspec.Struct, Generic[K], eq=False, gc=False):
             return False
         interim_letters, letters = letters_of(self.interim_result.text), letters_of(text)
         return interim_letters.startswith(letters) or letters.startswith(interim_letters)
+
+    def is_word_before(self, key: K, start_ms: int, text: str) -> bool:
+        """Return True if a message without a key is about the next segment: this is one of a short word so far.
+
+        It begins behind the middle of the word, though little behind its start, and has another text.
+        """
+        if key is not None or self.interim_result is None or self.is_over:
+            return False
+        return 2 * (start_ms - self.start_ms) > self.end_ms - self.start_ms > 0 and not self.is_continued_by(text)
 
     def may_end_at(self, end_ms: int | None) -> bool:
         """Return True unless this final and a message both have an end, and not the same."""
@@ -286,6 +295,8 @@ class SegmentTracker(Generic[K, S]):
         if (segment is None or start_ms is not None) and self.is_repeat(key, start_ms, end_ms, text, is_final=is_final):
             return None
         segment = segment or self._find_by_place(key, start_ms, end_ms, text)
+        if segment is not None and start_ms is not None and self._is_behind(segment, key, start_ms, text):
+            segment = None
         if segment is not None and is_final and self._belongs_to_final(segment, start_ms, text):
             segment = None
         if segment is not None and is_final and key is None and not self._is_sequential:
@@ -312,11 +323,25 @@ class SegmentTracker(Generic[K, S]):
             if not text or start_ms is None or self._open or not self._is_behind_repeats(start_ms, end_ms):
                 return None
             segment = self.open(key, start_ms, events)
-        elif segment.key != key or not (start_ms is None or -JITTER_MS <= start_ms - segment.start_ms <= JITTER_MS):
+        elif segment.key != key or not (
+            start_ms is None or start_ms == segment.start_ms or self._begins_with(segment, key, start_ms, text)
+        ):
             return None
         if end_ms is not None and end_ms > segment.end_ms:
             segment.end_ms = end_ms
         return segment
+
+    def _begins_with(self, segment: S, key: K, start_ms: int, text: str) -> bool:
+        """Return True if an interim begins where the newest segment does, but for the jitter of one."""
+        is_near = -JITTER_MS <= start_ms - segment.start_ms <= JITTER_MS
+        return is_near and not self._is_behind(segment, key, start_ms, text)
+
+    def _is_behind(self, segment: S, key: K, start_ms: int, text: str) -> bool:
+        """Return True if a vendor that has several segments open reports the next one, though at much the same place.
+
+        Else it would replace the interim of a word whose own final may be late, and no replay would begin there.
+        """
+        return not self._is_sequential and segment.is_word_before(key, start_ms, text)
 
     def _assign_usual_final(self, key: K, start_ms: int | None, end_ms: int | None) -> S | None:
         """Return the segment of a final for which nothing has to be searched, as `assign` would; None for others.
@@ -710,8 +735,9 @@ class SegmentTracker(Generic[K, S]):
     def _is_part(self, segment: S, final: S, interim: Result) -> bool:
         """Return True if the newest interim of an open segment is a part of a final: jitter has made two of one."""
         may_be_one = segment.is_placed and (segment.key is None or segment.key == final.key)
-        text = interim.text
-        return may_be_one and final.contains(text) and final.holds_interim(interim.start_ms, interim.end_ms, text)
+        start_ms, end_ms, text = interim.start_ms, interim.end_ms, interim.text
+        is_before = start_ms < end_ms and 2 * final.start_ms >= start_ms + end_ms
+        return may_be_one and not is_before and final.contains(text) and final.holds_interim(start_ms, end_ms, text)
 
     def _withdraw_all(self, segments: Iterable[S]) -> list[CodecEvent]:
         return [event for segment in list(segments) for event in self._withdraw(segment)]

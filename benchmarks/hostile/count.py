@@ -267,9 +267,11 @@ def _let_the_first_be_the_original(extra: _Delivered, copies: list[_Delivered], 
         for copy in copies
         if copy.word >= 0 and copy.order < extra.order and copy.result is not extra.result and is_delivered_order
     ]
-    error_ms, _, order = min(later, default=(PLACE_MS, False, 0))
+    error_ms, is_unmarked, order = min(later, default=(PLACE_MS, True, 0))
+    nearest_ms = min(earlier_ms, default=PLACE_MS)
+    is_marked_instead = not is_unmarked and not extra.result.may_repeat
     # else it is far from all of them, or may be a copy of what was delivered before
-    if error_ms < min([PLACE_MS - jitter_ms, *earlier_ms]):
+    if error_ms < PLACE_MS - jitter_ms and error_ms < nearest_ms + is_marked_instead:
         other = next(copy for copy in copies if copy.order == order)
         extra.word, other.word = other.word, -1
 

@@ -689,3 +689,20 @@ def test_a_word_that_is_nearer_to_a_delivered_one_than_its_repeat_is_marked() ->
     for start_ms in (12_606, 12_454):  # the second is taken for the next word
         assert joiner.join([Spoken("的", start_ms, start_ms + 86)]) == ([], True)
     assert joiner.join([Spoken("的", 12_603, 12_683), Spoken("人", 12_683, 12_919)]) == (["的"], False)
+
+
+def test_of_equal_words_the_one_of_the_same_length_is_the_repeat() -> None:
+    joiner = Joiner(4_253)
+    joiner.deliver([Spoken("is", 4_217, 4_354), Spoken("a", 4_354, 4_690), Spoken("a", 4_690, 4_799)])
+    assert joiner.join([Spoken("is", 4_379, 4_516), Spoken("a", 4_516, 4_852)]) == ([], True)
+    assert joiner.join([Spoken("a", 4_811, 4_920)]) == ([], True)
+
+
+@pytest.mark.parametrize(("length_ms", "is_certain"), [(90, False), (199, False), (200, True)])
+def test_a_word_that_is_not_longer_than_the_rest_of_the_one_at_the_seam_may_be_that(
+    length_ms: int, is_certain: bool
+) -> None:
+    """The times of both are off, in opposite directions."""
+    joiner = Joiner(13_769)
+    joiner.deliver([Spoken("price", 13_674, 13_768)])
+    assert joiner.join([Spoken("price", 13_890, 13_890 + length_ms)]) == (["price"], is_certain)

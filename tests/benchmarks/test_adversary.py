@@ -127,6 +127,18 @@ def test_the_copy_of_the_word_before_is_not_the_original_of_the_next_one(
     assert counts.broken == expected
 
 
+def test_a_marked_copy_is_left_over_where_the_one_before_it_may_be_either_word() -> None:
+    before, both = final(2, "no", 1_500, 2_000, may_repeat=True), final(3, "no", 1_800, 2_100)
+    after = final(4, "no", 1_900, 2_100, may_repeat=True)
+    counts = counts_of(*ALPHA_BETA, *before, *both, *after, jitter_ms=200)
+    assert (counts.broken, counts.doubled_marked) == ({}, 1)
+
+
+def test_two_words_of_one_result_are_no_copies_of_each_other() -> None:
+    counts = counts_of(*ALPHA_BETA, *final(1, "no no", 2_050, 2_500), *final(2, "no no", 1_500, 2_100, may_repeat=True))
+    assert (counts.broken, counts.doubled_marked) == ({}, 2)
+
+
 def test_a_transcript_does_not_show_which_of_two_results_was_delivered_first() -> None:
     results = [
         event

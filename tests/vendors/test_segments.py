@@ -151,6 +151,25 @@ def test_an_open_interim_without_a_key_that_a_later_final_holds_is_withdrawn() -
     assert task.end() == [("unconfirmed", 0, "no"), ("ended", 0, 1_200)]
 
 
+def test_the_next_sentence_does_not_replace_an_interim_of_a_word_that_is_shorter_than_the_jitter() -> None:
+    """The final of the word is late: if the connection is lost, a replay begins at the word."""
+    task = Task(sequential=False)
+    task.interim("see", 12_302, 12_383)
+    assert task.interim("seventy four", 12_383, 12_850) == [started(1, 12_383), ("interim", 1, "seventy four")]
+    assert task.interim("seventy four", 12_340, 12_807) == [("interim", 1, "seventy four")]
+    assert task.final("Seventy four, see.", 12_395, 13_500)[-2:] == [
+        ("final", 1, "Seventy four, see."),
+        ("ended", 1, 13_500),
+    ]
+    assert task.final("See.", 12_310, 12_391) == [("final", 0, "See."), ("ended", 0, 12_391)]
+
+
+def test_another_reading_of_the_first_word_replaces_it() -> None:
+    task = Task(sequential=False)
+    task.interim("uh", 1_000, 1_150)
+    assert task.interim("a hundred", 1_070, 1_700) == [("interim", 0, "a hundred")]
+
+
 def test_interims_of_a_sequential_vendor_with_another_key_at_the_same_place_are_the_same_speech() -> None:
     task = Task()
     task.interim("uh", 500, None, 1)
@@ -710,13 +729,14 @@ def test_a_message_with_an_end_alone_is_about_the_newest_segment_that_begins_bef
     assert task.final("three", None, None)[0] == ("final", 2, "three")
 
 
+@pytest.mark.parametrize("text", ["no", "no more"])
 @pytest.mark.parametrize(("distance_ms", "may_repeat"), [(210, True), (400, True), (401, False)])
-def test_an_interim_of_the_words_of_a_final_near_it_may_repeat_them_at_the_end(
-    distance_ms: int, may_repeat: bool
+def test_an_interim_of_words_of_a_final_near_it_may_repeat_them_at_the_end(
+    distance_ms: int, may_repeat: bool, text: str
 ) -> None:
     task = Task(sequential=False)
     task.interim("no", 1_000 + distance_ms, 1_200 + distance_ms)
-    task.final("no", 1_000, 1_200)
+    task.final(text, 1_000, 1_200)
     (result,) = [event for event in task.tracker.close_at_end("no text") if isinstance(event, Result)]
     assert (result.is_confirmed, result.may_repeat) == (False, may_repeat)
 
