@@ -14,9 +14,9 @@ from collections.abc import Callable
 
 __all__ = ["EARLY_S", "TICK_S", "SharedTimer"]
 
-TICK_S = 0.01
-"""The longest delay of a call: a tenth of a frame. Only recordings are paced, so the delay affects no live speech. The
-loop wakes a hundred times a second at most, whatever the number of sessions, and waking is expensive: with ticks half
+TICK_S = 0.0125
+"""The longest delay of a call: an eighth of a frame. Only recordings are paced, so the delay affects no live speech.
+The loop wakes eighty times a second at most, whatever the number of sessions, and waking is expensive: with ticks half
 as long, 300 sessions cost an eighth more (benchmarks/bench_sessions.py)."""
 
 EARLY_S = 0.00001
