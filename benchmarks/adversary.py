@@ -235,6 +235,13 @@ SCENARIOS: dict[str, Scenario] = {
     "mp3": Scenario(habits=_paraformer, audio_format="mp3"),
     "opus": Scenario(habits=_paraformer, audio_format="opus"),
     "rotation": Scenario(habits=_paraformer_noise, rotates=True, breaks=3, paces=(30.0, 60.0)),
+    "rotation-2pass": Scenario(
+        habits=lambda rng: Habits(**{**_common(rng), "repeats": 0.0, "never_final": 0.0}, word_times="always"),
+        vendor="funasr-2pass",
+        rotates=True,
+        breaks=3,
+        paces=(30.0, 60.0),
+    ),
     "failover": Scenario(
         habits=_failover, vendor="both", dies=0.6, source_ms=25_000, paces=(8.0, 15.0), delivers_in_order=False
     ),

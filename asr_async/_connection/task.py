@@ -227,11 +227,11 @@ class RecognitionTask:
     @property
     def has_untimed_results(self) -> bool:
         """True if results may have no times, so that repeated words cannot be told from new ones."""
-        return isinstance(self.codec, UntimedCodec)
+        return isinstance(self.codec, UntimedCodec) and self.codec.has_untimed_results
 
     def expect_repeats(self) -> None:
         """Expect that results repeat words of an earlier task, whose audio is sent again."""
-        if isinstance(self.codec, UntimedCodec):  # `has_untimed_results`, as a type checker understands it
+        if isinstance(self.codec, UntimedCodec):
             self.codec.expect_repeats()
 
     def record_final(self) -> None:

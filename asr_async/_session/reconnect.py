@@ -444,16 +444,18 @@ class Reconnector:
         The final follows its speech by a second or so, and the next word may have begun since: it would be cut in two
         and recognised by neither task. Words that both recognise are delivered once, as after a loss. If most of the
         old task's audio would be sent again, only its last second is, in which such a word has begun. Where results of
-        one have no times, the successor begins where the audio of the old task ends.
+        one have no times, the successor begins where the audio of the old task ends. The same member is taken to report
+        times again.
         """
         buffer, sent_ms = self._buffer, self._boundary_ms - self._began_ms
         covered_ms = self._receiver.prepare_replay()
         if (
             task.has_untimed_results
-            or successor.has_untimed_results
+            or (successor.has_untimed_results and successor.member != task.member)
             or task.choice.description.takes_commits  # the caller divides the audio
         ):
             return buffer.begin_anew()
+        successor.expect_repeats()
         if self._boundary_ms - covered_ms > min(MAX_OVERLAP_MS, sent_ms // 2):
             buffer.begin_anew(min(WORD_MS, sent_ms // 2))
         else:

@@ -367,10 +367,15 @@ class KeepaliveCodec(Protocol):
 class UntimedCodec(Protocol):
     """A codec of a protocol in which results may have no times, by which words that are known could be left out."""
 
+    @property
+    def has_untimed_results(self) -> bool:
+        """True unless the finals of this task have shown that the server reports times."""
+        ...
+
     def expect_repeats(self) -> None:
         """Mark results without times (`Result.may_repeat`): audio is sent that an earlier task had got.
 
-        Called before the first audio of a task that replaces a lost one.
+        Called before the first audio of a task that replaces a lost one, or an old one whose last audio it gets too.
         """
         ...
 

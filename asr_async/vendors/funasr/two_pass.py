@@ -165,6 +165,11 @@ class TwoPassCodec:
             return [NoSpeech(error)]
         return [*self._sentences.close(), Finished()]
 
+    @property
+    def has_untimed_results(self) -> bool:
+        """True unless all finals have times, and there was one: the C++ server reports them; see `UntimedCodec`."""
+        return self._sentences.have_times is not True
+
     def expect_repeats(self) -> None:
         """Mark results without times from now on: see `UntimedCodec`."""
         self._sentences.may_repeat = True
@@ -205,7 +210,7 @@ class TwoPassCodec:
 class _Sentences:
     """The sentences of a task, one after the other."""
 
-    __slots__ = ("_online_text", "_request_id", "_tracker", "may_repeat")
+    __slots__ = ("_online_text", "_request_id", "_tracker", "have_times", "may_repeat")
 
     def __init__(self, request_id: str) -> None:
         self._tracker: SegmentTracker[None, TrackedSegment[None]] = SegmentTracker(TrackedSegment, is_sequential=True)
@@ -214,6 +219,8 @@ class _Sentences:
         self._online_text = ""
         # results without times may repeat words of an earlier task
         self.may_repeat = False
+        # all finals have times; None while there is none
+        self.have_times: bool | None = None
 
     def receive(self, message: ServerMessage, raw: str, *, is_last: bool = False) -> Events:
         """Return the events of a result; with `is_last`, its sentence reaches to the end of the audio."""
@@ -253,6 +260,7 @@ class _Sentences:
         events: Events = []
         segment = self._tracker.assign(None, start_ms, end_ms, text, is_final=True, events=events)
         has_times = start_ms is not None and end_ms is not None
+        self.have_times = has_times and self.have_times is not False
         is_equal = segment is None and not has_times
         if is_equal:  # to the one before: no place shows whether it repeats that, or was said again
             segment = self._tracker.open(None, None, events)

@@ -290,6 +290,39 @@ def test_a_rotation_sends_no_audio_twice_to_a_server_without_times() -> None:
     assert connections >= 3
 
 
+def test_a_rotation_sends_a_word_that_has_begun_to_the_successor_too_if_the_server_reports_times() -> None:
+    """Each second has a word, whose final follows when the next one has begun; one that is cut in two has none."""
+    audio = [bytes([n, 0]) * 1_600 for n in range(60)]  # each 100 ms have their number
+    begins: list[int] = []
+
+    async def runtime(connection: ServerConnection) -> None:
+        begin_ms = received_ms = said = 0
+        async for message in connection:
+            is_over = isinstance(message, str) and not json.loads(message)["is_speaking"]
+            if isinstance(message, bytes):
+                if not received_ms:
+                    begins.append(message[0])
+                    begin_ms = 100 * message[0]
+                    said = -(-(begin_ms - 100) // 1_000)  # the first word that begins here
+                received_ms += len(message) // 32
+            while begin_ms + received_ms >= 1_000 * said + (900 if is_over else 1_500):
+                places = [[1_000 * said + 100 - begin_ms, 1_000 * said + 900 - begin_ms]]
+                await connection.send(two_pass_result(f"word{said}", is_final=False, timestamp=places))
+                said += 1
+            if is_over:
+                await connection.send(two_pass_result("", is_final=True))
+
+    async def scenario() -> list[tuple[str, bool]]:
+        retry = Retry(rotate_after=2.0)
+        async with own_server(runtime) as service, connect(FunASR2Pass(), service, retry=retry) as session:
+            events = [event async for event in session.events(audio, pace=1.0)]
+        return [(event.text, event.may_repeat) for event in events if isinstance(event, Result) and event.is_final]
+
+    assert run_virtual(scenario) == [(f"word{n}", False) for n in range(6)]
+    assert len(begins) >= 3
+    assert all(begin % 10 in {0, 8, 9} for begin in begins), "no word is cut in two"
+
+
 # --- scripted servers ------------------------------------------------------------------------------------------------
 
 
@@ -312,8 +345,8 @@ def nano_result(text: str, start: int, end: int) -> str:
     return json.dumps({"sentences": [sentence], "partial": "", "duration_ms": 3_000, "is_final": True})
 
 
-def two_pass_result(text: str, *, is_final: bool) -> str:
-    return json.dumps({"mode": "2pass-offline", "text": text, "wav_name": "x", "is_final": is_final})
+def two_pass_result(text: str, *, is_final: bool, **members: Any) -> str:
+    return json.dumps({"mode": "2pass-offline", "text": text, "wav_name": "x", "is_final": is_final, **members})
 
 
 async def collect(options: Options, script: Any, *, audio: list[bytes] = AUDIO) -> tuple[list[Event], ASRError | None]:

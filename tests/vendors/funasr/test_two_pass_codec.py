@@ -185,6 +185,15 @@ def test_what_is_recognised_again_is_marked_unless_it_has_times() -> None:
     assert (untimed.may_repeat, timed.may_repeat) == (True, False)
 
 
+def test_a_server_reports_times_if_all_its_finals_have_them() -> None:
+    codec = started()
+    answers = [codec.has_untimed_results]
+    for members in ({"timestamp": [[0, 400]]}, {"is_final": True}, {"timestamp": [[2_000, 2_400]]}):
+        codec.receive(message("正是因为", **members))
+        answers.append(codec.has_untimed_results)
+    assert answers == [True, False, True, True]
+
+
 def test_an_empty_result_is_nothing() -> None:
     assert started().receive(message("", is_final=True)) == []
 
