@@ -18,7 +18,7 @@ from asr_async._alignment.words import spoken_length_ms
 from asr_async._session.stats import StatsRecorder
 from asr_async._text.lines import one_line
 from asr_async.audio import AudioFormat
-from asr_async.subtitles import LINE_WIDTH, MAX_CUE_MS, Cue, LiveCaptions, cues_of, subtitles
+from asr_async.subtitles import LINE_WIDTH, MAX_CUE_MS, MIN_CUE_MS, Cue, LiveCaptions, cues_of, subtitles
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -307,6 +307,13 @@ class TestLiveCaptions:
         shown = sum(len(captions.cues(result)) for result in interims(ENGLISH))
         assert shown
         assert captions.cues(final("something else")) == []
+
+
+def test_the_cues_of_a_long_text_without_times_are_spread_over_all_of_its_audio() -> None:
+    cues = cues_of([final(" ".join(f"word{n:04}" for n in range(3_000)), 0, 1_200_000)])
+    assert all(MIN_CUE_MS <= cue.end_ms - cue.start_ms <= MAX_CUE_MS for cue in cues)
+    middle = next(cue for cue in cues if any("word1500" in line for line in cue.lines))
+    assert middle.start_ms == pytest.approx(600_000, rel=0.02)
 
 
 def test_cues_of_a_players_length_are_written_as_they_are() -> None:

@@ -174,8 +174,18 @@ def new_parts(
     else:
         found = _new_by_text(speech, near, from_ms, latest_ms, is_final=is_final)
     if is_final and found.is_certain and speech.is_timed and _has_other_reading(speech, found.parts, near):
-        return NewParts(found.parts, is_certain=False)
+        found = NewParts(found.parts, is_certain=False)
+    if near and (speech.has_more or any(item.speech.has_more for item in near)):
+        found = NewParts(_with_rest(speech, found.parts), is_certain=False)
     return found
+
+
+def _with_rest(speech: Speech, parts: tuple[NewPart, ...]) -> tuple[NewPart, ...]:
+    """Return the new parts of a text of which not all words were compared: the others are new, behind the last one."""
+    count = len(speech.words)
+    if not speech.has_more or (parts and parts[-1].behind == count):
+        return parts
+    return (*parts, NewPart(count - 1, count, speech.words[-1].start_ms, speech.end_ms))
 
 
 def _has_other_reading(speech: Speech, parts: Sequence[NewPart], near: Sequence[DeliveredSpeech]) -> bool:

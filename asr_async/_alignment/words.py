@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 __all__ = [
+    "MAX_WORDS",
     "PlacedWord",
     "Speech",
     "TimedWord",
@@ -44,7 +45,8 @@ _WORD = re.compile(rf"[{UNSPACED}]{_VOICED}?|{_LETTER}+(?:['\u2019]{_LETTER}+|(?
 _NO_LETTERS = re.compile("[^0-9A-Za-z]+")
 
 MAX_WORDS = 1_000
-"""The words of a text that are compared; the vendors cut a segment at a minute, which has three hundred."""
+"""The words of a text that are compared. Most vendors cut a segment at a minute, which has three hundred; for vLLM, a
+session is one segment."""
 
 WORD_MS = 350
 CHARACTER_MS = 200
@@ -88,6 +90,8 @@ class Speech(msgspec.Struct, frozen=True):
     words: tuple[PlacedWord, ...]
     is_timed: bool
     """True if the places of the words are the vendor's, False if they are estimates from their lengths."""
+    has_more: bool = False
+    """True if these are not all words of the text."""
 
     @property
     def length_ms(self) -> int:
@@ -95,12 +99,17 @@ class Speech(msgspec.Struct, frozen=True):
         return max(0, self.end_ms - self.start_ms)
 
 
-def words_of_text(text: str) -> list[tuple[str, int, int]]:
-    """Return the form of each word of a text, and the positions of its first character and behind its last one."""
+def words_of_text(text: str, max_words: int | None = None) -> list[tuple[str, int, int]]:
+    """Return the form of each word of a text, and the positions of its first character and behind its last one.
+
+    Args:
+        text: the text.
+        max_words: the most words that are returned: the first ones; None for all.
+    """
     return [
         (unicodedata.normalize("NFKC", match[0]).casefold().replace("\u2019", "'"), match.start(), match.end())
-        for match in _WORD.finditer(text)
-    ][:MAX_WORDS]
+        for match in islice(_WORD.finditer(text), max_words)
+    ]
 
 
 def letters_of(text: str) -> str:
@@ -116,10 +125,14 @@ def letters_of(text: str) -> str:
 
 def spoken_length_ms(text: str) -> int:
     """Return an estimate of the time in which a text is spoken."""
-    return sum(CHARACTER_MS if re.match(f"[{UNSPACED}]", form) else WORD_MS for form, _, _ in words_of_text(text))
+    return sum(
+        CHARACTER_MS if re.match(f"[{UNSPACED}]", form) else WORD_MS for form, _, _ in words_of_text(text, MAX_WORDS)
+    )
 
 
-def place_words(text: str, words: Sequence[TimedWord], start_ms: int, end_ms: int) -> Speech:
+def place_words(
+    text: str, words: Sequence[TimedWord], start_ms: int, end_ms: int, *, max_words: int | None = None
+) -> Speech:
     """Return the words of a text with their places: by the vendor's times, else in proportion to their lengths.
 
     Args:
@@ -127,11 +140,19 @@ def place_words(text: str, words: Sequence[TimedWord], start_ms: int, end_ms: in
         words: the words with times that the vendor reported; empty if it reported none.
         start_ms: the start of the segment.
         end_ms: its end.
+        max_words: see `words_of_text`.
     """
-    found = words_of_text(text)
-    timed = _place_by_times(found, words, start_ms, end_ms) if words else None
-    placed = timed or _place_by_length(found, start_ms, end_ms)
-    return Speech(start_ms, end_ms, tuple(placed), is_timed=timed is not None)
+    found = words_of_text(text, None if max_words is None else max_words + 1)
+    has_more = max_words is not None and len(found) > max_words
+    if has_more:
+        found.pop()
+    timed = _place_by_times(found, words, start_ms, end_ms, has_more=has_more) if words else None
+    if timed is None:
+        share = found[-1][2] / len(text) if has_more else 1
+        placed = _place_by_length(found, start_ms, start_ms + round(share * (end_ms - start_ms)))
+    else:
+        placed = timed
+    return Speech(start_ms, end_ms, tuple(placed), is_timed=timed is not None, has_more=has_more)
 
 
 def _place_by_length(found: Sequence[tuple[str, int, int]], start_ms: int, end_ms: int) -> list[PlacedWord]:
@@ -148,7 +169,12 @@ def _place_by_length(found: Sequence[tuple[str, int, int]], start_ms: int, end_m
 
 
 def _place_by_times(
-    found: Sequence[tuple[str, int, int]], words: Sequence[TimedWord], start_ms: int, end_ms: int
+    found: Sequence[tuple[str, int, int]],
+    words: Sequence[TimedWord],
+    start_ms: int,
+    end_ms: int,
+    *,
+    has_more: bool,
 ) -> list[PlacedWord] | None:
     """Return the places by the vendor's times; None if the vendor's words are others, or a time is not possible.
 
@@ -174,4 +200,4 @@ def _place_by_times(
         if spoken[before:behind] != form_letters:
             return None
         placed.append(PlacedWord(form, letters[before][0], letters[behind - 1][1], begins_at))
-    return placed if placed and behind == len(spoken) else None
+    return placed if placed and (has_more or behind == len(spoken)) else None

@@ -30,7 +30,7 @@ import msgspec
 
 from .._alignment.overlap import DeliveredSpeech, NewPart, NewParts, new_parts
 from .._alignment.places import DOUBT_MS, JITTER_MS, SAME_MS, is_same_place
-from .._alignment.words import Speech, place_words, spoken_length_ms, words_of_text
+from .._alignment.words import MAX_WORDS, Speech, place_words, spoken_length_ms, words_of_text
 from ..results import (
     Event,
     Result,
@@ -124,7 +124,8 @@ class _Final(msgspec.Struct, frozen=True, gc=False):
 
     def speech(self) -> Speech:
         """Return its words with their places."""
-        return place_words(self.text, self.words, min(self.start_ms, self.end_ms), self.end_ms)
+        start_ms = min(self.start_ms, self.end_ms)
+        return place_words(self.text, self.words, start_ms, self.end_ms, max_words=MAX_WORDS)
 
 
 class _Segment(msgspec.Struct, eq=False, gc=False):
@@ -704,7 +705,7 @@ class ConnectionTimeline:
         speech_end_ms = end_ms
         if not result.is_final or end_ms <= start_ms:  # the end is not known
             speech_end_ms = max(end_ms, segment.end_ms, start_ms + spoken_length_ms(text))
-        speech = place_words(text, result.words, start_ms, speech_end_ms)
+        speech = place_words(text, result.words, start_ms, speech_end_ms, max_words=MAX_WORDS)
         if not speech.words:
             is_known = self._is_known((start_ms + end_ms) // 2)
             parts = NewParts(() if is_known else (NewPart(0, 0, start_ms, end_ms),), is_certain=True)

@@ -46,7 +46,7 @@ def recognise(words: list[Spoken], *, is_timed: bool, offsets_ms: tuple[int, ...
         )
         for n, word in enumerate(words)
     )
-    return text, place_words(text, times if is_timed else (), start_ms, max(start_ms, end_ms))
+    return text, place_words(text, times if is_timed else (), start_ms, max(start_ms, end_ms), max_words=MAX_WORDS)
 
 
 class Joiner:
@@ -706,3 +706,14 @@ def test_a_word_that_is_not_longer_than_the_rest_of_the_one_at_the_seam_may_be_t
     joiner = Joiner(13_769)
     joiner.deliver([Spoken("price", 13_674, 13_768)])
     assert joiner.join([Spoken("price", 13_890, 13_890 + length_ms)]) == (["price"], is_certain)
+
+
+@pytest.mark.parametrize("is_timed", [True, False])
+@pytest.mark.parametrize("known", [900, 1_000, 1_300], ids=lambda known: f"{known} known")
+def test_new_words_behind_those_that_are_compared_are_delivered_with_a_mark(known: int, is_timed: bool) -> None:
+    words = speak(" ".join(f"w{n}" for n in range(1_500)))
+    delivered = DeliveredSpeech(recognise(words[:known], is_timed=is_timed)[1], 0, follows_open=False)
+    _, speech = recognise(words, is_timed=is_timed)
+    found = new_parts(speech, [delivered], from_ms=0)
+    assert [(part.first, part.behind) for part in found.parts] == [(min(known, MAX_WORDS - 1), MAX_WORDS)]
+    assert not found.is_certain

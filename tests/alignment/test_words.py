@@ -123,8 +123,19 @@ def test_every_letter_and_digit_is_in_a_word(text: str) -> None:
 
 
 def test_the_words_that_are_compared_are_limited() -> None:
-    assert len(words_of_text("a " * 5_000)) == MAX_WORDS
-    assert len(words_of_text("字" * 5_000)) == MAX_WORDS
+    assert len(words_of_text("a " * 5_000, MAX_WORDS)) == MAX_WORDS
+    assert len(words_of_text("字" * 5_000, MAX_WORDS)) == MAX_WORDS
+    assert len(words_of_text("a " * 5_000)) == 5_000
+
+
+@pytest.mark.parametrize("is_timed", [True, False])
+def test_the_first_words_of_a_text_have_their_own_places_and_not_those_of_all_words(is_timed: bool) -> None:
+    times = timed(*((f"w{n}", 100 * n, 100 * n + 100) for n in range(100, 900))) if is_timed else ()
+    speech = place_words(" ".join(f"w{n}" for n in range(100, 900)), times, 10_000, 90_000, max_words=200)
+    assert (len(speech.words), speech.has_more, speech.is_timed) == (200, True, is_timed)
+    assert (speech.start_ms, speech.end_ms) == (10_000, 90_000)
+    assert speech.words[-1].end_ms == pytest.approx(30_000, abs=50)
+    assert not place_words("one two", (), 0, 1_000, max_words=2).has_more
 
 
 @pytest.mark.parametrize(
