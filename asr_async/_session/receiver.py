@@ -445,11 +445,13 @@ class Receiver:
     def record_gap(self, gap: Gap, task: RecognitionTask) -> Gap:
         """Record audio that could not be kept for a replay, and return the gap as it was reported.
 
-        `task` continues behind it.
+        `task` continues behind it. If the source has dropped audio in between, which is a gap already, there are
+        several gaps, and the last one is returned.
         """
-        gap = self._in_source(gap)
-        self._report_gap(gap, task)
-        return gap
+        gaps = [gap] if self._dropped is None else self._dropped.placed_gaps(gap)
+        for placed in gaps:
+            self._report_gap(placed, task)
+        return gaps[-1]
 
     def _report_gap(self, gap: Gap, task: RecognitionTask) -> None:
         self._stats.record_gap(gap)

@@ -9,6 +9,7 @@ import bisect
 import math
 from array import array
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import TypeVar
 
 import msgspec
@@ -28,6 +29,9 @@ MAX_SENDS = 6_000
 RECORDED_EVERY_S = 1.0
 MAX_RECORDED = 240
 """The sends that a `SpeechClock` keeps: four minutes, in less than 4 KiB."""
+
+MAX_PARTS = 1_000
+"""The dropped parts that a session remembers; no result is further behind."""
 
 MAX_GAPS = 10_000
 """The gaps that a session remembers; each one costs it a connection, or a vendor its answer to speech."""
@@ -195,16 +199,20 @@ class DroppedParts:
 
     def add(self, own_ms: int, length_ms: int) -> tuple[int, int]:
         """Add a part behind all others, and return where it begins and ends in the source."""
-        before_ms = self._parts[-1][2] if self._parts else 0
-        self._parts.append((own_ms, before_ms, before_ms + length_ms))
-        return own_ms + before_ms, own_ms + before_ms + length_ms
+        parts = self._parts
+        begin_ms = before_ms = parts[-1][2] if parts else 0
+        if parts and parts[-1][0] == own_ms:
+            before_ms = parts.pop()[1]
+        parts.append((own_ms, before_ms, begin_ms + length_ms))
+        del parts[:-MAX_PARTS]
+        return own_ms + begin_ms, own_ms + begin_ms + length_ms
 
     def to_source(self, own_ms: int, *, is_end: bool = False) -> int:
         """Return a time in the source; where a part was dropped, an end is in front of it and a start behind it."""
         for at_ms, _, behind_ms in reversed(self._parts):
             if own_ms > at_ms or (own_ms == at_ms and not is_end):
                 return own_ms + behind_ms
-        return own_ms
+        return own_ms + self._forgotten_ms
 
     def to_own(self, source_ms: int) -> int:
         """Return the own time for a time in the source; for one in a part that was dropped, its place."""
@@ -213,11 +221,24 @@ class DroppedParts:
                 return source_ms - behind_ms
             if source_ms >= at_ms + before_ms:
                 return at_ms
-        return source_ms
+        return source_ms - self._forgotten_ms
+
+    @property
+    def _forgotten_ms(self) -> int:
+        """The length of all parts that are not kept any more."""
+        return self._parts[0][1] if self._parts else 0
 
     def placed(self, event: T) -> T:
         """Return an event with times in the source."""
         return with_times(event, lambda time_ms, is_end: self.to_source(time_ms, is_end=is_end))
+
+    def placed_gaps(self, gap: Gap) -> list[Gap]:
+        """Return a gap with times in the source: one for each of its parts between dropped ones, which have their own."""
+        cuts_ms = [at_ms for at_ms, _, _ in self._parts if gap.start_ms < at_ms < gap.end_ms]
+        return [
+            self.placed(msgspec.structs.replace(gap, start_ms=start_ms, end_ms=end_ms))
+            for start_ms, end_ms in pairwise([gap.start_ms, *cuts_ms, gap.end_ms])
+        ]
 
 
 class StatsRecorder:

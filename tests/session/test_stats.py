@@ -5,7 +5,15 @@ from __future__ import annotations
 import pytest
 
 from asr_async import Gap, Result
-from asr_async._session.stats import MAX_GAPS, MAX_SENDS, AudioClock, LossMarks, StatsRecorder
+from asr_async._session.stats import (
+    MAX_GAPS,
+    MAX_PARTS,
+    MAX_SENDS,
+    AudioClock,
+    DroppedParts,
+    LossMarks,
+    StatsRecorder,
+)
 from asr_async.audio import AudioFormat
 
 
@@ -131,3 +139,33 @@ def test_the_delay_of_the_last_result_is_a_number_when_the_audio_has_ended(
         recorder.record_result(result(1, 0, final=True), result_at, 100)
     recorder.finished_at = finished_at
     assert recorder.snapshot("r", sent_ms=0, conflated=0).last_result_ms == last_result_ms
+
+
+# --- parts of the source that were dropped ---------------------------------------------------------------------------
+
+
+def test_a_gap_around_audio_that_the_source_has_dropped_does_not_count_it_twice() -> None:
+    parts = DroppedParts()
+    assert parts.add(1_000, 500) == (1_000, 1_500)
+    assert parts.add(1_000, 100) == (1_500, 1_600)
+    assert parts.add(2_000, 50) == (2_600, 2_650)
+    gap = Gap(start_ms=800, end_ms=2_100, reason="lost")
+    assert [(each.start_ms, each.end_ms, each.reason) for each in parts.placed_gaps(gap)] == [
+        (800, 1_000, "lost"),
+        (1_600, 2_600, "lost"),
+        (2_650, 2_750, "lost"),
+    ]
+    before = Gap(start_ms=100, end_ms=1_000, reason="lost")
+    assert parts.placed_gaps(before) == [before]
+
+
+def test_a_source_that_drops_audio_all_the_time_costs_no_more_and_more_memory() -> None:
+    parts = DroppedParts()
+    for number in range(5_000):
+        parts.add(10 * number, 1)
+        parts.add(10 * number, 2)
+    assert repr(parts) == f"<DroppedParts {MAX_PARTS}>"
+    last_ms = 10 * 4_999
+    assert (parts.to_source(last_ms), parts.to_source(last_ms, is_end=True)) == (last_ms + 15_000, last_ms + 14_997)
+    assert [parts.to_own(parts.to_source(own_ms)) for own_ms in (45_005, last_ms)] == [45_005, last_ms]
+    assert parts.to_source(5) == 5 + 3 * 4_000, "no earlier than the oldest part that is kept"
