@@ -233,7 +233,7 @@ class DroppedParts:
         return with_times(event, lambda time_ms, is_end: self.to_source(time_ms, is_end=is_end))
 
     def placed_gaps(self, gap: Gap) -> list[Gap]:
-        """Return a gap with times in the source: one for each of its parts between dropped ones, which have their own."""
+        """Return a gap with times in the source: its parts between dropped ones, which have gaps of their own."""
         cuts_ms = [at_ms for at_ms, _, _ in self._parts if gap.start_ms < at_ms < gap.end_ms]
         return [
             self.placed(msgspec.structs.replace(gap, start_ms=start_ms, end_ms=end_ms))
