@@ -436,9 +436,6 @@ def _new_by_text(
         if is_final:
             item.mark(range(block.delivered_from, block.delivered_to), speech.start_ms)
     parts = tuple(_parts(speech, repeated))
-    is_certain = is_certain and not any(
-        _is_inside(speech, forms[part.first : part.behind], part, near) for part in parts
-    )
     if is_final and is_certain:
         is_certain = not _may_repeat_inside(speech, forms, parts, near, from_ms)
     return NewParts(parts, is_certain)
@@ -456,18 +453,6 @@ def _may_repeat_inside(
         and item.speech.end_ms <= speech.end_ms + SAME_MS
         for word, is_repeated in zip(item.speech.words, item.is_repeated, strict=True)
     )
-
-
-def _is_inside(speech: Speech, forms: Sequence[str], part: NewPart, near: Sequence[DeliveredSpeech]) -> bool:
-    """Return True if a delivered text has words in a row at their place, of which one was taken for another before."""
-    middle_ms = (speech.words[part.first].start_ms + speech.words[part.behind - 1].end_ms) / 2
-    for item in near:
-        if not any(item.is_repeated) or not item.speech.start_ms <= middle_ms <= item.speech.end_ms:
-            continue
-        delivered = [word.form for word in item.speech.words]
-        if any(delivered[at : at + len(forms)] == forms for at in range(len(delivered) - len(forms) + 1)):
-            return True
-    return False
 
 
 def _may_share_words(new: Speech, old: Speech, from_ms: int) -> bool:

@@ -659,10 +659,11 @@ class ConnectionTimeline:
                 result = msgspec.structs.replace(result, may_repeat=True)
             final = _final(result, sent_ms, last_ms, last_text)
             if start_ms < timeline.finals_end_ms:
+                has_end = end_ms > start_ms
                 start_ms = segment.start_ms = timeline.start_in_order(final)
-                segment.end_ms = max(start_ms, end_ms)
-                result = msgspec.structs.replace(result, start_ms=start_ms, end_ms=segment.end_ms)
-                final = msgspec.structs.replace(final, start_ms=start_ms)
+                end_ms = segment.end_ms = max(start_ms, end_ms) if has_end else start_ms
+                result = msgspec.structs.replace(result, start_ms=start_ms, end_ms=end_ms)
+                final = msgspec.structs.replace(final, start_ms=start_ms, reported_end_ms=end_ms)
             events += timeline.add_final(final)
             if sent_ms is not None and end_ms <= start_ms < sent_ms:
                 # a final that the vendor sent without an end ends where the audio sent so far ends
@@ -879,13 +880,13 @@ def _has_early_translation(result: Result) -> bool:
 def _final(result: Result, sent_ms: int | None, last_ms: int, last_text: str = "") -> _Final:
     """Return what is remembered of a final result: it ends where the audio that was sent ends, at the latest.
 
-    One without an end has that of its last interim (`last_ms`). If that had other words, the final ends where it was
-    spoken if it was spoken slowly, at the earliest.
+    One without an end has that of its last interim (`last_ms`). If that had other words, or may have had no end, the
+    final ends where it was spoken if it was spoken slowly, at the earliest.
     """
     text, end_ms = shown_text(result), result.end_ms
     if end_ms <= result.start_ms:
         end_ms = last_ms
-        if end_ms <= result.start_ms or _forms_of(last_text) != _forms_of(text):
+        if end_ms <= result.start_ms + DOUBT_MS or _forms_of(last_text) != _forms_of(text):
             end_ms = max(end_ms, result.start_ms + spoken_length_ms(text) * 3 // 2)
     if sent_ms is not None:
         end_ms = min(end_ms, sent_ms)

@@ -195,6 +195,23 @@ def test_no_word_begins_before_the_source() -> None:
     assert (placed.translations["en"].start_ms, placed.translations["en"].words[0].start_ms) == (0, 0)
 
 
+@pytest.mark.parametrize(("start_ms", "expected"), [(300, []), (1_100, ["…"])])
+def test_a_text_without_words_is_left_out_inside_a_delivered_final(start_ms: int, expected: list[str]) -> None:
+    timeline = Timeline()
+    place(timeline.connect(0), final(0, 0, 1_000, "one two"))
+    placed = place(timeline.connect(200), final(0, start_ms - 200, start_ms - 100, "…"))
+    assert [event.text for event in placed if isinstance(event, Result)] == expected
+
+
+def test_open_segments_inside_a_final_do_not_hold_the_covered_place_back() -> None:
+    """The vendor has made one segment of several: one of them continues as that, and the others are withdrawn."""
+    timeline = Timeline()
+    place(timeline.connect(0), interim(0, 1_000, 1_400, "one"), interim(1, 1_500, 1_900, "two"))
+    events = place(timeline.connect(900), final(0, 100, 1_300, "one two three"))
+    assert [(type(event), event.segment_id) for event in events] == [(SpeechEnded, 1), (Result, 0)]
+    assert timeline.covered_ms == 2_200
+
+
 def test_an_interim_without_an_end_ends_behind_the_start_of_its_new_words() -> None:
     timeline = Timeline()
     place(timeline.connect(0), result(0, 0, 100, is_final=True, text="one two"))
@@ -765,6 +782,24 @@ def test_the_new_words_behind_a_final_without_an_end_begin_behind_the_interim_wi
     (placed,) = timeline.connect(4_500).place(final(0, 100, 100, f"{text} four"), 7_300)
     assert isinstance(placed, Result)
     assert (placed.text, placed.start_ms) == ("four", 5_200)
+
+
+def test_a_start_is_no_end_of_an_interim() -> None:
+    timeline = Timeline()
+    first = timeline.connect(0)
+    place(first, interim(0, 1_784, 1_784, "one two three"))
+    first.place(final(0, 1_758, 1_758, "one two three"), 5_900)
+    second = timeline.connect(1_658)
+    assert not place(second, final(0, 1_000, 1_400, "three"))
+
+
+def test_a_final_without_an_end_that_is_moved_before_another_has_no_end() -> None:
+    timeline = Timeline()
+    first = timeline.connect(0)
+    place(first, final(0, 1_720, 5_000, "a longer one"))
+    (placed,) = first.place(final(1, 1_758, 1_758, "short"), 5_900)
+    assert isinstance(placed, Result)
+    assert (placed.start_ms, placed.end_ms) == (1_719, 5_900)
 
 
 def test_a_part_of_a_final_with_an_end_has_an_end() -> None:
