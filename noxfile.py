@@ -24,6 +24,10 @@ CORE_TESTS = [
 ]
 """The tests of everything between the audio and the results, without the emulator's and the command line's own."""
 
+LONG_TESTS = ["benchmarks", "emulator/engines", "text/test_canary.py", "session/test_memory.py"]
+"""Tests that take long and depend little on the interpreter: of benchmarks, speech models, error texts by the thousand,
+and hours of reconnects."""
+
 FUNASR = "funasr==1.4.16"
 """The server that `tests/witnesses/test_funasr_server.py` runs. It is installed without what it depends on, some
 gigabytes with PyTorch: stubs stand in its place."""
@@ -63,8 +67,8 @@ def tests(session: nox.Session) -> None:
 
 @nox.session(name="tests-3.13", python="3.13")
 def tests_on_newest_python(session: nox.Session) -> None:
-    """Run all tests but those of the benchmarks on Python 3.13."""
-    run_tests(session, "--ignore=tests/benchmarks")
+    """Run the tests on Python 3.13, but for the longest of those that depend least on the interpreter."""
+    run_tests(session, *(f"--ignore=tests/{path}" for path in LONG_TESTS))
 
 
 @nox.session(name="core-tests-3.12", python="3.12")
