@@ -494,6 +494,7 @@ class ConnectionTimeline:
 
     __slots__ = (
         "_known",
+        "_known_by_words",
         "_known_finals",
         "_known_until_ms",
         "_offset_ms",
@@ -521,6 +522,8 @@ class ConnectionTimeline:
         # final results of earlier connections, which this one may recognise again; compared when that happens
         self._known_finals = known_finals
         self._known: list[DeliveredSpeech] | None = None
+        # hash of the forms of the words → the known finals that have it
+        self._known_by_words: dict[int, list[_Final]] | None = None
         # the starts of the segments that they left open
         self._open_ms = open_ms
         last_ms = max((final.last_ms for final in known_finals), default=-sys.maxsize)
@@ -770,7 +773,12 @@ class ConnectionTimeline:
             yield SpeechEnded(segment_id=segment.id, end_ms=segment.end_ms)
 
     def _find_same(self, text: str, start_ms: int, end_ms: int) -> _Final | None:
-        return next((final for final in self._known_finals if final.is_same(text, start_ms, end_ms)), None)
+        if self._known_by_words is None:  # a thousand finals at one place would cost each result a comparison with all
+            self._known_by_words = {}
+            for final in self._known_finals:
+                self._known_by_words.setdefault(_hash_of_words(final.text), []).append(final)
+        finals = self._known_by_words.get(_hash_of_words(text), ())
+        return next((final for final in finals if final.is_same(text, start_ms, end_ms)), None)
 
     def _record_repeat(self, final: _Final) -> None:
         """Record that the connection has recognised a final again: equal words behind it are other ones."""
@@ -870,6 +878,10 @@ class ConnectionTimeline:
 
 def _forms_of(text: str) -> list[str]:
     return [form for form, _, _ in words_of_text(text)]
+
+
+def _hash_of_words(text: str) -> int:
+    return hash(tuple(_forms_of(text)))
 
 
 def _has_early_translation(result: Result) -> bool:
