@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import inspect
 import threading
@@ -30,6 +31,7 @@ from asr_async import (
     sync,
 )
 from asr_async.emulator import Scripted, serve
+from asr_async.sync._loop import ItemReader, background_loop
 from asr_async.telemetry import Observer, SessionInfo
 from asr_async.vendors import service as vendor_services
 
@@ -321,6 +323,25 @@ def test_a_step_of_a_loop_has_a_deadline_and_loses_nothing(client: sync.Client) 
             while True:
                 finals.append(results.next(timeout=10))
     assert texts_of(finals) == WHOLE
+
+
+def test_a_second_thread_that_iterates_the_same_results_is_an_error() -> None:
+    loop, begun = background_loop(), threading.Event()
+    reader: ItemReader[str] = ItemReader(loop)
+    gate = asyncio.Event()
+
+    async def read_next() -> str:
+        begun.set()
+        await gate.wait()
+        return "good morning"
+
+    with ThreadPoolExecutor(1) as executor:
+        first = executor.submit(reader.read, read_next, None)
+        assert begun.wait(10)
+        with pytest.raises(LocalProtocolError, match="another thread iterates these results"):
+            reader.read(read_next, None)
+        loop.call_soon(gate.set)
+        assert first.result(10) == "good morning"
 
 
 def test_opening_and_transcribing_have_deadlines() -> None:
