@@ -210,6 +210,14 @@ def _has_same_place(one: PlacedWord, other: PlacedWord) -> bool:
     return 2 * common_ms > min(one.end_ms - one.start_ms, other.end_ms - other.start_ms)
 
 
+def _may_be_readings(some: Sequence[PlacedWord], others: Sequence[PlacedWord]) -> bool:
+    """Return True if words in a row may be another reading of others: they are the same, or have the same place."""
+    if [word.form for word in some] == [word.form for word in others]:
+        return True
+    one, other = (msgspec.structs.replace(words[0], end_ms=words[-1].end_ms) for words in (some, others))
+    return _has_same_place(one, other)
+
+
 def _distance_ms(one: PlacedWord, other: PlacedWord) -> int:
     return max(abs(one.start_ms - other.start_ms), abs(one.end_ms - other.end_ms))
 
@@ -248,11 +256,11 @@ def _new_by_times(speech: Speech, near: Sequence[DeliveredSpeech], from_ms: int,
     elif 0 not in repeated and _may_be_cut(speech.words[0], near, first_ms):
         is_certain = False
     for (new_before, old_before), (new_behind, old_behind) in pairwise(matches):
-        spare = old_behind - old_before - 1
-        if 0 < new_behind - new_before - 1 <= spare:
+        others, spare = speech.words[new_before + 1 : new_behind], old_words[old_before + 1 : old_behind]
+        if others and len(others) <= len(spare) and _may_be_readings(others, spare):
             repeated.update((new, old_before + new - new_before) for new in range(new_before + 1, new_behind))
         elif spare:
-            is_certain &= new_behind == new_before + 1
+            is_certain &= not others
     if is_certain and len(repeated) < len(speech.words):  # the same word at its place, but in another order
         used = set(repeated.values())
         is_certain = not any(
@@ -491,7 +499,7 @@ def _find_rest(
         if (block.new_from == first if is_behind else block.delivered_from == old_from)
     ]
     if not blocks:
-        return None, True
+        return None, _similar_block(speech, forms, first, item) is None
     longest = max(blocks, key=lambda block: block.size)
     return (longest, len(blocks) == 1) if longest.size > SHORT_WORDS else (None, False)
 

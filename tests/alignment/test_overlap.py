@@ -717,3 +717,19 @@ def test_new_words_behind_those_that_are_compared_are_delivered_with_a_mark(know
     found = new_parts(speech, [delivered], from_ms=0)
     assert [(part.first, part.behind) for part in found.parts] == [(min(known, MAX_WORDS - 1), MAX_WORDS)]
     assert not found.is_certain
+
+
+def test_other_words_between_two_repeats_are_new_where_they_have_another_place() -> None:
+    joiner = Joiner(4_366)
+    joiner.deliver([Spoken("go", 4_167, 4_484), Spoken("so", 4_510, 4_600)])
+    joiner.deliver([Spoken("thirty", 5_403, 5_580), Spoken("eight", 5_580, 5_754)])
+    joiner.deliver([Spoken("38", 5_528, 5_879), Spoken("it", 5_879, 6_137)])
+    said = [Spoken("so", 4_500, 4_590), Spoken("thirty", 4_669, 5_000), Spoken("one", 5_000, 5_339)]
+    assert joiner.join([*said, Spoken("38", 5_477, 5_828), Spoken("it", 5_828, 6_086)]) == (["thirty one"], False)
+
+
+def test_a_text_behind_the_estimated_end_of_a_delivered_one_may_repeat_its_rest_in_other_words() -> None:
+    joiner = Joiner(3_236, is_timed=False)
+    joiner.deliver(speak("we are on 53 five six seven eight", 3_336, length_ms=550), latest_ms=12_100)
+    again = speak("on fifty three five six seven eight nine", 8_708)
+    assert joiner.join(again) == (["on fifty three five six seven eight nine"], False)
