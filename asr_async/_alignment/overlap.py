@@ -52,6 +52,9 @@ RIVAL_MS = 500
 SHORT_WORDS = 2
 """So few words may be the same by chance."""
 
+MAX_NEAR = 100
+"""The delivered texts that a new one is compared with; a minute of speech has twenty."""
+
 MAX_SHARED = 10
 """The most words of a script without spaces that one spoken number has, at a seam between two texts."""
 
@@ -169,13 +172,17 @@ def new_parts(
         or item.speech.start_ms < speech.start_ms < item.latest_ms
         or speech.start_ms < item.speech.start_ms < latest_ms
     ]
+    is_complete = len(near) <= MAX_NEAR
+    if not is_complete:
+        near = sorted(near, key=lambda item: abs(_middle_ms(item.speech) - _middle_ms(speech)))[:MAX_NEAR]
+        near.sort(key=lambda item: item.speech.start_ms)
     if speech.is_timed and near and all(item.speech.is_timed for item in near):
         found = _new_by_times(speech, near, from_ms, is_final=is_final)
     else:
         found = _new_by_text(speech, near, from_ms, latest_ms, is_final=is_final)
     if is_final and found.is_certain and speech.is_timed and _has_other_reading(speech, found.parts, near):
         found = NewParts(found.parts, is_certain=False)
-    if near and (speech.has_more or any(item.speech.has_more for item in near)):
+    if near and (not is_complete or speech.has_more or any(item.speech.has_more for item in near)):
         found = NewParts(_with_rest(speech, found.parts), is_certain=False)
     return found
 
@@ -220,6 +227,10 @@ def _may_be_readings(some: Sequence[PlacedWord], others: Sequence[PlacedWord]) -
 
 def _distance_ms(one: PlacedWord, other: PlacedWord) -> int:
     return max(abs(one.start_ms - other.start_ms), abs(one.end_ms - other.end_ms))
+
+
+def _middle_ms(speech: Speech) -> float:
+    return (speech.start_ms + speech.end_ms) / 2
 
 
 def _overlap_ms(one: Speech, other: Speech) -> int:

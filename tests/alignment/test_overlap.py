@@ -733,3 +733,13 @@ def test_a_text_behind_the_estimated_end_of_a_delivered_one_may_repeat_its_rest_
     joiner.deliver(speak("we are on 53 five six seven eight", 3_336, length_ms=550), latest_ms=12_100)
     again = speak("on fifty three five six seven eight nine", 8_708)
     assert joiner.join(again) == (["on fifty three five six seven eight nine"], False)
+
+
+@pytest.mark.parametrize("is_timed", [True, False])
+def test_a_text_is_compared_with_a_hundred_others_at_most_and_marked_if_there_are_more(is_timed: bool) -> None:
+    words = [Spoken(f"w{n}", n, n + 1) for n in range(300)]
+    known = [DeliveredSpeech(recognise([word], is_timed=is_timed)[1], 0, follows_open=False) for word in words]
+    _, speech = recognise([Spoken("new", 150, 151)], is_timed=is_timed)
+    assert not new_parts(speech, known, from_ms=0).is_certain
+    _, speech = recognise([words[150]], is_timed=is_timed)
+    assert new_parts(speech, known, from_ms=0).parts == (), "the nearest ones are compared"

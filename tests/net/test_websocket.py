@@ -332,6 +332,28 @@ def test_little_is_read_at_once_from_a_server_that_sends_very_small_frames(small
     run_virtual(scenario)
 
 
+def test_little_is_read_at_once_of_messages_that_take_long_to_handle() -> None:
+    async def scenario() -> None:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualLoop)
+        handling_s = 0.02
+
+        def on_message(message: str | bytes) -> bool:
+            loop.jump(handling_s)
+            return len(message) == 4
+
+        messages = frame(TEXT, b"x" * 150) * 3_000
+        async with connected(sending(messages, frame(TEXT, b"last"), messages, frame(TEXT, b"last"))) as websocket:
+            sizes = ReadSizes(websocket).sizes
+            await websocket.listen(on_message)
+            assert max(sizes[1:-1]) <= LITTLE_BYTES < sizes[0]
+            handling_s = 0.0
+            await websocket.listen(on_message)
+            assert max(sizes) > 10 * LITTLE_BYTES, "reads are large again"
+
+    run_virtual(scenario)
+
+
 def test_no_pong_follows_the_closing_message() -> None:
     async def scenario() -> None:
         flood = PingFlood(last=CLOSE_FRAME + frame(PING, b"behind the end"))
