@@ -116,7 +116,8 @@ class TrackedSegment(msgspec.Struct, Generic[K], eq=False, gc=False):
     def goes_on_with(self, start_ms: int, end_ms: int | None, text: str) -> bool:
         """Return True if a text is that of the segment and more, and begins near it or has half of its place.
 
-        A place near it need not overlap that of a segment of one short word: the times of both jitter.
+        A place near it need not overlap that of a segment of one short word: the times of both jitter. The same text is
+        as long then, else it is said again.
         """
         interim = self.interim_result
         if interim is None:
@@ -126,8 +127,15 @@ class TrackedSegment(msgspec.Struct, Generic[K], eq=False, gc=False):
             common_ms = min(self.end_ms, last_ms) - max(self.start_ms, start_ms)
             if common_ms <= 0 or 2 * common_ms < max(last_ms - start_ms, self.end_ms - self.start_ms):
                 return False
-        letters = letters_of(interim.text)
-        return letters != "" and letters_of(text).startswith(letters)
+        letters, other_letters = letters_of(interim.text), letters_of(text)
+        if (
+            letters == other_letters
+            and letters
+            and end_ms is not None
+            and self.start_ms < self.end_ms <= start_ms < end_ms
+        ):
+            return end_ms - start_ms == self.end_ms - self.start_ms
+        return letters != "" and other_letters.startswith(letters)
 
     def has_place(self, start_ms: int, end_ms: int | None, key: K | None = None) -> bool:
         """Return True if a place is that of this final: the same but for the jitter of both, or inside it.

@@ -164,6 +164,16 @@ def test_the_next_sentence_does_not_replace_an_interim_of_a_word_that_is_shorter
     assert task.final("See.", 12_310, 12_391) == [("final", 0, "See."), ("ended", 0, 12_391)]
 
 
+@pytest.mark.parametrize(("end", "is_new"), [(2_050, True), (1_864, False)])
+def test_the_same_word_said_again_is_another_segment_unless_it_is_as_long(end: int, is_new: bool) -> None:
+    task = Task(sequential=False)
+    task.interim("go", 1_552, 1_674)
+    assert task.interim("go", 1_742, end)[-1] == ("interim", int(is_new), "go")
+    if is_new:
+        assert task.final("Go.", 1_748, 2_056) == [("final", 1, "Go."), ("ended", 1, 2_056)]
+        assert task.final("Go.", 1_600, 1_722) == [("final", 0, "Go."), ("ended", 0, 1_722)]
+
+
 def test_another_reading_of_the_first_word_replaces_it() -> None:
     task = Task(sequential=False)
     task.interim("uh", 1_000, 1_150)
