@@ -130,8 +130,10 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True, metaclass=NamedSettings):
         rotate_after: the age of a connection, or the length of its audio, in seconds, after which it is rotated: a new
             connection is opened first and replaces it at the end of a segment, so no audio is lost. What was sent
             behind that end by then, mostly a second or two, is sent to the new connection too, since a word may have
-            begun there; words that both recognise are delivered once. None rotates five minutes before the limit of the
-            model, if that limit is hours long. For audio that cannot be cut, a value is refused when the audio arrives.
+            begun there; words that both recognise are delivered once. Where results have no times (vLLM, `FunASR2Pass`
+            with a server that reports none) nothing is sent twice, so a word that is being spoken may be cut in two.
+            None rotates five minutes before the limit of the model, if that limit is hours long. For audio that cannot
+            be cut, a value is refused when the audio arrives.
 
     Raises:
         ConfigurationError: a value is out of range.

@@ -55,7 +55,7 @@ SMALL_FRAME_BYTES = 64
 """More ws frames than these in one read, and smaller ones, are no results: a server that floods."""
 
 LONG_S = 0.05
-"""Messages of one read that take longer than this are no usual results either."""
+"""The messages of one read take less than this, unless a server floods."""
 
 _FINAL_CLOSE_CODES = frozenset({1002, 1003, 1007, 1008, 1009, 1010})
 """Codes by which the server says that this side's messages are at fault: the same again would end the same."""
@@ -416,7 +416,7 @@ class WebSocket:
         self._follow_protocol()
         for message in messages:
             self._deliver(message)
-        # so may hundreds of results, each of which is compared with a thousand others
+        # hundreds of results fit into one read too, and may take seconds where each is compared with others
         if self._loop.time() - self._stream.last_received_at > LONG_S:
             self._stream.reads_little = True
         if self._protocol.close_expected():
