@@ -69,6 +69,11 @@ K = TypeVar("K", bound="Hashable")
 S = TypeVar("S", bound="TrackedSegment[Any]")
 
 
+def _longest_ms(text: str) -> int:
+    """Return the longest time in which a final of this text may be spoken: if it is longer, its end is not known."""
+    return PAUSES_MS + (LETTER_MS if text.isascii() else SYLLABLE_MS) * len(text)
+
+
 class TrackedSegment(msgspec.Struct, Generic[K], eq=False, gc=False):
     """One segment: its number, its place, and its progress.
 
@@ -535,6 +540,8 @@ class SegmentTracker(Generic[K, S]):
         if start_ms > self._finals_end_ms - SAME_MS:  # where only the last ones end
             last_finals = islice(last_finals, FEW_FINALS)
         if is_final:
+            if end_ms is not None and end_ms - start_ms > _longest_ms(text):
+                end_ms = None
             return any(final.has_place(start_ms, end_ms, key) and final.has_text(text) for final in last_finals)
         return any(final.holds_interim(start_ms, end_ms, text, key) for final in last_finals)
 
@@ -611,8 +618,9 @@ class SegmentTracker(Generic[K, S]):
         start_ms, end_ms, text = result.start_ms, result.end_ms, result.text
         segment.is_over = True
         segment.start_ms, segment.end_ms, segment.text = start_ms, end_ms, text
-        if end_ms - start_ms > PAUSES_MS + (LETTER_MS if text.isascii() else SYLLABLE_MS) * len(text):
-            segment.end_ms = start_ms
+        if end_ms - start_ms > (longest_ms := _longest_ms(text)):
+            last_ms = result.words[-1].end_ms if result.words else start_ms
+            segment.end_ms = last_ms if 0 < last_ms - start_ms <= longest_ms else start_ms
         segment.interim_result = None
         if segment is self._newest:
             self._newest = self._find_newest() if len(self._open) > 1 else None

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asr_async import Result, SpeechEnded, SpeechStarted
+from asr_async import Result, SpeechEnded, SpeechStarted, Word
 from asr_async._alignment.places import JITTER_MS
 from asr_async.vendors.codec import CodecEvent, Unheard
 from asr_async.vendors.segments import (
@@ -30,7 +30,15 @@ class Task:
         self.tracker: Tracker = SegmentTracker(TrackedSegment, is_sequential=sequential, max_open=max_open)
 
     def receive(
-        self, text: str, start: int | None, end: int | None, key: Key = None, *, final: bool, raw: str = ""
+        self,
+        text: str,
+        start: int | None,
+        end: int | None,
+        key: Key = None,
+        *,
+        final: bool,
+        raw: str = "",
+        words: tuple[Word, ...] = (),
     ) -> list[CodecEvent]:
         events: list[CodecEvent] = []
         segment = self.tracker.assign(key, start, end, text, is_final=final, events=events)
@@ -39,7 +47,13 @@ class Task:
         start_ms = segment.start_ms if start is None else start
         end_ms = start_ms if end is None else end
         result = Result(
-            text=text, is_final=final, segment_id=segment.id, start_ms=start_ms, end_ms=end_ms, raw=raw or text
+            text=text,
+            is_final=final,
+            segment_id=segment.id,
+            start_ms=start_ms,
+            end_ms=end_ms,
+            words=words,
+            raw=raw or text,
         )
         if not final:
             segment.interim_result = result
@@ -490,6 +504,13 @@ def test_a_final_that_is_much_longer_than_its_text_takes_has_no_end() -> None:
     assert task.final("no", 2_000, 2_300, "d")[:2] == [started(3, 2_000), ("final", 3, "no")]
     assert task.final("no", 1_000, 30_000, "b") == []
     assert task.final("one", 0, 950, "a") == [("final", 0, "one"), ("ended", 0, 950)]
+
+
+def test_a_final_whose_end_is_beyond_its_words_ends_with_them() -> None:
+    task = Task(sequential=False)
+    task.receive("no", 5_311, 18_000, final=True, words=(Word("no", 5_311, 5_477),))
+    assert task.final("no", 5_290, 18_000) == [], "a repeat, whose end is not known"
+    assert task.final("no", 5_113, 5_285) == whole(1, "no", 5_113, 5_285), "the same word before it"
 
 
 def test_chinese_that_is_spoken_slowly_has_an_end() -> None:
