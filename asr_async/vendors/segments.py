@@ -675,13 +675,15 @@ class SegmentTracker(Generic[K, S]):
         """
         segments = sorted(self._open.values(), key=lambda segment: (segment.start_ms, segment.id))
         events: list[CodecEvent] = []
+        finals = list(self._finals.values())
         for segment in segments:
             if (interim := segment.interim_result) is not None:
                 end_ms = interim.end_ms
                 if segment.end_ms > segment.start_ms:  # the end of the speech is reported behind the interim
                     end_ms = max(end_ms, segment.end_ms)
                 # it may be another reading of words that a final has
-                may_repeat = interim.may_repeat or any(each.may_hold(interim) for each in self._finals.values())
+                may_repeat = interim.may_repeat or any(each.may_hold(interim) for each in finals)
+                finals.append(segment)
                 final = replace(interim, is_final=True, is_confirmed=False, end_ms=end_ms, may_repeat=may_repeat)
                 self.end_unconfirmed(segment, final)
                 events += [final, *self.close(segment)]
@@ -693,7 +695,7 @@ class SegmentTracker(Generic[K, S]):
     def end_unconfirmed(self, segment: S, final: Result) -> None:
         """Record the final that is made of the newest interim of an open segment, at the end of the task."""
         segment.is_over = True
-        segment.end_ms = final.end_ms
+        segment.end_ms, segment.text = final.end_ms, final.text
         segment.interim_result = None
 
     def _add(self, segment: S) -> None:

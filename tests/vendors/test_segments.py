@@ -573,6 +573,15 @@ def test_an_open_text_inside_a_final_may_be_another_reading_of_its_words(start: 
     ]
 
 
+def test_two_open_texts_at_much_the_same_place_may_be_two_readings() -> None:
+    task = Task()
+    task.interim("one two three", 3_831, 5_176, 0)
+    task.interim("one", 3_700, 3_920, 1)
+    task.interim("one two three", 3_700, 5_045, 1)
+    finals = [event for event in task.tracker.close_at_end("no text") if isinstance(event, Result)]
+    assert [(final.start_ms, final.may_repeat) for final in finals] == [(3_700, False), (3_831, True)]
+
+
 def test_the_jitter_of_starts_is_no_end_of_an_open_text() -> None:
     task = Task()
     task.interim("one", 1_050, None)
