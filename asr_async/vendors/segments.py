@@ -622,6 +622,8 @@ class SegmentTracker(Generic[K, S]):
             last_ms = result.words[-1].end_ms if result.words else start_ms
             segment.end_ms = last_ms if 0 < last_ms - start_ms <= longest_ms else start_ms
         segment.interim_result = None
+        if segment.has_ended:  # it was withdrawn, and gets its final all the same: once
+            self._withdrawn.pop(segment.id, None)
         if segment is self._newest:
             self._newest = self._find_newest() if len(self._open) > 1 else None
         self._finals[segment.id] = self._last_final = segment
@@ -649,7 +651,10 @@ class SegmentTracker(Generic[K, S]):
                 start_ms = final.start_ms
         if start_ms == result.start_ms:
             return result
-        return replace(result, start_ms=start_ms, end_ms=max(start_ms, result.end_ms))
+        words = result.words
+        if result.start_ms < 0:  # else the start shows that times are before the source
+            words = tuple(replace(word, start_ms=max(0, word.start_ms), end_ms=max(0, word.end_ms)) for word in words)
+        return replace(result, start_ms=start_ms, end_ms=max(start_ms, result.end_ms), words=words)
 
     def close(self, segment: S) -> list[CodecEvent]:
         """Close an open segment, and return the event of its end; its final result precedes that event."""

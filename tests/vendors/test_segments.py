@@ -469,6 +469,29 @@ def test_the_late_final_of_a_withdrawn_segment_is_delivered_under_its_number_wit
     assert task.final("two", 1_000, 1_900, 2) == [("final", 1, "two"), ("ended", 1, 1_900)]
 
 
+def test_a_withdrawn_segment_has_one_final_also_if_it_was_not_found_by_its_place() -> None:
+    task = Task()
+    task.interim("one", None, None, 640)
+    task.final("two", None, None, 641)
+    withdrawn = next(segment for segment in task.tracker.known_segments if segment.id == 0)
+    late = Result(text="", is_final=True, segment_id=0, start_ms=3_760, end_ms=3_900)
+    assert brief([*task.tracker.end(withdrawn, late), late, *task.tracker.close(withdrawn)]) == [("final", 0, "")]
+    assert task.final("three", 4_500, 4_900)[0] == started(2, 4_500)
+
+
+def test_the_start_that_keeps_the_order_leaves_no_word_before_the_source() -> None:
+    task = Task()
+    task.final("one", 70, 300)
+    events: list[CodecEvent] = []
+    words = (Word("two", -45, -10), Word("three", -5, 420))
+    segment = task.tracker.assign(None, -45, 420, "two three", is_final=True, events=events)
+    assert segment is not None
+    result = Result(text="two three", is_final=True, segment_id=segment.id, start_ms=-45, end_ms=420, words=words)
+    task.tracker.end(segment, result)
+    moved = task.tracker.in_order(segment, result)
+    assert (moved.start_ms, moved.words) == (70, (Word("two", 0, 0), Word("three", 0, 420)))
+
+
 def test_a_key_that_restarts_is_not_the_withdrawn_segments() -> None:
     task = Task()
     task.interim("uh", 0, None, 1)
