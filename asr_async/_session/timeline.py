@@ -877,7 +877,10 @@ class ConnectionTimeline:
 
 
 def _forms_of(text: str) -> list[str]:
-    return [form for form, _, _ in words_of_text(text)]
+    """Return the words of a text as they are compared; what lies behind `MAX_WORDS` is compared as it is written."""
+    words = words_of_text(text, MAX_WORDS + 1)
+    forms = [form for form, _, _ in words[:MAX_WORDS]]
+    return forms if len(words) <= MAX_WORDS else [*forms, text[words[MAX_WORDS][1] :]]
 
 
 def _hash_of_words(text: str) -> int:

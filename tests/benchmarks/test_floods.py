@@ -9,7 +9,17 @@ import sys
 from ..support.child_processes import child_environment
 from ..support.paths import BENCHMARKS
 
-FLOODS = ["pings", "finals", "interims", "growing-end", "huawei-interims", "translations", "unknown", "headers"]
+FLOODS = [
+    "pings",
+    "finals",
+    "interims",
+    "growing-end",
+    "huawei-interims",
+    "large-finals",
+    "translations",
+    "unknown",
+    "headers",
+]
 
 
 def test_floods_end_in_bounded_memory() -> None:
