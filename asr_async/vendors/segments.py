@@ -33,7 +33,7 @@ from msgspec.structs import replace
 
 from .._alignment.places import DOUBT_MS, JITTER_MS, SAME_MS, is_same_place
 from .._alignment.words import letters_of, words_of_text
-from ..results import Result, SpeechEnded, SpeechStarted, shown_text
+from ..results import Result, SpeechEnded, SpeechStarted, shown_text, with_times
 from .codec import Unheard
 
 if TYPE_CHECKING:
@@ -133,14 +133,11 @@ class TrackedSegment(msgspec.Struct, Generic[K], eq=False, gc=False):
             if common_ms <= 0 or 2 * common_ms < max(last_ms - start_ms, self.end_ms - self.start_ms):
                 return False
         letters, other_letters = letters_of(interim.text), letters_of(text)
-        if (
-            letters == other_letters
-            and letters
-            and end_ms is not None
-            and self.start_ms < self.end_ms <= start_ms < end_ms
-        ):
+        if not letters:
+            return False
+        if letters == other_letters and end_ms is not None and self.start_ms < self.end_ms <= start_ms < end_ms:
             return end_ms - start_ms == self.end_ms - self.start_ms
-        return letters != "" and other_letters.startswith(letters)
+        return other_letters.startswith(letters)
 
     def has_place(self, start_ms: int, end_ms: int | None, key: K | None = None) -> bool:
         """Return True if a place is that of this final: the same but for the jitter of both, or inside it.
@@ -651,10 +648,9 @@ class SegmentTracker(Generic[K, S]):
                 start_ms = final.start_ms
         if start_ms == result.start_ms:
             return result
-        words = result.words
-        if result.start_ms < 0:  # else the start shows that times are before the source
-            words = tuple(replace(word, start_ms=max(0, word.start_ms), end_ms=max(0, word.end_ms)) for word in words)
-        return replace(result, start_ms=start_ms, end_ms=max(start_ms, result.end_ms), words=words)
+        if result.start_ms < 0:  # behind this, the start no longer shows that words may be before the source
+            result = with_times(result, lambda time_ms, _: max(0, time_ms))
+        return replace(result, start_ms=start_ms, end_ms=max(start_ms, result.end_ms))
 
     def close(self, segment: S) -> list[CodecEvent]:
         """Close an open segment, and return the event of its end; its final result precedes that event."""
