@@ -1,11 +1,14 @@
 """Speech with known words, as 16-bit mono samples: recordings, synthetic voices, and what a telephone or noise adds.
 
 Nothing is downloaded. People read in the recordings of the wheel `moonshine-voice`; the project's examples are
-synthetic; further synthetic voices need `flite` and `espeak-ng` (`apt-get install flite espeak-ng`).
+synthetic. The rest needs packages of the system, on Debian: the prompts of a telephone exchange
+`asterisk-core-sounds-en`, `asterisk-core-sounds-en-g722` and `ffmpeg`, further synthetic voices `flite` and
+`espeak-ng`, 8 kHz mu-law `ffmpeg`.
 """
 
 from __future__ import annotations
 
+import gzip
 import importlib.util
 import subprocess
 import tempfile
@@ -62,6 +65,11 @@ READINGS = {
 }
 """The words that are read in recordings of the wheel `moonshine-voice`."""
 
+PROMPTS = Path("/usr/share/asterisk/sounds/en_US_f_Allison")
+PROMPT_TEXTS = Path("/usr/share/doc/asterisk-core-sounds-en/core-sounds-en.txt.gz")
+MIN_PROMPT_LENGTH = 45
+"""In characters: shorter ones are single words and parts of sentences."""
+
 SENTENCES = (
     "The ferry to the island leaves every morning from the old harbour.",
     "Please send the signed contract to our lawyer before the end of the week.",
@@ -95,6 +103,21 @@ def examples() -> Iterator[Speech]:
         yield Speech(path.stem, _read_wav(path), " ".join(path.with_suffix(".txt").read_text().split()))
 
 
+def prompts() -> Iterator[Speech]:
+    """Yield what Allison Smith says to callers of the telephone exchange Asterisk, a sentence or more each.
+
+    Raises:
+        FileNotFoundError: the packages of the prompts, or ffmpeg, are not installed.
+    """
+    with gzip.open(PROMPT_TEXTS, "rt", encoding="utf-8") as lines:
+        texts = dict(line.rstrip().split(": ", 1) for line in lines if ": " in line and not line.startswith(";"))
+    for name, text in sorted(texts.items()):
+        # "<beep>" and "[a name]" are not said as they are written, and figures can be said in several ways
+        if len(text) >= MIN_PROMPT_LENGTH and not set(text) & set("<[(0123456789"):
+            samples = _ffmpeg("-f", "g722", to=["-f", "s16le"], data=(PROMPTS / f"{name}.g722").read_bytes())
+            yield Speech(name, np.pad(np.frombuffer(samples, dtype="<i2") / 32_768, RATE // 2), text)
+
+
 def synthetic() -> Iterator[Speech]:
     """Yield the sentences in each of the voices.
 
@@ -109,7 +132,18 @@ def synthetic() -> Iterator[Speech]:
                 yield Speech(f"{voice} {number}", np.pad(_read_wav(path), RATE // 2), text)
 
 
-SOURCES: dict[str, Callable[[], Iterator[Speech]]] = {"people": people, "examples": examples, "synthetic": synthetic}
+SOURCES: dict[str, Callable[[], Iterator[Speech]]] = {
+    "people": people,
+    "prompts": prompts,
+    "examples": examples,
+    "synthetic": synthetic,
+}
+
+
+def _ffmpeg(*source: str, to: list[str], data: bytes) -> bytes:
+    """Return data in another format."""
+    command = ["ffmpeg", "-v", "error", *source, "-i", "-", *to, "-"]
+    return subprocess.run(command, input=data, stdout=subprocess.PIPE, check=True).stdout
 
 
 def _read_wav(path: Path) -> Samples:
@@ -147,8 +181,16 @@ def plain(samples: Samples) -> Sound:
     return Sound(clipped.astype("<i2").tobytes(), RATE)
 
 
+def mu_law(samples: Samples) -> Sound:
+    """Return the samples as ffmpeg converts them for internet telephony: 8 kHz, in 8-bit mu-law (G.711)."""
+    raw = ["-f", "s16le", "-ac", "1", "-ar", str(RATE)]
+    encoded = _ffmpeg(*raw, to=["-f", "mulaw", "-ar", str(TELEPHONE_RATE)], data=plain(samples).samples)
+    decoded = _ffmpeg("-f", "mulaw", "-ar", str(TELEPHONE_RATE), to=["-f", "s16le"], data=encoded)
+    return Sound(decoded, TELEPHONE_RATE)
+
+
 def telephone(samples: Samples) -> Sound:
-    """Return the samples as a telephone network carries them: 300 to 3,400 Hz at 8 kHz, in 8-bit mu-law (G.711)."""
+    """Return the samples as a telephone line carries them: 300 to 3,400 Hz at 8 kHz, in 8-bit mu-law (G.711)."""
     narrow = np.clip(_band(samples, RATE, 300, 3_400)[:: RATE // TELEPHONE_RATE], -1, 1)
     compressed = np.round(np.sign(narrow) * np.log1p(255 * np.abs(narrow)) / np.log(256) * 127) / 127
     expanded = np.sign(compressed) * np.expm1(np.abs(compressed) * np.log(256)) / 255
@@ -164,6 +206,7 @@ def with_noise(samples: Samples) -> Sound:
 
 CONDITIONS: dict[str, Callable[[Samples], Sound]] = {
     "16 kHz": plain,
+    "8 kHz mu-law": mu_law,
     "telephone": telephone,
     "noise 10 dB": with_noise,
 }

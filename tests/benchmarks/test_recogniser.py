@@ -78,6 +78,20 @@ def test_every_sentence_is_spoken_by_every_voice() -> None:
     assert all(2 < each.seconds < 8 for each in speech)
 
 
+@pytest.mark.skipif(
+    not (material.PROMPTS.exists() and material.PROMPT_TEXTS.exists()) and "CI" not in os.environ,
+    reason="asterisk-core-sounds-en and asterisk-core-sounds-en-g722 are not installed",
+)
+def test_the_prompts_are_whole_sentences_with_their_words() -> None:
+    speech = {each.name: each for each in SOURCES["prompts"]()}
+    assert len(speech) > 80
+    assert speech["agent-user"].text == "Agent login.  Please enter your agent number followed by the pound key."
+    assert speech["agent-user"].seconds == pytest.approx(39_255 / 8_000 + 1, abs=0.01)
+    for each in speech.values():
+        assert 0.2 < each.seconds / len(each.text.split()) < 1.2
+        assert not any(sign in each.text for sign in "<[(0123456789")
+
+
 def tone(frequency: float, seconds: float = 1.0, rate: int = RATE) -> np.ndarray:
     return 0.5 * np.sin(2 * np.pi * frequency * np.arange(round(seconds * rate)) / rate)
 
@@ -93,6 +107,15 @@ def test_a_telephone_carries_the_band_of_speech_at_8_khz() -> None:
     assert loudness(sound.samples) == pytest.approx(0.35, abs=0.02)
     assert loudness(material.telephone(tone(60)).samples) < 0.03
     assert loudness(material.telephone(tone(5_000)).samples) < 0.01
+
+
+def test_mu_law_carries_everything_below_4_khz() -> None:
+    sound = material.mu_law(tone(1_000))
+    assert (sound.sample_rate, len(sound.samples)) == (8_000, 16_000)
+    assert loudness(sound.samples) == pytest.approx(0.35, abs=0.02)
+    assert loudness(material.mu_law(tone(60)).samples) == pytest.approx(0.35, abs=0.02)
+    assert loudness(material.mu_law(tone(5_000)).samples) < 0.01
+    assert len({sound.samples[i : i + 2] for i in range(0, len(sound.samples), 2)}) <= 256
 
 
 def test_noise_is_10_db_below_the_speech() -> None:
