@@ -91,7 +91,8 @@ class Client:
     Args:
         service: the vendor's service with its credentials: `DashScope(...)`, `Huawei(...)`, `Local()`, `Fallback(...)`.
             None, the default, is the service of the vendor of `options`, with the credentials of the environment.
-        options: the model and its settings for calls that name none: `Client(options=Paraformer())`.
+        options: the model and its settings for calls that name none: `Client(options=Paraformer())`. None, the default,
+            uses those of the first member of a `Fallback`.
         timeouts: the deadlines of its sessions.
         retry: the behaviour of its sessions when a connection is lost.
         limits: the number of sessions, and of starts per second, that the client allows itself.
@@ -131,7 +132,7 @@ class Client:
         proxy = secret_url(proxy) if isinstance(proxy, str) else proxy
         service = _service_for(service, options)
         self._service = with_network(service, NetworkOptions(ssl_context=ssl_context, proxy=proxy))
-        self._options = options
+        self._options = service.options if options is None and isinstance(service, ServiceOfMembers) else options
         self._timeouts = timeouts or Timeouts()
         self._retry = retry or Retry()
         self._limiter = Limiter(limits or Limits())

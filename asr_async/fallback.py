@@ -65,7 +65,7 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Fallback:
-    """Several services, the preferred one first: `connect(fallback.options, service=fallback)`, or `Client(fallback)`.
+    """Several services, the preferred one first: `Client(fallback)`, or `connect(fallback.options, fallback)`.
 
     A session begins with the first member that answers. When a member is down, the audio that no final result covers
     goes to the next one; times and segments continue. When a preferred member answers again, the session returns to it

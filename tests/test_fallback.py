@@ -176,6 +176,20 @@ async def test_the_second_member_is_used_if_the_first_cannot_be_reached() -> Non
         assert (await transcribe(NumberedSource(1), fallback.options, fallback)).text == "to 1000"
 
 
+async def test_a_client_has_the_options_of_the_first_member() -> None:
+    async with service_of(HuaweiMemberServer()) as second:
+        fallback = Fallback([(await unreachable_service(), Paraformer()), (second, Rasr())])
+        async with Client(fallback) as client:
+            assert (await client.transcribe(NumberedSource(1))).text == "to 1000"
+            (item,) = [item async for item in client.transcribe_many([NumberedSource(2)])]
+            assert item.transcript is not None
+            assert item.transcript.text == "to 1000 to 2000"
+            async with client.session() as session:
+                assert (session.stats.member or "").endswith("huawei/continue")
+        with pytest.raises(ConfigurationError, match=r"make its sessions with fallback\.options"):
+            Client(fallback, options=Rasr())
+
+
 def test_a_member_with_a_wrong_key_is_logged_and_not_tried_for_300_s(caplog: Any) -> None:
     async def scenario() -> None:
         first, second = MemberServer(), HuaweiMemberServer()

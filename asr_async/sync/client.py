@@ -51,7 +51,8 @@ class Client:
 
     Args:
         service: the vendor's service with its credentials; None, the default, is that of the vendor of `options`.
-        options: the model and its settings for calls that name none.
+        options: the model and its settings for calls that name none. None, the default, uses those of the first member
+            of a `Fallback`.
         settings: see `asr_async.Client`. Observers are called in the thread of the event loop.
 
     Raises:

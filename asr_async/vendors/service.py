@@ -267,6 +267,11 @@ class ReplicatedService(Protocol):
 class ServiceOfMembers(Protocol):
     """A service that chooses one of several members for each connection."""
 
+    @property
+    def options(self) -> Options:
+        """The options of sessions that name none."""
+        ...
+
     async def choose(self, options: Options) -> MemberChoice:
         """Choose the member for a new connection.
 
