@@ -338,6 +338,8 @@ def _new_resampler(sample_rate: int) -> Callable[[bytes, bool], bytes]:
     import numpy as np  # noqa: PLC0415 - only other rates than 16 kHz need it
     import soxr  # noqa: PLC0415 - as above
 
+    # The band that 8 kHz cannot carry stays empty: filled with noise as loud as a small network expected it there,
+    # it brought synthetic voices from 9.3 to 8.9 % of wrong words, but people from 5.3 to 10.7 %.
     # Not "int16": soxr then adds noise whose seed is the clock, and the words would differ from run to run.
     stream = soxr.ResampleStream(sample_rate, SAMPLE_RATE, 1, dtype="float32")
 
