@@ -1,7 +1,7 @@
 """A worker program whose recogniser counts samples: started by a `WorkerPool`, without a model to load.
 
 Each call yields an interim with the number of samples so far, `finish` a final one. Pieces that begin with
-`CRASH` and the like make it fail. With the argument `broken` the process ends while it loads.
+`CRASH` and the like make it fail. With the argument `broken` or `damaged` the process ends while it loads.
 """
 
 from __future__ import annotations
@@ -60,6 +60,8 @@ class Session:
 def load(sender: Sender) -> StreamingSessions:
     if "broken" in sys.argv:
         sys.exit("the folder has no model")
+    if "damaged" in sys.argv:
+        raise ImportError("libruntime.so: cannot open shared object file")
     return StreamingSessions(sender, Session)
 
 

@@ -6,6 +6,7 @@ import importlib.util
 from pathlib import Path
 
 from ...errors import ConfigurationError
+from .libraries import missing_package
 
 __all__ = ["find_weights"]
 
@@ -32,7 +33,6 @@ def find_weights() -> Path:
         raise ConfigurationError(
             f"the installed moonshine-voice has no weights in {folder}: pip install 'moonshine-voice==0.1.0' {INSTEAD}"
         )
-    for module, package in LIBRARIES.items():
-        if importlib.util.find_spec(module) is None:
-            raise ConfigurationError(f"{package} is not installed: pip install 'asr-async[local]' {INSTEAD}")
+    if package := missing_package(LIBRARIES):
+        raise ConfigurationError(f"{package} is not installed: pip install 'asr-async[local]' {INSTEAD}")
     return folder

@@ -9,12 +9,12 @@ a word that it lacks it rebuilds the search, which blocks every session of the w
 
 from __future__ import annotations
 
-import importlib.util
 from typing import TYPE_CHECKING, Self
 
 from ...errors import ConfigurationError
 from .engine import EngineRefusedError
 from .languages import refuse_other_languages_than_english, refuse_translation
+from .libraries import missing_package
 from .workers import WorkerPool, WorkerProgram
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class PocketSphinx:
     def missing() -> str | None:
         """Return what the engine lacks on this machine and how to install it; None if it can be started."""
         # the package is not imported here: its decoder, some 100 MB, is loaded in the workers only
-        if importlib.util.find_spec("pocketsphinx") is None:
+        if missing_package({"pocketsphinx": "pocketsphinx"}):
             return "pocketsphinx is not installed: pip install 'asr-async[local-small]'"
         return None
 

@@ -1,12 +1,11 @@
 """The engine `Sherpa`: a model of the user's own, run by sherpa-onnx in worker processes.
 
 `model_folder` recognises the model in the folder, `_sherpa_worker` runs it. sherpa-onnx ends the process on a model
-that it cannot run, so a worker process tries the model before the engine serves anyone.
+that it cannot run, so a worker process tries the model before the engine opens a session.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -16,6 +15,7 @@ import msgspec
 from ...errors import ConfigurationError
 from .engine import EngineRefusedError
 from .languages import refuse_other_languages, refuse_translation
+from .libraries import missing_package
 from .model_folder import find_model
 from .workers import WorkerPool, WorkerProgram
 
@@ -155,6 +155,5 @@ class Sherpa:
 
 
 def _require(libraries: Mapping[str, str]) -> None:
-    for module, package in libraries.items():
-        if importlib.util.find_spec(module) is None:
-            raise ConfigurationError(f"{package} is not installed: pip install 'asr-async[sherpa]'")
+    if package := missing_package(libraries):
+        raise ConfigurationError(f"{package} is not installed: pip install 'asr-async[sherpa]'")

@@ -139,10 +139,14 @@ def run_worker(load: Callable[[Sender], SessionTable]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with contextlib.suppress(BrokenPipeError), _claim_stdout() as pipe:
         sender = Sender(pipe)
-        sessions = load(sender)
-        sender.send(Ready())
-        for message in _messages(sys.stdin.buffer):
-            sessions.handle(message)
+        try:
+            sessions = load(sender)
+            sender.send(Ready())
+            for message in _messages(sys.stdin.buffer):
+                sessions.handle(message)
+        except ImportError as error:  # the parent has found the library: a part of it, or of the system, is missing
+            error.add_note("the library is damaged: install it again")
+            raise
         sessions.close()
 
 

@@ -171,6 +171,19 @@ class TestFailures:
             with pytest.raises(EngineRefusedError, match="status 255: two / three / four without an end"):
                 await recognition.feed(EXIT)
 
+    async def test_a_library_that_cannot_be_imported_is_to_be_installed_again(self) -> None:
+        pool = WorkerPool(msgspec.structs.replace(PROGRAM, arguments=("damaged",)), 1, 1)
+        pool.start()
+        try:
+            with pytest.raises(EngineRefusedError) as caught:
+                await pool.wait_until_ready()
+        finally:
+            await pool.close()
+        assert caught.value.reason == (
+            "the counting recogniser failed: its process ended with status 1: ImportError: libruntime.so: cannot open "
+            "shared object file / the library is damaged: install it again"
+        )
+
     async def test_a_worker_that_cannot_load_fails_the_wait_and_every_session(self) -> None:
         pool = WorkerPool(msgspec.structs.replace(PROGRAM, arguments=("broken",)), 1, 1)
         pool.start()
