@@ -182,7 +182,11 @@ def plain(samples: Samples) -> Sound:
 
 
 def mu_law(samples: Samples) -> Sound:
-    """Return the samples as ffmpeg converts them for internet telephony: 8 kHz, in 8-bit mu-law (G.711)."""
+    """Return the samples as ffmpeg converts them for internet telephony: 8 kHz, in 8-bit mu-law (G.711).
+
+    Raises:
+        FileNotFoundError: ffmpeg is not installed.
+    """
     raw = ["-f", "s16le", "-ac", "1", "-ar", str(RATE)]
     encoded = _ffmpeg(*raw, to=["-f", "mulaw", "-ar", str(TELEPHONE_RATE)], data=plain(samples).samples)
     decoded = _ffmpeg("-f", "mulaw", "-ar", str(TELEPHONE_RATE), to=["-f", "s16le"], data=encoded)
