@@ -29,16 +29,15 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import importlib.util
 import itertools
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import Any
 
 import numpy as np
 
 from asr_async import ASRError, Client, Local, Paraformer, VendorError
-from asr_async.emulator import Engine, Moonshine, PocketSphinx
+from asr_async.emulator import Moonshine, PocketSphinx
 from asr_async.emulator.engines.workers import usable_cores
 from load.report import Target, finish
 from speech import material
@@ -46,11 +45,7 @@ from speech.live import children_mib, measure_live
 from speech.material import CONDITIONS, SOUNDS, SOURCES, Speech
 from speech.scoring import word_errors, words_of
 
-ENGINES: dict[str, tuple[Callable[..., Engine], str]] = {
-    "moonshine": (Moonshine, "moonshine_voice"),
-    "pocketsphinx": (PocketSphinx, "pocketsphinx"),
-}
-"""The name of an engine → its class, and the module without which it does not run."""
+ENGINES: dict[str, type[Moonshine | PocketSphinx]] = {"moonshine": Moonshine, "pocketsphinx": PocketSphinx}
 
 MODELS = {16_000: "paraformer-realtime-v2", 8_000: "paraformer-realtime-8k-v2"}
 AT_ONCE = 2
@@ -84,7 +79,7 @@ LIVE_TARGETS = {
 
 def local(engine: str, workers: int | None) -> Local:
     """Return the service with an engine."""
-    return Local(ENGINES[engine][0](workers=workers))
+    return Local(ENGINES[engine](workers=workers))
 
 
 async def transcribe(service: Local, sounds: Iterable[material.Sound]) -> list[str]:
@@ -211,7 +206,7 @@ def targets(measured: list[Row]) -> Iterator[Target]:
 
 def main() -> None:
     """Parse the arguments, measure, print the report."""
-    installed = [name for name, (_, module) in ENGINES.items() if importlib.util.find_spec(module)]
+    installed = [name for name, engine in ENGINES.items() if engine.missing() is None]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--engines", nargs="+", choices=ENGINES, default=installed, help="default: those installed")
